@@ -1,0 +1,55 @@
+# Every target does the set-up it needs. `make help` lists them.
+
+PYTHON ?= python3
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check kafka bench lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: .venv/.run  ## install, and start the daemon on the embedded log on loopback
+	@exec $(BIN)/aurora-bridge serve
+
+test: .venv/.dev  ## install, obtain Apache Kafka, and run every test
+	$(BIN)/python -m pytest
+
+check: .venv/.dev  ## linters, formatter, types, and the layers of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+kafka: .venv/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
+	@exec $(BIN)/python -m tests.support.play
+
+bench: .venv/.dev  ## measure the daemon beside a bare hello-world
+	$(BIN)/python -m bench
+
+# Made with the lowest Python that is supported, whose list is the longest. UPGRADE=--upgrade takes the newest versions.
+lock: .venv/.dev  ## write the lock files anew after a change of pyproject.toml
+	$(BIN)/pip-compile --quiet $(UPGRADE) --output-file=requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
+
+clean:  ## remove what the targets above made, except the daemon's state
+	rm -rf .venv .kafka .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
+
+# What the locks name, by hash; then the package itself, in place, built by the locked backend. A stamp for each, so that
+# the set-up is repeated only when its list has changed.
+.venv/.run: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --require-hashes --requirement $<
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --require-hashes --requirement $<
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aurora-bridge needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv

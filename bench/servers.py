@@ -1,0 +1,144 @@
+"""Starting, watching and stopping the processes that are measured, and reading what the kernel knows of them.
+
+The daemon and the hello-world are started the same way and look the same from outside: a `Server` that listens. What
+they write goes to a file and is shown only when something went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from tests.support.ports import HOST, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+TOKEN = "bench-token"  # noqa: S105 (of a server on loopback that lives for a minute)
+DAEMON = (str(Path(sys.executable).with_name("aurora-bridge")), "serve")
+PATIENCE_SECONDS = 30.0
+"""For a process to listen, to find Kafka, or to stop."""
+LOOK_SECONDS = 0.002
+"""Pause between two looks whether a server listens; it bounds the precision of `Server.listening_after`."""
+CLOCK_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Server:
+    """A process that listens on a port of the loopback address."""
+
+    name: str
+    pid: int
+    port: int
+    log: Path
+    listening_after: float
+    """Seconds from the start of the process to the first accepted connection."""
+    admin_port: int | None = None
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it wrote."""
+        return _last_words(self.log)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all the threads the process has had (proc(5): fields 14 and 15 of stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * CLOCK_TICK_SECONDS
+
+
+def resident_megabytes(pid: int) -> tuple[float, float]:
+    """Resident memory now and at its peak, in MB of 10^6 bytes (proc(5): VmRSS and VmHWM of status, in KiB)."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    now, peak = (int(status[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
+    return now, peak
+
+
+@contextlib.contextmanager
+def hello_world(folder: Path) -> Iterator[Server]:
+    """Run the yardstick."""
+    (port,) = free_ports(1)
+    with _running("hello-world", [sys.executable, "-m", "bench.hello", str(port)], {}, folder, port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def daemon(folder: Path, bootstrap: str) -> Iterator[Server]:
+    """Run the daemon with a fresh state directory and its own topics: no measurement inherits another's events."""
+    port, admin_port = free_ports(2)
+    settings = {
+        "INGRESS__PORT": str(port),
+        "ADMIN__PORT": str(admin_port),
+        "STATE_DIR": str(folder / "state"),
+        "KAFKA__BOOTSTRAP_SERVERS": bootstrap,
+        "KAFKA__TOPIC_PREFIX": f"bench-{port}.",
+        "AUTH__TOKENS_FILE": str(folder / "tokens"),
+    }
+    environment = {f"AURORA_BRIDGE_{name}": value for name, value in settings.items()}
+    with _running("aurora-bridge", DAEMON, environment, folder, port) as server:
+        yield dataclasses.replace(server, admin_port=admin_port)
+
+
+@contextlib.contextmanager
+def _running(name: str, command: Sequence[str], settings: dict[str, str], folder: Path, port: int) -> Iterator[Server]:
+    folder.mkdir(parents=True)
+    (folder / "tokens").write_text(f"{TOKEN}\n")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AURORA_BRIDGE_")}
+    log = folder / "log"
+    started = time.perf_counter()
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment | settings, stdout=output, stderr=output)
+    try:
+        while not _listens(port):
+            if process.poll() is not None or time.perf_counter() - started > PATIENCE_SECONDS:
+                message = f"{name} does not listen\n{_last_words(log)}"
+                raise SystemExit(message)
+            time.sleep(LOOK_SECONDS)
+        yield Server(name, process.pid, port, log, time.perf_counter() - started)
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            print(f"{name} did not stop within {PATIENCE_SECONDS:g} s of SIGTERM\n{_last_words(log)}", file=sys.stderr)
+            process.kill()
+            process.wait()
+
+
+def _last_words(log: Path) -> str:
+    return log.read_text(errors="replace")[-3000:]
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port)):
+        return True
+    return False
+
+
+def metrics(server: Server) -> dict[str, float]:
+    """Return the daemon's metrics, by the series as exposed."""
+    with urlopen(f"http://{HOST}:{server.admin_port}/metrics", timeout=PATIENCE_SECONDS) as answer:
+        lines = answer.read().decode().splitlines()
+    samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {series: float(value) for series, value in samples}
+
+
+def wait_for_kafka(server: Server) -> None:
+    """Wait until the daemon's topics have leaders; before, its webhooks would go the way through the spool."""
+    deadline = time.perf_counter() + PATIENCE_SECONDS
+    while time.perf_counter() < deadline:
+        with contextlib.suppress(URLError):  # the admin port may open after the ingress
+            if metrics(server).get("aurora_bridge_kafka_connected") == 1:
+                return
+        time.sleep(0.05)
+    message = f"after {PATIENCE_SECONDS:g} s the daemon's topics have no leaders\n{server.last_words}"
+    raise SystemExit(message)

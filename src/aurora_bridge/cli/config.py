@@ -1,0 +1,47 @@
+"""`aurora-bridge config`: checks the settings and prints the effective ones, without secrets.
+
+The output is one JSON object (TOML has no way to write "not set") with a member for each group of the settings file, so
+that `aurora-bridge config | jq .kafka` works. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG)
+when it would not; then every problem is a line on standard error. Where settings come from is in `settings.load`.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import orjson
+
+from aurora_bridge.settings import SettingsError, load, redacted
+
+_EXAMPLES = """examples:
+  aurora-bridge config                              what holds in this environment
+  aurora-bridge config --config aurora-bridge.toml  the same with a settings file
+  aurora-bridge config > /dev/null && echo fine     only the check
+"""
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "config",
+        help="check the settings and print the effective ones",
+        description="Checks the settings and prints the effective ones as JSON, without secrets.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the effective settings and return the exit code."""
+    try:
+        settings = load(arguments.config)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return os.EX_CONFIG
+    print(orjson.dumps(redacted(settings), option=orjson.OPT_INDENT_2).decode())
+    return os.EX_OK

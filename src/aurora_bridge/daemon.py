@@ -1,0 +1,185 @@
+"""Owns every lifetime: what starts in which order, and ends in the reverse.
+
+One `AsyncExitStack`, one event that says "stop". A step's end runs only if its start succeeded. Start never waits for
+Kafka: the ingress listens at once and spools.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from time import monotonic, time
+
+from aurora_bridge.bridge import EVENTS, Bridge
+from aurora_bridge.kafka.drainer import Drainer
+from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.settings import AuthSettings, Settings
+from aurora_bridge.state.directory import StateError, instance_name, locked
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.web.server import admin, ingress
+from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.credentials import Anonymous, Credentials, parse_tokens
+from aurora_bridge.webhook.recurrence import Slot
+from aurora_bridge.webhook.routes import Authenticator, Route, Routes
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.25
+_FLUSH_SECONDS = 2.0
+_DAY_SECONDS = 86_400
+_GC_THRESHOLD = 50_000
+"""Allocations between two collections: a webhook leaves no cycles, and each pass looks at all that is in flight."""
+
+Announce = Callable[[str, str], None]
+
+
+class Failure(Exception):  # noqa: N818 - what ended the daemon
+    """The daemon cannot go on; it is to be started again. What was acknowledged is safe."""
+
+
+async def run(settings: Settings, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is told the URLs of ingress and admin port.
+
+    Raises `StateError`, `ListenError` (could not start) and `Failure` (could not go on).
+    """
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(locked(settings.state_dir))
+        metrics = _metrics()
+        spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
+        sender = None
+        if not settings.embedded_log:
+            kafka = settings.kafka
+            connect = partial(make_client, kafka)
+            sender = Sender(connect, kafka.topic_prefix, EVENTS, CODECS[kafka.compression], metrics)
+            await stack.enter_async_context(_task(sender.run(), stop))
+            if kafka.create_topics:
+                await stack.enter_async_context(_task(create_at_start(kafka, EVENTS), stop))
+            stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
+        publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
+        await stack.enter_async_context(_task(publisher.watch(), stop))
+        if sender is not None and spool is not None:
+            await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
+        bridge = Bridge(settings.ingress, _routes(settings), publisher, instance_name(settings.state_dir), metrics)
+        readiness = Readiness(bridge, sender, spool)
+        await stack.enter_async_context(_task(_measure(metrics), stop))
+        admin_url = await stack.enter_async_context(admin(readiness, metrics, settings.admin))
+        url = await stack.enter_async_context(ingress(bridge, settings.ingress, settings.deadlines.answer_seconds))
+        _settle_memory()
+        announce(url, admin_url)
+        await _until(stop, spool)
+        bridge.stopping = True
+        await asyncio.sleep(settings.ingress.shutdown_pause_seconds)
+    if spool is not None and spool.failed.is_set():
+        msg = "the spool's disk failed; the log has the cause"
+        raise Failure(msg)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+@asynccontextmanager
+async def _task(work: Coroutine[None, None, object], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run `work` beside the daemon; if it fails, the daemon stops, since it would limp without it."""
+    task = asyncio.create_task(work)
+
+    def ended(task: asyncio.Task[object]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a part of the daemon failed; stopping", exc_info=task.exception())
+            stop.set()
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        failed = task.done() and not task.cancelled() and task.exception() is not None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    if failed:
+        msg = "a part of the daemon failed; the log has the cause"
+        raise Failure(msg)
+
+
+@asynccontextmanager
+async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
+    spool = Spool(settings.state_dir, settings.spool.max_bytes)
+    spool.start()
+    metrics.spool_events.source = lambda: spool.waiting
+    metrics.spool_bytes.source = lambda: spool.stats.bytes
+    metrics.spool_limit_bytes[()] = spool.limit_bytes
+    metrics.spool_set_aside_events.source = lambda: spool.stats.set_aside
+    metrics.spool_oldest_seconds.source = lambda: max(0.0, time() - spool.stats.oldest_us / 1e6) if spool.waiting else 0
+    keep_seconds = settings.spool.retention_days * _DAY_SECONDS if settings.embedded_log else None
+    care = asyncio.create_task(spool.care(keep_seconds))
+    try:
+        yield spool
+    finally:
+        care.cancel()
+        await asyncio.gather(care, return_exceptions=True)
+        if not await spool.stop(_FLUSH_SECONDS):
+            log.error("the disk does not answer; what was not acknowledged may be missing from the spool")
+
+
+def _metrics() -> Metrics:
+    return Metrics(
+        version=version("aurora-bridge"),
+        events=EVENTS,
+        attributes=[(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values],
+        slots=[slot.value for slot in Slot],
+        publish_errors=ERROR_REASONS,
+    )
+
+
+def _routes(settings: Settings) -> Routes:
+    credentials = _credentials(settings.auth)
+    secrets = frozenset(settings.ingress.secret_parameters)
+    window_us = settings.index.repeat_window_seconds * 1_000_000
+    return Routes(settings.ingress.base_path, Route("default", settings.tenant, credentials, secrets, window_us))
+
+
+def _credentials(auth: AuthSettings) -> Authenticator:
+    if auth.tokens_file is None:
+        return Anonymous()
+    tokens = parse_tokens(auth.tokens_file.read_text())
+    if not tokens:
+        msg = f"{auth.tokens_file} holds no token. Write one valid token a line into it (AURORA_BRIDGE_AUTH__TOKENS_FILE)."
+        raise StateError(msg)
+    return Credentials(auth.header, tokens)
+
+
+async def _measure(metrics: Metrics) -> None:
+    """Measure how late the event loop wakes up."""
+    while True:
+        due = monotonic() + _TICK_SECONDS
+        await asyncio.sleep(_TICK_SECONDS)
+        metrics.loop_lag_seconds[()] = max(0.0, monotonic() - due)
+
+
+def _settle_memory() -> None:
+    """Take what lives for ever out of the collector's sight."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+
+async def _until(stop: asyncio.Event, spool: Spool | None) -> None:
+    """Wait for a signal, or for the disk to fail."""
+    waits = [asyncio.create_task(stop.wait())]
+    if spool is not None:
+        waits.append(asyncio.create_task(spool.failed.wait()))
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

@@ -1,0 +1,88 @@
+"""Empties the spool into Kafka, topic by topic, strictly in order, through the same sender.
+
+One task for each topic: it takes the head of the queue, a window of it, and waits until Kafka answered for every record
+of that. Its first window is the probe that finds out when Kafka is back. Once a window went through, a later one that
+holds all that waits opens the direct way behind itself (`webhook.backlog`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.webhook.backlog import Backlog, Way
+from aurora_bridge.webhook.record import End, Record
+
+log = logging.getLogger(__name__)
+
+WINDOW = 500
+"""Records of a topic under way at once: about 1 MiB, at most 4."""
+_RETRY_SECONDS = 1.0
+
+
+class Drainer:
+    """Drains every topic's backlog."""
+
+    def __init__(self, publisher: Publisher, sender: Sender, spool: Spool) -> None:
+        """Drain `spool` through `sender`; `publisher` keeps the order and hears the acknowledgements."""
+        self._publisher = publisher
+        self._sender = sender
+        self._spool = spool
+        self._kicks = {event: asyncio.Event() for event in publisher.backlogs}
+        publisher.on_backlog = lambda event: self._kicks[event].set()
+        sender.on_metadata = self._kick_all
+
+    def _kick_all(self) -> None:
+        for kick in self._kicks.values():
+            kick.set()
+
+    async def run(self) -> None:
+        """Drain until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for event, backlog in self._publisher.backlogs.items():
+                group.create_task(self._drain(event, backlog), name=f"drain {event}")
+
+    async def _drain(self, event: str, backlog: Backlog[Record]) -> None:
+        kick = self._kicks[event]
+        flowing = False
+        while True:
+            if backlog.way is Way.DIRECT or not self._sender.writable(event):
+                flowing = False
+                await kick.wait()
+            kick.clear()
+            if backlog.way is Way.DIRECT or not self._sender.writable(event) or backlog.handed_over(0):
+                continue
+            window = self._adopt(await self._spool.head(event, WINDOW))
+            if not window:
+                await kick.wait()  # what waits is still on its way into the spool
+                continue
+            for record in window:
+                if not record.in_sender:
+                    self._publisher.submit(record)
+            if flowing:
+                backlog.handed_over(len(window))
+            flowing = await self._ended(event, window)
+
+    def _adopt(self, records: Iterable[Record]) -> list[Record]:
+        """Return the window's records, those that are still in the sender as themselves."""
+        window = [self._publisher.doubtful.get(record.seq or 0, record) for record in records]
+        loop = asyncio.get_running_loop()
+        for record in window:
+            record.listener = self._publisher.listen
+            record.drained = loop.create_future()
+        return window
+
+    async def _ended(self, event: str, window: list[Record]) -> bool:
+        """Wait for the window's end; return whether Kafka took it."""
+        refused = False
+        for record in window:
+            if record.drained is not None and (record.in_sender or record.drained.done()):
+                refused |= await record.drained is End.TOPIC_REFUSED
+            else:
+                refused = True
+        if refused:
+            log.warning("%s: Kafka does not take its events; its backlog waits, trying again", event)
+            await asyncio.sleep(_RETRY_SECONDS)
+        return not refused

@@ -1,0 +1,197 @@
+"""One partition's queue: what waits, what is under way, and the numbering that makes a second copy impossible.
+
+At most one batch of a partition is under way (`head`). A head in doubt stays the head and goes out again byte for byte;
+the sequence moves on with an acknowledgement only (KIP-98). `sender` decides when; `ANSWERS` says what Kafka's error
+codes mean (https://kafka.apache.org/protocol#protocol_error_codes).
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from aurora_bridge.webhook.record import End, Record, Result
+from aurora_bridge.kafka.wire import ProducerId, encode_batch
+
+MAX_BATCH_BYTES = 512 * 1024
+"""Values and keys of one batch: half of the broker's default `message.max.bytes`."""
+_SEQUENCE_LIMIT = 2**31
+
+
+class Answer(Enum):
+    """What an error code means for the batch that got it."""
+
+    STORED = auto()
+    RETRY = auto()
+    """Not stored: ask for new metadata and send it again."""
+    RETRY_IN_DOUBT = auto()
+    """Possibly stored: send it again."""
+    RENUMBER = auto()
+    """The broker does not know the sequence: take a new producer id."""
+    SPLIT = auto()
+    """A record of the batch is at fault, which one is unknown."""
+    REFUSED = auto()
+    """The topic is refused to us."""
+
+
+ANSWERS = {
+    0: (Answer.STORED, "none"),
+    46: (Answer.STORED, "duplicate_sequence_number"),
+    -1: (Answer.RETRY_IN_DOUBT, "unknown_server_error"),
+    2: (Answer.RETRY, "corrupt_message"),
+    3: (Answer.RETRY, "unknown_topic_or_partition"),
+    5: (Answer.RETRY, "leader_not_available"),
+    6: (Answer.RETRY, "not_leader_or_follower"),
+    7: (Answer.RETRY_IN_DOUBT, "request_timed_out"),
+    9: (Answer.RETRY, "replica_not_available"),
+    13: (Answer.RETRY_IN_DOUBT, "network_exception"),
+    19: (Answer.RETRY, "not_enough_replicas"),
+    20: (Answer.RETRY_IN_DOUBT, "not_enough_replicas_after_append"),
+    56: (Answer.RETRY, "kafka_storage_error"),
+    74: (Answer.RETRY, "fenced_leader_epoch"),
+    75: (Answer.RETRY, "unknown_leader_epoch"),
+    89: (Answer.RETRY, "throttling_quota_exceeded"),
+    100: (Answer.RETRY, "unknown_topic_id"),
+    45: (Answer.RENUMBER, "out_of_order_sequence_number"),
+    47: (Answer.RENUMBER, "invalid_producer_epoch"),
+    59: (Answer.RENUMBER, "unknown_producer_id"),
+    10: (Answer.SPLIT, "message_too_large"),
+    18: (Answer.SPLIT, "record_list_too_large"),
+    32: (Answer.SPLIT, "invalid_timestamp"),
+    87: (Answer.SPLIT, "invalid_record"),
+    17: (Answer.REFUSED, "invalid_topic"),
+    29: (Answer.REFUSED, "topic_authorization_failed"),
+    31: (Answer.REFUSED, "cluster_authorization_failed"),
+    44: (Answer.REFUSED, "policy_violation"),
+}
+UNKNOWN_ANSWER = (Answer.REFUSED, "other_kafka_error")
+BROKER_AWAY = "broker_away"
+CONNECTION_LOST = "connection_lost"
+ERROR_REASONS = tuple(
+    sorted({reason for _, reason in ANSWERS.values()} - {"none"} | {UNKNOWN_ANSWER[1], BROKER_AWAY, CONNECTION_LOST})
+)
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Records encoded under one producer id and sequence."""
+
+    records: list[Record]
+    data: bytes
+    producer: ProducerId
+    in_doubt: bool = False
+    """Sent at least once without an answer: it may be in the log."""
+
+
+class Lane:
+    """The queue of one partition."""
+
+    __slots__ = ("_limit", "_sequence", "head", "partition", "producer", "retry_at", "topic", "under_way", "waiting")
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.waiting: deque[Record] = deque()
+        self.head: Batch | None = None
+        self.under_way = False
+        self.producer: ProducerId | None = None
+        self.retry_at = 0.0
+        """Monotonic time before which nothing is sent: set after a "not now"."""
+        self._sequence = 0
+        self._limit: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.head is not None or bool(self.waiting)
+
+    def load(self, producer: ProducerId, compression: int) -> bytes:
+        """Return the bytes to send now: those of the head, made from what waits if there is none.
+
+        `producer` is the newest id; a partition that has one keeps it, so that its sequence goes on.
+        """
+        head = self.head
+        if head is None:
+            if self.producer is None:
+                self.producer = producer
+            records = self._take()
+            data = encode_batch(records, self.producer, self._sequence, compression)
+            self.head = head = Batch(records, data, self.producer)
+        return head.data
+
+    def _take(self) -> list[Record]:
+        waiting, limit, size = self.waiting, self._limit or len(self.waiting), 0
+        records: list[Record] = []
+        while waiting and len(records) < limit:
+            size += len(waiting[0].value) + len(waiting[0].key)
+            if records and size > MAX_BATCH_BYTES:
+                break
+            records.append(waiting.popleft())
+        return records
+
+    def acknowledge(self, offset: int) -> None:
+        """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say)."""
+        head = self._finish()
+        self._sequence = (self._sequence + len(head.records)) % _SEQUENCE_LIMIT
+        for index, record in enumerate(head.records):
+            record.listener(record, Result(End.ACKNOWLEDGED, offset=offset + index if offset >= 0 else -1))
+
+    def refuse(self, reason: str) -> None:
+        """End the head: the topic is refused. A refused batch used no sequence."""
+        for record in self._finish().records:
+            record.listener(record, Result(End.TOPIC_REFUSED, reason))
+
+    def split(self, reason: str) -> None:
+        """Find the record at fault: the batch comes again in halves; alone, it is the one."""
+        head = self._finish()
+        if len(head.records) == 1:
+            head.records[0].listener(head.records[0], Result(End.RECORD_REFUSED, reason))
+            return
+        self.waiting.extendleft(reversed(head.records))
+        self._limit = len(head.records) // 2
+
+    def renumber(self, producer: ProducerId, compression: int) -> None:
+        """Start a new sequence: the head comes again under `producer`. Its copies, if any, carry the same ids."""
+        self.producer, self._sequence = producer, 0
+        if self.head is not None:
+            self.head.producer = producer
+            self.head.data = encode_batch(self.head.records, producer, 0, compression)
+
+    def in_doubt(self, sent: bool) -> None:  # noqa: FBT001 - reads as a sentence at its two calls
+        """Note whether the head was sent, without an answer."""
+        if self.head is not None and sent:
+            self.head.in_doubt = True
+
+    def stall(self, reason: str) -> None:
+        """Tell every record that no answer came: those that may be in the log, and those that wait."""
+        head = self.head
+        waiting = tuple(self.waiting)
+        if head is not None:
+            result = Result(End.IN_DOUBT if head.in_doubt else End.STALLED, reason)
+            for record in tuple(head.records):
+                record.listener(record, result)
+        for record in waiting:
+            record.listener(record, Result(End.STALLED, reason))
+
+    def abandon(self) -> list[Record]:
+        """Give up this partition, which is no more; return what it held, in order."""
+        records = [*(self.head.records if self.head else ()), *self.waiting]
+        self.head = None
+        self.waiting.clear()
+        return records
+
+    def withdraw(self, records: set[Record]) -> set[Record]:
+        """Take back those of `records` that are certainly not sent; return them."""
+        head = self.head
+        if head is not None and not head.in_doubt and not self.under_way and not records.isdisjoint(head.records):
+            self.waiting.extendleft(reversed(head.records))
+            self.head = None
+        taken = records.intersection(self.waiting)
+        if taken:
+            self.waiting = deque(record for record in self.waiting if record not in taken)
+        return taken
+
+    def _finish(self) -> Batch:
+        head, self.head = self.head, None
+        if head is None:
+            msg = f"{self.topic}-{self.partition}: an answer without a batch"
+            raise RuntimeError(msg)
+        self._limit = None
+        return head

@@ -1,0 +1,194 @@
+"""Makes an event durable within its deadlines: in Kafka, else in the spool.
+
+`publish` sends a record directly, or stores it where its topic has a backlog (`webhook.backlog` has the rules). What
+Kafka did not acknowledge by the publish deadline, or at the first sign of trouble, moves to the spool with all
+unacknowledged sends of its topic; from there `drainer` takes it. A record that may be in Kafka already stays in the
+sender meanwhile, and its late acknowledgement removes it from the spool.
+
+Without a spool nothing but Kafka's acknowledgement counts, and a deadline missed is a refusal. Without Kafka (the
+embedded log) every topic keeps its backlog: the spool is the event log.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+
+from aurora_bridge.webhook.record import End, Record, Result
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.refusal import Outcome, Reason, Refusal
+from aurora_bridge.settings import DeadlinesSettings
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.webhook.backlog import Backlog, Way
+
+SWEEP_SECONDS = 0.05
+
+
+class Publisher:
+    """Publishes records and answers for their deadlines."""
+
+    def __init__(
+        self,
+        deadlines: DeadlinesSettings,
+        events: Iterable[str],
+        sender: Sender | None,
+        spool: Spool | None,
+        metrics: Metrics,
+    ) -> None:
+        """Publish events of these names; either of `sender` and `spool` may be missing, not both."""
+        self._deadlines = deadlines
+        self._sender = sender
+        self._spool = spool
+        self._metrics = metrics
+        self._awaited: dict[Record, None] = {}
+        self.backlogs: dict[str, Backlog[Record]] = {event: Backlog() for event in events}
+        for event, count in (spool.found if spool else {}).items():
+            self.backlogs[event].waiting = count
+        self.doubtful: dict[int, Record] = {}
+        """By their row: spooled records that are still in the sender."""
+        self.on_backlog: Callable[[str], None] = lambda _event: None
+        """Called when a topic has something new to drain."""
+
+    async def publish(self, record: Record) -> Outcome:
+        """Make a record durable; return where. Raises `Refusal`."""
+        record.listener = self.listen
+        record.answer = asyncio.get_running_loop().create_future()
+        self._awaited[record] = None
+        if self._spool is not None and self.backlogs[record.event].arrive(record) is Way.BACKLOG:
+            self._store([record])
+        else:
+            self._send(record)
+        return await record.answer
+
+    def _send(self, record: Record) -> None:
+        if self._sender is None or not self.submit(record):
+            self._no_answer(record, Reason.KAFKA_UNAVAILABLE)
+
+    def submit(self, record: Record) -> bool:
+        """Hand a record to the sender; False if its topic is not known to Kafka now."""
+        if self._sender is None or not self._sender.submit(record):
+            return False
+        record.in_sender = True
+        record.submitted = monotonic()
+        return True
+
+    # What the sender says.
+
+    def listen(self, record: Record, result: Result) -> None:
+        """Act on what became of a record."""
+        match result.end:
+            case End.ACKNOWLEDGED:
+                self._acknowledged(record)
+            case End.RECORD_REFUSED:
+                self._set_aside(record, result.reason)
+            case End.TOPIC_REFUSED:
+                record.in_sender = False
+                self._no_answer(record, Reason.KAFKA_REFUSED)
+            case End.STALLED | End.IN_DOUBT:
+                if self._spool is not None:
+                    self._give_backlog(record.event)
+        if record.drained and not record.in_sender and not record.drained.done():
+            record.drained.set_result(result.end)
+
+    def _acknowledged(self, record: Record) -> None:
+        record.ended, record.in_sender = True, False
+        self._metrics.publish_seconds.observe((), monotonic() - record.submitted)
+        self.backlogs[record.event].end(record)
+        if record.seq is not None:
+            self._leave_spool(record, record.seq)
+        if not self._answer(record, Outcome.PUBLISHED) and record.late is not None:
+            record.late()
+
+    def _leave_spool(self, record: Record, seq: int) -> None:
+        self.doubtful.pop(seq, None)
+        if self._spool is not None:
+            self._spool.remove(seq)
+        self.backlogs[record.event].left(1)
+
+    def _set_aside(self, record: Record, reason: str) -> None:
+        """Keep a record that Kafka refuses for itself where an operator finds it; it blocks nobody."""
+        record.in_sender = False
+        if self._spool is None:
+            self._answer(record, Refusal(Reason.KAFKA_REFUSED))
+        elif record.seq is not None:
+            self._spool.set_aside(record.seq, reason)
+            self.doubtful.pop(record.seq, None)
+            self.backlogs[record.event].left(1)
+        elif self.backlogs[record.event].end(record):
+            self.backlogs[record.event].waiting += 1
+            self._store([record], set_aside=reason)
+
+    def _no_answer(self, record: Record, reason: Reason) -> None:
+        """Kafka does not take a record: its topic gets a backlog, or the delivery a refusal."""
+        if self._spool is None:
+            self._answer(record, Refusal(reason, doubtful=record.in_sender))
+        else:
+            self._give_backlog(record.event)
+
+    # The spool.
+
+    def _give_backlog(self, event: str) -> None:
+        moved = self.backlogs[event].fail()
+        if moved:
+            if self._sender is not None:
+                for record in self._sender.withdraw(moved):
+                    record.in_sender = False
+            self._store(moved)
+
+    def _store(self, records: Sequence[Record], *, set_aside: str | None = None) -> None:
+        if self._spool is not None:
+            self._spool.append(records, self._stored, set_aside=set_aside)
+
+    def _stored(self, records: Sequence[Record], failure: Reason | None, set_aside: str | None) -> None:
+        """Answer for records whose commit ended."""
+        for record in records:
+            backlog = self.backlogs[record.event]
+            if failure is not None:
+                backlog.left(1)
+                self._answer(record, Refusal(failure, doubtful=record.in_sender))
+            elif set_aside is not None:
+                backlog.left(1)
+                self._answer(record, Outcome.SPOOLED)
+            elif record.ended and record.seq is not None:
+                self._leave_spool(record, record.seq)
+            else:
+                if record.in_sender and record.seq is not None:
+                    self.doubtful[record.seq] = record
+                if not self._answer(record, Outcome.SPOOLED) and record.late is not None:
+                    record.late()
+                self.on_backlog(record.event)
+
+    # Deadlines.
+
+    async def watch(self) -> None:
+        """Hold every record to its deadlines, until cancelled. One sweep for all costs less than a timer each."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep(monotonic())
+
+    def sweep(self, now: float) -> None:
+        """Act on the deadlines that have passed at monotonic time `now`."""
+        publish, spool = now - self._deadlines.publish_seconds, now - self._deadlines.spool_seconds
+        overdue = [record for record in self._awaited if record.received <= publish]
+        if self._spool is None:
+            taken = self._sender.withdraw(overdue) if overdue and self._sender else set()
+            for record in overdue:
+                self._answer(record, Refusal(Reason.KAFKA_UNAVAILABLE, doubtful=record not in taken))
+            return
+        for event in {record.event for record in overdue}:
+            self._give_backlog(event)
+        for record in overdue:
+            if record.received <= spool:
+                self._answer(record, Refusal(Reason.TOO_LATE, doubtful=True))
+
+    def _answer(self, record: Record, answer: Outcome | Refusal) -> bool:
+        """Let the delivery be answered; False if it was already, or nobody waits."""
+        self._awaited.pop(record, None)
+        future = record.answer
+        if future is None or future.done():
+            return False
+        if isinstance(answer, Refusal):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        return True

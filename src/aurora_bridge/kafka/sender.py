@@ -1,0 +1,301 @@
+"""The idempotent sender: brings records to their partitions, in order, in bursts.
+
+One request is under way per broker. What arrives meanwhile, or within a short gap after the burst before, forms the
+next burst: one `ProduceRequest` with one batch for each of its partitions. What decides about order and doubt stands in
+`lane`, the calls into aiokafka in `wire`; deadlines are the `publisher`'s.
+
+Nothing here waits for ever: a request ends with the client's time-out, and when no broker acknowledges anything for a
+while, `run` makes the client anew from the bootstrap list. Lanes outlive their client: a batch in doubt is still the
+first to go.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from time import monotonic
+
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane
+from aurora_bridge.webhook.record import Record
+from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, murmur2, new_producer_id
+from aurora_bridge.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+GAP_SECONDS = 0.002
+"""Between two bursts under load: long enough to share a request, invisible in a budget of 10 s."""
+REQUEST_TIMEOUT_MS = 2500
+"""Below the publish deadline: a frozen broker holds up the others for no longer than this."""
+_RETRY_SECONDS = 0.1
+_RENEW_SECONDS = 5.0
+_WATCH_SECONDS = 0.5
+
+
+class Sender:
+    """Sends records over one client, and keeps that client alive."""
+
+    def __init__(self, connect: Callable[[], Client], prefix: str, events: Iterable[str], compression: int, metrics: Metrics) -> None:
+        """Send to the topics of `events`, over clients that `connect` makes; `compression` is a codec of `topics`."""
+        self._connect = connect
+        self._prefix = prefix
+        self._topics = tuple(prefix + event for event in events)
+        self._compression = compression
+        self._metrics = metrics
+        self._client: Client | None = None
+        self._producer: ProducerId | None = None
+        self._lanes: dict[TopicPartition, Lane] = {}
+        self._partitions: dict[str, int] = {}
+        self._leaders: dict[TopicPartition, int] = {}
+        self._ready: dict[Lane, None] = {}
+        self._busy: set[int] = set()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._flush_handle: asyncio.Handle | None = None
+        self._burst_at = 0.0
+        self._heard_at = 0.0
+        self.on_metadata: Callable[[], None] = lambda: None
+        """Called after each change of metadata."""
+
+    # What the publisher and the drainer call.
+
+    def writable(self, event: str) -> bool:
+        """Whether every partition of an event's topic has a leader, as far as we know."""
+        return self._led(self._prefix + event)
+
+    def _led(self, topic: str) -> bool:
+        count = self._partitions.get(topic, 0)
+        return count > 0 and all(TopicPartition(topic, index) in self._leaders for index in range(count))
+
+    def missing(self) -> list[str]:
+        """Return the topics that cannot be written now."""
+        return [topic for topic in self._topics if not self._led(topic)]
+
+    def submit(self, record: Record) -> bool:
+        """Queue a record behind those of its partition. False if its topic is not known to Kafka now."""
+        topic = self._prefix + record.event
+        count = self._partitions.get(topic, 0)
+        if not count:
+            return False
+        place = TopicPartition(topic, murmur2(record.partition_key) % count)
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = Lane(*place)
+        lane.waiting.append(record)
+        self._ready[lane] = None
+        self._schedule()
+        return True
+
+    def withdraw(self, records: Iterable[Record]) -> set[Record]:
+        """Take back the records that are certainly not sent; return them. The others stay in doubt."""
+        wanted = set(records)
+        taken: set[Record] = set()
+        topics = {self._prefix + record.event for record in wanted}
+        for lane in self._lanes.values():
+            if lane.topic in topics:
+                taken |= lane.withdraw(wanted)
+        return taken
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until nothing is queued or under way, at most `seconds`."""
+        end = monotonic() + seconds
+        while not self.idle and monotonic() < end:
+            await asyncio.sleep(GAP_SECONDS)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or under way."""
+        return not any(self._lanes.values())
+
+    # Bursts.
+
+    def _schedule(self) -> None:
+        if self._flush_handle is None:
+            loop = asyncio.get_running_loop()
+            wait = self._burst_at + GAP_SECONDS - monotonic()
+            self._flush_handle = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        client, producer = self._client, self._producer
+        if client is None or producer is None:
+            return
+        now = self._burst_at = monotonic()
+        bursts: defaultdict[int, list[Lane]] = defaultdict(list)
+        wake = 0.0
+        for lane in list(self._ready):
+            node = self._leaders.get(TopicPartition(lane.topic, lane.partition))
+            if node is None or node in self._busy or lane.under_way:
+                continue
+            if lane.retry_at > now:
+                wake = min(wake or lane.retry_at, lane.retry_at)
+                continue
+            del self._ready[lane]
+            if lane:
+                bursts[node].append(lane)
+        for node, lanes in bursts.items():
+            self._busy.add(node)
+            task = asyncio.create_task(self._send(client, producer, node, lanes))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+        if wake and self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_later(wake - now, self._flush)
+
+    async def _send(self, client: Client, producer: ProducerId, node: int, lanes: list[Lane]) -> None:
+        batches: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        for lane in lanes:
+            batches[lane.topic].append((lane.partition, lane.load(producer, self._compression)))
+            lane.under_way = True
+        loss: str | None = CONNECTION_LOST
+        try:
+            answer = await client.send(node, Produce(batches, REQUEST_TIMEOUT_MS))
+            loss = None
+        except NodeNotReadyError:
+            loss = BROKER_AWAY
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.info("broker %s: %r", node, error)
+        except Exception:
+            log.exception("aiokafka failed in an unexpected way; the records are sent again")
+        finally:
+            self._busy.discard(node)
+            for lane in lanes:
+                lane.under_way = False
+            if loss:
+                self._fail(client, lanes, loss)
+        if not loss:
+            await self._settle(client, {(lane.topic, lane.partition): lane for lane in lanes}, answer.parts)
+        for lane in lanes:
+            if lane:
+                self._ready[lane] = None
+        if self._ready:
+            self._schedule()
+
+    def _fail(self, client: Client, lanes: list[Lane], reason: str) -> None:
+        """No answer came: the heads are in doubt, unless their broker was away and they were never sent."""
+        self._metrics.publish_errors[reason] += len(lanes)
+        retry_at = monotonic() + _RETRY_SECONDS
+        for lane in lanes:
+            lane.retry_at = retry_at
+            lane.in_doubt(reason is CONNECTION_LOST)
+        for lane in lanes:
+            lane.stall(reason)
+        client.force_metadata_update()
+
+    async def _settle(self, client: Client, lanes: dict[tuple[str, int], Lane], parts: list[Part]) -> None:
+        for topic, partition, error, offset in parts:
+            lane = lanes.pop((topic, partition))
+            answer, reason = ANSWERS.get(error, UNKNOWN_ANSWER)
+            if answer is Answer.STORED:
+                lane.acknowledge(offset)
+                continue
+            self._metrics.publish_errors[reason] += 1
+            match answer:
+                case Answer.SPLIT:
+                    lane.split(reason)
+                case Answer.REFUSED:
+                    lane.refuse(reason)
+                case Answer.RENUMBER:
+                    await self._renumber(client, lane, reason)
+                case Answer.RETRY | Answer.RETRY_IN_DOUBT:
+                    lane.retry_at = monotonic() + _RETRY_SECONDS
+                    if answer is Answer.RETRY_IN_DOUBT:
+                        lane.in_doubt(True)
+                        lane.stall(reason)
+                    client.force_metadata_update()
+        if lanes:
+            self._fail(client, list(lanes.values()), CONNECTION_LOST)
+
+    async def _renumber(self, client: Client, lane: Lane, reason: str) -> None:
+        """Give a partition whose sequence the broker does not know a producer id it has not used."""
+        lane.retry_at = monotonic() + _RETRY_SECONDS
+        log.warning("%s-%d: %s; taking a new producer id", lane.topic, lane.partition, reason)
+        if self._producer is None or lane.producer == self._producer:
+            try:
+                await self._take_producer_id(client)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("no new producer id: %r; asking again", error)
+                return
+        if self._producer is not None:
+            lane.renumber(self._producer, self._compression)
+
+    async def _take_producer_id(self, client: Client) -> None:
+        self._producer = await new_producer_id(client)
+        self._metrics.producer_ids[()] += 1
+
+    # The client's life.
+
+    async def run(self) -> None:
+        """Keep a client connected until cancelled."""
+        while True:
+            client = self._connect()
+            try:
+                await self._start(client)
+                await self._watch(client)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("Kafka is away: %s; trying again", error)
+                await asyncio.sleep(_WATCH_SECONDS)
+            finally:
+                self._client = None
+                self._learn(None)
+                await self._close(client)
+
+    async def _start(self, client: Client) -> None:
+        client.cluster.add_listener(self._learn)
+        await client.bootstrap()
+        client.set_topics(self._topics)
+        if self._producer is None:
+            await self._take_producer_id(client)
+        self._client = client
+        client.force_metadata_update()
+
+    async def _watch(self, client: Client) -> None:
+        """Return when the client should be made anew: it was asked for metadata, and heard nothing for a while.
+
+        That covers brokers that all moved, connections that hang, and a metadata task that died inside aiokafka.
+        """
+        self._heard_at = monotonic()
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if self.idle and not self.missing():
+                self._heard_at = monotonic()
+                continue
+            if monotonic() - self._heard_at > _RENEW_SECONDS:
+                log.warning("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
+                return
+            client.force_metadata_update()
+
+    async def _close(self, client: Client) -> None:
+        client.cluster.remove_listener(self._learn)
+        for task in tuple(self._requests):
+            task.cancel()
+        await asyncio.gather(*self._requests, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_WATCH_SECONDS):
+                await client.close()
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("the client did not close in time: %r", error)
+
+    def _learn(self, cluster: ClusterMetadata | None) -> None:
+        """Take over partitions and leaders from new metadata; None: nothing is known any more."""
+        self._heard_at = monotonic()
+        self._partitions.clear()
+        self._leaders.clear()
+        for topic in self._topics if cluster else ():
+            partitions = cluster.partitions_for_topic(topic)
+            if partitions:
+                self._partitions[topic] = max(partitions) + 1
+            for partition in partitions or ():
+                place = TopicPartition(topic, partition)
+                leader = cluster.leader_for_partition(place)
+                if leader not in (None, -1):
+                    self._leaders[place] = leader
+        for lane in tuple(self._lanes.values()):
+            if 0 < self._partitions.get(lane.topic, 0) <= lane.partition and not lane.under_way:
+                for record in lane.abandon():  # its topic was made anew, with fewer partitions
+                    self.submit(record)
+        self._metrics.kafka_connected[()] = int(not self.missing())
+        self.on_metadata()
+        if self._ready and self._client:
+            self._schedule()

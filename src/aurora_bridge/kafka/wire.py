@@ -1,0 +1,179 @@
+"""The calls into aiokafka below its producer: the one module a new version of it can break.
+
+aiokafka brings connections, TLS, SASL, API versions and metadata. Three things are done here for it: a metadata request
+that never creates a topic, a `ProduceRequest` whose bytes are ready (its own takes 75 us to encode for 57 partitions,
+these 9), and the answer decoded by hand. `sender` builds on it; `tests/kafka/test_wire.py` fails when aiokafka changes.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError, NodeNotReadyError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.protocol.types import Schema
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from aurora_bridge.webhook.record import Record
+
+__all__ = ["Client", "Part", "Produce", "ProducerId", "encode_batch", "murmur2", "new_producer_id"]
+
+_ACKS_ALL = -1
+_HEAD = struct.Struct(">hhii")  # transactional id (null), acks, timeout in ms, number of topics
+_SHORT = struct.Struct(">h")
+_INT = struct.Struct(">i")
+_PAIR = struct.Struct(">ii")  # partition, bytes of its batch
+_ANSWER = struct.Struct(">ihqqq")  # partition, error, base offset, append time, log start offset
+_ANY_NODE_ATTEMPTS = 3
+
+
+class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka's client is untyped
+    """aiokafka's client, whose metadata requests create no topic: a deleted one must stay visible as missing."""
+
+    async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Iterable[str]) -> bool:
+        for _ in range(_ANY_NODE_ATTEMPTS):
+            node = self.get_random_node()
+            if node is None:
+                break
+            try:
+                request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
+                metadata = await self.send(node, request)
+            except (KafkaError, TimeoutError):
+                continue
+            if metadata.brokers:
+                cluster_metadata.update_metadata(metadata)
+                return True
+        cluster_metadata.failed_update(None)
+        return False
+
+
+class ProducerId(NamedTuple):
+    """Identity of an idempotent producer (KIP-98)."""
+
+    id: int
+    epoch: int
+
+
+async def new_producer_id(client: Client) -> ProducerId:
+    """Return a new producer id. Raises `KafkaError`."""
+    node = client.get_random_node()
+    if node is None:
+        raise NodeNotReadyError
+    answer = await client.send(node, InitProducerIdRequest(None, 0))
+    if answer.error_code:
+        raise for_code(answer.error_code)
+    return ProducerId(answer.producer_id, answer.producer_epoch)
+
+
+def encode_batch(records: Sequence[Record], producer: ProducerId, sequence: int, compression: int) -> bytes:
+    """Return one record batch (magic 2) of `records`, numbered from `sequence`."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=compression,
+        is_transactional=0,
+        producer_id=producer.id,
+        producer_epoch=producer.epoch,
+        base_sequence=sequence,
+        batch_size=2**31 - 1,
+    )
+    for offset, record in enumerate(records):
+        builder.append(offset, record.timestamp_ms, record.key, record.value, record.headers)
+    return bytes(builder.build())
+
+
+class Part(NamedTuple):
+    """What Kafka says of one partition's batch."""
+
+    topic: str
+    partition: int
+    error: int
+    offset: int
+
+
+class _ProduceAnswer(Response):
+    """Produce response, versions 5 to 7."""
+
+    API_KEY = 0
+    API_VERSION = 7
+    SCHEMA = Schema()
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts = parts
+
+    @classmethod
+    def decode(cls, data: BytesIO | bytes) -> "_ProduceAnswer":
+        raw = data.read() if isinstance(data, BytesIO) else data
+        (topics,) = _INT.unpack_from(raw)
+        at = 4
+        parts = []
+        for _ in range(topics):
+            (length,) = _SHORT.unpack_from(raw, at)
+            at += 2
+            topic = raw[at : at + length].decode()
+            at += length
+            (partitions,) = _INT.unpack_from(raw, at)
+            at += 4
+            for _ in range(partitions):
+                partition, error, offset, _, _ = _ANSWER.unpack_from(raw, at)
+                at += _ANSWER.size
+                parts.append(Part(topic, partition, error, offset))
+        return cls(parts)
+
+
+class _ReadyProduce(RequestStruct):
+    """Produce request, version 7, its body already encoded."""
+
+    API_KEY = 0
+    API_VERSION = 7
+    RESPONSE_TYPE = _ProduceAnswer
+    SCHEMA = Schema()
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def encode(self) -> bytes:
+        return self._body
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._body)} bytes)"
+
+
+class Produce(Request[_ReadyProduce]):
+    """One burst: a batch for each of its partitions, acknowledged by all in-sync replicas."""
+
+    API_KEY = 0
+
+    def __init__(self, batches: dict[str, list[tuple[int, bytes]]], timeout_ms: int) -> None:
+        """Send `batches`, by topic a list of partition and encoded batch."""
+        pieces: list[bytes] = [_HEAD.pack(-1, _ACKS_ALL, timeout_ms, len(batches))]
+        for topic, partitions in batches.items():
+            name = topic.encode()
+            pieces += (_SHORT.pack(len(name)), name, _INT.pack(len(partitions)))
+            for partition, batch in partitions:
+                pieces += (_PAIR.pack(partition, len(batch)), batch)
+        self._body = b"".join(pieces)
+
+    def build(self, request_struct_class: type[_ReadyProduce]) -> _ReadyProduce:
+        """Return the request as it goes over the wire."""
+        return request_struct_class(self._body)
+
+
+def murmur2(data: bytes) -> int:
+    """Return Kafka's murmur2 hash of `data` (31 bits): the default partitioner's, over 32-bit words."""
+    length = len(data)
+    h: Any = (0x9747B28C ^ length) & 0xFFFFFFFF
+    words = length // 4
+    for k in struct.unpack_from(f"<{words}I", data):
+        k = k * 0x5BD1E995 & 0xFFFFFFFF  # noqa: PLW2901 - the algorithm's own name
+        k ^= k >> 24  # noqa: PLW2901
+        h = (h * 0x5BD1E995 ^ k * 0x5BD1E995) & 0xFFFFFFFF
+    rest = data[words * 4 :]
+    if rest:
+        h = (h ^ int.from_bytes(rest, "little")) * 0x5BD1E995 & 0xFFFFFFFF
+    h = (h ^ h >> 13) * 0x5BD1E995 & 0xFFFFFFFF
+    return int(h ^ h >> 15) & 0x7FFFFFFF

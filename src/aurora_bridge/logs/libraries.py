@@ -1,0 +1,65 @@
+"""Keeps out of the log what libraries would put there of a client's input, and keeps them from flooding it.
+
+aiohttp's server logs each malformed request with a traceback that holds its raw bytes, asyncio the arguments of a
+callback that failed. Neither text is ours to redact, so it is replaced. `setup` installs the filters.
+"""
+
+import logging
+from collections.abc import Callable
+
+from aurora_bridge.logs.formats import fields, origin
+
+_WINDOW_SECONDS = 60
+
+
+class LibraryErrors(logging.Filter):
+    """Rewrites the records of a library's logger that carry an exception.
+
+    A malformed HTTP request becomes "malformed request". Any other exception is a fault, logged as `fault` with its
+    type and place. Of each of the two at most `lines` a minute pass; the next that does says how many were
+    left out before it. `monotonic` gives seconds.
+    """
+
+    def __init__(self, fault: str, lines: int, monotonic: Callable[[], float]) -> None:
+        super().__init__()
+        self._fault = fault
+        self._malformed_quota = _Quota(lines, monotonic)
+        self._fault_quota = _Quota(lines, monotonic)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record in place; False leaves it out."""
+        if not record.exc_info:
+            return True
+        error = record.exc_info[1]
+        malformed = type(error).__module__ == "aiohttp.http_exceptions"  # by name: only the web room knows aiohttp
+        left_out = (self._malformed_quota if malformed else self._fault_quota).take()
+        if left_out is None:
+            return False
+        found = {} if malformed or error is None else {"type": type(error).__name__, "at": origin(error)}
+        record.msg, record.args = "malformed request" if malformed else self._fault, ()
+        record.exc_info = record.exc_text = record.stack_info = None
+        vars(record).update(fields(**found, **({"left_out": left_out} if left_out else {})))
+        return True
+
+
+class _Quota:
+    """Lets a number of lines a minute pass and counts the others."""
+
+    def __init__(self, lines: int, monotonic: Callable[[], float]) -> None:
+        self._lines = lines
+        self._monotonic = monotonic
+        self._window_ends = float("-inf")
+        self._passed = 0
+        self._left_out = 0
+
+    def take(self) -> int | None:
+        """Return how many lines were left out since the last that passed, or None if this one is left out as well."""
+        now = self._monotonic()
+        if now >= self._window_ends:
+            self._window_ends, self._passed = now + _WINDOW_SECONDS, 0
+        if self._passed == self._lines:
+            self._left_out += 1
+            return None
+        self._passed += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out

@@ -1,0 +1,37 @@
+"""Puts the formats and the filters to work, on the root logger and on those of the libraries that print secrets."""
+
+import logging
+import sys
+import time
+from typing import Literal, TextIO
+
+from aurora_bridge.logs.formats import JsonFormatter, TextFormatter
+from aurora_bridge.logs.libraries import LibraryErrors
+
+_LINES_A_MINUTE = 10
+
+
+def configure(
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    format: Literal["auto", "json", "text"] = "auto",  # noqa: A002 - the name of the setting
+    stream: TextIO | None = None,
+) -> None:
+    """Log from now on to `stream`, standard error unless given, and nowhere else.
+
+    `auto` is text where the stream is a terminal, JSON elsewhere. Calling it again replaces what the last call set.
+    """
+    stream = stream or sys.stderr
+    text = format == "text" or (format == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # A line that cannot be written is dropped: logging's own report of it would print the arguments of the call.
+    logging.raiseExceptions = False
+    # At DEBUG aiokafka prints SASL passwords and payloads.
+    logging.getLogger("aiokafka").setLevel(max(logging.INFO, root.level))
+    # aiohttp's access log has whole request lines, secrets among them, and halves the throughput.
+    logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL + 1)
+    for library, fault in {"aiohttp.server": "fault in the HTTP server", "asyncio": "fault in the event loop"}.items():
+        logging.getLogger(library).filters = [LibraryErrors(fault, _LINES_A_MINUTE, time.monotonic)]

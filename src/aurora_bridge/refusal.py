@@ -1,0 +1,80 @@
+"""Every outcome of a delivery and every "no", as closed sets.
+
+One token serves as the body's `reason`, the metric's label and the log's key, so that whoever meets it in one place
+finds it in the others.
+"""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What became of a delivery."""
+
+    PUBLISHED = "published"
+    SPOOLED = "spooled"
+    DUPLICATE = "duplicate"
+    DEAD_LETTERED = "dead_lettered"
+    REFUSED = "refused"
+
+
+class Reason(StrEnum):
+    """Why a delivery was refused; `status` is its HTTP status and `retry_after` the hint in seconds, if any."""
+
+    status: int
+    retry_after: int | None
+
+    def __new__(cls, token: str, status: int, retry_after: int | None = None) -> "Reason":
+        """Attach the HTTP answer to the token."""
+        member = str.__new__(cls, token)
+        member._value_ = token
+        member.status = status
+        member.retry_after = retry_after
+        return member
+
+    NO_ROUTE = "no_route", 404
+    METHOD_NOT_ALLOWED = "method_not_allowed", 405
+    UNAUTHORIZED = "unauthorized", 401
+    MALFORMED_HTTP = "malformed_http", 400
+    TARGET_TOO_LONG = "target_too_long", 414
+    OVERLOADED = "overloaded", 503, 30
+    STOPPING = "stopping", 503, 30
+    SPOOL_FULL = "spool_full", 503, 30
+    SPOOL_FAILED = "spool_failed", 503, 30
+    KAFKA_UNAVAILABLE = "kafka_unavailable", 503, 30
+    KAFKA_REFUSED = "kafka_refused", 503, 30
+    TOO_LATE = "too_late", 503, 30
+    INTERNAL_ERROR = "internal_error", 500, 30
+
+
+class Defect(StrEnum):
+    """Why an authenticated delivery could not be made into an event and became a dead letter."""
+
+    NO_ATTRIBUTES = "no_attributes"
+    UNFILLED_PLACEHOLDER = "unfilled_placeholder"
+    CONFLICTING_VALUES = "conflicting_values"
+    CONFLICTING_EVENT = "conflicting_event"
+    NOT_UTF8 = "not_utf8"
+    CONTROL_CHARACTERS = "control_characters"
+
+
+class Refusal(Exception):  # noqa: N818 - a "no" is an answer, not an error of ours
+    """The delivery is not taken. Nothing of it is acknowledged.
+
+    `doubtful` says that the event may still become durable (a send or a commit is under way): a retry must then
+    re-use its id.
+    """
+
+    def __init__(self, reason: Reason, *, doubtful: bool = False) -> None:
+        """Refuse for `reason`."""
+        super().__init__(reason.value)
+        self.reason = reason
+        self.doubtful = doubtful
+
+
+class Malformed(Exception):  # noqa: N818 - the delivery is kept, as a dead letter
+    """An authenticated delivery on a known route that carries no readable event."""
+
+    def __init__(self, defect: Defect) -> None:
+        """Name the defect."""
+        super().__init__(defect.value)
+        self.defect = defect

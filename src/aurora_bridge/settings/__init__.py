@@ -1,0 +1,34 @@
+"""Every setting of the daemon.
+
+`groups` has the settings, `kinds` the kinds of value, `load` reads them, `names`, `checks` and `problems` say what is
+wrong with them.
+"""
+
+from aurora_bridge.settings.groups import (
+    AdminSettings,
+    AuthSettings,
+    DeadlinesSettings,
+    IndexSettings,
+    IngressSettings,
+    KafkaSettings,
+    LogSettings,
+    Settings,
+    SpoolSettings,
+)
+from aurora_bridge.settings.load import load, redacted
+from aurora_bridge.settings.problems import SettingsError
+
+__all__ = [
+    "AdminSettings",
+    "AuthSettings",
+    "DeadlinesSettings",
+    "IndexSettings",
+    "IngressSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "Settings",
+    "SettingsError",
+    "SpoolSettings",
+    "load",
+    "redacted",
+]

@@ -1,0 +1,93 @@
+"""What must hold between settings that are each right by themselves.
+
+Each check gives the words for what is wrong, in the manner of `problems`, or nothing. `load` runs them last.
+"""
+
+import importlib.util
+import ipaddress
+from collections.abc import Iterator
+
+from aurora_bridge.settings.groups import DeadlinesSettings, Settings
+from aurora_bridge.settings.names import variable
+from aurora_bridge.settings.problems import both_names
+
+_AURORA_GIVES_UP_SECONDS = 10
+_EXTRA_CODECS = frozenset({"snappy", "lz4", "zstd"})
+
+
+def conflicts(settings: Settings) -> Iterator[str]:
+    """Yield one readable line for each conflict."""
+    yield from _deadlines(settings)
+    yield from _credentials(settings)
+    yield from _event_log(settings)
+    yield from _compression(settings)
+
+
+def _deadlines(settings: Settings) -> Iterator[str]:
+    given = settings.deadlines
+    if not given.publish_seconds < given.spool_seconds < given.answer_seconds < _AURORA_GIVES_UP_SECONDS:
+        names = ", ".join(both_names(f"deadlines.{field}") for field in DeadlinesSettings.model_fields)
+        yield (
+            f"{names}: {_in_words(given)} came; allowed is each less than the next, and the last less than the "
+            f"{_AURORA_GIVES_UP_SECONDS} s after which Aurora gives up. Put them in that order, or leave all three out "
+            f"for the defaults, {_in_words(DeadlinesSettings())}."
+        )
+
+
+def _in_words(deadlines: DeadlinesSettings) -> str:
+    return f"{deadlines.publish_seconds:g}, {deadlines.spool_seconds:g} and {deadlines.answer_seconds:g} s"
+
+
+def _credentials(settings: Settings) -> Iterator[str]:
+    auth = settings.auth
+    if auth.tokens_file is None and not auth.allow_anonymous and not _is_loopback(settings.ingress.host):
+        yield (
+            f"{both_names('ingress.host')}: {settings.ingress.host!r} came, and no credentials are set; without them "
+            "allowed is loopback only: 127.0.0.1, ::1 or localhost. Write a token into a file, set "
+            f"{both_names('auth.tokens_file')} to its path and have Aurora send it in the header {auth.header}; or "
+            f"allow anonymous deliveries in so many words: {variable('auth.allow_anonymous')}=true."
+        )
+
+
+def _event_log(settings: Settings) -> Iterator[str]:
+    embedded, kafka, host = settings.embedded, settings.kafka.bootstrap_servers, settings.ingress.host
+    set_brokers = f"Set {both_names('kafka.bootstrap_servers')} to your brokers, as in kafka-1:9092"
+    if kafka and embedded:
+        yield (
+            f"{both_names('embedded')}: true came together with {both_names('kafka.bootstrap_servers')}, {kafka!r}; "
+            "allowed is one of the two. Leave EMBEDDED out to publish to Kafka (what the embedded log holds drains "
+            "into it), or leave the brokers out to keep events here."
+        )
+    if not kafka and embedded is False:
+        yield (
+            f"{both_names('embedded')}: false came, and no Kafka is configured; allowed is false only with Kafka. "
+            f"{set_brokers}, or leave EMBEDDED out."
+        )
+    if not kafka and embedded is None and not _is_loopback(host):
+        yield (
+            f"{both_names('kafka.bootstrap_servers')}: nothing came, and the daemon would keep the events of "
+            f"{variable('ingress.host')}={host} in its own log; allowed is that only on loopback, unless it is asked "
+            f"for. {set_brokers}, or ask for the embedded log: {variable('embedded')}=true."
+        )
+    if not kafka and not settings.spool.enabled:
+        yield (
+            f"{both_names('spool.enabled')}: false came, and no Kafka is configured; the events would have no place. "
+            f"Allowed is false only with Kafka. {set_brokers}, or leave SPOOL__ENABLED out."
+        )
+
+
+def _compression(settings: Settings) -> Iterator[str]:
+    codec = settings.kafka.compression
+    # cramjam is the package behind these codecs in aiokafka, which would find out only when the first batch is built.
+    if codec in _EXTRA_CODECS and importlib.util.find_spec("cramjam") is None:
+        yield (
+            f"{both_names('kafka.compression')}: {codec!r} came, and its codec is not installed; without it allowed is "
+            f"one of none, gzip. Install it, pip install 'aiokafka[{codec}]', or choose one of the two."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,240 @@
+"""Every setting: small frozen groups, a docstring for each field with its unit and the reason for its default.
+
+The docstrings are the fields' descriptions (`use_attribute_docstrings`), from which the settings reference is made. A
+setting's environment variable is its path in capitals, `AURORA_BRIDGE_INGRESS__PORT`; in the TOML file it is `port`
+below `[ingress]`. How the values get here is in `load`, what must hold between them in `checks`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from aurora_bridge.settings.kinds import (
+    EMPTY_IS_NONE,
+    NO_BOOL,
+    BasePath,
+    Brokers,
+    ClientId,
+    Deadline,
+    Folder,
+    HeaderName,
+    Host,
+    MalformedStatus,
+    ParameterNames,
+    Port,
+    Seconds,
+    SecretFile,
+    Tenant,
+    TopicPrefix,
+    Whole,
+)
+
+_DAY = 86_400  # seconds
+_GIBIBYTE = 2**30
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class IngressSettings(_Group):
+    """Where webhooks come in."""
+
+    host: Host = "127.0.0.1"
+    """Address to listen on. Loopback, because a daemon without credentials must not be reachable from elsewhere."""
+
+    port: Port = 8080
+    """Port to listen on; 0 takes a free one. 8080 needs no privilege."""
+
+    base_path: BasePath = "/"
+    """Path below which the default route lies; for a proxy that passes on only a part of the paths."""
+
+    max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 2048
+    """Deliveries under way at once; one more gets 503 and Aurora tries it again.
+
+    Worst case of memory for their targets: this many times `max_target_bytes`, 32 MiB with the defaults.
+    """
+
+    max_target_bytes: Annotated[Whole, Field(ge=1024, le=65_536)] = 16_384
+    """Bytes of a request target; a longer one gets 414. Aurora's own templates need less than a thousand."""
+
+    keepalive_seconds: Annotated[Seconds, Field(ge=1, le=3600)] = 75
+    """Seconds after which a silent connection is closed, also one that sends its headers too slowly.
+
+    75 is longer than the 60 s of common load balancers, so that the side which opened the connection closes it.
+    """
+
+    malformed_status: MalformedStatus = 200
+    """Status for a delivery that is kept as a dead letter, with good credentials but without a readable event.
+
+    200, because a 4xx makes Aurora repeat what cannot get better and counts toward the subscription's auto-disable; 422
+    while somebody mends the template, since each retry uses the latest one.
+    """
+
+    secret_parameters: ParameterNames = ("token", "password", "secret", "api_key", "session_token")
+    """Parameters whose values reach no event, log, metric or dead letter, by their names in lower snake_case.
+
+    `session_token` is Aurora's own and buys access to a tenant's data; the others are what people call a secret.
+    """
+
+    log_deliveries: bool = False
+    """Whether each delivery gets a log line. Off, because the metrics tell the same and a line costs time."""
+
+    shutdown_pause_seconds: Annotated[Seconds, Field(ge=0, le=600)] = 0
+    """Seconds between "not ready" and the end of listening, in which load balancers take this instance out.
+
+    0, because nothing waits for it on loopback; in Kubernetes 5 to 10 suit most load balancers.
+    """
+
+
+class AdminSettings(_Group):
+    """Where probes, metrics and people look."""
+
+    host: Host = "127.0.0.1"
+    """Address of the admin port. Loopback, because metrics tell how a business runs."""
+
+    port: Port = 9090
+    """Admin port; 0 takes a free one."""
+
+
+class KafkaSettings(_Group):
+    """Where events go."""
+
+    bootstrap_servers: Brokers = ""
+    """Brokers to begin with, `host:port` with commas between. Empty: no Kafka, the embedded log keeps the events."""
+
+    topic_prefix: TopicPrefix = "aurora."
+    """What stands before the event's name in the name of its topic."""
+
+    create_topics: bool = True
+    """Whether missing topics are created at start; off where only an administrator may."""
+
+    partitions: Annotated[Whole, Field(ge=1, le=1000)] = 3
+    """Partitions of a topic that is created: three consumers can share it. Adding some later breaks order then."""
+
+    replication_factor: Annotated[int | None, Field(ge=1, le=100), NO_BOOL, EMPTY_IS_NONE] = None
+    """Replicas of a topic that is created. Empty: the broker's own default, which its administrator chose."""
+
+    retention_days: Annotated[Whole, Field(ge=1, le=36_500)] = 30
+    """Days a created topic keeps events: the span over which Aurora can send notifications again."""
+
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+    """Codec of record batches. None, because events are small and each codec costs time; all save network."""
+
+    client_id: ClientId = "aurora-bridge"
+    """Name the brokers see in their logs, metrics and quotas."""
+
+
+class AuthSettings(_Group):
+    """Who may deliver."""
+
+    tokens_file: SecretFile = None
+    """File with the valid tokens, one a line; several at once so that a rotation refuses nothing."""
+
+    header: HeaderName = "X-Aurora-Webhook-Token"
+    """Header in which Aurora sends the token: `header_auth_key` of the subscription."""
+
+    allow_anonymous: bool = False
+    """Whether deliveries without credentials are taken on other addresses than loopback."""
+
+
+class DeadlinesSettings(_Group):
+    """When the daemon stops waiting, in seconds since receipt. Each ends before the next, the last before Aurora's."""
+
+    publish_seconds: Deadline = 3
+    """Seconds for Kafka to acknowledge; then the event goes to the spool. Leaves spool and answer their time."""
+
+    spool_seconds: Deadline = 5
+    """Seconds for the spool to commit; then the answer is 503."""
+
+    answer_seconds: Deadline = 8
+    """Seconds after which an answer leaves in any case: 2 s before Aurora gives up, for the way back."""
+
+
+class SpoolSettings(_Group):
+    """The local durable queue that takes events while Kafka is away; without Kafka it is the event log."""
+
+    enabled: bool = True
+    """Whether there is one. Off only where the volume does not outlive the pod: Kafka away then means 503."""
+
+    max_bytes: Annotated[Whole, Field(ge=65_536, le=2**40)] = _GIBIBYTE
+    """Bytes of its file at most; full, and Kafka away, means 503. 1 GiB is a million events of 1 KiB."""
+
+    retention_days: Annotated[Whole, Field(ge=1, le=36_500)] = 30
+    """Days the embedded log keeps an event, as a topic would. No event that waits for Kafka ever leaves by age."""
+
+
+class IndexSettings(_Group):
+    """The memory of what was seen, by which duplicates are known."""
+
+    max_bytes: Annotated[Whole, Field(ge=65_536, le=2**40)] = _GIBIBYTE
+    """Bytes of its file at most; when full, the oldest rows expire early and a late duplicate can pass."""
+
+    window_days: Annotated[Whole, Field(ge=1, le=3650)] = 30
+    """Days an event is remembered: the span over which Aurora can send notifications again."""
+
+    repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * _DAY)] = _DAY
+    """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries."""
+
+
+class LogSettings(_Group):
+    """What the daemon says on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    """Form of a line; `auto` is text on a terminal and JSON elsewhere."""
+
+
+class Settings(BaseSettings):
+    """Every setting of the daemon. Made by `load`; `Settings()` is the defaults, whatever the environment holds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AURORA_BRIDGE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    tenant: Tenant = "default"
+    """Aurora tenant whose webhooks these are: `/aurora/<tenant>` is the source of each event."""
+
+    state_dir: Folder = Path("aurora-bridge-state")
+    """Folder of the spool, the index and the instance's name, on a local disk; made if missing."""
+
+    embedded: Annotated[bool | None, EMPTY_IS_NONE] = None
+    """Whether the spool is the event log, without Kafka. Empty: on loopback it is when no Kafka is configured.
+
+    Elsewhere it must be asked for, so that a forgotten setting never swallows a production stream.
+    """
+
+    ingress: IngressSettings = IngressSettings()
+    admin: AdminSettings = AdminSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    auth: AuthSettings = AuthSettings()
+    deadlines: DeadlinesSettings = DeadlinesSettings()
+    spool: SpoolSettings = SpoolSettings()
+    index: IndexSettings = IndexSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def embedded_log(self) -> bool:
+        """Whether events stay in the embedded log, because no Kafka is configured."""
+        return not self.kafka.bootstrap_servers
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing by itself: `load` brings the sources."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)

@@ -1,0 +1,153 @@
+"""The kinds of value a setting can have, each with the words that say what is allowed.
+
+A kind is a type with its check and an `Allowed` beside it, for which pydantic's own words would not do. `allowed` finds
+the words for any field: error messages (`problems`) and the settings reference print the same ones. The settings that
+use the kinds are in `groups`.
+"""
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.fields import FieldInfo
+from pydantic_settings import NoDecode
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a setting takes, in words that fit after "allowed is"."""
+
+    words: str
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _refuse_empty(value: object) -> object:
+    if value == "":
+        raise ValueError
+    return value
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - pydantic makes its own error of a ValueError
+    return value
+
+
+def _digits_as_number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+def _split_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _host(value: str) -> str:
+    if not _HOST_NAME.fullmatch(value):
+        ipaddress.ip_address(value)  # raises ValueError
+    return value
+
+
+def _brokers(value: str) -> str:
+    brokers = [broker.strip() for broker in value.split(",")] if value.strip() else []
+    for broker in brokers:
+        match = _BROKER.fullmatch(broker)
+        if match is None or not 0 < int(match["port"]) <= _HIGHEST_PORT:
+            raise ValueError
+    return ",".join(brokers)
+
+
+def _no_slash_at_end(value: str) -> str:
+    return value.rstrip("/") or "/"
+
+
+def _readable(value: Path | None) -> Path | None:
+    # os.access first: unlike is_file it raises no OSError, such as for a folder that may not be entered
+    if value is not None and not (os.access(value, os.R_OK) and value.is_file()):
+        raise ValueError
+    return value
+
+
+EMPTY_IS_NONE = BeforeValidator(_none_if_empty)
+"""An environment variable cannot hold "nothing"; the empty one stands for it."""
+NO_BOOL = BeforeValidator(_refuse_bool)
+"""In Python `true` is a number; in a settings file it is a mistake."""
+
+Whole = Annotated[int, NO_BOOL]
+Seconds = Annotated[float, NO_BOOL]
+Host = Annotated[
+    str,
+    AfterValidator(_host),
+    Allowed("an address or a name of this machine; 0.0.0.0 is every IPv4 address, :: every address"),
+]
+Port = Annotated[Whole, Field(ge=0, le=_HIGHEST_PORT), Allowed("a port from 0 to 65535; 0 takes a free one")]
+BasePath = Annotated[
+    str,
+    Field(pattern=r"^(/|(/[A-Za-z0-9_~][A-Za-z0-9_.~-]*)+/?)$"),
+    AfterValidator(_no_slash_at_end),
+    Allowed("/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
+]
+Brokers = Annotated[
+    str, AfterValidator(_brokers), Allowed("host:port, several with commas between, as in kafka-1:9092,kafka-2:9092")
+]
+TopicPrefix = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9._-]{0,200}$"),
+    Allowed("up to 200 of the characters of a topic: letters, digits, . _ -"),
+]
+ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$"), Allowed("1 to 200 letters, digits, . _ -")]
+Tenant = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$"),
+    Allowed("1 to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
+]
+HeaderName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"), Allowed("the name of an HTTP header, without colon")
+]
+ParameterNames = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")], ...],
+    NoDecode,  # in the environment names with commas between, not JSON
+    BeforeValidator(_split_commas),
+    Field(min_length=1),
+    Allowed("names in lower snake_case: with commas between, or as a list of strings in the file"),
+]
+MalformedStatus = Annotated[Literal[200, 422], BeforeValidator(_digits_as_number)]
+Folder = Annotated[Path, BeforeValidator(_refuse_empty), Allowed("the path of a folder")]
+SecretFile = Annotated[
+    Path | None,
+    EMPTY_IS_NONE,
+    AfterValidator(_readable),
+    Allowed("the path of a file that exists and that this user may read"),
+]
+Deadline = Annotated[
+    Seconds, Field(gt=0, lt=10), Allowed("seconds above 0 and below the 10 after which Aurora gives up")
+]
+
+
+def allowed(field: FieldInfo) -> str:
+    """Return what `field` takes, in words that fit after "allowed is"."""
+    marks = field.metadata
+    for mark in marks:
+        if isinstance(mark, Allowed):
+            return mark.words
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)
+    if get_origin(kinds[0]) is Literal:
+        return "one of " + ", ".join(str(value) for value in get_args(kinds[0]))
+    if bool in kinds:
+        return "true or false"
+    noun = "a whole number" if int in kinds else "a number"
+    low = next(mark.ge for mark in marks if isinstance(mark, Ge))
+    high = next(mark.le for mark in marks if isinstance(mark, Le))
+    return f"{noun} from {low} to {high}"

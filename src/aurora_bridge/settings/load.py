@@ -1,0 +1,83 @@
+"""From the environment and the TOML file to `Settings`, or to everything that is wrong with them at once.
+
+pydantic-settings merges the two sources, the environment first. An unknown name stops the start, because a misspelt
+setting that is silently ignored is found out only when it is needed: the file's are refused by the models
+(`extra="forbid"`), the environment's here, where those that Kubernetes sets are let through. Wording: `problems`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, InitSettingsSource
+
+from aurora_bridge.settings.checks import conflicts
+from aurora_bridge.settings.groups import Settings
+from aurora_bridge.settings.names import CONFIG_VARIABLE, PREFIX, SETTINGS, is_service_link, key_of
+from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
+
+
+class _Environment(EnvSettingsSource):
+    """pydantic-settings' source over an environment that is handed in."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__(Settings)
+        self.env_vars = {name.lower(): value for name, value in variables.items()}
+
+
+def load(config_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the effective settings: defaults, under the TOML file, under the environment.
+
+    The file is `config_file`, else the one that `AURORA_BRIDGE_CONFIG` names, else none. Relative paths in the file
+    start at its folder, those in the environment at the working directory. Raises `SettingsError` with all problems.
+    """
+    if config_file is None and environ.get(CONFIG_VARIABLE):
+        config_file = Path(environ[CONFIG_VARIABLE])
+    table = _read(config_file) if config_file else {}
+    named = {name: key_of(name) for name, value in environ.items() if _is_ours(name, value)}
+    problems = [unknown_variable(name, key) for name, key in named.items() if key not in SETTINGS]
+    environment = _Environment({name: environ[name] for name, key in named.items() if key in SETTINGS})
+    try:
+        # mypy sees the fields as the only arguments
+        settings = Settings(_build_sources=((environment, InitSettingsSource(Settings, table)), {}))  # type: ignore[call-arg]
+    except ValidationError as invalid:
+        problems += [wrong_value(error, named.values(), config_file) for error in invalid.errors(include_url=False)]
+    else:
+        problems = problems or list(conflicts(settings))
+    if problems:
+        raise SettingsError(problems) from None
+    return settings
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """Return the effective settings for people to see, JSON types only; a `SecretStr` among them becomes asterisks."""
+    return settings.model_dump(mode="json")
+
+
+def _is_ours(name: str, value: str) -> bool:
+    return name.startswith(PREFIX) and name != CONFIG_VARIABLE and not is_service_link(name, value)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError([unreadable_file(file, error.strerror or type(error).__name__)]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([unreadable_file(file, "not UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([unreadable_file(file, f"not TOML: {error}")]) from None
+    _resolve_paths(table, file.parent)
+    return table
+
+
+def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
+    for key, field in SETTINGS.items():
+        if Path in (field.annotation, *get_args(field.annotation)):
+            group, _, name = key.rpartition(".")
+            inner = table.get(group) if group else table
+            if isinstance(inner, dict) and isinstance(inner.get(name), str) and inner[name]:
+                inner[name] = folder / inner[name]

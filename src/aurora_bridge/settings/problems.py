@@ -1,0 +1,99 @@
+"""The words for what is wrong with the settings: which one, what came, what is allowed, what to do.
+
+pydantic finds a problem, the words are ours: its own speak of inputs, types and web pages. `load` collects them.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic_core import ErrorDetails
+
+from aurora_bridge.settings.kinds import allowed
+from aurora_bridge.settings.names import CONFIG_VARIABLE, GROUPS, SETTINGS, similar, variable
+
+_LONGEST_SHOWN = 120
+
+
+class SettingsError(Exception):
+    """The settings are wrong and the daemon must not start; `problems` has one readable line for each mistake."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def both_names(key: str) -> str:
+    """Return the setting as people know it, whether they use the environment or the file."""
+    return f"{variable(key)} ({key} in the file)"
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: on one line, short, and without the `user:password@` of an address."""
+    text = str(value)
+    if "@" in text:
+        text = "***@" + text.rpartition("@")[2]
+    if len(text) > _LONGEST_SHOWN:
+        text = text[:_LONGEST_SHOWN] + "..."
+    return repr(text) if isinstance(value, str | Path) else text
+
+
+def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path | None) -> str:
+    """Return the words for one of pydantic's errors; `from_environment` has the keys of the variables that are set."""
+    group, *rest = (str(part) for part in error["loc"])
+    key = group if group in SETTINGS or not rest else f"{group}.{rest[0]}"
+    if error["type"] == "extra_forbidden":
+        return unknown_key(key, file)
+    if key in GROUPS:
+        return (
+            f"{key} in {file}: {shown(error['input'])} came; allowed is a table. "
+            f"Write its settings below a line [{key}]."
+        )
+    source = "the environment" if key in from_environment else file
+    field = SETTINGS[key]
+    return (
+        f"{both_names(key)}: {shown(error['input'])} came from {source}; allowed is {allowed(field)}. "
+        f"{_remedy(field.default)}"
+    )
+
+
+def unknown_variable(name: str, key: str) -> str:
+    """Return the words for an environment variable that is no setting. Its value may be a secret and is left out."""
+    meant = [variable(known) for known in similar(key) if known in SETTINGS]
+    return (
+        f"{name}: no setting has this name{_did_you_mean(meant)} "
+        "Correct the name or unset it; `aurora-bridge config` lists every setting."
+    )
+
+
+def unknown_key(key: str, file: Path | None) -> str:
+    """Return the words for a key of the file that is no setting."""
+    meant = [f"[{known}]" if known in GROUPS else known for known in similar(key)]
+    return (
+        f"{key} in {file}: no setting has this name{_did_you_mean(meant)} "
+        "Correct the key or remove it; `aurora-bridge config` lists every setting."
+    )
+
+
+def unreadable_file(file: Path, why: str) -> str:
+    """Return the words for a settings file that cannot be had; `why` is the system's or the parser's reason."""
+    return (
+        f"--config or {CONFIG_VARIABLE}: {shown(file)} came, and cannot be read ({why}); allowed is the path of "
+        "a TOML file. Correct the path or the file, or leave it out and set everything in the environment."
+    )
+
+
+def _remedy(default: object) -> str:
+    match default:
+        case None | "":
+            return "Correct it or leave it out."
+        case bool():
+            words = str(default).lower()
+        case tuple():
+            words = ",".join(default)
+        case _:
+            words = str(default)
+    return f"Correct it, or leave it out for the default, {words}."
+
+
+def _did_you_mean(candidates: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(candidates)}?" if candidates else "."

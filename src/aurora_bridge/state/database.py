@@ -1,0 +1,126 @@
+"""Opens a SQLite file of the state directory: write-ahead log, capped size, schema version, and what to do when broken.
+
+Only a file that SQLite calls corrupt, or no database, is put aside, under a name with the time; any other error to open
+one ends the start, since a file that cannot be read now may hold acknowledged events.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aurora_bridge.state.directory import StateError
+
+log = logging.getLogger(__name__)
+
+_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PRIMARY = 0xFF
+"""SQLite's extended error codes carry the primary one in their low byte."""
+
+Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], int]
+
+
+def error_code(error: BaseException) -> int | None:
+    """Return SQLite's primary error code of an exception, None if it has none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & _PRIMARY
+
+
+def open_database(
+    path: Path, *, schema: str, version: int, page_size: int, max_bytes: int, synchronous: str, salvage: Salvage | None = None
+) -> sqlite3.Connection:
+    """Open the database at `path`, made with `schema` if new, at most `max_bytes` large (its write-ahead log aside).
+
+    A broken one is put aside; `salvage` may copy the readable rows of it into the new one, and returns their number.
+    Raises `StateError`.
+    """
+    try:
+        return _open(path, schema, version, page_size, max_bytes, synchronous)
+    except sqlite3.DatabaseError as error:
+        if error_code(error) not in _BROKEN:
+            msg = f"{path} cannot be opened: {error}. Check the volume and its permissions; nothing in it was changed."
+            raise StateError(msg) from error
+        aside = _put_aside(path)
+        log.error("%s is broken (%s): put aside as %s", path, error, aside)  # noqa: TRY400 - the trace adds nothing
+    connection = _open(path, schema, version, page_size, max_bytes, synchronous)
+    if salvage is not None:
+        log.warning("%d readable rows were salvaged from %s", _salvage(aside, connection, salvage), aside)
+    return connection
+
+
+def _open(path: Path, schema: str, version: int, page_size: int, max_bytes: int, synchronous: str) -> sqlite3.Connection:  # noqa: PLR0913
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1, cached_statements=64)
+    try:
+        connection.execute(f"PRAGMA page_size={page_size}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute(f"PRAGMA journal_size_limit={max_bytes}")
+        (actual_page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count={max_bytes // actual_page_size}")
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            connection.executescript(f"BEGIN;{schema};PRAGMA user_version={version};COMMIT")
+        elif found != version:
+            msg = f"{path} was written by another version of aurora-bridge (format {found}, this one reads {version}). Start that version again, let it empty its spool, and stop it before you change versions."
+            raise StateError(msg)
+        if _suspicion(path).exists():
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                error = sqlite3.DatabaseError(verdict)
+                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise error
+            _suspicion(path).unlink()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def suspect(path: Path, error: BaseException) -> None:
+    """Have the next start check the whole file, if `error` says that it is broken.
+
+    Not at every start: a check reads the file, and a daemon should listen within a second.
+    """
+    if error_code(error) in _BROKEN:
+        _suspicion(path).touch()
+
+
+def _suspicion(path: Path) -> Path:
+    return path.with_name(path.name + ".suspect")
+
+
+def _put_aside(path: Path) -> Path:
+    _suspicion(path).unlink(missing_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    aside = path.with_name(f"{path.name}.broken-{stamp}")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _salvage(aside: Path, connection: sqlite3.Connection, salvage: Salvage) -> int:
+    try:
+        broken = sqlite3.connect(f"file:{aside}?mode=ro", uri=True)
+    except sqlite3.DatabaseError:
+        return 0
+    try:
+        return salvage(broken, connection)
+    except sqlite3.DatabaseError:
+        return 0
+    finally:
+        broken.close()
+
+
+def open_beside(path: Path) -> sqlite3.Connection:
+    """Open a database for reading beside the daemon that writes it. Raises `StateError`."""
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
+        connection.execute("PRAGMA query_only=1")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        msg = f"{path} cannot be read: {error}. Is this the state directory of a daemon that ran here?"
+        raise StateError(msg) from error
+    return connection

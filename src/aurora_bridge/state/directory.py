@@ -1,0 +1,51 @@
+"""The state directory: made if it is missing, and locked against a second daemon."""
+
+import fcntl
+import os
+from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+
+LOCK = "lock"
+INSTANCE = "instance"
+
+
+class StateError(Exception):
+    """The state directory cannot be used. The message says why and what to do."""
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the state directory. Raises `StateError`: not writable, or another process has it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        msg = f"The state directory {directory} cannot be used: {error.strerror}. Give the daemon's user write access to it, or set AURORA_BRIDGE_STATE_DIR to another directory."
+        raise StateError(msg) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except BlockingIOError as error:
+        holder = (directory / LOCK).read_text().strip() or "unknown"
+        os.close(descriptor)
+        msg = f"The state directory {directory} is used by another aurora-bridge (process {holder}). Stop that one first, or set AURORA_BRIDGE_STATE_DIR to another directory: two daemons cannot share one."
+        raise StateError(msg) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def instance_name(directory: Path) -> str:
+    """Return the random name of this instance, made at its first start and kept in the state directory."""
+    path = directory / INSTANCE
+    try:
+        name = path.read_text().strip()
+    except FileNotFoundError:
+        name = ""
+    if not name:
+        name = os.urandom(6).hex()
+        path.write_text(f"{name}\n")
+    return name

@@ -1,0 +1,307 @@
+"""The spool: events that are durable here and not yet in Kafka, in order. The embedded event log, without Kafka.
+
+Appends of one turn of the loop form one job, and jobs form one commit with fsync (`worker`): only then are their
+deliveries answered. The file is capped with `max_page_count`, so that it is full long before its volume is: a full
+volume could not even be emptied. An I/O error ends acceptance for good: after a failed fsync nobody knows what the disk
+holds, so the daemon stops, and starts again from what was committed.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic, time
+from typing import NamedTuple
+
+import orjson
+
+from aurora_bridge.refusal import Reason
+from aurora_bridge.state.database import error_code, open_database, suspect
+from aurora_bridge.state.worker import Worker
+from aurora_bridge.webhook.record import Record
+
+log = logging.getLogger(__name__)
+
+FILE = "spool.db"
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    event TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    partition_key TEXT NOT NULL,
+    timestamp_ms INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    stored_us INTEGER NOT NULL,
+    ran_us INTEGER NOT NULL,
+    set_aside TEXT
+);
+CREATE INDEX waiting ON events (event, seq) WHERE set_aside IS NULL;
+CREATE TABLE clock (ran_us INTEGER NOT NULL);
+INSERT INTO clock VALUES (0)
+"""
+_COLUMNS = "seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, stored_us, ran_us, set_aside"
+_INSERT = f"INSERT INTO events ({_COLUMNS}) SELECT " + ",".join(f"value->>{n}" for n in range(11)) + " FROM json_each(?)"
+_PAGE_BYTES = 4096
+_WINDOW_BYTES = 4 * 2**20
+_STATS_SECONDS = 1.0
+
+Stored = Callable[[Sequence[Record], Reason | None, str | None], None]
+
+
+class Stats(NamedTuple):
+    """What the spool holds, as of the last look."""
+
+    bytes: int = 0
+    set_aside: int = 0
+    oldest_us: int = 0
+    """Wall clock when the oldest waiting event was stored, 0 without one."""
+
+
+class _Appended(NamedTuple):
+    records: Sequence[Record]
+    stored: Stored
+    set_aside: str | None
+
+
+class Spool:
+    """The durable queue. All methods belong to the event loop."""
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        """Open the spool of a state directory. Raises `StateError`."""
+        self._path = directory / FILE
+        connection = open_database(
+            self._path,
+            schema=_SCHEMA,
+            version=_VERSION,
+            page_size=_PAGE_BYTES,
+            max_bytes=max_bytes,
+            synchronous="FULL",
+            salvage=_salvage,
+        )
+        (self._last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+        self.found = Counter[str](
+            dict(connection.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event"))
+        )
+        """Events waiting at start, by event."""
+        self.waiting = self.found.total()
+        """Events in the queue now."""
+        self.stats = _stats(connection)
+        (ran_us,) = connection.execute("SELECT ran_us FROM clock").fetchone()
+        self._started = monotonic() - ran_us / 1e6
+        self.limit_bytes = max_bytes
+        self.failed = asyncio.Event()
+        """Set once the disk cannot be trusted any more."""
+        self.full = False
+        """Whether the last append found no room."""
+        self._appended: list[_Appended] = []
+        self._removed: list[int] = []
+        self._gone: set[int] = set()
+        self._worker = Worker("spool", connection)
+
+    def start(self) -> None:
+        """Start the thread, on the running loop."""
+        self._worker.start()
+
+    async def stop(self, timeout: float) -> bool:
+        """Commit what is queued and close; False if that took longer than `timeout` seconds."""
+        self._flush()
+        return await self._worker.stop(timeout)
+
+    def append(self, records: Sequence[Record], stored: Stored, *, set_aside: str | None = None) -> None:
+        """Commit records behind all others, then call `stored` with them and the reason of a failure, if any.
+
+        With `set_aside`, the reason Kafka gave, they are kept but never drained.
+        """
+        if self.failed.is_set():
+            stored(records, Reason.SPOOL_FAILED, set_aside)
+            return
+        self._schedule()
+        self._appended.append(_Appended(records, stored, set_aside))
+
+    def remove(self, seq: int) -> None:
+        """Take a row out: Kafka has it."""
+        self._schedule()
+        self._removed.append(seq)
+        self._gone.add(seq)
+        self.waiting -= 1
+
+    def set_aside(self, seq: int, reason: str) -> None:
+        """Keep a row, but out of the queue: Kafka refuses it for itself."""
+        self._flush()
+        self._gone.add(seq)
+        self.waiting -= 1
+        self._worker.post(lambda db: db.execute("UPDATE events SET set_aside=? WHERE seq=?", (reason, seq)), self._done)
+
+    async def head(self, event: str, limit: int) -> list[Record]:
+        """Return the first records of an event's queue, at most `limit` of them and about 4 MiB."""
+        self._flush()
+        self._gone.clear()
+        rows = await self._worker.call(lambda db: _head(db, event, limit))
+        return [record_of(row) for row in rows if row[0] not in self._gone]
+
+    async def care(self, keep_seconds: float | None) -> None:
+        """Take new `stats` every second and, with `keep_seconds`, let old events expire, until cancelled."""
+        while not self.failed.is_set():
+            try:
+                self.stats = await self._worker.call(_stats)
+                if keep_seconds is not None:
+                    self.waiting -= await self.expire(keep_seconds)
+            except sqlite3.Error as error:
+                self._failure(error)
+            await asyncio.sleep(_STATS_SECONDS)
+
+    async def fingerprints_after(self, time_us: int) -> list[str]:
+        """Return the fingerprints of what waits here and was stored after a wall-clock time."""
+        rows = await self._worker.call(
+            lambda db: db.execute("SELECT fingerprint FROM events WHERE stored_us > ?", (time_us,)).fetchall()
+        )
+        return [fingerprint for (fingerprint,) in rows]
+
+    async def expire(self, keep_seconds: float) -> int:
+        """Delete what has been here for longer than `keep_seconds`; return how many. For the embedded log only.
+
+        Age counts the time that a daemon ran here, by the monotonic clock: a jump of the wall clock deletes nothing.
+        """
+        deleted: int = await self._worker.call(lambda db: _expire(db, self._ran_us(), int(keep_seconds * 1e6)))
+        return deleted
+
+    def _ran_us(self) -> int:
+        """Return how long daemons have run on this file, in microseconds."""
+        return int((monotonic() - self._started) * 1e6)
+
+    # One job for all appends and removals of a turn of the loop.
+
+    def _schedule(self) -> None:
+        if not self._appended and not self._removed:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        removed, self._removed = self._removed, []
+        if removed:
+            seqs = orjson.dumps(removed).decode()
+            self._worker.post(
+                lambda db: db.execute("DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?))", (seqs,)),
+                self._done,
+            )
+        appended, self._appended = self._appended, []
+        if appended:
+            rows, seqs_of = self._rows(appended)
+            self._worker.post(
+                lambda db: db.execute(_INSERT, (rows,)), lambda _, error: self._stored(appended, seqs_of, error)
+            )
+
+    def _rows(self, appended: list[_Appended]) -> tuple[str, list[int]]:
+        now, ran = int(time() * 1e6), self._ran_us()
+        rows = []
+        for records, _, set_aside in appended:
+            for record in records:
+                self._last_seq += 1
+                rows.append(_row(self._last_seq, record, now, ran, set_aside))
+        return orjson.dumps(rows).decode(), [row[0] for row in rows]
+
+    def _stored(self, appended: list[_Appended], seqs: list[int], error: Exception | None) -> None:
+        failure = None if error is None else self._failure(error)
+        self.full = failure is Reason.SPOOL_FULL
+        at = iter(seqs)
+        for records, stored, set_aside in appended:
+            if failure is None:
+                self.waiting += len(records) if set_aside is None else 0
+                for record in records:
+                    record.seq = next(at)
+            stored(records, failure, set_aside)
+
+    def _done(self, _result: object, error: Exception | None) -> None:
+        if error is not None:
+            self._failure(error)
+
+    def _failure(self, error: Exception) -> Reason:
+        if error_code(error) == sqlite3.SQLITE_FULL:
+            return Reason.SPOOL_FULL
+        suspect(self._path, error)
+        if not self.failed.is_set():
+            log.critical("the spool failed: %s; nothing is accepted any more, the daemon stops", error)
+        self.failed.set()
+        return Reason.SPOOL_FAILED
+
+
+Row = tuple[int, str, str, str, str, str, int, str, int, int, str | None]
+
+
+def _row(seq: int, record: Record, now_us: int, ran_us: int, set_aside: str | None) -> Row:
+    headers = orjson.dumps([(name, value.decode()) for name, value in record.headers]).decode()
+    return (
+        seq,
+        record.event,
+        record.key.decode(),
+        record.value.decode(),
+        headers,
+        record.partition_key.decode(),
+        record.timestamp_ms,
+        record.fingerprint,
+        now_us,
+        ran_us,
+        set_aside,
+    )
+
+
+def record_of(row: Row) -> Record:
+    """Return the record of a row."""
+    seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, *_ = row
+    return Record(
+        event,
+        key.encode(),
+        value.encode(),
+        [(name, text.encode()) for name, text in orjson.loads(headers)],
+        partition_key.encode(),
+        timestamp_ms,
+        fingerprint,
+        seq=seq,
+    )
+
+
+def read_from(db: sqlite3.Connection, seq: int, events: Sequence[str], limit: int) -> list[Record]:
+    """Return up to `limit` records with a row after `seq`, of `events` if any are named: for `tail`."""
+    chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
+    values = (seq, *([orjson.dumps(events).decode()] if events else []), limit)
+    rows = db.execute(f"SELECT {_COLUMNS} FROM events WHERE seq > ?{chosen} ORDER BY seq LIMIT ?", values)  # noqa: S608 - constants
+    return [record_of(row) for row in rows]
+
+
+def _head(db: sqlite3.Connection, event: str, limit: int) -> list[Row]:
+    rows: list[Row] = []
+    size = 0
+    sql = f"SELECT {_COLUMNS} FROM events WHERE event=? AND set_aside IS NULL ORDER BY seq LIMIT ?"  # noqa: S608 - constants
+    for row in db.execute(sql, (event, limit)):
+        rows.append(row)
+        size += len(row[3])
+        if size > _WINDOW_BYTES:
+            break
+    return rows
+
+
+def _stats(db: sqlite3.Connection) -> Stats:
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    (set_aside,) = db.execute("SELECT count(*) FROM events WHERE set_aside IS NOT NULL").fetchone()
+    oldest = db.execute("SELECT stored_us FROM events WHERE set_aside IS NULL ORDER BY seq LIMIT 1").fetchone()
+    return Stats((pages - free) * _PAGE_BYTES, set_aside, oldest[0] if oldest else 0)
+
+
+def _expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
+    db.execute("UPDATE clock SET ran_us=?", (ran_us,))
+    return db.execute("DELETE FROM events WHERE ran_us < ?", (ran_us - keep_us,)).rowcount
+
+
+def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> int:
+    """Copy what can be read, row by row: the first page that cannot ends it."""
+    count = 0
+    for row in broken.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq"):  # noqa: S608 - constants
+        db.execute(f"INSERT INTO events VALUES ({','.join('?' * 11)})", row)  # noqa: S608 - constants
+        count += 1
+    return count
+

@@ -1,0 +1,98 @@
+"""One thread for one SQLite file: takes jobs, commits them in groups, and answers on the event loop.
+
+All jobs that wait when the thread is free share one transaction: one fsync answers for all of them. A group that fails
+is taken back and its jobs run one by one, so that a job's failure is its own. Answers come in the order of the jobs.
+
+A job should be few statements over many rows (`json_each`), not many statements: each `sqlite3_step` gives up the GIL,
+and a busy event loop takes its time to give it back.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Job = Callable[[sqlite3.Connection], Any]
+Done = Callable[[Any, Exception | None], None]
+_Posted = tuple[Job, Done]
+
+
+class Worker:
+    """Runs jobs on one connection. `start` and `stop` belong to the loop that gets the answers."""
+
+    def __init__(self, name: str, connection: sqlite3.Connection) -> None:
+        """Use `connection` (opened with `check_same_thread=False`, autocommit) from a thread called `name`."""
+        self._connection = connection
+        self._jobs: SimpleQueue[_Posted | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Start the thread; answers go to the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self, timeout: float) -> bool:
+        """Run what is queued, then end the thread; False if it did not end within `timeout` seconds."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join, timeout)
+        return not self._thread.is_alive()
+
+    def post(self, job: Job, done: Done) -> None:
+        """Queue a job. `done` is called on the loop with its result, or the exception of job or commit."""
+        self._jobs.put((job, done))
+
+    async def call(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
+        """Run a job and return its result."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(result: Any, error: Exception | None) -> None:  # noqa: ANN401
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.post(job, done)
+        return await future
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            group = [self._jobs.get()]
+            while not self._jobs.empty():
+                group.append(self._jobs.get())
+            stopping = None in group
+            posted = [job for job in group if job is not None]
+            if posted:
+                answers = self._commit(posted)
+                if self._loop is not None and not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(_deliver, answers)
+        self._connection.close()
+
+    def _commit(self, posted: list[_Posted]) -> list[tuple[Done, Any, Exception | None]]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = [job(self._connection) for job, _ in posted]
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - handed to whoever posted the job
+            self._rollback()
+            if len(posted) == 1:
+                return [(posted[0][1], None, error)]
+            return [answer for one in posted for answer in self._commit([one])]
+        return [(done, result, None) for (_, done), result in zip(posted, results, strict=True)]
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            """SQLite rolled back by itself, or the file is beyond help: the next job's error says so."""
+
+
+def _deliver(answers: list[tuple[Done, Any, Exception | None]]) -> None:
+    for done, result, error in answers:
+        done(result, error)

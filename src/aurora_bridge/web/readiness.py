@@ -1,0 +1,49 @@
+"""Whether the daemon can durably accept, and why not: what `/readyz` says.
+
+Kafka away is no reason while the spool accepts: to take this instance out then would lose webhooks.
+"""
+
+from typing import Any, NamedTuple
+
+from aurora_bridge.bridge import Bridge
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.state.spool import Spool
+
+_SHOWN = 5
+
+
+class Readiness(NamedTuple):
+    """The parts that readiness is about. Without a sender, the spool is the event log."""
+
+    bridge: Bridge
+    sender: Sender | None
+    spool: Spool | None
+
+    def report(self) -> tuple[bool, dict[str, Any]]:
+        """Return whether the daemon is ready, and the document that says so."""
+        kafka_problem = self._kafka_problem()
+        spool_problem = self._spool_problem()
+        reasons = [problem for problem in (kafka_problem, spool_problem) if problem]
+        if self.bridge.stopping:
+            reasons.insert(0, "the daemon is stopping")
+        failed = self.spool is not None and self.spool.failed.is_set()
+        ready = not self.bridge.stopping and not failed and not (kafka_problem and spool_problem)
+        return ready, {"ready": ready, "reasons": reasons}
+
+    def _kafka_problem(self) -> str | None:
+        if self.sender is None:
+            return "kafka: not configured; events stay in the embedded log"
+        missing = self.sender.missing()
+        if not missing:
+            return None
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        return f"kafka: no leader for {', '.join(missing[:_SHOWN])}{more}; events go to the spool, if there is one"
+
+    def _spool_problem(self) -> str | None:
+        if self.spool is None:
+            return "spool: switched off; while Kafka is away, deliveries are refused"
+        if self.spool.failed.is_set():
+            return "spool: the disk failed; the daemon is about to stop"
+        if self.spool.full:
+            return "spool: full; nothing more is accepted until Kafka takes events again"
+        return None

@@ -1,0 +1,58 @@
+"""Listens on the two ports, and closes them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import http_parser, web
+
+from aurora_bridge.bridge import Bridge
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.settings import AdminSettings, IngressSettings
+from aurora_bridge.web.admin import make_application
+from aurora_bridge.web.ingress import Ingress, make_server
+from aurora_bridge.web.readiness import Readiness
+
+
+class ListenError(Exception):
+    """A port cannot be listened on. The message says which, why, and what to do."""
+
+
+@asynccontextmanager
+async def ingress(bridge: Bridge, settings: IngressSettings, answer_seconds: float) -> AsyncIterator[str]:
+    """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`."""
+    if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
+        raise ListenError(msg)
+    runner = web.ServerRunner(make_server(Ingress(bridge, settings), settings), shutdown_timeout=answer_seconds)
+    async with _listening(runner, settings.host, settings.port, "INGRESS") as port:
+        yield f"http://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"
+
+
+@asynccontextmanager
+async def admin(readiness: Readiness, metrics: Metrics, settings: AdminSettings) -> AsyncIterator[str]:
+    """Serve probes and metrics; yield the URL."""
+    runner = web.AppRunner(make_application(readiness, metrics), access_log=None, shutdown_timeout=1)
+    async with _listening(runner, settings.host, settings.port, "ADMIN") as port:
+        yield f"http://{_authority(settings.host, port)}"
+
+
+@asynccontextmanager
+async def _listening(runner: web.BaseRunner, host: str, port: int, group: str) -> AsyncIterator[int]:
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            msg = (
+                f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses the port, or set "
+                f"AURORA_BRIDGE_{group}__PORT (and AURORA_BRIDGE_{group}__HOST) to a free one."
+            )
+            raise ListenError(msg) from error
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,237 @@
+"""Every event that Aurora is known to send, as one table of data, and the three questions asked of it.
+
+A row holds facts about Aurora, never about a delivery. What a particular delivery amounts to follows from its row and
+the attributes that it carries: `recurrence_of` and `subject_of` go into the canonical event (see `event`) and decide
+whether it can be a duplicate (see `recurrence`); `unknown_values` is only counted. An event without a row is as good as
+a bare `EventType(name)`: a signal about nothing in particular.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+UNRECOGNIZED: Final = "unrecognized"
+"""Topic name for events that have no row here: the text of a URL never names a topic."""
+
+DEAD_LETTER: Final = "dead_letter"
+"""Topic name for authenticated deliveries that carry no readable event."""
+
+
+class Recurrence(StrEnum):
+    """What it means when an event with the same attributes comes again."""
+
+    ONCE = "once"
+    """It happens once in the life of its identifier: the same event again is a duplicate."""
+    STATE = "state"
+    """A state can come back: only the same one twice in a row is a duplicate."""
+    SIGNAL = "signal"
+    """The payload does not tell one occurrence from the next: never a duplicate."""
+
+
+class Standing(StrEnum):
+    """How well a fact about Aurora is founded; the less it is, the likelier a user has to override it."""
+
+    DOCUMENTED = "doc"
+    """Stands on Aurora's own pages."""
+    INTEGRATOR = "integrator"
+    """Seen in other people's integrations only."""
+    INFERRED = "inferred"
+    """Follows from wording or from a sibling event."""
+    NAME_ONLY = "name_only"
+    """The event exists; nothing is known about what it carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One row of the catalogue; the defaults are those of an event of which only the name is known."""
+
+    name: str
+    """Today's name, which is also the name of the topic below its prefix."""
+    recurrence: Recurrence = Recurrence.SIGNAL
+    """What a delivery that carries `identifier` and state recurs as; any other recurs as a signal."""
+    attributes: tuple[str, ...] = ()
+    """What the event's placeholders carry, in lower snake_case, without secrets; empty where it is not known."""
+    subject: tuple[tuple[str, str], ...] = ()
+    """Pairs of kind and attribute in order of preference: what the event is about, and is kept in order with."""
+    identifier: str | None = None
+    """The attribute that tells one thing from another of its kind; without it two events can look alike."""
+    state_attribute: str | None = None
+    """The attribute that holds the state; None for a state means that the event's name itself is the state."""
+    family: str = ""
+    """Events of one family share their subject's latest state; empty stands for the event's own name."""
+    values: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    """The known values of an attribute; one that is missing here can hold anything."""
+    standing: Standing = Standing.DOCUMENTED
+    """How well the row as a whole is founded."""
+    attribute_standing: Mapping[str, Standing] = field(default_factory=dict, hash=False)
+    """The attributes that are founded less well than the row."""
+    founding: bool = False
+    """One of the 19 events for which the bridge was made."""
+    legacy_names: tuple[str, ...] = ()
+    """Names on older pages of Aurora, which old subscriptions may still use."""
+
+    def __post_init__(self) -> None:
+        """Let an event that shares its states with no other be its own family."""
+        if not self.family:
+            object.__setattr__(self, "family", self.name)
+
+
+def recurrence_of(event_type: EventType, attributes: Mapping[str, str | None]) -> Recurrence:
+    """Return what this delivery recurs as: its type's recurrence if it carries all that takes, else a signal."""
+    identifier = event_type.identifier
+    if identifier is None or not attributes.get(identifier):
+        return Recurrence.SIGNAL
+    recurrence = event_type.recurrence
+    state = event_type.state_attribute
+    if recurrence is Recurrence.STATE and state is not None and not attributes.get(state):
+        return Recurrence.SIGNAL
+    return recurrence
+
+
+def subject_of(event_type: EventType, attributes: Mapping[str, str | None]) -> str | None:
+    """Return the CloudEvents subject, such as `agreement/03b0…`: the first of the row's that is present, or None."""
+    for kind, attribute in event_type.subject:
+        if value := attributes.get(attribute):
+            return f"{kind}/{value}"
+    return None
+
+
+def unknown_values(event_type: EventType, attributes: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return the attributes whose value is none of the known ones.
+
+    Aurora announces new values as backward-compatible: they are worth counting, and no reason to refuse anything.
+    """
+    if not event_type.values:
+        return ()
+    return tuple(
+        [
+            attribute
+            for attribute, known in event_type.values.items()
+            if (value := attributes.get(attribute)) and value not in known
+        ]
+    )
+
+
+def _subject(*attributes: str) -> tuple[tuple[str, str], ...]:
+    """Name each kind of thing after the attribute that identifies it."""
+    return tuple((attribute.removesuffix("_id"), attribute) for attribute in attributes)
+
+
+def _known(**values: tuple[str, ...]) -> Mapping[str, frozenset[str]]:
+    return MappingProxyType({attribute: frozenset(known) for attribute, known in values.items()})
+
+
+def _standing(standing: Standing, *attributes: str) -> Mapping[str, Standing]:
+    return MappingProxyType(dict.fromkeys(attributes, standing))
+
+
+_JOB_ATTRIBUTES = ("design_id", "job_id", "status")
+_JOB_SUBJECT = _subject("design_id", "job_id")
+_FINISHED = _known(status=("succeeded", "failed"))
+_MADE_BY = _known(source=("app", "api"))
+
+# fmt: off
+_EVENTS = (
+    # The founding events.
+    EventType("agreement_status_changed", Recurrence.STATE,
+              ("project_id", "agreement_id", "status", "design_id", "financing_id"), founding=True,
+              subject=_subject("agreement_id", "project_id"), identifier="agreement_id", state_attribute="status",
+              values=_known(status=("sent", "viewed", "signed", "cancel-pending", "canceled", "declined", "error")),
+              attribute_standing=_standing(Standing.INTEGRATOR, "design_id", "financing_id")),
+    EventType("ahj_lookup_completed", Recurrence.STATE, ("project_id", "ahj_id", "status"), founding=True,
+              subject=_subject("project_id"), identifier="project_id", state_attribute="status", values=_FINISHED),
+    EventType("asset_created", Recurrence.ONCE, ("design_id", "asset_id", "asset_type"), founding=True,
+              subject=_subject("design_id", "asset_id"), identifier="asset_id",
+              values=_known(asset_type=(
+                  "Design DXF", "Design Layout", "CAD Screenshot", "CAD Auto Screenshot",
+                  "Site Survey Request Screenshot", "Racking Spec Sheet", "Racking Install Manual",
+                  "Racking Certification", "Racking CAD File", "Racking Engineering Report",
+                  "Racking Bill of Materials"))),
+    EventType("auto_designer_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, founding=True,
+              subject=_JOB_SUBJECT, identifier="job_id",
+              values=_FINISHED,  # failed is inferred
+              legacy_names=("auto_designer_job_completion",)),
+    EventType("consumption_profile_changed", Recurrence.SIGNAL, ("project_id",), founding=True,
+              subject=_subject("project_id")),
+    EventType("design_created", Recurrence.ONCE, ("project_id", "design_id", "source"), founding=True,
+              subject=_subject("design_id", "project_id"), identifier="design_id",
+              values=_known(source=("app", "api", "expert_design_service")),
+              attribute_standing=_standing(Standing.INTEGRATOR, "design_id")),
+    EventType("design_request_completed", Recurrence.STATE, ("design_request_id", "status"), founding=True,
+              subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
+              values=_known(status=("designer_completed",)), legacy_names=("design_request_completion",)),
+    EventType("design_request_rejected", Recurrence.STATE, ("design_request_id", "status"), founding=True,
+              subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
+              values=_known(status=("designer_rejected",)), legacy_names=("design_request_rejection",)),
+    EventType("lead_changed", Recurrence.SIGNAL, ("lead_id",), founding=True, subject=_subject("lead_id")),
+    EventType("lead_converted", Recurrence.ONCE, ("lead_id", "project_id"), founding=True,
+              subject=_subject("lead_id"), identifier="lead_id"),
+    EventType("lead_created", Recurrence.ONCE, ("lead_id", "source"), founding=True,
+              subject=_subject("lead_id"), identifier="lead_id", values=_known(source=("lcai", "api")),
+              attribute_standing=_standing(Standing.INFERRED, "source")),
+    EventType("lead_solar_estimation_job_completed", Recurrence.ONCE, ("lead_id", "job_id", "status"), founding=True,
+              subject=_subject("lead_id", "job_id"), identifier="job_id", values=_FINISHED,
+              attribute_standing=_standing(Standing.INFERRED, "job_id", "status")),
+    EventType("panel_irradiance_analysis_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, founding=True,
+              subject=_JOB_SUBJECT, identifier="job_id", values=_FINISHED,
+              attribute_standing=_standing(Standing.INFERRED, "job_id", "status"),
+              legacy_names=("irradiance_analysis_job_completion",)),
+    EventType("performance_simulation_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, founding=True,
+              subject=_JOB_SUBJECT, identifier="job_id", values=_FINISHED),
+    EventType("plan_set_request_status_changed", Recurrence.STATE, ("plan_set_request_id", "status"), founding=True,
+              subject=_subject("plan_set_request_id"), identifier="plan_set_request_id", state_attribute="status",
+              values=_known(status=("draft", "submitted", "completed", "rejected")),
+              legacy_names=("plan_set_status_changed",)),
+    EventType("project_created", Recurrence.ONCE, ("project_id", "source"), founding=True,
+              subject=_subject("project_id"), identifier="project_id", values=_MADE_BY),
+    EventType("project_deleted", Recurrence.ONCE, ("project_id", "source"), founding=True,
+              subject=_subject("project_id"), identifier="project_id", values=_MADE_BY),
+    EventType("project_status_changed", Recurrence.STATE, ("project_id", "status"), founding=True,
+              subject=_subject("project_id"), identifier="project_id", state_attribute="status",
+              legacy_names=("project_status_updated",)),
+    EventType("web_proposal_url_created", Recurrence.SIGNAL, ("design_id", "source"), founding=True,
+              subject=_subject("design_id"),  # no identifier: a URL expires and is made again for the same design
+              values=_known(source=("app", "api", "APP"))),
+    # Others of which more than the name is known.
+    EventType("app_status_changed", Recurrence.STATE, ("app_id", "status"),
+              subject=_subject("app_id"), identifier="app_id", state_attribute="status",
+              values=_known(status=("enabled", "disabled"))),
+    EventType("design_request_created", Recurrence.ONCE, ("design_request_id", "source"),
+              subject=_subject("design_request_id"), identifier="design_request_id", standing=Standing.INTEGRATOR),
+    EventType("financier_contract_status_changed", Recurrence.STATE,
+              ("financing_id", "design_id", "external_provider_status"),
+              subject=_subject("financing_id", "design_id"), identifier="financing_id",
+              state_attribute="external_provider_status", standing=Standing.INTEGRATOR),
+    EventType("imagery_lidar_completed", Recurrence.SIGNAL, ("project_id", "status"),
+              subject=_subject("project_id"), standing=Standing.INTEGRATOR),
+    EventType("milestone_created", Recurrence.SIGNAL, ("project_id", "design_id", "stage", "source"),
+              subject=_subject("project_id", "design_id"),  # no identifier: a milestone can be reached again
+              values=_known(stage=("sold", "installed", "permission_to_operate")), standing=Standing.INTEGRATOR),
+    EventType("project_changed", Recurrence.SIGNAL, ("project_id", "source", "attributes"),
+              subject=_subject("project_id"), standing=Standing.INTEGRATOR),
+    EventType("proposal_pdf_generation_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES,
+              subject=_JOB_SUBJECT, identifier="job_id", standing=Standing.INTEGRATOR),
+    EventType("site_survey_requested", Recurrence.SIGNAL, ("site_survey_request_id", "tenant_id"),
+              subject=_subject("site_survey_request_id")),  # its session_token is a secret and no attribute
+    # Names without any more.
+    EventType("agreement_download_url_job_completed", standing=Standing.NAME_ONLY),
+    EventType("ai_roof_job_completed", standing=Standing.NAME_ONLY),
+    EventType("design_deleted", standing=Standing.NAME_ONLY),
+    EventType("eagleview_design_request_created", standing=Standing.NAME_ONLY),
+    EventType("eagleview_design_request_status_changed", standing=Standing.NAME_ONLY),
+    EventType("fire_pathway_placement_job_completed", standing=Standing.NAME_ONLY),
+    EventType("milestone_shared", standing=Standing.NAME_ONLY),
+    EventType("order_created", standing=Standing.NAME_ONLY),
+    EventType("site_survey_status_changed", standing=Standing.NAME_ONLY),
+)
+# fmt: on
+
+CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType({event_type.name: event_type for event_type in _EVENTS})
+"""Every known event by today's name."""
+
+LEGACY_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {legacy: event_type.name for event_type in _EVENTS for legacy in event_type.legacy_names}
+)
+"""Today's name of every legacy one."""

@@ -1,0 +1,20 @@
+"""One HTTP request of Aurora, as it came: what the ingress hands to `routes`."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Delivery(NamedTuple):
+    """A request's head, undecoded, with the two clocks at its receipt.
+
+    A named tuple, since one is made for every webhook and a frozen dataclass costs three times as much.
+    """
+
+    method: str
+    target: bytes
+    """The request target as it stood in the request line (RFC 9112, section 3.2)."""
+    headers: Sequence[tuple[bytes, bytes]]
+    received_us: int
+    """Wall clock: microseconds since the epoch."""
+    received: float
+    """Monotonic clock, in seconds: every deadline is measured from here."""

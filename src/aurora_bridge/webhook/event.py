@@ -1,0 +1,161 @@
+"""What a webhook becomes: the canonical event and its identity.
+
+`normalise` makes an `Event` from a match; `recurrence` then decides whether it is a new one and gives it its id;
+`encode` writes it as a CloudEvents 1.0 event in the JSON format (https://github.com/cloudevents/spec, version 1.0.2).
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple
+
+import orjson
+
+from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.webhook.catalogue import (
+    CATALOGUE,
+    DEAD_LETTER,
+    UNRECOGNIZED,
+    EventType,
+    Recurrence,
+    recurrence_of,
+    subject_of,
+)
+from aurora_bridge.webhook.routes import DISCRIMINATOR, Match
+from aurora_bridge.webhook.text import canonical_name
+
+Data = dict[str, str | None]
+
+_PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
+_DIGEST_CHARACTERS = 32
+_MILLION = 1_000_000
+
+
+class Event(NamedTuple):
+    """A canonical event, before it is known whether it is a new one."""
+
+    name: str
+    """The topic's name without its prefix: a name of the catalogue, `unrecognized` or `dead_letter`."""
+    type: str
+    """CloudEvents `type`."""
+    tenant: str
+    recurrence: Recurrence
+    subject: str | None
+    data: Data
+    fingerprint: str
+    """32 hex digits: the digest of tenant, event type and canonical attributes."""
+    family_key: str | None
+    """What a state is the latest of: a digest of family, tenant, subject and attribute names. None unless a state."""
+
+
+def normalise(match: Match) -> Event:
+    """Return the canonical event of a match. Raises `Malformed`."""
+    event_type = CATALOGUE.get(match.event)
+    tenant = match.route.tenant
+    data = _attributes(match.parameters(), match.route.secret_parameters)
+    fingerprint = fingerprint_of(tenant, match.event, data)
+    if event_type is None:
+        return Event(
+            UNRECOGNIZED,
+            f"com.aurorasolar.{match.event}",
+            tenant,
+            Recurrence.SIGNAL,
+            None,
+            data,
+            fingerprint,
+            None,
+        )
+    if event_type.attributes and not any(name in data for name in event_type.attributes):
+        raise Malformed(Defect.NO_ATTRIBUTES)
+    recurrence = recurrence_of(event_type, data)
+    subject = subject_of(event_type, data)
+    family_key = _family_key(event_type, tenant, subject, data) if recurrence is Recurrence.STATE else None
+    name = event_type.name
+    return Event(name, f"com.aurorasolar.{name}", tenant, recurrence, subject, data, fingerprint, family_key)
+
+
+def dead_letter(match: Match, defect: Defect, target: str) -> Event:
+    """Return the event that keeps a malformed delivery; `target` is redacted and percent-encoded."""
+    route = match.route
+    data: Data = {"event": match.event, "reason": defect.value, "route": route.name, "target": target}
+    fingerprint = fingerprint_of(route.tenant, DEAD_LETTER, data)
+    return Event(
+        DEAD_LETTER, "aurora-bridge.dead_letter", route.tenant, Recurrence.SIGNAL, None, data, fingerprint, None
+    )
+
+
+def fingerprint_of(tenant: str, event: str, data: Data) -> str:
+    """Return the digest of what makes two events the same: tenant, event type and attributes, nulls left out.
+
+    The first 32 hex digits of SHA-256 over the canonical JSON (RFC 8785 for strings and white space; keys sorted by
+    code point) of `[tenant, event, attributes]`; `tests/samples/fingerprints.json` has vectors for other languages.
+    """
+    present = {name: value for name, value in data.items() if value is not None}
+    return _digest([tenant, event, present])
+
+
+def encode(event: Event, event_id: str, time_us: int, *, repeat: bool) -> bytes:
+    """Return the CloudEvents JSON of an event with its id and time (microseconds since the epoch)."""
+    document = {
+        "data": event.data,
+        "datacontenttype": "application/json",
+        "dataschema": f"urn:aurora-bridge:schema:{event.name}:1",
+        "fingerprint": event.fingerprint,
+        "id": event_id,
+        "repeat": repeat,
+        "source": f"/aurora/{event.tenant}",
+        "specversion": "1.0",
+        "time": rfc3339(time_us),
+        "type": event.type,
+    }
+    if event.subject is not None:
+        document["subject"] = event.subject
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def rfc3339(time_us: int) -> str:
+    """Return a time in microseconds since the epoch as RFC 3339, in UTC."""
+    seconds, micros = divmod(time_us, _MILLION)
+    return f"{_utc(seconds)[0]}.{micros:06d}Z"
+
+
+def day_of(time_us: int) -> str:
+    """Return the UTC day of a time, as in `20261123`."""
+    return _utc(time_us // _MILLION)[1][:8]
+
+
+def millisecond_of(time_ms: int) -> str:
+    """Return a time in milliseconds since the epoch as in `20261123T172405123`, in UTC."""
+    seconds, millis = divmod(time_ms, 1000)
+    return f"{_utc(seconds)[1]}{millis:03d}"
+
+
+@lru_cache(maxsize=64)
+def _utc(seconds: int) -> tuple[str, str]:
+    time = datetime.fromtimestamp(seconds, UTC)
+    return time.strftime("%Y-%m-%dT%H:%M:%S"), time.strftime("%Y%m%dT%H%M%S")
+
+
+def _attributes(parameters: Sequence[tuple[str, str]], secrets: frozenset[str]) -> Data:
+    data: Data = {}
+    for raw_name, raw_value in parameters:
+        name = canonical_name(raw_name)
+        if name in secrets or name == DISCRIMINATOR:
+            continue
+        value = raw_value or None
+        if name in data and data[name] != value:
+            raise Malformed(Defect.CONFLICTING_VALUES)
+        if raw_value.startswith("<") and _PLACEHOLDER.fullmatch(raw_value):
+            raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+        data[name] = value
+    return data
+
+
+def _family_key(event_type: EventType, tenant: str, subject: str | None, data: Data) -> str:
+    return _digest([event_type.family, tenant, subject, sorted(data)])
+
+
+def _digest(value: object) -> str:
+    return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:_DIGEST_CHARACTERS]

@@ -1,0 +1,118 @@
+"""Fixtures that every test can ask for, above all a real Apache Kafka.
+
+`kafka` is a broker to talk to, `kafka1` the same one as a process that the test may kill or freeze, `kafka3` a cluster
+of three that it may treat likewise. Each starts when the first test asks for it and serves the whole run; whatever a
+test did to a node is undone after it, and the topics under its `prefix` are deleted. `support/broker.py` has the rest.
+
+A broker named in AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
+it are skipped, and the summary says so loudly; with CI=true they fail instead.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Final, NoReturn
+
+import hypothesis
+import pytest
+
+from tests.support import jars
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.topics import delete_topics, topic_names, unique_prefix
+
+CI: Final = os.environ.get("CI") == "true"
+
+NAMED: Final = os.environ.pop("AURORA_BRIDGE_TEST_BOOTSTRAP", None)
+"""Taken out of the environment, because daemons that tests start refuse names they do not know."""
+
+CANNOT_RUN: Final = f"no Apache Kafka: {jars.INSTALL}, or name a broker in AURORA_BRIDGE_TEST_BOOTSTRAP"
+NOT_OURS: Final = "the test stops brokers, which are not ours to stop: unset AURORA_BRIDGE_TEST_BOOTSTRAP"
+
+MARKERS: Final = {"kafka": ["kafka"], "kafka1": ["kafka"], "kafka3": ["kafka", "kafka3"]}
+"""By fixture, what its tests are marked with."""
+
+if not CI:  # where it is CI, Hypothesis has such a profile by itself
+    hypothesis.settings.register_profile("untimed", deadline=None)  # how fast a machine is, is not what tests are about
+    hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def brokers() -> list[KafkaCluster | NamedKafka]:
+    """Every Kafka that this run uses so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def kafka(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster | NamedKafka]:
+    """A Kafka to talk to: the one named in the environment, or one node of our own."""
+    if NAMED:
+        brokers.append(NamedKafka(NAMED))
+        yield brokers[-1]
+    else:
+        yield from _cluster(1, brokers)
+
+
+@pytest.fixture(scope="session")
+def kafka1(kafka: KafkaCluster | NamedKafka) -> KafkaCluster:
+    """The node behind `kafka`, for tests that stop it."""
+    if isinstance(kafka, NamedKafka):
+        _unavailable(NOT_OURS)
+    return kafka
+
+
+@pytest.fixture(scope="session")
+def kafka3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
+    """Three nodes, three copies, two in sync wanted; for tests that stop one or more of them."""
+    if NAMED:
+        _unavailable(NOT_OURS)
+    yield from _cluster(3, brokers)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix for the names of this test's topics."""
+    return unique_prefix()
+
+
+@pytest.fixture(autouse=True)
+def _left_as_found(
+    request: pytest.FixtureRequest, prefix: str, brokers: list[KafkaCluster | NamedKafka]
+) -> Iterator[None]:
+    """Nodes run again after a test that stopped them, and its topics are gone."""
+    yield
+    if MARKERS.keys().isdisjoint(request.fixturenames):
+        return
+    for broker in brokers:
+        if isinstance(broker, KafkaCluster):
+            broker.restore()
+        delete_topics(broker.bootstrap, *topic_names(broker.bootstrap, prefix))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the brokers it asks for, directly or through other fixtures."""
+    for item in items:
+        for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
+            for marker in MARKERS[fixture]:
+                item.add_marker(marker)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly which tests could not run for want of a broker, and what to do about it."""
+    reports = terminalreporter.stats.get("skipped", [])
+    for reason in (CANNOT_RUN, NOT_OURS):
+        if count := sum(reason in str(report.longrepr) for report in reports):
+            terminalreporter.write_line(f"{count} TESTS WERE SKIPPED, {reason}", red=True, bold=True)
+
+
+def _cluster(nodes: int, brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
+    if not jars.possible():
+        _unavailable(CANNOT_RUN)
+    with KafkaCluster(nodes) as cluster:
+        brokers.append(cluster)
+        yield cluster
+        brokers.remove(cluster)
+
+
+def _unavailable(reason: str) -> NoReturn:
+    if CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,39 @@
+"""Reads the recorded deliveries; README.md beside this file says what their fields mean."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+SAMPLES: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One recorded delivery and what is expected of it."""
+
+    file: str
+    """Path below `tests/samples`, such as `quirks/spaces.json`."""
+    name: str
+    target: bytes
+    expect: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """Name the sample the way a failing test should."""
+        return f"{self.file}: {self.name}"
+
+
+def load_samples() -> list[Sample]:
+    """Return every recorded delivery, in the order of the files."""
+    return [
+        Sample(path.relative_to(SAMPLES).as_posix(), entry["name"], entry["target"].encode("latin-1"), entry["expect"])
+        for path in sorted(SAMPLES.glob("*/*.json"))
+        for entry in json.loads(path.read_bytes())
+    ]
+
+
+def load_fingerprints() -> list[dict[str, Any]]:
+    """Return the fingerprint's test vectors: name, tenant, event, attributes, canonical, fingerprint."""
+    vectors: list[dict[str, Any]] = json.loads((SAMPLES / "fingerprints.json").read_bytes())
+    return vectors

@@ -1,0 +1,66 @@
+"""Apache Kafka as a folder of jars, fetched once by Maven into `.kafka/libs`.
+
+`kafka/pom.xml` names the versions. The folder is filled under another name and then renamed, with the pom beside the
+jars as the last file: it is complete if it holds the pom of today, and two test runs that start together cannot disturb
+each other. `node.py` starts Kafka from it.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+POM: Final = Path(__file__).parent / "kafka" / "pom.xml"
+LIBS: Final = Path(__file__).parents[2] / ".kafka" / "libs"
+
+DOWNLOAD_SECONDS: Final = 300
+"""44 MB; about 10 s on a good line, and long enough for a bad one."""
+
+
+INSTALL: Final = "install Java 17 or newer and Maven (Debian: apt-get install openjdk-17-jre-headless maven)"
+
+
+class JarsMissingError(Exception):
+    """Maven could not fetch the jars; carries the end of what it printed."""
+
+
+def possible() -> bool:
+    """Whether this machine has the programs to run Kafka; where not, `INSTALL` says what to do."""
+    return shutil.which("java") is not None and (obtained() or shutil.which("mvn") is not None)
+
+
+def obtained() -> bool:
+    """Whether the jars that the pom names are in place, so that Maven is not needed."""
+    marker = LIBS / POM.name
+    return marker.is_file() and marker.read_bytes() == POM.read_bytes()
+
+
+def obtain() -> list[Path]:
+    """Return the jars in a steady order, after fetching them if need be.
+
+    Raises `JarsMissingError` if Maven fails or does not finish in time.
+    """
+    if not obtained():
+        _download()
+    return sorted(LIBS.glob("*.jar"))
+
+
+def _download() -> None:
+    LIBS.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=LIBS.parent) as scratch:
+        fresh = Path(scratch, LIBS.name)
+        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
+        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", f"--file={POM}", *goal]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS)
+        except subprocess.CalledProcessError as error:
+            message = f"Maven could not fetch Apache Kafka ({POM}):\n{(error.stdout + error.stderr)[-2000:]}"
+            raise JarsMissingError(message) from error
+        except subprocess.TimeoutExpired as error:
+            message = f"Maven did not fetch Apache Kafka within {DOWNLOAD_SECONDS} s ({POM})"
+            raise JarsMissingError(message) from error
+        shutil.copy(POM, fresh)
+        if not obtained():  # by another test run, in the meantime
+            shutil.rmtree(LIBS, ignore_errors=True)
+            fresh.rename(LIBS)

@@ -1,0 +1,128 @@
+"""What lies in a topic, read by a client that shares no code with the daemon: confluent-kafka, that is librdkafka."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+from uuid import uuid4
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+REQUEST_SECONDS: Final = 30.0
+"""Bound of one request to the cluster's controller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies in Kafka. `timestamp` is in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str | bytes | None]
+    timestamp: int
+
+
+def read_all(bootstrap: str, topics: Iterable[str], timeout: float = 15.0) -> list[Record]:
+    """Return every record of the topics, up to the ends that their partitions have now, by topic, partition and offset.
+
+    Raises `LookupError` for a topic that does not exist and `TimeoutError` after `timeout` seconds.
+    """
+    deadline = monotonic() + timeout
+    partitions = _partitions(bootstrap, sorted(set(topics)))
+    starts = _offsets(bootstrap, partitions, OffsetSpec.earliest(), deadline)
+    ends = _offsets(bootstrap, partitions, OffsetSpec.latest(), deadline)
+    unread = {partition for partition in partitions if starts[partition] < ends[partition]}
+    records: list[Record] = []
+    consumer = Consumer(_client(bootstrap) | {"group.id": "reader", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(*partition, OFFSET_BEGINNING) for partition in unread])
+        while unread:
+            record = _record(consumer.poll(max(0.0, deadline - monotonic())))
+            end = ends[record.topic, record.partition]
+            if record.offset < end:
+                records.append(record)
+            if record.offset >= end - 1:
+                unread.discard((record.topic, record.partition))
+    finally:
+        consumer.close()
+    return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
+
+
+def unique_prefix() -> str:
+    """Return a prefix for topic names that no other test uses."""
+    return f"test-{uuid4().hex[:12]}."
+
+
+def topic_names(bootstrap: str, prefix: str = "") -> list[str]:
+    """Return the names of the topics that begin with the prefix."""
+    names = AdminClient(_client(bootstrap)).list_topics(timeout=REQUEST_SECONDS).topics
+    return sorted(name for name in names if name.startswith(prefix))
+
+
+def create_topics(bootstrap: str, *names: str, partitions: int = 3, config: Mapping[str, str] | None = None) -> None:
+    """Create topics with the cluster's own replication; return when they exist. Raises `KafkaException`."""
+    topics = [NewTopic(name, num_partitions=partitions, config=dict(config or {})) for name in names]
+    admin = AdminClient(_client(bootstrap))  # has to live until the futures are done
+    _wait(admin.create_topics(topics, operation_timeout=REQUEST_SECONDS))
+
+
+def delete_topics(bootstrap: str, *names: str) -> None:
+    """Delete topics; return when they are gone. Raises `KafkaException`."""
+    if names:
+        admin = AdminClient(_client(bootstrap))
+        _wait(admin.delete_topics(list(names), operation_timeout=REQUEST_SECONDS))
+
+
+def _client(bootstrap: str) -> dict[str, str | int | float | bool]:
+    # A test may have the broker down on purpose: come back quickly, and leave the terminal to the test runner.
+    return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
+
+
+def _partitions(bootstrap: str, topics: list[str]) -> list[tuple[str, int]]:
+    known = AdminClient(_client(bootstrap)).list_topics(timeout=REQUEST_SECONDS).topics
+    if missing := [topic for topic in topics if topic not in known]:
+        message = f"no such topic: {', '.join(missing)}"
+        raise LookupError(message)
+    return [(topic, partition) for topic in topics for partition in known[topic].partitions]
+
+
+def _offsets(
+    bootstrap: str, partitions: list[tuple[str, int]], which: OffsetSpec, deadline: float
+) -> dict[tuple[str, int], int]:
+    """Ask for an offset of each partition, if need be until a dead leader has a successor.
+
+    Each time with a new client: one whose leader has died goes on asking the dead one.
+    """
+    while monotonic() < deadline:
+        admin = AdminClient(_client(bootstrap))
+        wanted = {TopicPartition(*partition): which for partition in partitions}
+        futures = admin.list_offsets(wanted, request_timeout=1.0).items() if wanted else ()
+        with suppress(KafkaException):
+            found = {(where.topic, where.partition): future.result().offset for where, future in futures}
+            if all(offset >= 0 for offset in found.values()):
+                return found
+    message = f"no offsets of {partitions}"
+    raise TimeoutError(message)
+
+
+def _record(message: Message | None) -> Record:
+    if message is None:
+        silence = "no further record, though the end is not reached"
+        raise TimeoutError(silence)
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if message.error() or topic is None or partition is None or offset is None:
+        raise KafkaException(message.error())
+    _, timestamp = message.timestamp()
+    headers = dict(message.headers() or ())
+    return Record(topic, partition, offset, message.key(), message.value(), headers, timestamp)
+
+
+def _wait(futures: Mapping[str, Future[None]]) -> None:
+    for future in futures.values():
+        future.result(REQUEST_SECONDS)

@@ -1,0 +1,555 @@
+"""Settings: where they come from, and that a refusal says which, what came, what is allowed and what to do."""
+
+import importlib.util
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from aurora_bridge.settings import IngressSettings, Settings, SettingsError, load, redacted
+from aurora_bridge.settings.kinds import allowed
+from aurora_bridge.settings.names import GROUPS, SETTINGS, variable
+
+every_setting = pytest.mark.parametrize("key", SETTINGS)
+
+WriteConfig = Callable[[str], Path]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> WriteConfig:
+    def write(text: str) -> Path:
+        file = tmp_path / "bridge.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+def problems(config_file: Path | None = None, /, **environ: str) -> tuple[str, ...]:
+    """Return the problems of an environment whose names are given without their prefix."""
+    with pytest.raises(SettingsError) as refused:
+        load(config_file, {f"AURORA_BRIDGE_{name}": value for name, value in environ.items()})
+    assert str(refused.value) == "\n".join(refused.value.problems)
+    return refused.value.problems
+
+
+def loaded(config_file: Path | None = None, /, **environ: str) -> Settings:
+    return load(config_file, {f"AURORA_BRIDGE_{name}": value for name, value in environ.items()})
+
+
+# Names and documentation
+
+
+def test_the_names_that_others_build_on_are_all_there() -> None:
+    fixed = """
+        INGRESS__HOST INGRESS__PORT INGRESS__BASE_PATH ADMIN__HOST ADMIN__PORT STATE_DIR TENANT EMBEDDED
+        KAFKA__BOOTSTRAP_SERVERS KAFKA__TOPIC_PREFIX KAFKA__CREATE_TOPICS KAFKA__COMPRESSION KAFKA__CLIENT_ID
+        AUTH__TOKENS_FILE AUTH__HEADER AUTH__ALLOW_ANONYMOUS
+        DEADLINES__PUBLISH_SECONDS DEADLINES__SPOOL_SECONDS DEADLINES__ANSWER_SECONDS
+        SPOOL__ENABLED SPOOL__MAX_BYTES INDEX__MAX_BYTES INDEX__WINDOW_DAYS
+    """
+    missing = {f"AURORA_BRIDGE_{name}" for name in fixed.split()} - {variable(key) for key in SETTINGS}
+    assert missing == set()
+
+
+@every_setting
+def test_every_setting_has_a_docstring_and_words_for_what_is_allowed(key: str) -> None:
+    field = SETTINGS[key]
+    assert field.description
+    assert allowed(field)
+
+
+def test_every_group_has_a_docstring() -> None:
+    undocumented = [group for group in GROUPS if not type(getattr(Settings(), group)).__doc__]
+    assert undocumented == []
+
+
+def test_settings_cannot_be_changed_once_made() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError):
+        settings.tenant = "other"
+    with pytest.raises(ValidationError):
+        settings.ingress.port = 1
+
+
+def test_the_promised_defaults_hold_when_nothing_is_set() -> None:
+    settings = load(None, {})
+    assert settings == Settings()
+    assert (settings.ingress.host, settings.ingress.port, settings.admin.port) == ("127.0.0.1", 8080, 9090)
+    assert (settings.tenant, settings.kafka.topic_prefix, settings.kafka.partitions) == ("default", "aurora.", 3)
+    assert settings.auth.header == "X-Aurora-Webhook-Token"
+    deadlines = settings.deadlines
+    assert (deadlines.publish_seconds, deadlines.spool_seconds, deadlines.answer_seconds) == (3, 5, 8)
+    assert settings.embedded_log
+
+
+def test_settings_made_in_code_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AURORA_BRIDGE_TENANT", "acme")
+    assert Settings().tenant == "default"
+
+
+# Where values come from
+
+
+@pytest.mark.parametrize(
+    ("name", "given_text", "key", "expected"),
+    [
+        ("INGRESS__PORT", "0", "ingress.port", 0),
+        ("INGRESS__HOST", "::1", "ingress.host", "::1"),
+        ("INGRESS__BASE_PATH", "/hooks/aurora/", "ingress.base_path", "/hooks/aurora"),
+        ("INGRESS__BASE_PATH", "/", "ingress.base_path", "/"),
+        ("INGRESS__MALFORMED_STATUS", "422", "ingress.malformed_status", 422),
+        ("INGRESS__SECRET_PARAMETERS", "token, api_key", "ingress.secret_parameters", ("token", "api_key")),
+        ("INGRESS__LOG_DELIVERIES", "yes", "ingress.log_deliveries", True),
+        ("INGRESS__KEEPALIVE_SECONDS", "1.5", "ingress.keepalive_seconds", 1.5),
+        ("KAFKA__BOOTSTRAP_SERVERS", "a:1 , [::1]:9092", "kafka.bootstrap_servers", "a:1,[::1]:9092"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "", "kafka.bootstrap_servers", ""),
+        ("KAFKA__TOPIC_PREFIX", "", "kafka.topic_prefix", ""),
+        ("KAFKA__REPLICATION_FACTOR", "3", "kafka.replication_factor", 3),
+        ("KAFKA__REPLICATION_FACTOR", "", "kafka.replication_factor", None),
+        ("KAFKA__COMPRESSION", "gzip", "kafka.compression", "gzip"),
+        ("EMBEDDED", "true", "embedded", True),
+        ("EMBEDDED", "", "embedded", None),
+        ("AUTH__TOKENS_FILE", "", "auth.tokens_file", None),
+        ("STATE_DIR", "state", "state_dir", Path("state")),
+        ("LOG__FORMAT", "json", "log.format", "json"),
+    ],
+)
+def test_a_variable_sets_its_setting(name: str, given_text: str, key: str, expected: object) -> None:
+    value: Any = loaded(**{name: given_text})
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == expected
+
+
+def test_the_environment_wins_over_the_file_setting_by_setting(config: WriteConfig) -> None:
+    file = config('tenant = "acme"\n[ingress]\nport = 1000\nbase_path = "/a"\nsecret_parameters = ["sid"]')
+    settings = loaded(file, INGRESS__PORT="2000", TENANT="other")
+    expected = IngressSettings(port=2000, base_path="/a", secret_parameters=("sid",))
+    assert (settings.tenant, settings.ingress) == ("other", expected)
+
+
+def test_the_file_can_be_named_in_the_environment(config: WriteConfig) -> None:
+    assert loaded(CONFIG=str(config('tenant = "acme"'))).tenant == "acme"
+
+
+def test_a_file_given_to_the_command_wins_over_the_one_named_in_the_environment(config: WriteConfig) -> None:
+    assert loaded(config('tenant = "acme"'), CONFIG="/nowhere.toml").tenant == "acme"
+
+
+def test_an_empty_config_variable_names_no_file() -> None:
+    assert loaded(CONFIG="") == Settings()
+
+
+def test_relative_paths_start_at_the_file_that_has_them(config: WriteConfig, tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("t\n")
+    settings = loaded(config('state_dir = "state"\n[auth]\ntokens_file = "tokens"'))
+    assert (settings.state_dir, settings.auth.tokens_file) == (tmp_path / "state", tmp_path / "tokens")
+
+
+def test_an_absolute_path_in_the_file_stays(config: WriteConfig) -> None:
+    assert loaded(config('state_dir = "/var/lib/bridge"')).state_dir == Path("/var/lib/bridge")
+
+
+# Variables that are no settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "tcp://10.96.0.7:8080"),
+        ("PORT_8080_TCP", "tcp://10.96.0.7:8080"),
+        ("PORT_8080_TCP_ADDR", "10.96.0.7"),
+        ("PORT_8080_TCP_PORT", "8080"),
+        ("PORT_8080_TCP_PROTO", "tcp"),
+        ("PORT_53_UDP", "udp://10.96.0.7:53"),
+        ("SERVICE_HOST", "10.96.0.7"),
+        ("SERVICE_PORT", "8080"),
+        ("SERVICE_PORT_HTTP", "8080"),
+        ("SERVICE_PORT_HTTP_METRICS", "9090"),
+        ("ADMIN_PORT", "tcp://10.96.0.8:9090"),
+        ("ADMIN_PORT_9090_TCP_ADDR", "10.96.0.8"),
+        ("ADMIN_SERVICE_HOST", "10.96.0.8"),
+        ("ADMIN_SERVICE_PORT", "9090"),
+        ("KAFKA_BROKERS_SERVICE_PORT_TLS", "9093"),
+    ],
+)
+def test_what_kubernetes_sets_beside_a_service_of_that_name_is_ignored(name: str, value: str) -> None:
+    assert loaded(**{name: value}) == Settings()
+
+
+def test_variables_of_other_programs_are_ignored() -> None:
+    assert load(None, {"AURORA_BRIDGEHEAD": "x", "PATH": "/bin", "aurora_bridge_tenant": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("INGRES__PORT", "8080", "INGRESS__PORT"),
+        ("INGRESS_PORT", "8080", "INGRESS__PORT"),
+        ("ADMIN_PORT", "9090", "ADMIN__PORT"),
+        ("AUTH__TOKEN_FILE", "/run/tokens", "AUTH__TOKENS_FILE"),
+        ("KAFKA__BOOTSTRAP_SERVER", "kafka:9092", "KAFKA__BOOTSTRAP_SERVERS"),
+        ("BOOTSTRAP_SERVERS", "kafka:9092", "KAFKA__BOOTSTRAP_SERVERS"),
+        ("STATEDIR", "/data", "STATE_DIR"),
+    ],
+)
+def test_a_misspelt_variable_stops_the_start_with_the_name_that_was_meant(name: str, value: str, meant: str) -> None:
+    expected = (
+        f"AURORA_BRIDGE_{name}: no setting has this name; did you mean AURORA_BRIDGE_{meant}? "
+        "Correct the name or unset it; `aurora-bridge config` lists every setting."
+    )
+    assert problems(**{name: value}) == (expected,)
+
+
+def test_a_variable_like_no_setting_is_refused_without_a_guess() -> None:
+    expected = (
+        "AURORA_BRIDGE_XYZZY: no setting has this name. "
+        "Correct the name or unset it; `aurora-bridge config` lists every setting."
+    )
+    assert problems(XYZZY="1") == (expected,)
+
+
+def test_a_group_is_no_variable() -> None:
+    assert problems(INGRESS='{"port": 1}')[0].startswith("AURORA_BRIDGE_INGRESS: no setting has this name")
+
+
+def test_the_value_of_an_unknown_variable_is_not_shown_since_it_may_be_a_secret() -> None:
+    assert "canary" not in "".join(problems(AUTH__TOKEN="canary"))  # noqa: S106 - a canary
+
+
+def test_a_variable_below_a_setting_is_refused() -> None:
+    assert problems(INGRESS__PORT__X="1")[0].startswith("AURORA_BRIDGE_INGRESS__PORT__X: no setting has this name")
+
+
+# Values that are not allowed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("INGRESS__HOST", "", "an address or a name of this machine; 0.0.0.0 is every IPv4 address, :: every address"),
+        ("INGRESS__HOST", "127.0.0.1:80", "an address or a name of this machine; 0.0.0.0 is every IPv4 address"),
+        ("INGRESS__PORT", "http", "a port from 0 to 65535; 0 takes a free one"),
+        ("INGRESS__PORT", "65536", "a port from 0 to 65535; 0 takes a free one"),
+        ("ADMIN__PORT", "-1", "a port from 0 to 65535; 0 takes a free one"),
+        ("INGRESS__BASE_PATH", "hooks", "/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
+        ("INGRESS__BASE_PATH", "/a//b", "/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
+        ("INGRESS__BASE_PATH", "/-", "/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
+        ("INGRESS__MAX_IN_FLIGHT", "0", "a whole number from 1 to 100000"),
+        ("INGRESS__MAX_TARGET_BYTES", "16k", "a whole number from 1024 to 65536"),
+        ("INGRESS__KEEPALIVE_SECONDS", "inf", "a number from 1 to 3600"),
+        ("INGRESS__SHUTDOWN_PAUSE_SECONDS", "nan", "a number from 0 to 600"),
+        ("INGRESS__MALFORMED_STATUS", "no", "one of 200, 422"),
+        ("INGRESS__SECRET_PARAMETERS", "", "names in lower snake_case"),
+        ("INGRESS__SECRET_PARAMETERS", "apiKey", "names in lower snake_case"),
+        ("INGRESS__LOG_DELIVERIES", "sometimes", "true or false"),
+        ("TENANT", "a/b", "1 to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
+        ("STATE_DIR", "", "the path of a folder"),
+        ("EMBEDDED", "maybe", "true or false"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka", "host:port, several with commas between"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka:0", "host:port, several with commas between"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "a:1,,b:2", "host:port, several with commas between"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka://a:1", "host:port, several with commas between"),
+        ("KAFKA__TOPIC_PREFIX", "aurora/", "up to 200 of the characters of a topic: letters, digits, . _ -"),
+        ("KAFKA__PARTITIONS", "many", "a whole number from 1 to 1000"),
+        ("KAFKA__REPLICATION_FACTOR", "0", "a whole number from 1 to 100"),
+        ("KAFKA__COMPRESSION", "brotli", "one of none, gzip, snappy, lz4, zstd"),
+        ("KAFKA__CLIENT_ID", "", "1 to 200 letters, digits, . _ -"),
+        ("AUTH__HEADER", "X-Token:", "the name of an HTTP header, without colon"),
+        ("DEADLINES__PUBLISH_SECONDS", "0", "seconds above 0 and below the 10 after which Aurora gives up"),
+        ("DEADLINES__ANSWER_SECONDS", "10", "seconds above 0 and below the 10 after which Aurora gives up"),
+        ("SPOOL__MAX_BYTES", "1GB", "a whole number from 65536 to 1099511627776"),
+        ("INDEX__WINDOW_DAYS", "0", "a whole number from 1 to 3650"),
+        ("LOG__LEVEL", "loud", "one of debug, info, warning, error"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_setting_value_allowed_and_remedy(name: str, value: str, words: str) -> None:
+    (problem,) = problems(**{name: value})
+    key = name.lower().replace("__", ".")
+    assert problem.startswith(f"AURORA_BRIDGE_{name} ({key} in the file): ")
+    assert f"{value!r} came from the environment; allowed is {words}" in problem
+    assert "Correct it" in problem
+    assert "leave it out" in problem
+
+
+def test_a_tokens_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    expected = (
+        f"AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file): '{tmp_path}' came from the environment; "
+        "allowed is the path of a file that exists and that this user may read. Correct it or leave it out."
+    )
+    assert problems(AUTH__TOKENS_FILE=str(tmp_path)) == (expected,)
+
+
+def test_a_path_that_no_file_can_have_is_refused_like_a_missing_file() -> None:
+    (problem,) = problems(AUTH__TOKENS_FILE="x" * 10_000)
+    assert "allowed is the path of a file that exists and that this user may read" in problem
+
+
+def test_the_whole_message_reads_like_this() -> None:
+    expected = (
+        "AURORA_BRIDGE_INGRESS__PORT (ingress.port in the file): 'http' came from the environment; allowed is a port "
+        "from 0 to 65535; 0 takes a free one. Correct it, or leave it out for the default, 8080."
+    )
+    assert problems(INGRESS__PORT="http") == (expected,)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    found = problems(INGRESS__PORT="http", ADMIN__PORT="http", TENAMT="x")
+    assert [problem.split(" ")[0].rstrip(":") for problem in found] == [
+        "AURORA_BRIDGE_TENAMT",
+        "AURORA_BRIDGE_INGRESS__PORT",
+        "AURORA_BRIDGE_ADMIN__PORT",
+    ]
+
+
+def test_user_and_password_in_an_address_are_not_shown() -> None:
+    (problem,) = problems(KAFKA__BOOTSTRAP_SERVERS="kafka://user:can,a ry@kafka:9092")
+    assert "'***@kafka:9092' came" in problem
+
+
+def test_a_long_value_is_cut() -> None:
+    (problem,) = problems(TENANT="/" * 10_000)
+    assert f"'{'/' * 120}...' came" in problem
+
+
+@given(value=st.text(st.characters(exclude_characters="\0"), max_size=40), key=st.sampled_from(sorted(SETTINGS)))
+def test_no_value_leads_to_anything_but_settings_or_readable_lines(value: str, key: str) -> None:
+    try:
+        load(None, {variable(key): value})
+    except SettingsError as error:
+        for problem in error.problems:
+            assert problem.isprintable()
+            assert key in problem or "ingress.host" in problem or "kafka.bootstrap_servers" in problem
+            assert "pydantic" not in problem
+            assert "Input should" not in problem
+
+
+# The file
+
+
+def test_an_unknown_key_of_the_file_is_refused_with_the_key_that_was_meant(config: WriteConfig) -> None:
+    file = config("[ingress]\nprot = 1")
+    expected = (
+        f"ingress.prot in {file}: no setting has this name; did you mean ingress.port? "
+        "Correct the key or remove it; `aurora-bridge config` lists every setting."
+    )
+    assert problems(file) == (expected,)
+
+
+def test_an_unknown_table_is_refused_with_the_table_that_was_meant(config: WriteConfig) -> None:
+    file = config("[ingres]\nport = 1")
+    assert problems(file)[0].startswith(f"ingres in {file}: no setting has this name; did you mean [ingress]? ")
+
+
+def test_a_key_in_the_wrong_table_is_refused_with_its_place(config: WriteConfig) -> None:
+    file = config('[kafka]\nstate_dir = "state"')
+    assert problems(file)[0].startswith(
+        f"kafka.state_dir in {file}: no setting has this name; did you mean state_dir? "
+    )
+
+
+def test_a_value_in_the_place_of_a_table_is_refused(config: WriteConfig) -> None:
+    file = config('kafka = "kafka:9092"')
+    expected = f"kafka in {file}: 'kafka:9092' came; allowed is a table. Write its settings below a line [kafka]."
+    assert problems(file) == (expected,)
+
+
+def test_a_wrong_value_of_the_file_is_refused_with_the_file(config: WriteConfig) -> None:
+    file = config("[log]\nlevel = 5")
+    expected = (
+        f"AURORA_BRIDGE_LOG__LEVEL (log.level in the file): 5 came from {file}; allowed is one of debug, info, "
+        "warning, error. Correct it, or leave it out for the default, info."
+    )
+    assert problems(file) == (expected,)
+
+
+def test_true_is_no_number(config: WriteConfig) -> None:
+    file = config("[ingress]\nport = true\nkeepalive_seconds = true\n[kafka]\nreplication_factor = true")
+    assert [problem.split(";")[0] for problem in problems(file)] == [
+        f"AURORA_BRIDGE_INGRESS__PORT (ingress.port in the file): True came from {file}",
+        f"AURORA_BRIDGE_INGRESS__KEEPALIVE_SECONDS (ingress.keepalive_seconds in the file): True came from {file}",
+        f"AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR (kafka.replication_factor in the file): True came from {file}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[ingress\n", "not TOML: Expected ']' at the end of a table declaration (at line 1, column 9)"),
+        (b"tenant = '\xff'", "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_bytes(content)
+    expected = (
+        f"--config or AURORA_BRIDGE_CONFIG: '{file}' came, and cannot be read ({why}); allowed is the path of a TOML "
+        "file. Correct the path or the file, or leave it out and set everything in the environment."
+    )
+    assert problems(file) == (expected,)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "none.toml"
+    (problem,) = problems(CONFIG=str(file))
+    assert problem.startswith(f"--config or AURORA_BRIDGE_CONFIG: '{file}' came, and cannot be read (No such file or")
+
+
+def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
+    assert "(Is a directory)" in problems(tmp_path)[0]
+
+
+# What must hold between settings
+
+
+def tokens(folder: Path) -> str:
+    file = folder / "tokens"
+    file.write_text("token\n")
+    return str(file)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
+def test_without_credentials_the_daemon_serves_on_loopback(host: str) -> None:
+    assert loaded(INGRESS__HOST=host).ingress.host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "bridge.example.com"])  # noqa: S104 - it is refused
+def test_without_credentials_it_serves_nowhere_else(host: str) -> None:
+    expected = (
+        f"AURORA_BRIDGE_INGRESS__HOST (ingress.host in the file): '{host}' came, and no credentials are set; without "
+        "them allowed is loopback only: 127.0.0.1, ::1 or localhost. Write a token into a file, set "
+        "AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file) to its path and have Aurora send it in the "
+        "header X-Aurora-Webhook-Token; or allow anonymous deliveries in so many words: "
+        "AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true."
+    )
+    assert problems(INGRESS__HOST=host, EMBEDDED="true") == (expected,)
+
+
+def test_with_a_token_it_serves_on_any_address(tmp_path: Path) -> None:
+    loaded(INGRESS__HOST="::", AUTH__TOKENS_FILE=tokens(tmp_path), KAFKA__BOOTSTRAP_SERVERS="kafka:9092")
+
+
+def test_anonymous_deliveries_can_be_allowed_in_so_many_words() -> None:
+    loaded(INGRESS__HOST="::", AUTH__ALLOW_ANONYMOUS="true", KAFKA__BOOTSTRAP_SERVERS="kafka:9092")
+
+
+def test_away_from_loopback_the_embedded_log_must_be_asked_for() -> None:
+    expected = (
+        "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file): nothing came, and the daemon "
+        "would keep the events of AURORA_BRIDGE_INGRESS__HOST=:: in its own log; allowed is that only on loopback, "
+        "unless it is asked for. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file) to "
+        "your brokers, as in kafka-1:9092, or ask for the embedded log: AURORA_BRIDGE_EMBEDDED=true."
+    )
+    assert problems(INGRESS__HOST="::", AUTH__ALLOW_ANONYMOUS="true") == (expected,)
+    assert loaded(INGRESS__HOST="::", AUTH__ALLOW_ANONYMOUS="true", EMBEDDED="true").embedded_log
+
+
+def test_the_embedded_log_and_kafka_exclude_each_other() -> None:
+    expected = (
+        "AURORA_BRIDGE_EMBEDDED (embedded in the file): true came together with AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
+        "(kafka.bootstrap_servers in the file), 'kafka:9092'; allowed is one of the two. Leave EMBEDDED out to publish "
+        "to Kafka (what the embedded log holds drains into it), or leave the brokers out to keep events here."
+    )
+    assert problems(EMBEDDED="true", KAFKA__BOOTSTRAP_SERVERS="kafka:9092") == (expected,)
+
+
+def test_with_kafka_configured_events_leave_the_embedded_log() -> None:
+    assert not loaded(KAFKA__BOOTSTRAP_SERVERS="kafka:9092").embedded_log
+    assert not loaded(KAFKA__BOOTSTRAP_SERVERS="kafka:9092", EMBEDDED="false").embedded_log
+
+
+def test_without_kafka_the_embedded_log_cannot_be_refused() -> None:
+    expected = (
+        "AURORA_BRIDGE_EMBEDDED (embedded in the file): false came, and no Kafka is configured; allowed is false only "
+        "with Kafka. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file) to your brokers, "
+        "as in kafka-1:9092, or leave EMBEDDED out."
+    )
+    assert problems(EMBEDDED="false") == (expected,)
+
+
+def test_without_kafka_the_spool_cannot_be_switched_off() -> None:
+    expected = (
+        "AURORA_BRIDGE_SPOOL__ENABLED (spool.enabled in the file): false came, and no Kafka is configured; the events "
+        "would have no place. Allowed is false only with Kafka. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
+        "(kafka.bootstrap_servers in the file) to your brokers, as in kafka-1:9092, or leave SPOOL__ENABLED out."
+    )
+    assert problems(SPOOL__ENABLED="false") == (expected,)
+    assert not loaded(SPOOL__ENABLED="false", KAFKA__BOOTSTRAP_SERVERS="kafka:9092").spool.enabled
+
+
+@pytest.mark.parametrize(
+    ("publish", "spool", "answer"), [("5", "5", "8"), ("6", "5", "8"), ("3", "9", "8"), ("1", "2", "2")]
+)
+def test_deadlines_out_of_order_are_refused(publish: str, spool: str, answer: str) -> None:
+    (problem,) = problems(
+        DEADLINES__PUBLISH_SECONDS=publish, DEADLINES__SPOOL_SECONDS=spool, DEADLINES__ANSWER_SECONDS=answer
+    )
+    expected = (
+        "AURORA_BRIDGE_DEADLINES__PUBLISH_SECONDS (deadlines.publish_seconds in the file), "
+        "AURORA_BRIDGE_DEADLINES__SPOOL_SECONDS (deadlines.spool_seconds in the file), "
+        "AURORA_BRIDGE_DEADLINES__ANSWER_SECONDS (deadlines.answer_seconds in the file): "
+        f"{publish}, {spool} and {answer} s came; allowed is each less than the next, and the last less than the 10 s "
+        "after which Aurora gives up. Put them in that order, or leave all three out for the defaults, 3, 5 and 8 s."
+    )
+    assert problem == expected
+
+
+@pytest.mark.parametrize("codec", ["snappy", "lz4", "zstd"])
+def test_a_codec_that_is_not_installed_is_refused_at_start(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    expected = (
+        f"AURORA_BRIDGE_KAFKA__COMPRESSION (kafka.compression in the file): '{codec}' came, and its codec is not "
+        f"installed; without it allowed is one of none, gzip. Install it, pip install 'aiokafka[{codec}]', or choose "
+        "one of the two."
+    )
+    assert problems(KAFKA__COMPRESSION=codec) == (expected,)
+
+
+def test_a_codec_that_is_installed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", {"cramjam": "found"}.get)
+    assert loaded(KAFKA__COMPRESSION="zstd").kafka.compression == "zstd"
+
+
+# For people to see
+
+
+def test_the_redacted_settings_name_every_setting() -> None:
+    shown = redacted(Settings())
+    leaves = {
+        f"{name}.{inner}" if isinstance(value, dict) else name
+        for name, value in shown.items()
+        for inner in (value if isinstance(value, dict) else [name])
+    }
+    assert leaves == set(SETTINGS)
+
+
+def test_a_secret_among_the_settings_would_be_shown_as_asterisks() -> None:
+    class WithSecret(Settings):
+        password: SecretStr = SecretStr("canary")
+
+    assert redacted(WithSecret())["password"] == "**********"  # noqa: S105 - no password
+
+
+def test_defaults_written_to_a_file_are_the_defaults_again(config: WriteConfig) -> None:
+    lines = [f"{key} = {_toml(value)}" for key, value in _leaves(redacted(Settings())).items() if value is not None]
+    text = "\n".join(lines)
+    assert tomllib.loads(text)
+    state_dir = config("").parent / Settings().state_dir
+    assert loaded(config(text)) == Settings(state_dir=state_dir)
+
+
+def _leaves(shown: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in shown.items():
+        flat |= {f"{name}.{inner}": leaf for inner, leaf in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
