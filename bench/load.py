@@ -36,7 +36,7 @@ TICK_SECONDS = 0.001
 SETTLE_SECONDS = 0.5
 """Rest before both readings of the server's CPU time: what it does after an answer is counted where it belongs."""
 SILENCE_SECONDS = 15.0
-"""A look once in so long whether any answer came since the last one; if none did, the rest is given up as unanswered."""
+"""When no answer came between two looks so far apart, the rest is given up; Aurora itself waits 10 s."""
 
 TEMPLATES = (
     "agreement_status_changed?project_id={}&agreement_id={}&status=signed",

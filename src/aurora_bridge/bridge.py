@@ -74,7 +74,9 @@ class Bridge:
                 event = self._dead_letter(match, delivery, malformed)
             name = event.name
             read = self._stage("read", delivery.received)
-            judgement = judge(event.recurrence, None, delivery.received_us, match.route.repeat_window_us, can_know=False)
+            judgement = judge(
+                event.recurrence, None, delivery.received_us, match.route.repeat_window_us, can_know=False
+            )
             event_key = event_id(event.fingerprint, event.recurrence, judgement.time_us, judgement.id_ms)
             judged = self._stage("judge", read)
             outcome = await self._publisher.publish(self._record(event, event_key, judgement, match, delivery))

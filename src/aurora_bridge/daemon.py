@@ -60,7 +60,7 @@ async def run(settings: Settings, announce: Announce) -> None:
         if not settings.embedded_log:
             kafka = settings.kafka
             connect = partial(make_client, kafka)
-            sender = Sender(connect, kafka.topic_prefix, EVENTS, CODECS[kafka.compression], metrics)
+            sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
             await stack.enter_async_context(_task(sender.run(), stop))
             if kafka.create_topics:
                 await stack.enter_async_context(_task(create_at_start(kafka, EVENTS), stop))
@@ -121,7 +121,7 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
     metrics.spool_bytes.source = lambda: spool.stats.bytes
     metrics.spool_limit_bytes[()] = spool.limit_bytes
     metrics.spool_set_aside_events.source = lambda: spool.stats.set_aside
-    metrics.spool_oldest_seconds.source = lambda: max(0.0, time() - spool.stats.oldest_us / 1e6) if spool.waiting else 0
+    metrics.spool_oldest_seconds.source = lambda: spool.oldest_seconds(time())
     keep_seconds = settings.spool.retention_days * _DAY_SECONDS if settings.embedded_log else None
     care = asyncio.create_task(spool.care(keep_seconds))
     try:
@@ -155,7 +155,7 @@ def _credentials(auth: AuthSettings) -> Authenticator:
         return Anonymous()
     tokens = parse_tokens(auth.tokens_file.read_text())
     if not tokens:
-        msg = f"{auth.tokens_file} holds no token. Write one valid token a line into it (AURORA_BRIDGE_AUTH__TOKENS_FILE)."
+        msg = f"{auth.tokens_file} (AURORA_BRIDGE_AUTH__TOKENS_FILE) holds no token. Write one a line into it."
         raise StateError(msg)
     return Credentials(auth.header, tokens)
 

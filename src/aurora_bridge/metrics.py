@@ -27,7 +27,25 @@ _RESPONSE_BUCKETS = (
     *(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 9.0, 10.0, 15.0),
 )
-_STAGE_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0, 5.0, 8.0, 10.0)
+_STAGE_BUCKETS = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.5,
+    1.0,
+    3.0,
+    5.0,
+    8.0,
+    10.0,
+)
 
 
 def _keys(labels: Labels) -> Iterator[Key]:
@@ -100,7 +118,7 @@ class Histogram:
 class Metrics(Collector):
     """All metrics of the daemon."""
 
-    def __init__(  # noqa: PLR0913 - the closed sets of labels, each from the module that owns it
+    def __init__(
         self,
         *,
         version: str = "",
@@ -170,7 +188,9 @@ class Metrics(Collector):
             _RESPONSE_BUCKETS,
         )
         self.publish_errors = Counter(
-            "aurora_bridge_publish_errors", "Batches that Kafka did not acknowledge, by reason.", (("reason", publish_errors),)
+            "aurora_bridge_publish_errors",
+            "Batches that Kafka did not acknowledge, by reason.",
+            (("reason", publish_errors),),
         )
         self.producer_ids = Counter(
             "aurora_bridge_producer_ids", "Producer ids taken: one at start, another when Kafka forgot a sequence."

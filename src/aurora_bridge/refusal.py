@@ -5,6 +5,7 @@ finds it in the others.
 """
 
 from enum import StrEnum
+from typing import Self
 
 
 class Outcome(StrEnum):
@@ -23,7 +24,7 @@ class Reason(StrEnum):
     status: int
     retry_after: int | None
 
-    def __new__(cls, token: str, status: int, retry_after: int | None = None) -> "Reason":
+    def __new__(cls, token: str, status: int, retry_after: int | None = None) -> Self:
         """Attach the HTTP answer to the token."""
         member = str.__new__(cls, token)
         member._value_ = token

@@ -1,5 +1,5 @@
-"""Where events leave: the only room that knows aiokafka.
+"""Where events leave, and the only room that knows aiokafka.
 
-`publisher` keeps deadlines and the order of a topic, `sender` brings records to their partitions, `wire` holds the calls
-below aiokafka's producer, `drainer` empties the spool, `topics` creates and checks the topics.
+`publisher` keeps deadlines and the order of a topic, `sender` brings records to their partitions by `lane`s, `wire`
+holds the calls below aiokafka's producer, `drainer` empties the spool, `topics` creates the topics.
 """

@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from aurora_bridge.webhook.record import End, Record, Result
 from aurora_bridge.kafka.wire import ProducerId, encode_batch
+from aurora_bridge.webhook.record import End, Record, Result
 
 MAX_BATCH_BYTES = 512 * 1024
 """Values and keys of one batch: half of the broker's default `message.max.bytes`."""
@@ -154,7 +154,7 @@ class Lane:
             self.head.producer = producer
             self.head.data = encode_batch(self.head.records, producer, 0, compression)
 
-    def in_doubt(self, sent: bool) -> None:  # noqa: FBT001 - reads as a sentence at its two calls
+    def in_doubt(self, *, sent: bool) -> None:
         """Note whether the head was sent, without an answer."""
         if self.head is not None and sent:
             self.head.in_doubt = True

@@ -13,13 +13,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
-from aurora_bridge.webhook.record import End, Record, Result
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.backlog import Backlog, Way
+from aurora_bridge.webhook.record import End, Record, Result
 
 SWEEP_SECONDS = 0.05
 

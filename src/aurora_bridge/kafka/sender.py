@@ -20,9 +20,9 @@ from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane
-from aurora_bridge.webhook.record import Record
 from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, murmur2, new_producer_id
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.webhook.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,9 @@ _WATCH_SECONDS = 0.5
 class Sender:
     """Sends records over one client, and keeps that client alive."""
 
-    def __init__(self, connect: Callable[[], Client], prefix: str, events: Iterable[str], compression: int, metrics: Metrics) -> None:
+    def __init__(
+        self, connect: Callable[[], Client], prefix: str, events: Iterable[str], *, compression: int, metrics: Metrics
+    ) -> None:
         """Send to the topics of `events`, over clients that `connect` makes; `compression` is a codec of `topics`."""
         self._connect = connect
         self._prefix = prefix
@@ -101,7 +103,7 @@ class Sender:
     async def flush(self, seconds: float) -> None:
         """Wait until nothing is queued or under way, at most `seconds`."""
         end = monotonic() + seconds
-        while not self.idle and monotonic() < end:
+        while not self.idle and monotonic() < end:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(GAP_SECONDS)
 
     @property
@@ -178,7 +180,7 @@ class Sender:
         retry_at = monotonic() + _RETRY_SECONDS
         for lane in lanes:
             lane.retry_at = retry_at
-            lane.in_doubt(reason is CONNECTION_LOST)
+            lane.in_doubt(sent=reason is CONNECTION_LOST)
         for lane in lanes:
             lane.stall(reason)
         client.force_metadata_update()
@@ -201,7 +203,7 @@ class Sender:
                 case Answer.RETRY | Answer.RETRY_IN_DOUBT:
                     lane.retry_at = monotonic() + _RETRY_SECONDS
                     if answer is Answer.RETRY_IN_DOUBT:
-                        lane.in_doubt(True)
+                        lane.in_doubt(sent=True)
                         lane.stall(reason)
                     client.force_metadata_update()
         if lanes:
@@ -282,13 +284,13 @@ class Sender:
         self._heard_at = monotonic()
         self._partitions.clear()
         self._leaders.clear()
-        for topic in self._topics if cluster else ():
-            partitions = cluster.partitions_for_topic(topic)
+        for topic in self._topics:
+            partitions = cluster.partitions_for_topic(topic) if cluster else None
             if partitions:
                 self._partitions[topic] = max(partitions) + 1
             for partition in partitions or ():
                 place = TopicPartition(topic, partition)
-                leader = cluster.leader_for_partition(place)
+                leader = cluster.leader_for_partition(place) if cluster else None
                 if leader not in (None, -1):
                     self._leaders[place] = leader
         for lane in tuple(self._lanes.values()):

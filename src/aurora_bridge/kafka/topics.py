@@ -7,6 +7,7 @@ events wait in the spool until it is there.
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -60,7 +61,12 @@ async def create_missing(settings: KafkaSettings, events: Iterable[str]) -> list
             return []
         config = {"retention.ms": str(settings.retention_days * _DAY_MS)}
         replication = settings.replication_factor or _BROKERS_DEFAULT
-        answer = await admin.create_topics([NewTopic(t, settings.partitions, replication, topic_configs=config) for t in missing])
+        topics = []
+        for name in missing:
+            topic = NewTopic(name, settings.partitions, 1, topic_configs=config)
+            topic.replication_factor = replication  # the constructor does not know the broker's default (KIP-464)
+            topics.append(topic)
+        answer: Any = await admin.create_topics(topics)
         created = []
         for name, code, message, *_ in answer.topic_errors:
             if not code:

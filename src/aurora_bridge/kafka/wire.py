@@ -5,10 +5,11 @@ that never creates a topic, a `ProduceRequest` whose bytes are ready (its own ta
 these 9), and the answer decoded by hand. `sender` builds on it; `tests/kafka/test_wire.py` fails when aiokafka changes.
 """
 
+import logging
 import struct
 from collections.abc import Iterable, Sequence
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
@@ -21,6 +22,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from aurora_bridge.webhook.record import Record
 
+logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and look; readiness says it once
+
 __all__ = ["Client", "Part", "Produce", "ProducerId", "encode_batch", "murmur2", "new_producer_id"]
 
 _ACKS_ALL = -1
@@ -32,7 +35,7 @@ _ANSWER = struct.Struct(">ihqqq")  # partition, error, base offset, append time,
 _ANY_NODE_ATTEMPTS = 3
 
 
-class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka's client is untyped
+class Client(AIOKafkaClient):
     """aiokafka's client, whose metadata requests create no topic: a deleted one must stay visible as missing."""
 
     async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Iterable[str]) -> bool:
@@ -64,7 +67,8 @@ async def new_producer_id(client: Client) -> ProducerId:
     node = client.get_random_node()
     if node is None:
         raise NodeNotReadyError
-    answer = await client.send(node, InitProducerIdRequest(None, 0))
+    no_transactions = cast("str", None)  # aiokafka's annotation is narrower than the protocol
+    answer = await client.send(node, InitProducerIdRequest(no_transactions, 0))
     if answer.error_code:
         raise for_code(answer.error_code)
     return ProducerId(answer.producer_id, answer.producer_epoch)

@@ -7,6 +7,7 @@ one ends the start, since a file that cannot be read now may hold acknowledged e
 import logging
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,54 +28,78 @@ def error_code(error: BaseException) -> int | None:
     return None if code is None else code & _PRIMARY
 
 
-def open_database(
-    path: Path, *, schema: str, version: int, page_size: int, max_bytes: int, synchronous: str, salvage: Salvage | None = None
-) -> sqlite3.Connection:
-    """Open the database at `path`, made with `schema` if new, at most `max_bytes` large (its write-ahead log aside).
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a file of the state directory is like."""
 
-    A broken one is put aside; `salvage` may copy the readable rows of it into the new one, and returns their number.
-    Raises `StateError`.
+    schema: str
+    version: int
+    """Written into the file; another version of the daemon can tell whether it reads it."""
+    page_bytes: int
+    synchronous: str
+    """SQLite's `synchronous`: FULL makes a commit durable, NORMAL only consistent."""
+    checkpoint_pages: int = 1000
+    """Pages in the write-ahead log at which it is copied into the file."""
+    salvage: Salvage | None = None
+    """Copies the readable rows of a broken file into a new one, and returns their number."""
+
+
+def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
+    """Open the database at `path`, made if missing, at most `max_bytes` large (its write-ahead log aside).
+
+    A broken one is put aside. Raises `StateError`.
     """
     try:
-        return _open(path, schema, version, page_size, max_bytes, synchronous)
+        return _open(path, form, max_bytes)
     except sqlite3.DatabaseError as error:
         if error_code(error) not in _BROKEN:
             msg = f"{path} cannot be opened: {error}. Check the volume and its permissions; nothing in it was changed."
             raise StateError(msg) from error
         aside = _put_aside(path)
         log.error("%s is broken (%s): put aside as %s", path, error, aside)  # noqa: TRY400 - the trace adds nothing
-    connection = _open(path, schema, version, page_size, max_bytes, synchronous)
-    if salvage is not None:
-        log.warning("%d readable rows were salvaged from %s", _salvage(aside, connection, salvage), aside)
+    connection = _open(path, form, max_bytes)
+    if form.salvage is not None:
+        log.warning("%d readable rows were salvaged from %s", _salvage(aside, connection, form.salvage), aside)
     return connection
 
 
-def _open(path: Path, schema: str, version: int, page_size: int, max_bytes: int, synchronous: str) -> sqlite3.Connection:  # noqa: PLR0913
+def _open(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1, cached_statements=64)
     try:
-        connection.execute(f"PRAGMA page_size={page_size}")
+        connection.execute(f"PRAGMA page_size={form.page_bytes}")
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
-        connection.execute(f"PRAGMA journal_size_limit={max_bytes}")
-        (actual_page_size,) = connection.execute("PRAGMA page_size").fetchone()
-        connection.execute(f"PRAGMA max_page_count={max_bytes // actual_page_size}")
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found == 0:
-            connection.executescript(f"BEGIN;{schema};PRAGMA user_version={version};COMMIT")
-        elif found != version:
-            msg = f"{path} was written by another version of aurora-bridge (format {found}, this one reads {version}). Start that version again, let it empty its spool, and stop it before you change versions."
-            raise StateError(msg)
+        connection.execute(f"PRAGMA synchronous={form.synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={form.checkpoint_pages}")
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count={max_bytes // page_bytes}")
+        _check_version(connection, path, form)
         if _suspicion(path).exists():
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                error = sqlite3.DatabaseError(verdict)
-                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise error
+            _check_whole(connection)
             _suspicion(path).unlink()
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path, form: Format) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == 0:
+        connection.executescript(f"BEGIN;{form.schema};PRAGMA user_version={form.version};COMMIT")
+    elif found != form.version:
+        msg = (
+            f"{path} was written by another version of aurora-bridge (format {found}, this one reads {form.version}). "
+            "Start that version again, let it empty its spool, and stop it before you change versions."
+        )
+        raise StateError(msg)
+
+
+def _check_whole(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        error = sqlite3.DatabaseError(verdict)
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
 
 
 def suspect(path: Path, error: BaseException) -> None:

@@ -2,8 +2,8 @@
 
 import fcntl
 import os
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LOCK = "lock"
@@ -21,7 +21,10 @@ def locked(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        msg = f"The state directory {directory} cannot be used: {error.strerror}. Give the daemon's user write access to it, or set AURORA_BRIDGE_STATE_DIR to another directory."
+        msg = (
+            f"The state directory {directory} cannot be used: {error.strerror}. Give the daemon's user write access to "
+            "it, or set AURORA_BRIDGE_STATE_DIR to another directory."
+        )
         raise StateError(msg) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,7 +33,10 @@ def locked(directory: Path) -> Iterator[None]:
     except BlockingIOError as error:
         holder = (directory / LOCK).read_text().strip() or "unknown"
         os.close(descriptor)
-        msg = f"The state directory {directory} is used by another aurora-bridge (process {holder}). Stop that one first, or set AURORA_BRIDGE_STATE_DIR to another directory: two daemons cannot share one."
+        msg = (
+            f"The state directory {directory} is used by another aurora-bridge (process {holder}). Stop that one, "
+            "or set AURORA_BRIDGE_STATE_DIR to another directory: two daemons cannot share one."
+        )
         raise StateError(msg) from error
     try:
         yield

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from aurora_bridge.refusal import Reason
-from aurora_bridge.state.database import error_code, open_database, suspect
+from aurora_bridge.state.database import Format, error_code, open_database, suspect
 from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.record import Record
 
@@ -45,7 +45,8 @@ CREATE TABLE clock (ran_us INTEGER NOT NULL);
 INSERT INTO clock VALUES (0)
 """
 _COLUMNS = "seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, stored_us, ran_us, set_aside"
-_INSERT = f"INSERT INTO events ({_COLUMNS}) SELECT " + ",".join(f"value->>{n}" for n in range(11)) + " FROM json_each(?)"
+_VALUES = ",".join(f"value->>{n}" for n in range(_COLUMNS.count(",") + 1))
+_INSERT = f"INSERT INTO events ({_COLUMNS}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608 - constants
 _PAGE_BYTES = 4096
 _WINDOW_BYTES = 4 * 2**20
 _STATS_SECONDS = 1.0
@@ -75,13 +76,7 @@ class Spool:
         """Open the spool of a state directory. Raises `StateError`."""
         self._path = directory / FILE
         connection = open_database(
-            self._path,
-            schema=_SCHEMA,
-            version=_VERSION,
-            page_size=_PAGE_BYTES,
-            max_bytes=max_bytes,
-            synchronous="FULL",
-            salvage=_salvage,
+            self._path, Format(_SCHEMA, _VERSION, _PAGE_BYTES, "FULL", salvage=_salvage), max_bytes
         )
         (self._last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         self.found = Counter[str](
@@ -107,10 +102,10 @@ class Spool:
         """Start the thread, on the running loop."""
         self._worker.start()
 
-    async def stop(self, timeout: float) -> bool:
-        """Commit what is queued and close; False if that took longer than `timeout` seconds."""
+    async def stop(self, patience: float) -> bool:
+        """Commit what is queued and close; False if that took longer than `patience` seconds."""
         self._flush()
-        return await self._worker.stop(timeout)
+        return await self._worker.stop(patience)
 
     def append(self, records: Sequence[Record], stored: Stored, *, set_aside: str | None = None) -> None:
         """Commit records behind all others, then call `stored` with them and the reason of a failure, if any.
@@ -143,6 +138,10 @@ class Spool:
         self._gone.clear()
         rows = await self._worker.call(lambda db: _head(db, event, limit))
         return [record_of(row) for row in rows if row[0] not in self._gone]
+
+    def oldest_seconds(self, now: float) -> float:
+        """Return the age of the oldest event in the queue at wall-clock time `now`, 0 without one."""
+        return max(0.0, now - self.stats.oldest_us / 1e6) if self.waiting and self.stats.oldest_us else 0.0
 
     async def care(self, keep_seconds: float | None) -> None:
         """Take new `stats` every second and, with `keep_seconds`, let old events expire, until cancelled."""
@@ -233,7 +232,7 @@ Row = tuple[int, str, str, str, str, str, int, str, int, int, str | None]
 
 
 def _row(seq: int, record: Record, now_us: int, ran_us: int, set_aside: str | None) -> Row:
-    headers = orjson.dumps([(name, value.decode()) for name, value in record.headers]).decode()
+    headers = orjson.dumps([(name, (value or b"").decode()) for name, value in record.headers]).decode()
     return (
         seq,
         record.event,
@@ -304,4 +303,3 @@ def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> int:
         db.execute(f"INSERT INTO events VALUES ({','.join('?' * 11)})", row)  # noqa: S608 - constants
         count += 1
     return count
-

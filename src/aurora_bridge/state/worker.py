@@ -34,10 +34,10 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    async def stop(self, timeout: float) -> bool:
-        """Run what is queued, then end the thread; False if it did not end within `timeout` seconds."""
+    async def stop(self, patience: float) -> bool:
+        """Run what is queued, then end the thread; False if it did not end within `patience` seconds."""
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join, timeout)
+        await asyncio.to_thread(self._thread.join, patience)
         return not self._thread.is_alive()
 
     def post(self, job: Job, done: Done) -> None:

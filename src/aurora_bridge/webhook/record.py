@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aurora_bridge.refusal import Outcome
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
 
 
 class End(StrEnum):

@@ -80,8 +80,8 @@ class Judgement(NamedTuple):
     slot: Slot
 
 
-# Aurora: "Delivery", the retry table; each interval counts from the attempt before. From a tenth (at least 10 s) early to
-# a fifth (at least 30 s) late: wide enough that a retry still fits when those before it were never seen here
+# Aurora: "Delivery", the retry table; each interval counts from the attempt before. From a tenth (at least 10 s) early
+# to a fifth (at least 30 s) late: wide enough that a retry still fits when those before it were never seen here
 # (30 s + 5 min, ..., 3 h + 20 h), narrow enough that no two slots touch.
 _SCHEDULE = (
     (Slot.RETRY_30S, 30),
@@ -122,7 +122,7 @@ def first_id_ms(recurrence: Recurrence, now_us: int, *, can_know: bool) -> int:
     return now_us // 1000
 
 
-def judge(
+def judge(  # noqa: PLR0913 - the facts of one verdict
     recurrence: Recurrence, known: Known | None, now_us: int, window_us: int, *, can_know: bool, resend: bool = False
 ) -> Judgement:
     """Judge a delivery received at `now_us`.
@@ -132,7 +132,7 @@ def judge(
     """
     if known is None:
         id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
-        return Judgement(Action.PUBLISH, False, now_us, id_ms, 1, Slot.NONE)
+        return Judgement(Action.PUBLISH, repeat=False, time_us=now_us, id_ms=id_ms, attempt=1, slot=Slot.NONE)
     slot = slot_of(now_us - known.attempt_us)
     accepted = known.standing is not Standing.REFUSED or known.repeat
     if (resend and accepted) or _is_same_event(recurrence, known, now_us, window_us, slot):
