@@ -1,146 +1,195 @@
 """The way of one webhook.
 
 `Bridge.accept` is the whole of it, top to bottom: route, credentials, canonical event, same event or new one, durable.
-What each step does stands in `webhook`, `state` and `kafka`; `web.ingress` calls it and hands the answer over.
+What each step does stands in `webhook`, `state` and `kafka`; `web.ingress` calls it and hands the answer over, which
+`answered` notes. `ledger` counts and logs.
 """
 
-import logging
+import asyncio
+from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.logs import redact_target
-from aurora_bridge.metrics import NO_EVENT, Metrics
-from aurora_bridge.refusal import Malformed, Outcome, Reason, Refusal
-from aurora_bridge.settings import IngressSettings
+from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
+from aurora_bridge.refusal import Defect, Malformed, Outcome, Reason, Refusal
+from aurora_bridge.settings import Settings
+from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
+from aurora_bridge.webhook.claims import Claim, End, Verdict
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, dead_letter, encode, normalise, rfc3339
 from aurora_bridge.webhook.record import Record
-from aurora_bridge.webhook.recurrence import Judgement, event_id, judge
+from aurora_bridge.webhook.recurrence import Action, event_id
 from aurora_bridge.webhook.routes import Match, Routes
-
-log = logging.getLogger(__name__)
 
 EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event a topic is for."""
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+_SWEEP_SECONDS = 0.1
 
 
 class Answer(NamedTuple):
-    """What a delivery is told."""
+    """What a delivery is told, and the claim it made or refers to."""
 
     status: int
     outcome: Outcome
     event: str
     id: str | None = None
-    reason: str | None = None
-    retry_after: int | None = None
+    reason: Reason | Defect | None = None
+    claim: Claim | None = None
+
+
+class _Flight(NamedTuple):
+    received: float
+    task: "asyncio.Task[object] | None"
 
 
 class Bridge:
     """Takes deliveries and makes their events durable."""
 
-    def __init__(
-        self, settings: IngressSettings, routes: Routes, publisher: Publisher, instance: str, metrics: Metrics
+    def __init__(  # noqa: PLR0913 - the parts of the way
+        self,
+        settings: Settings,
+        routes: Routes,
+        dedup: Deduplicator,
+        publisher: Publisher,
+        *,
+        instance: str,
+        metrics: Metrics,
     ) -> None:
-        """Publish what `routes` let in; `instance` is this replica's name in the records' headers."""
-        self._settings = settings
+        """Publish what `routes` let in and `dedup` finds new; `instance` names this replica in the records."""
+        self._ingress = settings.ingress
+        self._answer_seconds = settings.deadlines.answer_seconds
         self._routes = routes
+        self._dedup = dedup
         self._publisher = publisher
         self._instance = instance.encode()
         self._metrics = metrics
-        self._in_flight: dict[int, float] = {}
+        self._flights: dict[int, _Flight] = {}
+        self._overdue: set[int] = set()
         self._count = 0
         self.stopping = False
-        """Whether deliveries are refused because the daemon ends."""
-        metrics.in_flight_deliveries.source = lambda: len(self._in_flight)
+        """Whether this instance is about to end, and not ready any more."""
+        metrics.in_flight_deliveries.source = lambda: len(self._flights)
         metrics.oldest_unanswered_seconds.source = self._oldest_seconds
 
     async def accept(self, delivery: Delivery) -> Answer:
         """Take one delivery, top to bottom; its answer is a 2xx only once the event is durable."""
-        name, event_key, defect = NO_EVENT, None, None
-        self._count += 1
-        flight = self._count
-        self._in_flight[flight] = delivery.received
+        self._count = flight = self._count + 1
+        self._flights[flight] = _Flight(delivery.received, asyncio.current_task())
+        event, verdict = None, None
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
-            self._admit(delivery)
-            try:
-                event = normalise(match)
-            except Malformed as malformed:
-                defect = malformed.defect
-                event = self._dead_letter(match, delivery, malformed)
-            name = event.name
+            self._check_bounds(delivery)
+            event, defect = self._read(match, delivery)
             read = self._stage("read", delivery.received)
-            judgement = judge(
-                event.recurrence, None, delivery.received_us, match.route.repeat_window_us, can_know=False
-            )
-            event_key = event_id(event.fingerprint, event.recurrence, judgement.time_us, judgement.id_ms)
+            verdict = await self._dedup.claim(event, delivery.received_us, match.route.repeat_window_us)
             judged = self._stage("judge", read)
-            outcome = await self._publisher.publish(self._record(event, event_key, judgement, match, delivery))
+            outcome = await self._make_durable(event, verdict, match, delivery)
             self._stage("publish", judged)
         except Refusal as refusal:
-            reason = refusal.reason
-            return Answer(reason.status, Outcome.REFUSED, name, event_key, reason.value, reason.retry_after)
+            return _refused(refusal.reason, event, verdict)
+        except asyncio.CancelledError:
+            if flight not in self._overdue:
+                raise
+            return _refused(Reason.TOO_LATE, event, verdict)
         finally:
-            del self._in_flight[flight]
+            del self._flights[flight]
         if defect is not None:
-            return Answer(self._settings.malformed_status, Outcome.DEAD_LETTERED, name, event_key, defect.value)
-        return Answer(200, outcome, name, event_key)
+            status = self._ingress.malformed_status
+            return Answer(status, Outcome.DEAD_LETTERED, event.name, _id(event, verdict.claim), defect, verdict.claim)
+        return Answer(200, outcome, event.name, _id(event, verdict.claim), None, verdict.claim)
 
-    def _admit(self, delivery: Delivery) -> None:
-        """Refuse what the bounds do not let in."""
-        if len(delivery.target) > self._settings.max_target_bytes:
+    def _check_bounds(self, delivery: Delivery) -> None:
+        if len(delivery.target) > self._ingress.max_target_bytes:
             raise Refusal(Reason.TARGET_TOO_LONG)
-        if self.stopping:
-            raise Refusal(Reason.STOPPING)
-        if len(self._in_flight) > self._settings.max_in_flight:
+        if len(self._flights) > self._ingress.max_in_flight:
             raise Refusal(Reason.OVERLOADED)
 
-    def _dead_letter(self, match: Match, delivery: Delivery, malformed: Malformed) -> Event:
-        target = redact_target(delivery.target, match.route.secret_parameters)
-        return dead_letter(match, malformed.defect, target)
-
-    def _record(self, event: Event, key: str, judgement: Judgement, match: Match, delivery: Delivery) -> Record:
-        time_us, metrics = judgement.time_us, self._metrics
+    def _read(self, match: Match, delivery: Delivery) -> tuple[Event, Defect | None]:
+        """Return the canonical event; a malformed delivery becomes a dead letter, which goes the same way."""
+        try:
+            event, defect = normalise(match), None
+        except Malformed as malformed:
+            defect = malformed.defect
+            event = dead_letter(match, defect, redact_target(delivery.target, match.route.secret_parameters))
+        metrics = self._metrics
         metrics.event_last_received[event.name] = delivery.received_us / 1e6
-        if event.name in CATALOGUE:
-            for attribute in unknown_values(CATALOGUE[event.name], event.data):
+        event_type = CATALOGUE.get(event.name)
+        if event_type is not None:
+            for attribute in unknown_values(event_type, event.data):
                 metrics.unknown_values[event.name, attribute] += 1
-        headers = [
-            _CONTENT_TYPE,
-            ("aurora-bridge-fingerprint", event.fingerprint.encode()),
-            ("aurora-bridge-event", event.name.encode()),
-            ("aurora-bridge-subject", (event.subject or "").encode()),
-            ("aurora-bridge-time", rfc3339(time_us).encode()),
-            ("aurora-bridge-instance", self._instance),
-            ("aurora-bridge-route", match.route.name.encode()),
-            ("aurora-bridge-attempt", b"%d" % judgement.attempt),
-        ]
+        return event, defect
+
+    async def _make_durable(self, event: Event, verdict: Verdict, match: Match, delivery: Delivery) -> Outcome:
+        """Do what the verdict says; return once the event is durable, by this delivery or another."""
+        action, claim, judgement, _ = verdict
+        if action is not Action.PUBLISH:
+            if action is Action.JOIN:
+                await self._dedup.join(claim)
+            self._metrics.duplicates[event.name, judgement.slot] += 1
+            return Outcome.DUPLICATE
+        if claim.repeat:
+            self._metrics.repeats[event.name] += 1
+        record = self._record(event, claim, match, delivery)
+        try:
+            outcome = await self._publisher.publish(record)
+        except Refusal as refusal:
+            self._dedup.end(claim, End.IN_DOUBT if refusal.doubtful else End.REFUSED, refusal)
+            raise
+        except BaseException:
+            self._dedup.end(claim, End.IN_DOUBT, Refusal(Reason.TOO_LATE, doubtful=True))
+            raise
+        self._dedup.end(claim, End.DURABLE)
+        return outcome
+
+    def _record(self, event: Event, claim: Claim, match: Match, delivery: Delivery) -> Record:
+        """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
+        key = _id(event, claim)
+        subject = event.subject or ""
         return Record(
             event.name,
             key.encode(),
-            encode(event, key, time_us, repeat=judgement.repeat),
-            headers,
-            (event.subject or key).encode(),
-            time_us // 1000,
+            encode(event, key, claim.time_us, repeat=claim.repeat),
+            [
+                _CONTENT_TYPE,
+                ("aurora-bridge-fingerprint", event.fingerprint.encode()),
+                ("aurora-bridge-event", event.name.encode()),
+                ("aurora-bridge-subject", subject.encode()),
+                ("aurora-bridge-time", rfc3339(claim.time_us).encode()),
+                ("aurora-bridge-instance", self._instance),
+                ("aurora-bridge-route", match.route.name.encode()),
+                ("aurora-bridge-attempt", b"%d" % claim.attempt),
+            ],
+            (subject or key).encode(),
+            claim.time_us // 1000,
             event.fingerprint,
             delivery.received,
+            partial(self._dedup.end, claim, End.LATE),
         )
 
-    def answered(self, delivery: Delivery, answer: Answer, since: float, *, handed: bool) -> None:
-        """Note that an answer was handed to the socket, or that the client was gone; `since`: when it was ready."""
-        now = monotonic()
-        metrics = self._metrics
-        metrics.stage_seconds.observe("answer", now - since)
-        metrics.response_seconds.observe(answer.outcome, now - delivery.received)
-        metrics.deliveries[answer.event, answer.outcome] += 1
-        if answer.outcome is Outcome.REFUSED and answer.reason is not None:
-            metrics.refusals[answer.reason] += 1
-        elif answer.outcome is Outcome.DEAD_LETTERED and answer.reason is not None:
-            metrics.dead_letters[answer.reason] += 1
+    def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
+        """Note that an answer was handed to the socket, or that the client was gone: then its retry is owed."""
+        if answer.claim is not None:
+            in_time = handed and monotonic() - delivery.received <= BUDGET_SECONDS
+            self._dedup.answered(answer.claim, delivery.received_us, in_time=in_time)
+
+    async def watch(self) -> None:
+        """End what was not answered by the answer deadline, until cancelled.
+
+        The deadlines of its stages end a delivery long before; this holds should one of them have a fault.
+        """
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            latest = monotonic() - self._answer_seconds
+            self._overdue &= self._flights.keys()
+            for number, flight in self._flights.items():
+                if flight.received < latest and number not in self._overdue and flight.task is not None:
+                    self._overdue.add(number)
+                    flight.task.cancel()
 
     def _stage(self, stage: str, since: float) -> float:
         now = monotonic()
@@ -148,4 +197,14 @@ class Bridge:
         return now
 
     def _oldest_seconds(self) -> float:
-        return monotonic() - min(self._in_flight.values()) if self._in_flight else 0.0
+        return monotonic() - min(flight.received for flight in self._flights.values()) if self._flights else 0.0
+
+
+def _id(event: Event, claim: Claim) -> str:
+    return event_id(event.fingerprint, event.recurrence, claim.time_us, claim.id_ms)
+
+
+def _refused(reason: Reason, event: Event | None, verdict: Verdict | None) -> Answer:
+    if event is None or verdict is None:
+        return Answer(reason.status, Outcome.REFUSED, NO_EVENT if event is None else event.name, None, reason)
+    return Answer(reason.status, Outcome.REFUSED, event.name, _id(event, verdict.claim), reason, verdict.claim)

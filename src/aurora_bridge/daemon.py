@@ -20,8 +20,10 @@ from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
+from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import AuthSettings, Settings
+from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.directory import StateError, instance_name, locked
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
@@ -69,11 +71,17 @@ async def run(settings: Settings, announce: Announce) -> None:
         await stack.enter_async_context(_task(publisher.watch(), stop))
         if sender is not None and spool is not None:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
-        bridge = Bridge(settings.ingress, _routes(settings), publisher, instance_name(settings.state_dir), metrics)
+        dedup = await stack.enter_async_context(_dedup(settings, spool, metrics))
+        instance = instance_name(settings.state_dir)
+        bridge = Bridge(settings, _routes(settings), dedup, publisher, instance=instance, metrics=metrics)
+        ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
+        await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
         await stack.enter_async_context(_task(_measure(metrics), stop))
         admin_url = await stack.enter_async_context(admin(readiness, metrics, settings.admin))
-        url = await stack.enter_async_context(ingress(bridge, settings.ingress, settings.deadlines.answer_seconds))
+        url = await stack.enter_async_context(
+            ingress(bridge, ledger, settings.ingress, settings.deadlines.answer_seconds)
+        )
         _settle_memory()
         announce(url, admin_url)
         await _until(stop, spool)
@@ -131,6 +139,23 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
         await asyncio.gather(care, return_exceptions=True)
         if not await spool.stop(_FLUSH_SECONDS):
             log.error("the disk does not answer; what was not acknowledged may be missing from the spool")
+
+
+@asynccontextmanager
+async def _dedup(settings: Settings, spool: Spool | None, metrics: Metrics) -> AsyncIterator[Deduplicator]:
+    patience = settings.deadlines.publish_seconds / 2  # the other half is Kafka's
+    dedup = Deduplicator(settings.state_dir, settings.index, patience, metrics)
+    dedup.start()
+    if spool is not None:
+        await dedup.recover(spool)
+    care = asyncio.create_task(dedup.care())
+    try:
+        yield dedup
+    finally:
+        care.cancel()
+        await asyncio.gather(care, return_exceptions=True)
+        if not await dedup.stop(_FLUSH_SECONDS):
+            log.error("the disk does not answer; the index may miss the last events")
 
 
 def _metrics() -> Metrics:

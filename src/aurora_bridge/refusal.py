@@ -38,7 +38,6 @@ class Reason(StrEnum):
     MALFORMED_HTTP = "malformed_http", 400
     TARGET_TOO_LONG = "target_too_long", 414
     OVERLOADED = "overloaded", 503, 30
-    STOPPING = "stopping", 503, 30
     SPOOL_FULL = "spool_full", 503, 30
     SPOOL_FAILED = "spool_failed", 503, 30
     KAFKA_UNAVAILABLE = "kafka_unavailable", 503, 30

@@ -1,11 +1,12 @@
 """What the daemon says on standard error, and what it must never say.
 
 `formats` makes the lines, `redaction` takes secrets out of request targets, `libraries` keeps other people's texts out,
-`setup` puts all to work.
+`quota` bounds a flood, `setup` puts all to work.
 """
 
 from aurora_bridge.logs.formats import fields
+from aurora_bridge.logs.quota import Quota
 from aurora_bridge.logs.redaction import redact_target
 from aurora_bridge.logs.setup import configure
 
-__all__ = ["configure", "fields", "redact_target"]
+__all__ = ["Quota", "configure", "fields", "redact_target"]

@@ -8,8 +8,7 @@ import logging
 from collections.abc import Callable
 
 from aurora_bridge.logs.formats import fields, origin
-
-_WINDOW_SECONDS = 60
+from aurora_bridge.logs.quota import Quota
 
 
 class LibraryErrors(logging.Filter):
@@ -23,8 +22,8 @@ class LibraryErrors(logging.Filter):
     def __init__(self, fault: str, lines: int, monotonic: Callable[[], float]) -> None:
         super().__init__()
         self._fault = fault
-        self._malformed_quota = _Quota(lines, monotonic)
-        self._fault_quota = _Quota(lines, monotonic)
+        self._malformed_quota = Quota(lines, monotonic)
+        self._fault_quota = Quota(lines, monotonic)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record in place; False leaves it out."""
@@ -40,26 +39,3 @@ class LibraryErrors(logging.Filter):
         record.exc_info = record.exc_text = record.stack_info = None
         vars(record).update(fields(**found, **({"left_out": left_out} if left_out else {})))
         return True
-
-
-class _Quota:
-    """Lets a number of lines a minute pass and counts the others."""
-
-    def __init__(self, lines: int, monotonic: Callable[[], float]) -> None:
-        self._lines = lines
-        self._monotonic = monotonic
-        self._window_ends = float("-inf")
-        self._passed = 0
-        self._left_out = 0
-
-    def take(self) -> int | None:
-        """Return how many lines were left out since the last that passed, or None if this one is left out as well."""
-        now = self._monotonic()
-        if now >= self._window_ends:
-            self._window_ends, self._passed = now + _WINDOW_SECONDS, 0
-        if self._passed == self._lines:
-            self._left_out += 1
-            return None
-        self._passed += 1
-        left_out, self._left_out = self._left_out, 0
-        return left_out

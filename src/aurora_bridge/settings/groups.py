@@ -178,6 +178,12 @@ class IndexSettings(_Group):
     repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * _DAY)] = _DAY
     """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries."""
 
+    resend_in_progress: bool = False
+    """Whether Aurora sends old notifications again, as it can on request: every event seen before is a duplicate then.
+
+    Off, because it also hides genuine repeats; switch it on for the time of the re-send only.
+    """
+
 
 class LogSettings(_Group):
     """What the daemon says on standard error."""

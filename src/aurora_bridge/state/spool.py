@@ -154,11 +154,10 @@ class Spool:
                 self._failure(error)
             await asyncio.sleep(_STATS_SECONDS)
 
-    async def fingerprints_after(self, time_us: int) -> list[str]:
-        """Return the fingerprints of what waits here and was stored after a wall-clock time."""
-        rows = await self._worker.call(
-            lambda db: db.execute("SELECT fingerprint FROM events WHERE stored_us > ?", (time_us,)).fetchall()
-        )
+    async def newest_fingerprints(self, limit: int) -> list[str]:
+        """Return the fingerprints of the last events that came here, at most `limit`."""
+        sql = "SELECT fingerprint FROM events ORDER BY seq DESC LIMIT ?"
+        rows = await self._worker.call(lambda db: db.execute(sql, (limit,)).fetchall())
         return [fingerprint for (fingerprint,) in rows]
 
     async def expire(self, keep_seconds: float) -> int:

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from aurora_bridge.bridge import Answer
+from aurora_bridge.refusal import Reason
 
 _UNREAD_LIMIT = 64 * 1024
 """Bytes of answers a client may leave unread; a pipelining client that never reads is cut off there."""
@@ -56,7 +57,8 @@ def respond(request: web.BaseRequest, answer: Answer) -> ReadyResponse:
         body = b'{"id":"%b","outcome":"%b"}' % ((answer.id or "").encode(), answer.outcome.value.encode())
     else:
         body = orjson.dumps({"id": answer.id, "outcome": answer.outcome, "reason": answer.reason})
-    return ready(request, answer.status, body, retry_after=answer.retry_after)
+    retry_after = answer.reason.retry_after if isinstance(answer.reason, Reason) else None
+    return ready(request, answer.status, body, retry_after=retry_after)
 
 
 def ready(request: web.BaseRequest, status: int, body: bytes, *, retry_after: int | None = None) -> ReadyResponse:

@@ -5,8 +5,8 @@ understand. A client that disconnects does not end its delivery, which goes on t
 """
 
 import logging
-from collections.abc import Callable
 from time import monotonic, time_ns
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from aurora_bridge.bridge import Answer, Bridge
+from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
@@ -28,9 +29,10 @@ HEALTHY = b"/-/healthy"
 class Ingress:
     """Serves the bridge over HTTP."""
 
-    def __init__(self, bridge: Bridge, settings: IngressSettings) -> None:
-        """Hand deliveries to `bridge`."""
+    def __init__(self, bridge: Bridge, ledger: Ledger, settings: IngressSettings) -> None:
+        """Hand deliveries to `bridge`, and enter their answers in `ledger`."""
         self._bridge = bridge
+        self._ledger = ledger
         self._healthy = settings.base_path.rstrip("/") + HEALTHY.decode()
 
     async def handle(self, request: web.BaseRequest) -> ReadyResponse:
@@ -47,19 +49,26 @@ class Ingress:
             answer = await self._bridge.accept(delivery)
         except Exception:
             log.exception("a delivery failed in an unexpected way; Aurora will send it again")
-            reason = Reason.INTERNAL_ERROR
-            answer = Answer(reason.status, Outcome.REFUSED, NO_EVENT, None, reason.value, reason.retry_after)
+            answer = Answer(Reason.INTERNAL_ERROR.status, Outcome.REFUSED, NO_EVENT, None, Reason.INTERNAL_ERROR)
         done = monotonic()
         response = respond(request, answer)
-        self._bridge.answered(delivery, answer, done, handed=response.send(request))
+        self._bridge.answered(delivery, answer, handed=response.send(request))
+        self._ledger.enter(delivery, answer, done)
         return response
+
+    def refuse(self, reason: Reason) -> None:
+        """Note what was refused before it was a delivery."""
+        self._ledger.enter_refusal(reason)
 
 
 class _Connection(RequestHandler):
     """A connection whose answer to what is not HTTP repeats nothing of it, and is counted like any other refusal."""
 
-    __slots__ = ()
-    refused: Callable[[Reason], None] = staticmethod(lambda _reason: None)
+    __slots__ = ("_ingress",)
+
+    def __init__(self, manager: web.Server, ingress: Ingress, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(manager, **options)
+        self._ingress = ingress
 
     def handle_error(
         self,
@@ -72,7 +81,7 @@ class _Connection(RequestHandler):
         del status, message
         reason = Reason.TARGET_TOO_LONG if isinstance(exc, LineTooLong) else Reason.MALFORMED_HTTP
         self.log_exception("refused: %s", reason.value, exc_info=exc)
-        self.refused(reason)
+        self._ingress.refuse(reason)
         body = orjson.dumps({"id": None, "outcome": Outcome.REFUSED, "reason": reason})
         response = ready(request, reason.status, body)
         response.force_close()
@@ -83,15 +92,19 @@ class _Connection(RequestHandler):
 class _Server(web.Server):
     """aiohttp's low-level server, with connections of ours."""
 
+    def __init__(self, ingress: Ingress, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(ingress.handle, **options)
+        self._ingress = ingress
+
     def __call__(self) -> RequestHandler:
         """Make the protocol of a new connection."""
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, self._ingress, loop=self._loop, **self._kwargs)
 
 
 def make_server(ingress: Ingress, settings: IngressSettings) -> web.Server:
     """Return the server of an ingress."""
     return _Server(
-        ingress.handle,
+        ingress,
         access_log=None,
         keepalive_timeout=settings.keepalive_seconds,
         max_line_size=2 * settings.max_target_bytes,

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from aiohttp import http_parser, web
 
 from aurora_bridge.bridge import Bridge
+from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import AdminSettings, IngressSettings
 from aurora_bridge.web.admin import make_application
@@ -18,12 +19,14 @@ class ListenError(Exception):
 
 
 @asynccontextmanager
-async def ingress(bridge: Bridge, settings: IngressSettings, answer_seconds: float) -> AsyncIterator[str]:
+async def ingress(
+    bridge: Bridge, ledger: Ledger, settings: IngressSettings, answer_seconds: float
+) -> AsyncIterator[str]:
     """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`."""
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
         raise ListenError(msg)
-    runner = web.ServerRunner(make_server(Ingress(bridge, settings), settings), shutdown_timeout=answer_seconds)
+    runner = web.ServerRunner(make_server(Ingress(bridge, ledger, settings), settings), shutdown_timeout=answer_seconds)
     async with _listening(runner, settings.host, settings.port, "INGRESS") as port:
         yield f"http://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"
 

@@ -1,0 +1,219 @@
+"""The claims under way: what memory adds to the index, so that deliveries arriving together know of each other.
+
+A delivery *claims* its event before it is sent. The claim stands in the index first (written ahead, so that a crash
+leaves it in doubt and not forgotten), and becomes *seen* only once the event is durable. On a definite failure it is
+given up: a retry after our own failure is no duplicate. On a failure in doubt it stays, with its id.
+
+A pure machine without I/O: `recurrence` has the rules, `state.dedup` drives it and writes what it leaves in `updates`
+and `restored`. Claims are numbered; `settled` is the number up to which all are seen and answered, which is all the
+index needs to know about the ordinary ones.
+"""
+
+from asyncio import Future
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.recurrence import Action, Judgement, Known, Standing, first_id_ms, judge
+
+
+class End(StrEnum):
+    """What becomes of a claim."""
+
+    DURABLE = "durable"
+    IN_DOUBT = "in_doubt"
+    REFUSED = "refused"
+    LATE = "late"
+    """It became durable after its delivery was refused."""
+
+
+TRANSITIONS = {
+    (Standing.CLAIMED, End.DURABLE): Standing.SEEN,
+    (Standing.CLAIMED, End.IN_DOUBT): Standing.DOUBTFUL,
+    (Standing.CLAIMED, End.REFUSED): Standing.REFUSED,
+    (Standing.CLAIMED, End.LATE): Standing.OWED,
+    (Standing.DOUBTFUL, End.LATE): Standing.OWED,
+    (Standing.REFUSED, End.LATE): Standing.OWED,
+    (Standing.SEEN, End.LATE): Standing.SEEN,
+    (Standing.OWED, End.LATE): Standing.OWED,
+}
+
+
+class Latest(NamedTuple):
+    """The latest state of a family's subject, as the index has it."""
+
+    fingerprint: str
+    time_us: int
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A claim on a fingerprint: a delivery's, or one remembered by the index that deliveries refer to."""
+
+    fingerprint: str
+    family_key: str | None
+    seq: int
+    time_us: int
+    id_ms: int
+    attempt_us: int
+    standing: Standing = Standing.CLAIMED
+    repeat: bool = False
+    attempt: int = 1
+    holders: int = 0
+    """Deliveries that are not answered yet and refer to it."""
+    writes: int = 0
+    """Writes of it that the index has not confirmed."""
+    waiters: "list[Future[None]]" = field(default_factory=list, repr=False)
+    """Whoever waits for its end: deliveries of the same event that came while it was in flight."""
+
+
+@dataclass(slots=True)
+class _Family:
+    base: Latest | None
+    claims: list[Claim] = field(default_factory=list)
+
+    def latest(self) -> Latest | None:
+        """Return the latest state: by receipt of the first attempt, which is the order in which things happened."""
+        latest = self.base
+        for claim in self.claims:
+            if claim.standing is not Standing.REFUSED and (latest is None or claim.time_us >= latest.time_us):
+                latest = Latest(claim.fingerprint, claim.time_us)
+        return latest
+
+
+class Verdict(NamedTuple):
+    """What to do with a delivery, and the claim that it made or refers to."""
+
+    action: Action
+    claim: Claim
+    judgement: Judgement
+    rewritten: bool
+    """Whether the claim differs from the one written ahead, and must be written before the event is sent."""
+
+
+class Claims:
+    """All claims under way."""
+
+    def __init__(self, last_seq: int) -> None:
+        """Number claims after `last_seq`."""
+        self.last_seq = last_seq
+        self.updates: dict[int, Claim] = {}
+        """By number: claims whose standing the index must learn."""
+        self.restored: dict[str, Latest | None] = {}
+        """By family: latest states to set back, since the claim that had replaced them was refused."""
+        self._newest: dict[str, Claim] = {}
+        self._families: dict[str, _Family] = {}
+        self._open: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def settled(self) -> int:
+        """The number up to which every claim is seen and answered, or told to the index."""
+        return next(iter(self._open), self.last_seq + 1) - 1
+
+    def propose(self, event: Event, now_us: int, *, can_know: bool) -> Claim:
+        """Return the claim of a delivery as if its fingerprint were new: what is written ahead."""
+        self.last_seq = seq = self.last_seq + 1
+        self._open[seq] = None
+        id_ms = first_id_ms(event.recurrence, now_us, can_know=can_know)
+        return Claim(event.fingerprint, event.family_key, seq, now_us, id_ms, now_us)
+
+    def judge(  # noqa: PLR0913 - the facts of one verdict
+        self,
+        claim: Claim,
+        recurrence: Recurrence,
+        row: Claim | None,
+        base: Latest | None,
+        *,
+        window_us: int,
+        can_know: bool,
+        resend: bool,
+    ) -> Verdict:
+        """Judge the delivery that proposed `claim`, by what the index knows (`row`, `base`) and what is under way."""
+        fingerprint, key, now_us = claim.fingerprint, claim.family_key, claim.attempt_us
+        earlier = self._newest.get(fingerprint, row)
+        family = self._families.get(key) if key is not None else None
+        known = None
+        if earlier is not None:
+            latest = family.latest() if family else base
+            known = Known(
+                earlier.standing,
+                earlier.repeat,
+                earlier.time_us,
+                earlier.id_ms,
+                earlier.attempt_us,
+                earlier.attempt,
+                latest is not None and latest.fingerprint == fingerprint,
+            )
+        judgement = judge(recurrence, known, now_us, window_us, can_know=can_know, resend=resend)
+        if earlier is not None and judgement.action is not Action.PUBLISH:
+            del self._open[claim.seq]
+            return Verdict(judgement.action, self._refer(earlier, judgement, now_us), judgement, rewritten=False)
+        rewritten = earlier is not None or judgement.id_ms != claim.id_ms
+        claim.repeat, claim.attempt = judgement.repeat, judgement.attempt
+        claim.time_us, claim.id_ms = judgement.time_us, judgement.id_ms
+        claim.holders = 1
+        self._newest[fingerprint] = claim
+        if key is not None:
+            if family is None:
+                family = self._families[key] = _Family(base)
+            family.claims.append(claim)
+        return Verdict(Action.PUBLISH, claim, judgement, rewritten)
+
+    def _refer(self, claim: Claim, judgement: Judgement, now_us: int) -> Claim:
+        """Let another delivery refer to a claim. A retry that was owed is owed no more."""
+        self._newest[claim.fingerprint] = claim
+        claim.holders += 1
+        if claim.standing is Standing.OWED:
+            claim.standing, claim.attempt_us, claim.attempt = Standing.SEEN, now_us, judgement.attempt
+            self._tell(claim)
+        return claim
+
+    def end(self, claim: Claim, end: End) -> None:
+        """Note what became of a claim."""
+        claim.standing = TRANSITIONS[claim.standing, end]
+        newest = self._newest.get(claim.fingerprint, claim)
+        if end is End.LATE and newest is not claim:
+            return  # a retry of the same event is under way, or the story went on
+        if claim.standing is not Standing.SEEN:
+            self._tell(claim)
+        family = self._families.get(claim.family_key) if claim.family_key is not None else None
+        if claim.standing is Standing.REFUSED and claim.family_key is not None and family is not None:
+            self.restored[claim.family_key] = family.latest()
+
+    def answered(self, claim: Claim, attempt_us: int, *, in_time: bool) -> None:
+        """Note that a delivery which refers to a claim was answered; not `in_time`: its 2xx may not have arrived."""
+        claim.holders -= 1
+        if not in_time and claim.standing is Standing.SEEN:
+            claim.standing, claim.attempt_us = Standing.OWED, attempt_us
+            self._tell(claim)
+        self._forget(claim)
+
+    def confirmed(self, claims: Sequence[Claim]) -> None:
+        """Note that writes of claims reached the index."""
+        for claim in claims:
+            claim.writes -= 1
+            self._forget(claim)
+
+    def _tell(self, claim: Claim) -> None:
+        if claim.seq not in self.updates:
+            self.updates[claim.seq] = claim
+            claim.writes += 1
+
+    def _forget(self, claim: Claim) -> None:
+        """Leave a claim to the index, once nobody refers to it and the index has it as it stands."""
+        if claim.holders or claim.writes:
+            return
+        self._open.pop(claim.seq, None)
+        if self._newest.get(claim.fingerprint) is claim:
+            del self._newest[claim.fingerprint]
+        family = self._families.get(claim.family_key) if claim.family_key is not None else None
+        if family is not None and claim in family.claims:
+            family.claims.remove(claim)
+            if claim.standing is not Standing.REFUSED and (family.base is None or claim.time_us >= family.base.time_us):
+                family.base = Latest(claim.fingerprint, claim.time_us)
+            if not family.claims and claim.family_key is not None:
+                del self._families[claim.family_key]
