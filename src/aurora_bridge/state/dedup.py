@@ -11,11 +11,13 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import NamedTuple
+
+import orjson
 
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Refusal
@@ -27,13 +29,17 @@ from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.claims import Claim, Claims, End, Latest, Verdict
 from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.recurrence import Action
 
 log = logging.getLogger(__name__)
 
 _DAY_US = 86_400_000_000
 _CARE_SECONDS = 1.0
 _MARK_TICKS = 60
-_SETTLE_SECONDS = 0.05
+_LEARN_SECONDS = 0.05
+_LEARN_SLICES = 16
+_LEARN_AT_ONCE = 256
+_RECENT = 10_000
 _NEARLY_FULL = 0.95
 
 
@@ -48,9 +54,10 @@ class _Asked(NamedTuple):
 class _Burst:
     """Deliveries that are looked up together. Released, in order, when all it has to write is written."""
 
-    __slots__ = ("asked", "timer", "verdicts", "written")
+    __slots__ = ("asked", "number", "timer", "verdicts", "written")
 
-    def __init__(self, asked: list[_Asked]) -> None:
+    def __init__(self, number: int, asked: list[_Asked]) -> None:
+        self.number = number
         self.asked = asked
         self.verdicts: list[Verdict] = []
         self.written = False
@@ -73,33 +80,38 @@ class Deduplicator:
         self._asked: list[_Asked] = []
         self._bursts: deque[_Burst] = deque()
         self._late: set[_Burst] = set()
-        self._settled = 0
-        self._settling: asyncio.TimerHandle | None = None
+        self._entries = 0
+        self._unlearned: dict[int, int] = {}
+        self._learning: asyncio.TimerHandle | None = None
+        self._slice = 0
         self._failed = False
         self._bytes = 0
         self._worker = Worker("index", connection)
+        self._loop: asyncio.AbstractEventLoop  # set by `start`; looking it up costs a system call each time
         metrics.index_bytes.source = lambda: self._bytes
         metrics.index_failed.source = lambda: int(self._failed)
 
     def start(self) -> None:
         """Start the thread, on the running loop."""
+        self._loop = asyncio.get_running_loop()
         self._worker.start()
 
     async def stop(self, patience: float) -> bool:
         """Write what is left and close; False if that took longer than `patience` seconds."""
-        if self._settling is not None:
-            self._settling.cancel()
-        self._write()
-        last_seq, settled, ran_us = self._claims.last_seq, self._claims.settled, self._ran_us()
-        self._worker.post(lambda db: index.close(db, last_seq, settled, ran_us), self._noted)
+        if self._learning is not None:
+            self._learning.cancel()
+        self._learn(list(self._claims.finished.values()))
+        ran_us = self._ran_us()
+        self._worker.post(lambda db: index.close(db, ran_us), self._noted)
         return await self._worker.stop(patience)
 
     async def recover(self, spool: Spool) -> None:
-        """Learn from the spool which claims of an ended process are durable after all: their answers are owed."""
-        doubts = self._state.doubts
-        if doubts:
-            fingerprints = await spool.newest_fingerprints(sum(high - low for low, high in doubts))
-            await self._worker.call(lambda db: index.owe(db, fingerprints, doubts))
+        """Learn from the spool which events in doubt are durable after all."""
+        in_doubt = self._state.in_doubt
+        if in_doubt:
+            spooled = set(await spool.newest_fingerprints(len(in_doubt) + _RECENT))
+            owed = [fingerprint for fingerprint in in_doubt if fingerprint in spooled]
+            await self._worker.call(lambda db: index.owe(db, owed))
 
     # The way of a delivery.
 
@@ -108,27 +120,25 @@ class Deduplicator:
         usable = not self._failed and not self._late
         can_know = usable and self._forgotten_us < received_us - received_us % _DAY_US
         claim = self._claims.propose(event, received_us, can_know=can_know)
-        loop = asyncio.get_running_loop()
-        asked = _Asked(claim, event.recurrence, window_us, can_know, loop.create_future())
+        asked = _Asked(claim, event.recurrence, window_us, can_know, self._loop.create_future())
         if not usable:
             self._metrics.unjudged[()] += 1
             return self._verdict(asked, None, None)
         if not self._asked:
-            loop.call_soon(self._ask)
+            self._loop.call_soon(self._ask)
         self._asked.append(asked)
         return await asked.answer
 
     def _ask(self) -> None:
-        burst = _Burst(self._asked)
+        self._entries = number = self._entries + 1
+        burst = _Burst(number, self._asked)
         self._asked = []
         self._bursts.append(burst)
-        burst.timer = asyncio.get_running_loop().call_later(self._patience, self._give_up, burst)
-        rows, states = index.encode_claims([asked.claim for asked in burst.asked])
-        last_seq, self._settled = self._claims.last_seq, self._claims.settled
-        settled = self._settled
-        self._worker.post(
-            lambda db: index.claim(db, rows, states, last_seq, settled), lambda *answer: self._judge(burst, *answer)
-        )
+        burst.timer = self._loop.call_later(self._patience, self._give_up, burst)
+        claims = [asked.claim for asked in burst.asked]
+        rows = index.encode(claims)
+        keys = orjson.dumps([claim.family_key for claim in claims if claim.family_key is not None]).decode()
+        self._worker.post(lambda db: index.claim(db, number, rows, keys), lambda *answer: self._judge(burst, *answer))
 
     def _judge(self, burst: _Burst, answer: index.Answer, error: Exception | None) -> None:
         """Judge a burst by what the index found."""
@@ -138,18 +148,14 @@ class Deduplicator:
         if error is not None:
             self._failure(error)
             self._judge_unseen(burst)
-            return
-        known = index.found(answer, self._state)
-        for asked in burst.asked:
-            row = known.rows.get(asked.claim.fingerprint)
-            base = known.latest.get(asked.claim.family_key or "")
-            burst.verdicts.append(self._verdict(asked, row, base))
-        rewritten = [verdict.claim for verdict in burst.verdicts if verdict.rewritten]
-        if rewritten:
-            self._write(rewritten, burst)
-        else:
-            burst.written = True
             self._release()
+            return
+        rows, states = index.known_claims(answer), index.known_states(answer)
+        burst.verdicts = [
+            self._verdict(asked, rows.get(asked.claim.fingerprint), states.get(asked.claim.family_key or ""))
+            for asked in burst.asked
+        ]
+        self._rewrite(burst)
 
     def _verdict(self, asked: _Asked, row: Claim | None, base: Latest | None) -> Verdict:
         return self._claims.judge(
@@ -162,22 +168,43 @@ class Deduplicator:
             resend=self._settings.resend_in_progress,
         )
 
+    def _rewrite(self, burst: _Burst) -> None:
+        """Note the burst's claims in the journal's account; write those ahead anew that are no ordinary new ones."""
+        claims = [verdict.claim for verdict in burst.verdicts if verdict.action is Action.PUBLISH]
+        for claim in claims:
+            claim.burst = burst.number
+        if claims:
+            self._unlearned[burst.number] = len(claims)
+        rewritten = [verdict.claim for verdict in burst.verdicts if verdict.rewritten]
+        if not rewritten or self._failed:
+            self._written(burst, None, None)
+            return
+        self._entries = number = self._entries + 1
+        rows = index.encode(rewritten)
+        self._worker.post(lambda db: index.rewrite(db, number, rows), lambda *answer: self._written(burst, *answer))
+
+    def _written(self, burst: _Burst, _answer: object, error: Exception | None) -> None:
+        if error is not None:
+            self._failure(error)
+        self._late.discard(burst)
+        burst.written = True
+        self._release()
+
     def _give_up(self, burst: _Burst) -> None:
         """Let a burst go whose look-up, or whose write, takes too long."""
         log.warning("the index is late; events pass unjudged until it answers")
         self._late.add(burst)
         if burst.verdicts:
             burst.written = True
-            self._release()
         else:
             self._judge_unseen(burst)
+        self._release()
 
     def _judge_unseen(self, burst: _Burst) -> None:
         self._metrics.unjudged[()] += len(burst.asked)
         burst.verdicts = [self._verdict(asked._replace(can_know=False), None, None) for asked in burst.asked]
+        self._rewrite(burst)
         burst.written = True
-        self._write([verdict.claim for verdict in burst.verdicts if verdict.rewritten])
-        self._release()
 
     def _release(self) -> None:
         """Answer the bursts at the head that are judged and written: order is kept."""
@@ -191,60 +218,71 @@ class Deduplicator:
 
     async def join(self, claim: Claim) -> None:
         """Wait for the end of a claim in flight. Raises the `Refusal` that its own delivery got."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         claim.waiters.append(waiter)
         await waiter
 
     def end(self, claim: Claim, end: End, refusal: Refusal | None = None) -> None:
         """Note what became of a claim, and tell whoever waits for it."""
         self._claims.end(claim, end)
-        waiters, claim.waiters = claim.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(refusal) if refusal else waiter.set_result(None)
-        self._settle_soon()
+        if claim.waiters:
+            waiters, claim.waiters = claim.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(refusal) if refusal else waiter.set_result(None)
+        if end is End.LATE:
+            self._learn_soon()
 
     def answered(self, claim: Claim, attempt_us: int, *, in_time: bool) -> None:
         """Note that a delivery was answered; not `in_time`: a retry of it is owed."""
         self._claims.answered(claim, attempt_us, in_time=in_time)
-        self._settle_soon()
+        self._learn_soon()
 
-    # Writes.
+    # Finished claims: a slice of the fingerprints at a time, so that neighbours share a page and no write is long.
 
-    def _settle_soon(self) -> None:
-        if self._settling is None:
-            self._settling = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._settle)
+    def _learn_soon(self) -> None:
+        if self._learning is None and self._claims.finished:
+            self._learning = self._loop.call_later(_LEARN_SECONDS, self._learn_slice)
 
-    def _settle(self) -> None:
-        self._settling = None
-        claims = self._claims
-        if claims.updates or claims.restored or claims.settled != self._settled:
-            self._write()
+    def _learn_slice(self) -> None:
+        self._learning = None
+        claims = list(self._claims.finished.values())
+        if len(claims) > _LEARN_AT_ONCE:
+            self._slice = (self._slice + 1) % _LEARN_SLICES
+            digit = f"{self._slice:x}"
+            claims = [claim for claim in claims if claim.fingerprint[0] == digit]
+        self._learn(claims)
+        self._learn_soon()
 
-    def _write(self, rewritten: Sequence[Claim] = (), burst: _Burst | None = None) -> None:
-        claims = self._claims
-        updates, claims.updates = claims.updates, {}
-        restored, claims.restored = claims.restored, {}
-        self._settled = claims.settled
-        written = [*rewritten, *updates.values()]
-        for claim in rewritten:
-            claim.writes += 1
-        if self._failed:
-            self._written(written, burst, None)
+    def _learn(self, claims: list[Claim]) -> None:
+        if not claims:
             return
-        writes = index.encode_writes(
-            rewritten, updates.values(), restored, last_seq=claims.last_seq, settled=self._settled
+        claims.sort(key=attrgetter("fingerprint"))
+        self._claims.take(claims)
+        if self._failed:
+            self._learned(claims, None, None)
+            return
+        rows, last_seq, cut = (
+            index.encode(claims),
+            self._claims.last_seq,
+            min(self._unlearned, default=self._entries + 1),
         )
-        self._worker.post(lambda db: index.write(db, writes), lambda _, error: self._written(written, burst, error))
+        self._worker.post(
+            lambda db: index.learn(db, rows, last_seq, cut), lambda *answer: self._learned(claims, *answer)
+        )
 
-    def _written(self, claims: Sequence[Claim], burst: _Burst | None, error: Exception | None) -> None:
+    def _learned(self, claims: list[Claim], _answer: object, error: Exception | None) -> None:
         if error is not None:
             self._failure(error)
+        for claim in claims:
+            if claim.burst:
+                left = self._unlearned[claim.burst] - 1
+                if left:
+                    self._unlearned[claim.burst] = left
+                else:
+                    del self._unlearned[claim.burst]
+                claim.burst = 0
         self._claims.confirmed(claims)
-        if burst is not None:
-            self._late.discard(burst)
-            burst.written = True
-            self._release()
 
     def _noted(self, _result: object, error: Exception | None) -> None:
         if error is not None:
@@ -273,7 +311,7 @@ class Deduplicator:
                 return
             try:
                 if tick % _MARK_TICKS == 0:
-                    await self._worker.call(lambda db: index.mark(db, self._ran_us(), time_us()))
+                    await self._worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), self._claims.last_seq))
                 self._bytes = await self._worker.call(index.used_bytes)
                 if self._bytes > self._settings.max_bytes * _NEARLY_FULL:
                     await self._make_room()
@@ -293,7 +331,7 @@ class Deduplicator:
         """Forget the oldest tenth. Until the day of its youngest is over, this replica cannot know."""
         oldest = await self._worker.call(index.oldest_tenth)
         if oldest is None:
-            await self._worker.call(lambda db: index.mark(db, self._ran_us(), time_us()))
+            await self._worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), self._claims.last_seq))
             return
         seq, wall_us = oldest
         self._forgotten_us = max(self._forgotten_us, wall_us)

@@ -1,8 +1,8 @@
 """The index file: what was seen, the latest state of each subject, and what may have been forgotten.
 
-A claim is written ahead of its event, in one transaction with the look-up of what is known of its fingerprint, for a
-whole burst at once. Ordinary claims are never written again: `settled` is the number up to which all were seen and
-answered, and only the others carry their standing. Claims that an ended process left above that number are in doubt.
+A burst of claims is written ahead as one entry of the `journal`, in one transaction with the look-up of what is known
+of its fingerprints: cheap, since it is appended. Finished claims follow into `seen` and `latest` by groups, and the
+journal is cut behind them. What a start finds in the journal was under way when the process before it died: in doubt.
 
 Not fsynced at each commit (`synchronous=NORMAL`): the death of the process loses nothing, and that of the machine makes
 the rest of the day one of which the index "cannot know" (`forgotten_us`).
@@ -26,6 +26,7 @@ FILE = "index.db"
 SLICES = 256
 """Expiry goes through the fingerprints in as many slices: each is a short transaction."""
 _SCHEMA = """
+CREATE TABLE journal (number INTEGER PRIMARY KEY, rewritten INTEGER NOT NULL, claims TEXT NOT NULL);
 CREATE TABLE seen (
     fingerprint TEXT PRIMARY KEY,
     seq INTEGER NOT NULL,
@@ -42,45 +43,41 @@ CREATE TABLE latest (
     time_us INTEGER NOT NULL,
     seq INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE doubts (low INTEGER NOT NULL, high INTEGER NOT NULL);
 CREATE TABLE marks (ran_us INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, seq INTEGER NOT NULL);
 CREATE TABLE state (
     last_seq INTEGER NOT NULL,
-    settled INTEGER NOT NULL,
     ran_us INTEGER NOT NULL,
     forgotten_us INTEGER NOT NULL,
-    boot TEXT NOT NULL
+    boot TEXT NOT NULL,
+    clean INTEGER NOT NULL
 );
-INSERT INTO state VALUES (0, 0, 0, 0, '')
+INSERT INTO state VALUES (0, 0, 0, '', 1)
 """
-_PAGE_BYTES = 1024  # a claim touches a page of its own, so a small page is little to write
-_FORMAT = Format(_SCHEMA, 1, _PAGE_BYTES, "NORMAL", checkpoint_pages=16_000)
+_PAGE_BYTES = 4096
+_FORMAT = Format(_SCHEMA, 1, _PAGE_BYTES, "NORMAL", checkpoint_pages=8_000)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
+# A claim in JSON: 0 fingerprint, 1 seq, 2 standing, 3 repeat, 4 time_us, 5 id_ms, 6 attempt_us, 7 attempt,
+# 8 family_key.
+_ROW = ", ".join(f"value->>{number}" for number in range(8))
 _FIND = """SELECT s.fingerprint, s.seq, s.standing, s.repeat, s.time_us, s.id_ms, s.attempt_us, s.attempt
 FROM json_each(?) AS j CROSS JOIN seen AS s ON s.fingerprint = j.value->>0"""
 _FIND_LATEST = """SELECT l.family_key, l.fingerprint, l.time_us
-FROM json_each(?) AS j CROSS JOIN latest AS l ON l.family_key = j.value->>4"""
-_CLAIM_LATEST = """INSERT INTO latest SELECT value->>4, value->>0, value->>2, value->>1 FROM json_each(?) AS j
-WHERE NOT EXISTS (SELECT 1 FROM seen WHERE fingerprint = j.value->>0)
+FROM json_each(?) AS j CROSS JOIN latest AS l ON l.family_key = j.value"""
+_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?)"
+_LEARN = f"""INSERT INTO seen SELECT {_ROW} FROM json_each(?) WHERE true
+ON CONFLICT DO UPDATE SET seq=excluded.seq, standing=excluded.standing, repeat=excluded.repeat,
+time_us=excluded.time_us, id_ms=excluded.id_ms, attempt_us=excluded.attempt_us, attempt=excluded.attempt
+WHERE excluded.seq >= seen.seq"""  # noqa: S608 - constants
+_LEARN_LATEST = f"""INSERT INTO latest SELECT value->>8, value->>0, value->>4, value->>1 FROM json_each(?)
+WHERE value->>8 IS NOT NULL AND value->>2 != {Standing.REFUSED.value}
 ON CONFLICT DO UPDATE SET fingerprint=excluded.fingerprint, time_us=excluded.time_us, seq=excluded.seq
-WHERE excluded.time_us >= latest.time_us"""
-_CLAIM = """INSERT INTO seen SELECT value->>0, value->>1, 0, 0, value->>2, value->>3, value->>2, 1 FROM json_each(?)
-WHERE true ON CONFLICT DO NOTHING"""
-_REWRITE = """INSERT OR REPLACE INTO seen SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5,
-value->>6, value->>7 FROM json_each(?)"""
-_UPDATE = """UPDATE seen SET standing = j.value->>2, attempt_us = j.value->>3, attempt = j.value->>4
-FROM json_each(?) AS j WHERE seen.fingerprint = j.value->>0 AND seen.seq = j.value->>1"""
-_SET_LATEST = "INSERT OR REPLACE INTO latest SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)"
-_DROP_LATEST = "DELETE FROM latest WHERE family_key IN (SELECT value FROM json_each(?))"
-_SETTLE = "UPDATE state SET last_seq=?, settled=?"
+WHERE excluded.time_us >= latest.time_us"""  # noqa: S608 - constants
+_UNLEARNED = """SELECT json_group_array(json(value)) FROM json_each(?1) AS j
+WHERE NOT EXISTS (SELECT 1 FROM seen WHERE fingerprint = j.value->>0 AND (NOT ?2 OR seq >= j.value->>1))"""
+_CUT = "DELETE FROM journal WHERE number < ?"
 
-
-class Found(NamedTuple):
-    """What the index knows of a burst of claims."""
-
-    rows: dict[str, Claim]
-    latest: dict[str, Latest]
+Answer = tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]
 
 
 class State(NamedTuple):
@@ -90,125 +87,112 @@ class State(NamedTuple):
     ran_us: int
     forgotten_us: int
     """Wall clock up to which events may have been forgotten."""
-    doubts: tuple[tuple[int, int], ...]
-    """Ranges of numbers that ended processes left in doubt: above the first, up to the second."""
+    in_doubt: tuple[str, ...]
+    """Fingerprints that were under way when the process before this one died."""
 
 
 def open_index(directory: Path, max_bytes: int, now_us: int) -> tuple[sqlite3.Connection, State]:
     """Open the index of a state directory. Raises `StateError`."""
     path = directory / FILE
-    replaced = not path.exists() and any(directory.glob(f"{FILE}.broken-*"))
+    broken = len(list(directory.glob(f"{FILE}.broken-*")))
     connection = open_database(path, _FORMAT, max_bytes)
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
-    last_seq, settled, ran_us, forgotten_us, before = connection.execute("SELECT * FROM state").fetchone()
-    if last_seq > settled:
-        connection.execute("INSERT INTO doubts VALUES (?, ?)", (settled, last_seq))
-        if before != boot:
-            forgotten_us = now_us
-    if replaced or (last_seq == 0 and any(directory.glob(f"{FILE}.broken-*"))):
+    connection.execute("BEGIN IMMEDIATE")
+    last_seq, ran_us, forgotten_us, boot_before, clean = connection.execute("SELECT * FROM state").fetchone()
+    in_doubt = _replay(connection)
+    (newest,) = connection.execute(
+        "SELECT coalesce(max(seq), 0) FROM seen WHERE fingerprint IN (SELECT value FROM json_each(?))",
+        (_json(in_doubt),),
+    ).fetchone()
+    last_seq = max(last_seq, newest)
+    put_aside_now = len(list(directory.glob(f"{FILE}.broken-*"))) > broken
+    if put_aside_now or (not clean and boot_before != boot):
         forgotten_us = now_us
-    # One number is left open while a process lives, so that its death shows even when it was idle.
-    connection.execute(
-        "UPDATE state SET last_seq=?, settled=?, forgotten_us=?, boot=?", (last_seq + 1, last_seq, forgotten_us, boot)
+    connection.execute("UPDATE state SET last_seq=?, forgotten_us=?, boot=?, clean=0", (last_seq, forgotten_us, boot))
+    connection.execute("COMMIT")
+    return connection, State(last_seq, ran_us, forgotten_us, tuple(in_doubt))
+
+
+def _replay(db: sqlite3.Connection) -> list[str]:
+    """Learn from the journal what was under way; return its fingerprints.
+
+    An entry holds a claim for every delivery of its burst, as if its fingerprint were new; one whose fingerprint was
+    known is none, unless it was written again.
+    """
+    fingerprints: dict[str, None] = {}
+    for number, rewritten, text in db.execute(
+        "SELECT number, rewritten, claims FROM journal ORDER BY number"
+    ).fetchall():
+        (claims,) = db.execute(_UNLEARNED, (text, rewritten)).fetchone()
+        for sql in (_LEARN_LATEST, _LEARN):
+            db.execute(sql, (claims,))
+        fingerprints.update(dict.fromkeys(claim[0] for claim in orjson.loads(claims)))
+        db.execute("DELETE FROM journal WHERE number = ?", (number,))
+    db.execute(
+        "UPDATE seen SET standing=? WHERE fingerprint IN (SELECT value FROM json_each(?)) AND standing=?",
+        (Standing.DOUBTFUL.value, _json(list(fingerprints)), Standing.CLAIMED.value),
     )
-    doubts = tuple(connection.execute("SELECT low, high FROM doubts"))
-    return connection, State(last_seq + 1, ran_us, forgotten_us, doubts)
+    return list(fingerprints)
 
 
-def encode_claims(claims: Iterable[Claim]) -> tuple[str, str]:
-    """Return the claims of a burst for `claim`: all, and those of states."""
-    rows = [(c.fingerprint, c.seq, c.time_us, c.id_ms, c.family_key) for c in claims]
-    return _json(rows), _json([row for row in rows if row[4] is not None])
+def encode(claims: Iterable[Claim]) -> str:
+    """Return claims as they stand, in the JSON that the statements here read."""
+    return _json(
+        [
+            (c.fingerprint, c.seq, c.standing, c.repeat, c.time_us, c.id_ms, c.attempt_us, c.attempt, c.family_key)
+            for c in claims
+        ]
+    )
 
 
-Answer = tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]
-
-
-def claim(db: sqlite3.Connection, rows: str, states: str, last_seq: int, settled: int) -> Answer:
-    """Look up a burst of claims, and write those ahead whose fingerprint is new."""
-    known = db.execute(_FIND, (rows,)).fetchall()
-    latest = []
-    if states != "[]":
-        latest = db.execute(_FIND_LATEST, (states,)).fetchall()
-        db.execute(_CLAIM_LATEST, (states,))
-    db.execute(_CLAIM, (rows,))
-    db.execute(_SETTLE, (last_seq, settled))
+def claim(db: sqlite3.Connection, number: int, claims: str, family_keys: str) -> Answer:
+    """Write a burst of claims ahead; return what is known of their fingerprints and families."""
+    db.execute(_JOURNAL, (number, 0, claims))
+    known = db.execute(_FIND, (claims,)).fetchall()
+    latest = db.execute(_FIND_LATEST, (family_keys,)).fetchall() if family_keys != "[]" else []
     return known, latest
 
 
-class Writes(NamedTuple):
-    """What a burst of verdicts and answers has to write, encoded."""
-
-    rewritten: str
-    updates: str
-    latest: str
-    dropped: str
-    last_seq: int
-    settled: int
+def rewrite(db: sqlite3.Connection, number: int, claims: str) -> None:
+    """Write claims ahead that differ from how their burst was written."""
+    db.execute(_JOURNAL, (number, 1, claims))
 
 
-def encode_writes(
-    rewritten: Sequence[Claim],
-    updates: Iterable[Claim],
-    restored: dict[str, Latest | None],
-    *,
-    last_seq: int,
-    settled: int,
-) -> Writes:
-    """Encode a write: claims that differ from what was written ahead, standings, and latest states set back."""
-    latest: list[tuple[str, str, int, int]] = [
-        (c.family_key, c.fingerprint, c.time_us, c.seq) for c in rewritten if c.family_key is not None
-    ]
-    latest += [(key, state.fingerprint, state.time_us, last_seq) for key, state in restored.items() if state]
-    return Writes(
-        _json(
-            [
-                (c.fingerprint, c.seq, c.standing.value, int(c.repeat), c.time_us, c.id_ms, c.attempt_us, c.attempt)
-                for c in rewritten
-            ]
-        ),
-        _json([(c.fingerprint, c.seq, c.standing.value, c.attempt_us, c.attempt) for c in updates]),
-        _json(latest),
-        _json([key for key, state in restored.items() if state is None]),
-        last_seq,
-        settled,
-    )
+def learn(db: sqlite3.Connection, claims: str, last_seq: int, cut: int) -> None:
+    """Take finished claims over, and cut the journal below the entry `cut`."""
+    db.execute(_LEARN, (claims,))
+    db.execute(_LEARN_LATEST, (claims,))
+    db.execute(_CUT, (cut,))
+    db.execute("UPDATE state SET last_seq=?", (last_seq,))
 
 
-def write(db: sqlite3.Connection, writes: Writes) -> None:
-    """Write what `encode_writes` encoded."""
-    for sql, rows in zip((_REWRITE, _UPDATE, _SET_LATEST, _DROP_LATEST), writes, strict=False):
-        if rows != "[]":
-            db.execute(sql, (rows,))
-    db.execute(_SETTLE, writes[4:])
+def close(db: sqlite3.Connection, ran_us: int) -> None:
+    """Note a clean end."""
+    db.execute("UPDATE state SET ran_us=?, clean=1", (ran_us,))
 
 
-def close(db: sqlite3.Connection, last_seq: int, settled: int, ran_us: int) -> None:
-    """Note a clean end: nothing is in doubt but what says so."""
-    db.execute("UPDATE state SET last_seq=?, settled=?, ran_us=?", (last_seq, settled, ran_us))
-
-
-def found(answer: Answer, state: State) -> Found:
-    """Decode the answer of `claim`, with the standing that a claim of an ended process really has."""
-    rows = {}
-    for fingerprint, seq, stored, repeat, time_us, id_ms, attempt_us, attempt in answer[0]:
-        standing = Standing(stored)
-        if standing is Standing.CLAIMED:
-            in_doubt = any(low < seq <= high for low, high in state.doubts)
-            standing = Standing.DOUBTFUL if in_doubt else Standing.SEEN
-        rows[fingerprint] = Claim(
-            fingerprint, None, seq, time_us, id_ms, attempt_us, standing, repeat=bool(repeat), attempt=attempt
+def known_claims(answer: Answer) -> dict[str, Claim]:
+    """Decode what `claim` found of fingerprints."""
+    return {
+        fingerprint: Claim(
+            fingerprint, None, seq, time_us, id_ms, attempt_us, Standing(standing), bool(repeat), attempt, changed=False
         )
-    return Found(rows, {key: Latest(fingerprint, time_us) for key, fingerprint, time_us in answer[1]})
+        for fingerprint, seq, standing, repeat, time_us, id_ms, attempt_us, attempt in answer[0]
+    }
+
+
+def known_states(answer: Answer) -> dict[str, Latest]:
+    """Decode what `claim` found of families."""
+    return {key: Latest(fingerprint, time_us) for key, fingerprint, time_us in answer[1]}
 
 
 # Expiry.
 
 
-def mark(db: sqlite3.Connection, ran_us: int, wall_us: int) -> None:
+def mark(db: sqlite3.Connection, ran_us: int, wall_us: int, last_seq: int) -> None:
     """Note which number is the last now."""
     db.execute("UPDATE state SET ran_us=?", (ran_us,))
-    db.execute("INSERT OR IGNORE INTO marks SELECT ?, ?, last_seq FROM state", (ran_us, wall_us))
+    db.execute("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", (ran_us, wall_us, last_seq))
 
 
 def expired_seq(db: sqlite3.Connection, ran_us: int) -> int:
@@ -234,9 +218,8 @@ def oldest_tenth(db: sqlite3.Connection) -> tuple[int, int] | None:
 
 
 def forget_marks(db: sqlite3.Connection, seq: int) -> None:
-    """Drop the marks and doubts of what has expired."""
+    """Drop the marks of what has expired."""
     db.execute("DELETE FROM marks WHERE seq <= ?", (seq,))
-    db.execute("DELETE FROM doubts WHERE high <= ?", (seq,))
 
 
 def forget(db: sqlite3.Connection, wall_us: int) -> None:
@@ -251,14 +234,12 @@ def used_bytes(db: sqlite3.Connection) -> int:
     return int(pages - free) * _PAGE_BYTES
 
 
-def owe(db: sqlite3.Connection, fingerprints: Sequence[str], doubts: Sequence[tuple[int, int]]) -> None:
-    """Note that claims in doubt are durable after all, since the spool holds their events."""
-    for low, high in doubts:
-        db.execute(
-            "UPDATE seen SET standing=? WHERE fingerprint IN (SELECT value FROM json_each(?)) AND standing=? "
-            "AND seq > ? AND seq <= ?",
-            (Standing.OWED.value, _json(fingerprints), Standing.CLAIMED.value, low, high),
-        )
+def owe(db: sqlite3.Connection, fingerprints: Sequence[str]) -> None:
+    """Note that events in doubt are durable after all, and their answers owed."""
+    db.execute(
+        "UPDATE seen SET standing=? WHERE fingerprint IN (SELECT value FROM json_each(?)) AND standing=?",
+        (Standing.OWED.value, _json(fingerprints), Standing.DOUBTFUL.value),
+    )
 
 
 def _json(value: object) -> str:

@@ -1,16 +1,14 @@
 """The claims under way: what memory adds to the index, so that deliveries arriving together know of each other.
 
-A delivery *claims* its event before it is sent. The claim stands in the index first (written ahead, so that a crash
-leaves it in doubt and not forgotten), and becomes *seen* only once the event is durable. On a definite failure it is
-given up: a retry after our own failure is no duplicate. On a failure in doubt it stays, with its id.
+A delivery *claims* its event before it is sent. The claim stands in the index's journal first (written ahead, so that a
+crash leaves it in doubt and not forgotten), and becomes *seen* only once the event is durable. On a definite failure it
+is given up: a retry after our own failure is no duplicate. On a failure in doubt it stays, with its id.
 
-A pure machine without I/O: `recurrence` has the rules, `state.dedup` drives it and writes what it leaves in `updates`
-and `restored`. Claims are numbered; `settled` is the number up to which all are seen and answered, which is all the
-index needs to know about the ordinary ones.
+A pure machine without I/O: `recurrence` has the rules, `state.dedup` drives it. A claim whose deliveries were all
+answered is *finished*: it is taken from `finished`, written into the index, and forgotten here once that is confirmed.
 """
 
 from asyncio import Future
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -63,6 +61,10 @@ class Claim:
     standing: Standing = Standing.CLAIMED
     repeat: bool = False
     attempt: int = 1
+    burst: int = 0
+    """Number of the journal entry it was written ahead in, 0 for one that the index remembered."""
+    changed: bool = True
+    """Whether the index has yet to learn how it stands."""
     holders: int = 0
     """Deliveries that are not answered yet and refer to it."""
     writes: int = 0
@@ -92,7 +94,7 @@ class Verdict(NamedTuple):
     claim: Claim
     judgement: Judgement
     rewritten: bool
-    """Whether the claim differs from the one written ahead, and must be written before the event is sent."""
+    """Whether the claim differs from the one written ahead, and must be written again before the event is sent."""
 
 
 class Claims:
@@ -101,23 +103,18 @@ class Claims:
     def __init__(self, last_seq: int) -> None:
         """Number claims after `last_seq`."""
         self.last_seq = last_seq
-        self.updates: dict[int, Claim] = {}
-        """By number: claims whose standing the index must learn."""
-        self.restored: dict[str, Latest | None] = {}
-        """By family: latest states to set back, since the claim that had replaced them was refused."""
+        self.finished: dict[int, Claim] = {}
+        """By number: claims that the index has to learn."""
         self._newest: dict[str, Claim] = {}
         self._families: dict[str, _Family] = {}
-        self._open: OrderedDict[int, None] = OrderedDict()
 
-    @property
-    def settled(self) -> int:
-        """The number up to which every claim is seen and answered, or told to the index."""
-        return next(iter(self._open), self.last_seq + 1) - 1
+    def __len__(self) -> int:
+        """Return how many fingerprints memory holds something about."""
+        return len(self._newest)
 
     def propose(self, event: Event, now_us: int, *, can_know: bool) -> Claim:
         """Return the claim of a delivery as if its fingerprint were new: what is written ahead."""
         self.last_seq = seq = self.last_seq + 1
-        self._open[seq] = None
         id_ms = first_id_ms(event.recurrence, now_us, can_know=can_know)
         return Claim(event.fingerprint, event.family_key, seq, now_us, id_ms, now_us)
 
@@ -150,7 +147,6 @@ class Claims:
             )
         judgement = judge(recurrence, known, now_us, window_us, can_know=can_know, resend=resend)
         if earlier is not None and judgement.action is not Action.PUBLISH:
-            del self._open[claim.seq]
             return Verdict(judgement.action, self._refer(earlier, judgement, now_us), judgement, rewritten=False)
         rewritten = earlier is not None or judgement.id_ms != claim.id_ms
         claim.repeat, claim.attempt = judgement.repeat, judgement.attempt
@@ -169,51 +165,56 @@ class Claims:
         claim.holders += 1
         if claim.standing is Standing.OWED:
             claim.standing, claim.attempt_us, claim.attempt = Standing.SEEN, now_us, judgement.attempt
-            self._tell(claim)
+            claim.changed = True
         return claim
 
     def end(self, claim: Claim, end: End) -> None:
         """Note what became of a claim."""
         claim.standing = TRANSITIONS[claim.standing, end]
-        newest = self._newest.get(claim.fingerprint, claim)
-        if end is End.LATE and newest is not claim:
-            return  # a retry of the same event is under way, or the story went on
-        if claim.standing is not Standing.SEEN:
-            self._tell(claim)
-        family = self._families.get(claim.family_key) if claim.family_key is not None else None
-        if claim.standing is Standing.REFUSED and claim.family_key is not None and family is not None:
-            self.restored[claim.family_key] = family.latest()
+        if end is End.LATE:
+            if self._newest.get(claim.fingerprint, claim) is not claim:
+                return  # a retry of the same event is under way, or the story went on
+            claim.changed = True
+            self._finish(claim)
 
     def answered(self, claim: Claim, attempt_us: int, *, in_time: bool) -> None:
         """Note that a delivery which refers to a claim was answered; not `in_time`: its 2xx may not have arrived."""
         claim.holders -= 1
         if not in_time and claim.standing is Standing.SEEN:
-            claim.standing, claim.attempt_us = Standing.OWED, attempt_us
-            self._tell(claim)
-        self._forget(claim)
+            claim.standing, claim.attempt_us, claim.changed = Standing.OWED, attempt_us, True
+        self._finish(claim)
 
-    def confirmed(self, claims: Sequence[Claim]) -> None:
-        """Note that writes of claims reached the index."""
+    def take(self, claims: Sequence[Claim]) -> None:
+        """Note that finished claims are being written as they stand."""
         for claim in claims:
-            claim.writes -= 1
-            self._forget(claim)
-
-    def _tell(self, claim: Claim) -> None:
-        if claim.seq not in self.updates:
-            self.updates[claim.seq] = claim
+            del self.finished[claim.seq]
             claim.writes += 1
 
-    def _forget(self, claim: Claim) -> None:
-        """Leave a claim to the index, once nobody refers to it and the index has it as it stands."""
-        if claim.holders or claim.writes:
+    def confirmed(self, claims: Sequence[Claim]) -> None:
+        """Note that claims which were taken stand in the index."""
+        for claim in claims:
+            claim.writes -= 1
+            self._finish(claim)
+
+    def _finish(self, claim: Claim) -> None:
+        """Hand a claim that nobody refers to over to the index, or forget it if the index has it as it stands."""
+        if claim.holders:
             return
-        self._open.pop(claim.seq, None)
+        if claim.changed:
+            claim.changed = False
+            self.finished[claim.seq] = claim
+        elif not claim.writes and claim.seq not in self.finished:
+            self._forget(claim)
+
+    def _forget(self, claim: Claim) -> None:
         if self._newest.get(claim.fingerprint) is claim:
             del self._newest[claim.fingerprint]
-        family = self._families.get(claim.family_key) if claim.family_key is not None else None
-        if family is not None and claim in family.claims:
-            family.claims.remove(claim)
-            if claim.standing is not Standing.REFUSED and (family.base is None or claim.time_us >= family.base.time_us):
-                family.base = Latest(claim.fingerprint, claim.time_us)
-            if not family.claims and claim.family_key is not None:
-                del self._families[claim.family_key]
+        key = claim.family_key
+        family = self._families.get(key) if key is not None else None
+        if key is None or family is None or claim not in family.claims:
+            return
+        family.claims.remove(claim)
+        if claim.standing is not Standing.REFUSED and (family.base is None or claim.time_us >= family.base.time_us):
+            family.base = Latest(claim.fingerprint, claim.time_us)
+        if not family.claims:
+            del self._families[key]

@@ -1,0 +1,65 @@
+"""Who may deliver: tokens in a file, nobody in particular on loopback, and nobody unasked anywhere else."""
+
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from tests.support.daemon import Daemon, command
+
+HEADER: Final = "X-Aurora-Webhook-Token"
+EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - what the daemon is to refuse, or was allowed to
+
+
+def target() -> str:
+    """Return a target that nobody used before."""
+    return f"/project_created?project_id={uuid4()}&source=app"
+
+
+def test_every_token_of_the_file_is_valid_so_that_a_rotation_refuses_nothing(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("new-one\n\n  old-one  \n")
+    with Daemon(tmp_path, auth__tokens_file=tokens) as daemon:
+        given = ["new-one", "old-one", "no-one", "new-one\told-one"]
+        assert [daemon.get(target(), [(HEADER, token)]).status for token in given] == [200, 200, 401, 401]
+
+
+def test_one_valid_header_among_several_is_enough(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("new-one\n")
+    with Daemon(tmp_path, auth__tokens_file=tokens) as daemon:
+        assert daemon.get(target(), [(HEADER, "no-one"), (HEADER, "new-one")]).status == 200
+
+
+def test_the_header_of_the_token_can_be_another(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("new-one\n")
+    with Daemon(tmp_path, auth__tokens_file=tokens, auth__header="X-Other") as daemon:
+        assert [daemon.get(target(), [(header, "new-one")]).status for header in ("X-Other", HEADER)] == [200, 401]
+
+
+def test_without_credentials_loopback_is_served(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        assert daemon.get(target()).status == 200
+
+
+def test_without_credentials_the_daemon_does_not_start_anywhere_else_and_says_what_to_do(tmp_path: Path) -> None:
+    ended = command("serve", cwd=tmp_path, ingress__host=EVERYWHERE, ingress__port=0, admin__port=0, embedded=True)
+    assert (ended.returncode, ended.stdout) == (78, "")
+    for words in (EVERYWHERE, "AURORA_BRIDGE_AUTH__TOKENS_FILE", "AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true"):
+        assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_anonymous_deliveries_are_taken_elsewhere_if_allowed_in_so_many_words(tmp_path: Path) -> None:
+    anonymous = Daemon(tmp_path, ingress__host=EVERYWHERE, auth__allow_anonymous=True, embedded=True)
+    with anonymous as daemon:
+        assert daemon.get(target()).status == 200
+
+
+def test_a_file_without_a_token_does_not_let_everybody_in(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("\n \n")
+    ended = command("serve", cwd=tmp_path, ingress__port=0, admin__port=0, auth__tokens_file=tokens)
+    assert ended.returncode in {1, 78}
+    assert str(tokens) in ended.stderr
+    assert "Traceback" not in ended.stderr

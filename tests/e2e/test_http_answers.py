@@ -1,0 +1,288 @@
+"""What a client is told, for whatever it sends: raw bytes over sockets, to one daemon on the embedded log."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.stores import spooled
+from tests.support.daemon import Daemon
+from tests.support.http import Connection, Response, request
+
+VALID: Final = "good-token"
+GOOD: Final = [("X-Aurora-Webhook-Token", VALID)]
+MARK: Final = "mark-4711"
+"""Stands in everything malformed, to be looked for in the answers."""
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that wants a token."""
+    folder = tmp_path_factory.mktemp("http")
+    tokens = folder / "tokens"
+    tokens.write_text(f"{VALID}\n")
+    with Daemon(folder, auth__tokens_file=tokens) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def connection(daemon: Daemon) -> Iterator[Connection]:
+    """A connection to the ingress."""
+    with Connection(daemon.url) as connection:
+        yield connection
+
+
+def target() -> str:
+    """Return a target that nobody used before."""
+    return f"/agreement_status_changed?project_id={uuid4()}&agreement_id={uuid4()}&status=signed"
+
+
+def refused(reason: str) -> dict[str, str | None]:
+    """Return the body of a refusal before the event was known."""
+    return {"id": None, "outcome": "refused", "reason": reason}
+
+
+# What works.
+
+
+def test_an_answer_is_json_with_the_events_id(connection: Connection) -> None:
+    response = connection.get(target(), GOOD)
+    assert (response.status, response.headers["content-type"]) == (200, "application/json")
+    assert {"id", "outcome"} == response.json.keys()
+    assert response.json["outcome"] == "spooled"
+
+
+def test_a_connection_stays_open_for_the_next_delivery(connection: Connection) -> None:
+    assert [connection.get(target(), GOOD).status for _ in range(3)] == [200, 200, 200]
+
+
+def test_a_connection_ends_after_the_answer_if_the_client_says_so(connection: Connection) -> None:
+    response = connection.get(target(), [*GOOD, ("Connection", "close")])
+    assert (response.status, response.headers["connection"]) == (200, "close")
+    assert connection.ended()
+
+
+def test_a_connection_of_http_1_0_ends_after_the_answer(connection: Connection) -> None:
+    assert connection.get(target(), GOOD, version="1.0").status == 200
+    assert connection.ended()
+
+
+def test_a_connection_of_http_1_0_stays_open_if_the_client_asks_for_it(connection: Connection) -> None:
+    for _ in range(2):
+        response = connection.get(target(), [*GOOD, ("Connection", "keep-alive")], version="1.0")
+        assert (response.status, response.headers["connection"].lower()) == (200, "keep-alive")
+
+
+def test_pipelined_deliveries_are_answered_in_their_order(daemon: Daemon, connection: Connection) -> None:
+    projects = [f"pipelined-{uuid4()}" for _ in range(20)]
+    good = [request(f"/project_status_changed?project_id={project}&status=Sold", GOOD) for project in projects]
+    connection.send(b"".join([*good, request("/no/route", GOOD)]))
+    *answers, last = [connection.receive() for _ in range(len(projects) + 1)]
+    subject_of = {stored.key: stored.event["subject"] for stored in spooled(daemon.state)}
+    assert [f"project/{project}" for project in projects] == [subject_of[answer.json["id"]] for answer in answers]
+    assert last.status == 404
+
+
+def test_a_delivery_that_comes_in_pieces_is_one_delivery(connection: Connection) -> None:
+    whole = request(target(), GOOD)
+    for at in range(0, len(whole), 40):
+        connection.send(whole[at : at + 40])
+    assert connection.receive().status == 200
+
+
+def test_a_body_on_a_get_is_read_over(connection: Connection) -> None:
+    for _ in range(2):
+        connection.send(request(target(), [*GOOD, ("Content-Length", "9")]) + b"some=body")
+        assert connection.receive().status == 200
+
+
+def test_a_chunked_body_on_a_get_is_read_over(connection: Connection) -> None:
+    for _ in range(2):
+        head = request(target(), [*GOOD, ("Transfer-Encoding", "chunked")])
+        connection.send(head + b"9\r\nsome=body\r\n0\r\n\r\n")
+        assert connection.receive().status == 200
+
+
+def test_a_target_in_absolute_form_works(connection: Connection) -> None:
+    assert connection.get(f"http://bridge.example{target()}", GOOD).status == 200
+
+
+def test_a_trailing_slash_works_and_is_not_redirected(connection: Connection) -> None:
+    assert connection.get(target().replace("?", "/?"), GOOD).status == 200
+
+
+def test_the_header_of_the_token_has_no_case(connection: Connection) -> None:
+    assert connection.get(target(), [("x-aurora-WEBHOOK-token", VALID)]).status == 200
+
+
+def test_a_load_balancer_learns_on_the_same_port_that_the_daemon_is_healthy_and_nothing_else(
+    connection: Connection,
+) -> None:
+    response = connection.get("/-/healthy")
+    assert (response.status, response.json) == (200, {"status": "ok"})
+    response = connection.get("/-/healthy", method="HEAD")
+    assert (response.status, response.body) == (200, b"")
+    assert connection.get("/-/healthy").status == 200
+
+
+# What does not.
+
+
+@pytest.mark.parametrize("path", ["/", "/a/b", "/favicon.ico", "/-/healthy/x", "/-/ready", "//", "/%2e%2e/x"])
+def test_a_path_outside_every_route_is_404(connection: Connection, path: str) -> None:
+    response = connection.get(path, GOOD)
+    assert (404, refused("no_route")) == (response.status, response.json)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE"])
+def test_another_method_on_a_route_is_405_and_told_which_is_allowed(connection: Connection, method: str) -> None:
+    response = connection.get(target(), GOOD, method=method)
+    assert (response.status, response.headers["allow"]) == (405, "GET")
+    if method != "HEAD":
+        assert refused("method_not_allowed") == response.json
+    assert connection.get(target(), GOOD).status == 200
+
+
+CREDENTIALS = {
+    "no header": [],
+    "an empty header": [("X-Aurora-Webhook-Token", "")],
+    "a wrong token": [("X-Aurora-Webhook-Token", "bad-token")],
+    "the beginning of the token": [("X-Aurora-Webhook-Token", VALID[:-1])],
+    "the token and more": [("X-Aurora-Webhook-Token", f"{VALID}x")],
+    "the token in other letters": [("X-Aurora-Webhook-Token", VALID.upper())],
+    "a token outside ASCII": [("X-Aurora-Webhook-Token", "good-t\u00f6ken")],
+    "the token in another header": [("Authorization", VALID)],
+    "the token in a cookie": [("Cookie", f"token={VALID}")],
+}
+
+
+def test_bad_credentials_are_401_and_the_answer_is_the_same_whatever_was_wrong(connection: Connection) -> None:
+    answers = {what: connection.get(target(), headers) for what, headers in CREDENTIALS.items()}
+    assert dict.fromkeys(CREDENTIALS, 401) == {what: answer.status for what, answer in answers.items()}
+    assert {bytes_of(answer) for answer in answers.values()} == {bytes_of(answers["no header"])}
+    assert refused("unauthorized") == answers["no header"].json
+
+
+def test_a_path_outside_every_route_is_told_before_a_wrong_method_and_that_before_bad_credentials(
+    connection: Connection,
+) -> None:
+    assert connection.get("/a/b", method="POST").status == 404
+    assert connection.get(target(), method="POST").status == 405
+    assert connection.get("/agreement_status_changed").status == 401
+    assert connection.get(f"/agreement_status_changed?project_id={'x' * 17_000}").status == 401
+
+
+@pytest.mark.parametrize("length", [16_385, 30_000, 40_000, 200_000])
+def test_a_target_that_is_too_long_is_414(connection: Connection, length: int) -> None:
+    start = "/lead_changed?lead_id="
+    response = connection.get(start + "x" * (length - len(start)), GOOD)
+    assert (414, refused("target_too_long")) == (response.status, response.json)
+
+
+def test_a_target_as_long_as_allowed_works(connection: Connection) -> None:
+    start = "/lead_changed?lead_id="
+    assert connection.get(start + "x" * (16_384 - len(start)), GOOD).status == 200
+
+
+MALFORMED = {
+    "no HTTP at all": f"{MARK}\r\n\r\n".encode(),
+    "a version that does not exist": f"GET /{MARK} HTTP/9.9\r\n\r\n".encode(),
+    "a space in the target": f"GET /lead_changed?lead_id={MARK} x HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
+    "a control character in the target": f"GET /{MARK}\x01 HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
+    "a byte outside ASCII in the target": f"GET /{MARK}\u00e9 HTTP/1.1\r\nHost: h\r\n\r\n".encode("latin-1"),
+    "a header without a colon": f"GET /lead_changed HTTP/1.1\r\nHost: h\r\n{MARK}\r\n\r\n".encode(),
+    "a header with a control character": f"GET /lead_changed HTTP/1.1\r\nX-{MARK}: a\x00b\r\n\r\n".encode(),
+    "two lengths of the body": (
+        f"GET /lead_changed?lead_id={MARK} HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".encode()
+    ),
+    "a length and chunks": (
+        f"GET /lead_changed?lead_id={MARK} HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    ),
+    "the greeting of TLS": bytes.fromhex("16030100c8010000c40303") + MARK.encode(),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_what_is_not_http_is_400_and_the_answer_repeats_nothing_of_it(connection: Connection, what: str) -> None:
+    connection.send(MALFORMED[what])
+    response = connection.receive()
+    assert (400, refused("malformed_http")) == (response.status, response.json)
+    assert MARK.encode() not in response.head + response.body
+    assert connection.ended()
+
+
+def test_a_refusal_after_which_the_connection_ends_says_so(connection: Connection) -> None:
+    connection.send(MALFORMED["no HTTP at all"])
+    assert connection.receive().headers.get("connection") == "close"
+
+
+def test_a_head_that_never_ends_is_400_and_ends_the_connection(connection: Connection) -> None:
+    connection.send(f"GET {target()} HTTP/1.1\r\n".encode())
+    with suppress(ConnectionError):  # what comes after the refusal finds the connection closed
+        for number in range(1000):
+            connection.send(f"X-{number}: {'x' * 8000}\r\n".encode())
+    assert connection.receive().status == 400
+
+
+def test_a_header_that_is_too_long_is_400_and_is_not_taken_for_a_target(connection: Connection) -> None:
+    response = connection.get(target(), [*GOOD, ("X-Long", "x" * 40_000)])
+    assert (400, refused("malformed_http")) == (response.status, response.json)
+
+
+@pytest.mark.parametrize("what", ["target", "method", "token"])
+def test_a_refusal_repeats_nothing_of_what_was_sent(connection: Connection, what: str) -> None:
+    refusals = {
+        "target": request(f"/a/{MARK}", GOOD),
+        "method": request(target() + MARK, GOOD, method="POST"),
+        "token": request(target() + MARK, [("X-Aurora-Webhook-Token", MARK)]),
+    }
+    connection.send(refusals[what])
+    response = connection.receive()
+    assert response.status in {404, 405, 401}
+    assert MARK.encode() not in response.head + response.body
+
+
+# Settings that change an answer.
+
+
+def test_a_malformed_delivery_can_be_told_to_be_one_and_is_kept_all_the_same(tmp_path: Path) -> None:
+    with Daemon(tmp_path, ingress__malformed_status=422) as daemon:
+        response = daemon.get("/agreement_status_changed?status=%3CSTATUS%3E")
+        (letter,) = spooled(daemon.state)
+    assert (422, "dead_lettered", "unfilled_placeholder", letter.key) == (
+        response.status,
+        *(response.json[member] for member in ("outcome", "reason", "id")),
+    )
+
+
+def test_the_base_path_stands_before_everything_on_the_port(tmp_path: Path) -> None:
+    with Daemon(tmp_path, ingress__base_path="/hooks") as daemon:
+        answers = [daemon.get(path).status for path in (f"/hooks{target()}", target(), "/hooks/-/healthy")]
+    assert answers == [200, 404, 200]
+
+
+def test_more_deliveries_in_flight_than_the_bound_are_503_and_not_kept(tmp_path: Path) -> None:
+    with Daemon(tmp_path, ingress__max_in_flight=4) as daemon, ExitStack() as stack:
+        connections = [stack.enter_context(Connection(daemon.url)) for _ in range(40)]
+        daemon.process.send_signal(signal.SIGSTOP)  # so that all of them are there at once when it goes on
+        for connection in connections:
+            connection.send(request(target()))
+        daemon.process.send_signal(signal.SIGCONT)
+        answers = [connection.receive() for connection in connections]
+        refusals = [answer for answer in answers if answer.status != 200]
+        kept = [stored.key for stored in spooled(daemon.state)]
+    assert refusals
+    assert {(503, "30", "overloaded")} == {
+        (answer.status, answer.headers["retry-after"], answer.json["reason"]) for answer in refusals
+    }
+    assert sorted(answer.json["id"] for answer in answers if answer.status == 200) == sorted(kept)
+
+
+def bytes_of(response: Response) -> bytes:
+    """Return the answer as it came, without the time in it."""
+    lines = response.head.split(b"\r\n")
+    return b"\r\n".join(line for line in lines if not line.startswith(b"Date:")) + response.body

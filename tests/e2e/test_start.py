@@ -1,0 +1,81 @@
+"""The daemon's start: it waits for nothing, keeps others out, and survives a broken file."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.stores import spooled
+from tests.support.daemon import Daemon, command
+from tests.support.ports import HOST, free_ports
+
+
+def target() -> str:
+    """Return a target that nobody used before."""
+    return f"/project_created?project_id={uuid4()}&source=app"
+
+
+def test_it_listens_at_once_and_accepts_while_kafka_is_down(tmp_path: Path) -> None:
+    (nobody,) = free_ports(1)
+    daemon = Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}")
+    seconds = daemon.start()
+    with daemon.running():
+        response = daemon.get(target())
+        status, document = daemon.ready()
+        (kept,) = spooled(daemon.state)
+    assert seconds < 5
+    assert (response.status, response.json["outcome"], response.json["id"]) == (200, "spooled", kept.key)
+    assert (status, document["ready"]) == (200, True)
+    assert any("kafka" in reason for reason in document["reasons"])
+
+
+def test_without_a_spool_it_listens_at_once_and_says_that_it_is_not_ready_while_kafka_is_down(tmp_path: Path) -> None:
+    (nobody,) = free_ports(1)
+    with Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}", spool__enabled=False) as daemon:
+        response = daemon.get(target())
+        status, document = daemon.ready()
+    assert (response.status, response.json["reason"]) == (503, "kafka_unavailable")
+    assert response.headers["retry-after"] == "30"
+    assert (status, document["ready"]) == (503, False)
+
+
+def test_a_second_daemon_is_kept_out_of_the_state_directory(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as first:
+        second = command("serve", cwd=tmp_path, ingress__port=0, admin__port=0, state_dir=first.state)
+        answered = first.get(target()).status
+    assert (second.returncode, second.stdout, answered) == (1, "", 200)
+    assert f"{first.state} is used by another aurora-bridge (process {first.process.pid})" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_the_state_directory_is_free_again_after_a_crash(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    for _ in range(2):
+        with daemon:
+            assert daemon.get(target()).status == 200
+            daemon.kill()
+    assert len(spooled(daemon.state)) == 2
+
+
+@pytest.mark.parametrize("file", ["spool.db", "index.db"])
+def test_a_broken_file_is_put_aside_and_the_daemon_starts(tmp_path: Path, file: str) -> None:
+    garbage = b"this is no database, whatever its name says. " * 500
+    daemon = Daemon(tmp_path)
+    daemon.state.mkdir()
+    (daemon.state / file).write_bytes(garbage)
+    with daemon:
+        response = daemon.get(target())
+        ids = [kept.key for kept in spooled(daemon.state)]
+    (aside,) = daemon.state.glob(f"{file}.broken-*")
+    assert aside.read_bytes() == garbage
+    assert (response.status, [response.json["id"]]) == (200, ids)
+    assert any(line["level"] == "ERROR" and str(aside) in line["message"] for line in daemon.log_lines())
+
+
+def test_a_port_that_is_taken_ends_the_start_with_a_message(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as first:
+        port = first.url.rpartition(":")[2]
+        second = command("serve", cwd=tmp_path, ingress__port=port, admin__port=0, state_dir=tmp_path / "other")
+    assert (second.returncode, second.stdout) == (1, "")
+    assert f"Cannot listen on {HOST}:{port}" in second.stderr
+    assert "Traceback" not in second.stderr

@@ -1,0 +1,190 @@
+"""What stands around the daemon's core in the model: a database thread that works when told to, and Kafka with its wire.
+
+Everything in here moves only when the model says so, one step at a time; `instance` puts the daemon's core between.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane
+from aurora_bridge.kafka.wire import ProducerId
+from aurora_bridge.state.worker import Worker
+from aurora_bridge.webhook.record import Record
+
+NUMBER: Final = "number"
+"""Header by which the model tells one record from another of the same id."""
+
+
+class SteppedConnection:
+    """A connection whose file can be full for new events."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.full = False
+
+    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Execute a statement. Raises `sqlite3.OperationalError` for a new event while the file is full."""
+        if self.full and sql.startswith("INSERT INTO events"):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return self._connection.execute(sql, parameters)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._connection.in_transaction
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+class SteppedWorker(Worker):
+    """The thread of one SQLite file, without a thread: `work` commits what is queued, `answer` tells the loop."""
+
+    def __init__(self, name: str, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA synchronous=OFF")  # the model kills processes, not machines
+        self.connection = SteppedConnection(connection)
+        super().__init__(name, self.connection)  # type: ignore[arg-type]
+        self._answers: list[Any] = []
+
+    def start(self) -> None:
+        """Start no thread."""
+
+    async def stop(self, patience: float) -> bool:
+        """Run what is queued and close the file."""
+        del patience
+        self.work()
+        self.connection.close()
+        return True
+
+    def work(self) -> None:
+        """Commit all queued jobs as one group."""
+        group = []
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                group.append(job)
+        if group:
+            self._answers += self._commit(group)
+
+    def answer(self) -> None:
+        """Give the answers of what was committed, in order."""
+        answers, self._answers = self._answers, []
+        for done, result, error in answers:
+            done(result, error)
+
+
+@dataclass(slots=True)
+class Kafka:
+    """What the brokers hold: it outlives every daemon."""
+
+    log: defaultdict[str, list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
+    """By topic: id and number of each record, in order."""
+    producers: int = 0
+    """Producer ids given out so far."""
+    batches: set[bytes] = field(default_factory=set)
+    """Every batch that was stored: producer id and sequence are part of its bytes."""
+
+    def new_producer(self) -> ProducerId:
+        """Give out a producer id."""
+        self.producers += 1
+        return ProducerId(self.producers, 0)
+
+    def store(self, topic: str, records: Iterable[Record], data: bytes) -> None:
+        """Append a batch, unless it was stored before under the same producer id and sequence."""
+        if data not in self.batches:
+            self.batches.add(data)
+            self.log[topic] += [(record.key.decode(), number_of(record)) for record in records]
+
+
+class Wire:
+    """The sender's place: real lanes, one a topic, whose batches go where the model wants."""
+
+    def __init__(self, kafka: Kafka, topics: Iterable[str]) -> None:
+        self.lanes = {topic: Lane(topic, 0) for topic in topics}
+        self.up = True
+        """Whether Kafka's metadata can be had."""
+        self.on_metadata = lambda: None
+        self._kafka = kafka
+        self._producer = kafka.new_producer()
+
+    # What the publisher and the drainer call.
+
+    def writable(self, event: str) -> bool:
+        """Whether the topic has a leader."""
+        return self.up and event in self.lanes
+
+    def submit(self, record: Record) -> bool:
+        """Queue a record."""
+        if self.up:
+            self.lanes[record.event].waiting.append(record)
+        return self.up
+
+    def withdraw(self, records: Iterable[Record]) -> set[Record]:
+        """Take back what was certainly not sent."""
+        wanted = set(records)
+        return set().union(*(lane.withdraw(wanted) for lane in self.lanes.values()))
+
+    # What the model does.
+
+    def connect(self, *, up: bool) -> None:
+        """Let Kafka come or go."""
+        self.up = up
+        self.on_metadata()
+
+    def acknowledge(self, topic: str) -> None:
+        """Store what the topic has to send, and say so."""
+        lane = self.lanes[topic]
+        self._send(lane)
+        lane.acknowledge(0)
+
+    def lose(self, topic: str, *, stored: bool) -> None:
+        """Break the connection after a batch was sent; `stored` or not, nobody hears of it."""
+        lane = self.lanes[topic]
+        if stored:
+            self._send(lane)
+        else:
+            lane.load(self._producer, 0)
+        lane.in_doubt(sent=True)
+        lane.stall(CONNECTION_LOST)
+
+    def stall(self, topic: str) -> None:
+        """Let the broker be away when a batch is due."""
+        lane = self.lanes[topic]
+        lane.load(self._producer, 0)
+        lane.in_doubt(sent=False)
+        lane.stall(BROKER_AWAY)
+
+    def refuse(self, topic: str) -> None:
+        """Refuse the topic."""
+        lane = self.lanes[topic]
+        lane.load(self._producer, 0)
+        lane.refuse("topic_authorization_failed")
+
+    def renumber(self, topic: str) -> None:
+        """Forget the sequence of a partition: what is in doubt comes again under a new producer id, as a copy."""
+        self._producer = self._kafka.new_producer()
+        self.lanes[topic].renumber(self._producer, 0)
+
+    def numbers(self) -> set[int]:
+        """Return the records that may still be stored."""
+        return {
+            number_of(record)
+            for lane in self.lanes.values()
+            for record in (*(lane.head.records if lane.head else ()), *lane.waiting)
+        }
+
+    def _send(self, lane: Lane) -> None:
+        data = lane.load(self._producer, 0)
+        if lane.head is not None:
+            self._kafka.store(lane.topic, lane.head.records, data)
+
+
+def number_of(record: Record) -> int:
+    """Return a record's number."""
+    return int(dict(record.headers)[NUMBER] or b"")

@@ -1,0 +1,377 @@
+"""The canonical event: its identity follows from its content alone, however it was written in the URL."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from aurora_bridge.logs import redact_target
+from aurora_bridge.refusal import Defect, Malformed, Refusal
+from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, Recurrence
+from aurora_bridge.webhook.credentials import Anonymous
+from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.event import (
+    Event,
+    day_of,
+    dead_letter,
+    encode,
+    fingerprint_of,
+    millisecond_of,
+    normalise,
+    rfc3339,
+)
+from aurora_bridge.webhook.routes import DISCRIMINATOR, Route, Routes
+from tests.samples.load import Sample, load_fingerprints, load_samples
+
+SECRETS = frozenset({"token", "password", "secret", "api_key", "session_token"})
+ROUTES = Routes("/", Route("default", "default", Anonymous(), SECRETS, 0))
+SAMPLES = load_samples()
+PUBLISHED = [sample for sample in SAMPLES if sample.expect["outcome"] == "published"]
+DEAD = [sample for sample in SAMPLES if sample.expect["outcome"] == "dead_lettered"]
+
+CONTROL = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+NAMES = st.from_regex(r"[a-z]{2,6}(_[a-z]{2,6}){0,2}", fullmatch=True).filter(
+    lambda name: name not in {*SECRETS, DISCRIMINATOR}
+)
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters=CONTROL), max_size=20).filter(
+    lambda value: not value.startswith("<")
+)
+ATTRIBUTES = st.dictionaries(NAMES, VALUES, max_size=6)
+
+
+def event_of(target: bytes, tenant: str = "default") -> Event:
+    routes = Routes("/", Route("default", tenant, Anonymous(), SECRETS, 0))
+    return normalise(routes.match(Delivery("GET", target, (), 0, 0.0)))
+
+
+def defect_of(target: bytes) -> Defect:
+    with pytest.raises(Malformed) as caught:
+        event_of(target)
+    return caught.value.defect
+
+
+def present(attributes: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in attributes.items() if value}
+
+
+@st.composite
+def encodings(draw: st.DrawFn, text: str) -> str:
+    """Draw one of the ways to write a text into a query."""
+    pieces = []
+    for character in text:
+        ways = [quote(character, safe=""), "".join(f"%{byte:02x}" for byte in character.encode())]
+        if character == " ":
+            ways.append("+")
+        elif character not in "%+&=#?":
+            ways.append(character)
+        pieces.append(draw(st.sampled_from(ways)))
+    return "".join(pieces)
+
+
+@st.composite
+def spellings(draw: st.DrawFn, name: str) -> str:
+    """Draw one of the ways to write an attribute's name."""
+    words = name.split("_")
+    camel = words[0] + "".join(word.title() for word in words[1:])
+    return draw(st.sampled_from([name, name.upper(), "-".join(words), "-".join(words).title(), camel]))
+
+
+@st.composite
+def queries(draw: st.DrawFn, attributes: Mapping[str, str]) -> bytes:
+    """Draw a query that carries the attributes, in any order and any encoding, some of them twice."""
+    pairs = list(attributes.items())
+    pairs += draw(st.lists(st.sampled_from(pairs), max_size=2)) if pairs else []
+    written = [
+        draw(encodings(draw(spellings(name)))) + "=" + draw(encodings(value))
+        for name, value in draw(st.permutations(pairs))
+    ]
+    return "&".join(written).encode()
+
+
+# Identity
+
+
+@given(st.data(), ATTRIBUTES)
+def test_any_order_and_any_encoding_of_the_same_attributes_give_the_same_event(
+    data: st.DataObject, attributes: dict[str, str]
+) -> None:
+    one, other = (event_of(b"/roof_painted?" + data.draw(queries(attributes))) for _ in range(2))
+    assert one == other
+    assert {name: value or None for name, value in attributes.items()} == one.data
+
+
+@given(st.data(), ATTRIBUTES, ATTRIBUTES)
+def test_two_different_sets_of_attributes_never_share_a_fingerprint(
+    data: st.DataObject, attributes: dict[str, str], others: dict[str, str]
+) -> None:
+    assume(present(attributes) != present(others))
+    one = event_of(b"/roof_painted?" + data.draw(queries(attributes)))
+    other = event_of(b"/roof_painted?" + data.draw(queries(others)))
+    assert one.fingerprint != other.fingerprint
+
+
+@given(st.data(), ATTRIBUTES.filter(bool))
+def test_moving_a_character_between_name_and_value_or_two_attributes_gives_another_fingerprint(
+    data: st.DataObject, attributes: dict[str, str]
+) -> None:
+    name = data.draw(st.sampled_from(sorted(attributes)))
+    moved = dict(attributes)
+    moved[f"{name}x"] = moved.pop(name)
+    assume(present(moved) != present(attributes))
+    assert fingerprint_of("t", "e", dict(attributes)) != fingerprint_of("t", "e", dict(moved))
+
+
+@given(st.data(), st.sampled_from(sorted(CATALOGUE)), ATTRIBUTES)
+def test_normalising_what_was_normalised_changes_nothing(
+    data: st.DataObject, name: str, attributes: dict[str, str]
+) -> None:
+    known = {attribute: f"{attribute}-1" for attribute in CATALOGUE[name].attributes}
+    event = event_of(f"/{name}?".encode() + data.draw(queries(attributes | known)))
+    again = "&".join(f"{quote(key, safe='')}={quote(value or '', safe='')}" for key, value in event.data.items())
+    assert event == event_of(f"/{name}?{again}".encode())
+
+
+@pytest.mark.parametrize("vector", load_fingerprints(), ids=lambda vector: vector["name"])
+def test_the_fingerprint_is_that_of_the_test_vectors(vector: dict[str, Any]) -> None:
+    assert vector["fingerprint"] == fingerprint_of(vector["tenant"], vector["event"], vector["attributes"])
+
+
+@given(ATTRIBUTES)
+def test_the_fingerprint_can_be_computed_from_the_event_by_anybody(attributes: dict[str, str]) -> None:
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in attributes.items())
+    event = event_of(f"/roof_painted?{query}".encode(), tenant="acme")
+    content = ["acme", "roof_painted", present(event.data)]
+    canonical = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    assert event.fingerprint == sha256(canonical.encode()).hexdigest()[:32]
+
+
+def test_tenant_and_event_are_part_of_the_fingerprint() -> None:
+    prints = {
+        event_of(b"/lead_changed?lead_id=1").fingerprint,
+        event_of(b"/lead_changed?lead_id=1", tenant="acme").fingerprint,
+        event_of(b"/lead_created?lead_id=1").fingerprint,
+        event_of(b"/roof_painted?lead_id=1").fingerprint,
+        event_of(b"/roof_sold?lead_id=1").fingerprint,
+    }
+    assert len(prints) == 5
+
+
+def test_an_empty_attribute_is_null_and_no_part_of_the_fingerprint() -> None:
+    empty, absent = event_of(b"/lead_changed?lead_id=1&note="), event_of(b"/lead_changed?lead_id=1")
+    assert (empty.data, absent.data) == ({"lead_id": "1", "note": None}, {"lead_id": "1"})
+    assert empty.fingerprint == absent.fingerprint
+
+
+@pytest.mark.parametrize("secret", ["token=c", "sessionToken=c", "SESSION-TOKEN=c", "api_key=c", "api%5Fkey=c", "secret="])
+def test_secrets_and_the_discriminator_are_no_part_of_the_event(secret: str) -> None:
+    target = f"/lead_changed?lead_id=1&aurora_event=lead_changed&{secret}".encode()
+    assert event_of(b"/lead_changed?lead_id=1") == event_of(target)
+
+
+def test_a_secret_may_come_twice_and_hold_anything() -> None:
+    assert event_of(b"/lead_changed?lead_id=1&token=1&token=2&password=<X>").data == {"lead_id": "1"}
+
+
+# Families of states
+
+
+def family_key(target: bytes) -> str | None:
+    return event_of(target).family_key
+
+
+def test_a_state_has_a_family_by_its_subject_and_the_names_of_its_attributes() -> None:
+    signed = family_key(b"/agreement_status_changed?agreement_id=a&status=signed")
+    assert signed is not None
+    assert signed == family_key(b"/agreement_status_changed?status=declined&agreement_id=a")
+    others = [
+        family_key(b"/agreement_status_changed?agreement_id=b&status=signed"),
+        family_key(b"/agreement_status_changed?agreement_id=a&status=signed&project_id=p"),
+        family_key(b"/plan_set_request_status_changed?plan_set_request_id=a&status=signed"),
+        event_of(b"/agreement_status_changed?agreement_id=a&status=signed", tenant="acme").family_key,
+    ]
+    assert signed not in others
+    assert len(others) == len(set(others))
+    empty = family_key(b"/agreement_status_changed?agreement_id=a&status=signed&project_id=")
+    assert empty == others[1]
+
+
+def test_completed_and_rejected_design_requests_are_states_of_one_family() -> None:
+    completed = family_key(b"/design_request_completed?design_request_id=r")
+    assert completed is not None
+    assert completed == family_key(b"/design_request_rejected?design_request_id=r")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/lead_changed?lead_id=1",
+        b"/lead_created?lead_id=1",
+        b"/agreement_status_changed?agreement_id=a&status=",
+        b"/agreement_status_changed?project_id=p&status=signed",
+        b"/roof_painted?status=done",
+    ],
+)
+def test_what_is_no_state_has_no_family(target: bytes) -> None:
+    assert family_key(target) is None
+
+
+# Samples
+
+
+@pytest.mark.parametrize("sample", PUBLISHED, ids=str)
+def test_a_recorded_delivery_becomes_the_expected_event(sample: Sample) -> None:
+    expect = sample.expect
+    event = event_of(sample.target)
+    assert (event.name, event.type, event.subject, event.recurrence, event.data) == (
+        expect["topic"],
+        expect["type"],
+        expect["subject"],
+        expect["recurrence"],
+        expect["data"],
+    )
+
+
+@pytest.mark.parametrize("sample", DEAD, ids=str)
+def test_a_recorded_delivery_that_is_malformed_has_the_expected_defect(sample: Sample) -> None:
+    assert sample.expect["reason"] == defect_of(sample.target)
+
+
+# Defects
+
+
+@pytest.mark.parametrize(
+    ("target", "defect"),
+    [
+        (b"/lead_changed", Defect.NO_ATTRIBUTES),
+        (b"/lead_changed?", Defect.NO_ATTRIBUTES),
+        (b"/lead_changed?color=blue", Defect.NO_ATTRIBUTES),
+        (b"/lead_changed?token=1", Defect.NO_ATTRIBUTES),
+        (b"/lead_changed?lead_id=<LEAD_ID>", Defect.UNFILLED_PLACEHOLDER),
+        (b"/lead_changed?lead_id=%3CLEAD-ID%3E", Defect.UNFILLED_PLACEHOLDER),
+        (b"/roof_painted?x=<x>", Defect.UNFILLED_PLACEHOLDER),
+        (b"/lead_changed?lead_id=1&leadId=2", Defect.CONFLICTING_VALUES),
+        (b"/lead_changed?lead_id=1&lead_id=", Defect.CONFLICTING_VALUES),
+        (b"/lead_changed?lead_id=1&aurora_event=lead_created", Defect.CONFLICTING_EVENT),
+        (b"/lead_changed?lead_id=%ff", Defect.NOT_UTF8),
+        (b"/lead_changed?lead_id=%00", Defect.CONTROL_CHARACTERS),
+    ],
+)
+def test_what_carries_no_readable_event_is_malformed(target: bytes, defect: Defect) -> None:
+    assert defect == defect_of(target)
+
+
+@pytest.mark.parametrize("value", ["<b> is bold", "a <STATUS>", "<STATUS", "STATUS>", "<>", "<two words>", "<<A>>"])
+def test_text_with_brackets_is_no_placeholder_unless_it_is_the_whole_value(value: str) -> None:
+    target = f"/project_status_changed?project_id=1&status={quote(value)}".encode()
+    assert event_of(target).data["status"] == value
+
+
+def test_an_event_of_which_only_the_name_is_known_may_come_without_attributes() -> None:
+    event = event_of(b"/order_created")
+    assert (event.name, event.recurrence, event.data) == ("order_created", Recurrence.SIGNAL, {})
+
+
+def test_text_of_the_url_never_names_a_topic() -> None:
+    for name in ("dead_letter", "unrecognized", "__consumer_offsets", "roof_painted"):
+        assert event_of(f"/{name}?lead_id=1".encode()).name == UNRECOGNIZED
+
+
+def test_a_dead_letter_keeps_the_target_the_reason_and_the_route() -> None:
+    target = b"/lead_changed?lead_id=%ff&token=canary"
+    found = ROUTES.match(Delivery("GET", target, (), 0, 0.0))
+    letter = dead_letter(found, Defect.NOT_UTF8, redact_target(target, SECRETS))
+    assert (letter.name, letter.type, letter.recurrence, letter.subject, letter.data) == (
+        DEAD_LETTER,
+        "aurora-bridge.dead_letter",
+        Recurrence.SIGNAL,
+        None,
+        {
+            "event": "lead_changed",
+            "reason": "not_utf8",
+            "route": "default",
+            "target": "/lead_changed?lead_id=%ff&token=***",
+        },
+    )
+
+
+# Any input
+
+
+def pass_through(target: bytes) -> None:
+    """Take a target the whole way to JSON; only a `Refusal` may end it."""
+    try:
+        found = ROUTES.match(Delivery("GET", target, (), 0, 0.0))
+    except Refusal:
+        return
+    try:
+        event = normalise(found)
+    except Malformed as malformed:
+        event = dead_letter(found, malformed.defect, redact_target(target, SECRETS))
+    document = json.loads(encode(event, "id", 0, repeat=False))
+    assert (document["data"], document["fingerprint"]) == (event.data, event.fingerprint)
+
+
+@given(st.binary(max_size=100))
+def test_any_query_of_a_known_event_becomes_an_event_or_a_dead_letter(query: bytes) -> None:
+    pass_through(b"/agreement_status_changed?" + query)
+
+
+@given(st.binary(max_size=100))
+def test_any_target_becomes_an_event_or_a_dead_letter_or_is_refused(target: bytes) -> None:
+    pass_through(target)
+
+
+@given(st.data(), st.sampled_from(SAMPLES))
+def test_so_does_a_recorded_delivery_that_was_damaged(data: st.DataObject, sample: Sample) -> None:
+    target = bytearray(sample.target)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(target)))
+        end = data.draw(st.integers(start, min(len(target), start + 8)))
+        target[start:end] = data.draw(st.binary(max_size=4))
+    pass_through(bytes(target))
+
+
+# CloudEvents
+
+
+def test_the_event_is_written_as_cloudevents_json_with_sorted_keys_and_no_white_space() -> None:
+    event = event_of(b"/agreement_status_changed?status=signed&agreement_id=a%22%C3%A9&project_id=")
+    text = encode(event, "the-id", 1_795_454_645_123_456, repeat=True).decode()
+    document = {
+        "specversion": "1.0",
+        "id": "the-id",
+        "source": "/aurora/default",
+        "type": "com.aurorasolar.agreement_status_changed",
+        "subject": 'agreement/a"é',
+        "time": "2026-11-23T17:24:05.123456Z",
+        "datacontenttype": "application/json",
+        "dataschema": "urn:aurora-bridge:schema:agreement_status_changed:1",
+        "fingerprint": event.fingerprint,
+        "repeat": True,
+        "data": {"agreement_id": 'a"é', "project_id": None, "status": "signed"},
+    }
+    assert text == json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def test_without_a_subject_the_member_is_absent() -> None:
+    assert "subject" not in json.loads(encode(event_of(b"/order_created"), "1", 0, repeat=False))
+
+
+def test_an_unknown_event_keeps_its_own_type_in_the_topic_of_all_unknown_ones() -> None:
+    document = json.loads(encode(event_of(b"/roofPainted?x=1"), "1", 0, repeat=False))
+    assert document["type"] == "com.aurorasolar.roof_painted"
+    assert document["dataschema"] == "urn:aurora-bridge:schema:unrecognized:1"
+
+
+@given(st.integers(0, 4_000_000_000_000_000))
+def test_times_are_utc_to_the_microsecond_the_millisecond_and_the_day(time_us: int) -> None:
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
+    assert rfc3339(time_us) == time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    assert day_of(time_us) == f"{time:%Y%m%d}"
+    assert millisecond_of(time_us // 1000) == f"{time:%Y%m%dT%H%M%S}{time.microsecond // 1000:03d}"

@@ -1,0 +1,168 @@
+"""The default route: which event a target means, and what lies outside."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aurora_bridge.refusal import Defect, Malformed, Reason, Refusal
+from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
+from aurora_bridge.webhook.credentials import Anonymous
+from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.routes import Match, Route, Routes, split_target
+
+DEFAULT = Route("default", "acme", Anonymous(), frozenset({"token"}), 86_400_000_000)
+
+
+def get(target: bytes, method: str = "GET") -> Delivery:
+    return Delivery(method, target, (), 0, 0.0)
+
+
+def match(target: bytes, base_path: str = "/") -> Match:
+    return Routes(base_path, DEFAULT).match(get(target))
+
+
+def reason_of(target: bytes, base_path: str = "/", method: str = "GET") -> Reason:
+    with pytest.raises(Refusal) as caught:
+        Routes(base_path, DEFAULT).match(get(target, method))
+    assert not caught.value.doubtful
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_path_names_the_event(name: str) -> None:
+    assert match(f"/{name}?project_id=1".encode()) == (DEFAULT, name, b"project_id=1", False)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_so_does_the_discriminator(name: str) -> None:
+    query = f"project_id=1&aurora_event={name}".encode()
+    assert match(b"/?" + query) == (DEFAULT, name, query, False)
+
+
+@pytest.mark.parametrize("legacy", LEGACY_NAMES)
+def test_a_legacy_name_leads_to_todays_event(legacy: str) -> None:
+    targets = (f"/{legacy}?a=1", f"/?aurora_event={legacy}", f"/{legacy.upper()}", f"/{legacy.replace('_', '-')}/")
+    assert [LEGACY_NAMES[legacy]] * 4 == [match(target.encode()).event for target in targets]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/agreement_status_changed/?a=1",
+        b"/agreement_status_changed",
+        b"/agreementStatusChanged",
+        b"/Agreement-Status-Changed",
+        b"/AGREEMENT_STATUS_CHANGED",
+        b"/agreement%5Fstatus%5Fchanged",
+        b"http://bridge.example/agreement_status_changed?a=1",
+        b"HTTPS://user:word@bridge.example:8443/agreement_status_changed?a=1",
+        b"/?aurora_event=agreement_status_changed",
+        b"?aurora_event=agreement_status_changed",
+        b"http://bridge.example?aurora_event=agreement_status_changed",
+        b"/?aurora_event=agreementStatusChanged&a=1",
+        b"/agreement_status_changed?aurora_event=agreement_status_changed",
+        b"/agreement_status_changed?aurora_event=",
+        b"/agreement_status_changed?myaurora_event=lead_changed",
+    ],
+)
+def test_the_event_is_found_in_every_form_of_the_target(target: bytes) -> None:
+    found = match(target)
+    assert (found.event, found.contradicted) == ("agreement_status_changed", False)
+
+
+@pytest.mark.parametrize(
+    ("target", "event"),
+    [
+        (b"/roof_painted", "roof_painted"),
+        (b"/roofPainted?x=1", "roof_painted"),
+        (b"/?aurora_event=roof-painted", "roof_painted"),
+        (b"/42", "42"),
+        (b"/dead_letter", "dead_letter"),
+    ],
+)
+def test_an_unknown_name_is_a_match_too(target: bytes, event: str) -> None:
+    assert event == match(target).event
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"",
+        b"/",
+        b"*",
+        b"/?project_id=1",
+        b"/?aurora_event=",
+        b"/?aurora_event=a.b",
+        b"/a/b",
+        b"//lead_changed",
+        b"/lead_changed//",
+        b"/lead.changed",
+        b"/lead%20changed",
+        b"/lead%2Fchanged",
+        b"/../lead_changed",
+        b"/caf%C3%A9",
+        b"/\xff",
+        b"lead_changed?lead_id=1",
+        b"http://bridge.example",
+        b"://lead_changed",
+        b"/-/healthy",
+    ],
+)
+def test_what_is_no_single_segment_of_an_events_characters_is_outside_every_route(target: bytes) -> None:
+    assert Reason.NO_ROUTE == reason_of(target)
+
+
+@pytest.mark.parametrize("base_path", ["/hooks/aurora", "/hooks/aurora/"])
+def test_below_a_base_path_the_same_holds_and_nothing_holds_outside(base_path: str) -> None:
+    inside = [b"/hooks/aurora/lead_changed", b"/hooks/aurora?aurora_event=lead_changed"]
+    assert ["lead_changed"] * 2 == [match(target, base_path).event for target in inside]
+    for target in (b"/lead_changed", b"/hooks/auroralead_changed", b"/hooks/aurora", b"/hooks/lead_changed"):
+        assert Reason.NO_ROUTE == reason_of(target, base_path)
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "OPTIONS", "get"])
+def test_another_method_is_not_allowed_on_a_route_and_not_found_outside(method: str) -> None:
+    assert Reason.METHOD_NOT_ALLOWED == reason_of(b"/lead_changed", method=method)
+    assert Reason.NO_ROUTE == reason_of(b"/a/b", method=method)
+
+
+def test_extra_parameters_never_unchoose_the_route() -> None:
+    assert match(b"/lead_changed?%ff=%00&aurora_event").event == "lead_changed"
+
+
+def test_path_and_discriminator_that_disagree_are_malformed_once_the_parameters_are_read() -> None:
+    found = match(b"/lead_changed?aurora_event=lead_created&lead_id=1")
+    with pytest.raises(Malformed) as caught:
+        found.parameters()
+    assert Defect.CONFLICTING_EVENT == caught.value.defect
+
+
+def test_path_and_discriminator_agree_when_both_mean_the_same_event() -> None:
+    found = match(b"/plan_set_status_changed?aurora_event=planSetRequestStatusChanged")
+    assert found.parameters() == [("aurora_event", "planSetRequestStatusChanged")]
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        (b"/a?b=c", (b"/a", b"b=c")),
+        (b"/a", (b"/a", b"")),
+        (b"/a?b?c", (b"/a", b"b?c")),
+        (b"/http://x?b", (b"/http://x", b"b")),
+        (b"http://h:1/a?b", (b"/a", b"b")),
+        (b"http://h?b=http://i/c", (b"", b"b=http://i/c")),
+        (b"", (b"", b"")),
+    ],
+)
+def test_a_target_splits_into_path_and_query(target: bytes, parts: tuple[bytes, bytes]) -> None:
+    assert parts == split_target(target)
+
+
+@given(st.binary(max_size=80), st.sampled_from(["GET", "POST", ""]), st.sampled_from(["/", "/hooks"]))
+def test_any_target_is_matched_or_refused(target: bytes, method: str, base_path: str) -> None:
+    try:
+        found = Routes(base_path, DEFAULT).match(get(target, method))
+    except Refusal as refusal:
+        assert refusal.reason in {Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED}
+    else:
+        assert found.route is DEFAULT
