@@ -70,6 +70,7 @@ class Bridge:
         self._flights: dict[int, _Flight] = {}
         self._overdue: set[int] = set()
         self._count = 0
+        self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
         metrics.in_flight_deliveries.source = lambda: len(self._flights)
@@ -78,18 +79,18 @@ class Bridge:
     async def accept(self, delivery: Delivery) -> Answer:
         """Take one delivery, top to bottom; its answer is a 2xx only once the event is durable."""
         self._count = flight = self._count + 1
-        self._flights[flight] = _Flight(delivery.received, asyncio.current_task())
+        self._flights[flight] = _Flight(delivery.received, asyncio.current_task(self._loop))
         event, verdict = None, None
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
             self._check_bounds(delivery)
             event, defect = self._read(match, delivery)
-            read = self._stage("read", delivery.received)
+            read = monotonic()
             verdict = await self._dedup.claim(event, delivery.received_us, match.route.repeat_window_us)
-            judged = self._stage("judge", read)
+            judged = monotonic()
             outcome = await self._make_durable(event, verdict, match, delivery)
-            self._stage("publish", judged)
+            self._time(delivery.received, read, judged)
         except Refusal as refusal:
             return _refused(refusal.reason, event, verdict)
         except asyncio.CancelledError:
@@ -126,11 +127,11 @@ class Bridge:
 
     async def _make_durable(self, event: Event, verdict: Verdict, match: Match, delivery: Delivery) -> Outcome:
         """Do what the verdict says; return once the event is durable, by this delivery or another."""
-        action, claim, judgement, _ = verdict
+        action, claim, slot, _ = verdict
         if action is not Action.PUBLISH:
             if action is Action.JOIN:
                 await self._dedup.join(claim)
-            self._metrics.duplicates[event.name, judgement.slot] += 1
+            self._metrics.duplicates[event.name, slot] += 1
             return Outcome.DUPLICATE
         if claim.repeat:
             self._metrics.repeats[event.name] += 1
@@ -191,10 +192,12 @@ class Bridge:
                     self._overdue.add(number)
                     flight.task.cancel()
 
-    def _stage(self, stage: str, since: float) -> float:
-        now = monotonic()
-        self._metrics.stage_seconds.observe(stage, now - since)
-        return now
+    def _time(self, received: float, read: float, judged: float) -> None:
+        """Note how long the stages of a delivery took that went all the way; the last ends now."""
+        observe = self._metrics.stage_seconds.observe
+        observe("read", read - received)
+        observe("judge", judged - read)
+        observe("publish", monotonic() - judged)
 
     def _oldest_seconds(self) -> float:
         return monotonic() - min(flight.received for flight in self._flights.values()) if self._flights else 0.0

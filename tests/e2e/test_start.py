@@ -17,13 +17,11 @@ def target() -> str:
 
 def test_it_listens_at_once_and_accepts_while_kafka_is_down(tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
-    daemon = Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}")
-    seconds = daemon.start()
-    with daemon.running():
+    with Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}") as daemon:
         response = daemon.get(target())
         status, document = daemon.ready()
         (kept,) = spooled(daemon.state)
-    assert seconds < 5
+    assert daemon.seconds_to_listen < 5
     assert (response.status, response.json["outcome"], response.json["id"]) == (200, "spooled", kept.key)
     assert (status, document["ready"]) == (200, True)
     assert any("kafka" in reason for reason in document["reasons"])

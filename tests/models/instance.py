@@ -24,12 +24,12 @@ from aurora_bridge.settings import DeadlinesSettings, IndexSettings, Settings
 from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.claims import Claims, Verdict
+from aurora_bridge.webhook.claims import Verdict
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.event import Event, event_id
+from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.record import Record
-from aurora_bridge.webhook.recurrence import Slot
+from aurora_bridge.webhook.recurrence import Slot, event_id
 from aurora_bridge.webhook.routes import Route, Routes
 from tests.models.doubles import NUMBER, Kafka, SteppedWorker, Wire
 
@@ -92,10 +92,6 @@ class _Deduplicator(Deduplicator):
         return flight.verdict
 
     @property
-    def claims(self) -> Claims:
-        return self._claims
-
-    @property
     def worker(self) -> SteppedWorker:
         assert isinstance(self._worker, SteppedWorker)
         return self._worker
@@ -113,6 +109,16 @@ class _Deduplicator(Deduplicator):
         for burst in tuple(self._bursts):
             if burst not in self._late:
                 self._give_up(burst)
+
+    def check_calm(self) -> None:
+        """Check that no claim is under way, and that the index knows of it."""
+        claims = self._claims
+        assert not claims._newest
+        assert not claims._families
+        assert not claims._open
+        assert not claims.updates
+        assert not claims.restored
+        assert claims.settled == self._settled == claims.last_seq
 
     def settle(self) -> None:
         """Write what the timer would write now."""

@@ -74,6 +74,7 @@ class Daemon:
         self.state = folder / "state"
         self.log = folder / "daemon.log"
         self.url = self.admin_url = ""
+        self.seconds_to_listen = 0.0
         self._settings: Mapping[str, object] = {
             "ingress__port": 0,
             "admin__port": 0,
@@ -90,8 +91,8 @@ class Daemon:
             raise LookupError(message)
         return self._process
 
-    def start(self) -> float:
-        """Start the process, return once it listens; also how many seconds that took."""
+    def start(self) -> None:
+        """Start the process; return once it listens."""
         began = monotonic()
         with self.log.open("ab") as log:
             self._process = process = subprocess.Popen(
@@ -110,7 +111,7 @@ class Daemon:
         finally:
             watchdog.cancel()
             watchdog.join()
-        return monotonic() - began
+        self.seconds_to_listen = monotonic() - began
 
     def terminate(self) -> int:
         """Ask the process to end (SIGTERM); return its exit code."""

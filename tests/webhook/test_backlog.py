@@ -2,7 +2,6 @@
 
 from itertools import pairwise, product
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -96,7 +95,6 @@ def test_a_failure_behind_the_reopened_way_moves_the_newcomers_only() -> None:
 # Model
 
 
-@pytest.mark.slow
 class TopicModel(RuleBasedStateMachine):
     """One topic with a tiny spool, sender and Kafka, driven the way `kafka.publisher` and `kafka.drainer` do it.
 

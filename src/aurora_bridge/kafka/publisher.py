@@ -41,6 +41,7 @@ class Publisher:
         self._spool = spool
         self._metrics = metrics
         self._awaited: dict[Record, None] = {}
+        self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.backlogs: dict[str, Backlog[Record]] = {event: Backlog() for event in events}
         for event, count in (spool.found if spool else {}).items():
             self.backlogs[event].waiting = count
@@ -52,7 +53,7 @@ class Publisher:
     async def publish(self, record: Record) -> Outcome:
         """Make a record durable; return where. Raises `Refusal`."""
         record.listener = self.listen
-        record.answer = asyncio.get_running_loop().create_future()
+        record.answer = self._loop.create_future()
         self._awaited[record] = None
         if self._spool is not None and self.backlogs[record.event].arrive(record) is Way.BACKLOG:
             self._store([record])

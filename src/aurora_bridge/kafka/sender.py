@@ -57,6 +57,7 @@ class Sender:
         self._requests: set[asyncio.Task[None]] = set()
         self._flush_handle: asyncio.Handle | None = None
         self._burst_at = 0.0
+        self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self._heard_at = 0.0
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
@@ -115,8 +116,8 @@ class Sender:
 
     def _schedule(self) -> None:
         if self._flush_handle is None:
-            loop = asyncio.get_running_loop()
             wait = self._burst_at + GAP_SECONDS - monotonic()
+            loop = self._loop
             self._flush_handle = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -143,7 +144,7 @@ class Sender:
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
         if wake and self._flush_handle is None:
-            self._flush_handle = asyncio.get_running_loop().call_later(wake - now, self._flush)
+            self._flush_handle = self._loop.call_later(wake - now, self._flush)
 
     async def _send(self, client: Client, producer: ProducerId, node: int, lanes: list[Lane]) -> None:
         batches: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)

@@ -37,7 +37,6 @@ _DAY_US = 86_400_000_000
 _CARE_SECONDS = 1.0
 _MARK_TICKS = 60
 _LEARN_SECONDS = 0.05
-_LEARN_SLICES = 16
 _LEARN_AT_ONCE = 256
 _RECENT = 10_000
 _NEARLY_FULL = 0.95
@@ -87,20 +86,19 @@ class Deduplicator:
         self._failed = False
         self._bytes = 0
         self._worker = Worker("index", connection)
-        self._loop: asyncio.AbstractEventLoop  # set by `start`; looking it up costs a system call each time
+        self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         metrics.index_bytes.source = lambda: self._bytes
         metrics.index_failed.source = lambda: int(self._failed)
 
     def start(self) -> None:
         """Start the thread, on the running loop."""
-        self._loop = asyncio.get_running_loop()
         self._worker.start()
 
     async def stop(self, patience: float) -> bool:
         """Write what is left and close; False if that took longer than `patience` seconds."""
         if self._learning is not None:
             self._learning.cancel()
-        self._learn(list(self._claims.finished.values()))
+        self._learn([claim for claims in self._claims.finished.values() for claim in claims.values()])
         ran_us = self._ran_us()
         self._worker.post(lambda db: index.close(db, ran_us), self._noted)
         return await self._worker.stop(patience)
@@ -241,18 +239,20 @@ class Deduplicator:
     # Finished claims: a slice of the fingerprints at a time, so that neighbours share a page and no write is long.
 
     def _learn_soon(self) -> None:
-        if self._learning is None and self._claims.finished:
+        if self._learning is None:
             self._learning = self._loop.call_later(_LEARN_SECONDS, self._learn_slice)
 
     def _learn_slice(self) -> None:
         self._learning = None
-        claims = list(self._claims.finished.values())
-        if len(claims) > _LEARN_AT_ONCE:
-            self._slice = (self._slice + 1) % _LEARN_SLICES
-            digit = f"{self._slice:x}"
-            claims = [claim for claim in claims if claim.fingerprint[0] == digit]
-        self._learn(claims)
-        self._learn_soon()
+        slices = self._claims.finished
+        count = sum(map(len, slices.values()))
+        if count > _LEARN_AT_ONCE:
+            self._slice = (self._slice + 1) % len(slices)
+            self._learn(list(slices[f"{self._slice:x}"].values()))
+        else:
+            self._learn([claim for claims in slices.values() for claim in claims.values()])
+        if count:
+            self._learn_soon()
 
     def _learn(self, claims: list[Claim]) -> None:
         if not claims:

@@ -53,17 +53,18 @@ class ReadyResponse(web.StreamResponse):
 
 def respond(request: web.BaseRequest, answer: Answer) -> ReadyResponse:
     """Return the response that tells `answer`."""
-    if answer.reason is None:
-        body = b'{"id":"%b","outcome":"%b"}' % ((answer.id or "").encode(), answer.outcome.value.encode())
-    else:
-        body = orjson.dumps({"id": answer.id, "outcome": answer.outcome, "reason": answer.reason})
-    retry_after = answer.reason.retry_after if isinstance(answer.reason, Reason) else None
+    reason = answer.reason
+    if reason is None:
+        body = b'{"id":"%b","outcome":"%b"}' % ((answer.id or "").encode(), answer.outcome.encode())
+        return ReadyResponse(request, _head(200, len(body), int(time())), body)
+    body = orjson.dumps({"id": answer.id, "outcome": answer.outcome, "reason": reason})
+    retry_after = reason.retry_after if isinstance(reason, Reason) else None
     return ready(request, answer.status, body, retry_after=retry_after)
 
 
 def ready(request: web.BaseRequest, status: int, body: bytes, *, retry_after: int | None = None) -> ReadyResponse:
     """Return a response of JSON."""
-    head = b"%b%d\r\n%b" % (_status_line(status), len(body), _date(int(time())))
+    head = _head(status, len(body), int(time()))
     if retry_after is not None:
         head += b"Retry-After: %d\r\n" % retry_after
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -73,12 +74,10 @@ def ready(request: web.BaseRequest, status: int, body: bytes, *, retry_after: in
     return ReadyResponse(request, head, body)
 
 
-@lru_cache(maxsize=32)
-def _status_line(status: int) -> bytes:
-    phrase = HTTPStatus(status).phrase
-    return f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: ".encode()
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> bytes:
-    return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+@lru_cache(maxsize=64)
+def _head(status: int, length: int, second: int) -> bytes:
+    """Return the head of a response, made once a second for each of its few lengths."""
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {length}\r\nDate: {formatdate(second, usegmt=True)}\r\n"
+    ).encode()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.recurrence import Action, Judgement, Known, Standing, first_id_ms, judge
+from aurora_bridge.webhook.recurrence import Action, Judgement, Known, Slot, Standing, first_id_ms, judge
 
 
 class End(StrEnum):
@@ -92,7 +92,8 @@ class Verdict(NamedTuple):
 
     action: Action
     claim: Claim
-    judgement: Judgement
+    slot: Slot
+    """Which attempt of Aurora's schedule the delivery fits."""
     rewritten: bool
     """Whether the claim differs from the one written ahead, and must be written again before the event is sent."""
 
@@ -103,8 +104,8 @@ class Claims:
     def __init__(self, last_seq: int) -> None:
         """Number claims after `last_seq`."""
         self.last_seq = last_seq
-        self.finished: dict[int, Claim] = {}
-        """By number: claims that the index has to learn."""
+        self.finished: dict[str, dict[int, Claim]] = {digit: {} for digit in "0123456789abcdef"}
+        """Claims that the index has to learn, by the first digit of their fingerprint and by number."""
         self._newest: dict[str, Claim] = {}
         self._families: dict[str, _Family] = {}
 
@@ -133,7 +134,7 @@ class Claims:
         fingerprint, key, now_us = claim.fingerprint, claim.family_key, claim.attempt_us
         earlier = self._newest.get(fingerprint, row)
         family = self._families.get(key) if key is not None else None
-        known = None
+        slot, rewritten = Slot.NONE, False
         if earlier is not None:
             latest = family.latest() if family else base
             known = Known(
@@ -145,19 +146,22 @@ class Claims:
                 earlier.attempt,
                 latest is not None and latest.fingerprint == fingerprint,
             )
-        judgement = judge(recurrence, known, now_us, window_us, can_know=can_know, resend=resend)
-        if earlier is not None and judgement.action is not Action.PUBLISH:
-            return Verdict(judgement.action, self._refer(earlier, judgement, now_us), judgement, rewritten=False)
-        rewritten = earlier is not None or judgement.id_ms != claim.id_ms
-        claim.repeat, claim.attempt = judgement.repeat, judgement.attempt
-        claim.time_us, claim.id_ms = judgement.time_us, judgement.id_ms
+            judgement = judge(recurrence, known, now_us, window_us, can_know=can_know, resend=resend)
+            slot, rewritten = judgement.slot, True
+            if judgement.action is not Action.PUBLISH:
+                return Verdict(judgement.action, self._refer(earlier, judgement, now_us), slot, rewritten=False)
+            claim.repeat, claim.attempt = judgement.repeat, judgement.attempt
+            claim.time_us, claim.id_ms = judgement.time_us, judgement.id_ms
+        elif not can_know and not claim.id_ms:
+            claim.id_ms = first_id_ms(recurrence, now_us, can_know=False)
+            rewritten = claim.id_ms != 0
         claim.holders = 1
         self._newest[fingerprint] = claim
         if key is not None:
             if family is None:
                 family = self._families[key] = _Family(base)
             family.claims.append(claim)
-        return Verdict(Action.PUBLISH, claim, judgement, rewritten)
+        return Verdict(Action.PUBLISH, claim, slot, rewritten)
 
     def _refer(self, claim: Claim, judgement: Judgement, now_us: int) -> Claim:
         """Let another delivery refer to a claim. A retry that was owed is owed no more."""
@@ -187,7 +191,7 @@ class Claims:
     def take(self, claims: Sequence[Claim]) -> None:
         """Note that finished claims are being written as they stand."""
         for claim in claims:
-            del self.finished[claim.seq]
+            del self.finished[claim.fingerprint[0]][claim.seq]
             claim.writes += 1
 
     def confirmed(self, claims: Sequence[Claim]) -> None:
@@ -202,8 +206,8 @@ class Claims:
             return
         if claim.changed:
             claim.changed = False
-            self.finished[claim.seq] = claim
-        elif not claim.writes and claim.seq not in self.finished:
+            self.finished[claim.fingerprint[0]][claim.seq] = claim
+        elif not claim.writes and claim.seq not in self.finished[claim.fingerprint[0]]:
             self._forget(claim)
 
     def _forget(self, claim: Claim) -> None:

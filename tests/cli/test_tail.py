@@ -1,0 +1,250 @@
+"""`aurora-bridge tail`: the events as JSON lines, from the embedded log or from Kafka, and nothing but the events."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Final
+
+import pytest
+
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
+from tests.support.ports import HOST, free_ports
+from tests.support.topics import create_topics, topic_names
+
+TARGETS: Final = (
+    "/project_created?project_id=p-1&source=app",
+    "/lead_changed?lead_id=l-1",
+    "/design_request_completed?design_request_id=r-1&status=designer_completed",
+    "/agreement_status_changed?agreement_id=%3CAGREEMENT_ID%3E",
+    "/roof_painted?roof_id=caf%C3%A9",
+    "/lead_changed?lead_id=l-2",
+)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A living daemon with some events in its embedded log."""
+    with Daemon(tmp_path_factory.mktemp("tail")) as daemon:
+        for target in TARGETS:
+            assert daemon.get(target).status == 200
+        yield daemon
+
+
+def tail(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command beside a daemon."""
+    return command("tail", *arguments, cwd=daemon.folder, state_dir=daemon.state)
+
+
+def types(output: str) -> list[str]:
+    """Return the types of the events in the lines of an output, without what they have in common."""
+    return [json.loads(line)["type"].removeprefix("com.aurorasolar.") for line in output.splitlines()]
+
+
+@contextmanager
+def following(folder: Path, *arguments: str, **settings: object) -> Iterator[subprocess.Popen[str]]:
+    """Run `tail --follow`; a reader that waits for a line too long finds the end of the output."""
+    process = subprocess.Popen(
+        [PROGRAM, "tail", "--follow", *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = Timer(SECONDS, process.kill)
+    watchdog.start()
+    try:
+        with process:
+            yield process
+            process.wait(SECONDS)
+    finally:
+        watchdog.cancel()
+        process.kill()
+
+
+def lines(process: subprocess.Popen[str], count: int) -> str:
+    """Return the next lines of its output."""
+    assert process.stdout is not None
+    return "".join(process.stdout.readline() for _ in range(count))
+
+
+# The embedded log.
+
+
+def test_every_event_is_a_line_in_the_order_of_receipt(daemon: Daemon) -> None:
+    ended = tail(daemon)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert types(ended.stdout) == [
+        "project_created",
+        "lead_changed",
+        "design_request_completed",
+        "aurora-bridge.dead_letter",
+        "roof_painted",
+        "lead_changed",
+    ]
+    assert "café" in ended.stdout
+
+
+def test_an_event_is_printed_as_it_is_stored(daemon: Daemon) -> None:
+    first, *_ = tail(daemon).stdout.splitlines()
+    assert first == json.dumps(json.loads(first), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def test_only_the_named_events_are_printed(daemon: Daemon) -> None:
+    ended = tail(daemon, "--event", "lead_changed", "--event", "dead_letter")
+    assert types(ended.stdout) == ["lead_changed", "aurora-bridge.dead_letter", "lead_changed"]
+
+
+@pytest.mark.parametrize("name", ["design_request_completion", "DesignRequestCompleted", "design-request-completed"])
+def test_an_event_goes_by_its_old_names_too(daemon: Daemon, name: str) -> None:
+    assert types(tail(daemon, "--event", name).stdout) == ["design_request_completed"]
+
+
+def test_a_name_that_no_event_has_is_wrong_usage_and_answered_with_similar_ones(daemon: Daemon) -> None:
+    ended = tail(daemon, "--event", "lead_change")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no event is called 'lead_change'. Did you mean lead_changed?" in ended.stderr
+
+
+def test_an_event_that_the_bridge_does_not_know_is_found_in_unrecognized(daemon: Daemon) -> None:
+    ended = tail(daemon, "--event", "roof_painted")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "unrecognized" in ended.stderr
+    assert types(tail(daemon, "--event", "unrecognized").stdout) == ["roof_painted"]
+
+
+def test_the_log_can_be_read_after_the_daemons_end(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.get(TARGETS[0])
+        assert daemon.terminate() == 0
+    assert types(tail(daemon).stdout) == ["project_created"]
+
+
+def test_a_state_directory_without_a_log_is_told_with_exit_code_1_and_not_made(tmp_path: Path) -> None:
+    ended = command("tail", cwd=tmp_path, state_dir="nowhere")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "nowhere holds no events" in ended.stderr
+    assert "AURORA_BRIDGE_STATE_DIR" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_log_is_told_with_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").write_text("no database" * 100)
+    ended = command("tail", cwd=tmp_path, state_dir=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "spool.db cannot be read" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_wrong_settings_are_told_with_exit_code_78(tmp_path: Path) -> None:
+    ended = command("tail", cwd=tmp_path, state_dri="x")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert "did you mean AURORA_BRIDGE_STATE_DIR?" in ended.stderr
+
+
+def test_the_settings_can_come_from_a_file(daemon: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text(f'state_dir = "{daemon.state}"\n')
+    ended = command("tail", "--config", str(file), cwd=tmp_path)
+    assert (ended.returncode, len(ended.stdout.splitlines())) == (0, len(TARGETS))
+
+
+def test_following_goes_on_with_what_comes_until_it_is_interrupted(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.get(TARGETS[0])
+        with following(
+            tmp_path, "--event", "project_created", "--event", "lead_changed", state_dir=daemon.state
+        ) as tail:
+            assert types(lines(tail, 1)) == ["project_created"]
+            daemon.get(TARGETS[1])
+            assert types(lines(tail, 1)) == ["lead_changed"]
+            daemon.get(TARGETS[4])
+            daemon.get(TARGETS[5])
+            assert types(lines(tail, 1)) == ["lead_changed"]
+            tail.send_signal(signal.SIGINT)
+            assert tail.communicate(timeout=SECONDS) == ("", "")
+    assert tail.returncode == 0
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.get(TARGETS[0])
+        with following(tmp_path, state_dir=daemon.state) as tail:
+            assert tail.stdout is not None
+            assert tail.stderr is not None
+            lines(tail, 1)
+            tail.stdout.close()
+            daemon.get(TARGETS[1])
+            assert tail.stderr.read() == ""
+    assert tail.returncode == 0
+
+
+# Kafka.
+
+
+def test_with_kafka_configured_the_events_come_from_the_topics(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    with Daemon(tmp_path, **settings) as daemon:
+        daemon.wait_until_connected()
+        for target in TARGETS:
+            assert daemon.get(target).json["outcome"] in {"published", "dead_lettered"}
+        everything = command("tail", cwd=tmp_path, **settings)
+        some = command("tail", "--event", "lead_changed", cwd=tmp_path, **settings)
+        with following(tmp_path, "--event", "lead_changed", **settings) as tail:
+            assert types(lines(tail, 2)) == ["lead_changed", "lead_changed"]
+            daemon.get("/lead_changed?lead_id=l-3")
+            assert "l-3" in lines(tail, 1)
+            tail.send_signal(signal.SIGINT)
+            assert tail.communicate(timeout=SECONDS) == ("", "")
+    assert tail.returncode == 0
+    assert (everything.returncode, everything.stderr) == (0, "")
+    assert sorted(types(everything.stdout)) == [
+        "aurora-bridge.dead_letter",
+        "design_request_completed",
+        "lead_changed",
+        "lead_changed",
+        "project_created",
+        "roof_painted",
+    ]
+    assert (some.returncode, types(some.stdout)) == (0, ["lead_changed", "lead_changed"])
+
+
+def test_empty_topics_are_read_to_their_end_at_once(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    create_topics(kafka.bootstrap, f"{prefix}lead_changed")
+    ended = command("tail", cwd=tmp_path, kafka__bootstrap_servers=kafka.bootstrap, kafka__topic_prefix=prefix)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_topics_that_do_not_exist_are_told_with_exit_code_1(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    ended = command("tail", "--event", "lead_changed", cwd=tmp_path, **settings)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"none of the topics {prefix}lead_changed" in ended.stderr
+
+
+def test_a_kafka_that_is_away_is_told_with_exit_code_1(tmp_path: Path) -> None:
+    (nobody,) = free_ports(1)
+    ended = command("tail", cwd=tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"Kafka at {HOST}:{nobody} cannot be read" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_reading_creates_no_topic_where_kafka_would_let_it(kafka: KafkaCluster, tmp_path: Path) -> None:
+    del kafka  # where it can run, so can the one below
+    with KafkaCluster(properties={"auto.create.topics.enable": "true"}) as cluster:
+        create_topics(cluster.bootstrap, "aurora.lead_changed")
+        ended = command("tail", cwd=tmp_path, kafka__bootstrap_servers=cluster.bootstrap)
+        assert (ended.returncode, topic_names(cluster.bootstrap)) == (0, ["aurora.lead_changed"])

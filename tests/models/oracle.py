@@ -1,0 +1,121 @@
+"""What the model knows better than the daemon: which delivery carries which occurrence, and what was really stored."""
+
+from collections import defaultdict
+from collections.abc import Callable, Set
+
+from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.recurrence import Action, Standing
+from tests.models.aurora import Webhook, in_slot
+from tests.models.instance import Flight
+
+
+class Oracle:
+    """Judges the daemon's verdicts."""
+
+    def __init__(self, window_us: int, stored: Callable[[], Set[int]]) -> None:
+        """Expect equal states to be one event within `window_us`; `stored` has the records that are durable."""
+        self._window_us = window_us
+        self._stored = stored
+        self._webhooks: dict[Flight, Webhook] = {}
+        self._judged: defaultdict[str, list[Flight]] = defaultdict(list)
+        """By id."""
+        self._living: set[Flight] = set()
+        """Of the daemon that runs."""
+        self._crashed: set[Flight] = set()
+        """Answered, but the daemon died before it had noted that."""
+        self._matched: set[Flight] = set()
+        """Whose retry has come."""
+        self._blurred: set[str] = set()
+        """Fingerprints that passed unjudged: their retries need not be recognised."""
+
+    def expect(self, flight: Flight, webhook: Webhook) -> None:
+        """Learn of a delivery before it is made."""
+        self._webhooks[flight] = webhook
+        self._living.add(flight)
+
+    def blur(self, target: str) -> None:
+        """Expect nothing of retries of what this target carries."""
+        self._blurred.add(target)
+
+    def end(self, doubts: tuple[tuple[int, int], ...]) -> None:
+        """Learn that the daemon ended, and which claims it left in doubt."""
+        for flight in self._living:
+            if flight.verdict is not None and any(low < flight.verdict.claim.seq <= high for low, high in doubts):
+                self._crashed.add(flight)
+        self._living.clear()
+
+    def judge(self, flight: Flight) -> None:
+        """Check a verdict."""
+        assert flight.event is not None
+        assert flight.verdict is not None
+        earlier = self._judged[flight.id]
+        if flight.event.recurrence is Recurrence.SIGNAL:
+            assert flight.verdict.action is Action.PUBLISH, "a signal is taken for a duplicate"
+            assert not earlier, "two signals share an id"
+        if any(self._sharing(other, flight) for other in earlier):
+            assert self._named(flight, earlier), f"taken for another event, or shares its id: {flight}"
+        self._check_retry(flight)
+        self._matched.update(earlier)
+        earlier.append(flight)
+
+    def _sharing(self, other: Flight, flight: Flight) -> bool:
+        """Whether another occurrence's event stands behind the same id."""
+        return self._webhooks[other].occurrence is not self._webhooks[flight].occurrence and self._alive(other)
+
+    def _alive(self, flight: Flight) -> bool:
+        """Whether the record of a delivery is stored, or may still be."""
+        if flight.verdict is None or flight.verdict.action is not Action.PUBLISH:
+            return False
+        refused = flight.verdict.claim.standing is Standing.REFUSED
+        return flight.number in self._stored() or (flight in self._living and not refused)
+
+    def _named(self, flight: Flight, earlier: list[Flight]) -> bool:
+        """Whether the design names an exception for this."""
+        assert flight.event is not None
+        if flight.event.recurrence is not Recurrence.STATE:
+            return flight.event.recurrence is Recurrence.ONCE
+        latest = self._latest(flight)
+        if latest is not None and latest.id == flight.id and flight.received_us - _time(latest) <= self._window_us:
+            return True
+        return any(
+            (not other.told or other in self._crashed)
+            and other not in self._matched
+            and in_slot(flight.received_us - other.received_us)
+            for other in earlier
+        )
+
+    def _latest(self, flight: Flight) -> Flight | None:
+        """Return the latest state of the subject, by receipt of its first attempt."""
+        assert flight.event is not None
+        family = [
+            other
+            for others in self._judged.values()
+            for other in others
+            if other.event is not None and other.event.family_key == flight.event.family_key and self._alive(other)
+        ]
+        return max(family, key=_time, default=None)
+
+    def _check_retry(self, flight: Flight) -> None:
+        """Check that the retry of what is remembered is recognised, unless others of its fingerprint came between."""
+        assert flight.event is not None
+        assert flight.verdict is not None
+        webhook = self._webhooks[flight]
+        *_, before = (None, *(other for other in webhook.flights if other is not flight))
+        if before is None or before.verdict is None or flight.event.recurrence is Recurrence.SIGNAL:
+            return
+        others = (other for other, carried in self._webhooks.items() if carried is not webhook)
+        if (
+            flight.target in self._blurred
+            or not in_slot(flight.received_us - before.received_us)
+            or any(o.target == flight.target and o.received_us > webhook.flights[0].received_us for o in others)
+        ):
+            return
+        assert flight.id == before.id, f"a retry has another id: {flight} after {before}"
+        durable = before.verdict.claim.standing in {Standing.SEEN, Standing.OWED}
+        if before in self._living and durable:
+            assert flight.verdict.action is Action.DUPLICATE, f"a retry of what is stored: {flight} after {before}"
+
+
+def _time(flight: Flight) -> int:
+    assert flight.verdict is not None
+    return flight.verdict.judgement.time_us

@@ -1,0 +1,219 @@
+"""Opening a file of the state directory: durable, capped, of a known version; what is broken is put aside and said."""
+
+import logging
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aurora_bridge.state.database import Format, error_code, open_beside, open_database, suspect
+from aurora_bridge.state.directory import StateError
+
+PAGE_BYTES = 4096
+MAX_BYTES = 64 * PAGE_BYTES
+
+
+def salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> int:
+    count = 0
+    for row in broken.execute("SELECT * FROM texts ORDER BY number"):
+        db.execute("INSERT INTO texts VALUES (?, ?)", row)
+        count += 1
+    return count
+
+
+FORM = Format("CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT)", 7, PAGE_BYTES, "FULL", salvage=salvage)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "test.db"
+
+
+@pytest.fixture(params=[b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * PAGE_BYTES])
+def garbage(path: Path, request: pytest.FixtureRequest) -> bytes:
+    content = bytes(request.param)
+    path.write_bytes(content)
+    return content
+
+
+def pragma(db: sqlite3.Connection, name: str) -> object:
+    return db.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def fill(path: Path, count: int = 50) -> None:
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        db.executemany("INSERT INTO texts VALUES (?, ?)", [(number, "x" * 3000) for number in range(count)])
+
+
+def damage(path: Path, first_page: int = 20) -> None:
+    """Overwrite the file from a page on."""
+    with path.open("r+b") as file:
+        file.seek(first_page * PAGE_BYTES)
+        file.write(b"\xff" * 10 * PAGE_BYTES)
+
+
+def set_aside(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.broken-*"))
+
+
+def count(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT count(*) FROM texts").fetchone()[0])
+
+
+def corrupt() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT_INDEX
+    return error
+
+
+@pytest.fixture
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        yield db
+
+
+def test_a_new_file_has_the_schema_and_its_version(opened: sqlite3.Connection) -> None:
+    assert (count(opened), pragma(opened, "user_version")) == (0, 7)
+
+
+def test_a_commit_is_durable_and_readers_do_not_hold_it_up(opened: sqlite3.Connection) -> None:
+    full = 2
+    assert (pragma(opened, "journal_mode"), pragma(opened, "synchronous")) == ("wal", full)
+
+
+def test_the_file_is_capped(opened: sqlite3.Connection) -> None:
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        opened.executemany("INSERT INTO texts VALUES (?, ?)", [(number, "x" * PAGE_BYTES) for number in range(64)])
+    assert error_code(caught.value) == sqlite3.SQLITE_FULL
+
+
+def test_what_was_written_is_there_the_next_time(path: Path) -> None:
+    fill(path)
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        assert count(db) == 50
+
+
+def test_a_file_of_another_version_is_left_alone_and_the_message_says_what_to_do(path: Path) -> None:
+    fill(path)
+    expected = f"{path} was written by another version of aurora-bridge (format 7, this one reads 8). Start that version"
+    with pytest.raises(StateError, match=re.escape(expected)):
+        open_database(path, replace(FORM, version=8), MAX_BYTES)
+    assert set_aside(path) == []
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        assert count(db) == 50
+
+
+def test_a_file_that_is_no_database_is_put_aside_and_a_new_one_made(
+    path: Path, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        assert count(db) == 0
+    (aside,) = set_aside(path)
+    assert aside.read_bytes() == garbage
+    assert f"{path} is broken (" in caplog.text
+    assert f"put aside as {aside}" in caplog.text
+
+
+def test_two_broken_files_do_not_take_each_others_place(path: Path) -> None:
+    for _ in range(2):
+        path.write_bytes(b"garbage" * 1000)
+        open_database(path, FORM, MAX_BYTES).close()
+    assert len(set_aside(path)) == 2
+
+
+def test_a_file_that_cannot_be_opened_for_another_reason_is_left_alone(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(StateError, match=re.escape(f"{path} cannot be opened: unable to open database file")):
+        open_database(path, FORM, MAX_BYTES)
+    assert path.is_dir()
+
+
+def test_damage_deep_in_the_file_is_looked_for_only_after_a_suspicion(path: Path) -> None:
+    fill(path)
+    damage(path)
+    open_database(path, FORM, MAX_BYTES).close()
+    assert set_aside(path) == []
+    suspect(path, corrupt())
+    open_database(path, FORM, MAX_BYTES).close()
+    assert len(set_aside(path)) == 1
+
+
+def test_a_suspicion_that_proves_wrong_is_forgotten(path: Path) -> None:
+    fill(path)
+    suspect(path, corrupt())
+    for _ in range(2):
+        with closing(open_database(path, FORM, MAX_BYTES)) as db:
+            assert count(db) == 50
+    assert [file.name for file in path.parent.iterdir()] == ["test.db"]
+
+
+def test_an_i_o_error_is_no_suspicion(path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    for harmless in (error, ValueError("no error of SQLite's")):
+        suspect(path, harmless)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_what_can_be_read_of_a_broken_file_is_salvaged_and_counted(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(path)
+    damage(path)
+    suspect(path, corrupt())
+    with closing(open_database(path, FORM, MAX_BYTES)) as db, caplog.at_level(logging.WARNING):
+        salvaged = count(db)
+        assert db.execute("SELECT max(number) FROM texts").fetchone() == (salvaged - 1,)
+    assert 0 < salvaged < 50
+    assert f"{salvaged} readable rows were salvaged" in caplog.text
+
+
+def test_where_nothing_can_be_salvaged_there_is_an_empty_file(path: Path, garbage: bytes) -> None:
+    del garbage
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        assert count(db) == 0
+
+
+def test_an_error_has_sqlites_primary_code_and_other_exceptions_have_none() -> None:
+    assert (error_code(corrupt()), error_code(ValueError())) == (sqlite3.SQLITE_CORRUPT, None)
+
+
+# Beside a daemon
+
+
+def test_beside_the_daemon_a_file_is_read_as_of_now(path: Path, opened: sqlite3.Connection) -> None:
+    with closing(open_beside(path)) as beside:
+        assert count(beside) == 0
+        opened.execute("INSERT INTO texts VALUES (1, 'x')")
+        assert count(beside) == 1
+
+
+def test_beside_the_daemon_nothing_is_written(path: Path, opened: sqlite3.Connection) -> None:
+    del opened
+    with closing(open_beside(path)) as beside, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        beside.execute("INSERT INTO texts VALUES (1, 'x')")
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "100%25", "a b", "ü"])
+def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / name
+    directory.mkdir()
+    fill(directory / "test.db")
+    with closing(open_beside(directory / "test.db")) as beside:
+        assert count(beside) == 50
+    damage(directory / "test.db")
+    suspect(directory / "test.db", corrupt())
+    with closing(open_database(directory / "test.db", FORM, MAX_BYTES)) as db:
+        assert count(db) > 0
+
+
+def test_a_file_that_is_not_there_is_explained_and_not_made(path: Path, garbage: bytes) -> None:
+    del garbage
+    for unreadable in (path, path.with_name("missing.db")):
+        with pytest.raises(StateError, match="cannot be read: .*Is this the state directory of a daemon"):
+            open_beside(unreadable)
+    assert not path.with_name("missing.db").exists()

@@ -1,0 +1,86 @@
+"""The state directory: one daemon at a time, and a message that says what to do where there cannot be one."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aurora_bridge.state.directory import StateError, instance_name, locked
+
+HOLD = """
+import sys
+from pathlib import Path
+from aurora_bridge.state.directory import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_missing_directory_is_made(tmp_path: Path) -> None:
+    with locked(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b" / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_it_can_be_locked_again_after_it_was_released(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked(tmp_path):
+            pass
+
+
+def test_it_is_released_when_its_holder_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        raise ZeroDivisionError
+    with locked(tmp_path):
+        pass
+
+
+def test_a_second_daemon_is_told_who_has_it_and_what_to_do(tmp_path: Path) -> None:
+    expected = f"{tmp_path} is used by another aurora-bridge (process {os.getpid()}). Stop that one, or set"
+    with locked(tmp_path), pytest.raises(StateError, match=re.escape(expected)), locked(tmp_path):
+        pass
+
+
+def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(StateError, match=f"process {holder.pid}"), locked(tmp_path):
+            pass
+        holder.kill()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_path_that_is_no_directory_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    expected = f"{tmp_path / 'file'} cannot be used: File exists. Give the daemon's user write access to it, or set"
+    with pytest.raises(StateError, match=re.escape(expected)), locked(tmp_path / "file"):
+        pass
+
+
+def test_the_lock_is_the_daemons_alone(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_instances_name_is_random_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    name, other = instance_name(tmp_path / "a"), instance_name(tmp_path / "b")
+    assert re.fullmatch("[0-9a-f]{12}", name)
+    assert name != other
+    assert name == instance_name(tmp_path / "a")
+
+
+def test_a_crash_at_the_first_start_leaves_no_empty_name(tmp_path: Path) -> None:
+    (tmp_path / "instance").touch()
+    name = instance_name(tmp_path)
+    assert name
+    assert name == instance_name(tmp_path)
