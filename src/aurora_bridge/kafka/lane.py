@@ -85,11 +85,24 @@ class Batch:
 class Lane:
     """The queue of one partition."""
 
-    __slots__ = ("_limit", "_sequence", "head", "partition", "producer", "retry_at", "topic", "under_way", "waiting")
+    __slots__ = (
+        "_limit",
+        "_sequence",
+        "head",
+        "leader",
+        "partition",
+        "producer",
+        "retry_at",
+        "topic",
+        "under_way",
+        "waiting",
+    )
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
+        self.leader: int | None = None
+        """Node of the broker that leads it, as far as we know."""
         self.waiting: deque[Record] = deque()
         self.head: Batch | None = None
         self.under_way = False

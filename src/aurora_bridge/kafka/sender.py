@@ -31,6 +31,7 @@ GAP_SECONDS = 0.002
 REQUEST_TIMEOUT_MS = 2500
 """Below the publish deadline: a frozen broker holds up the others for no longer than this."""
 _RETRY_SECONDS = 0.1
+_NO_LEADER = -1
 _RENEW_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
 
@@ -44,14 +45,13 @@ class Sender:
         """Send to the topics of `events`, over clients that `connect` makes; `compression` is a codec of `topics`."""
         self._connect = connect
         self._prefix = prefix
-        self._topics = tuple(prefix + event for event in events)
+        self._events = tuple(events)
         self._compression = compression
         self._metrics = metrics
         self._client: Client | None = None
         self._producer: ProducerId | None = None
         self._lanes: dict[TopicPartition, Lane] = {}
-        self._partitions: dict[str, int] = {}
-        self._leaders: dict[TopicPartition, int] = {}
+        self._known: dict[str, list[Lane]] = {}
         self._ready: dict[Lane, None] = {}
         self._busy: set[int] = set()
         self._requests: set[asyncio.Task[None]] = set()
@@ -66,26 +66,19 @@ class Sender:
 
     def writable(self, event: str) -> bool:
         """Whether every partition of an event's topic has a leader, as far as we know."""
-        return self._led(self._prefix + event)
-
-    def _led(self, topic: str) -> bool:
-        count = self._partitions.get(topic, 0)
-        return count > 0 and all(TopicPartition(topic, index) in self._leaders for index in range(count))
+        lanes = self._known.get(event)
+        return lanes is not None and all(lane.leader is not None for lane in lanes)
 
     def missing(self) -> list[str]:
         """Return the topics that cannot be written now."""
-        return [topic for topic in self._topics if not self._led(topic)]
+        return [self._prefix + event for event in self._events if not self.writable(event)]
 
     def submit(self, record: Record) -> bool:
         """Queue a record behind those of its partition. False if its topic is not known to Kafka now."""
-        topic = self._prefix + record.event
-        count = self._partitions.get(topic, 0)
-        if not count:
+        lanes = self._known.get(record.event)
+        if lanes is None:
             return False
-        place = TopicPartition(topic, murmur2(record.partition_key) % count)
-        lane = self._lanes.get(place)
-        if lane is None:
-            lane = self._lanes[place] = Lane(*place)
+        lane = lanes[murmur2(record.partition_key) % len(lanes)]
         lane.waiting.append(record)
         self._ready[lane] = None
         self._schedule()
@@ -129,7 +122,7 @@ class Sender:
         bursts: defaultdict[int, list[Lane]] = defaultdict(list)
         wake = 0.0
         for lane in list(self._ready):
-            node = self._leaders.get(TopicPartition(lane.topic, lane.partition))
+            node = lane.leader
             if node is None or node in self._busy or lane.under_way:
                 continue
             if lane.retry_at > now:
@@ -151,10 +144,11 @@ class Sender:
         for lane in lanes:
             batches[lane.topic].append((lane.partition, lane.load(producer, self._compression)))
             lane.under_way = True
-        loss: str | None = CONNECTION_LOST
+        parts: list[Part] | None = None
+        loss = CONNECTION_LOST
         try:
             answer = await client.send(node, Produce(batches, REQUEST_TIMEOUT_MS))
-            loss = None
+            parts = answer.parts
         except NodeNotReadyError:
             loss = BROKER_AWAY
         except (KafkaError, OSError, TimeoutError) as error:
@@ -165,13 +159,11 @@ class Sender:
             self._busy.discard(node)
             for lane in lanes:
                 lane.under_way = False
-            if loss:
+            if parts is None:
                 self._fail(client, lanes, loss)
-        if not loss:
-            await self._settle(client, {(lane.topic, lane.partition): lane for lane in lanes}, answer.parts)
-        for lane in lanes:
-            if lane:
-                self._ready[lane] = None
+        if parts is not None:
+            await self._settle(client, {(lane.topic, lane.partition): lane for lane in lanes}, parts)
+        self._ready.update(dict.fromkeys(lane for lane in lanes if lane))
         if self._ready:
             self._schedule()
 
@@ -247,7 +239,7 @@ class Sender:
     async def _start(self, client: Client) -> None:
         client.cluster.add_listener(self._learn)
         await client.bootstrap()
-        client.set_topics(self._topics)
+        client.set_topics([self._prefix + event for event in self._events])
         if self._producer is None:
             await self._take_producer_id(client)
         self._client = client
@@ -283,22 +275,32 @@ class Sender:
     def _learn(self, cluster: ClusterMetadata | None) -> None:
         """Take over partitions and leaders from new metadata; None: nothing is known any more."""
         self._heard_at = monotonic()
-        self._partitions.clear()
-        self._leaders.clear()
-        for topic in self._topics:
-            partitions = cluster.partitions_for_topic(topic) if cluster else None
+        self._known.clear()
+        for event in self._events:
+            partitions = cluster.partitions_for_topic(self._prefix + event) if cluster else None
             if partitions:
-                self._partitions[topic] = max(partitions) + 1
-            for partition in partitions or ():
-                place = TopicPartition(topic, partition)
-                leader = cluster.leader_for_partition(place) if cluster else None
-                if leader not in (None, -1):
-                    self._leaders[place] = leader
-        for lane in tuple(self._lanes.values()):
-            if 0 < self._partitions.get(lane.topic, 0) <= lane.partition and not lane.under_way:
-                for record in lane.abandon():  # its topic was made anew, with fewer partitions
-                    self.submit(record)
+                places = [TopicPartition(self._prefix + event, number) for number in range(max(partitions) + 1)]
+                self._known[event] = [self._lane(place) for place in places]
+        for place, lane in self._lanes.items():
+            leader = cluster.leader_for_partition(place) if cluster else None
+            lane.leader = None if leader == _NO_LEADER else leader
+        self._move_lost()
         self._metrics.kafka_connected[()] = int(not self.missing())
         self.on_metadata()
         if self._ready and self._client:
             self._schedule()
+
+    def _lane(self, place: TopicPartition) -> Lane:
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = Lane(*place)
+        return lane
+
+    def _move_lost(self) -> None:
+        """Move what waits for partitions that are no more: their topic was made anew, with fewer of them."""
+        known = {self._prefix + event: lanes for event, lanes in self._known.items()}
+        for lane in tuple(self._lanes.values()):
+            lanes = known.get(lane.topic)
+            if lanes is not None and lane.partition >= len(lanes) and not lane.under_way:
+                for record in lane.abandon():
+                    self.submit(record)
