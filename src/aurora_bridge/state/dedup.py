@@ -77,6 +77,7 @@ class Deduplicator:
         self._started = monotonic() - self._state.ran_us / 1e6
         self._claims = Claims(self._state.last_seq)
         self._asked: list[_Asked] = []
+        self._asking = False
         self._bursts: deque[_Burst] = deque()
         self._late: set[_Burst] = set()
         self._entries = 0
@@ -122,12 +123,14 @@ class Deduplicator:
         if not usable:
             self._metrics.unjudged[()] += 1
             return self._verdict(asked, None, None)
-        if not self._asked:
+        if not self._asked and not self._asking:
             self._loop.call_soon(self._ask)
         self._asked.append(asked)
         return await asked.answer
 
     def _ask(self) -> None:
+        """Look up what has come. What comes meanwhile is looked up together afterwards."""
+        self._asking = True
         self._entries = number = self._entries + 1
         burst = _Burst(number, self._asked)
         self._asked = []
@@ -141,6 +144,9 @@ class Deduplicator:
     def _judge(self, burst: _Burst, answer: index.Answer, error: Exception | None) -> None:
         """Judge a burst by what the index found."""
         self._late.discard(burst)
+        self._asking = False
+        if self._asked:
+            self._ask()
         if burst.verdicts:
             return  # given up meanwhile
         if error is not None:
@@ -153,7 +159,8 @@ class Deduplicator:
             self._verdict(asked, rows.get(asked.claim.fingerprint), states.get(asked.claim.family_key or ""))
             for asked in burst.asked
         ]
-        self._rewrite(burst)
+        burst.written = self._rewrite(burst)
+        self._release()
 
     def _verdict(self, asked: _Asked, row: Claim | None, base: Latest | None) -> Verdict:
         return self._claims.judge(
@@ -166,8 +173,11 @@ class Deduplicator:
             resend=self._settings.resend_in_progress,
         )
 
-    def _rewrite(self, burst: _Burst) -> None:
-        """Note the burst's claims in the journal's account; write those ahead anew that are no ordinary new ones."""
+    def _rewrite(self, burst: _Burst) -> bool:
+        """Keep account of the burst's claims, and write those ahead anew that are no ordinary new ones.
+
+        Return whether nothing had to be written.
+        """
         claims = [verdict.claim for verdict in burst.verdicts if verdict.action is Action.PUBLISH]
         for claim in claims:
             claim.burst = burst.number
@@ -175,11 +185,11 @@ class Deduplicator:
             self._unlearned[burst.number] = len(claims)
         rewritten = [verdict.claim for verdict in burst.verdicts if verdict.rewritten]
         if not rewritten or self._failed:
-            self._written(burst, None, None)
-            return
+            return True
         self._entries = number = self._entries + 1
         rows = index.encode(rewritten)
         self._worker.post(lambda db: index.rewrite(db, number, rows), lambda *answer: self._written(burst, *answer))
+        return False
 
     def _written(self, burst: _Burst, _answer: object, error: Exception | None) -> None:
         if error is not None:
@@ -189,13 +199,17 @@ class Deduplicator:
         self._release()
 
     def _give_up(self, burst: _Burst) -> None:
-        """Let a burst go whose look-up, or whose write, takes too long."""
+        """Let a burst go whose look-up, or whose write, takes too long, and with it what waits for its turn."""
         log.warning("the index is late; events pass unjudged until it answers")
         self._late.add(burst)
-        if burst.verdicts:
-            burst.written = True
-        else:
-            self._judge_unseen(burst)
+        if self._asked:
+            self._entries += 1
+            self._bursts.append(_Burst(self._entries, self._asked))
+            self._asked = []
+        for waiting in self._bursts:
+            if not waiting.verdicts:
+                self._judge_unseen(waiting)
+            waiting.written = True
         self._release()
 
     def _judge_unseen(self, burst: _Burst) -> None:
