@@ -27,6 +27,7 @@ from aurora_bridge.webhook.routes import Match, Routes
 EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event a topic is for."""
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+_EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
 
 
@@ -65,7 +66,7 @@ class Bridge:
         self._routes = routes
         self._dedup = dedup
         self._publisher = publisher
-        self._instance = instance.encode()
+        self._instance = ("aurora-bridge-instance", instance.encode())
         self._metrics = metrics
         self._flights: dict[int, _Flight] = {}
         self._overdue: set[int] = set()
@@ -150,7 +151,7 @@ class Bridge:
     def _record(self, event: Event, claim: Claim, match: Match, delivery: Delivery) -> Record:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
         key = _id(event, claim)
-        subject = event.subject or ""
+        subject = event.subject.encode() if event.subject else b""
         return Record(
             event.name,
             key.encode(),
@@ -158,14 +159,14 @@ class Bridge:
             [
                 _CONTENT_TYPE,
                 ("aurora-bridge-fingerprint", event.fingerprint.encode()),
-                ("aurora-bridge-event", event.name.encode()),
-                ("aurora-bridge-subject", subject.encode()),
+                _EVENT_HEADERS[event.name],
+                ("aurora-bridge-subject", subject),
                 ("aurora-bridge-time", rfc3339(claim.time_us).encode()),
-                ("aurora-bridge-instance", self._instance),
+                self._instance,
                 ("aurora-bridge-route", match.route.name.encode()),
                 ("aurora-bridge-attempt", b"%d" % claim.attempt),
             ],
-            (subject or key).encode(),
+            subject or key.encode(),
             claim.time_us // 1000,
             event.fingerprint,
             delivery.received,

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
 
 from aurora_bridge.state.directory import StateError
 
@@ -19,7 +21,8 @@ _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRIMARY = 0xFF
 """SQLite's extended error codes carry the primary one in their low byte."""
 
-Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], int]
+Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
+T = TypeVar("T")
 
 
 def error_code(error: BaseException) -> int | None:
@@ -41,7 +44,7 @@ class Format:
     checkpoint_pages: int = 1000
     """Pages in the write-ahead log at which it is copied into the file."""
     salvage: Salvage | None = None
-    """Copies the readable rows of a broken file into a new one, and returns their number."""
+    """Copies the readable rows of a broken file into a new one; may fail when it comes to what cannot be read."""
 
 
 def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
@@ -52,7 +55,7 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
     try:
         return _open(path, form, max_bytes)
     except sqlite3.DatabaseError as error:
-        if error_code(error) not in _BROKEN:
+        if not is_broken(error):
             msg = f"{path} cannot be opened: {error}. Check the volume and its permissions; nothing in it was changed."
             raise StateError(msg) from error
         aside = _put_aside(path)
@@ -61,6 +64,28 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
     if form.salvage is not None:
         log.warning("%d readable rows were salvaged from %s", _salvage(aside, connection, form.salvage), aside)
     return connection
+
+
+def open_and_read(
+    path: Path, form: Format, max_bytes: int, read: Callable[[sqlite3.Connection], T]
+) -> tuple[sqlite3.Connection, T]:
+    """Open like `open_database`, and return also what `read` reads: a file that turns out broken there is put aside."""
+    connection = open_database(path, form, max_bytes)
+    try:
+        return connection, read(connection)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if not is_broken(error):
+            msg = f"{path} cannot be read: {error}. Check the volume; nothing in it was changed."
+            raise StateError(msg) from error
+        suspect(path, error)
+    connection = open_database(path, form, max_bytes)
+    return connection, read(connection)
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether an error says that the file is corrupt, or no database."""
+    return error_code(error) in _BROKEN
 
 
 def _open(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
@@ -107,7 +132,7 @@ def suspect(path: Path, error: BaseException) -> None:
 
     Not at every start: a check reads the file, and a daemon should listen within a second.
     """
-    if error_code(error) in _BROKEN:
+    if is_broken(error):
         _suspicion(path).touch()
 
 
@@ -128,21 +153,29 @@ def _put_aside(path: Path) -> Path:
 
 def _salvage(aside: Path, connection: sqlite3.Connection, salvage: Salvage) -> int:
     try:
-        broken = sqlite3.connect(f"file:{aside}?mode=ro", uri=True)
+        broken = sqlite3.connect(_read_only(aside), uri=True)
     except sqlite3.DatabaseError:
         return 0
+    before = connection.total_changes
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        return salvage(broken, connection)
-    except sqlite3.DatabaseError:
-        return 0
+        salvage(broken, connection)
+    except sqlite3.DatabaseError as error:
+        log.error("the rest of %s cannot be read: %s", aside, error)  # noqa: TRY400 - the trace adds nothing
     finally:
         broken.close()
+    connection.execute("COMMIT")
+    return connection.total_changes - before
+
+
+def _read_only(path: Path) -> str:
+    return f"file:{quote(str(path))}?mode=ro"
 
 
 def open_beside(path: Path) -> sqlite3.Connection:
     """Open a database for reading beside the daemon that writes it. Raises `StateError`."""
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
+        connection = sqlite3.connect(_read_only(path), uri=True, isolation_level=None, timeout=5)
         connection.execute("PRAGMA query_only=1")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:

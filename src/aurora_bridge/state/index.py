@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from aurora_bridge.state.database import Format, open_database
+from aurora_bridge.state.database import Format, open_and_read
 from aurora_bridge.webhook.claims import Claim, Latest
 from aurora_bridge.webhook.recurrence import Standing
 
@@ -95,7 +95,7 @@ def open_index(directory: Path, max_bytes: int, now_us: int) -> tuple[sqlite3.Co
     """Open the index of a state directory. Raises `StateError`."""
     path = directory / FILE
     broken = len(list(directory.glob(f"{FILE}.broken-*")))
-    connection = open_database(path, _FORMAT, max_bytes)
+    connection, _ = open_and_read(path, _FORMAT, max_bytes, _peek)
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
     connection.execute("BEGIN IMMEDIATE")
     last_seq, ran_us, forgotten_us, boot_before, clean = connection.execute("SELECT * FROM state").fetchone()
@@ -111,6 +111,10 @@ def open_index(directory: Path, max_bytes: int, now_us: int) -> tuple[sqlite3.Co
     connection.execute("UPDATE state SET last_seq=?, forgotten_us=?, boot=?, clean=0", (last_seq, forgotten_us, boot))
     connection.execute("COMMIT")
     return connection, State(last_seq, ran_us, forgotten_us, tuple(in_doubt))
+
+
+def _peek(db: sqlite3.Connection) -> None:
+    db.execute("SELECT count(*) FROM state, journal").fetchone()
 
 
 def _replay(db: sqlite3.Connection) -> list[str]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from aurora_bridge.refusal import Reason
-from aurora_bridge.state.database import Format, error_code, open_database, suspect
+from aurora_bridge.state.database import Format, error_code, open_and_read, suspect
 from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.record import Record
 
@@ -63,6 +63,13 @@ class Stats(NamedTuple):
     """Wall clock when the oldest waiting event was stored, 0 without one."""
 
 
+class _Start(NamedTuple):
+    last_seq: int
+    ran_us: int
+    waiting: Counter[str]
+    stats: Stats
+
+
 class _Appended(NamedTuple):
     records: Sequence[Record]
     stored: Stored
@@ -75,19 +82,15 @@ class Spool:
     def __init__(self, directory: Path, max_bytes: int) -> None:
         """Open the spool of a state directory. Raises `StateError`."""
         self._path = directory / FILE
-        connection = open_database(
-            self._path, Format(_SCHEMA, _VERSION, _PAGE_BYTES, "FULL", salvage=_salvage), max_bytes
-        )
-        (self._last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-        self.found = Counter[str](
-            dict(connection.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event"))
-        )
+        form = Format(_SCHEMA, _VERSION, _PAGE_BYTES, "FULL", salvage=_salvage)
+        connection, start = open_and_read(self._path, form, max_bytes, _start)
+        self._last_seq = start.last_seq
+        self._started = monotonic() - start.ran_us / 1e6
+        self.found = start.waiting
         """Events waiting at start, by event."""
         self.waiting = self.found.total()
         """Events in the queue now."""
-        self.stats = _stats(connection)
-        (ran_us,) = connection.execute("SELECT ran_us FROM clock").fetchone()
-        self._started = monotonic() - ran_us / 1e6
+        self.stats = start.stats
         self.limit_bytes = max_bytes
         self.failed = asyncio.Event()
         """Set once the disk cannot be trusted any more."""
@@ -95,7 +98,7 @@ class Spool:
         """Whether the last append found no room."""
         self._appended: list[_Appended] = []
         self._removed: list[int] = []
-        self._gone: set[int] = set()
+        self._gone: dict[int, set[int]] = {}
         self._worker = Worker("spool", connection)
 
     def start(self) -> None:
@@ -122,22 +125,31 @@ class Spool:
         """Take a row out: Kafka has it."""
         self._schedule()
         self._removed.append(seq)
-        self._gone.add(seq)
+        self._note_gone(seq)
         self.waiting -= 1
 
     def set_aside(self, seq: int, reason: str) -> None:
         """Keep a row, but out of the queue: Kafka refuses it for itself."""
         self._flush()
-        self._gone.add(seq)
+        self._note_gone(seq)
         self.waiting -= 1
         self._worker.post(lambda db: db.execute("UPDATE events SET set_aside=? WHERE seq=?", (reason, seq)), self._done)
 
     async def head(self, event: str, limit: int) -> list[Record]:
         """Return the first records of an event's queue, at most `limit` of them and about 4 MiB."""
         self._flush()
-        self._gone.clear()
-        rows = await self._worker.call(lambda db: _head(db, event, limit))
-        return [record_of(row) for row in rows if row[0] not in self._gone]
+        gone: set[int] = set()
+        self._gone[id(gone)] = gone
+        try:
+            rows = await self._worker.call(lambda db: _head(db, event, limit))
+        finally:
+            del self._gone[id(gone)]
+        return [record_of(row) for row in rows if row[0] not in gone]
+
+    def _note_gone(self, seq: int) -> None:
+        """Tell those who are reading the head that a row of it is gone."""
+        for gone in self._gone.values():
+            gone.add(seq)
 
     def oldest_seconds(self, now: float) -> float:
         """Return the age of the oldest event in the queue at wall-clock time `now`, 0 without one."""
@@ -282,6 +294,13 @@ def _head(db: sqlite3.Connection, event: str, limit: int) -> list[Row]:
     return rows
 
 
+def _start(db: sqlite3.Connection) -> _Start:
+    (last_seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+    (ran_us,) = db.execute("SELECT ran_us FROM clock").fetchone()
+    waiting = db.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event")
+    return _Start(last_seq, ran_us, Counter(dict(waiting)), _stats(db))
+
+
 def _stats(db: sqlite3.Connection) -> Stats:
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     (free,) = db.execute("PRAGMA freelist_count").fetchone()
@@ -295,10 +314,17 @@ def _expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
     return db.execute("DELETE FROM events WHERE ran_us < ?", (ran_us - keep_us,)).rowcount
 
 
-def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> int:
-    """Copy what can be read, row by row: the first page that cannot ends it."""
-    count = 0
-    for row in broken.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq"):  # noqa: S608 - constants
-        db.execute(f"INSERT INTO events VALUES ({','.join('?' * 11)})", row)  # noqa: S608 - constants
-        count += 1
-    return count
+def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
+    """Copy what can be read, row by row; from what cannot be read, go on behind it."""
+    read = f"SELECT {_COLUMNS} FROM events WHERE seq > ? ORDER BY seq"  # noqa: S608 - constants
+    insert = f"INSERT INTO events VALUES ({','.join('?' * 11)})"  # noqa: S608 - constants
+    seq, (last,) = 0, broken.execute("SELECT max(seq) FROM events").fetchone()
+    while seq < (last or 0):
+        try:
+            for row in broken.execute(read, (seq,)):
+                db.execute(insert, row)
+                seq = row[0]
+        except sqlite3.DatabaseError:
+            seq += 1
+        else:
+            break

@@ -1,7 +1,8 @@
 """One thread for one SQLite file: takes jobs, commits them in groups, and answers on the event loop.
 
 All jobs that wait when the thread is free share one transaction: one fsync answers for all of them. A group that fails
-is taken back and its jobs run one by one, so that a job's failure is its own. Answers come in the order of the jobs.
+is taken back and its jobs run one by one, so that a job's failure is its own; but after an I/O error, or when the file
+is broken, nothing is tried again: nobody knows what the disk holds. Answers come in the order of the jobs.
 
 A job should be few statements over many rows (`json_each`), not many statements: each `sqlite3_step` gives up the GIL,
 and a busy event loop takes its time to give it back.
@@ -13,6 +14,10 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
+
+from aurora_bridge.state.database import error_code
+
+_FINAL = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 Job = Callable[[sqlite3.Connection], Any]
 Done = Callable[[Any, Exception | None], None]
@@ -28,6 +33,7 @@ class Worker:
         self._jobs: SimpleQueue[_Posted | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._broken: Exception | None = None
 
     def start(self) -> None:
         """Start the thread; answers go to the running loop."""
@@ -74,12 +80,17 @@ class Worker:
         self._connection.close()
 
     def _commit(self, posted: list[_Posted]) -> list[tuple[Done, Any, Exception | None]]:
+        if self._broken is not None:
+            return [(done, None, self._broken) for _, done in posted]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = [job(self._connection) for job, _ in posted]
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - handed to whoever posted the job
             self._rollback()
+            if error_code(error) in _FINAL:
+                self._broken = error
+                return self._commit(posted)
             if len(posted) == 1:
                 return [(posted[0][1], None, error)]
             return [answer for one in posted for answer in self._commit([one])]

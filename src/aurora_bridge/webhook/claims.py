@@ -134,7 +134,7 @@ class Claims:
         fingerprint, key, now_us = claim.fingerprint, claim.family_key, claim.attempt_us
         earlier = self._newest.get(fingerprint, row)
         family = self._families.get(key) if key is not None else None
-        slot, rewritten = Slot.NONE, False
+        known = None
         if earlier is not None:
             latest = family.latest() if family else base
             known = Known(
@@ -146,15 +146,13 @@ class Claims:
                 earlier.attempt,
                 latest is not None and latest.fingerprint == fingerprint,
             )
-            judgement = judge(recurrence, known, now_us, window_us, can_know=can_know, resend=resend)
-            slot, rewritten = judgement.slot, True
-            if judgement.action is not Action.PUBLISH:
-                return Verdict(judgement.action, self._refer(earlier, judgement, now_us), slot, rewritten=False)
-            claim.repeat, claim.attempt = judgement.repeat, judgement.attempt
-            claim.time_us, claim.id_ms = judgement.time_us, judgement.id_ms
-        elif not can_know and not claim.id_ms:
-            claim.id_ms = first_id_ms(recurrence, now_us, can_know=False)
-            rewritten = claim.id_ms != 0
+        action, repeat, time_us, id_ms, attempt, slot = judgement = judge(
+            recurrence, known, now_us, window_us, can_know=can_know, resend=resend
+        )
+        if earlier is not None and action is not Action.PUBLISH:
+            return Verdict(action, self._refer(earlier, judgement, now_us), slot, rewritten=False)
+        rewritten = earlier is not None or id_ms != claim.id_ms
+        claim.repeat, claim.time_us, claim.id_ms, claim.attempt = repeat, time_us, id_ms, attempt
         claim.holders = 1
         self._newest[fingerprint] = claim
         if key is not None:

@@ -92,8 +92,9 @@ def fingerprint_of(tenant: str, event: str, data: Data) -> str:
     The first 32 hex digits of SHA-256 over the canonical JSON (RFC 8785 for strings and white space; keys sorted by
     code point) of `[tenant, event, attributes]`; `tests/samples/fingerprints.json` has vectors for other languages.
     """
-    present = {name: value for name, value in data.items() if value is not None}
-    return _digest([tenant, event, present])
+    if None in data.values():
+        data = {name: value for name, value in data.items() if value is not None}
+    return _digest([tenant, event, data])
 
 
 def encode(event: Event, event_id: str, time_us: int, *, repeat: bool) -> bytes:

@@ -123,13 +123,16 @@ def first_id_ms(recurrence: Recurrence, now_us: int, *, can_know: bool) -> int:
 
 
 def judge(  # noqa: PLR0913 - the facts of one verdict
-    recurrence: Recurrence, known: Known, now_us: int, window_us: int, *, can_know: bool, resend: bool = False
+    recurrence: Recurrence, known: Known | None, now_us: int, window_us: int, *, can_know: bool, resend: bool = False
 ) -> Judgement:
-    """Judge a delivery received at `now_us` whose fingerprint is known.
+    """Judge a delivery received at `now_us`, by what is `known` of its fingerprint.
 
     `window_us` is the repeat window of its route. `can_know` is false while earlier events of today may be unknown
     here. During a `resend` that an operator declared, every known fingerprint is a duplicate.
     """
+    if known is None:
+        id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
+        return Judgement(Action.PUBLISH, repeat=False, time_us=now_us, id_ms=id_ms, attempt=1, slot=Slot.NONE)
     slot = slot_of(now_us - known.attempt_us)
     accepted = known.standing is not Standing.REFUSED or known.repeat
     if (resend and accepted) or _is_same_event(recurrence, known, now_us, window_us, slot):

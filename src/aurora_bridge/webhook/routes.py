@@ -75,6 +75,11 @@ class Routes:
         """Serve the default route below `base_path` (`/` for none)."""
         self._base = base_path.rstrip("/").encode()
         self._default = default
+        self._known_paths = {
+            self._base + b"/" + segment + slash: name
+            for segment, name in _KNOWN_SEGMENTS.items()
+            for slash in (b"", b"/")
+        }
 
     def match(self, delivery: Delivery) -> Match:
         """Return the match of a delivery. Raises `Refusal`: outside every route, or another method than GET."""
@@ -87,22 +92,25 @@ class Routes:
         return match
 
     def _match_default(self, path: bytes, query: bytes) -> Match | None:
-        base = self._base
-        if not path.startswith(base):
-            return None
-        rest = path[len(base) :]
-        if rest and not rest.startswith(b"/"):
-            return None
-        segment = rest[1:].removesuffix(b"/")
-        event = _event_name(segment) if segment else None
-        if segment and event is None:
-            return None
+        event = self._known_paths.get(path)
+        if event is None:
+            segment = self._segment(path)
+            event = _event_name(segment) if segment else None
+            if segment is None or (segment and event is None):
+                return None
         discriminator = _discriminator(query) if _DISCRIMINATOR_KEY in query else None
         if event is None:
             event = discriminator
         if event is None:
             return None
         return Match(self._default, event, query, contradicted=discriminator is not None and discriminator != event)
+
+    def _segment(self, path: bytes) -> bytes | None:
+        """Return what stands below the base path, None outside of it."""
+        rest = path.removeprefix(self._base)
+        if not path.startswith(self._base) or (rest and not rest.startswith(b"/")):
+            return None
+        return rest[1:].removesuffix(b"/")
 
 
 def _event_name(segment: bytes) -> str | None:
