@@ -242,8 +242,8 @@ def test_a_kafka_that_is_away_is_told_with_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_reading_creates_no_topic_where_kafka_would_let_it(kafka: KafkaCluster, tmp_path: Path) -> None:
-    del kafka  # where it can run, so can the one below
+def test_reading_creates_no_topic_where_kafka_would_let_it(kafka1: KafkaCluster, tmp_path: Path) -> None:
+    del kafka1  # where it can run, so can the one below
     with KafkaCluster(properties={"auto.create.topics.enable": "true"}) as cluster:
         create_topics(cluster.bootstrap, "aurora.lead_changed")
         ended = command("tail", cwd=tmp_path, kafka__bootstrap_servers=cluster.bootstrap)

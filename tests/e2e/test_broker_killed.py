@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.load import Load, lost, out_of_order
 from tests.e2e.stores import Place
 from tests.support.broker import KafkaCluster
+
+pytestmark = pytest.mark.slow
 
 
 def test_with_a_spool_nothing_is_refused_lost_or_out_of_order(
@@ -69,6 +73,20 @@ def test_a_frozen_broker_holds_no_answer_up_beyond_its_deadline(
     assert lost(load.acknowledged, kept) == []
     assert out_of_order(load.acknowledged, kept) == {}
     assert load.slowest < 5
+
+
+def test_an_outage_is_told_in_readiness_and_does_not_flood_the_log(
+    kafka1: KafkaCluster, prefix: str, tmp_path: Path
+) -> None:
+    place = Place(prefix, kafka1.bootstrap)
+    with place.daemon(tmp_path) as daemon:
+        place.settle(daemon)
+        lines = len(daemon.log_lines())
+        kafka1.nodes[0].kill()
+        assert daemon.get("/lead_changed?lead_id=1").json["outcome"] == "spooled"
+        daemon.wait_until("the outage is told", lambda daemon: daemon.ready()[1]["reasons"])
+        assert daemon.metrics().value("aurora_bridge_kafka_connected") == 0
+        assert len(daemon.log_lines()) - lines < 50
 
 
 def test_one_node_of_three_can_die_without_a_refusal(kafka3: KafkaCluster, prefix: str, tmp_path: Path) -> None:

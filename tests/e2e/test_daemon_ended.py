@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.load import Load, lost, out_of_order
 from tests.e2e.stores import Place, spooled
 from tests.support.broker import KafkaCluster
@@ -39,6 +41,7 @@ def test_sigterm_ends_the_daemon_in_order_and_loses_no_2xx(place: Place, tmp_pat
     assert [line for line in daemon.log_lines() if line["level"] in {"ERROR", "CRITICAL"}] == []
 
 
+@pytest.mark.slow
 def test_sigterm_while_kafka_is_away_loses_no_2xx(kafka1: KafkaCluster, prefix: str, tmp_path: Path) -> None:
     load = Load()
     place = Place(prefix, kafka1.bootstrap)

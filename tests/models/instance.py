@@ -66,8 +66,8 @@ class Flight:
         """The id it was given."""
         assert self.event is not None
         assert self.verdict is not None
-        judgement = self.verdict.judgement
-        return event_id(self.event.fingerprint, self.event.recurrence, judgement.time_us, judgement.id_ms)
+        claim = self.verdict.claim
+        return event_id(self.event.fingerprint, self.event.recurrence, claim.time_us, claim.id_ms)
 
     @property
     def told(self) -> bool:
@@ -101,8 +101,8 @@ class _Deduplicator(Deduplicator):
         return bool(self._late)
 
     @property
-    def doubts(self) -> tuple[tuple[int, int], ...]:
-        return self._state.doubts
+    def in_doubt(self) -> tuple[str, ...]:
+        return self._state.in_doubt
 
     def give_up(self) -> None:
         """Lose patience with everything that is asked and not answered."""
@@ -110,21 +110,19 @@ class _Deduplicator(Deduplicator):
             if burst not in self._late:
                 self._give_up(burst)
 
-    def check_calm(self) -> None:
-        """Check that no claim is under way, and that the index knows of it."""
-        claims = self._claims
-        assert not claims._newest
-        assert not claims._families
-        assert not claims._open
-        assert not claims.updates
-        assert not claims.restored
-        assert claims.settled == self._settled == claims.last_seq
-
-    def settle(self) -> None:
+    def learn(self) -> None:
         """Write what the timer would write now."""
-        if self._settling is not None:
-            self._settling.cancel()
-            self._settle()
+        if self._learning is not None:
+            self._learning.cancel()
+            self._learn_slice()
+
+    def check_calm(self) -> None:
+        """Check that no claim is under way, and that the index knows of all."""
+        claims = self._claims
+        assert not len(claims)
+        assert not claims._families
+        assert not any(claims.finished.values())
+        assert not self._unlearned
 
 
 class _Publisher(Publisher):
@@ -164,28 +162,19 @@ class Instance:
         """Start on what the directory holds; tell of each verdict, and ask for each record's number."""
         self.flights: list[Flight] = []
         """Deliveries that are not answered yet."""
+        self.wire = Wire(kafka, TOPICS)
         self._loop = asyncio.new_event_loop()
         self._patches = ExitStack()
         for name, double in (
             ("state.dedup.Worker", SteppedWorker),
             ("state.spool.Worker", SteppedWorker),
-            ("state.dedup._SETTLE_SECONDS", NEVER),
+            ("state.dedup._LEARN_SECONDS", NEVER),
             ("kafka.drainer._RETRY_SECONDS", 0),
         ):
             self._patches.enter_context(patch(f"aurora_bridge.{name}", double))
-        metrics = Metrics(
-            events=EVENTS, attributes=ATTRIBUTES, slots=[slot.value for slot in Slot], publish_errors=ERROR_REASONS
-        )
-        self.dedup = _Deduplicator(directory, IndexSettings(), NEVER, metrics)
+        self._loop.run_until_complete(self._build(directory, spooled=spooled, window_us=window_us))
         self.dedup.on_verdict = on_verdict
-        self.spool = _Spool(directory, MEBIBYTE) if spooled else None
-        self.wire = Wire(kafka, TOPICS)
-        self._publisher = _Publisher(DeadlinesSettings(), TOPICS, self.wire, self.spool, metrics)  # type: ignore[arg-type]
         self._publisher.on_record = on_record
-        route = Route("default", "default", Anonymous(), frozenset(), window_us)
-        self._bridge = Bridge(
-            Settings(), Routes("/", route), self.dedup, self._publisher, instance="model", metrics=metrics
-        )
         if self.spool is not None:
             self._loop.create_task(Drainer(self._publisher, self.wire, self.spool).run())  # type: ignore[arg-type]
             recovery = self._loop.create_task(self.dedup.recover(self.spool))
@@ -196,6 +185,19 @@ class Instance:
                     self.tell(worker)
         self.turn()
 
+    async def _build(self, directory: Path, *, spooled: bool, window_us: int) -> None:
+        """Make the parts, as `daemon` does."""
+        metrics = Metrics(
+            events=EVENTS, attributes=ATTRIBUTES, slots=[slot.value for slot in Slot], publish_errors=ERROR_REASONS
+        )
+        self.dedup = _Deduplicator(directory, IndexSettings(), NEVER, metrics)
+        self.spool = _Spool(directory, MEBIBYTE) if spooled else None
+        self._publisher = _Publisher(DeadlinesSettings(), TOPICS, self.wire, self.spool, metrics)  # type: ignore[arg-type]
+        route = Route("default", "default", Anonymous(), frozenset(), window_us)
+        self._bridge = Bridge(
+            Settings(), Routes("/", route), self.dedup, self._publisher, instance="model", metrics=metrics
+        )
+
     @property
     def workers(self) -> list[SteppedWorker]:
         """The threads of index and spool."""
@@ -204,10 +206,9 @@ class Instance:
     # What the model does.
 
     def deliver(self, flight: Flight) -> None:
-        """Receive a delivery."""
+        """Receive a delivery at the next turn."""
         self.flights.append(flight)
         self._loop.create_task(self._handle(flight))
-        self.turn()
 
     def tell(self, worker: SteppedWorker) -> None:
         """Let the answers of a thread arrive on the loop."""
@@ -243,10 +244,7 @@ class Instance:
         self._end()
 
     def _end(self) -> None:
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(_cancel_all())
         self._loop.close()
         self._patches.close()
 
@@ -258,3 +256,10 @@ class Instance:
         self._bridge.answered(delivery, answer, handed=flight.reaches)
         flight.answer = answer
         self.flights.remove(flight)
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
 """What the model knows better than the daemon: which delivery carries which occurrence, and what was really stored."""
 
 from collections import defaultdict
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Set
 
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.recurrence import Action, Standing
@@ -37,11 +37,9 @@ class Oracle:
         """Expect nothing of retries of what this target carries."""
         self._blurred.add(target)
 
-    def end(self, doubts: tuple[tuple[int, int], ...]) -> None:
-        """Learn that the daemon ended, and which claims it left in doubt."""
-        for flight in self._living:
-            if flight.verdict is not None and any(low < flight.verdict.claim.seq <= high for low, high in doubts):
-                self._crashed.add(flight)
+    def end(self, in_doubt: Collection[str]) -> None:
+        """Learn that the daemon ended, and which fingerprints it left in doubt."""
+        self._crashed |= {flight for flight in self._living if flight.event and flight.event.fingerprint in in_doubt}
         self._living.clear()
 
     def judge(self, flight: Flight) -> None:
@@ -118,4 +116,4 @@ class Oracle:
 
 def _time(flight: Flight) -> int:
     assert flight.verdict is not None
-    return flight.verdict.judgement.time_us
+    return flight.verdict.claim.time_us

@@ -11,14 +11,19 @@ class FailingConnection(sqlite3.Connection):
 
     fails_on: str | None = None
     code = sqlite3.SQLITE_IOERR_FSYNC
-    statements: list[str]
+    texts: list[str]
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
         super().__init__(*args, **options)
-        self.statements = []
+        self.texts = []
+
+    @property
+    def statements(self) -> list[str]:
+        """The first words of what was executed."""
+        return [text.split()[0] for text in self.texts]
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - sqlite3's own
-        self.statements.append(sql.split()[0])
+        self.texts.append(sql)
         if self.fails_on is not None and sql.startswith(self.fails_on):
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = self.code

@@ -17,12 +17,9 @@ PAGE_BYTES = 4096
 MAX_BYTES = 64 * PAGE_BYTES
 
 
-def salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> int:
-    count = 0
+def salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
     for row in broken.execute("SELECT * FROM texts ORDER BY number"):
         db.execute("INSERT INTO texts VALUES (?, ?)", row)
-        count += 1
-    return count
 
 
 FORM = Format("CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT)", 7, PAGE_BYTES, "FULL", salvage=salvage)
@@ -57,7 +54,8 @@ def damage(path: Path, first_page: int = 20) -> None:
 
 
 def set_aside(path: Path) -> list[Path]:
-    return sorted(path.parent.glob(f"{path.name}.broken-*"))
+    """Return the databases that were put aside, without the files that belong to them."""
+    return [file for file in path.parent.glob(f"{path.name}.broken-*") if not file.name.endswith(("-wal", "-shm"))]
 
 
 def count(db: sqlite3.Connection) -> int:

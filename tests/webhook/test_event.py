@@ -168,7 +168,9 @@ def test_an_empty_attribute_is_null_and_no_part_of_the_fingerprint() -> None:
     assert empty.fingerprint == absent.fingerprint
 
 
-@pytest.mark.parametrize("secret", ["token=c", "sessionToken=c", "SESSION-TOKEN=c", "api_key=c", "api%5Fkey=c", "secret="])
+@pytest.mark.parametrize(
+    "secret", ["token=c", "sessionToken=c", "SESSION-TOKEN=c", "api_key=c", "api%5Fkey=c", "secret="]
+)
 def test_secrets_and_the_discriminator_are_no_part_of_the_event(secret: str) -> None:
     target = f"/lead_changed?lead_id=1&aurora_event=lead_changed&{secret}".encode()
     assert event_of(b"/lead_changed?lead_id=1") == event_of(target)
@@ -375,3 +377,13 @@ def test_times_are_utc_to_the_microsecond_the_millisecond_and_the_day(time_us: i
     assert rfc3339(time_us) == time.isoformat(timespec="microseconds").replace("+00:00", "Z")
     assert day_of(time_us) == f"{time:%Y%m%d}"
     assert millisecond_of(time_us // 1000) == f"{time:%Y%m%dT%H%M%S}{time.microsecond // 1000:03d}"
+
+
+@pytest.mark.parametrize("separator", ["?", ";", "%26"])
+def test_a_secret_that_a_mistaken_template_put_into_a_value_is_left_out(separator: str) -> None:
+    event = event_of(f"/project_status_changed?project_id=p&status=Sold{separator}token=canary".encode())
+    assert event.data == {"project_id": "p", "status": "Sold"}
+
+
+def test_a_value_with_separators_and_no_secret_stays_verbatim() -> None:
+    assert event_of(b"/project_status_changed?project_id=p&status=a?b=c;d").data["status"] == "a?b=c;d"

@@ -80,7 +80,9 @@ def test_an_unknown_fingerprint_is_a_new_event(recurrence: Recurrence, can_know:
     ],
 )
 def test_the_id_of_a_new_event_follows_from_its_recurrence_and_what_we_can_know(
-    recurrence: Recurrence, can_know: bool, expected: str  # noqa: FBT001
+    recurrence: Recurrence,
+    can_know: bool,
+    expected: str,  # noqa: FBT001
 ) -> None:
     assert expected == id_of(recurrence, verdict(recurrence, None, can_know=can_know))
 
@@ -217,7 +219,9 @@ def test_a_retry_after_our_own_refusal_is_published_with_the_id_and_the_time_of_
 @pytest.mark.parametrize("latest", [True, False])
 @pytest.mark.parametrize("id_ms", [0, NOW_MS - 30_000])
 def test_a_retry_of_what_is_in_doubt_is_published_with_the_same_id(
-    recurrence: Recurrence, latest: bool, id_ms: int  # noqa: FBT001
+    recurrence: Recurrence,
+    latest: bool,
+    id_ms: int,  # noqa: FBT001
 ) -> None:
     doubtful = known(Standing.DOUBTFUL, ago=30 * SECOND, latest=latest, id_ms=id_ms, repeat=bool(id_ms))
     judgement = verdict(recurrence, doubtful)
@@ -306,7 +310,11 @@ def test_what_was_never_accepted_is_published_during_a_resend_too(recurrence: Re
     st.booleans(),
 )
 def test_only_the_same_event_shares_an_id(
-    recurrence: Recurrence, before: Known, window: int, can_know: bool, resend: bool  # noqa: FBT001
+    recurrence: Recurrence,
+    before: Known,
+    window: int,
+    can_know: bool,
+    resend: bool,  # noqa: FBT001
 ) -> None:
     judgement = verdict(recurrence, before, window=window, can_know=can_know, resend=resend)
     old = event_id(FINGERPRINT, recurrence, before.time_us, before.id_ms)

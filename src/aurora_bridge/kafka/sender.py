@@ -168,8 +168,16 @@ class Sender:
             self._schedule()
 
     def _fail(self, client: Client, lanes: list[Lane], reason: str) -> None:
-        """No answer came: the heads are in doubt, unless their broker was away and they were never sent."""
+        """No answer came: the heads are in doubt, unless their broker was away and they were never sent.
+
+        Until new metadata says otherwise, what that broker led has no leader.
+        """
         self._metrics.publish_errors[reason] += len(lanes)
+        node = lanes[0].leader
+        for lane in self._lanes.values():
+            if lane.leader == node:
+                lane.leader = None
+        self._tell()
         retry_at = monotonic() + _RETRY_SECONDS
         for lane in lanes:
             lane.retry_at = retry_at
@@ -229,7 +237,7 @@ class Sender:
                 await self._start(client)
                 await self._watch(client)
             except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("Kafka is away: %s; trying again", error)
+                log.info("no client yet: %s; trying again", error)
                 await asyncio.sleep(_WATCH_SECONDS)
             finally:
                 self._client = None
@@ -257,7 +265,7 @@ class Sender:
                 self._heard_at = monotonic()
                 continue
             if monotonic() - self._heard_at > _RENEW_SECONDS:
-                log.warning("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
+                log.info("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
                 return
             client.force_metadata_update()
 
@@ -285,10 +293,17 @@ class Sender:
             leader = cluster.leader_for_partition(place) if cluster else None
             lane.leader = None if leader == _NO_LEADER else leader
         self._move_lost()
-        self._metrics.kafka_connected[()] = int(not self.missing())
+        self._tell()
         self.on_metadata()
         if self._ready and self._client:
             self._schedule()
+
+    def _tell(self) -> None:
+        """Say whether Kafka is there, when that changes."""
+        connected = not self.missing()
+        if connected != bool(self._metrics.kafka_connected[()]):
+            self._metrics.kafka_connected[()] = int(connected)
+            log.log(logging.INFO if connected else logging.WARNING, "Kafka is %s", "there" if connected else "away")
 
     def _lane(self, place: TopicPartition) -> Lane:
         lane = self._lanes.get(place)

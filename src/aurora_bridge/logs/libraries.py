@@ -5,6 +5,7 @@ callback that failed. Neither text is ours to redact, so it is replaced. `setup`
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 
 from aurora_bridge.logs.formats import fields, origin
@@ -39,3 +40,25 @@ class LibraryErrors(logging.Filter):
         record.exc_info = record.exc_text = record.stack_info = None
         vars(record).update(fields(**found, **({"left_out": left_out} if left_out else {})))
         return True
+
+
+class LibraryLines(logging.Filter):
+    """Lets at most `lines` a minute pass of each message of a library, whatever its arguments.
+
+    aiokafka writes a line for each attempt at a broker that is away, dozens a second. Goes on a handler, since a
+    logger's filters do not see what its children log.
+    """
+
+    def __init__(self, library: str, lines: int, monotonic: Callable[[], float]) -> None:
+        super().__init__()
+        self._library = library
+        self._quotas: defaultdict[str, Quota] = defaultdict(lambda: Quota(lines, monotonic))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave a record out when its message had its lines; else say how many were left out before it."""
+        if record.name.partition(".")[0] != self._library:
+            return True
+        left_out = self._quotas[str(record.msg)].take()
+        if left_out:
+            vars(record).update(fields(left_out=left_out))
+        return left_out is not None

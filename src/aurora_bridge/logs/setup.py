@@ -6,7 +6,7 @@ import time
 from typing import Literal, TextIO
 
 from aurora_bridge.logs.formats import JsonFormatter, TextFormatter
-from aurora_bridge.logs.libraries import LibraryErrors
+from aurora_bridge.logs.libraries import LibraryErrors, LibraryLines
 
 _LINES_A_MINUTE = 10
 
@@ -24,6 +24,7 @@ def configure(
     text = format == "text" or (format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler.addFilter(LibraryLines("aiokafka", _LINES_A_MINUTE, time.monotonic))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

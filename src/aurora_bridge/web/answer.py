@@ -25,11 +25,11 @@ _UNREAD_LIMIT = 64 * 1024
 class ReadyResponse(web.StreamResponse):
     """The answer to one request, encoded beforehand; `send` before it is returned."""
 
-    def __init__(self, request: web.BaseRequest, head: bytes, body: bytes) -> None:  # pylint: disable=super-init-not-called
-        self._keep_alive = keep_alive = request.keep_alive
+    def __init__(self, request: web.BaseRequest, head: bytes, body: bytes, *, close: bool = False) -> None:
+        self._keep_alive = keep_alive = request.keep_alive and not close
         if request.version != HttpVersion11 and keep_alive:
             head += b"Connection: keep-alive\r\n"
-        elif request.version != HttpVersion10 and not keep_alive:
+        elif close or (request.version != HttpVersion10 and not keep_alive):
             head += b"Connection: close\r\n"
         self._bytes = head + b"\r\n" + (b"" if request.method == "HEAD" else body)
 
@@ -62,8 +62,10 @@ def respond(request: web.BaseRequest, answer: Answer) -> ReadyResponse:
     return ready(request, answer.status, body, retry_after=retry_after)
 
 
-def ready(request: web.BaseRequest, status: int, body: bytes, *, retry_after: int | None = None) -> ReadyResponse:
-    """Return a response of JSON."""
+def ready(
+    request: web.BaseRequest, status: int, body: bytes, *, retry_after: int | None = None, close: bool = False
+) -> ReadyResponse:
+    """Return a response of JSON; with `close`, the last on its connection."""
     head = _head(status, len(body), int(time()))
     if retry_after is not None:
         head += b"Retry-After: %d\r\n" % retry_after
@@ -71,7 +73,7 @@ def ready(request: web.BaseRequest, status: int, body: bytes, *, retry_after: in
         head += b"Allow: GET\r\n"
     elif status == HTTPStatus.UNAUTHORIZED:
         head += b"WWW-Authenticate: AuroraToken\r\n"
-    return ReadyResponse(request, head, body)
+    return ReadyResponse(request, head, body, close=close)
 
 
 @lru_cache(maxsize=64)

@@ -29,6 +29,7 @@ from aurora_bridge.webhook.text import canonical_name
 Data = dict[str, str | None]
 
 _PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
+_SEPARATOR = re.compile(r"([?&;])")
 _DIGEST_CHARACTERS = 32
 _MILLION = 1_000_000
 
@@ -145,13 +146,23 @@ def _attributes(parameters: Sequence[tuple[str, str]], secrets: frozenset[str]) 
         name = canonical_name(raw_name)
         if name in secrets or name == DISCRIMINATOR:
             continue
-        value = raw_value or None
+        value = (_without_secrets(raw_value, secrets) if _SEPARATOR.search(raw_value) else raw_value) or None
         if name in data and data[name] != value:
             raise Malformed(Defect.CONFLICTING_VALUES)
         if raw_value.startswith("<") and _PLACEHOLDER.fullmatch(raw_value):
             raise Malformed(Defect.UNFILLED_PLACEHOLDER)
         data[name] = value
     return data
+
+
+def _without_secrets(value: str, secrets: frozenset[str]) -> str:
+    """Return a value without the secrets that a mistaken template put into it, as in `status=<STATUS>?token=...`."""
+    first, *rest = _SEPARATOR.split(value)
+    kept = [first]
+    for separator, piece in zip(rest[::2], rest[1::2], strict=True):
+        if canonical_name(piece.partition("=")[0]) not in secrets:
+            kept += (separator, piece)
+    return "".join(kept)
 
 
 def _family_key(event_type: EventType, tenant: str, subject: str | None, data: Data) -> str:

@@ -1,0 +1,88 @@
+"""What operators see on the admin port: probes, and metrics that agree with what was answered."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from tests.support import http
+from tests.support.daemon import Daemon, Metrics
+
+
+def counted(before: Metrics, after: Metrics, family: str) -> Mapping[frozenset[tuple[str, str]], float]:
+    """Return by how much the series of a counter grew, those that did."""
+    return {
+        labels: after[name, labels] - value
+        for (name, labels), value in before.items()
+        if name == family and after[name, labels] != value
+    }
+
+
+def test_the_probes_tell_a_living_daemon_from_one_that_can_accept(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        alive = http.get(daemon.admin_url, "/livez")
+        status, document = daemon.ready()
+    assert alive.status == 200
+    assert (status, document["ready"]) == (200, True)
+
+
+def test_metrics_come_in_the_form_that_is_asked_for(tmp_path: Path) -> None:
+    accept = [("Accept", "application/openmetrics-text; version=1.0.0")]
+    with Daemon(tmp_path) as daemon:
+        plain, openmetrics = (http.get(daemon.admin_url, "/metrics", headers) for headers in ([], accept))
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
+    parsed = text_string_to_metric_families(openmetrics.body.decode())  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
+    assert families["aurora_bridge_deliveries"].type == "counter"
+    assert openmetrics.body.endswith(b"# EOF\n")
+
+
+def test_every_answer_is_counted_once_by_what_became_of_it(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("valid\n")
+    good = [("X-Aurora-Webhook-Token", "valid")]
+    with Daemon(tmp_path, auth__tokens_file=tokens) as daemon:
+        before = daemon.metrics()
+        daemon.get(f"/project_created?project_id={uuid4()}&source=app", good)
+        daemon.get(f"/project_created?project_id={uuid4()}&source=telepathy", good)
+        daemon.get("/roof_painted", good)
+        daemon.get("/lead_created?lead_id=%ff", good)
+        daemon.get("/lead_created?lead_id=1")
+        daemon.get("/no/route", good)
+        daemon.get("/lead_created?lead_id=1", good, method="PUT")
+        with http.Connection(daemon.url) as connection:
+            connection.send(b"no http\r\n\r\n")
+            connection.receive()
+        after = daemon.metrics()
+    assert counted(before, after, "aurora_bridge_deliveries_total") == {
+        frozenset({("event", event), ("outcome", outcome)}): count
+        for event, outcome, count in (
+            ("project_created", "spooled", 2),
+            ("unrecognized", "spooled", 1),
+            ("dead_letter", "dead_lettered", 1),
+            ("none", "refused", 3),  # what is not HTTP is no delivery
+        )
+    }
+    assert counted(before, after, "aurora_bridge_refusals_total") == {
+        frozenset({("reason", reason)}): 1
+        for reason in ("unauthorized", "no_route", "method_not_allowed", "malformed_http")
+    }
+    assert counted(before, after, "aurora_bridge_dead_letters_total") == {frozenset({("reason", "not_utf8")}): 1}
+    assert counted(before, after, "aurora_bridge_unknown_values_total") == {
+        frozenset({("event", "project_created"), ("attribute", "source")}): 1
+    }
+    assert after.value("aurora_bridge_in_flight_deliveries") == 0
+    assert after.value("aurora_bridge_response_seconds_count") == 7
+    assert after.value("aurora_bridge_budget_seconds") == 10
+
+
+def test_before_its_end_the_daemon_is_not_ready_but_still_accepts_so_that_load_balancers_can_turn_away(
+    tmp_path: Path,
+) -> None:
+    with Daemon(tmp_path, ingress__shutdown_pause_seconds=600) as daemon:
+        daemon.process.terminate()
+        daemon.wait_until("it is not ready", lambda daemon: daemon.ready()[0] == 503)
+        assert daemon.get(f"/project_created?project_id={uuid4()}&source=app").status == 200
+        assert http.get(daemon.admin_url, "/livez").status == 200

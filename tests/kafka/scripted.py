@@ -1,0 +1,67 @@
+"""A client of aiokafka's whose brokers are a script: for answers that a real broker gives only by chance."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka.protocol.metadata import MetadataResponse_v0
+from aiokafka.protocol.produce import ProduceRequest_v7
+from aiokafka.record.memory_records import MemoryRecords
+
+from aurora_bridge.kafka.wire import Client, Part, Produce
+
+Batches = dict[tuple[str, int], bytes]
+"""What a request carries, by topic and partition."""
+Answers = Callable[[Batches], Awaitable[dict[tuple[str, int], int] | Exception]]
+"""The error code for each of a request's partitions, or what the request fails with."""
+
+
+def keys_of(batch: bytes) -> list[str]:
+    """Return the keys of a batch's records."""
+    only: Any = MemoryRecords(batch).next_batch()
+    return [record.key.decode() for record in only]
+
+
+class ScriptedClient(Client):
+    """One broker, which leads every partition of `topics` and answers as `answers` says."""
+
+    def __init__(self, topics: dict[str, int], answers: Answers) -> None:
+        super().__init__(bootstrap_servers="127.0.0.1:1")
+        self.sent: list[Batches] = []
+        """What was sent, request by request."""
+        self.asked_for_producer_id = asyncio.Event()
+        self.producer_id_given = asyncio.Event()
+        self.producer_id_given.set()
+        self._answers = answers
+        self._topics_led = topics
+        self._producer_id = 0
+
+    async def bootstrap(self) -> None:
+        self.learn(self._topics_led)
+
+    def learn(self, topics: dict[str, int]) -> None:
+        """Tell the sender of these topics and no others."""
+        led = [(0, name, [(0, index, 1, [1], [1]) for index in range(count)]) for name, count in topics.items()]
+        self.cluster.update_metadata(MetadataResponse_v0([(1, "127.0.0.1", 1)], led))
+
+    async def send(self, node_id: int, request: Any, **_options: object) -> Any:  # noqa: ANN401 - aiokafka's own
+        assert node_id == 1
+        if not isinstance(request, Produce):
+            self.asked_for_producer_id.set()
+            await self.producer_id_given.wait()
+            self._producer_id += 1
+            return SimpleNamespace(error_code=0, producer_id=self._producer_id, producer_epoch=0)
+        body: Any = ProduceRequest_v7.decode(request.prepare({0: (7, 7)}).encode())
+        batches = {(topic, partition): batch for topic, parts in body.topics for partition, batch in parts}
+        self.sent.append(batches)
+        answers = await self._answers(batches)
+        if isinstance(answers, Exception):
+            raise answers
+        return SimpleNamespace(parts=[Part(*where, code, -1) for where, code in answers.items()])
+
+    def set_topics(self, _topics: object) -> None:
+        """Take no notice: the script knows them."""
+
+    def force_metadata_update(self) -> None:
+        """Take no notice: the script tells what has changed."""

@@ -1,0 +1,113 @@
+"""A sender for the tests: running against a real broker, and with a journal of what it says of each record."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+
+from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.kafka.wire import Client
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.webhook.record import End, Record, Result
+from tests.support.topics import read_all
+
+PATIENCE = 30.0
+"""Bound of every wait, far above what any takes: it ends a test that would wait for ever."""
+
+ENDED = {End.ACKNOWLEDGED, End.RECORD_REFUSED, End.TOPIC_REFUSED}
+
+
+class Journal:
+    """Hears what becomes of records, in the order of telling."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Result]] = []
+        self._changed = asyncio.Event()
+
+    def hear(self, records: Iterable[Record]) -> list[Record]:
+        """Listen for these records; return them."""
+        heard = list(records)
+        for record in heard:
+            record.listener = self._listen
+        return heard
+
+    def ends(self, key: str) -> list[End]:
+        """Return what was said of a record, without what was said again."""
+        told = [result.end for name, result in self.told if name == key]
+        return [end for index, end in enumerate(told) if index == 0 or end is not told[index - 1]]
+
+    def acknowledged(self) -> list[str]:
+        """Return the keys of the acknowledged records, in the order of acknowledgement."""
+        return [key for key, result in self.told if result.end is End.ACKNOWLEDGED]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something said of a record makes a condition true."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def ended(self, count: int) -> None:
+        """Wait until `count` records were acknowledged or refused."""
+        await self.until(lambda: sum(result.end in ENDED for _, result in self.told) >= count)
+
+    def _listen(self, record: Record, result: Result) -> None:
+        self.told.append((record.key.decode(), result))
+        self._changed.set()
+
+
+class Running:
+    """A sender, its metrics, and the changes of its metadata."""
+
+    def __init__(self, connect: Callable[[], Client], prefix: str, events: Iterable[str]) -> None:
+        self.metrics = Metrics(publish_errors=ERROR_REASONS)
+        self.sender = Sender(connect, prefix, events, compression=0, metrics=self.metrics)
+        self._changed = asyncio.Event()
+        self.sender.on_metadata = self._changed.set
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a change of metadata makes a condition true."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def submit(self, *records: Record) -> None:
+        """Hand over records whose topics must be known."""
+        for record in records:
+            assert self.sender.submit(record), record.event
+
+    def errors(self) -> dict[str, int]:
+        """Return the publish errors that were counted."""
+        return {str(reason): count for reason, count in self.metrics.publish_errors.items() if count}
+
+
+@asynccontextmanager
+async def running(connect: Callable[[], Client], prefix: str, *events: str) -> AsyncIterator[Running]:
+    """Run a sender to the topics of `events`."""
+    run = Running(connect, prefix, events)
+    task = asyncio.create_task(run.sender.run())
+    try:
+        yield run
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task  # raises what ended the sender, if it did not live to the end
+
+
+def client_of(bootstrap: str) -> Callable[[], Client]:
+    """Return what makes a client as the daemon has it."""
+    return lambda: Client(bootstrap_servers=bootstrap, request_timeout_ms=2500, metadata_max_age_ms=60_000)
+
+
+async def stored(bootstrap: str, topic: str) -> list[str]:
+    """Return the keys in a topic, by partition and offset, as a client sees them that shares no code with the sender."""
+    records = await asyncio.to_thread(read_all, bootstrap, [topic])
+    return [(record.key or b"").decode() for record in records]
+
+
+async def stored_at_last(bootstrap: str, topic: str, key: str) -> None:
+    """Wait until a record lies in a topic."""
+    async with asyncio.timeout(PATIENCE):
+        while key not in await stored(bootstrap, topic):
+            pass

@@ -1,0 +1,82 @@
+"""A TCP proxy on loopback between a client and a server, that loses what the server says or cuts connections.
+
+To the client it looks as if an answer was lost on the way back: the server has done what it was asked, and the client
+cannot know.
+"""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from tests.support.ports import HOST
+
+CHUNK_BYTES = 65_536
+
+
+class Proxy:
+    """Passes bytes on to `port` of loopback, as an asynchronous context manager; `port` of its own is a free one."""
+
+    def __init__(self, upstream: int) -> None:
+        self.port = 0
+        self._upstream = upstream
+        self._loses_answers = False
+        self._answer_lost = asyncio.Event()
+        self._connections: dict[asyncio.Task[None], tuple[StreamWriter, ...]] = {}
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connect, HOST, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def lose_answers(self) -> None:
+        """Drop whatever the server says from now on; requests still reach it."""
+        self._loses_answers = True
+        self._answer_lost.clear()
+
+    async def answer_lost(self) -> None:
+        """Return once something that the server said was dropped."""
+        await self._answer_lost.wait()
+
+    def cut(self) -> None:
+        """Break every connection, on both sides; new ones work, answers included."""
+        self._loses_answers = False
+        for writers in self._connections.values():
+            for writer in writers:
+                writer.transport.abort()
+
+    async def _connect(self, reader: StreamReader, writer: StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = (writer,)
+        try:
+            there, back = await asyncio.open_connection(HOST, self._upstream)
+            self._connections[task] = (writer, back)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass_on(reader, back))
+                group.create_task(self._pass_on(there, writer, answers=True))
+        except OSError:
+            """The server is away."""
+        finally:
+            for end in self._connections.pop(task):
+                end.close()
+
+    async def _pass_on(self, source: StreamReader, sink: StreamWriter, *, answers: bool = False) -> None:
+        with suppress(OSError):
+            while data := await source.read(CHUNK_BYTES):
+                if answers and self._loses_answers:
+                    self._answer_lost.set()
+                else:
+                    sink.write(data)
+                    await sink.drain()
+        sink.close()
