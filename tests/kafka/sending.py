@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
+from aiokafka.cluster import ClusterMetadata
+
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.webhook.record import End, Record, Result
+from tests.support.ports import HOST
+from tests.support.proxy import Proxy
 from tests.support.topics import read_all
 
 PATIENCE = 30.0
@@ -95,13 +99,42 @@ async def running(connect: Callable[[], Client], prefix: str, *events: str) -> A
             await task  # raises what ended the sender, if it did not live to the end
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds whose changes nobody is told of."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 def client_of(bootstrap: str) -> Callable[[], Client]:
     """Return what makes a client as the daemon has it."""
     return lambda: Client(bootstrap_servers=bootstrap, request_timeout_ms=2500, metadata_max_age_ms=60_000)
 
 
+class ThroughProxy(ClusterMetadata):
+    """Metadata in which the one broker has the proxy's port."""
+
+    port = 0
+
+    def broker_metadata(self, broker_id: object) -> object:
+        broker = super().broker_metadata(broker_id)
+        return broker and broker._replace(port=self.port)
+
+
+def client_through(proxy: Proxy) -> Callable[[], Client]:
+    """Return what makes a client that knows the broker by the proxy in front of it only."""
+
+    def connect() -> Client:
+        client = client_of(f"{HOST}:{proxy.port}")()
+        client.cluster = ThroughProxy(metadata_max_age_ms=60_000)
+        client.cluster.port = proxy.port
+        return client
+
+    return connect
+
+
 async def stored(bootstrap: str, topic: str) -> list[str]:
-    """Return the keys in a topic, by partition and offset, as a client sees them that shares no code with the sender."""
+    """Return the keys in a topic, by partition and offset, as a client that shares no code with ours sees them."""
     records = await asyncio.to_thread(read_all, bootstrap, [topic])
     return [(record.key or b"").decode() for record in records]
 

@@ -1,5 +1,6 @@
-"""The sender against a real broker: every record once and in order, whatever breaks. What a broker answers only by
-chance comes from a script.
+"""The sender against a real broker: every record once and in order, whatever breaks.
+
+What a broker answers only by chance comes from a script.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from aurora_bridge.kafka.lane import ANSWERS, Answer
@@ -193,16 +193,6 @@ async def test_what_waits_for_a_deleted_topic_goes_into_the_one_made_anew_with_f
 # Lost answers and lost brokers
 
 
-class ThroughProxy(ClusterMetadata):
-    """Metadata in which the one broker has the proxy's port."""
-
-    port = 0
-
-    def broker_metadata(self, broker_id: object) -> object:
-        broker = super().broker_metadata(broker_id)
-        return broker and broker._replace(port=self.port)
-
-
 @pytest.fixture
 async def proxy(kafka: KafkaCluster | NamedKafka) -> AsyncIterator[Proxy]:
     """A proxy in front of the broker, to which the clients of `proxied` go."""
@@ -214,13 +204,7 @@ async def proxy(kafka: KafkaCluster | NamedKafka) -> AsyncIterator[Proxy]:
 async def proxied(proxy: Proxy, prefix: str, topic: str) -> AsyncIterator[Running]:
     del topic
 
-    def connect() -> Client:
-        client = client_of(f"127.0.0.1:{proxy.port}")()
-        client.cluster = ThroughProxy(metadata_max_age_ms=60_000)
-        client.cluster.port = proxy.port
-        return client
-
-    async with running(connect, prefix, EVENT) as run:
+    async with running(client_through(proxy), prefix, EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         yield run
 
@@ -506,9 +490,7 @@ async def test_only_one_request_is_under_way_and_what_comes_meanwhile_shares_the
         await run.until(lambda: run.sender.writable(EVENT))
         first, *others = journal.hear(records)
         run.submit(first)
-        async with asyncio.timeout(PATIENCE):
-            while not client.sent:
-                await asyncio.sleep(0)
+        await eventually(lambda: bool(client.sent))
         run.submit(*others)
         await asyncio.sleep(0)
         assert len(client.sent) == 1
@@ -550,9 +532,7 @@ async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:
     async with running(lambda: client, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(*journal.hear([make_record("a")]))
-        async with asyncio.timeout(PATIENCE):
-            while not client.sent:
-                await asyncio.sleep(0)
+        await eventually(lambda: bool(client.sent))
         assert not run.sender.idle
         await run.sender.flush(0.0)
     assert journal.ends("a") == [End.IN_DOUBT]

@@ -33,6 +33,8 @@ from aurora_bridge.webhook.recurrence import Action
 
 log = logging.getLogger(__name__)
 
+GAP_SECONDS = 0.002
+"""Between two look-ups under load: each is a commit, and more share one."""
 _DAY_US = 86_400_000_000
 _CARE_SECONDS = 1.0
 _MARK_TICKS = 60
@@ -78,6 +80,7 @@ class Deduplicator:
         self._claims = Claims(self._state.last_seq)
         self._asked: list[_Asked] = []
         self._asking = False
+        self._burst_at = 0.0
         self._bursts: deque[_Burst] = deque()
         self._late: set[_Burst] = set()
         self._entries = 0
@@ -124,13 +127,21 @@ class Deduplicator:
             self._metrics.unjudged[()] += 1
             return self._verdict(asked, None, None)
         if not self._asked and not self._asking:
-            self._loop.call_soon(self._ask)
+            self._ask_soon()
         self._asked.append(asked)
         return await asked.answer
 
+    def _ask_soon(self) -> None:
+        """Look up what comes: at once when idle, else together with what comes within a short gap."""
+        wait = self._burst_at + GAP_SECONDS - monotonic()
+        self._loop.call_later(wait, self._ask) if wait > 0 else self._loop.call_soon(self._ask)
+
     def _ask(self) -> None:
-        """Look up what has come. What comes meanwhile is looked up together afterwards."""
+        """Look up what has come; what comes meanwhile is for the next burst."""
+        if not self._asked:
+            return
         self._asking = True
+        self._burst_at = monotonic()
         self._entries = number = self._entries + 1
         burst = _Burst(number, self._asked)
         self._asked = []
@@ -146,7 +157,7 @@ class Deduplicator:
         self._late.discard(burst)
         self._asking = False
         if self._asked:
-            self._ask()
+            self._ask_soon()
         if burst.verdicts:
             return  # given up meanwhile
         if error is not None:

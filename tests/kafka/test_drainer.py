@@ -1,0 +1,373 @@
+"""Backlogs drained into a real broker: in order, each record once, and no topic behind another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from aurora_bridge.kafka.drainer import WINDOW, Drainer
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.kafka.wire import Client
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.refusal import Outcome
+from aurora_bridge.settings import DeadlinesSettings
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.webhook.backlog import Way
+from aurora_bridge.webhook.record import Record
+from tests.kafka.scripted import Batches, ScriptedClient, keys_of
+from tests.kafka.sending import PATIENCE, Running, client_of, client_through, eventually, running, stored, stored_at_last
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.proxy import Proxy
+from tests.support.topics import create_topics, delete_topics
+from tests.webhook.records import make_record
+
+EVENT, OTHER = "lead_changed", "lead_created"
+
+
+def numbers(count: int, first: int = 0) -> list[str]:
+    return [f"{number:04}" for number in range(first, first + count)]
+
+
+class Stack:
+    """Sender, spool, publisher and drainer, as the daemon puts them together."""
+
+    def __init__(self, run: Running, spool: Spool, events: Iterable[str]) -> None:
+        self.sender: Sender = run.sender
+        self.metrics: Metrics = run.metrics
+        self.spool = spool
+        self.publisher = Publisher(DeadlinesSettings(), events, run.sender, spool, run.metrics)
+        self.drainer = Drainer(self.publisher, run.sender, spool)
+
+    async def publish(self, *records: Record) -> list[Outcome]:
+        """Take deliveries at once, in this order, and wait for their answers."""
+        now = asyncio.get_running_loop().time()
+        for record in records:
+            record.received = now
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.gather(*map(self.publisher.publish, records))
+
+    async def direct(self, event: str = EVENT) -> None:
+        """Wait until a topic is direct."""
+        await eventually(lambda: self.publisher.backlogs[event].way is Way.DIRECT)
+
+    async def drained(self) -> None:
+        """Wait until nothing waits in the spool."""
+        await eventually(lambda: self.spool.waiting == 0)
+
+
+@asynccontextmanager
+async def stack(
+    connect: Callable[[], Client], directory: Path, prefix: str, *events: str, drain: bool = True
+) -> AsyncIterator[Stack]:
+    async with AsyncExitStack() as exits:
+        spool = Spool(directory, 2**26)
+        spool.start()
+        exits.push_async_callback(spool.stop, PATIENCE)
+        run = await exits.enter_async_context(running(connect, prefix, *events))
+        made = Stack(run, spool, events)
+        tasks = [asyncio.create_task(made.publisher.watch())]
+        if drain:
+            tasks.append(asyncio.create_task(made.drainer.run()))
+
+        async def end() -> None:
+            for task in tasks:
+                task.cancel()
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                if not isinstance(result, asyncio.CancelledError):
+                    raise AssertionError from result
+
+        exits.push_async_callback(end)
+        yield made
+
+
+async def leave_behind(directory: Path, *records: Record) -> None:
+    """Fill the spool of a daemon that ran here before."""
+    spool = Spool(directory, 2**26)
+    spool.start()
+    committed = asyncio.Event()
+    spool.append(records, lambda *_: committed.set())
+    await committed.wait()
+    await spool.stop(PATIENCE)
+
+
+@pytest.fixture
+async def topic(kafka: KafkaCluster | NamedKafka, prefix: str) -> str:
+    """One topic with one partition, so that what arrives has one order."""
+    name = prefix + EVENT
+    await asyncio.to_thread(create_topics, kafka.bootstrap, name, partitions=1)
+    return name
+
+
+# The ordinary way
+
+
+async def test_a_topic_without_a_backlog_becomes_direct(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        await made.direct()
+        assert await made.publish(make_record("a"), make_record("b")) == [Outcome.PUBLISHED] * 2
+    assert await stored(kafka.bootstrap, topic) == ["a", "b"]
+
+
+async def test_a_backlog_is_drained_in_order_over_many_windows_and_then_the_topic_is_direct(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    left = numbers(2 * WINDOW + 100)
+    await leave_behind(tmp_path, *map(make_record, left))
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        await made.direct()
+        assert await made.publish(make_record("after")) == [Outcome.PUBLISHED]
+        await made.drained()
+        assert made.publisher.backlogs[EVENT].waiting == 0
+    assert await stored(kafka.bootstrap, topic) == [*left, "after"]
+
+
+async def test_what_comes_while_a_backlog_is_drained_arrives_behind_it(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    left, come = numbers(WINDOW + 100), numbers(2000, first=5000)
+    await leave_behind(tmp_path, *map(make_record, left))
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        answers = []
+        for name in come:
+            answers.append(asyncio.ensure_future(made.publish(make_record(name))))
+            await asyncio.sleep(0)
+        outcomes = {outcome for (outcome,) in await asyncio.gather(*answers)}
+        await made.direct()
+        await made.drained()
+    assert outcomes <= {Outcome.PUBLISHED, Outcome.SPOOLED}
+    assert await stored(kafka.bootstrap, topic) == [*left, *come]
+
+
+async def test_what_was_drained_is_not_there_at_the_next_start(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    await leave_behind(tmp_path, *map(make_record, numbers(10)))
+    for _ in range(2):
+        async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+            await made.direct()
+            await made.drained()
+    assert numbers(10) == await stored(kafka.bootstrap, topic)
+
+
+# Topics
+
+
+async def test_one_topic_does_not_hold_up_another(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    await leave_behind(tmp_path, make_record("waits", OTHER), *map(make_record, numbers(10)))
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT, OTHER) as made:
+        await made.direct(EVENT)
+        assert await made.publish(make_record("direct"), make_record("spooled", OTHER)) == [
+            Outcome.PUBLISHED,
+            Outcome.SPOOLED,
+        ]
+        assert await stored(kafka.bootstrap, topic) == [*numbers(10), "direct"]
+        await asyncio.to_thread(create_topics, kafka.bootstrap, prefix + OTHER, partitions=1)
+        await made.direct(OTHER)
+        await made.drained()
+    assert await stored(kafka.bootstrap, prefix + OTHER) == ["waits", "spooled"]
+
+
+async def test_a_deleted_topic_keeps_its_backlog_until_it_is_made_anew(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        await made.direct()
+        assert await made.publish(make_record("gone")) == [Outcome.PUBLISHED]
+        await asyncio.to_thread(delete_topics, kafka.bootstrap, topic)
+        assert await made.publish(make_record("a")) == [Outcome.SPOOLED]
+        await eventually(lambda: not made.sender.writable(EVENT))
+        assert await made.publish(make_record("b")) == [Outcome.SPOOLED]
+        await asyncio.to_thread(create_topics, kafka.bootstrap, topic, partitions=1)
+        await made.direct()
+        await made.drained()
+        assert await made.publish(make_record("c")) == [Outcome.PUBLISHED]
+    assert await stored(kafka.bootstrap, topic) == ["a", "b", "c"]
+
+
+# Records at fault
+
+
+async def test_what_kafka_refuses_for_itself_is_set_aside_and_blocks_nobody(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    limit = {"max.message.bytes": "4000"}
+    await asyncio.to_thread(create_topics, kafka.bootstrap, prefix + EVENT, partitions=1, config=limit)
+    left = [make_record(name, size=5000 if name == "0007" else 0) for name in numbers(20)]
+    await leave_behind(tmp_path, *left)
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        await made.direct()
+        await made.drained()
+        outcomes = await made.publish(make_record("large", size=5000), make_record("small"))
+        assert outcomes == [Outcome.SPOOLED, Outcome.PUBLISHED]
+    assert await stored(kafka.bootstrap, prefix + EVENT) == [*(n for n in numbers(20) if n != "0007"), "small"]
+    spool = Spool(tmp_path, 2**26)
+    assert (spool.stats.set_aside, spool.waiting) == (2, 0)
+    spool.start()
+    await spool.stop(PATIENCE)
+
+
+# Outages
+
+
+async def test_a_record_in_doubt_is_spooled_and_makes_no_second_copy_when_it_is_drained(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    async with (
+        Proxy(int(kafka.bootstrap.rpartition(":")[2])) as proxy,
+        stack(client_through(proxy), tmp_path, prefix, EVENT) as made,
+    ):
+        await made.direct()
+        await made.publish(make_record("before"))
+        proxy.lose_answers()
+        doubtful = asyncio.ensure_future(made.publish(make_record("in doubt"), make_record("in doubt too")))
+        await proxy.answer_lost()
+        await stored_at_last(kafka.bootstrap, topic, "in doubt too")
+        behind = asyncio.ensure_future(made.publish(make_record("behind")))
+        await asyncio.sleep(0)
+        proxy.cut()
+        assert set(await doubtful + await behind) == {Outcome.SPOOLED}
+        await made.direct()
+        await made.drained()
+        assert await made.publish(make_record("after")) == [Outcome.PUBLISHED]
+    assert await stored(kafka.bootstrap, topic) == ["before", "in doubt", "in doubt too", "behind", "after"]
+
+
+@pytest.mark.slow
+async def test_while_the_broker_is_away_events_are_spooled_and_afterwards_all_are_there_in_order(
+    kafka1: KafkaCluster, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    come: list[str] = []
+    async with stack(client_of(kafka1.bootstrap), tmp_path, prefix, EVENT) as made:
+
+        async def publish_some() -> set[Outcome]:
+            names = numbers(50, first=len(come))
+            come.extend(names)
+            return set(await made.publish(*map(make_record, names)))
+
+        await made.direct()
+        assert await publish_some() == {Outcome.PUBLISHED}
+        kafka1.nodes[0].kill()
+        for _ in range(3):
+            assert await publish_some() == {Outcome.SPOOLED}
+        restart = asyncio.create_task(asyncio.to_thread(kafka1.nodes[0].restart))
+        while not restart.done():
+            await publish_some()
+        await restart
+        await made.direct()
+        assert await publish_some() == {Outcome.PUBLISHED}
+        await made.drained()
+    assert list(dict.fromkeys(await stored(kafka1.bootstrap, topic))) == come
+
+
+# A broker from a script
+
+
+async def test_a_topic_that_is_refused_keeps_its_backlog_and_is_tried_again(tmp_path: Path) -> None:
+    refusals = 2
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(batches, 29 if len(client.sent) <= refusals else 0)
+
+    await leave_behind(tmp_path, *map(make_record, numbers(3)))
+    client = ScriptedClient({EVENT: 1}, answers)
+    async with stack(lambda: client, tmp_path, "", EVENT) as made:
+        await made.drained()
+    assert [keys_of(batches[EVENT, 0]) for batches in client.sent] == [numbers(3)] * 3
+
+
+async def test_behind_a_refused_batch_nothing_of_the_same_window_is_sent(tmp_path: Path) -> None:
+    """A refusal can be over a moment later; what is sent then would be ahead of what was refused."""
+    log: list[str] = []
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        code = 29 if len(client.sent) == 1 else 0
+        if code == 0:
+            log.extend(keys_of(batches[EVENT, 0]))
+        return dict.fromkeys(batches, code)
+
+    await leave_behind(tmp_path, *(make_record(name, size=300_000) for name in numbers(4)))
+    client = ScriptedClient({EVENT: 1}, answers)
+    async with stack(lambda: client, tmp_path, "", EVENT) as made:
+        await made.drained()
+    assert log == numbers(4)
+
+
+async def test_a_window_that_the_sender_did_not_take_does_not_open_the_direct_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The topic's metadata can be gone between the look at them and the end of reading the window."""
+    log: list[str] = []
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        log.extend(keys_of(batches[EVENT, 0]))
+        return dict.fromkeys(batches, 0)
+
+    left = numbers(WINDOW + 10)
+    await leave_behind(tmp_path, *map(make_record, left))
+    client = ScriptedClient({EVENT: 1}, answers)
+    vanished = asyncio.Event()
+    async with stack(lambda: client, tmp_path, "", EVENT) as made:
+        head = made.spool.head
+
+        async def head_while_metadata_vanish(event: str, limit: int) -> list[Record]:
+            window = await head(event, limit)
+            if log and not vanished.is_set():
+                client.learn({})
+                vanished.set()
+            return window
+
+        monkeypatch.setattr(made.spool, "head", head_while_metadata_vanish)
+        await vanished.wait()
+        await asyncio.sleep(0)
+        client.learn({EVENT: 1})
+        await made.publish(make_record("after"))
+        await made.drained()
+    assert log == [*left, "after"]
+
+
+async def test_an_acknowledgement_that_comes_while_the_window_is_read_makes_no_second_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    answer, asked, read = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
+        if len(client.sent) == 1:
+            return ConnectionResetError()
+        if len(client.sent) == 2:
+            asked.set()
+            await answer.wait()
+        log.extend(keys_of(batches[EVENT, 0]))
+        return dict.fromkeys(batches, 0)
+
+    client = ScriptedClient({EVENT: 1}, answers)
+    async with stack(lambda: client, tmp_path, "", EVENT, drain=False) as made:
+        await eventually(lambda: made.sender.writable(EVENT))
+        made.publisher.backlogs[EVENT].handed_over(0)
+        head = made.spool.head
+
+        async def head_while_acknowledged(event: str, limit: int) -> list[Record]:
+            question = asyncio.ensure_future(head(event, limit))
+            await asyncio.sleep(0)
+            if not read.is_set():
+                read.set()
+                answer.set()
+                await eventually(lambda: bool(log))
+            return await question
+
+        monkeypatch.setattr(made.spool, "head", head_while_acknowledged)
+        assert await made.publish(make_record("a")) == [Outcome.SPOOLED]
+        await asked.wait()
+        drain = asyncio.create_task(made.drainer.run())
+        await made.direct()
+        await made.drained()
+        drain.cancel()
+        assert made.publisher.backlogs[EVENT].waiting == 0
+    assert log == ["a"]
