@@ -62,6 +62,11 @@ class SteppedWorker(Worker):
         self.connection.close()
         return True
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self._answers) or not self._jobs.empty()
+
     def work(self) -> None:
         """Commit all queued jobs as one group."""
         group = []

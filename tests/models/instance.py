@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -35,9 +36,6 @@ from tests.models.doubles import NUMBER, Kafka, SteppedWorker, Wire
 
 TOPICS: Final = ("project_status_changed", "project_created", "lead_changed")
 """A state, a once, a signal."""
-
-TURNS: Final = 12
-"""Passes of the loop after which nothing moves by itself any more; the longest way takes seven."""
 
 NEVER: Final = 1e9
 """Seconds: the model does what a timer would do."""
@@ -109,6 +107,10 @@ class _Deduplicator(Deduplicator):
         for burst in tuple(self._bursts):
             if burst not in self._late:
                 self._give_up(burst)
+
+    @property
+    def learning(self) -> bool:
+        return self._learning is not None
 
     def learn(self) -> None:
         """Write what the timer would write now."""
@@ -224,9 +226,25 @@ class Instance:
         """Let everything under way be as old as `seconds`."""
         self.do(lambda: self._publisher.sweep(monotonic() + seconds))
 
+    def work(self) -> bool:
+        """Let files, Kafka and timers do what there is to do; return whether there was anything."""
+        busy = False
+        for worker in self.workers:
+            busy |= worker.busy
+            worker.work()
+            self.tell(worker)
+        for topic, lane in self.wire.lanes.items():
+            if lane:
+                busy = True
+                self.do(partial(self.wire.acknowledge, topic))
+        busy |= self.dedup.learning
+        self.do(self.dedup.learn)
+        return busy
+
     def turn(self) -> None:
         """Turn the loop until nothing moves by itself any more."""
-        for _ in range(TURNS):
+        ready = self._loop._ready
+        while ready:
             self._loop.call_soon(self._loop.stop)
             self._loop.run_forever()
 

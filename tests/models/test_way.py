@@ -234,14 +234,8 @@ class Way(RuleBasedStateMachine):
         self.daemon.do(lambda: wire.connect(up=True))
         for worker in self.daemon.workers:
             worker.connection.full = False
-        for _ in range(MOST):
-            for worker in self.daemon.workers:
-                worker.work()
-                self.daemon.tell(worker)
-            for topic, lane in wire.lanes.items():
-                if lane:
-                    self.daemon.do(lambda topic=topic: wire.acknowledge(topic))
-            self.daemon.do(self.daemon.dedup.learn)
+        while self.daemon.work():
+            """Until nothing is left to do."""
         assert not self.daemon.flights, "deliveries that are never answered"
         assert not any(wire.lanes.values())
         assert not self.spooled or not self.spool_rows(), "events that stay in the spool"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import orjson
 
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.refusal import Refusal
+from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state import index
 from aurora_bridge.state.database import error_code, suspect
@@ -29,7 +29,7 @@ from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.claims import Claim, Claims, End, Latest, Verdict
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.recurrence import Action
+from aurora_bridge.webhook.recurrence import Action, Standing
 
 log = logging.getLogger(__name__)
 
@@ -238,21 +238,27 @@ class Deduplicator:
             for asked, verdict in zip(burst.asked, burst.verdicts, strict=True):
                 if not asked.answer.done():
                     asked.answer.set_result(verdict)
+                elif verdict.action is Action.PUBLISH:  # its delivery was given up, and nobody will send it
+                    self.end(verdict.claim, End.REFUSED, Refusal(Reason.TOO_LATE))
+                    self.answered(verdict.claim, asked.claim.attempt_us, in_time=True)
 
     async def join(self, claim: Claim) -> None:
         """Wait for the end of a claim in flight. Raises the `Refusal` that its own delivery got."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        claim.waiters.append(waiter)
-        await waiter
+        if claim.standing is Standing.CLAIMED:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            claim.waiters.append(waiter)
+            await waiter
+        if claim.refusal is not None:
+            raise Refusal(claim.refusal.reason, doubtful=claim.refusal.doubtful)
 
     def end(self, claim: Claim, end: End, refusal: Refusal | None = None) -> None:
         """Note what became of a claim, and tell whoever waits for it."""
         self._claims.end(claim, end)
-        if claim.waiters:
-            waiters, claim.waiters = claim.waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(refusal) if refusal else waiter.set_result(None)
+        claim.refusal = refusal
+        waiters, claim.waiters = claim.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         if end is End.LATE:
             self._learn_soon()
 
@@ -316,6 +322,7 @@ class Deduplicator:
     def _failure(self, error: Exception) -> None:
         if error_code(error) == sqlite3.SQLITE_FULL:
             log.warning("the index is full; its oldest rows expire early")
+            self._forgotten_us = time_us()
             return
         suspect(self._path, error)
         if not self._failed:

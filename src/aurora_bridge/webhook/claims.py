@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from aurora_bridge.refusal import Refusal
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.recurrence import Action, Judgement, Known, Slot, Standing, first_id_ms, judge
@@ -69,6 +70,8 @@ class Claim:
     """Deliveries that are not answered yet and refer to it."""
     writes: int = 0
     """Writes of it that the index has not confirmed."""
+    refusal: Refusal | None = None
+    """What its delivery was told, if it was refused."""
     waiters: "list[Future[None]]" = field(default_factory=list, repr=False)
     """Whoever waits for its end: deliveries of the same event that came while it was in flight."""
 
