@@ -38,11 +38,17 @@ class ScriptedClient(Client):
         self._producer_id = 0
 
     async def bootstrap(self) -> None:
-        self.learn(self._topics_led)
+        self._tell()
 
     def learn(self, topics: dict[str, int]) -> None:
-        """Tell the sender of these topics and no others."""
-        led = [(0, name, [(0, index, 1, [1], [1]) for index in range(count)]) for name, count in topics.items()]
+        """Let there be these topics and no others, and tell so."""
+        self._topics_led = topics
+        self._tell()
+
+    def _tell(self) -> None:
+        led = [
+            (0, name, [(0, index, 1, [1], [1]) for index in range(count)]) for name, count in self._topics_led.items()
+        ]
         self.cluster.update_metadata(MetadataResponse_v0([(1, "127.0.0.1", 1)], led))
 
     async def send(self, node_id: int, request: Any, **_options: object) -> Any:  # noqa: ANN401 - aiokafka's own
@@ -64,4 +70,5 @@ class ScriptedClient(Client):
         """Take no notice: the script knows them."""
 
     def force_metadata_update(self) -> None:
-        """Take no notice: the script tells what has changed."""
+        """Tell the topics again."""
+        asyncio.get_running_loop().call_soon(self._tell)

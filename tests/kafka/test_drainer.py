@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,22 @@ from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.refusal import Outcome
+from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.settings import DeadlinesSettings
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.backlog import Way
 from aurora_bridge.webhook.record import Record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
-from tests.kafka.sending import PATIENCE, Running, client_of, client_through, eventually, running, stored, stored_at_last
+from tests.kafka.sending import (
+    PATIENCE,
+    Running,
+    client_of,
+    client_through,
+    eventually,
+    running,
+    stored,
+    stored_at_last,
+)
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
 from tests.support.topics import create_topics, delete_topics
@@ -60,10 +69,15 @@ class Stack:
 
 @asynccontextmanager
 async def stack(
-    connect: Callable[[], Client], directory: Path, prefix: str, *events: str, drain: bool = True
+    connect: Callable[[], Client],
+    directory: Path,
+    prefix: str,
+    *events: str,
+    drain: bool = True,
+    max_bytes: int = 2**26,
 ) -> AsyncIterator[Stack]:
     async with AsyncExitStack() as exits:
-        spool = Spool(directory, 2**26)
+        spool = Spool(directory, max_bytes)
         spool.start()
         exits.push_async_callback(spool.stop, PATIENCE)
         run = await exits.enter_async_context(running(connect, prefix, *events))
@@ -332,11 +346,13 @@ async def test_a_window_that_the_sender_did_not_take_does_not_open_the_direct_wa
     assert log == [*left, "after"]
 
 
-async def test_an_acknowledgement_that_comes_while_the_window_is_read_makes_no_second_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def read_while_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> list[str]:
+    """Have the only record of a backlog acknowledged while the drainer reads it; return Kafka's log.
+
+    `then` is how it goes on: with another event, or by waiting until the topic is direct.
+    """
     log: list[str] = []
-    answer, asked, read = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    answer, asked = asyncio.Event(), asyncio.Event()
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
         if len(client.sent) == 1:
@@ -356,18 +372,51 @@ async def test_an_acknowledgement_that_comes_while_the_window_is_read_makes_no_s
         async def head_while_acknowledged(event: str, limit: int) -> list[Record]:
             question = asyncio.ensure_future(head(event, limit))
             await asyncio.sleep(0)
-            if not read.is_set():
-                read.set()
-                answer.set()
-                await eventually(lambda: bool(log))
+            answer.set()
+            await eventually(lambda: bool(log))
             return await question
 
         monkeypatch.setattr(made.spool, "head", head_while_acknowledged)
         assert await made.publish(make_record("a")) == [Outcome.SPOOLED]
         await asked.wait()
         drain = asyncio.create_task(made.drainer.run())
-        await made.direct()
         await made.drained()
-        drain.cancel()
+        if then == "another event":
+            await made.publish(make_record("b"))
+            await made.drained()
+        await made.direct()
         assert made.publisher.backlogs[EVENT].waiting == 0
-    assert log == ["a"]
+        drain.cancel()
+    return log
+
+
+async def test_an_acknowledgement_that_comes_while_the_window_is_read_makes_no_second_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await read_while_acknowledged(tmp_path, monkeypatch, then="another event") == ["a", "b"]
+
+
+async def test_and_the_topic_is_direct_when_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await read_while_acknowledged(tmp_path, monkeypatch, then="wait") == ["a"]
+
+
+async def test_a_topic_whose_events_found_no_room_in_the_spool_is_direct_again_when_kafka_is(tmp_path: Path) -> None:
+    """The spool may be full of another topic's events for long."""
+    failed = asyncio.Event()
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
+        if (EVENT, 0) in batches and not failed.is_set():
+            failed.set()
+            return ConnectionResetError()
+        return {where: 29 if where[0] == OTHER else 0 for where in batches}
+
+    client = ScriptedClient({EVENT: 1, OTHER: 1}, answers)
+    async with stack(lambda: client, tmp_path, "", EVENT, OTHER, max_bytes=2**18) as made:
+        await made.direct(EVENT)
+        while not made.spool.full:
+            with suppress(Refusal):
+                await made.publish(make_record("fill", OTHER, size=3000))
+        with pytest.raises(Refusal, match="spool_full"):
+            await made.publish(make_record("a", size=10_000))
+        await made.direct(EVENT)
+        assert await made.publish(make_record("b", size=10_000)) == [Outcome.PUBLISHED]

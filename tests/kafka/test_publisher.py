@@ -269,6 +269,20 @@ async def test_a_late_acknowledgement_of_a_refused_delivery_is_told(spooling: Pu
     assert await spooling.waiting() == []
 
 
+async def test_a_delivery_that_gave_up_hears_of_the_commit_and_of_the_acknowledgement(spooling: Publishing) -> None:
+    spooled, answer = spooling.deliver("a")
+    published, other = spooling.deliver("b", EVENTS[1])
+    await asyncio.sleep(0)
+    spooling.sender.say(spooled, STALLED)
+    answer.cancel()
+    other.cancel()
+    await asyncio.sleep(0)
+    spooling.sender.say(published, ACKNOWLEDGED)
+    await spooling.settle()
+    assert sorted(spooling.late) == ["a", "b"]
+    assert await spooling.waiting() == ["a"]
+
+
 async def fill(spool: Spool) -> None:
     """Append until nothing more fits."""
     while not spool.full:
@@ -279,7 +293,9 @@ async def fill(spool: Spool) -> None:
 
 @pytest.mark.parametrize("sent", [True, False])
 async def test_a_full_spool_refuses_and_only_what_may_be_in_kafka_is_doubtful(
-    spooling: Publishing, spool: Spool, sent: bool  # noqa: FBT001
+    spooling: Publishing,
+    spool: Spool,
+    sent: bool,  # noqa: FBT001
 ) -> None:
     await fill(spool)
     record, answer = spooling.deliver("a")

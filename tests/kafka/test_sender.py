@@ -16,7 +16,17 @@ from aurora_bridge.kafka.lane import ANSWERS, Answer
 from aurora_bridge.kafka.wire import Client, murmur2
 from aurora_bridge.webhook.record import End
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
-from tests.kafka.sending import PATIENCE, Journal, Running, client_of, running, stored, stored_at_last
+from tests.kafka.sending import (
+    PATIENCE,
+    Journal,
+    Running,
+    client_of,
+    client_through,
+    eventually,
+    running,
+    stored,
+    stored_at_last,
+)
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
 from tests.support.topics import create_topics, delete_topics, read_all, topic_names
@@ -336,6 +346,7 @@ async def test_a_client_whose_metadata_task_died_is_made_anew(
     kafka: KafkaCluster | NamedKafka, prefix: str, topic: str
 ) -> None:
     del topic
+
     class Mortal(Client):
         """Its metadata task can be made to end as aiokafka's does when something unexpected is raised in it."""
 

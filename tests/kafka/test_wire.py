@@ -172,8 +172,7 @@ def records_of(batch: bytes) -> list[tuple[Any, ...]]:
 def test_a_batch_holds_the_records_whole_and_in_order(compression: int) -> None:
     records = [make_record(str(number), size=number * 100) for number in range(20)]
     expected = [
-        (offset, record.timestamp_ms, record.key, record.value, record.headers)
-        for offset, record in enumerate(records)
+        (offset, record.timestamp_ms, record.key, record.value, record.headers) for offset, record in enumerate(records)
     ]
     assert expected == records_of(encode_batch(records, ProducerId(7, 3), 12, compression))
 
@@ -195,8 +194,7 @@ def test_a_batch_holds_the_records_whole_and_in_order(compression: int) -> None:
 )
 def test_any_records_come_back(records: list[Record]) -> None:
     expected = [
-        (offset, record.timestamp_ms, record.key, record.value, record.headers)
-        for offset, record in enumerate(records)
+        (offset, record.timestamp_ms, record.key, record.value, record.headers) for offset, record in enumerate(records)
     ]
     assert expected == records_of(encode_batch(records, ProducerId(1, 0), 0, 0))
 

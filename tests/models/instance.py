@@ -103,10 +103,9 @@ class _Deduplicator(Deduplicator):
         return self._state.in_doubt
 
     def give_up(self) -> None:
-        """Lose patience with everything that is asked and not answered."""
-        for burst in tuple(self._bursts):
-            if burst not in self._late:
-                self._give_up(burst)
+        """Lose patience with the oldest burst, and with it all that wait behind it."""
+        if self._bursts:
+            self._give_up(self._bursts[0])
 
     @property
     def learning(self) -> bool:
@@ -166,11 +165,13 @@ class Instance:
         """Deliveries that are not answered yet."""
         self.wire = Wire(kafka, TOPICS)
         self._loop = asyncio.new_event_loop()
+        self._tasks: list[asyncio.Task[None]] = []
         self._patches = ExitStack()
         for name, double in (
             ("state.dedup.Worker", SteppedWorker),
             ("state.spool.Worker", SteppedWorker),
             ("state.dedup._LEARN_SECONDS", NEVER),
+            ("state.dedup.GAP_SECONDS", 0),
             ("kafka.drainer._RETRY_SECONDS", 0),
         ):
             self._patches.enter_context(patch(f"aurora_bridge.{name}", double))
@@ -178,7 +179,8 @@ class Instance:
         self.dedup.on_verdict = on_verdict
         self._publisher.on_record = on_record
         if self.spool is not None:
-            self._loop.create_task(Drainer(self._publisher, self.wire, self.spool).run())  # type: ignore[arg-type]
+            drainer = Drainer(self._publisher, self.wire, self.spool)  # type: ignore[arg-type]
+            self._tasks.append(self._loop.create_task(drainer.run()))
             recovery = self._loop.create_task(self.dedup.recover(self.spool))
             while not recovery.done():
                 self.turn()
@@ -210,7 +212,7 @@ class Instance:
     def deliver(self, flight: Flight) -> None:
         """Receive a delivery at the next turn."""
         self.flights.append(flight)
-        self._loop.create_task(self._handle(flight))
+        self._tasks.append(self._loop.create_task(self._handle(flight)))
 
     def tell(self, worker: SteppedWorker) -> None:
         """Let the answers of a thread arrive on the loop."""
@@ -247,6 +249,9 @@ class Instance:
         while ready:
             self._loop.call_soon(self._loop.stop)
             self._loop.run_forever()
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     def stop(self) -> None:
         """End in order, as on SIGTERM."""

@@ -53,7 +53,7 @@ class Oracle:
         if any(self._sharing(other, flight) for other in earlier):
             assert self._named(flight, earlier), f"taken for another event, or shares its id: {flight}"
         self._check_retry(flight)
-        self._matched.update(earlier)
+        self._matched.update(other for other in earlier if in_slot(flight.received_us - other.received_us))
         earlier.append(flight)
 
     def _sharing(self, other: Flight, flight: Flight) -> bool:

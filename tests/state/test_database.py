@@ -97,7 +97,9 @@ def test_what_was_written_is_there_the_next_time(path: Path) -> None:
 
 def test_a_file_of_another_version_is_left_alone_and_the_message_says_what_to_do(path: Path) -> None:
     fill(path)
-    expected = f"{path} was written by another version of aurora-bridge (format 7, this one reads 8). Start that version"
+    expected = (
+        f"{path} was written by another version of aurora-bridge (format 7, this one reads 8). Start that version"
+    )
     with pytest.raises(StateError, match=re.escape(expected)):
         open_database(path, replace(FORM, version=8), MAX_BYTES)
     assert set_aside(path) == []

@@ -56,12 +56,13 @@ class Drainer:
                 continue
             window = self._adopt(await self._spool.head(event, WINDOW))
             if not window:
-                await kick.wait()  # what waits is still on its way into the spool
+                if backlog.waiting:
+                    await kick.wait()  # what waits is still on its way into the spool
+                else:
+                    kick.set()  # it was acknowledged while it was read
                 continue
-            for record in window:
-                if not record.in_sender:
-                    self._publisher.submit(record)
-            if flowing:
+            taken = all(record.in_sender or self._publisher.submit(record) for record in window)
+            if flowing and taken:
                 backlog.handed_over(len(window))
             flowing = await self._ended(event, window)
 

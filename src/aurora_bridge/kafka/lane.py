@@ -142,13 +142,23 @@ class Lane:
     def acknowledge(self, offset: int) -> None:
         """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say)."""
         head = self._finish()
-        self._sequence = (self._sequence + len(head.records)) % _SEQUENCE_LIMIT
+        self._advance(head)
         for index, record in enumerate(head.records):
             record.listener(record, Result(End.ACKNOWLEDGED, offset=offset + index if offset >= 0 else -1))
 
     def refuse(self, reason: str) -> None:
-        """End the head: the topic is refused. A refused batch used no sequence."""
-        for record in self._finish().records:
+        """End the head and all that waits: the topic is refused, and what is behind must not get ahead.
+
+        A refused batch used no sequence. One that was in doubt before may have: then its numbers are left out, for
+        another batch under them could be taken for a copy; if they are free after all, Kafka says so, and `renumber`
+        follows.
+        """
+        head = self._finish()
+        if head.in_doubt:
+            self._advance(head)
+        records = [*head.records, *self.waiting]
+        self.waiting.clear()
+        for record in records:
             record.listener(record, Result(End.TOPIC_REFUSED, reason))
 
     def split(self, reason: str) -> None:
@@ -200,6 +210,9 @@ class Lane:
         if taken:
             self.waiting = deque(record for record in self.waiting if record not in taken)
         return taken
+
+    def _advance(self, batch: Batch) -> None:
+        self._sequence = (self._sequence + len(batch.records)) % _SEQUENCE_LIMIT
 
     def _finish(self) -> Batch:
         head, self.head = self.head, None

@@ -86,6 +86,7 @@ class Publisher:
                 record.in_sender = False
                 self._no_answer(record, Reason.KAFKA_REFUSED)
             case End.STALLED | End.IN_DOUBT:
+                record.in_doubt |= result.end is End.IN_DOUBT
                 if self._spool is not None:
                     self._give_backlog(record.event)
         if record.drained and not record.in_sender and not record.drained.done():
@@ -122,7 +123,7 @@ class Publisher:
     def _no_answer(self, record: Record, reason: Reason) -> None:
         """Kafka does not take a record: its topic gets a backlog, or the delivery a refusal."""
         if self._spool is None:
-            self._answer(record, Refusal(reason, doubtful=record.in_sender))
+            self._answer(record, Refusal(reason, doubtful=record.in_doubt))
         else:
             self._give_backlog(record.event)
 
@@ -147,6 +148,7 @@ class Publisher:
             if failure is not None:
                 backlog.left(1)
                 self._answer(record, Refusal(failure, doubtful=record.in_sender))
+                self.on_backlog(record.event)
             elif set_aside is not None:
                 backlog.left(1)
                 self._answer(record, Outcome.SPOOLED)

@@ -157,8 +157,6 @@ class Sender:
             log.exception("aiokafka failed in an unexpected way; the records are sent again")
         finally:
             self._busy.discard(node)
-            for lane in lanes:
-                lane.under_way = False
             if parts is None:
                 self._fail(client, lanes, loss)
         if parts is not None:
@@ -180,6 +178,7 @@ class Sender:
         self._tell()
         retry_at = monotonic() + _RETRY_SECONDS
         for lane in lanes:
+            lane.under_way = False
             lane.retry_at = retry_at
             lane.in_doubt(sent=reason is CONNECTION_LOST)
         for lane in lanes:
@@ -187,9 +186,11 @@ class Sender:
         client.force_metadata_update()
 
     async def _settle(self, client: Client, lanes: dict[tuple[str, int], Lane], parts: list[Part]) -> None:
+        unnumbered = []
         for topic, partition, error, offset in parts:
             lane = lanes.pop((topic, partition))
             answer, reason = ANSWERS.get(error, UNKNOWN_ANSWER)
+            lane.under_way = answer is Answer.RENUMBER
             if answer is Answer.STORED:
                 lane.acknowledge(offset)
                 continue
@@ -200,7 +201,8 @@ class Sender:
                 case Answer.REFUSED:
                     lane.refuse(reason)
                 case Answer.RENUMBER:
-                    await self._renumber(client, lane, reason)
+                    log.warning("%s-%d: %s; taking a new producer id", topic, partition, reason)
+                    unnumbered.append(lane)
                 case Answer.RETRY | Answer.RETRY_IN_DOUBT:
                     lane.retry_at = monotonic() + _RETRY_SECONDS
                     if answer is Answer.RETRY_IN_DOUBT:
@@ -209,11 +211,15 @@ class Sender:
                     client.force_metadata_update()
         if lanes:
             self._fail(client, list(lanes.values()), CONNECTION_LOST)
+        for lane in unnumbered:
+            try:
+                await self._renumber(client, lane)
+            finally:
+                lane.under_way = False
 
-    async def _renumber(self, client: Client, lane: Lane, reason: str) -> None:
+    async def _renumber(self, client: Client, lane: Lane) -> None:
         """Give a partition whose sequence the broker does not know a producer id it has not used."""
         lane.retry_at = monotonic() + _RETRY_SECONDS
-        log.warning("%s-%d: %s; taking a new producer id", lane.topic, lane.partition, reason)
         if self._producer is None or lane.producer == self._producer:
             try:
                 await self._take_producer_id(client)
@@ -277,8 +283,8 @@ class Sender:
         try:
             async with asyncio.timeout(_WATCH_SECONDS):
                 await client.close()
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("the client did not close in time: %r", error)
+        except Exception as error:  # noqa: BLE001 - whatever ended the client's own tasks comes out here
+            log.warning("the client did not close cleanly: %r", error)
 
     def _learn(self, cluster: ClusterMetadata | None) -> None:
         """Take over partitions and leaders from new metadata; None: nothing is known any more."""

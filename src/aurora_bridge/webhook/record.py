@@ -60,6 +60,8 @@ class Record:
     listener: Callable[["Record", Result], None] = field(default=_nobody, repr=False)
     """Told each `Result`; the last is an acknowledgement or a refusal."""
     in_sender: bool = False
+    in_doubt: bool = False
+    """Whether it was sent once without an answer, and may be in the log whatever is said of it later."""
     submitted: float = 0.0
     seq: int | None = None
     """Its row in the spool, once committed."""

@@ -1,0 +1,82 @@
+"""The operators' port: probes and metrics."""
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.settings import AdminSettings
+from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.web.server import admin
+from tests.web.serving import BridgeDouble, talk
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+class Operating:
+    """The admin port, over a Kafka that may be away and no spool."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.missing: list[str] = []
+        self.metrics = Metrics(version="1.2.3")
+        kafka = cast("Sender", SimpleNamespace(missing=lambda: self.missing))
+        self.readiness = Readiness(BridgeDouble(), kafka, None)
+
+
+@pytest.fixture
+async def operating() -> AsyncIterator[Operating]:
+    operating = Operating()
+    async with admin(operating.readiness, operating.metrics, AdminSettings(port=0)) as operating.url:
+        yield operating
+
+
+async def test_livez_says_that_the_event_loop_is_alive(operating: Operating) -> None:
+    response = await talk(operating.url, lambda connection: connection.get("/livez"))
+    assert (response.status, response.json) == (200, {"alive": True})
+
+
+async def test_readyz_says_whether_events_can_be_accepted_and_why_not(operating: Operating) -> None:
+    ready = await talk(operating.url, lambda connection: connection.get("/readyz"))
+    operating.missing.append("aurora.lead_changed")
+    not_ready = await talk(operating.url, lambda connection: connection.get("/readyz"))
+    assert (ready.status, ready.json["ready"]) == (200, True)
+    assert (not_ready.status, not_ready.json["ready"]) == (503, False)
+    assert "aurora.lead_changed" in not_ready.json["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "parse"),
+    [
+        (None, "text/plain", parse_text),
+        ("*/*", "text/plain", parse_text),
+        ("text/plain", "text/plain", parse_text),
+        (OPENMETRICS, "application/openmetrics-text", parse_openmetrics),
+        (f"{OPENMETRICS};q=0.9, text/plain;q=0.1", "application/openmetrics-text", parse_openmetrics),
+    ],
+    ids=str,
+)
+async def test_metrics_come_in_the_format_that_was_asked_for(
+    operating: Operating,
+    accept: str | None,
+    content_type: str,
+    parse: Any,  # noqa: ANN401 - either of two parsers
+) -> None:
+    headers = [] if accept is None else [("Accept", accept)]
+    response = await talk(operating.url, lambda connection: connection.get("/metrics", headers))
+    assert (response.status, response.headers["content-type"].partition(";")[0]) == (200, content_type)
+    families = {family.name: family for family in parse(response.body.decode())}
+    (build,) = families["aurora_bridge_build_info"].samples
+    assert (build.labels, build.value) == ({"version": "1.2.3"}, 1)
+
+
+async def test_nothing_else_is_there(operating: Operating) -> None:
+    statuses = await talk(
+        operating.url, lambda connection: [connection.get(path).status for path in ("/", "/lead_changed", "/livez/")]
+    )
+    assert statuses == [404, 404, 404]

@@ -1,0 +1,194 @@
+"""From a request to a delivery, and from what is no HTTP to an answer that repeats nothing of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic, time
+
+import pytest
+
+from aurora_bridge.bridge import Answer
+from aurora_bridge.ledger import Ledger
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.refusal import Outcome, Reason
+from aurora_bridge.settings import IngressSettings
+from aurora_bridge.web.ingress import Ingress, make_server
+from tests.support.http import Connection, Response, request
+from tests.web.serving import PATIENCE, BridgeDouble, listening, talk
+
+SETTINGS = IngressSettings()
+EVENT = "lead_changed"
+
+
+class Serving:
+    """An ingress before a double of the bridge."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.bridge = BridgeDouble()
+        self.metrics = Metrics(events=[EVENT])
+
+    def ingress(self, settings: IngressSettings = SETTINGS) -> Ingress:
+        return Ingress(self.bridge, Ledger(self.metrics, log_deliveries=False), settings)
+
+    def refusals(self) -> dict[str, int]:
+        return {str(reason): count for reason, count in self.metrics.refusals.items() if count}
+
+
+@pytest.fixture
+async def serving() -> AsyncIterator[Serving]:
+    serving = Serving()
+    async with listening(make_server(serving.ingress(), SETTINGS)) as serving.url:
+        yield serving
+
+
+async def say(url: str, data: bytes) -> tuple[Response, bool]:
+    """Send bytes; return the answer, and whether the connection ended behind it."""
+
+    def converse(connection: Connection) -> tuple[Response, bool]:
+        connection.send(data)
+        return connection.receive(), connection.ended()
+
+    return await talk(url, converse)
+
+
+# Deliveries
+
+
+async def test_a_delivery_carries_method_target_and_headers_as_they_came_and_both_clocks(serving: Serving) -> None:
+    wall, running = time(), monotonic()
+    target = b"/a/../b//c%2F?x=%ff&y=a+b&z=<Z>;'\"|"
+    await talk(serving.url, lambda connection: connection.get(target, [("X-Token", "caf\u00e9")], method="PUT"))
+    (delivery,) = serving.bridge.deliveries
+    assert (delivery.method, delivery.target) == ("PUT", target)
+    assert list(delivery.headers) == [(b"Host", b"bridge.example"), (b"X-Token", b"caf\xe9")]
+    assert wall - 1 <= delivery.received_us / 1e6 <= time()
+    assert running <= delivery.received <= monotonic()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"http://bridge.example/a?b=c",
+        b"https://user:word@bridge.example:8443/a",
+        b"//a",
+        b"/a?b?c=d",
+        b"*",
+        b"/" * 9000,
+    ],
+    ids=lambda target: target[:40].decode(),
+)
+async def test_the_target_is_not_read_by_the_server(serving: Serving, target: bytes) -> None:
+    method = "OPTIONS" if target == b"*" else "GET"
+    await talk(serving.url, lambda connection: connection.get(target, method=method))
+    assert [delivery.target for delivery in serving.bridge.deliveries] == [target]
+
+
+async def test_the_bridges_answer_is_given_told_and_counted(serving: Serving) -> None:
+    response = await talk(serving.url, lambda connection: connection.get("/a"))
+    assert (response.status, response.json) == (200, {"id": "the-id", "outcome": "published"})
+    assert serving.bridge.handed == [True]
+    assert serving.metrics.deliveries[EVENT, "published"] == 1
+
+
+async def test_a_delivery_goes_on_when_its_client_is_gone_and_that_is_told(serving: Serving) -> None:
+    serving.bridge.may_answer.clear()
+    _, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+    writer.write(request("/a"))
+    await serving.bridge.asked.wait()
+    writer.transport.abort()
+    await talk(serving.url, lambda connection: connection.get("/-/healthy"))
+    serving.bridge.may_answer.set()
+    async with asyncio.timeout(PATIENCE):
+        await serving.bridge.told.wait()
+    assert serving.bridge.handed == [False]
+
+
+async def test_a_mistake_of_ours_is_a_500_that_tells_nothing_and_the_next_delivery_is_served(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving.bridge.answer = ZeroDivisionError("canary")
+    response = await talk(serving.url, lambda connection: connection.get("/a"))
+    assert (response.status, response.json["reason"]) == (500, "internal_error")
+    assert b"canary" not in response.head + response.body
+    assert "a delivery failed in an unexpected way" in caplog.text
+    assert serving.refusals() == {"internal_error": 1}
+    serving.bridge.answer = Answer(200, Outcome.SPOOLED, EVENT, "1")
+    assert (await talk(serving.url, lambda connection: connection.get("/a"))).json["outcome"] == "spooled"
+
+
+# The load balancers' question
+
+
+@pytest.mark.parametrize("base_path", ["/", "/hooks/aurora"])
+async def test_below_the_base_path_load_balancers_can_ask_without_counting_as_a_delivery(base_path: str) -> None:
+    serving, settings = Serving(), IngressSettings(base_path=base_path)
+    path = base_path.rstrip("/") + "/-/healthy"
+    async with listening(make_server(serving.ingress(settings), settings)) as url:
+        response = await talk(url, lambda connection: connection.get(path))
+        head = await talk(url, lambda connection: connection.get(path, method="HEAD"))
+    assert (response.status, response.json, head.status, head.body) == (200, {"status": "ok"}, 200, b"")
+    assert serving.bridge.deliveries == []
+    assert sum(serving.metrics.deliveries.values()) == 0
+
+
+async def test_with_a_query_or_a_slash_it_is_a_delivery_like_any_other(serving: Serving) -> None:
+    await talk(serving.url, lambda connection: [connection.get(f"/-/healthy{rest}") for rest in ("/", "?a")])
+    assert len(serving.bridge.deliveries) == 2
+
+
+# What is no HTTP
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"canary\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfccanary",
+        b"GET /canary HTTP/9.9\r\nHost: a\r\n\r\n",
+        b"GET /\xffcanary HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /can ary HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncanary\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Token: canary\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nCan\xffary: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: canary\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\nX: canary\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Token: " + b"canary" * 2000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: canary\r\n" * 200 + b"\r\n",
+        b"can\xc3\xa9ary / HTTP/1.1\r\n\r\n",
+    ],
+    ids=lambda data: ascii(data)[:40],
+)
+async def test_what_is_no_http_is_a_400_that_repeats_nothing_is_counted_and_ends_the_connection(
+    serving: Serving, data: bytes
+) -> None:
+    response, ended = await say(serving.url, data)
+    assert (response.status, response.json) == (
+        400,
+        {"id": None, "outcome": "refused", "reason": "malformed_http"},
+    )
+    assert b"canary" not in response.head + response.body
+    assert (response.headers["connection"], ended) == ("close", True)
+    assert serving.refusals() == {"malformed_http": 1}
+    assert serving.bridge.deliveries == []
+
+
+@pytest.mark.parametrize("length", [2 * SETTINGS.max_target_bytes + 2, 100_000])
+async def test_a_target_too_long_for_the_server_is_a_414_that_repeats_nothing_and_is_counted(
+    serving: Serving, length: int
+) -> None:
+    target = b"/canary?" + b"canary" * (length // 6)
+    response, ended = await say(serving.url, request(target))
+    assert (response.status, response.json) == (
+        414,
+        {"id": None, "outcome": "refused", "reason": Reason.TARGET_TOO_LONG.value},
+    )
+    assert b"canary" not in response.head + response.body
+    assert (response.headers["connection"], ended) == ("close", True)
+    assert serving.refusals() == {"target_too_long": 1}
+
+
+async def test_a_target_the_bridge_can_refuse_itself_gets_to_it(serving: Serving) -> None:
+    """So that a long target outside every route is a 404, and one without credentials a 401."""
+    target = b"/" + b"a" * (SETTINGS.max_target_bytes + 100)
+    await talk(serving.url, lambda connection: connection.get(target))
+    assert [delivery.target for delivery in serving.bridge.deliveries] == [target]

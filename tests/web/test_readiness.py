@@ -1,0 +1,64 @@
+"""Readiness: whether the daemon can durably accept. Kafka away is no reason while the spool accepts."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aurora_bridge.web.readiness import Readiness
+from tests.web.serving import BridgeDouble
+
+
+def sender(*missing: str) -> Any:  # noqa: ANN401 - a double
+    return SimpleNamespace(missing=lambda: list(missing))
+
+
+def spool(*, full: bool = False, failed: bool = False) -> Any:  # noqa: ANN401 - a double
+    event = asyncio.Event()
+    if failed:
+        event.set()
+    return SimpleNamespace(full=full, failed=event)
+
+
+THERE, AWAY = sender(), sender("aurora.lead_changed")
+OK, FULL, FAILED = spool(), spool(full=True), spool(failed=True)
+
+
+@pytest.mark.parametrize(
+    ("kafka", "disk", "ready", "named"),
+    [
+        (THERE, OK, True, []),
+        (AWAY, OK, True, ["kafka"]),
+        (THERE, FULL, True, ["spool"]),
+        (AWAY, FULL, False, ["kafka", "spool"]),
+        (THERE, FAILED, False, ["spool"]),
+        (AWAY, FAILED, False, ["kafka", "spool"]),
+        (THERE, None, True, ["spool"]),
+        (AWAY, None, False, ["kafka", "spool"]),
+        (None, OK, True, ["kafka"]),
+        (None, FULL, False, ["kafka", "spool"]),
+        (None, FAILED, False, ["kafka", "spool"]),
+    ],
+    ids=str,
+)
+async def test_it_is_ready_if_kafka_or_a_sound_spool_takes_events(
+    kafka: Any,
+    disk: Any,
+    ready: bool,
+    named: list[str],  # noqa: ANN401, FBT001
+) -> None:
+    said, document = Readiness(BridgeDouble(), kafka, disk).report()
+    assert (said, document["ready"]) == (ready, ready)
+    assert named == [reason.partition(":")[0] for reason in document["reasons"]]
+
+
+async def test_a_daemon_that_stops_is_not_ready() -> None:
+    bridge = BridgeDouble()
+    bridge.stopping = True
+    assert Readiness(bridge, THERE, OK).report() == (False, {"ready": False, "reasons": ["the daemon is stopping"]})
+
+
+async def test_of_many_missing_topics_five_are_named_and_the_others_counted() -> None:
+    _, document = Readiness(BridgeDouble(), sender(*"abcdefg"), OK).report()
+    assert "no leader for a, b, c, d, e and 2 more;" in document["reasons"][0]
