@@ -6,6 +6,7 @@ What each step does stands in `webhook`, `state` and `kafka`; `web.ingress` call
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import NamedTuple
@@ -74,6 +75,8 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
+        self.healthy: Callable[[], bool] = lambda: not self.stopping
+        """Whether deliveries can be accepted durably; whoever knows the other parts sets it."""
         metrics.in_flight_deliveries.source = lambda: len(self._flights)
         metrics.oldest_unanswered_seconds.source = self._oldest_seconds
 

@@ -21,10 +21,11 @@ from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
 from aurora_bridge.ledger import Ledger
+from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import AuthSettings, Settings
 from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.directory import StateError, instance_name, locked
+from aurora_bridge.state.directory import INSTANCE, StateError, instance_name, locked
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
@@ -77,6 +78,7 @@ async def run(settings: Settings, announce: Announce) -> None:
         ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
+        bridge.healthy = lambda: readiness.report()[0]
         await stack.enter_async_context(_task(_measure(metrics), stop))
         admin_url = await stack.enter_async_context(admin(readiness, metrics, settings.admin))
         url = await stack.enter_async_context(
@@ -84,7 +86,9 @@ async def run(settings: Settings, announce: Announce) -> None:
         )
         _settle_memory()
         announce(url, admin_url)
+        log.info("serving", extra=fields(webhooks=url, admin=admin_url, state=str(settings.state_dir)))
         await _until(stop, spool)
+        log.info("stopping")
         bridge.stopping = True
         await asyncio.sleep(settings.ingress.shutdown_pause_seconds)
     if spool is not None and spool.failed.is_set():
@@ -144,7 +148,9 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
 @asynccontextmanager
 async def _dedup(settings: Settings, spool: Spool | None, metrics: Metrics) -> AsyncIterator[Deduplicator]:
     patience = settings.deadlines.publish_seconds / 2  # the other half is Kafka's
-    dedup = Deduplicator(settings.state_dir, settings.index, patience, metrics)
+    # Kafka may hold events of a state directory that is no more; the embedded log may not, unless it was in use before.
+    first_knows = settings.embedded_log and not (settings.state_dir / INSTANCE).exists()
+    dedup = Deduplicator(settings.state_dir, settings.index, patience, metrics, first_knows=first_knows)
     dedup.start()
     if spool is not None:
         await dedup.recover(spool)

@@ -27,7 +27,7 @@ class ScriptedClient(Client):
     """One broker, which leads every partition of `topics` and answers as `answers` says."""
 
     def __init__(self, topics: dict[str, int], answers: Answers) -> None:
-        super().__init__(bootstrap_servers="127.0.0.1:1")
+        Client.__init__(self, bootstrap_servers="127.0.0.1:1")
         self.sent: list[Batches] = []
         """What was sent, request by request."""
         self.asked_for_producer_id = asyncio.Event()

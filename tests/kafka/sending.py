@@ -117,7 +117,7 @@ class ThroughProxy(ClusterMetadata):
     port = 0
 
     def broker_metadata(self, broker_id: object) -> object:
-        broker = super().broker_metadata(broker_id)
+        broker = ClusterMetadata.broker_metadata(self, broker_id)
         return broker and broker._replace(port=self.port)
 
 
@@ -126,8 +126,8 @@ def client_through(proxy: Proxy) -> Callable[[], Client]:
 
     def connect() -> Client:
         client = client_of(f"{HOST}:{proxy.port}")()
-        client.cluster = ThroughProxy(metadata_max_age_ms=60_000)
-        client.cluster.port = proxy.port
+        client.cluster = metadata = ThroughProxy(metadata_max_age_ms=60_000)  # type: ignore[no-untyped-call]
+        metadata.port = proxy.port
         return client
 
     return connect

@@ -90,8 +90,7 @@ async def stack(
             for task in tasks:
                 task.cancel()
             for result in await asyncio.gather(*tasks, return_exceptions=True):
-                if not isinstance(result, asyncio.CancelledError):
-                    raise AssertionError from result
+                assert isinstance(result, asyncio.CancelledError), result
 
         exits.push_async_callback(end)
         yield made

@@ -1,5 +1,6 @@
 """The queue of one partition: what is numbered how, what goes out again, and what may be taken back."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -220,21 +221,32 @@ def test_a_refused_head_used_no_number() -> None:
     assert told.ends() == [("a", End.TOPIC_REFUSED), ("b", End.TOPIC_REFUSED)]
 
 
-def test_a_head_in_doubt_that_is_refused_leaves_its_number_to_no_other_batch() -> None:
+@pytest.mark.parametrize("end", [Lane.refuse, Lane.split], ids=lambda end: end.__name__)
+def test_a_head_in_doubt_that_is_refused_leaves_its_number_to_no_other_batch(end: Callable[[Lane, str], None]) -> None:
     """It may be in the log: a batch of the same size under its number would be taken for a copy, and lost."""
     told = Told("a")
     first = numbering(told.send())
     told.answered().in_doubt(sent=True)
     told.send()
-    told.answered().refuse("topic_authorization_failed")
+    end(told.answered(), "topic_authorization_failed")
     told.add("b")
     second = numbering(told.send(SECOND_ID))
     assert first[:2] != second[:2]
 
 
+def test_behind_a_refused_head_nothing_goes_ahead_of_it() -> None:
+    told = Told("a")
+    told.send()
+    told.add("b")
+    told.answered().refuse("topic_authorization_failed")
+    assert told.ends() == [("a", End.TOPIC_REFUSED), ("b", End.TOPIC_REFUSED)]
+    assert not told.lane
+
+
 def test_the_record_at_fault_is_found_by_halves_and_the_others_keep_their_order() -> None:
     names = [f"{number:02}" for number in range(20)]
-    told, arrived = Told(*names), []
+    told = Told(*names)
+    arrived: list[str] = []
     while told.lane:
         _, sequence, batch = numbering(told.send())
         if "07" in batch:

@@ -360,17 +360,19 @@ async def test_a_client_whose_metadata_task_died_is_made_anew(
     clients: list[Mortal] = []
 
     def connect() -> Client:
-        clients.append(Mortal(bootstrap_servers=kafka.bootstrap, request_timeout_ms=2500))
+        clients.append(Mortal(bootstrap_servers=kafka.bootstrap))  # type: ignore[no-untyped-call]
         return clients[-1]
 
     async with running(connect, prefix, EVENT, "lead_created") as run:
         await run.until(lambda: run.sender.writable(EVENT))
         before = len(clients)
-        clients[-1].broken = True
+        dead = clients[-1]
+        dead.broken = True
         await asyncio.to_thread(create_topics, kafka.bootstrap, f"{prefix}lead_created")
         async with asyncio.timeout(RENEWED_WITHIN):
             await run.until(lambda: run.sender.writable("lead_created"))
     assert len(clients) == before + 1
+    assert not [connection for connection in dead._conns.values() if connection.connected()]  # noqa: SLF001
 
 
 # Answers from a script
@@ -486,6 +488,59 @@ async def test_while_a_new_producer_id_is_awaited_the_others_of_the_burst_are_no
     sent = [keys_of(batches["lead_created", 0]) for batches in client.sent if ("lead_created", 0) in batches]
     assert sent == [["b"], ["c"]]
     assert journal.acknowledged().count("b") == 1
+
+
+class Hanging(ScriptedClient):
+    """A client whose broker is silent from the first produce request on, or the second producer id."""
+
+    silent = False
+
+    async def send(self, node_id: int, request: object, **options: object) -> object:
+        if self.silent:
+            await asyncio.Event().wait()
+        return await super().send(node_id, request, **options)
+
+    def force_metadata_update(self) -> None:
+        if not self.silent:
+            super().force_metadata_update()
+
+
+async def test_what_was_under_way_when_the_client_is_made_anew_goes_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aurora_bridge.kafka.sender._RENEW_SECONDS", 0.1)
+    clients: list[Hanging] = []
+
+    def connect() -> Client:
+        clients.append(Hanging({EVENT: 1}, all_stored))
+        return clients[-1]
+
+    journal = Journal()
+    async with running(connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        clients[0].silent = True
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+    assert len(clients) == 2
+    assert journal.ends("a") == [End.IN_DOUBT, End.ACKNOWLEDGED]
+
+
+async def test_so_does_what_waited_for_a_new_producer_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aurora_bridge.kafka.sender._RENEW_SECONDS", 0.1)
+    clients: list[Hanging] = []
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        clients[-1].silent = len(clients) == 1
+        return dict.fromkeys(batches, 45 if len(clients) == 1 else 0)
+
+    def connect() -> Client:
+        clients.append(Hanging({EVENT: 1, "lead_created": 1}, answers))
+        return clients[-1]
+
+    journal = Journal()
+    async with running(connect, "", EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
+        await journal.ended(2)
+    assert sorted(journal.acknowledged()) == ["a", "b"]
 
 
 async def test_only_one_request_is_under_way_and_what_comes_meanwhile_shares_the_next() -> None:

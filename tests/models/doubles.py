@@ -144,50 +144,46 @@ class Wire:
 
     def acknowledge(self, topic: str) -> None:
         """Store what the topic has to send, and say so."""
-        lane = self.lanes[topic]
-        self._send(lane)
-        lane.acknowledge(0)
+        self._store(topic).acknowledge(0)
 
-    def lose(self, topic: str, *, stored: bool) -> None:
-        """Break the connection after a batch was sent; `stored` or not, nobody hears of it."""
-        lane = self.lanes[topic]
-        if stored:
-            self._send(lane)
-        else:
-            lane.load(self._producer, 0)
+    def forget(self, topic: str) -> None:
+        """Store it, and lose the answer."""
+        lane = self._store(topic)
+        lane.in_doubt(sent=True)
+        lane.stall(CONNECTION_LOST)
+
+    def lose(self, topic: str) -> None:
+        """Lose it on the way, and nobody knows that."""
+        lane = self._load(topic)
         lane.in_doubt(sent=True)
         lane.stall(CONNECTION_LOST)
 
     def stall(self, topic: str) -> None:
         """Let the broker be away when a batch is due."""
-        lane = self.lanes[topic]
-        lane.load(self._producer, 0)
+        lane = self._load(topic)
         lane.in_doubt(sent=False)
         lane.stall(BROKER_AWAY)
 
     def refuse(self, topic: str) -> None:
         """Refuse the topic."""
-        lane = self.lanes[topic]
-        lane.load(self._producer, 0)
-        lane.refuse("topic_authorization_failed")
+        self._load(topic).refuse("topic_authorization_failed")
 
     def renumber(self, topic: str) -> None:
         """Forget the sequence of a partition: what is in doubt comes again under a new producer id, as a copy."""
         self._producer = self._kafka.new_producer()
         self.lanes[topic].renumber(self._producer, 0)
 
-    def numbers(self) -> set[int]:
-        """Return the records that may still be stored."""
-        return {
-            number_of(record)
-            for lane in self.lanes.values()
-            for record in (*(lane.head.records if lane.head else ()), *lane.waiting)
-        }
+    def _load(self, topic: str) -> Lane:
+        lane = self.lanes[topic]
+        lane.load(self._producer, 0)
+        return lane
 
-    def _send(self, lane: Lane) -> None:
+    def _store(self, topic: str) -> Lane:
+        lane = self.lanes[topic]
         data = lane.load(self._producer, 0)
         if lane.head is not None:
-            self._kafka.store(lane.topic, lane.head.records, data)
+            self._kafka.store(topic, lane.head.records, data)
+        return lane
 
 
 def number_of(record: Record) -> int:

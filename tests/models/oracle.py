@@ -38,8 +38,11 @@ class Oracle:
         self._blurred.add(target)
 
     def end(self, in_doubt: Collection[str]) -> None:
-        """Learn that the daemon ended, and which fingerprints it left in doubt."""
+        """Learn that the daemon died, and which fingerprints it left in doubt: what it had not noted yet is owed again."""
         self._crashed |= {flight for flight in self._living if flight.event and flight.event.fingerprint in in_doubt}
+        for flight in self._living:
+            if flight.verdict is not None:
+                self._matched.difference_update(self._judged[flight.id])
         self._living.clear()
 
     def judge(self, flight: Flight) -> None:

@@ -14,6 +14,7 @@ What is promised, checked at each step:
 """
 
 import json
+from enum import IntEnum
 from itertools import count
 from pathlib import Path
 from shutil import rmtree
@@ -26,7 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aurora_bridge.webhook.recurrence import Standing
 from tests.models.aurora import SECOND, Occurrence, Webhook
-from tests.models.doubles import NUMBER, Kafka
+from tests.models.doubles import NUMBER, Kafka, SteppedWorker
 from tests.models.instance import TOPICS, Flight, Instance
 from tests.models.oracle import Oracle
 
@@ -41,7 +42,18 @@ PUBLISH_SECONDS, SPOOL_SECONDS = 3.5, 5.5
 MOST: Final = 40
 """Steps within which a calm daemon is done with everything."""
 
+
+
+class Far(IntEnum):
+    """How far a delivery gets before anything else happens."""
+
+    ASKED = 0
+    JUDGED = 1
+    STORED = 2
+
+
 topics = st.sampled_from(TOPICS)
+fars = st.sampled_from(Far)
 
 
 class Way(RuleBasedStateMachine):
@@ -85,29 +97,42 @@ class Way(RuleBasedStateMachine):
 
     # Aurora.
 
-    @rule(further=st.sampled_from([1, 2, 0]), subscriptions=st.sampled_from([1, 2]), reaches=st.booleans())
-    def a_status_changes(self, further: int, subscriptions: int, reaches: bool) -> None:
+    @rule(further=st.sampled_from([1, 2, 0]), subscriptions=st.sampled_from([1, 2]), reaches=st.booleans(), far=fars)
+    def a_status_changes(self, further: int, subscriptions: int, reaches: bool, far: Far) -> None:
         """Only a filter can hide the state in between, so that two equal ones in a row are two events."""
         if further or self.filtered:
             self.state = (self.state + further) % len(STATES)
-            self.happens(f"/project_status_changed?project_id=p&status={STATES[self.state]}", reaches, subscriptions)
+            target = f"/project_status_changed?project_id=p&status={STATES[self.state]}"
+            self.happens(target, reaches, far, subscriptions)
 
-    @rule(reaches=st.booleans(), subscriptions=st.sampled_from([1, 2]))
-    def a_project_is_created(self, reaches: bool, subscriptions: int) -> None:
-        self.happens(f"/project_created?project_id={next(self.once)}", reaches, subscriptions)
+    @rule(reaches=st.booleans(), subscriptions=st.sampled_from([1, 2]), far=fars)
+    def a_project_is_created(self, reaches: bool, subscriptions: int, far: Far) -> None:
+        self.happens(f"/project_created?project_id={next(self.once)}", reaches, far, subscriptions)
 
-    @rule(reaches=st.booleans())
-    def a_lead_changes(self, reaches: bool) -> None:
-        self.happens("/lead_changed?lead_id=1", reaches)
+    @rule(reaches=st.booleans(), far=fars)
+    def a_lead_changes(self, reaches: bool, far: Far) -> None:
+        self.happens("/lead_changed?lead_id=1", reaches, far)
 
-    def happens(self, target: str, reaches: bool, subscriptions: int = 1) -> None:
+    def happens(self, target: str, reaches: bool, far: Far, subscriptions: int = 1) -> None:
         """Send the webhooks of an occurrence; the answer to the first reaches Aurora if `reaches`, to others it does."""
         occurrence = Occurrence(target)
         for number in range(subscriptions):
             webhook = Webhook(occurrence)
             self.webhooks.append(webhook)
             self.attempt(webhook, reaches=reaches or number > 0)
+        self.goes(far)
+
+    def goes(self, far: Far) -> None:
+        """Let what was delivered go some of its way at once."""
         self.daemon.turn()
+        if far >= Far.JUDGED:
+            for _ in range(2):  # a look-up, and a claim that is written again
+                self.the_index_works(answers=True)
+        if far >= Far.STORED:
+            if self.spooled:
+                self.the_spool_works(answers=True)
+            for topic in TOPICS:
+                self.kafka_does(topic, "acknowledge")
 
     def attempt(self, webhook: Webhook, *, reaches: bool) -> None:
         self.now += 1000
@@ -124,13 +149,13 @@ class Way(RuleBasedStateMachine):
         return min((w for w in self.webhooks if w.due_us is not None), key=lambda w: w.due_us or 0, default=None)
 
     @precondition(lambda self: not self.daemon.flights and self.next_retry)
-    @rule(reaches=st.booleans(), late=st.sampled_from([0, 3 * SECOND]))
-    def aurora_retries(self, reaches: bool, late: int) -> None:
+    @rule(reaches=st.booleans(), late=st.sampled_from([0, 3 * SECOND]), far=fars)
+    def aurora_retries(self, reaches: bool, late: int, far: Far) -> None:
         webhook = self.next_retry
         assert webhook is not None
         self.now = max(self.now, (webhook.due_us or 0) + late)
         self.attempt(webhook, reaches=reaches)
-        self.daemon.turn()
+        self.goes(far)
 
     @precondition(lambda self: not self.daemon.flights)
     @rule(seconds=st.sampled_from([1, 20, 60, 600, 3600, 7 * 3600, 25 * 3600]))
@@ -143,13 +168,14 @@ class Way(RuleBasedStateMachine):
 
     # The daemon's files.
 
-    @rule()
-    def the_index_works(self) -> None:
-        self.daemon.dedup.worker.work()
+    @rule(answers=st.booleans())
+    def the_index_works(self, answers: bool) -> None:
+        self.works(self.daemon.dedup.worker, answers)
 
-    @rule()
-    def the_index_answers(self) -> None:
-        self.daemon.tell(self.daemon.dedup.worker)
+    def works(self, worker: SteppedWorker, answers: bool) -> None:
+        worker.work()
+        if answers:
+            self.daemon.tell(worker)
 
     @rule()
     def patience_with_the_index_ends(self) -> None:
@@ -163,14 +189,9 @@ class Way(RuleBasedStateMachine):
         self.daemon.do(self.daemon.dedup.learn)
 
     @precondition(lambda self: self.spooled)
-    @rule()
-    def the_spool_works(self) -> None:
-        self.daemon.workers[-1].work()
-
-    @precondition(lambda self: self.spooled)
-    @rule()
-    def the_spool_answers(self) -> None:
-        self.daemon.tell(self.daemon.workers[-1])
+    @rule(answers=st.booleans())
+    def the_spool_works(self, answers: bool) -> None:
+        self.works(self.daemon.workers[-1], answers)
 
     @precondition(lambda self: self.spooled)
     @rule(full=st.booleans())
@@ -187,29 +208,10 @@ class Way(RuleBasedStateMachine):
     def kafka_comes_or_goes(self, up: bool) -> None:
         self.daemon.do(lambda: self.daemon.wire.connect(up=up))
 
-    @rule(topic=topics)
-    def kafka_acknowledges(self, topic: str) -> None:
+    @rule(topic=topics, what=st.sampled_from(["acknowledge", "lose", "forget", "stall", "refuse", "renumber"]))
+    def kafka_does(self, topic: str, what: str) -> None:
         if self.daemon.wire.lanes[topic]:
-            self.daemon.do(lambda: self.daemon.wire.acknowledge(topic))
-
-    @rule(topic=topics, stored=st.booleans())
-    def an_acknowledgement_is_lost(self, topic: str, stored: bool) -> None:
-        if self.daemon.wire.lanes[topic]:
-            self.daemon.do(lambda: self.daemon.wire.lose(topic, stored=stored))
-
-    @rule(topic=topics)
-    def the_broker_is_away(self, topic: str) -> None:
-        if self.daemon.wire.lanes[topic]:
-            self.daemon.do(lambda: self.daemon.wire.stall(topic))
-
-    @rule(topic=topics)
-    def kafka_refuses_the_topic(self, topic: str) -> None:
-        if self.daemon.wire.lanes[topic]:
-            self.daemon.do(lambda: self.daemon.wire.refuse(topic))
-
-    @rule(topic=topics)
-    def kafka_forgets_the_producer(self, topic: str) -> None:
-        self.daemon.wire.renumber(topic)
+            self.daemon.do(lambda: getattr(self.daemon.wire, what)(topic))
 
     # Ends.
 

@@ -214,6 +214,6 @@ def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
 def test_a_file_that_is_not_there_is_explained_and_not_made(path: Path, garbage: bytes) -> None:
     del garbage
     for unreadable in (path, path.with_name("missing.db")):
-        with pytest.raises(StateError, match="cannot be read: .*Is this the state directory of a daemon"):
+        with pytest.raises(StateError, match=r"cannot be read: .*Is this the state directory of a daemon"):
             open_beside(unreadable)
     assert not path.with_name("missing.db").exists()

@@ -79,6 +79,14 @@ def on_disk(directory: Path) -> list[str]:
         return keys(read_from(db, 0, (), 10_000))
 
 
+def put_aside(directory: Path) -> list[bytes]:
+    return [file.read_bytes() for file in directory.glob(f"{FILE}.broken-*")]
+
+
+def size(directory: Path) -> int:
+    return (directory / FILE).stat().st_size
+
+
 async def fill(spool: Spool) -> list[str]:
     """Append until the spool is full; return the keys that were taken."""
     taken: list[str] = []
@@ -137,7 +145,7 @@ async def test_a_committed_record_knows_its_row_and_rows_grow(tmp_path: Path) ->
 
 async def test_a_record_comes_back_whole(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
-        record = Record("e", "k".encode(), '{"a":"é\\"\u2028"}'.encode(), [("h", "ü".encode())], b"s/\xc3\xa9", 12, "f")
+        record = Record("e", b"k", '{"a":"é\\"\u2028"}'.encode(), [("h", "ü".encode())], b"s/\xc3\xa9", 12, "f")
         await append(spool, record)
         (found,) = await spool.head("e", 10)
         assert [getattr(found, name) for name in ("event", "key", "value", "headers", "partition_key")] == [
@@ -268,7 +276,7 @@ async def test_a_full_spool_says_so_and_has_lost_nothing(tmp_path: Path) -> None
         assert len(taken) > 5
         assert keys(await spool.head("lead_changed", 1000)) == taken
     assert on_disk(tmp_path) == taken
-    assert (tmp_path / FILE).stat().st_size <= 2**17
+    assert size(tmp_path) <= 2**17
 
 
 async def test_a_full_spool_can_be_emptied_and_then_takes_events_again(tmp_path: Path) -> None:
@@ -384,8 +392,7 @@ async def test_garbage_in_the_place_of_the_file_is_put_aside(tmp_path: Path) -> 
     async with Running(tmp_path) as spool:
         await store(spool, "a")
     assert on_disk(tmp_path) == ["a"]
-    (aside,) = tmp_path.glob(f"{FILE}.broken-*")
-    assert aside.read_bytes() == b"garbage" * 1000
+    assert put_aside(tmp_path) == [b"garbage" * 1000]
 
 
 def test_a_file_of_another_version_ends_the_start(tmp_path: Path) -> None:

@@ -43,10 +43,10 @@ OK, FULL, FAILED = spool(), spool(full=True), spool(failed=True)
     ids=str,
 )
 async def test_it_is_ready_if_kafka_or_a_sound_spool_takes_events(
-    kafka: Any,
-    disk: Any,
-    ready: bool,
-    named: list[str],  # noqa: ANN401, FBT001
+    kafka: Any,  # noqa: ANN401
+    disk: Any,  # noqa: ANN401
+    ready: bool,  # noqa: FBT001
+    named: list[str],
 ) -> None:
     said, document = Readiness(BridgeDouble(), kafka, disk).report()
     assert (said, document["ready"]) == (ready, ready)

@@ -1,6 +1,7 @@
 """Same event or new one: the rules in sentences, over what is known of a fingerprint."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ RETRIES = {
 AWAITED = [Standing.OWED, Standing.DOUBTFUL, Standing.REFUSED]
 
 
-def known(standing: Standing = Standing.SEEN, *, ago: int = MINUTE, **facts: int | bool) -> Known:
+def known(standing: Standing = Standing.SEEN, *, ago: int = MINUTE, **facts: Any) -> Known:  # noqa: ANN401
     """Return what is known of a first event, accepted or attempted `ago` before `NOW`, its state still the latest."""
     first = Known(standing, repeat=False, time_us=NOW - ago, id_ms=0, attempt_us=NOW - ago, attempt=1, latest=True)
     return first._replace(**facts)
@@ -81,8 +82,8 @@ def test_an_unknown_fingerprint_is_a_new_event(recurrence: Recurrence, can_know:
 )
 def test_the_id_of_a_new_event_follows_from_its_recurrence_and_what_we_can_know(
     recurrence: Recurrence,
-    can_know: bool,
-    expected: str,  # noqa: FBT001
+    can_know: bool,  # noqa: FBT001
+    expected: str,
 ) -> None:
     assert expected == id_of(recurrence, verdict(recurrence, None, can_know=can_know))
 
@@ -220,8 +221,8 @@ def test_a_retry_after_our_own_refusal_is_published_with_the_id_and_the_time_of_
 @pytest.mark.parametrize("id_ms", [0, NOW_MS - 30_000])
 def test_a_retry_of_what_is_in_doubt_is_published_with_the_same_id(
     recurrence: Recurrence,
-    latest: bool,
-    id_ms: int,  # noqa: FBT001
+    latest: bool,  # noqa: FBT001
+    id_ms: int,
 ) -> None:
     doubtful = known(Standing.DOUBTFUL, ago=30 * SECOND, latest=latest, id_ms=id_ms, repeat=bool(id_ms))
     judgement = verdict(recurrence, doubtful)
@@ -313,7 +314,7 @@ def test_only_the_same_event_shares_an_id(
     recurrence: Recurrence,
     before: Known,
     window: int,
-    can_know: bool,
+    can_know: bool,  # noqa: FBT001
     resend: bool,  # noqa: FBT001
 ) -> None:
     judgement = verdict(recurrence, before, window=window, can_know=can_know, resend=resend)

@@ -109,21 +109,21 @@ def test_an_unknown_name_is_a_match_too(target: bytes, event: str) -> None:
     ],
 )
 def test_what_is_no_single_segment_of_an_events_characters_is_outside_every_route(target: bytes) -> None:
-    assert Reason.NO_ROUTE == reason_of(target)
+    assert Reason.NO_ROUTE is reason_of(target)
 
 
 @pytest.mark.parametrize("base_path", ["/hooks/aurora", "/hooks/aurora/"])
 def test_below_a_base_path_the_same_holds_and_nothing_holds_outside(base_path: str) -> None:
     inside = [b"/hooks/aurora/lead_changed", b"/hooks/aurora?aurora_event=lead_changed"]
-    assert ["lead_changed"] * 2 == [match(target, base_path).event for target in inside]
+    assert [match(target, base_path).event for target in inside] == ["lead_changed"] * 2
     for target in (b"/lead_changed", b"/hooks/auroralead_changed", b"/hooks/aurora", b"/hooks/lead_changed"):
-        assert Reason.NO_ROUTE == reason_of(target, base_path)
+        assert Reason.NO_ROUTE is reason_of(target, base_path)
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "OPTIONS", "get"])
 def test_another_method_is_not_allowed_on_a_route_and_not_found_outside(method: str) -> None:
-    assert Reason.METHOD_NOT_ALLOWED == reason_of(b"/lead_changed", method=method)
-    assert Reason.NO_ROUTE == reason_of(b"/a/b", method=method)
+    assert Reason.METHOD_NOT_ALLOWED is reason_of(b"/lead_changed", method=method)
+    assert Reason.NO_ROUTE is reason_of(b"/a/b", method=method)
 
 
 def test_extra_parameters_never_unchoose_the_route() -> None:
@@ -134,7 +134,7 @@ def test_path_and_discriminator_that_disagree_are_malformed_once_the_parameters_
     found = match(b"/lead_changed?aurora_event=lead_created&lead_id=1")
     with pytest.raises(Malformed) as caught:
         found.parameters()
-    assert Defect.CONFLICTING_EVENT == caught.value.defect
+    assert Defect.CONFLICTING_EVENT is caught.value.defect
 
 
 def test_path_and_discriminator_agree_when_both_mean_the_same_event() -> None:
@@ -160,9 +160,9 @@ def test_a_target_splits_into_path_and_query(target: bytes, parts: tuple[bytes, 
 
 @given(st.binary(max_size=80), st.sampled_from(["GET", "POST", ""]), st.sampled_from(["/", "/hooks"]))
 def test_any_target_is_matched_or_refused(target: bytes, method: str, base_path: str) -> None:
+    outcome: Reason | Route
     try:
-        found = Routes(base_path, DEFAULT).match(get(target, method))
+        outcome = Routes(base_path, DEFAULT).match(get(target, method)).route
     except Refusal as refusal:
-        assert refusal.reason in {Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED}
-    else:
-        assert found.route is DEFAULT
+        outcome = refusal.reason
+    assert outcome in {Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED} or outcome is DEFAULT

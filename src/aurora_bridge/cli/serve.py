@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return EX_CONFIG
+    os.umask(0o077)  # the state directory holds customers' data
     logs.configure(settings.log.level, settings.log.format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -50,6 +52,6 @@ def _announce(settings: Settings, url: str, admin: str) -> None:
             "send one:",
             f"    curl '{url}/{_EXAMPLE}'",
             "see its event:",
-            f"    AURORA_BRIDGE_STATE_DIR={settings.state_dir} aurora-bridge tail",
+            f"    AURORA_BRIDGE_STATE_DIR={settings.state_dir} {sys.argv[0]} tail",
         ]
     print("\n".join(lines), flush=True)

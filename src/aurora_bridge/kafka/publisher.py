@@ -10,16 +10,20 @@ embedded log) every topic keeps its backlog: the spool is the event log.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.backlog import Backlog, Way
 from aurora_bridge.webhook.record import End, Record, Result
+
+log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 0.05
 
@@ -110,6 +114,9 @@ class Publisher:
     def _set_aside(self, record: Record, reason: str) -> None:
         """Keep a record that Kafka refuses for itself where an operator finds it; it blocks nobody."""
         record.in_sender = False
+        log.error(
+            "Kafka refuses an event for itself", extra=fields(event=record.event, id=record.key.decode(), reason=reason)
+        )
         if self._spool is None:
             self._answer(record, Refusal(Reason.KAFKA_REFUSED))
         elif record.seq is not None:

@@ -183,6 +183,7 @@ class Sender:
             lane.in_doubt(sent=reason is CONNECTION_LOST)
         for lane in lanes:
             lane.stall(reason)
+        self._ready.update(dict.fromkeys(lane for lane in lanes if lane))
         client.force_metadata_update()
 
     async def _settle(self, client: Client, lanes: dict[tuple[str, int], Lane], parts: list[Part]) -> None:

@@ -57,6 +57,12 @@ class IngressSettings(_Group):
     Worst case of memory for their targets: this many times `max_target_bytes`, 32 MiB with the defaults.
     """
 
+    max_connections: Annotated[Whole, Field(ge=1, le=100_000)] = 4096
+    """Connections open at once; one more is closed at once.
+
+    Worst case of memory for them: about 30 KiB each, 120 MiB with the default.
+    """
+
     max_target_bytes: Annotated[Whole, Field(ge=1024, le=65_536)] = 16_384
     """Bytes of a request target; a longer one gets 414. Aurora's own templates need less than a thousand."""
 

@@ -41,6 +41,8 @@ _MARK_TICKS = 60
 _LEARN_SECONDS = 0.05
 _LEARN_AT_ONCE = 256
 _RECENT = 10_000
+_MOST_FINISHED = 50_000
+"""Claims kept for an index that does not answer: about 50 MB."""
 _NEARLY_FULL = 0.95
 
 
@@ -68,13 +70,18 @@ class _Burst:
 class Deduplicator:
     """Tells new events, repeats and duplicates apart. All methods belong to the event loop."""
 
-    def __init__(self, directory: Path, settings: IndexSettings, patience: float, metrics: Metrics) -> None:
-        """Open the index of a state directory; a look-up may take `patience` seconds. Raises `StateError`."""
+    def __init__(
+        self, directory: Path, settings: IndexSettings, patience: float, metrics: Metrics, *, first_knows: bool = True
+    ) -> None:
+        """Open the index of a state directory; a look-up may take `patience` seconds. Raises `StateError`.
+
+        `first_knows` says that a new index knows all there is: nothing was published before.
+        """
         self._settings = settings
         self._patience = patience
         self._metrics = metrics
         self._path = directory / index.FILE
-        connection, self._state = index.open_index(directory, settings.max_bytes, time_us())
+        connection, self._state = index.open_index(directory, settings.max_bytes, time_us(), first_knows=first_knows)
         self._forgotten_us = self._state.forgotten_us
         self._started = monotonic() - self._state.ran_us / 1e6
         self._claims = Claims(self._state.last_seq)
@@ -277,13 +284,23 @@ class Deduplicator:
         self._learning = None
         slices = self._claims.finished
         count = sum(map(len, slices.values()))
-        if count > _LEARN_AT_ONCE:
+        if self._late:
+            if count > _MOST_FINISHED:
+                self._drop_finished()
+        elif count > _LEARN_AT_ONCE:
             self._slice = (self._slice + 1) % len(slices)
             self._learn(list(slices[f"{self._slice:x}"].values()))
         else:
             self._learn([claim for claims in slices.values() for claim in claims.values()])
         if count:
             self._learn_soon()
+
+    def _drop_finished(self) -> None:
+        """Forget what an index that does not answer cannot take, before it fills the memory."""
+        claims = [claim for claims in self._claims.finished.values() for claim in claims.values()]
+        self._forgotten_us = time_us()
+        self._claims.take(claims)
+        self._learned(claims, None, None)
 
     def _learn(self, claims: list[Claim]) -> None:
         if not claims:

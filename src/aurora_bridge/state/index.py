@@ -91,9 +91,15 @@ class State(NamedTuple):
     """Fingerprints that were under way when the process before this one died."""
 
 
-def open_index(directory: Path, max_bytes: int, now_us: int) -> tuple[sqlite3.Connection, State]:
-    """Open the index of a state directory. Raises `StateError`."""
+def open_index(
+    directory: Path, max_bytes: int, now_us: int, *, first_knows: bool = False
+) -> tuple[sqlite3.Connection, State]:
+    """Open the index of a state directory. Raises `StateError`.
+
+    `first_knows` says that a new index knows all there is: nothing was published before.
+    """
     path = directory / FILE
+    new = not path.exists()
     broken = len(list(directory.glob(f"{FILE}.broken-*")))
     connection, _ = open_and_read(path, _FORMAT, max_bytes, _peek)
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
@@ -106,7 +112,7 @@ def open_index(directory: Path, max_bytes: int, now_us: int) -> tuple[sqlite3.Co
     ).fetchone()
     last_seq = max(last_seq, newest)
     put_aside_now = len(list(directory.glob(f"{FILE}.broken-*"))) > broken
-    if put_aside_now or (not clean and boot_before != boot):
+    if put_aside_now or (new and not first_knows) or (not clean and boot_before != boot):
         forgotten_us = now_us
     connection.execute("UPDATE state SET last_seq=?, forgotten_us=?, boot=?, clean=0", (last_seq, forgotten_us, boot))
     connection.execute("COMMIT")

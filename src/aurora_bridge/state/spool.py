@@ -123,6 +123,7 @@ class Spool:
 
     def remove(self, seq: int) -> None:
         """Take a row out: Kafka has it."""
+        self.full = False
         self._schedule()
         self._removed.append(seq)
         self._note_gone(seq)
@@ -161,7 +162,9 @@ class Spool:
             try:
                 self.stats = await self._worker.call(_stats)
                 if keep_seconds is not None:
-                    self.waiting -= await self.expire(keep_seconds)
+                    expired = await self.expire(keep_seconds)
+                    self.waiting -= expired
+                    self.full &= not expired
             except sqlite3.Error as error:
                 self._failure(error)
             await asyncio.sleep(_STATS_SECONDS)

@@ -4,6 +4,7 @@ The low-level `web.Server` keeps aiohttp's routing, redirects and access log awa
 understand. A client that disconnects does not end its delivery, which goes on to be durable: its retry is then known.
 """
 
+import asyncio
 import logging
 from time import monotonic, time_ns
 from typing import Any
@@ -33,6 +34,7 @@ class Ingress:
         """Hand deliveries to `bridge`, and enter their answers in `ledger`."""
         self._bridge = bridge
         self._ledger = ledger
+        self.max_connections = settings.max_connections
         self._healthy = settings.base_path.rstrip("/") + HEALTHY.decode()
 
     async def handle(self, request: web.BaseRequest) -> ReadyResponse:
@@ -41,7 +43,10 @@ class Ingress:
         message = request._message  # noqa: SLF001 - the one place with the target as it came
         target = message.path.encode("utf-8", "surrogateescape")
         if message.path == self._healthy:
-            response = ready(request, 200, b'{"status":"ok"}')
+            healthy = self._bridge.healthy()
+            response = ready(
+                request, 200 if healthy else 503, b'{"status":"%b"}' % (b"ok" if healthy else b"not ready")
+            )
             response.send(request)
             return response
         delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received)
@@ -69,6 +74,13 @@ class _Connection(RequestHandler):
     def __init__(self, manager: web.Server, ingress: Ingress, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(manager, **options)
         self._ingress = ingress
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, if there are not too many."""
+        super().connection_made(transport)
+        if self._manager is not None and len(self._manager.connections) > self._ingress.max_connections:
+            self._ingress.refuse(Reason.OVERLOADED)
+            self.force_close()
 
     def handle_error(
         self,

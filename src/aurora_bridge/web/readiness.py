@@ -45,5 +45,6 @@ class Readiness(NamedTuple):
         if self.spool.failed.is_set():
             return "spool: the disk failed; the daemon is about to stop"
         if self.spool.full:
-            return "spool: full; nothing more is accepted until Kafka takes events again"
+            relief = "Kafka takes events again" if self.sender else "old events expire (AURORA_BRIDGE_SPOOL__MAX_BYTES)"
+            return f"spool: full; nothing more is accepted until {relief}"
         return None

@@ -1,0 +1,36 @@
+import asyncio
+
+import pytest
+
+from aurora_bridge.kafka import sender
+from aurora_bridge.webhook.record import End
+from tests.kafka.scripted import Batches, ScriptedClient
+from tests.kafka.sending import Journal, running
+from tests.webhook.records import make_record
+
+EVENT = "lead_changed"
+
+
+async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing new has to come to its partition for that."""
+    monkeypatch.setattr(sender, "_RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(sender, "_WATCH_SECONDS", 0.02)
+    never = asyncio.Event()
+
+    async def hangs(batches: Batches) -> dict[tuple[str, int], int]:
+        await never.wait()
+        return dict.fromkeys(batches, 0)
+
+    async def works(batches: Batches) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(batches, 0)
+
+    first, second = ScriptedClient({EVENT: 1}, hangs), ScriptedClient({EVENT: 1}, works)
+    monkeypatch.setattr(first, "force_metadata_update", lambda: None)
+    clients, journal = iter([first, second]), Journal()
+    async with running(lambda: next(clients), "", EVENT) as run:
+        first.learn({EVENT: 1})
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        async with asyncio.timeout(10):
+            await journal.ended(1)
+    assert journal.ends("a") == [End.IN_DOUBT, End.ACKNOWLEDGED]
