@@ -43,7 +43,6 @@ MOST: Final = 40
 """Steps within which a calm daemon is done with everything."""
 
 
-
 class Far(IntEnum):
     """How far a delivery gets before anything else happens."""
 

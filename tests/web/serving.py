@@ -53,6 +53,7 @@ class BridgeDouble(Bridge):
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.stopping = False
+        self.healthy = lambda: not self.stopping
 
     async def accept(self, delivery: Delivery) -> Answer:
         self.deliveries.append(delivery)

@@ -6,6 +6,7 @@ understand. A client that disconnects does not end its delivery, which goes on t
 
 import asyncio
 import logging
+from http import HTTPStatus
 from time import monotonic, time_ns
 from typing import Any
 
@@ -89,10 +90,12 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what the parser refused."""
-        del status, message
-        target_too_long = isinstance(exc, LineTooLong) and str(exc.args[1]) == str(self.max_line_size)
-        reason = Reason.TARGET_TOO_LONG if target_too_long else Reason.MALFORMED_HTTP
+        """Answer what the parser refused, and a fault of our own."""
+        del message
+        reason = Reason.INTERNAL_ERROR
+        if status == HTTPStatus.BAD_REQUEST:
+            target_too_long = isinstance(exc, LineTooLong) and str(exc.args[1]) == str(self.max_line_size)
+            reason = Reason.TARGET_TOO_LONG if target_too_long else Reason.MALFORMED_HTTP
         self.log_exception("refused: %s", reason.value, exc_info=exc)
         self._ingress.refuse(reason)
         body = orjson.dumps({"id": None, "outcome": Outcome.REFUSED, "reason": reason})
