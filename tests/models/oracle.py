@@ -26,7 +26,9 @@ class Oracle:
         self._matched: set[Flight] = set()
         """Whose retry has come."""
         self._blurred: set[str] = set()
-        """Fingerprints that passed unjudged: their retries need not be recognised."""
+        """Targets that passed unjudged: their retries need not be recognised."""
+        self._lost: set[Flight] = set()
+        """Passed unjudged, and the daemon died: it may not even know of them."""
 
     def expect(self, flight: Flight, webhook: Webhook) -> None:
         """Learn of a delivery before it is made."""
@@ -40,6 +42,7 @@ class Oracle:
     def end(self, in_doubt: Collection[str]) -> None:
         """Learn that the daemon died, and which fingerprints it left in doubt: what it had not noted yet is owed again."""
         self._crashed |= {flight for flight in self._living if flight.event and flight.event.fingerprint in in_doubt}
+        self._lost |= {flight for flight in self._living if flight.target in self._blurred}
         for flight in self._living:
             if flight.verdict is not None:
                 self._matched.difference_update(self._judged[flight.id])
@@ -92,7 +95,10 @@ class Oracle:
             other
             for others in self._judged.values()
             for other in others
-            if other.event is not None and other.event.family_key == flight.event.family_key and self._alive(other)
+            if other.event is not None
+            and other.event.family_key == flight.event.family_key
+            and other not in self._lost
+            and self._alive(other)
         ]
         return max(family, key=_time, default=None)
 
