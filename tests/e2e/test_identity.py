@@ -105,6 +105,16 @@ def test_a_restart_forgets_nothing_however_the_daemon_ended(place: Place, tmp_pa
         assert {one.event["id"] for one in events_of(place, daemon, agreement)} == {first[1]}
 
 
+def test_a_new_index_knows_nothing_of_what_kafka_holds(place: Place, tmp_path: Path, agreement: str) -> None:
+    """A state directory that is gone must not lend the id of an earlier event to one that comes back the same day."""
+    keys = []
+    for life in ("first", "second"):
+        with place.daemon(tmp_path / life) as daemon:
+            place.settle(daemon)
+            keys.append(deliver(daemon, AGREEMENT.format(agreement, "sent"))[1])
+    assert (len(set(keys)) == 2) == (place.bootstrap is not None)
+
+
 @pytest.mark.slow
 def test_a_retry_after_the_daemons_own_503_is_published_as_one_event(
     kafka1: KafkaCluster, prefix: str, tmp_path: Path, agreement: str

@@ -21,6 +21,15 @@ PATIENCE = 30.0
 ENDED = {End.ACKNOWLEDGED, End.RECORD_REFUSED, End.TOPIC_REFUSED}
 
 
+EVENT = "lead_changed"
+"""The event of a test that needs one only."""
+
+
+def numbers(count: int, first: int = 0) -> list[str]:
+    """Return keys whose order can be seen."""
+    return [f"{number:04}" for number in range(first, first + count)]
+
+
 class Journal:
     """Hears what becomes of records, in the order of telling."""
 

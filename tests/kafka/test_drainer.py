@@ -19,11 +19,13 @@ from aurora_bridge.webhook.backlog import Way
 from aurora_bridge.webhook.record import Record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import (
+    EVENT,
     PATIENCE,
     Running,
     client_of,
     client_through,
     eventually,
+    numbers,
     running,
     stored,
     stored_at_last,
@@ -33,11 +35,7 @@ from tests.support.proxy import Proxy
 from tests.support.topics import create_topics, delete_topics
 from tests.webhook.records import make_record
 
-EVENT, OTHER = "lead_changed", "lead_created"
-
-
-def numbers(count: int, first: int = 0) -> list[str]:
-    return [f"{number:04}" for number in range(first, first + count)]
+OTHER = "lead_created"
 
 
 class Stack:
@@ -104,14 +102,6 @@ async def leave_behind(directory: Path, *records: Record) -> None:
     spool.append(records, lambda *_: committed.set())
     await committed.wait()
     await spool.stop(PATIENCE)
-
-
-@pytest.fixture
-async def topic(kafka: KafkaCluster | NamedKafka, prefix: str) -> str:
-    """One topic with one partition, so that what arrives has one order."""
-    name = prefix + EVENT
-    await asyncio.to_thread(create_topics, kafka.bootstrap, name, partitions=1)
-    return name
 
 
 # The ordinary way

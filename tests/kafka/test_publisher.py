@@ -390,12 +390,15 @@ async def test_without_a_spool_kafkas_no_is_a_definite_refusal(bare: Publishing,
     assert await refusal_of(answer) == (Reason.KAFKA_REFUSED, False)
 
 
-async def test_without_a_spool_kafkas_no_to_what_was_in_doubt_leaves_it_in_doubt(bare: Publishing) -> None:
+@pytest.mark.parametrize("result", [TOPIC_REFUSED, RECORD_REFUSED], ids=lambda result: result.end)
+async def test_without_a_spool_kafkas_no_to_what_was_in_doubt_leaves_it_in_doubt(
+    bare: Publishing, result: Result
+) -> None:
     """The send before the refused one may have reached the log."""
     record, answer = bare.deliver("a")
     await asyncio.sleep(0)
     bare.sender.say(record, IN_DOUBT)
-    bare.sender.say(record, TOPIC_REFUSED)
+    bare.sender.say(record, result)
     assert await refusal_of(answer) == (Reason.KAFKA_REFUSED, True)
 
 

@@ -78,9 +78,10 @@ class Oracle:
         assert flight.event is not None
         if flight.event.recurrence is not Recurrence.STATE:
             return flight.event.recurrence is Recurrence.ONCE
-        latest = self._latest(flight)
-        if latest is not None and latest.id == flight.id and flight.received_us - _time(latest) <= self._window_us:
-            return True
+        for lost in (frozenset[Flight](), self._lost):
+            latest = self._latest(flight, lost)
+            if latest and latest.id == flight.id and flight.received_us - _time(latest) <= self._window_us:
+                return True
         return any(
             (not other.told or other in self._crashed)
             and other not in self._matched
@@ -88,8 +89,8 @@ class Oracle:
             for other in earlier
         )
 
-    def _latest(self, flight: Flight) -> Flight | None:
-        """Return the latest state of the subject, by receipt of its first attempt."""
+    def _latest(self, flight: Flight, lost: Set[Flight]) -> Flight | None:
+        """Return the latest state of the subject, by receipt of its first attempt, but for what is `lost`."""
         assert flight.event is not None
         family = [
             other
@@ -97,7 +98,7 @@ class Oracle:
             for other in others
             if other.event is not None
             and other.event.family_key == flight.event.family_key
-            and other not in self._lost
+            and other not in lost
             and self._alive(other)
         ]
         return max(family, key=_time, default=None)

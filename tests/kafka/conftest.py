@@ -1,0 +1,43 @@
+"""A topic of one partition, and senders to it: straight, or through a proxy that can lose what the broker says."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.kafka.sending import EVENT, Running, client_of, client_through, running
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.proxy import Proxy
+from tests.support.topics import create_topics
+
+
+@pytest.fixture
+async def topic(kafka: KafkaCluster | NamedKafka, prefix: str) -> str:
+    """One topic with one partition, so that what arrives has one order."""
+    name = prefix + EVENT
+    await asyncio.to_thread(create_topics, kafka.bootstrap, name, partitions=1)
+    return name
+
+
+@pytest.fixture
+async def sending(kafka: KafkaCluster | NamedKafka, prefix: str, topic: str) -> AsyncIterator[Running]:
+    del topic
+    async with running(client_of(kafka.bootstrap), prefix, EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        yield run
+
+
+@pytest.fixture
+async def proxy(kafka: KafkaCluster | NamedKafka) -> AsyncIterator[Proxy]:
+    """A proxy in front of the broker, to which the clients of `proxied` go."""
+    async with Proxy(int(kafka.bootstrap.rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def proxied(proxy: Proxy, prefix: str, topic: str) -> AsyncIterator[Running]:
+    del topic
+
+    async with running(client_through(proxy), prefix, EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        yield run

@@ -1,0 +1,241 @@
+"""The sender and what a broker says only by chance, or in bad luck: its answers come from a script."""
+
+import asyncio
+import logging
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+
+from aurora_bridge.kafka.lane import ANSWERS, Answer
+from aurora_bridge.kafka.wire import Client
+from aurora_bridge.webhook.record import End
+from tests.kafka.scripted import Batches, ScriptedClient, keys_of
+from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, numbers, running
+from tests.webhook.records import make_record
+
+
+async def all_stored(batches: Batches) -> dict[tuple[str, int], int]:
+    return dict.fromkeys(batches, 0)
+
+
+@pytest.mark.parametrize(("code", "answer"), [(code, answer) for code, (answer, _) in ANSWERS.items()])
+async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
+    requests = 0
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        nonlocal requests
+        requests += 1
+        return dict.fromkeys(batches, code if requests == 1 else 0)
+
+    expected = {
+        Answer.STORED: ([End.ACKNOWLEDGED], [["a", "b"]]),
+        Answer.RETRY: ([End.ACKNOWLEDGED], [["a", "b"]] * 2),
+        Answer.RETRY_IN_DOUBT: ([End.IN_DOUBT, End.ACKNOWLEDGED], [["a", "b"]] * 2),
+        Answer.RENUMBER: ([End.ACKNOWLEDGED], [["a", "b"]] * 2),
+        Answer.SPLIT: ([End.ACKNOWLEDGED], [["a", "b"], ["a"], ["b"]]),
+        Answer.REFUSED: ([End.TOPIC_REFUSED], [["a", "b"]]),
+    }
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(lambda: client, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a"), make_record("b")]))
+        await journal.ended(2)
+    sent = [batches[EVENT, 0] for batches in client.sent]
+    assert (journal.ends("a"), [keys_of(batch) for batch in sent]) == expected[answer]
+    assert journal.ends("b") == journal.ends("a")
+    if answer in {Answer.RETRY, Answer.RETRY_IN_DOUBT}:
+        assert sent[0] == sent[1]
+    assert run.errors() == ({} if answer is Answer.STORED else {ANSWERS[code][1]: 1})
+    assert run.metrics.producer_ids[()] == (2 if answer is Answer.RENUMBER else 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "end", "reason"),
+    [
+        (NodeNotReadyError(), End.STALLED, "broker_away"),
+        (KafkaConnectionError(), End.IN_DOUBT, "connection_lost"),
+        (ConnectionResetError(), End.IN_DOUBT, "connection_lost"),
+        (TimeoutError(), End.IN_DOUBT, "connection_lost"),
+        (KeyError("a bug of a library's"), End.IN_DOUBT, "connection_lost"),
+    ],
+    ids=repr,
+)
+async def test_a_request_without_an_answer_goes_out_again(error: Exception, end: End, reason: str) -> None:
+    requests = 0
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
+        nonlocal requests
+        requests += 1
+        return error if requests == 1 else dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(lambda: client, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+    assert journal.ends("a") == [end, End.ACKNOWLEDGED]
+    assert client.sent[0] == client.sent[1]
+    assert run.errors() == {reason: 1}
+
+
+async def test_an_answer_that_leaves_a_partition_out_leaves_it_in_doubt() -> None:
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(list(batches)[: 1 if len(client.sent) == 1 else 2], 0)
+
+    client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
+    async with running(lambda: client, "", EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
+        await journal.ended(2)
+    assert (journal.ends("a"), journal.ends("b")) == ([End.ACKNOWLEDGED], [End.IN_DOUBT, End.ACKNOWLEDGED])
+
+
+async def test_one_partitions_no_does_not_hold_up_the_others() -> None:
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        return {where: 29 if where[0] == EVENT else 0 for where in batches}
+
+    client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
+    async with running(lambda: client, "", EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
+        await journal.ended(2)
+    assert (journal.ends("a"), journal.ends("b")) == ([End.TOPIC_REFUSED], [End.ACKNOWLEDGED])
+
+
+async def test_while_a_new_producer_id_is_awaited_the_others_of_the_burst_are_not_sent_again() -> None:
+    """Their answers are there already: a second send would be answered when the next batch is the head."""
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        return {where: 45 if where[0] == EVENT and len(client.sent) == 1 else 0 for where in batches}
+
+    client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
+    async with running(lambda: client, "", EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        client.asked_for_producer_id.clear()
+        client.producer_id_given.clear()
+        run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
+        async with asyncio.timeout(PATIENCE):
+            await client.asked_for_producer_id.wait()
+        run.submit(*journal.hear([make_record("c", "lead_created")]))
+        for _ in range(3):  # whatever the sender schedules, it has happened after a burst's gap
+            await asyncio.sleep(0.003)
+        client.producer_id_given.set()
+        await journal.ended(3)
+    sent = [keys_of(batches["lead_created", 0]) for batches in client.sent if ("lead_created", 0) in batches]
+    assert sent == [["b"], ["c"]]
+    assert journal.acknowledged().count("b") == 1
+
+
+class Hanging(ScriptedClient):
+    """A client whose broker is silent from the first produce request on, or the second producer id."""
+
+    silent = False
+
+    async def send(self, node_id: int, request: object, **options: object) -> object:
+        if self.silent:
+            await asyncio.Event().wait()
+        return await super().send(node_id, request, **options)
+
+    def force_metadata_update(self) -> None:
+        if not self.silent:
+            super().force_metadata_update()
+
+
+async def test_what_was_under_way_when_the_client_is_made_anew_goes_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aurora_bridge.kafka.sender._RENEW_SECONDS", 0.1)
+    clients: list[Hanging] = []
+
+    def connect() -> Client:
+        clients.append(Hanging({EVENT: 1}, all_stored))
+        return clients[-1]
+
+    journal = Journal()
+    async with running(connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        clients[0].silent = True
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+    assert len(clients) == 2
+    assert journal.ends("a") == [End.IN_DOUBT, End.ACKNOWLEDGED]
+
+
+async def test_so_does_what_waited_for_a_new_producer_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aurora_bridge.kafka.sender._RENEW_SECONDS", 0.1)
+    clients: list[Hanging] = []
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        clients[-1].silent = len(clients) == 1
+        return dict.fromkeys(batches, 45 if len(clients) == 1 else 0)
+
+    def connect() -> Client:
+        clients.append(Hanging({EVENT: 1, "lead_created": 1}, answers))
+        return clients[-1]
+
+    journal = Journal()
+    async with running(connect, "", EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
+        await journal.ended(2)
+    assert sorted(journal.acknowledged()) == ["a", "b"]
+
+
+async def test_only_one_request_is_under_way_and_what_comes_meanwhile_shares_the_next() -> None:
+    release = asyncio.Event()
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        await release.wait()
+        return dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 2}, answers), Journal()
+    records = [make_record(name, subject=f"lead/{name}") for name in numbers(10)]
+    async with running(lambda: client, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        first, *others = journal.hear(records)
+        run.submit(first)
+        await eventually(lambda: bool(client.sent))
+        run.submit(*others)
+        await asyncio.sleep(0)
+        assert len(client.sent) == 1
+        release.set()
+        await journal.ended(10)
+    assert [sum(len(keys_of(batch)) for batch in batches.values()) for batches in client.sent] == [1, 9]
+
+
+async def test_a_brokers_no_to_the_first_producer_id_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    clients: list[ScriptedClient] = []
+
+    class Loading(ScriptedClient):
+        async def send(self, node_id: int, request: object, **options: object) -> object:
+            if len(clients) == 1:
+                raise NodeNotReadyError
+            return await super().send(node_id, request, **options)
+
+    def connect() -> Client:
+        clients.append(Loading({EVENT: 1}, all_stored))
+        return clients[-1]
+
+    journal = Journal()
+    with caplog.at_level(logging.WARNING):
+        async with running(connect, "", EVENT) as run:
+            await run.until(lambda: len(clients) == 2 and run.sender.writable(EVENT))
+            run.submit(*journal.hear([make_record("a")]))
+            await journal.ended(1)
+    assert "Kafka is away" in caplog.text
+
+
+async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:
+    never = asyncio.Event()
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        await never.wait()
+        return dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(lambda: client, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await eventually(lambda: bool(client.sent))
+        assert not run.sender.idle
+        await run.sender.flush(0.0)
+    assert journal.ends("a") == [End.IN_DOUBT]
+    assert not run.sender.writable(EVENT)

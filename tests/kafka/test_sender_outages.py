@@ -1,0 +1,174 @@
+"""The sender when answers, connections, brokers or its own client are lost: still every record once and in order."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aurora_bridge.kafka.wire import Client
+from aurora_bridge.webhook.record import End
+from tests.kafka.sending import EVENT, Journal, Running, numbers, running, stored, stored_at_last
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.proxy import Proxy
+from tests.support.topics import create_topics
+from tests.webhook.records import make_record
+
+RENEWED_WITHIN = 10.0
+"""A client that hears nothing is made anew after 5 s; the rest is for a busy machine."""
+
+
+async def test_a_lost_acknowledgement_makes_no_second_copy(
+    kafka: KafkaCluster | NamedKafka, topic: str, proxy: Proxy, proxied: Running
+) -> None:
+    journal = Journal()
+    proxied.submit(*journal.hear([make_record("before")]))
+    await journal.ended(1)
+    proxy.lose_answers()
+    proxied.submit(*journal.hear([make_record("in doubt"), make_record("in doubt too")]))
+    await proxy.answer_lost()
+    await stored_at_last(kafka.bootstrap, topic, "in doubt too")
+    proxied.submit(*journal.hear([make_record("behind")]))
+    proxy.cut()
+    await journal.ended(4)
+    proxied.submit(*journal.hear([make_record("after")]))
+    await journal.ended(5)
+    assert journal.ends("in doubt") == [End.IN_DOUBT, End.ACKNOWLEDGED]
+    assert journal.ends("behind") == [End.STALLED, End.ACKNOWLEDGED]
+    assert await stored(kafka.bootstrap, topic) == ["before", "in doubt", "in doubt too", "behind", "after"]
+    assert proxied.metrics.producer_ids[()] == 1
+    assert proxied.errors()["connection_lost"] == 1
+
+
+async def test_the_answer_that_came_back_may_be_lost_again_and_again(
+    kafka: KafkaCluster | NamedKafka, topic: str, proxy: Proxy, proxied: Running
+) -> None:
+    journal = Journal()
+    proxied.submit(*journal.hear([make_record("before")]))
+    await journal.ended(1)
+    for count, name in enumerate(numbers(3)):
+        proxy.lose_answers()
+        proxied.submit(*journal.hear([make_record(name)]))
+        await proxy.answer_lost()
+        await stored_at_last(kafka.bootstrap, topic, name)
+        proxy.cut()
+        proxy.lose_answers()
+        await proxy.answer_lost()
+        proxy.cut()
+        await journal.ended(count + 2)
+    assert await stored(kafka.bootstrap, topic) == ["before", *numbers(3)]
+
+
+async def test_records_in_doubt_cannot_be_withdrawn_and_those_behind_them_can(
+    kafka: KafkaCluster | NamedKafka, topic: str, proxy: Proxy, proxied: Running
+) -> None:
+    journal = Journal()
+    proxied.submit(*journal.hear([make_record("before")]))
+    await journal.ended(1)
+    first, second, third = journal.hear(make_record(name) for name in "abc")
+    proxy.lose_answers()
+    proxied.submit(first)
+    await proxy.answer_lost()
+    await stored_at_last(kafka.bootstrap, topic, "a")
+    proxied.submit(second, third)
+    assert proxied.sender.withdraw([first, third]) == {third}
+    proxy.cut()
+    await journal.ended(3)
+    assert await stored(kafka.bootstrap, topic) == ["before", "a", "b"]
+
+
+@pytest.mark.slow
+async def test_a_head_in_doubt_outlives_a_killed_broker_and_makes_no_second_copy(
+    kafka1: KafkaCluster, topic: str, proxy: Proxy, proxied: Running
+) -> None:
+    journal = Journal()
+    proxied.submit(*journal.hear([make_record("before")]))
+    await journal.ended(1)
+    proxy.lose_answers()
+    proxied.submit(*journal.hear([make_record("in doubt")]))
+    await proxy.answer_lost()
+    await stored_at_last(kafka1.bootstrap, topic, "in doubt")
+    kafka1.nodes[0].kill()
+    proxy.cut()
+    await journal.until(lambda: journal.ends("in doubt") == [End.IN_DOUBT])
+    await asyncio.to_thread(kafka1.nodes[0].restart)
+    await journal.until(lambda: "in doubt" in journal.acknowledged())
+    await proxied.until(lambda: proxied.sender.writable(EVENT))
+    proxied.submit(*journal.hear([make_record("after")]))
+    await journal.until(lambda: "after" in journal.acknowledged())
+    assert await stored(kafka1.bootstrap, topic) == ["before", "in doubt", "after"]
+
+
+@pytest.mark.slow
+async def test_what_was_sent_to_a_frozen_broker_is_in_doubt_and_arrives_once_it_goes_on(
+    kafka1: KafkaCluster, topic: str, sending: Running
+) -> None:
+    journal = Journal()
+    sending.submit(*journal.hear([make_record("before")]))
+    await journal.ended(1)
+    kafka1.nodes[0].pause()
+    sending.submit(*journal.hear(make_record(name) for name in numbers(3)))
+    await journal.until(lambda: journal.ends("0000") == [End.IN_DOUBT])
+    kafka1.nodes[0].resume()
+    await journal.ended(4)
+    assert await stored(kafka1.bootstrap, topic) == ["before", *numbers(3)]
+
+
+@pytest.mark.slow
+async def test_a_broker_whose_log_was_cut_off_gets_a_new_producer_id_which_is_counted(
+    kafka1: KafkaCluster, topic: str, sending: Running, tmp_path: Path
+) -> None:
+    """An unclean election or a restored volume can do so: the broker's next number is then lower than ours."""
+    journal = Journal()
+    (node,) = kafka1.nodes
+    log = node.directory / "data" / f"{topic}-0"
+    sending.submit(*journal.hear([make_record("kept")]))
+    await journal.ended(1)
+    shutil.copytree(log, tmp_path / "log")
+    sending.submit(*journal.hear([make_record("cut off")]))
+    await journal.ended(2)
+    node.kill()
+    shutil.rmtree(log)
+    shutil.copytree(tmp_path / "log", log)
+    await asyncio.to_thread(node.restart)
+    await sending.until(lambda: sending.sender.writable(EVENT))
+    for count, name in enumerate(numbers(3)):
+        sending.submit(*journal.hear([make_record(name)]))
+        await journal.ended(count + 3)
+    assert await stored(kafka1.bootstrap, topic) == ["kept", *numbers(3)]
+    assert sending.errors()["out_of_order_sequence_number"] > 0
+    assert sending.metrics.producer_ids[()] == 2
+
+
+@pytest.mark.slow
+async def test_a_client_whose_metadata_task_died_is_made_anew(
+    kafka: KafkaCluster | NamedKafka, prefix: str, topic: str
+) -> None:
+    del topic
+
+    class Mortal(Client):
+        """Its metadata task can be made to end as aiokafka's does when something unexpected is raised in it."""
+
+        broken = False
+
+        async def _metadata_update(self, *args: object) -> bool:
+            if self.broken:
+                raise ZeroDivisionError
+            return bool(await super()._metadata_update(*args))  # type: ignore[arg-type]
+
+    clients: list[Mortal] = []
+
+    def connect() -> Client:
+        clients.append(Mortal(bootstrap_servers=kafka.bootstrap))  # type: ignore[no-untyped-call]
+        return clients[-1]
+
+    async with running(connect, prefix, EVENT, "lead_created") as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        before = len(clients)
+        dead = clients[-1]
+        dead.broken = True
+        await asyncio.to_thread(create_topics, kafka.bootstrap, f"{prefix}lead_created")
+        async with asyncio.timeout(RENEWED_WITHIN):
+            await run.until(lambda: run.sender.writable("lead_created"))
+    assert len(clients) == before + 1
+    assert not [connection for connection in dead._conns.values() if connection.connected()]  # noqa: SLF001
