@@ -109,6 +109,7 @@ def test_a_new_index_knows_nothing_of_what_kafka_holds(place: Place, tmp_path: P
     """A state directory that is gone must not lend the id of an earlier event to one that comes back the same day."""
     keys = []
     for life in ("first", "second"):
+        (tmp_path / life).mkdir()
         with place.daemon(tmp_path / life) as daemon:
             place.settle(daemon)
             keys.append(deliver(daemon, AGREEMENT.format(agreement, "sent"))[1])
