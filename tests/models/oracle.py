@@ -17,6 +17,8 @@ class Oracle:
         self._window_us = window_us
         self._stored = stored
         self._webhooks: dict[Flight, Webhook] = {}
+        self._duplicates: set[Flight] = set()
+        """Retries that came when what they carry was stored."""
         self._judged: defaultdict[str, list[Flight]] = defaultdict(list)
         """By id."""
         self._living: set[Flight] = set()
@@ -30,9 +32,11 @@ class Oracle:
         self._lost: set[Flight] = set()
         """Passed unjudged, and the daemon died: it may not even know of them."""
 
-    def expect(self, flight: Flight, webhook: Webhook) -> None:
-        """Learn of a delivery before it is made."""
+    def expect(self, flight: Flight, webhook: Webhook, *, settled: bool) -> None:
+        """Learn of a delivery before it is made; `settled`: what ended before has reached the index."""
         self._webhooks[flight] = webhook
+        if settled and webhook.flights and _durable(webhook.flights[-1]):
+            self._duplicates.add(flight)
         self._living.add(flight)
 
     def blur(self, target: str) -> None:
@@ -78,10 +82,8 @@ class Oracle:
         assert flight.event is not None
         if flight.event.recurrence is not Recurrence.STATE:
             return flight.event.recurrence is Recurrence.ONCE
-        for lost in (frozenset[Flight](), self._lost):
-            latest = self._latest(flight, lost)
-            if latest and latest.id == flight.id and flight.received_us - _time(latest) <= self._window_us:
-                return True
+        if self._is_latest(flight):
+            return True
         return any(
             (not other.told or other in self._crashed)
             and other not in self._matched
@@ -89,19 +91,23 @@ class Oracle:
             for other in earlier
         )
 
-    def _latest(self, flight: Flight, lost: Set[Flight]) -> Flight | None:
-        """Return the latest state of the subject, by receipt of its first attempt, but for what is `lost`."""
+    def _is_latest(self, flight: Flight) -> bool:
+        """Whether a delivery equals the latest state of its subject, by receipt of the first attempts, in the window.
+
+        What passed unjudged before the daemon died may be unknown.
+        """
         assert flight.event is not None
-        family = [
+        known = [
             other
             for others in self._judged.values()
             for other in others
             if other.event is not None
             and other.event.family_key == flight.event.family_key
-            and other not in lost
+            and (other not in self._lost or other.id == flight.id)
             and self._alive(other)
         ]
-        return max(family, key=_time, default=None)
+        latest = max(known, key=_time, default=None)
+        return latest is not None and latest.id == flight.id and flight.received_us - _time(latest) <= self._window_us
 
     def _check_retry(self, flight: Flight) -> None:
         """Check that the retry of what is remembered is recognised, unless others of its fingerprint came between."""
@@ -119,9 +125,12 @@ class Oracle:
         ):
             return
         assert flight.id == before.id, f"a retry has another id: {flight} after {before}"
-        durable = before.verdict.claim.standing in {Standing.SEEN, Standing.OWED}
-        if before in self._living and durable:
+        if before in self._living and flight in self._duplicates:
             assert flight.verdict.action is Action.DUPLICATE, f"a retry of what is stored: {flight} after {before}"
+
+
+def _durable(flight: Flight) -> bool:
+    return flight.verdict is not None and flight.verdict.claim.standing in {Standing.SEEN, Standing.OWED}
 
 
 def _time(flight: Flight) -> int:

@@ -137,7 +137,7 @@ class Way(RuleBasedStateMachine):
         self.now += 1000
         webhook.attempted(self.now)
         flight = Flight(webhook.occurrence.target, self.now, reaches)
-        self.oracle.expect(flight, webhook)
+        self.oracle.expect(flight, webhook, settled=not self.daemon.dedup.learning and not self.daemon.dedup.worker.busy)
         webhook.flights.append(flight)
         if self.daemon.dedup.late:
             self.oracle.blur(flight.target)

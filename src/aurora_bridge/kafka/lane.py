@@ -164,6 +164,8 @@ class Lane:
     def split(self, reason: str) -> None:
         """Find the record at fault: the batch comes again in halves; alone, it is the one."""
         head = self._finish()
+        if head.in_doubt:
+            self._advance(head)
         if len(head.records) == 1:
             head.records[0].listener(head.records[0], Result(End.RECORD_REFUSED, reason))
             return

@@ -118,7 +118,7 @@ class Publisher:
             "Kafka refuses an event for itself", extra=fields(event=record.event, id=record.key.decode(), reason=reason)
         )
         if self._spool is None:
-            self._answer(record, Refusal(Reason.KAFKA_REFUSED))
+            self._answer(record, Refusal(Reason.KAFKA_REFUSED, doubtful=record.in_doubt))
         elif record.seq is not None:
             self._spool.set_aside(record.seq, reason)
             self.doubtful.pop(record.seq, None)

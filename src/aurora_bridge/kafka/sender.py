@@ -158,35 +158,42 @@ class Sender:
         finally:
             self._busy.discard(node)
             if parts is None:
-                self._fail(client, lanes, loss)
+                self._fail(client, node, lanes, loss)
         if parts is not None:
-            await self._settle(client, {(lane.topic, lane.partition): lane for lane in lanes}, parts)
+            try:
+                await self._settle(client, node, {(lane.topic, lane.partition): lane for lane in lanes}, parts)
+            finally:
+                self._free(lanes)
+
+    def _free(self, lanes: list[Lane]) -> None:
+        """Let lanes be sent again."""
+        for lane in lanes:
+            lane.under_way = False
         self._ready.update(dict.fromkeys(lane for lane in lanes if lane))
         if self._ready:
             self._schedule()
 
-    def _fail(self, client: Client, lanes: list[Lane], reason: str) -> None:
+    def _fail(self, client: Client, node: int, lanes: list[Lane], reason: str) -> None:
         """No answer came: the heads are in doubt, unless their broker was away and they were never sent.
 
         Until new metadata says otherwise, what that broker led has no leader.
         """
         self._metrics.publish_errors[reason] += len(lanes)
-        node = lanes[0].leader
         for lane in self._lanes.values():
             if lane.leader == node:
                 lane.leader = None
         self._tell()
         retry_at = monotonic() + _RETRY_SECONDS
         for lane in lanes:
-            lane.under_way = False
             lane.retry_at = retry_at
+            lane.under_way = False
             lane.in_doubt(sent=reason is CONNECTION_LOST)
         for lane in lanes:
             lane.stall(reason)
-        self._ready.update(dict.fromkeys(lane for lane in lanes if lane))
+        self._free(lanes)
         client.force_metadata_update()
 
-    async def _settle(self, client: Client, lanes: dict[tuple[str, int], Lane], parts: list[Part]) -> None:
+    async def _settle(self, client: Client, node: int, lanes: dict[tuple[str, int], Lane], parts: list[Part]) -> None:
         unnumbered = []
         for topic, partition, error, offset in parts:
             lane = lanes.pop((topic, partition))
@@ -211,12 +218,9 @@ class Sender:
                         lane.stall(reason)
                     client.force_metadata_update()
         if lanes:
-            self._fail(client, list(lanes.values()), CONNECTION_LOST)
+            self._fail(client, node, list(lanes.values()), CONNECTION_LOST)
         for lane in unnumbered:
-            try:
-                await self._renumber(client, lane)
-            finally:
-                lane.under_way = False
+            await self._renumber(client, lane)
 
     async def _renumber(self, client: Client, lane: Lane) -> None:
         """Give a partition whose sequence the broker does not know a producer id it has not used."""

@@ -38,6 +38,14 @@ _ANY_NODE_ATTEMPTS = 3
 class Client(AIOKafkaClient):
     """aiokafka's client, whose metadata requests create no topic: a deleted one must stay visible as missing."""
 
+    async def close(self) -> None:
+        """Close every connection, also when the metadata task died: aiokafka raises what killed it before it closes."""
+        try:
+            await super().close()  # type: ignore[no-untyped-call]  # aiokafka leaves it unannotated
+        finally:
+            for connection in self._conns.values():
+                connection.close()
+
     async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Iterable[str]) -> bool:
         for _ in range(_ANY_NODE_ATTEMPTS):
             node = self.get_random_node()
