@@ -1,11 +1,11 @@
-"""What stands around the daemon's core in the model: a database thread that works when told to, and Kafka with its wire.
+"""What stands around the daemon's core in the model: threads that work when told to, and Kafka with its wire.
 
 Everything in here moves only when the model says so, one step at a time; `instance` puts the daemon's core between.
 """
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -114,7 +114,7 @@ class Wire:
         self.lanes = {topic: Lane(topic, 0) for topic in topics}
         self.up = True
         """Whether Kafka's metadata can be had."""
-        self.on_metadata = lambda: None
+        self.on_metadata: Callable[[], None] = lambda: None
         self._kafka = kafka
         self._producer = kafka.new_producer()
 

@@ -5,6 +5,7 @@ loop that turns only when the model wants it. Kafka and the threads of the two f
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from contextvars import ContextVar
@@ -111,6 +112,11 @@ class _Deduplicator(Deduplicator):
     def learning(self) -> bool:
         return self._learning is not None
 
+    @property
+    def settled(self) -> bool:
+        """Whether the index knows of all that has ended."""
+        return self._learning is None and not self.worker.busy
+
     def learn(self) -> None:
         """Write what the timer would write now."""
         if self._learning is not None:
@@ -119,11 +125,7 @@ class _Deduplicator(Deduplicator):
 
     def check_calm(self) -> None:
         """Check that no claim is under way, and that the index knows of all."""
-        claims = self._claims
-        assert not len(claims)
-        assert not claims._families
-        assert not any(claims.finished.values())
-        assert not self._unlearned
+        assert (len(self._claims), any(self._claims.finished.values()), self._unlearned) == (0, False, {})
 
 
 class _Publisher(Publisher):
@@ -150,7 +152,7 @@ class _Spool(Spool):
 class Instance:
     """A daemon's core."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a life depends on
         self,
         directory: Path,
         kafka: Kafka,
@@ -245,7 +247,7 @@ class Instance:
 
     def turn(self) -> None:
         """Turn the loop until nothing moves by itself any more."""
-        ready = self._loop._ready
+        ready: deque[asyncio.Handle] = self._loop._ready  # type: ignore[attr-defined]  # noqa: SLF001 - what a loop shows
         while ready:
             self._loop.call_soon(self._loop.stop)
             self._loop.run_forever()

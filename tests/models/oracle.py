@@ -1,7 +1,8 @@
 """What the model knows better than the daemon: which delivery carries which occurrence, and what was really stored."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.recurrence import Action, Standing
@@ -12,7 +13,7 @@ from tests.models.instance import Flight
 class Oracle:
     """Judges the daemon's verdicts."""
 
-    def __init__(self, window_us: int, stored: Callable[[], Set[int]]) -> None:
+    def __init__(self, window_us: int, stored: Callable[[], AbstractSet[int]]) -> None:
         """Expect equal states to be one event within `window_us`; `stored` has the records that are durable."""
         self._window_us = window_us
         self._stored = stored
@@ -44,7 +45,7 @@ class Oracle:
         self._blurred.add(target)
 
     def end(self, in_doubt: Collection[str]) -> None:
-        """Learn that the daemon died, and which fingerprints it left in doubt: what it had not noted yet is owed again."""
+        """Learn that the daemon died, and what it left in doubt; a match that it had not noted yet is owed again."""
         self._crashed |= {flight for flight in self._living if flight.event and flight.event.fingerprint in in_doubt}
         self._lost |= {flight for flight in self._living if flight.target in self._blurred}
         for flight in self._living:
@@ -117,6 +118,8 @@ class Oracle:
         *_, before = (None, *(other for other in webhook.flights if other is not flight))
         if before is None or before.verdict is None or flight.event.recurrence is Recurrence.SIGNAL:
             return
+        if before not in self._living and before.verdict.action is not Action.PUBLISH:
+            return  # what is told of a duplicate is written after its answer, and a crash comes between
         others = (other for other, carried in self._webhooks.items() if carried is not webhook)
         if (
             flight.target in self._blurred

@@ -72,7 +72,7 @@ class Way(RuleBasedStateMachine):
     @initialize(
         spooled=st.booleans(), filtered=st.booleans(), hour=st.sampled_from([0, 12 * 3600 - 20, 11 * 3600 + 3000])
     )
-    def starts(self, spooled: bool, filtered: bool, hour: int) -> None:
+    def starts(self, *, spooled: bool, filtered: bool, hour: int) -> None:
         self.spooled, self.filtered = spooled, filtered
         self.now = NOON + hour * SECOND
         self.window_us = 60 * SECOND if filtered else DAY
@@ -97,23 +97,23 @@ class Way(RuleBasedStateMachine):
     # Aurora.
 
     @rule(further=st.sampled_from([1, 2, 0]), subscriptions=st.sampled_from([1, 2]), reaches=st.booleans(), far=fars)
-    def a_status_changes(self, further: int, subscriptions: int, reaches: bool, far: Far) -> None:
+    def a_status_changes(self, *, further: int, far: Far, subscriptions: int = 1, reaches: bool = True) -> None:
         """Only a filter can hide the state in between, so that two equal ones in a row are two events."""
         if further or self.filtered:
             self.state = (self.state + further) % len(STATES)
             target = f"/project_status_changed?project_id=p&status={STATES[self.state]}"
-            self.happens(target, reaches, far, subscriptions)
+            self.happens(target, far, subscriptions, reaches=reaches)
 
     @rule(reaches=st.booleans(), subscriptions=st.sampled_from([1, 2]), far=fars)
-    def a_project_is_created(self, reaches: bool, subscriptions: int, far: Far) -> None:
-        self.happens(f"/project_created?project_id={next(self.once)}", reaches, far, subscriptions)
+    def a_project_is_created(self, *, far: Far, subscriptions: int = 1, reaches: bool = True) -> None:
+        self.happens(f"/project_created?project_id={next(self.once)}", far, subscriptions, reaches=reaches)
 
     @rule(reaches=st.booleans(), far=fars)
-    def a_lead_changes(self, reaches: bool, far: Far) -> None:
-        self.happens("/lead_changed?lead_id=1", reaches, far)
+    def a_lead_changes(self, *, far: Far, reaches: bool = True) -> None:
+        self.happens("/lead_changed?lead_id=1", far, 1, reaches=reaches)
 
-    def happens(self, target: str, reaches: bool, far: Far, subscriptions: int = 1) -> None:
-        """Send the webhooks of an occurrence; the answer to the first reaches Aurora if `reaches`, to others it does."""
+    def happens(self, target: str, far: Far, subscriptions: int, *, reaches: bool) -> None:
+        """Send the webhooks of an occurrence; whether the answer to the first reaches Aurora, `reaches` says."""
         occurrence = Occurrence(target)
         for number in range(subscriptions):
             webhook = Webhook(occurrence)
@@ -126,10 +126,10 @@ class Way(RuleBasedStateMachine):
         self.daemon.turn()
         if far >= Far.JUDGED:
             for _ in range(2):  # a look-up, and a claim that is written again
-                self.the_index_works(answers=True)
+                self.the_index_works()
         if far >= Far.STORED:
             if self.spooled:
-                self.the_spool_works(answers=True)
+                self.the_spool_works()
             for topic in TOPICS:
                 self.kafka_does(topic, "acknowledge")
 
@@ -137,7 +137,7 @@ class Way(RuleBasedStateMachine):
         self.now += 1000
         webhook.attempted(self.now)
         flight = Flight(webhook.occurrence.target, self.now, reaches)
-        self.oracle.expect(flight, webhook, settled=not self.daemon.dedup.learning and not self.daemon.dedup.worker.busy)
+        self.oracle.expect(flight, webhook, settled=self.daemon.dedup.settled)
         webhook.flights.append(flight)
         if self.daemon.dedup.late:
             self.oracle.blur(flight.target)
@@ -149,7 +149,7 @@ class Way(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.daemon.flights and self.next_retry)
     @rule(reaches=st.booleans(), late=st.sampled_from([0, 3 * SECOND]), far=fars)
-    def aurora_retries(self, reaches: bool, late: int, far: Far) -> None:
+    def aurora_retries(self, *, far: Far, late: int = 0, reaches: bool = True) -> None:
         webhook = self.next_retry
         assert webhook is not None
         self.now = max(self.now, (webhook.due_us or 0) + late)
@@ -168,10 +168,10 @@ class Way(RuleBasedStateMachine):
     # The daemon's files.
 
     @rule(answers=st.booleans())
-    def the_index_works(self, answers: bool) -> None:
-        self.works(self.daemon.dedup.worker, answers)
+    def the_index_works(self, *, answers: bool = True) -> None:
+        self.works(self.daemon.dedup.worker, answers=answers)
 
-    def works(self, worker: SteppedWorker, answers: bool) -> None:
+    def works(self, worker: SteppedWorker, *, answers: bool) -> None:
         worker.work()
         if answers:
             self.daemon.tell(worker)
@@ -189,12 +189,12 @@ class Way(RuleBasedStateMachine):
 
     @precondition(lambda self: self.spooled)
     @rule(answers=st.booleans())
-    def the_spool_works(self, answers: bool) -> None:
-        self.works(self.daemon.workers[-1], answers)
+    def the_spool_works(self, *, answers: bool = True) -> None:
+        self.works(self.daemon.workers[-1], answers=answers)
 
     @precondition(lambda self: self.spooled)
     @rule(full=st.booleans())
-    def the_spool_is_full(self, full: bool) -> None:
+    def the_spool_is_full(self, *, full: bool = True) -> None:
         self.daemon.workers[-1].connection.full = full
 
     @rule(seconds=st.sampled_from([PUBLISH_SECONDS, SPOOL_SECONDS]))
@@ -204,7 +204,7 @@ class Way(RuleBasedStateMachine):
     # Kafka.
 
     @rule(up=st.booleans())
-    def kafka_comes_or_goes(self, up: bool) -> None:
+    def kafka_comes_or_goes(self, *, up: bool) -> None:
         self.daemon.do(lambda: self.daemon.wire.connect(up=up))
 
     @rule(topic=topics, what=st.sampled_from(["acknowledge", "lose", "forget", "stall", "refuse", "renumber"]))
@@ -225,7 +225,7 @@ class Way(RuleBasedStateMachine):
     def the_process_stops(self) -> None:
         self.daemon.stop()
         self.start()
-        assert () == self.daemon.dedup.in_doubt
+        assert self.daemon.dedup.in_doubt == ()
         self.oracle.end(())
 
     @rule()
@@ -270,9 +270,9 @@ class Way(RuleBasedStateMachine):
     def what_was_refused_for_good_is_not(self) -> None:
         for webhook in self.webhooks:
             for flight in webhook.flights:
-                refused = flight.answer is not None and flight.answer.status == 503 and flight.verdict is not None
-                if refused and flight.verdict.claim.standing is Standing.REFUSED and flight.number is not None:
-                    self.refused.add(flight.number)
+                verdict, number = flight.verdict, flight.number
+                if flight.answer and verdict and number and verdict.claim.standing is Standing.REFUSED:
+                    self.refused.add(number)
         assert not self.refused & self.stored_numbers(), "refused for good, and stored"
 
     @invariant()

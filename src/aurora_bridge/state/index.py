@@ -73,8 +73,9 @@ _LEARN_LATEST = f"""INSERT INTO latest SELECT value->>8, value->>0, value->>4, v
 WHERE value->>8 IS NOT NULL AND value->>2 != {Standing.REFUSED.value}
 ON CONFLICT DO UPDATE SET fingerprint=excluded.fingerprint, time_us=excluded.time_us, seq=excluded.seq
 WHERE excluded.time_us >= latest.time_us"""  # noqa: S608 - constants
-_UNLEARNED = """SELECT json_group_array(json(value)) FROM json_each(?1) AS j
-WHERE NOT EXISTS (SELECT 1 FROM seen WHERE fingerprint = j.value->>0 AND (NOT ?2 OR seq >= j.value->>1))"""
+_UNLEARNED = f"""SELECT json_group_array(json(value)) FROM json_each(?1) AS j
+WHERE NOT EXISTS (SELECT 1 FROM seen WHERE fingerprint = j.value->>0
+AND (NOT ?2 OR seq > j.value->>1 OR seq = j.value->>1 AND standing != {Standing.CLAIMED.value}))"""  # noqa: S608 - constants
 _CUT = "DELETE FROM journal WHERE number < ?"
 
 Answer = tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]
@@ -133,10 +134,15 @@ def _replay(db: sqlite3.Connection) -> list[str]:
     for number, rewritten, text in db.execute(
         "SELECT number, rewritten, claims FROM journal ORDER BY number"
     ).fetchall():
-        (claims,) = db.execute(_UNLEARNED, (text, rewritten)).fetchone()
+        (unlearned,) = db.execute(_UNLEARNED, (text, rewritten)).fetchone()
+        found: dict[str, Any] = {}
+        for claim in orjson.loads(unlearned):
+            if rewritten or claim[0] not in found:  # of copies that came together, the first is the claim
+                found[claim[0]] = claim
+        claims = _json(list(found.values()))
         for sql in (_LEARN_LATEST, _LEARN):
             db.execute(sql, (claims,))
-        fingerprints.update(dict.fromkeys(claim[0] for claim in orjson.loads(claims)))
+        fingerprints.update(dict.fromkeys(found))
         db.execute("DELETE FROM journal WHERE number = ?", (number,))
     db.execute(
         "UPDATE seen SET standing=? WHERE fingerprint IN (SELECT value FROM json_each(?)) AND standing=?",

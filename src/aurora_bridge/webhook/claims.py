@@ -17,7 +17,7 @@ from typing import NamedTuple
 from aurora_bridge.refusal import Refusal
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.recurrence import Action, Judgement, Known, Slot, Standing, first_id_ms, judge
+from aurora_bridge.webhook.recurrence import RETRIES, Action, Judgement, Known, Slot, Standing, first_id_ms, judge
 
 
 class End(StrEnum):
@@ -66,6 +66,8 @@ class Claim:
     """Number of the journal entry it was written ahead in, 0 for one that the index remembered."""
     changed: bool = True
     """Whether the index has yet to learn how it stands."""
+    retries_doubt: bool = False
+    """Whether it is the retry of an event that may still become durable by an earlier send."""
     holders: int = 0
     """Deliveries that are not answered yet and refer to it."""
     writes: int = 0
@@ -156,6 +158,8 @@ class Claims:
             return Verdict(action, self._refer(earlier, judgement, now_us), slot, rewritten=False)
         rewritten = earlier is not None or id_ms != claim.id_ms
         claim.repeat, claim.time_us, claim.id_ms, claim.attempt = repeat, time_us, id_ms, attempt
+        if earlier is not None and earlier.standing is Standing.DOUBTFUL:
+            claim.retries_doubt = (time_us, id_ms) == (earlier.time_us, earlier.id_ms)
         claim.holders = 1
         self._newest[fingerprint] = claim
         if key is not None:
@@ -168,13 +172,15 @@ class Claims:
         """Let another delivery refer to a claim. A retry that was owed is owed no more."""
         self._newest[claim.fingerprint] = claim
         claim.holders += 1
-        if claim.standing is Standing.OWED:
+        if claim.standing is Standing.OWED and judgement.slot in RETRIES:
             claim.standing, claim.attempt_us, claim.attempt = Standing.SEEN, now_us, judgement.attempt
             claim.changed = True
         return claim
 
     def end(self, claim: Claim, end: End) -> None:
-        """Note what became of a claim."""
+        """Note what became of a claim. The refused retry of an event in doubt leaves that in doubt."""
+        if end is End.REFUSED and claim.retries_doubt:
+            end = End.IN_DOUBT
         claim.standing = TRANSITIONS[claim.standing, end]
         if end is End.LATE:
             if self._newest.get(claim.fingerprint, claim) is not claim:

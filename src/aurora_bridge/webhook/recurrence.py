@@ -95,6 +95,8 @@ _SLOTS = tuple(
     for slot, seconds in _SCHEDULE
 )
 _ECHO_US = _SLOTS[0][1]
+RETRIES = frozenset(slot for slot, _, _ in _SLOTS)
+"""The slots of Aurora's retries."""
 _AWAITED = frozenset({Standing.OWED, Standing.DOUBTFUL, Standing.REFUSED})
 _SAME_EVENT = {
     Standing.CLAIMED: Action.JOIN,
@@ -138,7 +140,7 @@ def judge(  # noqa: PLR0913 - the facts of one verdict
     if (resend and accepted) or _is_same_event(recurrence, known, now_us, window_us, slot):
         action = _SAME_EVENT[known.standing]
         return Judgement(action, known.repeat, known.time_us, known.id_ms, known.attempt + 1, slot)
-    if recurrence is Recurrence.STATE and not accepted:
+    if recurrence is Recurrence.STATE and not accepted and known.id_ms == _NEVER:
         id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
     else:
         id_ms = max(now_us // 1000, known.id_ms + 1)
@@ -153,7 +155,7 @@ def _is_same_event(recurrence: Recurrence, known: Known, now_us: int, window_us:
             return False
         case Recurrence.STATE:
             still_so = known.latest and known.standing is not Standing.REFUSED and now_us - known.time_us <= window_us
-            return still_so or (known.standing in _AWAITED and slot not in (Slot.ECHO, Slot.NONE))
+            return still_so or (known.standing in _AWAITED and slot in RETRIES)
 
 
 def event_id(fingerprint: str, recurrence: Recurrence, time_us: int, id_ms: int) -> str:
