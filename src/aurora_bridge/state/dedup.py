@@ -111,6 +111,8 @@ class Deduplicator:
             self._learning.cancel()
         self._learn([claim for claims in self._claims.finished.values() for claim in claims.values()])
         ran_us = self._ran_us()
+        forgotten_us = self._forgotten_us
+        self._worker.post(lambda db: index.forget(db, forgotten_us), self._noted)
         self._worker.post(lambda db: index.close(db, ran_us), self._noted)
         return await self._worker.stop(patience)
 
@@ -313,7 +315,7 @@ class Deduplicator:
         rows, last_seq, cut = (
             index.encode(claims),
             self._claims.last_seq,
-            min(self._unlearned, default=self._entries + 1),
+            min([*self._unlearned, *(burst.number for burst in self._bursts)], default=self._entries + 1),
         )
         self._worker.post(
             lambda db: index.learn(db, rows, last_seq, cut), lambda *answer: self._learned(claims, *answer)
