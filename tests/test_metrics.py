@@ -148,7 +148,7 @@ def test_a_label_that_was_not_declared_is_an_error(metrics: Metrics, metric: str
 def test_nor_is_a_stage_or_an_outcome_that_was_not_declared(metrics: Metrics) -> None:
     for histogram in (metrics.stage_seconds, metrics.response_seconds, metrics.publish_seconds):
         with pytest.raises(KeyError):
-            histogram.observe("undeclared", 1.0)
+            histogram["undeclared"].observe(1.0)
 
 
 def test_members_of_the_closed_sets_are_keys_themselves(metrics: Metrics) -> None:
@@ -156,7 +156,7 @@ def test_members_of_the_closed_sets_are_keys_themselves(metrics: Metrics) -> Non
     metrics.refusals[Reason.NO_ROUTE] += 1
     metrics.dead_letters[Defect.NOT_UTF8] += 1
     metrics.duplicates["lead_changed", Slot.RETRY_30S] += 1
-    metrics.response_seconds.observe(Outcome.SPOOLED, 0.5)
+    metrics.response_seconds[Outcome.SPOOLED].observe(0.5)
     assert series(metrics, "aurora_bridge_deliveries_total")["lead_changed", "published"] == 1
     assert series(metrics, "aurora_bridge_refusals_total")["no_route",] == 1
     assert series(metrics, "aurora_bridge_dead_letters_total")["not_utf8",] == 1
@@ -195,7 +195,7 @@ def test_response_times_have_boundaries_at_the_deadlines_and_exactly_at_the_budg
 
 def test_histograms_are_cumulative(metrics: Metrics) -> None:
     for seconds in (0.0004, 0.004, 0.7, 7.9, 9.9, 12.0, 100.0):
-        metrics.response_seconds.observe("published", seconds)
+        metrics.response_seconds["published"].observe(seconds)
     found = buckets(metrics, "aurora_bridge_response_seconds", outcome="published")
     assert list(found.values()) == sorted(found.values())
     shown = {bound: found[bound] for bound in (0.0005, 0.005, 1.0, 8.0, 10.0, 15.0, inf)}
@@ -206,7 +206,7 @@ def test_histograms_are_cumulative(metrics: Metrics) -> None:
 
 
 def test_an_observation_on_a_boundary_belongs_to_the_bucket_below(metrics: Metrics) -> None:
-    metrics.response_seconds.observe("published", 10.0)
+    metrics.response_seconds["published"].observe(10.0)
     found = buckets(metrics, "aurora_bridge_response_seconds", outcome="published")
     assert (found[9.0], found[10.0]) == (0, 1)
 

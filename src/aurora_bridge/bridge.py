@@ -43,11 +43,6 @@ class Answer(NamedTuple):
     claim: Claim | None = None
 
 
-class _Flight(NamedTuple):
-    received: float
-    task: "asyncio.Task[object] | None"
-
-
 class Bridge:
     """Takes deliveries and makes their events durable."""
 
@@ -69,9 +64,9 @@ class Bridge:
         self._publisher = publisher
         self._instance = ("aurora-bridge-instance", instance.encode())
         self._metrics = metrics
-        self._flights: dict[int, _Flight] = {}
-        self._overdue: set[int] = set()
-        self._count = 0
+        self._flights: dict[asyncio.Task[object] | None, float] = {}
+        """Deliveries that are not answered yet: each has a task of its own. With their receipt, by monotonic time."""
+        self._overdue: set[asyncio.Task[object] | None] = set()
         self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
@@ -82,9 +77,9 @@ class Bridge:
 
     async def accept(self, delivery: Delivery) -> Answer:
         """Take one delivery, top to bottom; its answer is a 2xx only once the event is durable."""
-        self._count = flight = self._count + 1
-        self._flights[flight] = _Flight(delivery.received, asyncio.current_task(self._loop))
-        event, verdict = None, None
+        task = asyncio.current_task(self._loop)
+        self._flights[task] = delivery.received
+        event, claim, key = None, None, None
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
@@ -93,20 +88,21 @@ class Bridge:
             read = monotonic()
             verdict = await self._dedup.claim(event, delivery.received_us, match.route.repeat_window_us)
             judged = monotonic()
-            outcome = await self._make_durable(event, verdict, match, delivery)
+            claim = verdict.claim
+            key = event_id(event.fingerprint, event.recurrence, claim.time_us, claim.id_ms)
+            outcome = await self._make_durable(event, key, verdict, match, delivery)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
-            return _refused(refusal.reason, event, verdict)
+            return _refused(refusal.reason, event, claim, key)
         except asyncio.CancelledError:
-            if flight not in self._overdue:
+            if task not in self._overdue:
                 raise
-            return _refused(Reason.TOO_LATE, event, verdict)
+            return _refused(Reason.TOO_LATE, event, claim, key)
         finally:
-            del self._flights[flight]
+            del self._flights[task]
         if defect is not None:
-            status = self._ingress.malformed_status
-            return Answer(status, Outcome.DEAD_LETTERED, event.name, _id(event, verdict.claim), defect, verdict.claim)
-        return Answer(200, outcome, event.name, _id(event, verdict.claim), None, verdict.claim)
+            return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, claim)
+        return Answer(200, outcome, event.name, key, None, claim)
 
     def _check_bounds(self, delivery: Delivery) -> None:
         if len(delivery.target) > self._ingress.max_target_bytes:
@@ -129,7 +125,9 @@ class Bridge:
                 metrics.unknown_values[event.name, attribute] += 1
         return event, defect
 
-    async def _make_durable(self, event: Event, verdict: Verdict, match: Match, delivery: Delivery) -> Outcome:
+    async def _make_durable(
+        self, event: Event, key: str, verdict: Verdict, match: Match, delivery: Delivery
+    ) -> Outcome:
         """Do what the verdict says; return once the event is durable, by this delivery or another."""
         action, claim, slot, _ = verdict
         if action is not Action.PUBLISH:
@@ -139,7 +137,7 @@ class Bridge:
             return Outcome.DUPLICATE
         if claim.repeat:
             self._metrics.repeats[event.name] += 1
-        record = self._record(event, claim, match, delivery)
+        record = self._record(event, key, claim, match, delivery)
         try:
             outcome = await self._publisher.publish(record)
         except Refusal as refusal:
@@ -151,25 +149,25 @@ class Bridge:
         self._dedup.end(claim, End.DURABLE)
         return outcome
 
-    def _record(self, event: Event, claim: Claim, match: Match, delivery: Delivery) -> Record:
+    def _record(self, event: Event, key: str, claim: Claim, match: Match, delivery: Delivery) -> Record:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
-        key = _id(event, claim)
-        subject = event.subject.encode() if event.subject else b""
+        key_bytes, subject = key.encode(), (event.subject or "").encode()
+        time = rfc3339(claim.time_us)
         return Record(
             event.name,
-            key.encode(),
-            encode(event, key, claim.time_us, repeat=claim.repeat),
+            key_bytes,
+            encode(event, key, time, repeat=claim.repeat),
             [
                 _CONTENT_TYPE,
                 ("aurora-bridge-fingerprint", event.fingerprint.encode()),
                 _EVENT_HEADERS[event.name],
                 ("aurora-bridge-subject", subject),
-                ("aurora-bridge-time", rfc3339(claim.time_us).encode()),
+                ("aurora-bridge-time", time.encode()),
                 self._instance,
                 ("aurora-bridge-route", match.route.name.encode()),
                 ("aurora-bridge-attempt", b"%d" % claim.attempt),
             ],
-            subject or key.encode(),
+            subject or key_bytes,
             claim.time_us // 1000,
             event.fingerprint,
             delivery.received,
@@ -191,27 +189,21 @@ class Bridge:
             await asyncio.sleep(_SWEEP_SECONDS)
             latest = monotonic() - self._answer_seconds
             self._overdue &= self._flights.keys()
-            for number, flight in self._flights.items():
-                if flight.received < latest and number not in self._overdue and flight.task is not None:
-                    self._overdue.add(number)
-                    flight.task.cancel()
+            for task, received in self._flights.items():
+                if received < latest and task not in self._overdue and task is not None:
+                    self._overdue.add(task)
+                    task.cancel()
 
     def _time(self, received: float, read: float, judged: float) -> None:
         """Note how long the stages of a delivery took that went all the way; the last ends now."""
-        observe = self._metrics.stage_seconds.observe
-        observe("read", read - received)
-        observe("judge", judged - read)
-        observe("publish", monotonic() - judged)
+        stages = self._metrics.stage_seconds
+        stages["read"].observe(read - received)
+        stages["judge"].observe(judged - read)
+        stages["publish"].observe(monotonic() - judged)
 
     def _oldest_seconds(self) -> float:
-        return monotonic() - min(flight.received for flight in self._flights.values()) if self._flights else 0.0
+        return monotonic() - min(self._flights.values()) if self._flights else 0.0
 
 
-def _id(event: Event, claim: Claim) -> str:
-    return event_id(event.fingerprint, event.recurrence, claim.time_us, claim.id_ms)
-
-
-def _refused(reason: Reason, event: Event | None, verdict: Verdict | None) -> Answer:
-    if event is None or verdict is None:
-        return Answer(reason.status, Outcome.REFUSED, NO_EVENT if event is None else event.name, None, reason)
-    return Answer(reason.status, Outcome.REFUSED, event.name, _id(event, verdict.claim), reason, verdict.claim)
+def _refused(reason: Reason, event: Event | None, claim: Claim | None, key: str | None) -> Answer:
+    return Answer(reason.status, Outcome.REFUSED, NO_EVENT if event is None else event.name, key, reason, claim)

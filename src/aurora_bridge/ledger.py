@@ -31,8 +31,8 @@ class Ledger:
         """Enter one answer, which was ready at monotonic time `since`."""
         now = monotonic()
         metrics = self._metrics
-        metrics.stage_seconds.observe("answer", now - since)
-        metrics.response_seconds.observe(answer.outcome, now - delivery.received)
+        metrics.stage_seconds["answer"].observe(now - since)
+        metrics.response_seconds[answer.outcome].observe(now - delivery.received)
         metrics.deliveries[answer.event, answer.outcome] += 1
         if answer.reason is not None:
             self._enter_reason(answer, answer.reason)

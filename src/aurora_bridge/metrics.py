@@ -91,27 +91,36 @@ class Gauge(dict[Key, float]):
         return family
 
 
-class Histogram:
-    """A histogram of seconds: one list of counts a series, made cumulative when it is read."""
+class Series:
+    """One series of a histogram: how many observations fell between its bounds."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+
+class Histogram(dict[Key, Series]):
+    """A histogram of seconds, by label value or tuple of them: `metrics.stage_seconds["read"].observe(seconds)`."""
 
     def __init__(self, name: str, text: str, buckets: Sequence[float], labels: Labels = ()) -> None:
+        super().__init__({key: Series(buckets) for key in _keys(labels)})
         self._name, self._text, self._labels = name, text, [label for label, _ in labels]
-        self._buckets = buckets
-        self._counts = {key: [0] * (len(buckets) + 1) for key in _keys(labels)}
-        self._sums = dict.fromkeys(self._counts, 0.0)
-
-    def observe(self, key: Key, seconds: float) -> None:
-        """Count one observation."""
-        self._counts[key][bisect_left(self._buckets, seconds)] += 1
-        self._sums[key] += seconds
+        self._bounds = [*(str(float(bound)) for bound in buckets), "+Inf"]
 
     def collect(self) -> Metric:
         """Return the series as they stand."""
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
-        bounds = [*(str(float(bound)) for bound in self._buckets), "+Inf"]
-        for key, counts in self._counts.items():
-            buckets = list(zip(bounds, accumulate(counts), strict=True))
-            family.add_metric(_values(key), buckets, self._sums[key])
+        for key, series in self.items():
+            buckets = list(zip(self._bounds, accumulate(series.counts), strict=True))
+            family.add_metric(_values(key), buckets, series.sum)
         return family
 
 

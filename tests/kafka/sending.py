@@ -1,8 +1,9 @@
 """A sender for the tests: running against a real broker, and with a journal of what it says of each record."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from weakref import WeakKeyDictionary
 
 from aiokafka.cluster import ClusterMetadata
 
@@ -40,8 +41,7 @@ class Journal:
     def hear(self, records: Iterable[Record]) -> list[Record]:
         """Listen for these records; return them."""
         heard = list(records)
-        for record in heard:
-            record.listener = self._listen
+        _JOURNALS.update(dict.fromkeys(heard, self))
         return heard
 
     def ends(self, key: str) -> list[End]:
@@ -64,9 +64,21 @@ class Journal:
         """Wait until `count` records were acknowledged or refused."""
         await self.until(lambda: sum(result.end in ENDED for _, result in self.told) >= count)
 
-    def _listen(self, record: Record, result: Result) -> None:
+    def note(self, record: Record, result: Result) -> None:
+        """Note what was said of a record."""
         self.told.append((record.key.decode(), result))
         self._changed.set()
+
+
+_JOURNALS: WeakKeyDictionary[Record, Journal] = WeakKeyDictionary()
+"""Who listens for which record."""
+
+
+def tell(records: Sequence[Record], result: Result) -> None:
+    """Tell the journals what became of records."""
+    for record in records:
+        if record in _JOURNALS:
+            _JOURNALS[record].note(record, result)
 
 
 class Running:
@@ -75,6 +87,7 @@ class Running:
     def __init__(self, connect: Callable[[], Client], prefix: str, events: Iterable[str]) -> None:
         self.metrics = Metrics(publish_errors=ERROR_REASONS)
         self.sender = Sender(connect, prefix, events, compression=0, metrics=self.metrics)
+        self.sender.listener = tell
         self._changed = asyncio.Event()
         self.sender.on_metadata = self._changed.set
 

@@ -1,13 +1,13 @@
 """The queue of one partition: what is numbered how, what goes out again, and what may be taken back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError
 
-from aurora_bridge.kafka.lane import ANSWERS, ERROR_REASONS, MAX_BATCH_BYTES, UNKNOWN_ANSWER, Answer, Lane
+from aurora_bridge.kafka.lane import ANSWERS, ERROR_REASONS, MAX_BATCH_BYTES, UNKNOWN_ANSWER, Answer, Lane, Listener
 from aurora_bridge.kafka.wire import ProducerId
 from aurora_bridge.webhook.record import End, Record, Result
 from tests.webhook.records import keys, make_record
@@ -19,7 +19,8 @@ class Told:
     """A lane, and what its records were told."""
 
     def __init__(self, *names: str, size: int = 0) -> None:
-        self.lane = Lane("topic", 2)
+        self.lane = Lane("topic", 2, self._hear)
+        self.listener: Listener = self._listen
         self.told: list[tuple[str, End, int]] = []
         self.records: dict[str, Record] = {}
         self.add(*names, size=size)
@@ -27,7 +28,6 @@ class Told:
     def add(self, *names: str, size: int = 0) -> None:
         for name in names:
             self.records[name] = record = make_record(name, size=size)
-            record.listener = self._listen
             self.lane.waiting.append(record)
 
     def send(self, producer: ProducerId = FIRST_ID) -> bytes:
@@ -44,8 +44,13 @@ class Told:
     def ends(self) -> list[tuple[str, End]]:
         return [(name, end) for name, end, _ in self.told]
 
-    def _listen(self, record: Record, result: Result) -> None:
-        self.told.append((record.key.decode(), result.end, result.offset))
+    def _hear(self, records: Sequence[Record], result: Result) -> None:
+        self.listener(records, result)
+
+    def _listen(self, records: Sequence[Record], result: Result) -> None:
+        for index, record in enumerate(records):
+            offset = result.offset + index if result.offset >= 0 else -1
+            self.told.append((record.key.decode(), result.end, offset))
 
 
 def numbering(data: bytes) -> tuple[int, int, list[str]]:
@@ -154,12 +159,11 @@ def test_a_listener_may_take_records_back_while_it_is_told() -> None:
     told.answered()
     taken: list[str] = []
 
-    def take_all(record: Record, _result: Result) -> None:
-        taken.append(record.key.decode())
+    def take_all(records: Sequence[Record], _result: Result) -> None:
+        taken.extend(record.key.decode() for record in records)
         told.lane.withdraw(set(told.records.values()))
 
-    for record in told.records.values():
-        record.listener = take_all
+    told.listener = take_all
     told.lane.stall("broker_away")
     assert (taken, bool(told.lane)) == (["a", "b", "c"], False)
 

@@ -56,7 +56,7 @@ class SenderDouble(Sender):
             self.held.remove(record)
         elif result.end is End.IN_DOUBT:
             self.sent.add(record)
-        record.listener(record, result)
+        self.listener([record], result)
 
 
 class Publishing:

@@ -37,8 +37,8 @@ class Rows:
     def __init__(self) -> None:
         """Know nothing."""
         self.seen: dict[str, Claim] = {}
-        self.latest: dict[str, tuple[Latest, int]] = {}
-        """By family: the state, and the number of its claim."""
+        self.latest: dict[str, Latest] = {}
+        """By family."""
 
     def learn(self, claims: Iterable[Claim]) -> None:
         """Take finished claims over: of a fingerprint the newest counts, of a family the state that came first last."""
@@ -50,8 +50,8 @@ class Rows:
             key = claim.family_key
             if key is None or claim.standing is Standing.REFUSED:
                 continue
-            if key not in self.latest or self.latest[key][0].time_us <= claim.time_us:
-                self.latest[key] = Latest(claim.fingerprint, claim.time_us), claim.seq
+            if key not in self.latest or self.latest[key].first_seq <= claim.first_seq:
+                self.latest[key] = Latest(claim.fingerprint, claim.first_seq)
 
     def row(self, fingerprint: str) -> Claim | None:
         """Return what is known of a fingerprint, as a look-up does: a claim of its own each time."""
@@ -60,13 +60,12 @@ class Rows:
 
     def state(self, key: str | None) -> Latest | None:
         """Return the latest state of a family."""
-        found = self.latest.get(key) if key else None
-        return found[0] if found else None
+        return self.latest.get(key) if key else None
 
     def expire(self, seq: int) -> None:
         """Forget what is not younger than a number."""
         self.seen = {fingerprint: claim for fingerprint, claim in self.seen.items() if claim.seq > seq}
-        self.latest = {key: found for key, found in self.latest.items() if found[1] > seq}
+        self.latest = {key: found for key, found in self.latest.items() if found.first_seq > seq}
 
 
 class Desk:

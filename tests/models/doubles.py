@@ -5,14 +5,14 @@ Everything in here moves only when the model says so, one step at a time; `insta
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane
+from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane, Listener
 from aurora_bridge.kafka.wire import ProducerId
 from aurora_bridge.state.worker import Worker
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.webhook.record import Record, Result
 
 NUMBER: Final = "number"
 """Header by which the model tells one record from another of the same id."""
@@ -111,12 +111,16 @@ class Wire:
     """The sender's place: real lanes, one a topic, whose batches go where the model wants."""
 
     def __init__(self, kafka: Kafka, topics: Iterable[str]) -> None:
-        self.lanes = {topic: Lane(topic, 0) for topic in topics}
+        self.lanes = {topic: Lane(topic, 0, self._listen) for topic in topics}
+        self.listener: Listener = lambda _records, _result: None
         self.up = True
         """Whether Kafka's metadata can be had."""
         self.on_metadata: Callable[[], None] = lambda: None
         self._kafka = kafka
         self._producer = kafka.new_producer()
+
+    def _listen(self, records: Sequence[Record], result: Result) -> None:
+        self.listener(records, result)
 
     # What the publisher and the drainer call.
 

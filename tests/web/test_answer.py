@@ -1,202 +1,48 @@
-"""Answers whose bytes are ready, through a real server and raw sockets: whatever the client does, HTTP is kept."""
+"""What an answer says, as bytes."""
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import json
 from email.utils import parsedate_to_datetime
 from time import time
 
 import pytest
-from aiohttp import web
 
 from aurora_bridge.bridge import Answer
 from aurora_bridge.refusal import Defect, Outcome, Reason
-from aurora_bridge.web.answer import ReadyResponse, ready, respond
-from tests.support.http import Connection, Response, request
-from tests.web.serving import PATIENCE, listening, talk
+from aurora_bridge.web.answer import respond
 
 PUBLISHED = b'{"id":"/a","outcome":"published"}'
 
 
-class Serving:
-    """A server that answers with the path as the id, and what became of its answers."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.sent: list[bool] = []
-        self.body: bytes | None = None
-        self.asked = asyncio.Event()
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.not_sent = asyncio.Event()
-
-    async def handle(self, request: web.BaseRequest) -> ReadyResponse:
-        self.asked.set()
-        await self.may_answer.wait()
-        if self.body is None:
-            response = respond(request, Answer(200, Outcome.PUBLISHED, "event", request.path))
-        else:
-            response = ready(request, 200, self.body)
-        self.sent.append(response.send(request))
-        if not self.sent[-1]:
-            self.not_sent.set()
-        return response
+def read(answer: Answer) -> tuple[str, dict[str, str], bytes]:
+    """Return status line, headers and body of the response to an answer."""
+    head, body = respond(answer)
+    status, *lines = head.decode().split("\r\n")[:-1]
+    return status, dict(line.lower().split(": ", 1) for line in lines), body
 
 
-@pytest.fixture
-async def serving() -> AsyncIterator[Serving]:
-    serving = Serving()
-    async with listening(web.Server(serving.handle, access_log=None)) as serving.url:
-        yield serving
-
-
-async def answer_to(answer: Answer) -> Response:
-    async def handle(request: web.BaseRequest) -> ReadyResponse:
-        response = respond(request, answer)
-        response.send(request)
-        return response
-
-    async with listening(web.Server(handle, access_log=None)) as url:
-        return await talk(url, lambda connection: connection.get("/a"))
-
-
-# What is said
-
-
-async def test_an_accepted_delivery_is_told_its_id_and_outcome(serving: Serving) -> None:
-    response = await talk(serving.url, lambda connection: connection.get("/a"))
-    assert (response.version, response.status, response.body) == ("HTTP/1.1", 200, PUBLISHED)
-    date = response.headers.pop("date")
-    assert response.headers == {"content-type": "application/json", "content-length": str(len(PUBLISHED))}
+def test_an_accepted_delivery_is_told_its_id_and_outcome() -> None:
+    status, headers, body = read(Answer(200, Outcome.PUBLISHED, "event", "/a"))
+    assert (status, body) == ("HTTP/1.1 200 OK", PUBLISHED)
+    date = headers.pop("date")
+    assert headers == {"content-type": "application/json", "content-length": str(len(PUBLISHED))}
     assert abs(parsedate_to_datetime(date).timestamp() - time()) < 30
 
 
 @pytest.mark.parametrize("reason", Reason)
-async def test_a_refused_delivery_is_told_the_reason_and_when_to_come_again(reason: Reason) -> None:
-    response = await answer_to(Answer(reason.status, Outcome.REFUSED, "none", None, reason))
-    assert (response.status, response.json) == (
-        reason.status,
-        {"id": None, "outcome": "refused", "reason": reason.value},
-    )
-    retry_after = response.headers.get("retry-after")
-    assert retry_after == (None if reason.retry_after is None else str(reason.retry_after))
-    assert (response.headers.get("allow"), response.headers.get("www-authenticate")) == (
-        "GET" if reason.status == 405 else None,
-        "AuroraToken" if reason.status == 401 else None,
+def test_a_refused_delivery_is_told_the_reason_and_when_to_come_again(reason: Reason) -> None:
+    status, headers, body = read(Answer(reason.status, Outcome.REFUSED, "none", None, reason))
+    assert status.startswith(f"HTTP/1.1 {reason.status} ")
+    assert json.loads(body) == {"id": None, "outcome": "refused", "reason": reason.value}
+    assert headers.get("retry-after") == (None if reason.retry_after is None else str(reason.retry_after))
+    assert (headers.get("allow"), headers.get("www-authenticate")) == (
+        "get" if reason.status == 405 else None,
+        "auroratoken" if reason.status == 401 else None,
     )
 
 
 @pytest.mark.parametrize("status", [200, 422])
-async def test_a_dead_letter_is_told_its_defect(status: int) -> None:
-    response = await answer_to(Answer(status, Outcome.DEAD_LETTERED, "dead_letter", "7", Defect.NOT_UTF8))
-    assert (response.status, response.json) == (
-        status,
-        {"id": "7", "outcome": "dead_lettered", "reason": "not_utf8"},
-    )
-    assert "retry-after" not in response.headers
-
-
-# Connections
-
-
-async def test_a_connection_is_kept_and_the_next_request_answered_on_it(serving: Serving) -> None:
-    responses = await talk(serving.url, lambda connection: [connection.get(f"/{n}").json["id"] for n in range(5)])
-    assert responses == ["/0", "/1", "/2", "/3", "/4"]
-
-
-async def test_connection_close_is_obeyed_and_said(serving: Serving) -> None:
-    response, ended = await talk(
-        serving.url, lambda connection: (connection.get("/a", [("Connection", "close")]), connection.ended())
-    )
-    assert (response.body, response.headers["connection"], ended) == (PUBLISHED, "close", True)
-
-
-async def test_http_1_0_gets_its_answer_and_the_end_of_the_connection(serving: Serving) -> None:
-    response, ended = await talk(
-        serving.url, lambda connection: (connection.get("/a", version="1.0"), connection.ended())
-    )
-    assert (response.body, "keep-alive" in str(response.headers), ended) == (PUBLISHED, False, True)
-
-
-async def test_http_1_0_may_keep_the_connection_and_is_told_so(serving: Serving) -> None:
-    keep = [("Connection", "keep-alive")]
-    first, second = await talk(
-        serving.url, lambda connection: [connection.get(path, keep, version="1.0") for path in ("/a", "/b")]
-    )
-    assert (first.headers["connection"], second.json["id"]) == ("keep-alive", "/b")
-
-
-async def test_the_answer_to_a_head_has_no_body_and_the_connection_stays_in_step(serving: Serving) -> None:
-    head, get = await talk(serving.url, lambda connection: (connection.get("/a", method="HEAD"), connection.get("/a")))
-    assert (head.headers["content-length"], head.body, get.body) == (str(len(PUBLISHED)), b"", PUBLISHED)
-
-
-async def test_pipelined_requests_are_answered_in_order(serving: Serving) -> None:
-    def pipeline(connection: Connection) -> list[str]:
-        connection.send(b"".join(request(f"/{number}") for number in range(50)))
-        return [connection.receive().json["id"] for _ in range(50)]
-
-    assert await talk(serving.url, pipeline) == [f"/{number}" for number in range(50)]
-
-
-@pytest.mark.parametrize("size", [1, 100_000])
-async def test_a_body_on_a_get_is_not_taken_for_the_next_request(serving: Serving, size: int) -> None:
-    def converse(connection: Connection) -> list[str]:
-        connection.send(request("/a", [("Content-Length", str(size))]) + b"G" * size + request("/b"))
-        return [connection.receive().json["id"] for _ in range(2)]
-
-    assert await talk(serving.url, converse) == ["/a", "/b"]
-
-
-async def test_a_wish_to_upgrade_is_left_alone(serving: Serving) -> None:
-    upgrade = [("Connection", "Upgrade"), ("Upgrade", "h2c")]
-    responses = await talk(serving.url, lambda connection: [connection.get("/a", upgrade), connection.get("/b")])
-    assert [response.json["id"] for response in responses] == ["/a", "/b"]
-
-
-# Clients that do not listen
-
-
-async def test_an_answer_to_a_client_that_is_gone_was_not_handed_over(serving: Serving) -> None:
-    serving.may_answer.clear()
-    _, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
-    writer.write(request("/a"))
-    await serving.asked.wait()
-    writer.transport.abort()
-    connection = await talk(serving.url, lambda connection: connection.get)
-    del connection  # by now the server has seen that the first is gone
-    serving.may_answer.set()
-    async with asyncio.timeout(PATIENCE):
-        await serving.not_sent.wait()
-
-
-async def test_a_client_that_pipelines_and_never_reads_is_cut_off(serving: Serving) -> None:
-    serving.body = b"x" * 2**20
-    host, port = serving.url.removeprefix("http://").split(":")
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.connect((host, int(port)))
-    with client:
-        client.sendall(request("/a") * 100)
-        async with asyncio.timeout(PATIENCE):
-            await serving.not_sent.wait()
-        assert await asyncio.to_thread(bytes_to_the_end, client) < 10 * 2**20
-    assert len(serving.sent) < 10
-    serving.body = None
-    assert (await talk(serving.url, lambda connection: connection.get("/a"))).status == 200
-
-
-def bytes_to_the_end(client: socket.socket) -> int:
-    client.settimeout(PATIENCE)
-    count = 0
-    with suppress(ConnectionResetError):
-        while data := client.recv(2**16):
-            count += len(data)
-    return count
-
-
-async def test_a_slow_reader_gets_the_whole_answer(serving: Serving) -> None:
-    serving.body = b"x" * 60_000
-    response = await talk(serving.url, lambda connection: connection.get("/a"))
-    assert response.body == serving.body
+def test_a_dead_letter_is_told_its_defect(status: int) -> None:
+    line, headers, body = read(Answer(status, Outcome.DEAD_LETTERED, "dead_letter", "7", Defect.NOT_UTF8))
+    assert line.startswith(f"HTTP/1.1 {status} ")
+    assert json.loads(body) == {"id": "7", "outcome": "dead_lettered", "reason": "not_utf8"}
+    assert "retry-after" not in headers

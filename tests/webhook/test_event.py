@@ -315,7 +315,7 @@ def pass_through(target: bytes) -> None:
         event = normalise(found)
     except Malformed as malformed:
         event = dead_letter(found, malformed.defect, redact_target(target, SECRETS))
-    document = json.loads(encode(event, "id", 0, repeat=False))
+    document = json.loads(encode(event, "id", "", repeat=False))
     assert (document["data"], document["fingerprint"]) == (event.data, event.fingerprint)
 
 
@@ -344,7 +344,7 @@ def test_so_does_a_recorded_delivery_that_was_damaged(data: st.DataObject, sampl
 
 def test_the_event_is_written_as_cloudevents_json_with_sorted_keys_and_no_white_space() -> None:
     event = event_of(b"/agreement_status_changed?status=signed&agreement_id=a%22%C3%A9&project_id=")
-    text = encode(event, "the-id", 1_795_454_645_123_456, repeat=True).decode()
+    text = encode(event, "the-id", rfc3339(1_795_454_645_123_456), repeat=True).decode()
     document = {
         "specversion": "1.0",
         "id": "the-id",
@@ -362,11 +362,11 @@ def test_the_event_is_written_as_cloudevents_json_with_sorted_keys_and_no_white_
 
 
 def test_without_a_subject_the_member_is_absent() -> None:
-    assert "subject" not in json.loads(encode(event_of(b"/order_created"), "1", 0, repeat=False))
+    assert "subject" not in json.loads(encode(event_of(b"/order_created"), "1", "", repeat=False))
 
 
 def test_an_unknown_event_keeps_its_own_type_in_the_topic_of_all_unknown_ones() -> None:
-    document = json.loads(encode(event_of(b"/roofPainted?x=1"), "1", 0, repeat=False))
+    document = json.loads(encode(event_of(b"/roofPainted?x=1"), "1", "", repeat=False))
     assert document["type"] == "com.aurorasolar.roof_painted"
     assert document["dataschema"] == "urn:aurora-bridge:schema:unrecognized:1"
 

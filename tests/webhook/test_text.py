@@ -8,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Defect, Malformed
-from aurora_bridge.webhook.text import canonical_name, decode_query
+from aurora_bridge.webhook.text import canonical_name, names_in, split_query
 
 CONTROL = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters=CONTROL))
 WORDS = st.lists(st.from_regex(r"[a-z]{2,8}", fullmatch=True), min_size=1, max_size=4)
+
+
+def decode_query(query: bytes) -> list[tuple[str, str]]:
+    """Return the parameters in a query, in order."""
+    frame, values = split_query(query)
+    return [(name, "" if place is None else values[place]) for name, place in names_in(frame)]
 
 
 def defect_of(query: bytes) -> Defect:
@@ -112,6 +118,11 @@ def test_what_was_encoded_comes_out_again(pairs: list[tuple[str, str]], plus: bo
 
     query = "&".join(f"{encode(name)}={encode(value)}" for name, value in pairs).encode()
     assert pairs == decode_query(query)
+
+
+def test_queries_of_one_template_share_their_frame() -> None:
+    frames = {split_query(query)[0] for query in (b"a=1&b=2&c", b"a=&b=%20&c", b"a=x=y&b=?&c")}
+    assert frames == {("a", "&b", "&c")}
 
 
 @given(st.binary(max_size=64))

@@ -71,7 +71,6 @@ class Drainer:
         window = [self._publisher.doubtful.get(record.seq or 0, record) for record in records]
         loop = asyncio.get_running_loop()
         for record in window:
-            record.listener = self._publisher.listen
             record.drained = loop.create_future()
         return window
 

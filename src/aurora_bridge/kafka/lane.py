@@ -6,6 +6,7 @@ codes mean (https://kafka.apache.org/protocol#protocol_error_codes).
 """
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -71,6 +72,10 @@ ERROR_REASONS = tuple(
 )
 
 
+Listener = Callable[[Sequence[Record], Result], None]
+"""Told what becomes of records of one partition; the last that is said of a record is an acknowledgement or refusal."""
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """Records encoded under one producer id and sequence."""
@@ -87,6 +92,7 @@ class Lane:
 
     __slots__ = (
         "_limit",
+        "_listener",
         "_sequence",
         "head",
         "leader",
@@ -98,9 +104,10 @@ class Lane:
         "waiting",
     )
 
-    def __init__(self, topic: str, partition: int) -> None:
+    def __init__(self, topic: str, partition: int, listener: Listener) -> None:
         self.topic = topic
         self.partition = partition
+        self._listener = listener
         self.leader: int | None = None
         """Node of the broker that leads it, as far as we know."""
         self.waiting: deque[Record] = deque()
@@ -143,8 +150,7 @@ class Lane:
         """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say)."""
         head = self._finish()
         self._advance(head)
-        for index, record in enumerate(head.records):
-            record.listener(record, Result(End.ACKNOWLEDGED, offset=offset + index if offset >= 0 else -1))
+        self._listener(head.records, Result(End.ACKNOWLEDGED, offset=offset))
 
     def refuse(self, reason: str) -> None:
         """End the head and all that waits: the topic is refused, and what is behind must not get ahead.
@@ -158,8 +164,7 @@ class Lane:
             self._advance(head)
         records = [*head.records, *self.waiting]
         self.waiting.clear()
-        for record in records:
-            record.listener(record, Result(End.TOPIC_REFUSED, reason))
+        self._listener(records, Result(End.TOPIC_REFUSED, reason))
 
     def split(self, reason: str) -> None:
         """Find the record at fault: the batch comes again in halves; alone, it is the one."""
@@ -167,7 +172,7 @@ class Lane:
         if head.in_doubt:
             self._advance(head)
         if len(head.records) == 1:
-            head.records[0].listener(head.records[0], Result(End.RECORD_REFUSED, reason))
+            self._listener(head.records, Result(End.RECORD_REFUSED, reason))
             return
         self.waiting.extendleft(reversed(head.records))
         self._limit = len(head.records) // 2
@@ -189,11 +194,9 @@ class Lane:
         head = self.head
         waiting = tuple(self.waiting)
         if head is not None:
-            result = Result(End.IN_DOUBT if head.in_doubt else End.STALLED, reason)
-            for record in tuple(head.records):
-                record.listener(record, result)
-        for record in waiting:
-            record.listener(record, Result(End.STALLED, reason))
+            self._listener(tuple(head.records), Result(End.IN_DOUBT if head.in_doubt else End.STALLED, reason))
+        if waiting:
+            self._listener(waiting, Result(End.STALLED, reason))
 
     def abandon(self) -> list[Record]:
         """Give up this partition, which is no more; return what it held, in order."""

@@ -43,7 +43,7 @@ class Publisher:
         self._deadlines = deadlines
         self._sender = sender
         self._spool = spool
-        self._metrics = metrics
+        self._publish_seconds = metrics.publish_seconds[()]
         self._awaited: dict[Record, None] = {}
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.backlogs: dict[str, Backlog[Record]] = {event: Backlog() for event in events}
@@ -51,23 +51,21 @@ class Publisher:
             self.backlogs[event].waiting = count
         self.doubtful: dict[int, Record] = {}
         """By their row: spooled records that are still in the sender."""
+        if sender is not None:
+            sender.listener = self.listen
         self.on_backlog: Callable[[str], None] = lambda _event: None
         """Called when a topic has something new to drain."""
 
     async def publish(self, record: Record) -> Outcome:
         """Make a record durable; return where. Raises `Refusal`."""
-        record.listener = self.listen
-        record.answer = self._loop.create_future()
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        record.answer = answer
         self._awaited[record] = None
         if self._spool is not None and self.backlogs[record.event].arrive(record) is Way.BACKLOG:
             self._store([record])
-        else:
-            self._send(record)
-        return await record.answer
-
-    def _send(self, record: Record) -> None:
-        if self._sender is None or not self.submit(record):
+        elif not self.submit(record):
             self._no_answer(record, Reason.KAFKA_UNAVAILABLE)
+        return await answer
 
     def submit(self, record: Record) -> bool:
         """Hand a record to the sender; False if its topic is not known to Kafka now."""
@@ -79,31 +77,37 @@ class Publisher:
 
     # What the sender says.
 
-    def listen(self, record: Record, result: Result) -> None:
-        """Act on what became of a record."""
-        match result.end:
-            case End.ACKNOWLEDGED:
-                self._acknowledged(record)
-            case End.RECORD_REFUSED:
+    def listen(self, records: Sequence[Record], result: Result) -> None:
+        """Act on what became of records."""
+        end = result.end
+        if end is End.ACKNOWLEDGED:
+            self._acknowledged(records)
+        elif end is End.RECORD_REFUSED:
+            for record in records:
                 self._set_aside(record, result.reason)
-            case End.TOPIC_REFUSED:
+        elif end is End.TOPIC_REFUSED:
+            for record in records:
                 record.in_sender = False
                 self._no_answer(record, Reason.KAFKA_REFUSED)
-            case End.STALLED | End.IN_DOUBT:
-                record.in_doubt |= result.end is End.IN_DOUBT
+        else:
+            for record in records:
+                record.in_doubt |= end is End.IN_DOUBT
                 if self._spool is not None:
                     self._give_backlog(record.event)
-        if record.drained and not record.in_sender and not record.drained.done():
-            record.drained.set_result(result.end)
+        for record in records:
+            if record.drained is not None and not record.in_sender and not record.drained.done():
+                record.drained.set_result(end)
 
-    def _acknowledged(self, record: Record) -> None:
-        record.ended, record.in_sender = True, False
-        self._metrics.publish_seconds.observe((), monotonic() - record.submitted)
-        self.backlogs[record.event].end(record)
-        if record.seq is not None:
-            self._leave_spool(record, record.seq)
-        if not self._answer(record, Outcome.PUBLISHED) and record.late is not None:
-            record.late()
+    def _acknowledged(self, records: Sequence[Record]) -> None:
+        now = monotonic()
+        for record in records:
+            record.ended, record.in_sender = True, False
+            self._publish_seconds.observe(now - record.submitted)
+            self.backlogs[record.event].end(record)
+            if record.seq is not None:
+                self._leave_spool(record, record.seq)
+            if not self._answer(record, Outcome.PUBLISHED) and record.late is not None:
+                record.late()
 
     def _leave_spool(self, record: Record, seq: int) -> None:
         self.doubtful.pop(seq, None)

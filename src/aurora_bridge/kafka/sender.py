@@ -12,17 +12,17 @@ first to go.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane
+from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane, Listener
 from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, murmur2, new_producer_id
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.webhook.record import Record, Result
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class Sender:
         self._burst_at = 0.0
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self._heard_at = 0.0
+        self.listener: Listener = lambda _records, _result: None
+        """Told what becomes of records; the publisher sets it."""
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
 
@@ -81,7 +83,8 @@ class Sender:
         lane = lanes[murmur2(record.partition_key) % len(lanes)]
         lane.waiting.append(record)
         self._ready[lane] = None
-        self._schedule()
+        if self._flush_handle is None:
+            self._schedule()
         return True
 
     def withdraw(self, records: Iterable[Record]) -> set[Record]:
@@ -108,10 +111,9 @@ class Sender:
     # Bursts.
 
     def _schedule(self) -> None:
-        if self._flush_handle is None:
-            wait = self._burst_at + GAP_SECONDS - monotonic()
-            loop = self._loop
-            self._flush_handle = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
+        wait = self._burst_at + GAP_SECONDS - monotonic()
+        loop = self._loop
+        self._flush_handle = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_handle = None
@@ -170,7 +172,7 @@ class Sender:
         for lane in lanes:
             lane.under_way = False
         self._ready.update(dict.fromkeys(lane for lane in lanes if lane))
-        if self._ready:
+        if self._ready and self._flush_handle is None:
             self._schedule()
 
     def _fail(self, client: Client, node: int, lanes: list[Lane], reason: str) -> None:
@@ -306,7 +308,7 @@ class Sender:
         self._move_lost()
         self._tell()
         self.on_metadata()
-        if self._ready and self._client:
+        if self._ready and self._client and self._flush_handle is None:
             self._schedule()
 
     def _tell(self) -> None:
@@ -319,8 +321,11 @@ class Sender:
     def _lane(self, place: TopicPartition) -> Lane:
         lane = self._lanes.get(place)
         if lane is None:
-            lane = self._lanes[place] = Lane(*place)
+            lane = self._lanes[place] = Lane(*place, self._listen)
         return lane
+
+    def _listen(self, records: Sequence[Record], result: Result) -> None:
+        self.listener(records, result)
 
     def _move_lost(self) -> None:
         """Move what waits for partitions that are no more: their topic was made anew, with fewer of them."""

@@ -17,8 +17,6 @@ from pathlib import Path
 from time import monotonic, time_ns
 from typing import NamedTuple
 
-import orjson
-
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
@@ -29,7 +27,7 @@ from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.claims import Claim, Claims, End, Latest, Verdict
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.recurrence import Action, Standing
+from aurora_bridge.webhook.recurrence import Action, Standing, event_id
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +37,9 @@ _DAY_US = 86_400_000_000
 _CARE_SECONDS = 1.0
 _MARK_TICKS = 60
 _LEARN_SECONDS = 0.05
-_LEARN_AT_ONCE = 256
+_LEARN_AT_ONCE = 64
 _RECENT = 10_000
+_SLICES = 64
 _MOST_FINISHED = 50_000
 """Claims kept for an index that does not answer: about 50 MB."""
 _NEARLY_FULL = 0.95
@@ -120,8 +119,9 @@ class Deduplicator:
         """Learn from the spool which events in doubt are durable after all."""
         in_doubt = self._state.in_doubt
         if in_doubt:
-            spooled = set(await spool.newest_fingerprints(len(in_doubt) + _RECENT))
-            owed = [fingerprint for fingerprint in in_doubt if fingerprint in spooled]
+            spooled = set(await spool.newest_keys(len(in_doubt) + _RECENT))
+            doubtful = await self._worker.call(lambda db: index.doubtful(db, in_doubt))
+            owed = [claim[0] for claim in doubtful if not spooled.isdisjoint(_possible_ids(*claim))]
             await self._worker.call(lambda db: index.owe(db, owed))
 
     # The way of a delivery.
@@ -156,10 +156,8 @@ class Deduplicator:
         self._asked = []
         self._bursts.append(burst)
         burst.timer = self._loop.call_later(self._patience, self._give_up, burst)
-        claims = [asked.claim for asked in burst.asked]
-        rows = index.encode(claims)
-        keys = orjson.dumps([claim.family_key for claim in claims if claim.family_key is not None]).decode()
-        self._worker.post(lambda db: index.claim(db, number, rows, keys), lambda *answer: self._judge(burst, *answer))
+        rows = index.rows_of([asked.claim for asked in burst.asked])
+        self._worker.post(lambda db: index.claim(db, number, rows), lambda *answer: self._judge(burst, *answer))
 
     def _judge(self, burst: _Burst, answer: index.Answer, error: Exception | None) -> None:
         """Judge a burst by what the index found."""
@@ -207,7 +205,7 @@ class Deduplicator:
         if not rewritten or self._failed:
             return True
         self._entries = number = self._entries + 1
-        rows = index.encode(rewritten)
+        rows = index.rows_of(rewritten)
         self._worker.post(lambda db: index.rewrite(db, number, rows), lambda *answer: self._written(burst, *answer))
         return False
 
@@ -290,8 +288,9 @@ class Deduplicator:
             if count > _MOST_FINISHED:
                 self._drop_finished()
         elif count > _LEARN_AT_ONCE:
-            self._slice = (self._slice + 1) % len(slices)
-            self._learn(list(slices[f"{self._slice:x}"].values()))
+            self._slice = (self._slice + 1) % _SLICES
+            names = [f"{4 * self._slice + i:02x}" for i in range(4)]
+            self._learn([c for n in names for c in slices[n].values()])
         else:
             self._learn([claim for claims in slices.values() for claim in claims.values()])
         if count:
@@ -313,7 +312,7 @@ class Deduplicator:
             self._learned(claims, None, None)
             return
         rows, last_seq, cut = (
-            index.encode(claims),
+            index.rows_of(claims),
             self._claims.last_seq,
             min([*self._unlearned, *(burst.number for burst in self._bursts)], default=self._entries + 1),
         )
@@ -356,7 +355,7 @@ class Deduplicator:
 
     async def care(self) -> None:
         """Let old rows expire, a slice a second, and the oldest early when the file is nearly full; until cancelled."""
-        window_us = self._settings.window_days * _DAY_US
+        window_us, expired = self._settings.window_days * _DAY_US, 0
         for tick in count():
             if self._failed:
                 return
@@ -366,9 +365,10 @@ class Deduplicator:
                 self._bytes = await self._worker.call(index.used_bytes)
                 if self._bytes > self._settings.max_bytes * _NEARLY_FULL:
                     await self._make_room()
-                seq = await self._worker.call(lambda db: index.expired_seq(db, self._ran_us() - window_us))
-                if seq:
-                    await self._expire(tick % index.SLICES, seq)
+                if tick % index.SLICES == 0:  # for a whole round: at its end, nothing so old is left
+                    expired = await self._worker.call(lambda db: index.expired_seq(db, self._ran_us() - window_us))
+                if expired:
+                    await self._expire(tick % index.SLICES, expired)
             except sqlite3.Error as error:
                 self._failure(error)
             await asyncio.sleep(_CARE_SECONDS)
@@ -389,6 +389,11 @@ class Deduplicator:
         await self._worker.call(lambda db: index.forget(db, wall_us))
         for number in range(index.SLICES):
             await self._expire(number, seq)
+
+
+def _possible_ids(fingerprint: str, time_us: int, id_ms: int) -> set[str]:
+    """Return the ids that a claim's event can have: the index does not keep its recurrence."""
+    return {event_id(fingerprint, recurrence, time_us, id_ms) for recurrence in Recurrence}
 
 
 def time_us() -> int:

@@ -13,6 +13,8 @@ expires by its number. A jump of the wall clock lets nothing expire.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,7 @@ CREATE TABLE journal (number INTEGER PRIMARY KEY, rewritten INTEGER NOT NULL, cl
 CREATE TABLE seen (
     fingerprint TEXT PRIMARY KEY,
     seq INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
     standing INTEGER NOT NULL,
     repeat INTEGER NOT NULL,
     time_us INTEGER NOT NULL,
@@ -40,8 +43,7 @@ CREATE TABLE seen (
 CREATE TABLE latest (
     family_key TEXT PRIMARY KEY,
     fingerprint TEXT NOT NULL,
-    time_us INTEGER NOT NULL,
-    seq INTEGER NOT NULL
+    first_seq INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE marks (ran_us INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, seq INTEGER NOT NULL);
 CREATE TABLE state (
@@ -54,25 +56,26 @@ CREATE TABLE state (
 INSERT INTO state VALUES (0, 0, 0, '', 1)
 """
 _PAGE_BYTES = 4096
-_FORMAT = Format(_SCHEMA, 1, _PAGE_BYTES, "NORMAL", checkpoint_pages=8_000)
+_FORMAT = Format(_SCHEMA, 2, _PAGE_BYTES, "NORMAL", checkpoint_pages=8_000)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-# A claim in JSON: 0 fingerprint, 1 seq, 2 standing, 3 repeat, 4 time_us, 5 id_ms, 6 attempt_us, 7 attempt,
-# 8 family_key.
-_ROW = ", ".join(f"value->>{number}" for number in range(8))
-_FIND = """SELECT s.fingerprint, s.seq, s.standing, s.repeat, s.time_us, s.id_ms, s.attempt_us, s.attempt
-FROM json_each(?) AS j CROSS JOIN seen AS s ON s.fingerprint = j.value->>0"""
-_FIND_LATEST = """SELECT l.family_key, l.fingerprint, l.time_us
+Row = tuple[str, int, int, int, int, int, int, int, int, str | None]
+"""A claim: fingerprint, seq, first_seq, standing, repeat, time_us, id_ms, attempt_us, attempt, family_key."""
+_FAMILY_KEY = 9
+_CHUNK = 64
+"""Rows a statement: fewer steps, each of which gives up the GIL, and no JSON to take apart."""
+_FIND = """SELECT s.fingerprint, s.seq, s.first_seq, s.standing, s.repeat, s.time_us, s.id_ms, s.attempt_us, s.attempt
+FROM json_each(?) AS j CROSS JOIN seen AS s ON s.fingerprint = j.value"""
+_FIND_LATEST = """SELECT l.family_key, l.fingerprint, l.first_seq
 FROM json_each(?) AS j CROSS JOIN latest AS l ON l.family_key = j.value"""
 _JOURNAL = "INSERT INTO journal VALUES (?, ?, ?)"
-_LEARN = f"""INSERT INTO seen SELECT {_ROW} FROM json_each(?) WHERE true
-ON CONFLICT DO UPDATE SET seq=excluded.seq, standing=excluded.standing, repeat=excluded.repeat,
+_LEARN = """ON CONFLICT DO UPDATE SET
+seq=excluded.seq, first_seq=excluded.first_seq, standing=excluded.standing, repeat=excluded.repeat,
 time_us=excluded.time_us, id_ms=excluded.id_ms, attempt_us=excluded.attempt_us, attempt=excluded.attempt
-WHERE excluded.seq >= seen.seq"""  # noqa: S608 - constants
-_LEARN_LATEST = f"""INSERT INTO latest SELECT value->>8, value->>0, value->>4, value->>1 FROM json_each(?)
-WHERE value->>8 IS NOT NULL AND value->>2 != {Standing.REFUSED.value}
-ON CONFLICT DO UPDATE SET fingerprint=excluded.fingerprint, time_us=excluded.time_us, seq=excluded.seq
-WHERE excluded.time_us >= latest.time_us"""  # noqa: S608 - constants
+WHERE excluded.seq >= seen.seq"""
+_LEARN_LATEST = """ON CONFLICT DO UPDATE SET
+fingerprint=excluded.fingerprint, first_seq=excluded.first_seq
+WHERE excluded.first_seq >= latest.first_seq"""
 _UNLEARNED = f"""SELECT json_group_array(json(value)) FROM json_each(?1) AS j
 WHERE NOT EXISTS (SELECT 1 FROM seen WHERE fingerprint = j.value->>0
 AND (NOT ?2 OR seq > j.value->>1 OR seq = j.value->>1 AND standing != {Standing.CLAIMED.value}))"""  # noqa: S608 - constants
@@ -139,9 +142,7 @@ def _replay(db: sqlite3.Connection) -> list[str]:
         for claim in orjson.loads(unlearned):
             if rewritten or claim[0] not in found:  # of copies that came together, the first is the claim
                 found[claim[0]] = claim
-        claims = _json(list(found.values()))
-        for sql in (_LEARN_LATEST, _LEARN):
-            db.execute(sql, (claims,))
+        _take_over(db, [tuple(claim) for claim in found.values()])
         fingerprints.update(dict.fromkeys(found))
         db.execute("DELETE FROM journal WHERE number = ?", (number,))
     db.execute(
@@ -151,35 +152,71 @@ def _replay(db: sqlite3.Connection) -> list[str]:
     return list(fingerprints)
 
 
-def encode(claims: Iterable[Claim]) -> str:
-    """Return claims as they stand, in the JSON that the statements here read."""
-    return _json(
-        [
-            (c.fingerprint, c.seq, c.standing, c.repeat, c.time_us, c.id_ms, c.attempt_us, c.attempt, c.family_key)
-            for c in claims
-        ]
-    )
+def rows_of(claims: Iterable[Claim]) -> list[Row]:
+    """Return claims as they stand."""
+    return [
+        (
+            c.fingerprint,
+            c.seq,
+            c.first_seq,
+            int(c.standing),
+            int(c.repeat),
+            c.time_us,
+            c.id_ms,
+            c.attempt_us,
+            c.attempt,
+            c.family_key,
+        )
+        for c in claims
+    ]
 
 
-def claim(db: sqlite3.Connection, number: int, claims: str, family_keys: str) -> Answer:
+def claim(db: sqlite3.Connection, number: int, claims: Sequence[Row]) -> Answer:
     """Write a burst of claims ahead; return what is known of their fingerprints and families."""
-    db.execute(_JOURNAL, (number, 0, claims))
-    known = db.execute(_FIND, (claims,)).fetchall()
-    latest = db.execute(_FIND_LATEST, (family_keys,)).fetchall() if family_keys != "[]" else []
+    db.execute(_JOURNAL, (number, 0, _json(claims)))
+    known = db.execute(_FIND, (_json([row[0] for row in claims]),)).fetchall()
+    families = [row[_FAMILY_KEY] for row in claims if row[_FAMILY_KEY] is not None]
+    latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else []
     return known, latest
 
 
-def rewrite(db: sqlite3.Connection, number: int, claims: str) -> None:
+def rewrite(db: sqlite3.Connection, number: int, claims: Sequence[Row]) -> None:
     """Write claims ahead that differ from how their burst was written."""
-    db.execute(_JOURNAL, (number, 1, claims))
+    db.execute(_JOURNAL, (number, 1, _json(claims)))
 
 
-def learn(db: sqlite3.Connection, claims: str, last_seq: int, cut: int) -> None:
+def learn(db: sqlite3.Connection, claims: Sequence[Row], last_seq: int, cut: int) -> None:
     """Take finished claims over, and cut the journal below the entry `cut`."""
-    db.execute(_LEARN, (claims,))
-    db.execute(_LEARN_LATEST, (claims,))
+    _take_over(db, claims)
     db.execute(_CUT, (cut,))
     db.execute("UPDATE state SET last_seq=?", (last_seq,))
+
+
+def _take_over(db: sqlite3.Connection, claims: Iterable[Row]) -> None:
+    """Write claims into `seen`, and the states among them into `latest`."""
+    rows = list(claims)
+    _insert(db, "seen", 9, _LEARN, [row[:_FAMILY_KEY] for row in rows])
+    states = [
+        (family_key, fingerprint, first_seq)
+        for fingerprint, _, first_seq, standing, *_, family_key in rows
+        if family_key is not None and standing != Standing.REFUSED
+    ]
+    _insert(db, "latest", 3, _LEARN_LATEST, states)
+
+
+def _insert(db: sqlite3.Connection, table: str, width: int, conflict: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows by chunks of a fixed number, of which the last is filled up with rows that are left out."""
+    sql = _insertion(table, width, conflict)
+    for start in range(0, len(rows), _CHUNK):
+        values = list(chain.from_iterable(rows[start : start + _CHUNK]))
+        db.execute(sql, values + [None] * (width * _CHUNK - len(values)))
+
+
+@cache
+def _insertion(table: str, width: int, conflict: str) -> str:
+    row = f"({','.join('?' * width)})"
+    rows = ",".join([row] * _CHUNK)
+    return f"INSERT INTO {table} SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL {conflict}"  # noqa: S608 - constants
 
 
 def close(db: sqlite3.Connection, ran_us: int) -> None:
@@ -191,15 +228,25 @@ def known_claims(answer: Answer) -> dict[str, Claim]:
     """Decode what `claim` found of fingerprints."""
     return {
         fingerprint: Claim(
-            fingerprint, None, seq, time_us, id_ms, attempt_us, Standing(standing), bool(repeat), attempt, changed=False
+            fingerprint,
+            None,
+            seq,
+            time_us,
+            id_ms,
+            attempt_us,
+            Standing(standing),
+            bool(repeat),
+            attempt,
+            first_seq,
+            changed=False,
         )
-        for fingerprint, seq, standing, repeat, time_us, id_ms, attempt_us, attempt in answer[0]
+        for fingerprint, seq, first_seq, standing, repeat, time_us, id_ms, attempt_us, attempt in answer[0]
     }
 
 
 def known_states(answer: Answer) -> dict[str, Latest]:
     """Decode what `claim` found of families."""
-    return {key: Latest(fingerprint, time_us) for key, fingerprint, time_us in answer[1]}
+    return {key: Latest(fingerprint, first_seq) for key, fingerprint, first_seq in answer[1]}
 
 
 # Expiry.
@@ -220,7 +267,7 @@ def expired_seq(db: sqlite3.Connection, ran_us: int) -> int:
 def expire(db: sqlite3.Connection, number: int, seq: int) -> int:
     """Delete what is not younger than `seq` in one of the slices; return how many fingerprints that were."""
     low, high = f"{number:02x}", f"{number:02x}~"
-    db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND seq <= ?", (low, high, seq))
+    db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND first_seq <= ?", (low, high, seq))
     return db.execute(
         "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND seq <= ?", (low, high, seq)
     ).rowcount
@@ -248,6 +295,15 @@ def used_bytes(db: sqlite3.Connection) -> int:
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     (free,) = db.execute("PRAGMA freelist_count").fetchone()
     return int(pages - free) * _PAGE_BYTES
+
+
+def doubtful(db: sqlite3.Connection, fingerprints: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return which of the fingerprints stand in doubt, each with time and millisecond of its event's id."""
+    return db.execute(
+        "SELECT fingerprint, time_us, id_ms FROM seen WHERE fingerprint IN (SELECT value FROM json_each(?)) "
+        "AND standing=?",
+        (_json(fingerprints), Standing.DOUBTFUL.value),
+    ).fetchall()
 
 
 def owe(db: sqlite3.Connection, fingerprints: Sequence[str]) -> None:

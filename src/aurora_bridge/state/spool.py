@@ -169,11 +169,11 @@ class Spool:
                 self._failure(error)
             await asyncio.sleep(_STATS_SECONDS)
 
-    async def newest_fingerprints(self, limit: int) -> list[str]:
-        """Return the fingerprints of the last events that came here, at most `limit`."""
-        sql = "SELECT fingerprint FROM events ORDER BY seq DESC LIMIT ?"
+    async def newest_keys(self, limit: int) -> list[str]:
+        """Return the ids of the last events that came here, at most `limit`."""
+        sql = "SELECT key FROM events ORDER BY seq DESC LIMIT ?"
         rows = await self._worker.call(lambda db: db.execute(sql, (limit,)).fetchall())
-        return [fingerprint for (fingerprint,) in rows]
+        return [key for (key,) in rows]
 
     async def expire(self, keep_seconds: float) -> int:
         """Delete what has been here for longer than `keep_seconds`; return how many. For the embedded log only.

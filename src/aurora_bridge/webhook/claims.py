@@ -46,7 +46,7 @@ class Latest(NamedTuple):
     """The latest state of a family's subject, as the index has it."""
 
     fingerprint: str
-    time_us: int
+    first_seq: int
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +62,8 @@ class Claim:
     standing: Standing = Standing.CLAIMED
     repeat: bool = False
     attempt: int = 1
+    first_seq: int = 0
+    """Number of the event's first attempt: its place in the order of states, whatever the wall clock did."""
     burst: int = 0
     """Number of the journal entry it was written ahead in, 0 for one that the index remembered."""
     changed: bool = True
@@ -84,11 +86,11 @@ class _Family:
     claims: list[Claim] = field(default_factory=list)
 
     def latest(self) -> Latest | None:
-        """Return the latest state: by receipt of the first attempt, which is the order in which things happened."""
+        """Return the latest state, by receipt of the first attempt: that is the order in which things happened."""
         latest = self.base
         for claim in self.claims:
-            if claim.standing is not Standing.REFUSED and (latest is None or claim.time_us >= latest.time_us):
-                latest = Latest(claim.fingerprint, claim.time_us)
+            if claim.standing is not Standing.REFUSED and (latest is None or claim.first_seq >= latest.first_seq):
+                latest = Latest(claim.fingerprint, claim.first_seq)
         return latest
 
 
@@ -109,8 +111,8 @@ class Claims:
     def __init__(self, last_seq: int) -> None:
         """Number claims after `last_seq`."""
         self.last_seq = last_seq
-        self.finished: dict[str, dict[int, Claim]] = {digit: {} for digit in "0123456789abcdef"}
-        """Claims that the index has to learn, by the first digit of their fingerprint and by number."""
+        self.finished: dict[str, dict[int, Claim]] = {f"{number:02x}": {} for number in range(256)}
+        """Claims that the index has to learn, by the first two digits of their fingerprint and by number."""
         self._newest: dict[str, Claim] = {}
         self._families: dict[str, _Family] = {}
 
@@ -122,7 +124,7 @@ class Claims:
         """Return the claim of a delivery as if its fingerprint were new: what is written ahead."""
         self.last_seq = seq = self.last_seq + 1
         id_ms = first_id_ms(event.recurrence, now_us, can_know=can_know)
-        return Claim(event.fingerprint, event.family_key, seq, now_us, id_ms, now_us)
+        return Claim(event.fingerprint, event.family_key, seq, now_us, id_ms, now_us, first_seq=seq)
 
     def judge(  # noqa: PLR0913 - the facts of one verdict
         self,
@@ -158,8 +160,9 @@ class Claims:
             return Verdict(action, self._refer(earlier, judgement, now_us), slot, rewritten=False)
         rewritten = earlier is not None or id_ms != claim.id_ms
         claim.repeat, claim.time_us, claim.id_ms, claim.attempt = repeat, time_us, id_ms, attempt
-        if earlier is not None and earlier.standing is Standing.DOUBTFUL:
-            claim.retries_doubt = (time_us, id_ms) == (earlier.time_us, earlier.id_ms)
+        if earlier is not None and (time_us, id_ms) == (earlier.time_us, earlier.id_ms):
+            claim.first_seq = earlier.first_seq
+            claim.retries_doubt = earlier.standing is Standing.DOUBTFUL
         claim.holders = 1
         self._newest[fingerprint] = claim
         if key is not None:
@@ -198,7 +201,7 @@ class Claims:
     def take(self, claims: Sequence[Claim]) -> None:
         """Note that finished claims are being written as they stand."""
         for claim in claims:
-            del self.finished[claim.fingerprint[0]][claim.seq]
+            del self.finished[claim.fingerprint[:2]][claim.seq]
             claim.writes += 1
 
     def confirmed(self, claims: Sequence[Claim]) -> None:
@@ -213,8 +216,8 @@ class Claims:
             return
         if claim.changed:
             claim.changed = False
-            self.finished[claim.fingerprint[0]][claim.seq] = claim
-        elif not claim.writes and claim.seq not in self.finished[claim.fingerprint[0]]:
+            self.finished[claim.fingerprint[:2]][claim.seq] = claim
+        elif not claim.writes and claim.seq not in self.finished[claim.fingerprint[:2]]:
             self._forget(claim)
 
     def _forget(self, claim: Claim) -> None:
@@ -225,7 +228,8 @@ class Claims:
         if key is None or family is None or claim not in family.claims:
             return
         family.claims.remove(claim)
-        if claim.standing is not Standing.REFUSED and (family.base is None or claim.time_us >= family.base.time_us):
-            family.base = Latest(claim.fingerprint, claim.time_us)
+        base = family.base
+        if claim.standing is not Standing.REFUSED and (base is None or claim.first_seq >= base.first_seq):
+            family.base = Latest(claim.fingerprint, claim.first_seq)
         if not family.claims:
             del self._families[key]

@@ -5,7 +5,6 @@
 """
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -14,22 +13,17 @@ from typing import NamedTuple
 import orjson
 
 from aurora_bridge.refusal import Defect, Malformed
-from aurora_bridge.webhook.catalogue import (
-    CATALOGUE,
-    DEAD_LETTER,
-    UNRECOGNIZED,
-    EventType,
-    Recurrence,
-    recurrence_of,
-    subject_of,
-)
-from aurora_bridge.webhook.routes import DISCRIMINATOR, Match
-from aurora_bridge.webhook.text import canonical_name
+from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
+from aurora_bridge.webhook.routes import Match
+from aurora_bridge.webhook.shape import EMPTY, shape_of
+from aurora_bridge.webhook.text import canonical_name, split_query
 
 Data = dict[str, str | None]
 
 _PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
 _SEPARATOR = re.compile(r"([?&;])")
+_SUSPICIOUS = re.compile(rb"[<?;%]")
+"""What can begin an unfilled placeholder, or a parameter inside of a value."""
 _DIGEST_CHARACTERS = 32
 _MILLION = 1_000_000
 
@@ -53,28 +47,29 @@ class Event(NamedTuple):
 
 def normalise(match: Match) -> Event:
     """Return the canonical event of a match. Raises `Malformed`."""
-    event_type = CATALOGUE.get(match.event)
-    tenant = match.route.tenant
-    data = _attributes(match.parameters(), match.route.secret_parameters)
+    if match.contradicted:
+        raise Malformed(Defect.CONFLICTING_EVENT)
+    route = match.route
+    frame, values = split_query(match.query)
+    suspicious = _SUSPICIOUS.search(match.query)
+    if suspicious:
+        values = [_without_secrets(value, route.secret_parameters) for value in values]
+    shape = shape_of(match.event, frame, tuple(map(bool, values)), route.secret_parameters)
+    for one, other in shape.twice:
+        if values[one] != values[other]:
+            raise Malformed(Defect.CONFLICTING_VALUES)
+    if suspicious and any(_PLACEHOLDER.fullmatch(values[place]) for _, place in shape.attributes if place != EMPTY):
+        raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+    nullable: list[str | None] = [*values, None]
+    data = {name: nullable[place] for name, place in shape.attributes}
+    tenant, subject, family_key = route.tenant, None, None
+    if shape.subject is not None:
+        kind, place = shape.subject
+        subject = f"{kind}/{values[place]}"
+    if shape.family is not None:
+        family_key = _digest([shape.family, tenant, subject])
     fingerprint = fingerprint_of(tenant, match.event, data)
-    if event_type is None:
-        return Event(
-            UNRECOGNIZED,
-            f"com.aurorasolar.{match.event}",
-            tenant,
-            Recurrence.SIGNAL,
-            None,
-            data,
-            fingerprint,
-            None,
-        )
-    if event_type.attributes and not any(name in data for name in event_type.attributes):
-        raise Malformed(Defect.NO_ATTRIBUTES)
-    recurrence = recurrence_of(event_type, data)
-    subject = subject_of(event_type, data)
-    family_key = _family_key(event_type, tenant, subject, data) if recurrence is Recurrence.STATE else None
-    name = event_type.name
-    return Event(name, f"com.aurorasolar.{name}", tenant, recurrence, subject, data, fingerprint, family_key)
+    return Event(shape.name, shape.type, tenant, shape.recurrence, subject, data, fingerprint, family_key)
 
 
 def dead_letter(match: Match, defect: Defect, target: str) -> Event:
@@ -98,9 +93,9 @@ def fingerprint_of(tenant: str, event: str, data: Data) -> str:
     return _digest([tenant, event, data])
 
 
-def encode(event: Event, event_id: str, time_us: int, *, repeat: bool) -> bytes:
-    """Return the CloudEvents JSON of an event with its id and time (microseconds since the epoch)."""
-    document = {
+def encode(event: Event, event_id: str, time: str, *, repeat: bool) -> bytes:
+    """Return the CloudEvents JSON of an event with its id and time (RFC 3339)."""
+    document: dict[str, object] = {
         "data": event.data,
         "datacontenttype": "application/json",
         "dataschema": f"urn:aurora-bridge:schema:{event.name}:1",
@@ -109,7 +104,7 @@ def encode(event: Event, event_id: str, time_us: int, *, repeat: bool) -> bytes:
         "repeat": repeat,
         "source": f"/aurora/{event.tenant}",
         "specversion": "1.0",
-        "time": rfc3339(time_us),
+        "time": time,
         "type": event.type,
     }
     if event.subject is not None:
@@ -136,23 +131,8 @@ def millisecond_of(time_ms: int) -> str:
 
 @lru_cache(maxsize=64)
 def _utc(seconds: int) -> tuple[str, str]:
-    time = datetime.fromtimestamp(seconds, UTC)
-    return time.strftime("%Y-%m-%dT%H:%M:%S"), time.strftime("%Y%m%dT%H%M%S")
-
-
-def _attributes(parameters: Sequence[tuple[str, str]], secrets: frozenset[str]) -> Data:
-    data: Data = {}
-    for raw_name, raw_value in parameters:
-        name = canonical_name(raw_name)
-        if name in secrets or name == DISCRIMINATOR:
-            continue
-        value = (_without_secrets(raw_value, secrets) if _SEPARATOR.search(raw_value) else raw_value) or None
-        if name in data and data[name] != value:
-            raise Malformed(Defect.CONFLICTING_VALUES)
-        if raw_value.startswith("<") and _PLACEHOLDER.fullmatch(raw_value):
-            raise Malformed(Defect.UNFILLED_PLACEHOLDER)
-        data[name] = value
-    return data
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.strftime("%Y%m%dT%H%M%S")
 
 
 def _without_secrets(value: str, secrets: frozenset[str]) -> str:
@@ -163,10 +143,6 @@ def _without_secrets(value: str, secrets: frozenset[str]) -> str:
         if canonical_name(piece.partition("=")[0]) not in secrets:
             kept += (separator, piece)
     return "".join(kept)
-
-
-def _family_key(event_type: EventType, tenant: str, subject: str | None, data: Data) -> str:
-    return _digest([event_type.family, tenant, subject, sorted(data)])
 
 
 def _digest(value: object) -> str:

@@ -27,22 +27,21 @@ class End(StrEnum):
 
 
 class Result(NamedTuple):
-    """What the sender says of a record."""
+    """What the sender says of records of one partition."""
 
     end: End
     reason: str = ""
     """Kafka's error in lower snake_case, where there is one."""
     offset: int = -1
-    """Offset of an acknowledged record; -1 where Kafka recognised a copy it had."""
+    """Offset of the first, the others following; -1 where Kafka recognised a copy it had."""
 
 
-def _nobody(_record: "Record", _result: Result) -> None:
-    """Listen for a record that nobody listens to yet."""
-
-
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Record:
-    """One Kafka record, and where it stands."""
+    """One Kafka record, and where it stands.
+
+    Without slots, so that what has a default costs nothing to make.
+    """
 
     event: str
     """Its topic's name without the prefix."""
@@ -57,17 +56,15 @@ class Record:
     """Monotonic time of the delivery's receipt: deadlines count from here."""
     late: Callable[[], None] | None = field(default=None, repr=False)
     """Called when the record is acknowledged after its delivery was refused."""
-    listener: Callable[["Record", Result], None] = field(default=_nobody, repr=False)
-    """Told each `Result`; the last is an acknowledgement or a refusal."""
-    in_sender: bool = False
-    in_doubt: bool = False
-    """Whether it was sent once without an answer, and may be in the log whatever is said of it later."""
-    submitted: float = 0.0
     seq: int | None = None
     """Its row in the spool, once committed."""
-    ended: bool = False
+    in_sender: bool = field(default=False, init=False)
+    in_doubt: bool = field(default=False, init=False)
+    """Whether it was sent once without an answer, and may be in the log whatever is said of it later."""
+    submitted: float = field(default=0.0, init=False)
+    ended: bool = field(default=False, init=False)
     """Whether Kafka acknowledged it."""
-    answer: "Future[Outcome] | None" = field(default=None, repr=False)
+    answer: "Future[Outcome] | None" = field(default=None, init=False, repr=False)
     """Resolved when the delivery can be answered."""
-    drained: "Future[End] | None" = field(default=None, repr=False)
+    drained: "Future[End] | None" = field(default=None, init=False, repr=False)
     """Resolved when a send of the drainer ended."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
-from aurora_bridge.refusal import Defect, Malformed, Reason, Refusal
+from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.text import canonical_name, decode_query
+from aurora_bridge.webhook.text import canonical_name
 
 DISCRIMINATOR = "aurora_event"
 _DISCRIMINATOR_KEY = DISCRIMINATOR.encode() + b"="
@@ -53,12 +53,6 @@ class Match(NamedTuple):
     contradicted: bool
     """Whether path and discriminator name different events."""
 
-    def parameters(self) -> list[tuple[str, str]]:
-        """Return the decoded parameters. Raises `Malformed`."""
-        if self.contradicted:
-            raise Malformed(Defect.CONFLICTING_EVENT)
-        return decode_query(self.query)
-
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
     """Return path and query of a request target in origin-form or absolute-form (RFC 9112, section 3.2)."""
@@ -83,8 +77,13 @@ class Routes:
 
     def match(self, delivery: Delivery) -> Match:
         """Return the match of a delivery. Raises `Refusal`: outside every route, or another method than GET."""
-        path, query = split_target(delivery.target)
-        match = self._match_default(path, query)
+        target = delivery.target
+        path, _, query = target.partition(b"?")
+        event = self._known_paths.get(path)
+        if event is not None and _DISCRIMINATOR_KEY not in query:
+            match: Match | None = Match(self._default, event, query, contradicted=False)
+        else:
+            match = self._match_default(*split_target(target))
         if match is None:
             raise Refusal(Reason.NO_ROUTE)
         if delivery.method != "GET":

@@ -5,6 +5,8 @@ How Aurora encodes values is not specified, and its only documented example with
 """
 
 import re
+import string
+from collections.abc import Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +15,11 @@ from aurora_bridge.refusal import Defect, Malformed
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_VALUE = re.compile(r"=([^&]*)")
+_PLAIN = (string.ascii_letters + string.digits + "-._~!$&'()*,/:;<=>?@").encode()
+
+Frame = tuple[str, ...]
+"""What stands around the values of a query, undecoded: `("a", "&b", "&c")` of `a=1&b=2&c`."""
 
 
 @lru_cache(maxsize=4096)  # the names of one installation are few; a flood of others only evicts, at ~200 bytes each
@@ -21,21 +28,32 @@ def canonical_name(name: str) -> str:
     return _SEPARATORS.sub("_", _CAMEL.sub("_", name).lower())
 
 
-def decode_query(query: bytes) -> list[tuple[str, str]]:
-    """Return the parameters of a raw query string, in order, decoded.
+def split_query(query: bytes) -> tuple[Frame, list[str]]:
+    """Return a query's frame, which is its template's, and the decoded values in it.
 
-    Raises `Malformed` for bytes that are not UTF-8 and for control characters.
+    Raises `Malformed` for values that are not UTF-8 or have control characters.
     """
-    pairs = []
-    escaped = b"%" in query or b"+" in query or not query.isascii()
-    text = query.decode("latin-1")
-    for piece in text.split("&"):
-        if piece:
-            name, _, value = piece.partition("=")
-            pairs.append((_decode(name), _decode(value)) if escaped else (name, value))
-    if not escaped and _CONTROL.search(text):
-        raise Malformed(Defect.CONTROL_CHARACTERS)
-    return pairs
+    *pieces, end = _VALUE.split(query.decode("latin-1"))
+    values = pieces[1::2]
+    if query.translate(None, _PLAIN):
+        values = [_decode(value) for value in values]
+    return (*pieces[::2], end), values
+
+
+def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
+    """Yield the decoded names in a frame, each with the place of its value, or None for one without `=`.
+
+    Raises `Malformed` like `split_query`.
+    """
+    for place, piece in enumerate(frame):
+        *bare, name = piece.split("&")
+        for one in bare:
+            if one:
+                yield _decode(one), None
+        if place < len(frame) - 1:
+            yield _decode(name), place
+        elif name:
+            yield _decode(name), None
 
 
 def _decode(text: str) -> str:

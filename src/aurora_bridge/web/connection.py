@@ -1,0 +1,162 @@
+"""A connection of the ingress: aiohttp's, with a shorter way from a request to its answer.
+
+aiohttp makes a request, a writer, a response and a task for each message that its parser found: half of what a
+hello-world costs, and nothing that a webhook needs. `Connection.start` is aiohttp's own loop without them; the parser,
+limits, time-outs, back-pressure and the shutdown stay aiohttp's. It leans on private names of `RequestHandler`:
+`tests/web/test_connection.py` tries whatever a client can do, and fails when a new aiohttp changes them.
+"""
+
+import asyncio
+from typing import Any, NamedTuple, Protocol
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import ERROR, RequestHandler
+
+_UNREAD_LIMIT = 64 * 1024
+"""Bytes of answers a client may leave unread; a pipelining client that never reads is cut off there."""
+
+
+class Response(NamedTuple):
+    """The bytes of an answer. `Connection.send` adds what depends on the connection."""
+
+    head: bytes
+    """Status line and header lines, each with its end."""
+    body: bytes
+
+
+class Edge(Protocol):
+    """What a connection serves."""
+
+    max_connections: int
+
+    async def handle(self, message: RawRequestMessage, connection: "Connection") -> None:
+        """Answer a request by `connection.send`."""
+
+    def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:
+        """Return the answer to what is not HTTP; the connection ends behind it."""
+
+    def refuse_connection(self) -> None:
+        """Note that there are more connections than `max_connections`: this one is closed."""
+
+
+class Connection(RequestHandler):
+    """Answers the requests of one client, one after another."""
+
+    __slots__ = ("_edge",)
+
+    def __init__(self, server: web.Server, edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(server, **options)
+        self._edge = edge
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, if there are not too many."""
+        super().connection_made(transport)
+        if self._manager is not None and len(self._manager.connections) > self._edge.max_connections:
+            self._edge.refuse_connection()
+            self.force_close()
+
+    async def start(self) -> None:
+        """Answer requests until the connection ends."""
+        while not self._force_close:
+            if not self._messages:
+                await self._wait()
+            message, payload = self._take()
+            await self._answer(message)
+            if payload is not EMPTY_PAYLOAD:
+                await self._read_over(payload)
+            if not self._stays():
+                break
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _wait(self) -> None:
+        """Wait for the next request; `data_received` wakes us, and `close` cancels."""
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _take(self) -> tuple[Any, StreamReader]:
+        """Take the next request, and let the parser go on where many were pipelined."""
+        taken = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        return taken
+
+    async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a request, or aiohttp's private note of an error
+        self._request_in_progress = True
+        try:
+            if isinstance(message, RawRequestMessage):
+                await self._edge.handle(message, self)
+            else:
+                self.log_exception("malformed", exc_info=message.exc)
+                self.send(ERROR, self._edge.refuse_malformed(message.exc, self.max_line_size))
+        except Exception as error:  # noqa: BLE001 - a fault of ours, which this connection does not outlive
+            self.log_exception("fault", exc_info=error)
+            self.force_close()
+        except BaseException:
+            self.force_close()
+            raise
+        finally:
+            self._request_in_progress = False
+            if self._handler_waiter is not None:
+                self._handler_waiter.set_result(None)
+
+    def _stays(self) -> bool:
+        """Whether the connection is kept for another request; then its time-out begins anew."""
+        if not self._keepalive or self._close or self._force_close:
+            return False
+        self._next_keepalive_close_time = close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+        return True
+
+    def send(self, message: RawRequestMessage, response: Response) -> bool:
+        """Hand the answer to `message` to the socket; False if the client is gone, or does not read."""
+        head, body = response
+        self._keepalive = keep = not (message.should_close or self._close or self._upgraded)
+        if not keep:
+            head += b"Connection: close\r\n"
+        elif message.version != HttpVersion11:
+            head += b"Connection: keep-alive\r\n"
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(b"%b\r\n%b" % (head, body if message.method != "HEAD" else b""))
+        if transport.get_write_buffer_size() > _UNREAD_LIMIT:
+            transport.abort()
+            self.force_close()
+            return False
+        return True
+
+    async def _read_over(self, payload: StreamReader) -> None:
+        """Read a body and forget it, so that the next request is found behind it."""
+        try:
+            async with asyncio.timeout(self._lingering_time):
+                while not payload.is_eof():
+                    await payload.readany()
+        except Exception:  # noqa: BLE001 - too long, broken or cut off: whatever it was, the connection is of no more use
+            self.close()
+
+
+class Server(web.Server):
+    """aiohttp's low-level server with connections of ours, which keeps its routing, redirects and access log away."""
+
+    def __init__(self, edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(self._unused, access_log=None, **options)
+        self._edge = edge
+
+    async def _unused(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Stand for aiohttp's kind of handler, which `Connection.start` does without."""
+        raise NotImplementedError
+
+    def __call__(self) -> RequestHandler:
+        """Make the protocol of a new connection."""
+        return Connection(self, self._edge, loop=self._loop, **self._kwargs)

@@ -1,0 +1,79 @@
+"""What follows from the shape of a query, worked out once for each.
+
+A subscription's template is fixed: its queries differ in their values, and sometimes in which of them are empty. So an
+installation has few shapes, and what the names in a query mean for its event is looked up by the shape. `event` fills
+the values in.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.webhook.catalogue import (
+    CATALOGUE,
+    UNRECOGNIZED,
+    EventType,
+    Recurrence,
+    recurrence_of,
+    subject_of,
+)
+from aurora_bridge.webhook.routes import DISCRIMINATOR
+from aurora_bridge.webhook.text import Frame, canonical_name, names_in
+
+EMPTY = -1
+"""Place of an empty value: `event` puts None behind the last value."""
+
+
+class Shape(NamedTuple):
+    """What a query is for its event, whatever its values."""
+
+    name: str
+    """The topic's name without its prefix."""
+    type: str
+    """CloudEvents `type`."""
+    recurrence: Recurrence
+    attributes: tuple[tuple[str, int], ...]
+    """Canonical names in their order, and where among the query's values each has its own."""
+    twice: tuple[tuple[int, int], ...]
+    """Pairs of values that must be equal: their names are the same."""
+    subject: tuple[str, int] | None
+    """Kind of the subject, and the place of its value."""
+    family: list[object] | None
+    """Family and attribute names, for a state."""
+
+
+@lru_cache(maxsize=4096)  # about 2 KiB each; only who has credentials can make new ones
+def shape_of(event: str, frame: Frame, filled: tuple[bool, ...], secrets: frozenset[str]) -> Shape:
+    """Return the shape of a query of `event`: its `frame`, and which of its values are not empty.
+
+    Secret parameters and the discriminator are no attributes. Raises `Malformed`.
+    """
+    places: dict[str, int] = {}
+    twice = []
+    for raw_name, place in names_in(frame):
+        name = canonical_name(raw_name)
+        if name in secrets or name == DISCRIMINATOR:
+            continue
+        found = place if place is not None and filled[place] else EMPTY
+        known = places.setdefault(name, found)
+        if known != found:
+            if EMPTY in (known, found):
+                raise Malformed(Defect.CONFLICTING_VALUES)
+            twice.append((known, found))
+    event_type = CATALOGUE.get(event, EventType(UNRECOGNIZED))
+    if event_type.attributes and not any(name in places for name in event_type.attributes):
+        raise Malformed(Defect.NO_ATTRIBUTES)
+    names = sorted(places)
+    # The catalogue asks only which attributes have a value: any will do.
+    sample = {name: name if place != EMPTY else None for name, place in places.items()}
+    recurrence, subject = recurrence_of(event_type, sample), subject_of(event_type, sample)
+    kind, _, attribute = subject.partition("/") if subject is not None else ("", "", "")
+    return Shape(
+        event_type.name,
+        f"com.aurorasolar.{event}",
+        recurrence,
+        tuple((name, places[name]) for name in names),
+        tuple(twice),
+        (kind, places[attribute]) if attribute else None,
+        [event_type.family, names] if recurrence is Recurrence.STATE else None,
+    )

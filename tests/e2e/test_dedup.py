@@ -1,0 +1,256 @@
+"""Same event or new one over hours and days, and over the death of the daemon or of Kafka at the worst moment.
+
+What takes hours is tried in this process, on everything between the HTTP edge and the disk: the time of a delivery is
+its own. `test_identity.py` has what takes a moment.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import pytest
+
+from aurora_bridge.bridge import EVENTS, Answer, Bridge
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
+from aurora_bridge.refusal import Outcome
+from aurora_bridge.settings import Settings
+from aurora_bridge.state.dedup import Deduplicator
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.credentials import Anonymous
+from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.recurrence import Slot
+from aurora_bridge.webhook.routes import Route, Routes
+from tests.e2e.stores import Place, Stored, spooled
+from tests.support.broker import KafkaCluster
+from tests.support.daemon import Daemon
+from tests.support.http import Connection, request
+
+ROOM: Final = 2**20
+PATIENCE: Final = 30.0
+NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+RETRIES: Final = (30 * SECOND, 5 * MINUTE, 30 * MINUTE, 3 * HOUR, 20 * HOUR)
+"""Aurora's schedule; each counts from the attempt before."""
+
+STATUS: Final = "/agreement_status_changed?project_id=p&agreement_id=a&status={}"
+COMPLETED: Final = "/design_request_completed?design_request_id=d&status=designer_completed"
+REJECTED: Final = "/design_request_rejected?design_request_id=d&status=designer_rejected"
+
+
+class Core:
+    """Everything between the HTTP edge and the disk, with the embedded log, from its start to a clean end or none."""
+
+    def __init__(self, directory: Path, *, window: timedelta = DAY) -> None:
+        self._directory = directory
+        attributes = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
+        metrics = Metrics(events=EVENTS, attributes=attributes, slots=[slot.value for slot in Slot])
+        settings = Settings(state_dir=directory)
+        self._spool = Spool(directory, ROOM)
+        self._dedup = Deduplicator(directory, settings.index, PATIENCE, metrics)
+        publisher = Publisher(settings.deadlines, EVENTS, None, self._spool, metrics)
+        route = Route("default", "default", Anonymous(), frozenset(), window // timedelta(microseconds=1))
+        self._bridge = Bridge(settings, Routes("/", route), self._dedup, publisher, instance="test", metrics=metrics)
+
+    async def start(self) -> None:
+        """Start, as the daemon does."""
+        self._spool.start()
+        self._dedup.start()
+        await self._dedup.recover(self._spool)
+
+    async def stop(self) -> None:
+        """End in order."""
+        assert await self._dedup.stop(PATIENCE)
+        assert await self._spool.stop(PATIENCE)
+
+    async def deliver(self, target: str, at: datetime, *, handed: bool | None = True, took: float = 0) -> Answer:
+        """Receive a webhook; its answer is `handed` over after `took` seconds, or never made where that is None."""
+        received_us = (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+        delivery = Delivery("GET", target.encode(), (), received_us, monotonic() - took)
+        answer = await self._bridge.accept(delivery)
+        if handed is not None:
+            self._bridge.answered(delivery, answer, handed=handed)
+        return answer
+
+    def events(self) -> list[Stored]:
+        """Return what was stored."""
+        return spooled(self._directory)
+
+
+@pytest.fixture
+async def begin(tmp_path: Path) -> AsyncIterator[Callable[..., "asyncio.Future[Core]"]]:
+    """Start cores on one directory; each is left as a process leaves it that dies, and ends after the test."""
+    cores: list[Core] = []
+
+    async def start(**options: timedelta) -> Core:
+        core = Core(tmp_path, **options)
+        cores.append(core)
+        await core.start()
+        return core
+
+    yield lambda **options: asyncio.ensure_future(start(**options))
+    for core in cores:
+        await core.stop()
+
+
+Begin = Callable[..., "asyncio.Future[Core]"]
+
+
+def statuses(events: Sequence[Stored]) -> list[str]:
+    """Return the statuses of events, in their order."""
+    return [event.event["data"]["status"] for event in events]
+
+
+# Retries whose first attempt was stored.
+
+
+@pytest.mark.parametrize("interval", RETRIES, ids=str)
+@pytest.mark.parametrize(("handed", "took"), [(False, 0), (True, BUDGET_SECONDS + 1)], ids=["client gone", "too late"])
+async def test_a_retry_is_a_duplicate_though_a_newer_state_came(
+    begin: Begin, interval: timedelta, took: float, *, handed: bool
+) -> None:
+    core = await begin()
+    first = await core.deliver(STATUS.format("viewed"), NOON, handed=handed, took=took)
+    await core.deliver(STATUS.format("signed"), NOON + SECOND)
+    retry = await core.deliver(STATUS.format("viewed"), NOON + interval)
+    assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
+    assert statuses(core.events()) == ["viewed", "signed"]
+
+
+async def test_a_webhook_that_is_never_answered_in_time_is_one_event_over_all_its_attempts(begin: Begin) -> None:
+    core, at = await begin(), NOON
+    first = await core.deliver(STATUS.format("viewed"), at, handed=False)
+    for number, interval in enumerate(RETRIES):
+        await core.deliver(STATUS.format("signed" if number % 2 else "sent"), at + SECOND)
+        at += interval + 2 * SECOND
+        retry = await core.deliver(STATUS.format("viewed"), at, handed=False)
+        assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
+    assert statuses(core.events()) == ["viewed", "sent", "signed", "sent", "signed", "sent"]
+
+
+async def test_a_state_that_comes_back_when_no_retry_is_owed_is_published(begin: Begin) -> None:
+    core = await begin()
+    await core.deliver(STATUS.format("viewed"), NOON)
+    await core.deliver(STATUS.format("signed"), NOON + SECOND)
+    again = await core.deliver(STATUS.format("viewed"), NOON + 30 * SECOND)
+    assert again.outcome is Outcome.SPOOLED
+    assert [event.event["repeat"] for event in core.events()] == [False, False, True]
+
+
+async def test_a_process_that_died_between_storing_and_answering_knows_the_retry(begin: Begin) -> None:
+    first = await (await begin()).deliver(STATUS.format("viewed"), NOON, handed=None)
+    core = await begin()
+    await core.deliver(STATUS.format("signed"), NOON + SECOND)
+    retry = await core.deliver(STATUS.format("viewed"), NOON + 30 * SECOND)
+    assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
+    assert statuses(core.events()) == ["viewed", "signed"]
+
+
+# Families, windows and days.
+
+
+async def test_completed_and_rejected_share_the_state_of_a_design_request(begin: Begin) -> None:
+    core = await begin()
+    targets = (COMPLETED, REJECTED, REJECTED, COMPLETED)
+    outcomes = [(await core.deliver(target, NOON + n * MINUTE)).outcome for n, target in enumerate(targets)]
+    assert outcomes == [Outcome.SPOOLED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.SPOOLED]
+
+
+@pytest.mark.parametrize("window", [DAY, MINUTE], ids=["a route as Aurora suggests it", "a filtered route"])
+async def test_the_same_state_again_is_a_duplicate_within_the_window_of_its_route(
+    begin: Begin, window: timedelta
+) -> None:
+    core = await begin(window=window)
+    first = await core.deliver(STATUS.format("viewed"), NOON)
+    within = await core.deliver(STATUS.format("viewed"), NOON + window)
+    beyond = await core.deliver(STATUS.format("viewed"), NOON + window + SECOND)
+    assert [answer.outcome for answer in (first, within, beyond)] == [
+        Outcome.SPOOLED,
+        Outcome.DUPLICATE,
+        Outcome.SPOOLED,
+    ]
+    assert first.id == within.id != beyond.id
+
+
+async def test_an_id_has_the_utc_day_of_the_first_attempt_and_a_retry_keeps_it_over_midnight(begin: Begin) -> None:
+    core, late = await begin(), NOON + 12 * HOUR - 5 * SECOND
+    first = await core.deliver(STATUS.format("viewed"), late, handed=False)
+    retry = await core.deliver(STATUS.format("viewed"), late + 30 * SECOND)
+    assert (first.id or "").endswith(".20261123")
+    assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
+
+
+async def test_a_state_that_comes_back_on_another_day_has_another_id_whatever_the_index_forgot(
+    begin: Begin, tmp_path: Path
+) -> None:
+    first = await (await begin()).deliver(STATUS.format("viewed"), NOON)
+    _lose_index(tmp_path)
+    again = await (await begin()).deliver(STATUS.format("viewed"), NOON + DAY)
+    assert [first.outcome, again.outcome] == [Outcome.SPOOLED] * 2
+    assert first.id != again.id
+
+
+def _lose_index(directory: Path) -> None:
+    for file in directory.glob("index.db*"):
+        file.rename(file.with_name(f"lost-{file.name}"))
+
+
+# The daemon and Kafka.
+
+
+def deliver(daemon: Daemon, target: str) -> tuple[str, str]:
+    """Deliver a webhook; return outcome and id of its answer."""
+    response = daemon.get(target)
+    assert response.status == 200
+    return response.json["outcome"], response.json["id"]
+
+
+@pytest.mark.slow
+def test_a_daemon_that_was_killed_between_storing_and_answering_sends_the_retry_with_the_same_id(
+    kafka1: KafkaCluster, prefix: str, tmp_path: Path
+) -> None:
+    """Kafka is frozen with the event in its hands while the daemon dies, and stores it then."""
+    (node,), place = kafka1.nodes, Place(prefix, kafka1.bootstrap)
+    with place.daemon(tmp_path, spool__enabled=False) as daemon:
+        place.settle(daemon)
+        deliver(daemon, STATUS.format("sent"))
+        node.pause()
+        with Connection(daemon.url) as connection:
+            connection.send(request(STATUS.format("signed")))
+            daemon.wait_until(
+                "the event is on its way", lambda d: d.metrics().value("aurora_bridge_in_flight_deliveries")
+            )
+            daemon.kill()
+        node.resume()
+    with place.daemon(tmp_path, spool__enabled=False) as daemon:
+        place.settle(daemon)
+        _, key = deliver(daemon, STATUS.format("signed"))
+        signed = [stored.event for stored in place.read(daemon) if stored.event["data"]["status"] == "signed"]
+    assert {(event["id"], event["repeat"]) for event in signed} == {(key, False)}
+
+
+@pytest.mark.slow
+def test_what_was_refused_for_good_is_published_once_when_it_comes_again(
+    kafka1: KafkaCluster, prefix: str, tmp_path: Path
+) -> None:
+    """The event was certainly not sent: its copies are refused together, and the retry is published once."""
+    (node,), place = kafka1.nodes, Place(prefix, kafka1.bootstrap)
+    with place.daemon(tmp_path, spool__enabled=False) as daemon:
+        place.settle(daemon)
+        deliver(daemon, STATUS.format("sent"))
+        node.kill()
+        with ThreadPoolExecutor(10) as pool:
+            refused = list(pool.map(daemon.get, [STATUS.format("signed")] * 10))
+        assert {response.status for response in refused} == {503}
+        assert len({response.json["id"] for response in refused}) == 1
+        node.restart()
+        place.settle(daemon)
+        assert deliver(daemon, STATUS.format("signed"))[0] == "published"
+        assert deliver(daemon, STATUS.format("signed"))[0] == "duplicate"
+        events = place.read(daemon)
+    assert statuses(events) == ["sent", "signed"]

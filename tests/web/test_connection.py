@@ -1,0 +1,211 @@
+"""Connections through a real server and raw sockets: whatever the client does, HTTP is kept."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from aiohttp.http import RawRequestMessage
+
+from aurora_bridge.bridge import Answer
+from aurora_bridge.refusal import Outcome
+from aurora_bridge.web.answer import ready, respond
+from aurora_bridge.web.connection import Connection as HttpConnection
+from aurora_bridge.web.connection import Response as Answered
+from aurora_bridge.web.connection import Server
+from tests.support.http import Connection, request
+from tests.web.serving import PATIENCE, listening, talk
+
+PUBLISHED = b'{"id":"/a","outcome":"published"}'
+
+
+class Serving:
+    """A server that answers with the path as the id, and what became of its answers."""
+
+    max_connections = 1000
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.sent: list[bool] = []
+        self.body: bytes | None = None
+        self.fault: BaseException | None = None
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.not_sent = asyncio.Event()
+
+    async def handle(self, message: RawRequestMessage, connection: HttpConnection) -> None:
+        self.asked.set()
+        await self.may_answer.wait()
+        if self.fault is not None:
+            raise self.fault
+        answer = Answer(200, Outcome.PUBLISHED, "event", message.path)
+        self.sent.append(connection.send(message, respond(answer) if self.body is None else ready(200, self.body)))
+        if not self.sent[-1]:
+            self.not_sent.set()
+
+    def refuse_malformed(self, error: BaseException, max_line_size: int) -> Answered:
+        del error, max_line_size
+        return ready(400, b"{}")
+
+    def refuse_connection(self) -> None:
+        """Count nothing."""
+
+
+@pytest.fixture
+async def serving() -> AsyncIterator[Serving]:
+    serving = Serving()
+    async with listening(Server(serving)) as serving.url:
+        yield serving
+
+
+# Connections
+
+
+async def test_a_connection_is_kept_and_the_next_request_answered_on_it(serving: Serving) -> None:
+    responses = await talk(serving.url, lambda connection: [connection.get(f"/{n}").json["id"] for n in range(5)])
+    assert responses == ["/0", "/1", "/2", "/3", "/4"]
+
+
+async def test_connection_close_is_obeyed_and_said(serving: Serving) -> None:
+    response, ended = await talk(
+        serving.url, lambda connection: (connection.get("/a", [("Connection", "close")]), connection.ended())
+    )
+    assert (response.body, response.headers["connection"], ended) == (PUBLISHED, "close", True)
+
+
+async def test_http_1_0_gets_its_answer_and_the_end_of_the_connection(serving: Serving) -> None:
+    response, ended = await talk(
+        serving.url, lambda connection: (connection.get("/a", version="1.0"), connection.ended())
+    )
+    assert (response.body, "keep-alive" in str(response.headers), ended) == (PUBLISHED, False, True)
+
+
+async def test_http_1_0_may_keep_the_connection_and_is_told_so(serving: Serving) -> None:
+    keep = [("Connection", "keep-alive")]
+    first, second = await talk(
+        serving.url, lambda connection: [connection.get(path, keep, version="1.0") for path in ("/a", "/b")]
+    )
+    assert (first.headers["connection"], second.json["id"]) == ("keep-alive", "/b")
+
+
+async def test_the_answer_to_a_head_has_no_body_and_the_connection_stays_in_step(serving: Serving) -> None:
+    head, get = await talk(serving.url, lambda connection: (connection.get("/a", method="HEAD"), connection.get("/a")))
+    assert (head.headers["content-length"], head.body, get.body) == (str(len(PUBLISHED)), b"", PUBLISHED)
+
+
+async def test_pipelined_requests_are_answered_in_order(serving: Serving) -> None:
+    def pipeline(connection: Connection) -> list[str]:
+        connection.send(b"".join(request(f"/{number}") for number in range(50)))
+        return [connection.receive().json["id"] for _ in range(50)]
+
+    assert await talk(serving.url, pipeline) == [f"/{number}" for number in range(50)]
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_a_body_on_a_get_is_not_taken_for_the_next_request(serving: Serving, size: int) -> None:
+    def converse(connection: Connection) -> list[str]:
+        connection.send(request("/a", [("Content-Length", str(size))]) + b"G" * size + request("/b"))
+        return [connection.receive().json["id"] for _ in range(2)]
+
+    assert await talk(serving.url, converse) == ["/a", "/b"]
+
+
+async def test_a_chunked_body_is_read_over(serving: Serving) -> None:
+    def converse(connection: Connection) -> list[str]:
+        connection.send(request("/a", [("Transfer-Encoding", "chunked")]) + b"3\r\nGET\r\n0\r\n\r\n" + request("/b"))
+        return [connection.receive().json["id"] for _ in range(2)]
+
+    assert await talk(serving.url, converse) == ["/a", "/b"]
+
+
+async def test_a_body_that_turns_out_broken_ends_the_connection_behind_the_answer(serving: Serving) -> None:
+    def converse(connection: Connection) -> tuple[str, bool]:
+        connection.send(request("/a", [("Transfer-Encoding", "chunked")]))
+        answered = connection.receive().json["id"]
+        connection.send(b"not a length\r\n" + request("/b"))
+        return answered, connection.ended()
+
+    assert await talk(serving.url, converse) == ("/a", True)
+
+
+async def test_a_wish_to_upgrade_that_aiohttp_could_grant_is_answered_and_the_connection_ends(serving: Serving) -> None:
+    upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    response, ended = await talk(serving.url, lambda connection: (connection.get("/a", upgrade), connection.ended()))
+    assert (response.body, response.headers["connection"], ended) == (PUBLISHED, "close", True)
+
+
+async def test_a_wish_to_upgrade_is_left_alone(serving: Serving) -> None:
+    upgrade = [("Connection", "Upgrade"), ("Upgrade", "h2c")]
+    responses = await talk(serving.url, lambda connection: [connection.get("/a", upgrade), connection.get("/b")])
+    assert [response.json["id"] for response in responses] == ["/a", "/b"]
+
+
+async def test_a_fault_ends_its_connection_and_no_other(serving: Serving) -> None:
+    serving.fault = ZeroDivisionError("canary")
+
+    def converse(connection: Connection) -> bool:
+        connection.send(request("/a"))
+        return connection.ended()
+
+    assert await talk(serving.url, converse)
+    serving.fault = None
+    assert (await talk(serving.url, lambda connection: connection.get("/a"))).status == 200
+
+
+async def test_a_connection_too_many_is_closed(serving: Serving) -> None:
+    serving.max_connections = 1
+
+    def converse(connection: Connection) -> tuple[int, bool]:
+        with Connection(serving.url) as second:
+            return connection.get("/a").status, second.ended()
+
+    assert await talk(serving.url, converse) == (200, True)
+
+
+# Clients that do not listen
+
+
+async def test_an_answer_to_a_client_that_is_gone_was_not_handed_over(serving: Serving) -> None:
+    serving.may_answer.clear()
+    _, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+    writer.write(request("/a"))
+    await serving.asked.wait()
+    writer.transport.abort()
+    connection = await talk(serving.url, lambda connection: connection.get)
+    del connection  # by now the server has seen that the first is gone
+    serving.may_answer.set()
+    async with asyncio.timeout(PATIENCE):
+        await serving.not_sent.wait()
+
+
+async def test_a_client_that_pipelines_and_never_reads_is_cut_off(serving: Serving) -> None:
+    serving.body = b"x" * 2**20
+    host, port = serving.url.removeprefix("http://").split(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((host, int(port)))
+    with client:
+        client.sendall(request("/a") * 100)
+        async with asyncio.timeout(PATIENCE):
+            await serving.not_sent.wait()
+        assert await asyncio.to_thread(bytes_to_the_end, client) < 10 * 2**20
+    assert len(serving.sent) < 10
+    serving.body = None
+    assert (await talk(serving.url, lambda connection: connection.get("/a"))).status == 200
+
+
+def bytes_to_the_end(client: socket.socket) -> int:
+    client.settimeout(PATIENCE)
+    count = 0
+    with suppress(ConnectionResetError):
+        while data := client.recv(2**16):
+            count += len(data)
+    return count
+
+
+async def test_a_slow_reader_gets_the_whole_answer(serving: Serving) -> None:
+    serving.body = b"x" * 60_000
+    response = await talk(serving.url, lambda connection: connection.get("/a"))
+    assert response.body == serving.body
