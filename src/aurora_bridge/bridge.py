@@ -30,6 +30,7 @@ EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
+_PUBLISH, _DURABLE = Action.PUBLISH, End.DURABLE  # in Python 3.11 each look-up of a member is a call
 
 
 class Answer(NamedTuple):
@@ -90,7 +91,10 @@ class Bridge:
             judged = monotonic()
             claim = verdict.claim
             key = event_id(event.fingerprint, event.recurrence, claim.time_us, claim.id_ms)
-            outcome = await self._make_durable(event, key, verdict, match, delivery)
+            if verdict.action is _PUBLISH:
+                outcome = await self._publish(self._record(event, key, claim, match, delivery), claim)
+            else:
+                outcome = await self._refer(event, verdict)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
             return _refused(refusal.reason, event, claim, key)
@@ -125,30 +129,6 @@ class Bridge:
                 metrics.unknown_values[event.name, attribute] += 1
         return event, defect
 
-    async def _make_durable(
-        self, event: Event, key: str, verdict: Verdict, match: Match, delivery: Delivery
-    ) -> Outcome:
-        """Do what the verdict says; return once the event is durable, by this delivery or another."""
-        action, claim, slot, _ = verdict
-        if action is not Action.PUBLISH:
-            if action is Action.JOIN:
-                await self._dedup.join(claim)
-            self._metrics.duplicates[event.name, slot] += 1
-            return Outcome.DUPLICATE
-        if claim.repeat:
-            self._metrics.repeats[event.name] += 1
-        record = self._record(event, key, claim, match, delivery)
-        try:
-            outcome = await self._publisher.publish(record)
-        except Refusal as refusal:
-            self._dedup.end(claim, End.IN_DOUBT if refusal.doubtful else End.REFUSED, refusal)
-            raise
-        except BaseException:
-            self._dedup.end(claim, End.IN_DOUBT, Refusal(Reason.TOO_LATE, doubtful=True))
-            raise
-        self._dedup.end(claim, End.DURABLE)
-        return outcome
-
     def _record(self, event: Event, key: str, claim: Claim, match: Match, delivery: Delivery) -> Record:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
         key_bytes, subject = key.encode(), (event.subject or "").encode()
@@ -173,6 +153,28 @@ class Bridge:
             delivery.received,
             partial(self._dedup.end, claim, End.LATE),
         )
+
+    async def _publish(self, record: Record, claim: Claim) -> Outcome:
+        """Return once the event is durable, and note what became of its claim."""
+        if claim.repeat:
+            self._metrics.repeats[record.event] += 1
+        try:
+            outcome = await self._publisher.publish(record)
+        except Refusal as refusal:
+            self._dedup.end(claim, End.IN_DOUBT if refusal.doubtful else End.REFUSED, refusal)
+            raise
+        except BaseException:
+            self._dedup.end(claim, End.IN_DOUBT, Refusal(Reason.TOO_LATE, doubtful=True))
+            raise
+        self._dedup.end(claim, _DURABLE)
+        return outcome
+
+    async def _refer(self, event: Event, verdict: Verdict) -> Outcome:
+        """Return once another delivery made the same event durable."""
+        if verdict.action is Action.JOIN:
+            await self._dedup.join(verdict.claim)
+        self._metrics.duplicates[event.name, verdict.slot] += 1
+        return Outcome.DUPLICATE
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
         """Note that an answer was handed to the socket, or that the client was gone: then its retry is owed."""

@@ -9,7 +9,7 @@ from aiokafka.protocol.metadata import MetadataResponse_v0
 from aiokafka.protocol.produce import ProduceRequest_v7
 from aiokafka.record.memory_records import MemoryRecords
 
-from aurora_bridge.kafka.wire import Client, Part, Produce
+from aurora_bridge.kafka.wire import Client, Produce
 
 Batches = dict[tuple[str, int], bytes]
 """What a request carries, by topic and partition."""
@@ -64,7 +64,7 @@ class ScriptedClient(Client):
         answers = await self._answers(batches)
         if isinstance(answers, Exception):
             raise answers
-        return SimpleNamespace(parts=[Part(*where, code, -1) for where, code in answers.items()])
+        return SimpleNamespace(parts=[(*where, code, -1) for where, code in answers.items()])
 
     def set_topics(self, _topics: object) -> None:
         """Take no notice: the script knows them."""

@@ -72,11 +72,14 @@ class Publishing:
             for backlog in self.publisher.backlogs.values():
                 backlog.handed_over(0)
 
+    async def _publish(self, record: Record) -> Outcome:
+        return await self.publisher.publish(record)
+
     def deliver(self, key: str, event: str = EVENTS[0]) -> tuple[Record, asyncio.Task[Outcome]]:
         """Take one delivery, received at time 0."""
         record = make_record(key, event)
         record.late = lambda: self.late.append(key)
-        return record, asyncio.create_task(self.publisher.publish(record))
+        return record, asyncio.create_task(self._publish(record))
 
     async def settle(self) -> None:
         """Return when everything that was queued for the spool is committed and told."""

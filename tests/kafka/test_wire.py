@@ -20,7 +20,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, encode_batch, murmur2, new_producer_id
+from aurora_bridge.kafka.wire import Client, Produce, ProducerId, encode_batch, murmur2, new_producer_id
 from aurora_bridge.webhook.record import Record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import create_topics, topic_names
@@ -140,9 +140,7 @@ def test_an_answer_written_by_aiokafka_is_read(
     answer = ProduceResponse_v7(list(topics.items()), throttle_ms).encode()
     response_type: Any = prepared({}).RESPONSE_TYPE
     expected = [
-        Part(topic, partition, error, offset)
-        for topic, parts in topics.items()
-        for partition, error, offset, _, _ in parts
+        (topic, partition, error, offset) for topic, parts in topics.items() for partition, error, offset, _, _ in parts
     ]
     assert expected == response_type.decode(answer).parts
 

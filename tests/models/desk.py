@@ -44,9 +44,7 @@ class Rows:
         """Take finished claims over: of a fingerprint the newest counts, of a family the state that came first last."""
         for claim in claims:
             if claim.fingerprint not in self.seen or self.seen[claim.fingerprint].seq <= claim.seq:
-                self.seen[claim.fingerprint] = replace(
-                    claim, family_key=None, burst=0, changed=False, holders=0, writes=0, refusal=None, waiters=[]
-                )
+                self.seen[claim.fingerprint] = replace(claim, family_key=None, changed=False)
             key = claim.family_key
             if key is None or claim.standing is Standing.REFUSED:
                 continue
@@ -56,7 +54,7 @@ class Rows:
     def row(self, fingerprint: str) -> Claim | None:
         """Return what is known of a fingerprint, as a look-up does: a claim of its own each time."""
         known = self.seen.get(fingerprint)
-        return replace(known, waiters=[]) if known else None
+        return replace(known) if known else None
 
     def state(self, key: str | None) -> Latest | None:
         """Return the latest state of a family."""
@@ -77,14 +75,15 @@ class Desk:
 
     def deliver(self, event: Event, at: int, *, window: int = DAY, resend: bool = False) -> Verdict:
         """Judge a delivery received `at` microseconds."""
-        claim = self.claims.propose(event, at, can_know=True)
+        claim = self.claims.propose(event, at, window, can_know=True)
         row, base = self.rows.row(event.fingerprint), self.rows.state(event.family_key)
-        return self.claims.judge(claim, event.recurrence, row, base, window_us=window, can_know=True, resend=resend)
+        return self.claims.judge(claim, row, base, resend=resend)
 
     def pass_unjudged(self, event: Event, at: int) -> Verdict:
         """Judge a delivery while the index does not answer."""
-        claim = self.claims.propose(event, at, can_know=True)
-        return self.claims.judge(claim, event.recurrence, None, None, window_us=DAY, can_know=False, resend=False)
+        claim = self.claims.propose(event, at, DAY, can_know=True)
+        self.claims.doubt(claim)
+        return self.claims.judge(claim, None, None, resend=False)
 
     def finish(self, verdict: Verdict, end: End | None, at: int, *, in_time: bool = True) -> None:
         """End the claim of a delivery, if it is its own to end, and answer."""
@@ -94,11 +93,9 @@ class Desk:
 
     def learn(self) -> None:
         """Let the index learn all that is finished."""
-        for finished in self.claims.finished.values():
-            claims = list(finished.values())
-            self.claims.take(claims)
-            self.rows.learn(claims)
-            self.claims.confirmed(claims)
+        claims = self.claims.take(self.claims.finished)
+        self.rows.learn(claims)
+        self.claims.confirmed(claims)
 
     def happened(self, event: Event, at: int, end: End = End.DURABLE, *, in_time: bool = True) -> Verdict:
         """Let a delivery go its whole way, up to what the index learns of it."""

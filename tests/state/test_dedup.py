@@ -138,7 +138,8 @@ def standings(directory: Path) -> list[Standing]:
 
 def written_ahead(directory: Path) -> set[tuple[str, int]]:
     """Return fingerprints and milliseconds of the claims in the journal."""
-    return set(rows(directory, "SELECT j.value->>0, j.value->>6 FROM journal, json_each(journal.claims) AS j"))
+    claims = "SELECT j.value->>0, j.value->>(CASE rewritten WHEN 0 THEN 3 ELSE 6 END)"
+    return set(rows(directory, f"{claims} FROM journal, json_each(journal.claims) AS j"))
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Index:
     def ask(self, *claims: Claim) -> int:
         """Write a burst ahead; return the number of its entry."""
         self._entries += 1
-        self._answer = self._commit(lambda db: index.claim(db, self._entries, index.rows_of(claims)))
+        self._answer = self._commit(lambda db: index.claim(db, self._entries, index.proposals_of(claims)))
         return self._entries
 
     def rewrite(self, *claims: Claim) -> None:
@@ -77,7 +77,7 @@ class Index:
     def _look_up(self, fingerprint: str, family: str | None) -> index.Answer:
         self.db.execute("BEGIN")
         try:
-            return index.claim(self.db, 1_000_000, index.rows_of([claim(fingerprint, 0, family=family)]))
+            return index.claim(self.db, 1_000_000, index.proposals_of([claim(fingerprint, 0, family=family)]))
         finally:
             self.db.execute("ROLLBACK")
 
@@ -102,7 +102,7 @@ def life(directory: Path, *, now: int = NOW, max_bytes: int = ROOM, first_knows:
 def test_a_burst_is_written_ahead_in_the_transaction_of_its_look_up(tmp_path: Path) -> None:
     with life(tmp_path) as first:
         first.db.execute("BEGIN")
-        index.claim(first.db, 1, index.rows_of([claim(A, 1)]))
+        index.claim(first.db, 1, index.proposals_of([claim(A, 1)]))
         first.db.execute("ROLLBACK")
         first.ask(claim(B, 2))
     with life(tmp_path) as second:

@@ -116,6 +116,15 @@ async def test_a_mistake_of_ours_is_a_500_that_tells_nothing_and_the_next_delive
     assert (await talk(serving.url, lambda connection: connection.get("/a"))).json["outcome"] == "spooled"
 
 
+async def test_a_flood_of_mistakes_of_ours_does_not_flood_the_log(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving.bridge.answer = ZeroDivisionError("canary")
+    await talk(serving.url, lambda connection: [connection.get("/a") for _ in range(50)])
+    assert caplog.text.count("a delivery failed in an unexpected way") == 20
+    assert serving.refusals() == {"internal_error": 50}
+
+
 # The load balancers' question
 
 

@@ -332,8 +332,7 @@ def test_only_what_differs_from_what_was_written_ahead_is_written_again(desk: De
 
 
 def test_a_state_is_written_again_when_it_turns_out_that_we_cannot_know(desk: Desk) -> None:
-    claim = desk.claims.propose(A, NOW, can_know=True)
-    verdict = desk.claims.judge(claim, A.recurrence, None, None, window_us=DAY, can_know=False, resend=False)
+    verdict = desk.pass_unjudged(A, NOW)
     assert (True, as_repeat(NOW), False) == (verdict.rewritten, identity(verdict.claim), verdict.claim.repeat)
 
 
@@ -342,7 +341,7 @@ def test_a_state_is_written_again_when_it_turns_out_that_we_cannot_know(desk: De
 
 def test_numbers_go_on_where_the_process_before_ended() -> None:
     claims = Claims(41)
-    assert [claims.propose(A, NOW, can_know=True).seq for _ in range(2)] == [42, 43]
+    assert [claims.propose(A, NOW, DAY, can_know=True).seq for _ in range(2)] == [42, 43]
 
 
 def test_a_claim_is_handed_over_only_when_all_its_deliveries_are_answered(desk: Desk) -> None:
@@ -351,13 +350,13 @@ def test_a_claim_is_handed_over_only_when_all_its_deliveries_are_answered(desk: 
     desk.claims.answered(first.claim, NOW, in_time=True)
     assert not any(desk.claims.finished.values())
     desk.claims.answered(joined.claim, NOW + 1, in_time=True)
-    assert [first.claim] == list(desk.claims.finished[A.fingerprint[:2]].values())
+    assert [first.claim] == desk.claims.finished[A.fingerprint[:2]]
 
 
 def test_a_claim_is_forgotten_only_when_the_index_has_confirmed_it(desk: Desk) -> None:
     verdict = desk.deliver(A, NOW)
     desk.finish(verdict, End.DURABLE, NOW)
-    desk.claims.take([verdict.claim])
+    assert [verdict.claim] == desk.claims.take(desk.claims.finished)
     assert len(desk.claims) == 1
     desk.claims.confirmed([verdict.claim])
     assert len(desk.claims) == 0
@@ -372,7 +371,7 @@ def test_a_duplicate_leaves_nothing_to_learn(desk: Desk) -> None:
 def test_a_change_during_a_write_is_written_again(desk: Desk) -> None:
     verdict = desk.deliver(A, NOW)
     desk.finish(verdict, End.IN_DOUBT, NOW)
-    desk.claims.take([verdict.claim])
+    assert [verdict.claim] == desk.claims.take(desk.claims.finished)
     desk.claims.end(verdict.claim, End.LATE)
     desk.claims.confirmed([verdict.claim])
     assert len(desk.claims) == 1

@@ -16,6 +16,7 @@ from aurora_bridge.webhook.record import End, Record, Result
 MAX_BATCH_BYTES = 512 * 1024
 """Values and keys of one batch: half of the broker's default `message.max.bytes`."""
 _SEQUENCE_LIMIT = 2**31
+_ACKNOWLEDGED = End.ACKNOWLEDGED  # in Python 3.11 each look-up of a member of an enumeration is a call
 
 
 class Answer(Enum):
@@ -150,7 +151,7 @@ class Lane:
         """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say)."""
         head = self._finish()
         self._advance(head)
-        self._listener(head.records, Result(End.ACKNOWLEDGED, offset=offset))
+        self._listener(head.records, Result(_ACKNOWLEDGED, "", offset))
 
     def refuse(self, reason: str) -> None:
         """End the head and all that waits: the topic is refused, and what is behind must not get ahead.

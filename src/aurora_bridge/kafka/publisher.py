@@ -11,7 +11,7 @@ embedded log) every topic keeps its backlog: the spool is the event log.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 
 from aurora_bridge.kafka.sender import Sender
@@ -26,6 +26,8 @@ from aurora_bridge.webhook.record import End, Record, Result
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 0.05
+# In Python 3.11 each look-up of a member of an enumeration is a call.
+_ACKNOWLEDGED, _PUBLISHED, _BACKLOG = End.ACKNOWLEDGED, Outcome.PUBLISHED, Way.BACKLOG
 
 
 class Publisher:
@@ -56,16 +58,16 @@ class Publisher:
         self.on_backlog: Callable[[str], None] = lambda _event: None
         """Called when a topic has something new to drain."""
 
-    async def publish(self, record: Record) -> Outcome:
-        """Make a record durable; return where. Raises `Refusal`."""
+    def publish(self, record: Record) -> Awaitable[Outcome]:
+        """Make a record durable; the result is where. Raises `Refusal` when awaited."""
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         record.answer = answer
         self._awaited[record] = None
-        if self._spool is not None and self.backlogs[record.event].arrive(record) is Way.BACKLOG:
+        if self._spool is not None and self.backlogs[record.event].arrive(record) is _BACKLOG:
             self._store([record])
         elif not self.submit(record):
             self._no_answer(record, Reason.KAFKA_UNAVAILABLE)
-        return await answer
+        return answer
 
     def submit(self, record: Record) -> bool:
         """Hand a record to the sender; False if its topic is not known to Kafka now."""
@@ -80,7 +82,7 @@ class Publisher:
     def listen(self, records: Sequence[Record], result: Result) -> None:
         """Act on what became of records."""
         end = result.end
-        if end is End.ACKNOWLEDGED:
+        if end is _ACKNOWLEDGED:
             self._acknowledged(records)
         elif end is End.RECORD_REFUSED:
             for record in records:
@@ -106,7 +108,7 @@ class Publisher:
             self.backlogs[record.event].end(record)
             if record.seq is not None:
                 self._leave_spool(record, record.seq)
-            if not self._answer(record, Outcome.PUBLISHED) and record.late is not None:
+            if not self._answer(record, _PUBLISHED) and record.late is not None:
                 record.late()
 
     def _leave_spool(self, record: Record, seq: int) -> None:

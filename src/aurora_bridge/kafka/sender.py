@@ -30,6 +30,7 @@ GAP_SECONDS = 0.002
 """Between two bursts under load: long enough to share a request, invisible in a budget of 10 s."""
 REQUEST_TIMEOUT_MS = 2500
 """Below the publish deadline: a frozen broker holds up the others for no longer than this."""
+_STORED = Answer.STORED  # in Python 3.11 each look-up of a member of an enumeration is a call
 _RETRY_SECONDS = 0.1
 _NO_LEADER = -1
 _RENEW_SECONDS = 5.0
@@ -200,10 +201,11 @@ class Sender:
         for topic, partition, error, offset in parts:
             lane = lanes.pop((topic, partition))
             answer, reason = ANSWERS.get(error, UNKNOWN_ANSWER)
-            lane.under_way = answer is Answer.RENUMBER
-            if answer is Answer.STORED:
+            if answer is _STORED:
+                lane.under_way = False
                 lane.acknowledge(offset)
                 continue
+            lane.under_way = answer is Answer.RENUMBER
             self._metrics.publish_errors[reason] += 1
             match answer:
                 case Answer.SPLIT:

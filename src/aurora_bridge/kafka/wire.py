@@ -9,7 +9,7 @@ import logging
 import struct
 from collections.abc import Iterable, Sequence
 from io import BytesIO
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
@@ -98,13 +98,8 @@ def encode_batch(records: Sequence[Record], producer: ProducerId, sequence: int,
     return bytes(builder.build())
 
 
-class Part(NamedTuple):
-    """What Kafka says of one partition's batch."""
-
-    topic: str
-    partition: int
-    error: int
-    offset: int
+Part = tuple[str, int, int, int]
+"""What Kafka says of one partition's batch: topic, partition, error code, and the offset of its first record."""
 
 
 class _ProduceAnswer(Response):
@@ -133,7 +128,7 @@ class _ProduceAnswer(Response):
             for _ in range(partitions):
                 partition, error, offset, _, _ = _ANSWER.unpack_from(raw, at)
                 at += _ANSWER.size
-                parts.append(Part(topic, partition, error, offset))
+                parts.append((topic, partition, error, offset))
         return cls(parts)
 
 
@@ -175,17 +170,17 @@ class Produce(Request[_ReadyProduce]):
         return request_struct_class(self._body)
 
 
+_M = 0x5BD1E995
+
+
 def murmur2(data: bytes) -> int:
     """Return Kafka's murmur2 hash of `data` (31 bits): the default partitioner's, over 32-bit words."""
-    length = len(data)
-    h: Any = (0x9747B28C ^ length) & 0xFFFFFFFF
-    words = length // 4
-    for k in struct.unpack_from(f"<{words}I", data):
-        k = k * 0x5BD1E995 & 0xFFFFFFFF  # noqa: PLW2901 - the algorithm's own name
-        k ^= k >> 24  # noqa: PLW2901
-        h = (h * 0x5BD1E995 ^ k * 0x5BD1E995) & 0xFFFFFFFF
+    h, words = 0x9747B28C ^ len(data), len(data) // 4
+    for word in struct.unpack_from(f"<{words}I", data):
+        k = word * _M & 0xFFFFFFFF
+        h = (h * _M ^ (k ^ k >> 24) * _M) & 0xFFFFFFFF
     rest = data[words * 4 :]
     if rest:
-        h = (h ^ int.from_bytes(rest, "little")) * 0x5BD1E995 & 0xFFFFFFFF
-    h = (h ^ h >> 13) * 0x5BD1E995 & 0xFFFFFFFF
-    return int(h ^ h >> 15) & 0x7FFFFFFF
+        h = (h ^ int.from_bytes(rest, "little")) * _M & 0xFFFFFFFF
+    h = (h ^ h >> 13) * _M & 0xFFFFFFFF
+    return (h ^ h >> 15) & 0x7FFFFFFF

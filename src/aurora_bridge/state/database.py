@@ -41,6 +41,8 @@ class Format:
     page_bytes: int
     synchronous: str
     """SQLite's `synchronous`: FULL makes a commit durable, NORMAL only consistent."""
+    cache_kib: int = 2000
+    """Memory for pages."""
     checkpoint_pages: int = 1000
     """Pages in the write-ahead log at which it is copied into the file."""
     salvage: Salvage | None = None
@@ -94,6 +96,7 @@ def _open(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
         connection.execute(f"PRAGMA page_size={form.page_bytes}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={form.synchronous}")
+        connection.execute(f"PRAGMA cache_size=-{form.cache_kib}")
         connection.execute(f"PRAGMA wal_autocheckpoint={form.checkpoint_pages}")
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA max_page_count={max_bytes // page_bytes}")

@@ -56,12 +56,14 @@ CREATE TABLE state (
 INSERT INTO state VALUES (0, 0, 0, '', 1)
 """
 _PAGE_BYTES = 4096
-_FORMAT = Format(_SCHEMA, 2, _PAGE_BYTES, "NORMAL", checkpoint_pages=8_000)
+_FORMAT = Format(_SCHEMA, 2, _PAGE_BYTES, "NORMAL", cache_kib=16_000, checkpoint_pages=8_000)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 Row = tuple[str, int, int, int, int, int, int, int, int, str | None]
 """A claim: fingerprint, seq, first_seq, standing, repeat, time_us, id_ms, attempt_us, attempt, family_key."""
 _FAMILY_KEY = 9
+Proposal = tuple[str, int, int, int, str | None]
+"""A claim as it was proposed, as if its fingerprint were new: fingerprint, seq, time_us, id_ms, family_key."""
 _CHUNK = 64
 """Rows a statement: fewer steps, each of which gives up the GIL, and no JSON to take apart."""
 _FIND = """SELECT s.fingerprint, s.seq, s.first_seq, s.standing, s.repeat, s.time_us, s.id_ms, s.attempt_us, s.attempt
@@ -138,11 +140,15 @@ def _replay(db: sqlite3.Connection) -> list[str]:
         "SELECT number, rewritten, claims FROM journal ORDER BY number"
     ).fetchall():
         (unlearned,) = db.execute(_UNLEARNED, (text, rewritten)).fetchone()
-        found: dict[str, Any] = {}
+        found: dict[str, Row] = {}
         for claim in orjson.loads(unlearned):
-            if rewritten or claim[0] not in found:  # of copies that came together, the first is the claim
-                found[claim[0]] = claim
-        _take_over(db, [tuple(claim) for claim in found.values()])
+            if rewritten:
+                found[claim[0]] = tuple(claim)
+            elif claim[0] not in found:  # of copies that came together, the first is the claim
+                fingerprint, seq, time_us, id_ms, family_key = claim
+                claimed = Standing.CLAIMED.value
+                found[fingerprint] = (fingerprint, seq, seq, claimed, 0, time_us, id_ms, time_us, 1, family_key)
+        _take_over(db, found.values())
         fingerprints.update(dict.fromkeys(found))
         db.execute("DELETE FROM journal WHERE number = ?", (number,))
     db.execute(
@@ -171,11 +177,16 @@ def rows_of(claims: Iterable[Claim]) -> list[Row]:
     ]
 
 
-def claim(db: sqlite3.Connection, number: int, claims: Sequence[Row]) -> Answer:
+def proposals_of(claims: Iterable[Claim]) -> list[Proposal]:
+    """Return claims as they were proposed."""
+    return [(c.fingerprint, c.seq, c.time_us, c.id_ms, c.family_key) for c in claims]
+
+
+def claim(db: sqlite3.Connection, number: int, claims: Sequence[Proposal]) -> Answer:
     """Write a burst of claims ahead; return what is known of their fingerprints and families."""
     db.execute(_JOURNAL, (number, 0, _json(claims)))
     known = db.execute(_FIND, (_json([row[0] for row in claims]),)).fetchall()
-    families = [row[_FAMILY_KEY] for row in claims if row[_FAMILY_KEY] is not None]
+    families = [row[4] for row in claims if row[4] is not None]
     latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else []
     return known, latest
 

@@ -17,7 +17,7 @@ def respond(answer: Answer) -> Response:
     reason = answer.reason
     if reason is None:
         body = b'{"id":"%b","outcome":"%b"}' % ((answer.id or "").encode(), answer.outcome.encode())
-        return Response(_head(200, len(body), int(time())), body)
+        return _head(200, len(body), int(time())), body
     body = orjson.dumps({"id": answer.id, "outcome": answer.outcome, "reason": reason})
     return ready(answer.status, body, retry_after=reason.retry_after if isinstance(reason, Reason) else None)
 
@@ -31,7 +31,7 @@ def ready(status: int, body: bytes, *, retry_after: int | None = None) -> Respon
         head += b"Allow: GET\r\n"
     elif status == HTTPStatus.UNAUTHORIZED:
         head += b"WWW-Authenticate: AuroraToken\r\n"
-    return Response(head, body)
+    return head, body
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ limits, time-outs, back-pressure and the shutdown stay aiohttp's. It leans on pr
 """
 
 import asyncio
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11, RawRequestMessage
@@ -18,12 +18,8 @@ _UNREAD_LIMIT = 64 * 1024
 """Bytes of answers a client may leave unread; a pipelining client that never reads is cut off there."""
 
 
-class Response(NamedTuple):
-    """The bytes of an answer. `Connection.send` adds what depends on the connection."""
-
-    head: bytes
-    """Status line and header lines, each with its end."""
-    body: bytes
+Response = tuple[bytes, bytes]
+"""Head (status line and header lines, each with its end) and body. `Connection.send` adds what the connection needs."""
 
 
 class Edge(Protocol):
@@ -59,10 +55,19 @@ class Connection(RequestHandler):
 
     async def start(self) -> None:
         """Answer requests until the connection ends."""
+        messages = self._messages
         while not self._force_close:
-            if not self._messages:
-                await self._wait()
-            message, payload = self._take()
+            if not messages:
+                self._waiter = self._loop.create_future()
+                try:
+                    await self._waiter  # `data_received` wakes us, and `close` cancels
+                finally:
+                    self._waiter = None
+            message, payload = messages.popleft()
+            if self._parser is not None:
+                self._parser.message_consumed()
+            if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
+                self._resume_reading_if_drained()
             await self._answer(message)
             if payload is not EMPTY_PAYLOAD:
                 await self._read_over(payload)
@@ -72,23 +77,6 @@ class Connection(RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
-
-    async def _wait(self) -> None:
-        """Wait for the next request; `data_received` wakes us, and `close` cancels."""
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _take(self) -> tuple[Any, StreamReader]:
-        """Take the next request, and let the parser go on where many were pipelined."""
-        taken = self._messages.popleft()
-        if self._parser is not None:
-            self._parser.message_consumed()
-        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-            self._resume_reading_if_drained()
-        return taken
 
     async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a request, or aiohttp's private note of an error
         self._request_in_progress = True

@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from aurora_bridge.bridge import Answer, Bridge
 from aurora_bridge.ledger import Ledger
+from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
@@ -23,6 +24,7 @@ from aurora_bridge.webhook.delivery import Delivery
 log = logging.getLogger(__name__)
 
 HEALTHY = "/-/healthy"
+_LINES_A_MINUTE = 20
 
 
 class Ingress:
@@ -33,6 +35,7 @@ class Ingress:
         self._bridge = bridge
         self._ledger = ledger
         self.max_connections = settings.max_connections
+        self._faults = Quota(_LINES_A_MINUTE, monotonic)
         self._healthy = settings.base_path.rstrip("/") + HEALTHY
 
     async def handle(self, message: RawRequestMessage, connection: Connection) -> None:
@@ -49,7 +52,10 @@ class Ingress:
         try:
             answer = await self._bridge.accept(delivery)
         except Exception:
-            log.exception("a delivery failed in an unexpected way; Aurora will send it again")
+            left_out = self._faults.take()
+            if left_out is not None:
+                more = fields(left_out=left_out) if left_out else None
+                log.exception("a delivery failed in an unexpected way; Aurora will send it again", extra=more)
             answer = Answer(Reason.INTERNAL_ERROR.status, Outcome.REFUSED, NO_EVENT, None, Reason.INTERNAL_ERROR)
         done = monotonic()
         self._bridge.answered(delivery, answer, handed=connection.send(message, respond(answer)))

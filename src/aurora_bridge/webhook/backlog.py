@@ -36,6 +36,9 @@ TRANSITIONS = {
 }
 
 
+_DIRECT = Way.DIRECT  # in Python 3.11 each look-up of a member of an enumeration is a call
+
+
 class Backlog(Generic[Item]):
     """The order of one topic. An item is whatever its driver sends."""
 
@@ -48,7 +51,7 @@ class Backlog(Generic[Item]):
 
     def arrive(self, item: Item) -> Way:
         """Take a new event; return the way it must go."""
-        if self.way is Way.DIRECT:
+        if self.way is _DIRECT:
             self._unacknowledged[item] = None
         else:
             self.waiting += 1

@@ -9,7 +9,7 @@ answered is *finished*: it is taken from `finished`, written into the index, and
 """
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -42,6 +42,10 @@ TRANSITIONS = {
 }
 
 
+# In Python 3.11 each look-up of a member of an enumeration is a call.
+_PUBLISH, _NO_SLOT, _LATE = Action.PUBLISH, Slot.NONE, End.LATE
+
+
 class Latest(NamedTuple):
     """The latest state of a family's subject, as the index has it."""
 
@@ -49,9 +53,12 @@ class Latest(NamedTuple):
     first_seq: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Claim:
-    """A claim on a fingerprint: a delivery's, or one remembered by the index that deliveries refer to."""
+    """A claim on a fingerprint: a delivery's, or one remembered by the index that deliveries refer to.
+
+    Without slots, so that what has a default costs nothing to make.
+    """
 
     fingerprint: str
     family_key: str | None
@@ -64,19 +71,28 @@ class Claim:
     attempt: int = 1
     first_seq: int = 0
     """Number of the event's first attempt: its place in the order of states, whatever the wall clock did."""
-    burst: int = 0
-    """Number of the journal entry it was written ahead in, 0 for one that the index remembered."""
     changed: bool = True
     """Whether the index has yet to learn how it stands."""
-    retries_doubt: bool = False
+    recurrence: Recurrence = field(default=Recurrence.SIGNAL, init=False)
+    """That of the delivery which made the claim, and so the next two."""
+    window_us: int = field(default=0, init=False)
+    can_know: bool = field(default=True, init=False)
+    """Whether earlier events of its day are known here."""
+    unsure: bool = field(default=False, init=False)
+    """Whether it was written ahead with the id of one that can know, and cannot."""
+    burst: int = field(default=0, init=False)
+    """Number of the journal entry it was written ahead in, 0 for one that the index remembered."""
+    retries_doubt: bool = field(default=False, init=False)
     """Whether it is the retry of an event that may still become durable by an earlier send."""
-    holders: int = 0
+    holders: int = field(default=0, init=False)
     """Deliveries that are not answered yet and refer to it."""
-    writes: int = 0
+    finished: bool = field(default=False, init=False)
+    """Whether it stands in `Claims.finished`."""
+    writes: int = field(default=0, init=False)
     """Writes of it that the index has not confirmed."""
-    refusal: Refusal | None = None
+    refusal: Refusal | None = field(default=None, init=False)
     """What its delivery was told, if it was refused."""
-    waiters: "list[Future[None]]" = field(default_factory=list, repr=False)
+    waiters: "list[Future[None]] | None" = field(default=None, init=False, repr=False)
     """Whoever waits for its end: deliveries of the same event that came while it was in flight."""
 
 
@@ -111,8 +127,8 @@ class Claims:
     def __init__(self, last_seq: int) -> None:
         """Number claims after `last_seq`."""
         self.last_seq = last_seq
-        self.finished: dict[str, dict[int, Claim]] = {f"{number:02x}": {} for number in range(256)}
-        """Claims that the index has to learn, by the first two digits of their fingerprint and by number."""
+        self.finished: dict[str, list[Claim]] = {f"{number:02x}": [] for number in range(256)}
+        """Claims that the index has to learn, by the first two digits of their fingerprint."""
         self._newest: dict[str, Claim] = {}
         self._families: dict[str, _Family] = {}
 
@@ -120,56 +136,66 @@ class Claims:
         """Return how many fingerprints memory holds something about."""
         return len(self._newest)
 
-    def propose(self, event: Event, now_us: int, *, can_know: bool) -> Claim:
-        """Return the claim of a delivery as if its fingerprint were new: what is written ahead."""
-        self.last_seq = seq = self.last_seq + 1
-        id_ms = first_id_ms(event.recurrence, now_us, can_know=can_know)
-        return Claim(event.fingerprint, event.family_key, seq, now_us, id_ms, now_us, first_seq=seq)
+    def propose(self, event: Event, now_us: int, window_us: int, *, can_know: bool) -> Claim:
+        """Return the claim of a delivery as if its fingerprint were new: what is written ahead.
 
-    def judge(  # noqa: PLR0913 - the facts of one verdict
-        self,
-        claim: Claim,
-        recurrence: Recurrence,
-        row: Claim | None,
-        base: Latest | None,
-        *,
-        window_us: int,
-        can_know: bool,
-        resend: bool,
-    ) -> Verdict:
+        `window_us` is the repeat window of the delivery's route.
+        """
+        self.last_seq = seq = self.last_seq + 1
+        recurrence = event.recurrence
+        id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
+        claim = Claim(event.fingerprint, event.family_key, seq, now_us, id_ms, now_us, first_seq=seq)
+        claim.recurrence, claim.window_us, claim.can_know = recurrence, window_us, can_know
+        return claim
+
+    def doubt(self, claim: Claim) -> None:
+        """Note that earlier events of a proposed claim's day cannot be known after all."""
+        id_ms = first_id_ms(claim.recurrence, claim.time_us, can_know=False)
+        claim.can_know, claim.unsure, claim.id_ms = False, id_ms != claim.id_ms, id_ms
+
+    def judge(self, claim: Claim, row: Claim | None, base: Latest | None, *, resend: bool) -> Verdict:
         """Judge the delivery that proposed `claim`, by what the index knows (`row`, `base`) and what is under way."""
-        fingerprint, key, now_us = claim.fingerprint, claim.family_key, claim.attempt_us
-        earlier = self._newest.get(fingerprint, row)
-        family = self._families.get(key) if key is not None else None
-        known = None
+        earlier = self._newest.get(claim.fingerprint, row)
         if earlier is not None:
-            latest = family.latest() if family else base
-            known = Known(
-                earlier.standing,
-                earlier.repeat,
-                earlier.time_us,
-                earlier.id_ms,
-                earlier.attempt_us,
-                earlier.attempt,
-                latest is not None and latest.fingerprint == fingerprint,
-            )
-        action, repeat, time_us, id_ms, attempt, slot = judgement = judge(
-            recurrence, known, now_us, window_us, can_know=can_know, resend=resend
+            return self._judge_known(claim, earlier, base, resend=resend)
+        self._enter(claim, base)
+        return Verdict(_PUBLISH, claim, _NO_SLOT, claim.unsure)
+
+    def _judge_known(self, claim: Claim, earlier: Claim, base: Latest | None, *, resend: bool) -> Verdict:
+        key, now_us = claim.family_key, claim.attempt_us
+        family = self._families.get(key) if key is not None else None
+        latest = family.latest() if family else base
+        known = Known(
+            earlier.standing,
+            earlier.repeat,
+            earlier.time_us,
+            earlier.id_ms,
+            earlier.attempt_us,
+            earlier.attempt,
+            latest is not None and latest.fingerprint == claim.fingerprint,
         )
-        if earlier is not None and action is not Action.PUBLISH:
+        action, repeat, time_us, id_ms, attempt, slot = judgement = judge(
+            claim.recurrence, known, now_us, claim.window_us, can_know=claim.can_know, resend=resend
+        )
+        if action is not Action.PUBLISH:
             return Verdict(action, self._refer(earlier, judgement, now_us), slot, rewritten=False)
-        rewritten = earlier is not None or id_ms != claim.id_ms
         claim.repeat, claim.time_us, claim.id_ms, claim.attempt = repeat, time_us, id_ms, attempt
-        if earlier is not None and (time_us, id_ms) == (earlier.time_us, earlier.id_ms):
+        if (time_us, id_ms) == (earlier.time_us, earlier.id_ms):
             claim.first_seq = earlier.first_seq
             claim.retries_doubt = earlier.standing is Standing.DOUBTFUL
+        self._enter(claim, base)
+        return Verdict(action, claim, slot, rewritten=True)
+
+    def _enter(self, claim: Claim, base: Latest | None) -> None:
+        """Take a claim whose event is to be sent as the newest of its fingerprint."""
         claim.holders = 1
-        self._newest[fingerprint] = claim
+        self._newest[claim.fingerprint] = claim
+        key = claim.family_key
         if key is not None:
+            family = self._families.get(key)
             if family is None:
                 family = self._families[key] = _Family(base)
             family.claims.append(claim)
-        return Verdict(Action.PUBLISH, claim, slot, rewritten)
 
     def _refer(self, claim: Claim, judgement: Judgement, now_us: int) -> Claim:
         """Let another delivery refer to a claim. A retry that was owed is owed no more."""
@@ -182,10 +208,10 @@ class Claims:
 
     def end(self, claim: Claim, end: End) -> None:
         """Note what became of a claim. The refused retry of an event in doubt leaves that in doubt."""
-        if end is End.REFUSED and claim.retries_doubt:
+        if claim.retries_doubt and end is End.REFUSED:
             end = End.IN_DOUBT
         claim.standing = TRANSITIONS[claim.standing, end]
-        if end is End.LATE:
+        if end is _LATE:
             if self._newest.get(claim.fingerprint, claim) is not claim:
                 return  # a retry of the same event is under way, or the story went on
             claim.changed = True
@@ -198,13 +224,18 @@ class Claims:
             claim.standing, claim.attempt_us, claim.changed = Standing.OWED, attempt_us, True
         self._finish(claim)
 
-    def take(self, claims: Sequence[Claim]) -> None:
-        """Note that finished claims are being written as they stand."""
-        for claim in claims:
-            del self.finished[claim.fingerprint[:2]][claim.seq]
-            claim.writes += 1
+    def take(self, slices: Iterable[str]) -> list[Claim]:
+        """Return the finished claims of these slices, which are now being written as they stand."""
+        taken = []
+        for name in slices:
+            claims, self.finished[name] = self.finished[name], []
+            for claim in claims:
+                claim.finished = claim.changed = False
+                claim.writes += 1
+            taken += claims
+        return taken
 
-    def confirmed(self, claims: Sequence[Claim]) -> None:
+    def confirmed(self, claims: Iterable[Claim]) -> None:
         """Note that claims which were taken stand in the index."""
         for claim in claims:
             claim.writes -= 1
@@ -212,12 +243,12 @@ class Claims:
 
     def _finish(self, claim: Claim) -> None:
         """Hand a claim that nobody refers to over to the index, or forget it if the index has it as it stands."""
-        if claim.holders:
+        if claim.holders or claim.finished:
             return
         if claim.changed:
-            claim.changed = False
-            self.finished[claim.fingerprint[:2]][claim.seq] = claim
-        elif not claim.writes and claim.seq not in self.finished[claim.fingerprint[:2]]:
+            claim.finished = True
+            self.finished[claim.fingerprint[:2]].append(claim)
+        elif not claim.writes:
             self._forget(claim)
 
     def _forget(self, claim: Claim) -> None:

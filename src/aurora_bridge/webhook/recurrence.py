@@ -13,6 +13,7 @@ from aurora_bridge.webhook.event import day_of, millisecond_of
 
 _SECOND_US = 1_000_000
 _NEVER = 0
+_ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE  # in Python 3.11 each look-up of a member is a call
 
 
 class Standing(IntEnum):
@@ -119,7 +120,7 @@ def slot_of(elapsed_us: int) -> Slot:
 
 def first_id_ms(recurrence: Recurrence, now_us: int, *, can_know: bool) -> int:
     """Return the millisecond in the id of an event that is new as far as we know, 0 for none."""
-    if recurrence is Recurrence.ONCE or (recurrence is Recurrence.STATE and can_know):
+    if recurrence is _ONCE or (recurrence is _STATE and can_know):
         return _NEVER
     return now_us // 1000
 
@@ -166,6 +167,6 @@ def event_id(fingerprint: str, recurrence: Recurrence, time_us: int, id_ms: int)
     """
     if id_ms:
         return f"{fingerprint}.{millisecond_of(id_ms)}"
-    if recurrence is Recurrence.ONCE:
+    if recurrence is _ONCE:
         return fingerprint
     return f"{fingerprint}.{day_of(time_us)}"

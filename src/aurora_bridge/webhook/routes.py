@@ -50,7 +50,7 @@ class Match(NamedTuple):
     event: str
     """Today's name of the event; outside the catalogue, the name as it came, in canonical form."""
     query: bytes
-    contradicted: bool
+    contradicted: bool = False
     """Whether path and discriminator name different events."""
 
 
@@ -81,7 +81,7 @@ class Routes:
         path, _, query = target.partition(b"?")
         event = self._known_paths.get(path)
         if event is not None and _DISCRIMINATOR_KEY not in query:
-            match: Match | None = Match(self._default, event, query, contradicted=False)
+            match: Match | None = Match(self._default, event, query)
         else:
             match = self._match_default(*split_target(target))
         if match is None:
