@@ -30,7 +30,8 @@ EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
-_PUBLISH, _DURABLE = Action.PUBLISH, End.DURABLE  # in Python 3.11 each look-up of a member is a call
+# In Python 3.11 each look-up of a member of an enumeration is a call.
+_PUBLISH, _DURABLE, _LATE = Action.PUBLISH, End.DURABLE, End.LATE
 
 
 class Answer(NamedTuple):
@@ -65,6 +66,10 @@ class Bridge:
         self._publisher = publisher
         self._instance = ("aurora-bridge-instance", instance.encode())
         self._metrics = metrics
+        stages = metrics.stage_seconds
+        self._read_seconds, self._judge_seconds, self._publish_seconds = (
+            stages[name] for name in ("read", "judge", "publish")
+        )
         self._flights: dict[asyncio.Task[object] | None, float] = {}
         """Deliveries that are not answered yet: each has a task of its own. With their receipt, by monotonic time."""
         self._overdue: set[asyncio.Task[object] | None] = set()
@@ -151,7 +156,7 @@ class Bridge:
             claim.time_us // 1000,
             event.fingerprint,
             delivery.received,
-            partial(self._dedup.end, claim, End.LATE),
+            partial(self._dedup.end, claim, _LATE),
         )
 
     async def _publish(self, record: Record, claim: Claim) -> Outcome:
@@ -198,10 +203,9 @@ class Bridge:
 
     def _time(self, received: float, read: float, judged: float) -> None:
         """Note how long the stages of a delivery took that went all the way; the last ends now."""
-        stages = self._metrics.stage_seconds
-        stages["read"].observe(read - received)
-        stages["judge"].observe(judged - read)
-        stages["publish"].observe(monotonic() - judged)
+        self._read_seconds.observe(read - received)
+        self._judge_seconds.observe(judged - read)
+        self._publish_seconds.observe(monotonic() - judged)
 
     def _oldest_seconds(self) -> float:
         return monotonic() - min(self._flights.values()) if self._flights else 0.0

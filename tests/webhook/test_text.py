@@ -17,7 +17,7 @@ WORDS = st.lists(st.from_regex(r"[a-z]{2,8}", fullmatch=True), min_size=1, max_s
 
 def decode_query(query: bytes) -> list[tuple[str, str]]:
     """Return the parameters in a query, in order."""
-    frame, values = split_query(query)
+    frame, values, _ = split_query(query)
     return [(name, "" if place is None else values[place]) for name, place in names_in(frame)]
 
 

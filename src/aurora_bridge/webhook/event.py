@@ -15,15 +15,13 @@ import orjson
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
 from aurora_bridge.webhook.routes import Match
-from aurora_bridge.webhook.shape import EMPTY, shape_of
+from aurora_bridge.webhook.shape import ALL, EMPTY, shape_of
 from aurora_bridge.webhook.text import canonical_name, split_query
 
 Data = dict[str, str | None]
 
 _PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
 _SEPARATOR = re.compile(r"([?&;])")
-_SUSPICIOUS = re.compile(rb"[<?;%]")
-"""What can begin an unfilled placeholder, or a parameter inside of a value."""
 _DIGEST_CHARACTERS = 32
 _MILLION = 1_000_000
 
@@ -50,15 +48,15 @@ def normalise(match: Match) -> Event:
     if match.contradicted:
         raise Malformed(Defect.CONFLICTING_EVENT)
     route = match.route
-    frame, values = split_query(match.query)
-    suspicious = _SUSPICIOUS.search(match.query)
-    if suspicious:
+    frame, values, plain = split_query(match.query)
+    if not plain:
         values = [_without_secrets(value, route.secret_parameters) for value in values]
-    shape = shape_of(match.event, frame, tuple(map(bool, values)), route.secret_parameters)
+    filled = tuple(map(bool, values)) if "" in values else ALL
+    shape = shape_of(match.event, frame, filled, route.secret_parameters)
     for one, other in shape.twice:
         if values[one] != values[other]:
             raise Malformed(Defect.CONFLICTING_VALUES)
-    if suspicious and any(_PLACEHOLDER.fullmatch(values[place]) for _, place in shape.attributes if place != EMPTY):
+    if not plain and any(_PLACEHOLDER.fullmatch(values[place]) for _, place in shape.attributes if place != EMPTY):
         raise Malformed(Defect.UNFILLED_PLACEHOLDER)
     nullable: list[str | None] = [*values, None]
     data = {name: nullable[place] for name, place in shape.attributes}

@@ -20,6 +20,8 @@ from aurora_bridge.webhook.catalogue import (
 from aurora_bridge.webhook.routes import DISCRIMINATOR
 from aurora_bridge.webhook.text import Frame, canonical_name, names_in
 
+ALL = ()
+"""Which values are not empty: all of them."""
 EMPTY = -1
 """Place of an empty value: `event` puts None behind the last value."""
 
@@ -54,7 +56,7 @@ def shape_of(event: str, frame: Frame, filled: tuple[bool, ...], secrets: frozen
         name = canonical_name(raw_name)
         if name in secrets or name == DISCRIMINATOR:
             continue
-        found = place if place is not None and filled[place] else EMPTY
+        found = place if place is not None and (filled is ALL or filled[place]) else EMPTY
         known = places.setdefault(name, found)
         if known != found:
             if EMPTY in (known, found):

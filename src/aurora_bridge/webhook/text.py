@@ -16,7 +16,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _VALUE = re.compile(r"=([^&]*)")
-_PLAIN = (string.ascii_letters + string.digits + "-._~!$&'()*,/:;<=>?@").encode()
+_PLAIN = (string.ascii_letters + string.digits + "-._~!$&'()*,/:=@").encode()
 
 Frame = tuple[str, ...]
 """What stands around the values of a query, undecoded: `("a", "&b", "&c")` of `a=1&b=2&c`."""
@@ -28,16 +28,17 @@ def canonical_name(name: str) -> str:
     return _SEPARATORS.sub("_", _CAMEL.sub("_", name).lower())
 
 
-def split_query(query: bytes) -> tuple[Frame, list[str]]:
+def split_query(query: bytes) -> tuple[Frame, list[str], bool]:
     """Return a query's frame, which is its template's, and the decoded values in it.
 
-    Raises `Malformed` for values that are not UTF-8 or have control characters.
+    Also, whether it is plain, as most are: nothing was encoded, and no value asks for a closer look. Raises `Malformed`
+    for values that are not UTF-8 or have control characters.
     """
-    *pieces, end = _VALUE.split(query.decode("latin-1"))
-    values = pieces[1::2]
+    pieces = _VALUE.split(query.decode("latin-1"))
+    frame, values = tuple(pieces[::2]), pieces[1::2]
     if query.translate(None, _PLAIN):
-        values = [_decode(value) for value in values]
-    return (*pieces[::2], end), values
+        return frame, [_decode(value) for value in values], False
+    return frame, values, True
 
 
 def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
