@@ -52,7 +52,7 @@ def normalise(match: Match) -> Event:
     if not plain:
         values = [_without_secrets(value, route.secret_parameters) for value in values]
     filled = tuple(map(bool, values)) if "" in values else ALL
-    shape = shape_of(match.event, frame, filled, route.secret_parameters)
+    shape = shape_of(match.event, match.query, frame, filled, route.secret_parameters)
     for one, other in shape.twice:
         if values[one] != values[other]:
             raise Malformed(Defect.CONFLICTING_VALUES)

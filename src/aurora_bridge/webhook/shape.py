@@ -3,6 +3,8 @@
 A subscription's template is fixed: its queries differ in their values, and sometimes in which of them are empty. So an
 installation has few shapes, and what the names in a query mean for its event is looked up by the shape. `event` fills
 the values in.
+
+Only small shapes are kept, the last 1024 of them: whoever may deliver can make up new ones.
 """
 
 from functools import lru_cache
@@ -20,6 +22,8 @@ from aurora_bridge.webhook.catalogue import (
 from aurora_bridge.webhook.routes import DISCRIMINATOR
 from aurora_bridge.webhook.text import Frame, canonical_name, names_in
 
+_MOST_BYTES = 1024
+_MOST_NAMES = 32
 ALL = ()
 """Which values are not empty: all of them."""
 EMPTY = -1
@@ -44,12 +48,17 @@ class Shape(NamedTuple):
     """Family and attribute names, for a state."""
 
 
-@lru_cache(maxsize=4096)  # about 2 KiB each; only who has credentials can make new ones
-def shape_of(event: str, frame: Frame, filled: tuple[bool, ...], secrets: frozenset[str]) -> Shape:
+def shape_of(event: str, query: bytes, frame: Frame, filled: tuple[bool, ...], secrets: frozenset[str]) -> Shape:
     """Return the shape of a query of `event`: its `frame`, and which of its values are not empty.
 
     Secret parameters and the discriminator are no attributes. Raises `Malformed`.
     """
+    if len(query) > _MOST_BYTES or query.count(b"&") >= _MOST_NAMES:
+        return _work_out(event, frame, filled, secrets)
+    return _known(event, frame, filled, secrets)
+
+
+def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], secrets: frozenset[str]) -> Shape:
     places: dict[str, int] = {}
     twice = []
     for raw_name, place in names_in(frame):
@@ -79,3 +88,6 @@ def shape_of(event: str, frame: Frame, filled: tuple[bool, ...], secrets: frozen
         (kind, places[attribute]) if attribute else None,
         [event_type.family, names] if recurrence is Recurrence.STATE else None,
     )
+
+
+_known = lru_cache(maxsize=1024)(_work_out)  # 8 KiB each at most, 2 with usual templates

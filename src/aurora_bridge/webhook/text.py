@@ -7,7 +7,6 @@ How Aurora encodes values is not specified, and its only documented example with
 import re
 import string
 from collections.abc import Iterator
-from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from aurora_bridge.refusal import Defect, Malformed
@@ -22,7 +21,6 @@ Frame = tuple[str, ...]
 """What stands around the values of a query, undecoded: `("a", "&b", "&c")` of `a=1&b=2&c`."""
 
 
-@lru_cache(maxsize=4096)  # the names of one installation are few; a flood of others only evicts, at ~200 bytes each
 def canonical_name(name: str) -> str:
     """Return `name` in lower snake_case: `projectId`, `Project-Id` and `PROJECT_ID` become `project_id`."""
     return _SEPARATORS.sub("_", _CAMEL.sub("_", name).lower())

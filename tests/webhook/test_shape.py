@@ -1,0 +1,67 @@
+"""The shape of a query: what its names mean for its event, whatever its values."""
+
+from typing import Final
+
+import pytest
+
+from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.webhook import shape
+from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.shape import ALL, EMPTY, Shape, shape_of
+from aurora_bridge.webhook.text import split_query
+
+SECRETS: Final = frozenset({"token"})
+AGREEMENT: Final = "agreement_status_changed"
+
+
+def shape_in(query: bytes, event: str = AGREEMENT) -> Shape:
+    """Return the shape of a query."""
+    frame, values, _ = split_query(query)
+    return shape_of(event, query, frame, tuple(map(bool, values)), SECRETS)
+
+
+def test_names_are_canonical_in_their_order_and_know_the_place_of_their_value() -> None:
+    found = shape_in(b"status=a&projectId=b&agreement-id=c&bare&token=d&aurora_event=e")
+    assert found.attributes == (("agreement_id", 2), ("bare", EMPTY), ("project_id", 1), ("status", 0))
+
+
+def test_a_shape_says_what_the_event_is_about_and_how_it_recurs() -> None:
+    found = shape_in(b"project_id=p&agreement_id=a&status=s")
+    assert (found.name, found.recurrence, found.subject) == (AGREEMENT, Recurrence.STATE, ("agreement", 1))
+    assert found.family == [AGREEMENT, ["agreement_id", "project_id", "status"]]
+
+
+def test_what_is_empty_is_part_of_the_shape() -> None:
+    found = shape_in(b"project_id=p&agreement_id=&status=s")
+    assert (found.recurrence, found.subject, found.family) == (Recurrence.SIGNAL, ("project", 0), None)
+    assert ("agreement_id", EMPTY) in found.attributes
+
+
+def test_all_filled_is_said_shortly() -> None:
+    query = b"project_id=p&status=s"
+    assert shape_of(AGREEMENT, query, split_query(query)[0], ALL, SECRETS) == shape_in(query)
+
+
+def test_a_name_that_comes_twice_must_have_equal_values() -> None:
+    assert shape_in(b"status=a&Status=b&x=c").twice == ((0, 1),)
+    with pytest.raises(Malformed) as caught:
+        shape_in(b"status=a&status=")
+    assert caught.value.defect is Defect.CONFLICTING_VALUES
+
+
+def test_a_known_event_without_any_of_its_attributes_is_malformed() -> None:
+    with pytest.raises(Malformed) as caught:
+        shape_in(b"colour=red")
+    assert caught.value.defect is Defect.NO_ATTRIBUTES
+    assert shape_in(b"colour=red", "roof_painted").type == "com.aurorasolar.roof_painted"
+
+
+def test_queries_of_one_template_share_their_shape() -> None:
+    assert shape_in(b"status=a&project_id=b") is shape_in(b"status=c&project_id=d")
+
+
+@pytest.mark.parametrize("query", [b"status=" + b"x" * 1024, b"status=a" + b"&b" * 32], ids=["long", "many names"])
+def test_large_shapes_are_not_kept(query: bytes) -> None:
+    before = shape._known.cache_info().currsize  # noqa: SLF001
+    assert shape_in(query).name == AGREEMENT
+    assert shape._known.cache_info().currsize == before  # noqa: SLF001
