@@ -39,6 +39,7 @@ def test_sigterm_ends_the_daemon_in_order_and_loses_no_2xx(place: Place, tmp_pat
     assert lost(load.acknowledged, kept) == []
     assert out_of_order(load.acknowledged, kept) == {}
     assert [line for line in daemon.log_lines() if line["level"] in {"ERROR", "CRITICAL"}] == []
+    assert "Kafka is away" not in {line["message"] for line in daemon.log_lines()}
 
 
 @pytest.mark.slow

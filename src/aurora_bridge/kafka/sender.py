@@ -256,8 +256,14 @@ class Sender:
                 await asyncio.sleep(_WATCH_SECONDS)
             finally:
                 self._client = None
-                self._learn(None)
+                if not self._stopping():
+                    self._learn(None)
                 await self._close(client)
+
+    def _stopping(self) -> bool:
+        """Whether `run` was cancelled: then the end of the client is no outage, and is not told as one."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
 
     async def _start(self, client: Client) -> None:
         client.cluster.add_listener(self._learn)
