@@ -71,7 +71,7 @@ class Bridge:
             stages[name] for name in ("read", "judge", "publish")
         )
         self._flights: dict[asyncio.Task[object] | None, float] = {}
-        """Deliveries that are not answered yet: each has a task of its own. With their receipt, by monotonic time."""
+        """Deliveries that are not answered yet, by their task, which has one at a time; when they came (monotonic)."""
         self._overdue: set[asyncio.Task[object] | None] = set()
         self._loop = asyncio.get_running_loop()
         self.stopping = False
@@ -104,11 +104,13 @@ class Bridge:
         except Refusal as refusal:
             return _refused(refusal.reason, event, claim, key)
         except asyncio.CancelledError:
-            if task not in self._overdue:
+            if task is None or task not in self._overdue:
                 raise
+            task.uncancel()  # the connection has the same task, and goes on
             return _refused(Reason.TOO_LATE, event, claim, key)
         finally:
             del self._flights[task]
+            self._overdue.discard(task)
         if defect is not None:
             return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, claim)
         return Answer(200, outcome, event.name, key, None, claim)
@@ -195,7 +197,6 @@ class Bridge:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             latest = monotonic() - self._answer_seconds
-            self._overdue &= self._flights.keys()
             for task, received in self._flights.items():
                 if received < latest and task not in self._overdue and task is not None:
                     self._overdue.add(task)

@@ -434,6 +434,32 @@ async def test_a_delivery_that_was_given_up_while_it_was_looked_up_is_in_nobodys
         assert (retry.action, retry.claim.time_us, retry.claim.id_ms) == (Action.PUBLISH, NOW, FIRST)
 
 
+@pytest.mark.parametrize("judged", [False, True], ids=["while it is looked up", "when it is judged"])
+async def test_deliveries_that_are_given_up_leave_nothing_behind(tmp_path: Path, *, judged: bool) -> None:
+    """Neither the first of an event nor one that joins it, whenever they are cancelled."""
+    given_up: list[asyncio.Future[Verdict]] = []
+    release = Deduplicator._release  # noqa: SLF001 - the moment between a verdict and who waits for it
+
+    def give_up() -> None:
+        for one in given_up:
+            one.cancel()
+
+    def release_and_give_up(dedup: Deduplicator) -> None:
+        release(dedup)
+        give_up()
+
+    async with life(tmp_path) as running:
+        with held_up("claim") as gate, patch.object(Deduplicator, "_release", release_and_give_up):
+            given_up += [asyncio.ensure_future(running.dedup.claim(A, NOW + number, DAY)) for number in range(2)]
+            await until(lambda: running.asking)
+            if not judged:
+                give_up()
+            gate.set()
+            ends = await asyncio.gather(*given_up, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.CancelledError] * 2
+        await until(lambda: not running.asking and not running.unlearned and not running.in_memory)
+
+
 async def test_while_a_resend_is_declared_what_is_known_is_a_duplicate(tmp_path: Path) -> None:
     async with life(tmp_path) as first:
         await first.happened(A, NOW)

@@ -58,6 +58,17 @@ async def test_what_is_in_flight_at_the_end_is_answered() -> None:
     assert (await answer).status == 200
 
 
+async def test_the_end_does_not_wait_for_a_body_that_does_not_come() -> None:
+    async with asyncio.timeout(5):  # half of the time that aiohttp waits for a body
+        async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE) as url:
+            host, port = url.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(request("/lead_changed", [("Content-Length", "10")]) + b"123")
+            await reader.readuntil(b"}")
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -> None:
     async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE) as url:
         host, port = url.removeprefix("http://").split(":")

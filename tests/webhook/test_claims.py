@@ -336,6 +336,12 @@ def test_a_state_is_written_again_when_it_turns_out_that_we_cannot_know(desk: De
     assert (True, as_repeat(NOW), False) == (verdict.rewritten, identity(verdict.claim), verdict.claim.repeat)
 
 
+def test_a_late_acknowledgement_is_known_before_the_index_has_learned_it(desk: Desk) -> None:
+    doubtful = desk.happened(A, NOW, End.IN_DOUBT)
+    desk.claims.end(doubtful.claim, End.LATE)
+    assert desk.deliver(A, NOW + 30 * SECOND).action is Action.DUPLICATE
+
+
 # Memory.
 
 

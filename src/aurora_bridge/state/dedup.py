@@ -11,7 +11,6 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable
 from itertools import count, cycle, islice
 from operator import attrgetter
 from pathlib import Path
@@ -123,7 +122,7 @@ class Deduplicator:
 
     # The way of a delivery.
 
-    def claim(self, event: Event, received_us: int, window_us: int) -> Awaitable[Verdict]:
+    async def claim(self, event: Event, received_us: int, window_us: int) -> Verdict:
         """Return the verdict over a delivery, once its claim is in the index."""
         usable = not self._failed and not self._late
         can_know = usable and self._forgotten_us < received_us - received_us % _DAY_US
@@ -135,7 +134,18 @@ class Deduplicator:
             self._asked.append((claim, answer))
         else:
             answer.set_result(self._unseen(claim))
-        return answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():
+                self._give_back(answer.result(), received_us)
+            raise
+
+    def _give_back(self, verdict: Verdict, received_us: int) -> None:
+        """Note that the delivery of a verdict was given up: nobody will send its event, or hear of it."""
+        if verdict.action is _PUBLISH:
+            self.end(verdict.claim, End.REFUSED, Refusal(Reason.TOO_LATE))
+        self.answered(verdict.claim, received_us, in_time=True)
 
     def _ask_soon(self) -> None:
         """Look up what comes: at once when idle, else together with what comes within a short gap."""
@@ -240,9 +250,8 @@ class Deduplicator:
             for (claim, answer), verdict in zip(burst.asked, burst.verdicts, strict=True):
                 if not answer.done():
                     answer.set_result(verdict)
-                elif verdict.action is _PUBLISH:  # its delivery was given up, and nobody will send it
-                    self.end(verdict.claim, End.REFUSED, Refusal(Reason.TOO_LATE))
-                    self.answered(verdict.claim, claim.attempt_us, in_time=True)
+                else:
+                    self._give_back(verdict, claim.attempt_us)
 
     async def join(self, claim: Claim) -> None:
         """Wait for the end of a claim in flight. Raises the `Refusal` that its own delivery got."""

@@ -40,11 +40,12 @@ class Edge(Protocol):
 class Connection(RequestHandler):
     """Answers the requests of one client, one after another."""
 
-    __slots__ = ("_edge",)
+    __slots__ = ("_body", "_edge")
 
     def __init__(self, server: web.Server, edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(server, **options)
         self._edge = edge
+        self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, if there are not too many."""
@@ -52,6 +53,20 @@ class Connection(RequestHandler):
         if self._manager is not None and len(self._manager.connections) > self._edge.max_connections:
             self._edge.refuse_connection()
             self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End what is under way on the connection, except a delivery: that goes on to be durable."""
+        super().connection_lost(exc)
+        self._give_up_body()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's own
+        """Answer what is in flight, and close; a body that has not come is not waited for."""
+        self._give_up_body()
+        await super().shutdown(timeout)
+
+    def _give_up_body(self) -> None:
+        if self._body is not None:
+            self._body.set_exception(ConnectionResetError())
 
     async def start(self) -> None:
         """Answer requests until the connection ends."""
@@ -69,7 +84,7 @@ class Connection(RequestHandler):
             if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
                 self._resume_reading_if_drained()
             await self._answer(message)
-            if payload is not EMPTY_PAYLOAD:
+            if payload is not EMPTY_PAYLOAD and not self._force_close:
                 await self._read_over(payload)
             if not self._stays():
                 break
@@ -126,12 +141,15 @@ class Connection(RequestHandler):
 
     async def _read_over(self, payload: StreamReader) -> None:
         """Read a body and forget it, so that the next request is found behind it."""
+        self._body = payload
         try:
             async with asyncio.timeout(self._lingering_time):
                 while not payload.is_eof():
                     await payload.readany()
         except Exception:  # noqa: BLE001 - too long, broken or cut off: whatever it was, the connection is of no more use
             self.close()
+        finally:
+            self._body = None
 
 
 class Server(web.Server):

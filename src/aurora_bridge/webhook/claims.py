@@ -214,6 +214,7 @@ class Claims:
         if end is _LATE:
             if self._newest.get(claim.fingerprint, claim) is not claim:
                 return  # a retry of the same event is under way, or the story went on
+            self._newest[claim.fingerprint] = claim  # until the index has learned it
             claim.changed = True
             self._finish(claim)
 

@@ -1,0 +1,74 @@
+"""The deadline that holds should a stage have a fault: nothing stays unanswered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from unittest.mock import patch
+
+import pytest
+
+from aurora_bridge.bridge import EVENTS, Answer, Bridge
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.refusal import Reason
+from aurora_bridge.settings import Settings
+from aurora_bridge.state.dedup import Deduplicator
+from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.claims import Verdict
+from aurora_bridge.webhook.credentials import Anonymous
+from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.routes import Route, Routes
+
+PATIENCE = 30.0
+ATTRIBUTES = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
+
+
+class Stuck(Deduplicator):
+    """Never judges anything."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+
+    async def claim(self, event: Event, received_us: int, window_us: int) -> Verdict:
+        await asyncio.Event().wait()
+        raise AssertionError(event, received_us, window_us)
+
+
+@pytest.fixture
+async def bridge() -> AsyncIterator[Bridge]:
+    settings, metrics = Settings(), Metrics(events=EVENTS, attributes=ATTRIBUTES)
+    publisher = Publisher(settings.deadlines, EVENTS, None, None, metrics)
+    route = Route("default", "default", Anonymous(), frozenset(), 0)
+    made = Bridge(settings, Routes("/", route), Stuck(), publisher, instance="test", metrics=metrics)
+    with patch("aurora_bridge.bridge._SWEEP_SECONDS", 0):
+        watch = asyncio.create_task(made.watch())
+        yield made
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+def overdue() -> Delivery:
+    """Return a delivery that came longer ago than any deadline."""
+    return Delivery("GET", b"/lead_changed?lead_id=1", (), 1, monotonic() - PATIENCE)
+
+
+async def test_every_delivery_of_a_connection_is_answered_in_time_not_only_the_first(bridge: Bridge) -> None:
+    async def connection() -> tuple[list[Answer], int]:
+        answers = [await bridge.accept(overdue()) for _ in range(3)]
+        task = asyncio.current_task()
+        assert task is not None
+        return answers, task.cancelling()
+
+    async with asyncio.timeout(PATIENCE):
+        answers, cancelling = await asyncio.create_task(connection())
+    assert [answer.reason for answer in answers] == [Reason.TOO_LATE] * 3
+    assert cancelling == 0
+
+
+async def test_who_cancels_a_delivery_that_is_not_overdue_is_obeyed(bridge: Bridge) -> None:
+    task = asyncio.create_task(bridge.accept(overdue()._replace(received=monotonic())))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
