@@ -72,8 +72,16 @@ class Connection:
         return self.receive(to=method)
 
     def ended(self) -> bool:
-        """Whether the other side closes the connection, with nothing more to say."""
-        return not self._received and not self._socket.recv(1)
+        """Whether the other side closes the connection, with nothing more to say.
+
+        A reset is an end as well: it is what TCP makes of a close while sent bytes are unread.
+        """
+        if self._received:
+            return False
+        try:
+            return not self._socket.recv(1)
+        except ConnectionResetError:
+            return True
 
     def close(self) -> None:
         """Close this side."""
