@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tests.support.broker import ClusterError, KafkaCluster, NamedKafka
@@ -13,9 +13,20 @@ from tests.support.topics import Record, create_topics, delete_topics, read_all,
 
 def publish(bootstrap: str, topic: str, *values: bytes) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0})
+    errors: list[KafkaError | None] = []
+    headers: dict[str, str | bytes | None] = {"content-type": b"text/plain"}
     for value in values:
-        producer.produce(topic, value, key=b"key", headers={"content-type": b"text/plain"}, partition=1, timestamp=1234)
+        producer.produce(
+            topic,
+            value,
+            key=b"key",
+            headers=headers,
+            partition=1,
+            timestamp=1234,
+            on_delivery=lambda error, _: errors.append(error),
+        )
     assert producer.flush(30) == 0
+    assert errors == [None] * len(values)
 
 
 def leader(kafka: KafkaCluster, topic: str) -> KafkaNode:

@@ -66,10 +66,18 @@ def topic_names(bootstrap: str, prefix: str = "") -> list[str]:
 
 
 def create_topics(bootstrap: str, *names: str, partitions: int = 3, config: Mapping[str, str] | None = None) -> None:
-    """Create topics with the cluster's own replication; return when they exist. Raises `KafkaException`."""
+    """Create topics with the cluster's own replication; return when they can be written.
+
+    Raises `KafkaException`, and `TimeoutError` where their partitions get no leaders.
+    """
     topics = [NewTopic(name, num_partitions=partitions, config=dict(config or {})) for name in names]
     admin = AdminClient(_client(bootstrap))  # has to live until the futures are done
     _wait(admin.create_topics(topics, operation_timeout=REQUEST_SECONDS))
+    deadline = monotonic() + REQUEST_SECONDS
+    while not all(_writable(admin, name, partitions) for name in names):
+        if monotonic() > deadline:
+            message = f"no leaders for {names}"
+            raise TimeoutError(message)
 
 
 def delete_topics(bootstrap: str, *names: str) -> None:
@@ -82,6 +90,11 @@ def delete_topics(bootstrap: str, *names: str) -> None:
 def _client(bootstrap: str) -> dict[str, str | int | float | bool]:
     # A test may have the broker down on purpose: come back quickly, and leave the terminal to the test runner.
     return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
+
+
+def _writable(admin: AdminClient, topic: str, partitions: int) -> bool:
+    found = admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions.values()
+    return len(found) == partitions and all(partition.leader >= 0 for partition in found)
 
 
 def _partitions(bootstrap: str, topics: list[str]) -> list[tuple[str, int]]:
