@@ -19,6 +19,7 @@ from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.routes import Route, Routes
+from aurora_bridge.webhook.rules import Rules
 
 PATIENCE = 30.0
 ATTRIBUTES = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
@@ -30,16 +31,16 @@ class Stuck(Deduplicator):
     def __init__(self) -> None:
         """Open nothing."""
 
-    async def claim(self, event: Event, received_us: int, window_us: int) -> Verdict:
+    async def claim(self, event: Event, received_us: int) -> Verdict:
         await asyncio.Event().wait()
-        raise AssertionError(event, received_us, window_us)
+        raise AssertionError(event, received_us)
 
 
 @pytest.fixture
 async def bridge() -> AsyncIterator[Bridge]:
     settings, metrics = Settings(), Metrics(events=EVENTS, attributes=ATTRIBUTES)
     publisher = Publisher(settings.deadlines, EVENTS, None, None, metrics)
-    route = Route("default", "default", Anonymous(), frozenset(), 0)
+    route = Route("default", "default", Anonymous(), Rules(frozenset()))
     made = Bridge(settings, Routes("/", route), Stuck(), publisher, instance="test", metrics=metrics)
     with patch("aurora_bridge.bridge._SWEEP_SECONDS", 0):
         watch = asyncio.create_task(made.watch())

@@ -20,14 +20,14 @@ from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
 from aurora_bridge.webhook.claims import Claim, End, Verdict
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.event import Event, dead_letter, encode, normalise, rfc3339
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.webhook.event import Event, dead_letter, encode, encode_binary, normalise, rfc3339
+from aurora_bridge.webhook.record import Headers, Record
 from aurora_bridge.webhook.recurrence import Action, event_id
 from aurora_bridge.webhook.routes import Match, Routes
 
 EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event a topic is for."""
-_CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+_STRUCTURED: Headers = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
 # In Python 3.11 each look-up of a member of an enumeration is a call.
@@ -60,6 +60,7 @@ class Bridge:
     ) -> None:
         """Publish what `routes` let in and `dedup` finds new; `instance` names this replica in the records."""
         self._ingress = settings.ingress
+        self._binary = settings.kafka.content_mode == "binary"
         self._answer_seconds = settings.deadlines.answer_seconds
         self._routes = routes
         self._dedup = dedup
@@ -92,7 +93,7 @@ class Bridge:
             self._check_bounds(delivery)
             event, defect = self._read(match, delivery)
             read = monotonic()
-            verdict = await self._dedup.claim(event, delivery.received_us, match.route.repeat_window_us)
+            verdict = await self._dedup.claim(event, delivery.received_us)
             judged = monotonic()
             claim = verdict.claim
             key = event_id(event.fingerprint, event.recurrence, claim.time_us, claim.id_ms)
@@ -127,7 +128,7 @@ class Bridge:
             event, defect = normalise(match), None
         except Malformed as malformed:
             defect = malformed.defect
-            event = dead_letter(match, defect, redact_target(delivery.target, match.route.secret_parameters))
+            event = dead_letter(match, defect, redact_target(delivery.target, match.route.rules.secret_parameters))
         metrics = self._metrics
         metrics.event_last_received[event.name] = delivery.received_us / 1e6
         event_type = CATALOGUE.get(event.name)
@@ -140,12 +141,16 @@ class Bridge:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
         key_bytes, subject = key.encode(), (event.subject or "").encode()
         time = rfc3339(claim.time_us)
+        if self._binary:
+            value, attributes = encode_binary(event, key, time, repeat=claim.repeat)
+        else:
+            value, attributes = encode(event, key, time, repeat=claim.repeat), _STRUCTURED
         return Record(
             event.name,
             key_bytes,
-            encode(event, key, time, repeat=claim.repeat),
+            value,
             [
-                _CONTENT_TYPE,
+                *attributes,
                 ("aurora-bridge-fingerprint", event.fingerprint.encode()),
                 _EVENT_HEADERS[event.name],
                 ("aurora-bridge-subject", subject),

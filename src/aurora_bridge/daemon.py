@@ -23,16 +23,16 @@ from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.settings import AuthSettings, Settings
+from aurora_bridge.routing import make_routing
+from aurora_bridge.secret_files import SecretFiles
+from aurora_bridge.settings import Settings
 from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.directory import INSTANCE, StateError, instance_name, locked
+from aurora_bridge.state.directory import INSTANCE, instance_name, locked
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.credentials import Anonymous, Credentials, parse_tokens
 from aurora_bridge.webhook.recurrence import Slot
-from aurora_bridge.webhook.routes import Authenticator, Route, Routes
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,16 @@ class Failure(Exception):  # noqa: N818 - what ended the daemon
 async def run(settings: Settings, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is told the URLs of ingress and admin port.
 
-    Raises `StateError`, `ListenError` (could not start) and `Failure` (could not go on).
+    Raises `SettingsError`, `StateError`, `ListenError` (could not start) and `Failure` (could not go on).
     """
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
         metrics = _metrics()
+        files = SecretFiles(metrics)
+        routing = make_routing(settings, files, metrics)
+        for warning in routing.warnings:
+            log.warning("%s", warning)
         spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
         sender = None
         if not settings.embedded_log:
@@ -74,7 +78,8 @@ async def run(settings: Settings, announce: Announce) -> None:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
         dedup = await stack.enter_async_context(_dedup(settings, spool, metrics))
         instance = instance_name(settings.state_dir)
-        bridge = Bridge(settings, _routes(settings), dedup, publisher, instance=instance, metrics=metrics)
+        bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
+        await stack.enter_async_context(_task(files.run(), stop))
         ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
@@ -172,23 +177,6 @@ def _metrics() -> Metrics:
         slots=[slot.value for slot in Slot],
         publish_errors=ERROR_REASONS,
     )
-
-
-def _routes(settings: Settings) -> Routes:
-    credentials = _credentials(settings.auth)
-    secrets = frozenset(settings.ingress.secret_parameters)
-    window_us = settings.index.repeat_window_seconds * 1_000_000
-    return Routes(settings.ingress.base_path, Route("default", settings.tenant, credentials, secrets, window_us))
-
-
-def _credentials(auth: AuthSettings) -> Authenticator:
-    if auth.tokens_file is None:
-        return Anonymous()
-    tokens = parse_tokens(auth.tokens_file.read_text())
-    if not tokens:
-        msg = f"{auth.tokens_file} (AURORA_BRIDGE_AUTH__TOKENS_FILE) holds no token. Write one a line into it."
-        raise StateError(msg)
-    return Credentials(auth.header, tokens)
 
 
 async def _measure(metrics: Metrics) -> None:

@@ -226,6 +226,19 @@ class Metrics(Collector):
         )
         for key in set(self.unknown_values) - set(attributes):
             del self.unknown_values[key]
+        self.credentials_used = Counter(
+            "aurora_bridge_credentials_used",
+            "Deliveries let in, by file, kind of credential and its line in the file: whether a rotation is over.",
+            (("file", ()), ("kind", ()), ("position", ())),
+        )
+        self.secret_file_failing = Gauge(
+            "aurora_bridge_secret_file_failing",
+            "1 while a secret file cannot be used, and what it held before stays in force.",
+            (("file", ()),),
+        )
+        self.secret_file_reloads = Counter(
+            "aurora_bridge_secret_file_reloads", "Changes of a secret file that were taken over.", (("file", ()),)
+        )
         self.loop_lag_seconds = Gauge(
             "aurora_bridge_loop_lag_seconds", "How late the event loop last woke up: its delay for every delivery."
         )

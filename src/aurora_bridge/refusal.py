@@ -55,6 +55,7 @@ class Defect(StrEnum):
     CONFLICTING_EVENT = "conflicting_event"
     NOT_UTF8 = "not_utf8"
     CONTROL_CHARACTERS = "control_characters"
+    NOT_AS_TEMPLATE = "not_as_template"
 
 
 class Refusal(Exception):  # noqa: N818 - a "no" is an answer, not an error of ours

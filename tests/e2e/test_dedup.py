@@ -26,6 +26,7 @@ from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.recurrence import Slot
 from aurora_bridge.webhook.routes import Route, Routes
+from aurora_bridge.webhook.rules import Rules
 from tests.e2e.stores import Place, Stored, spooled
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
@@ -54,7 +55,7 @@ class Core:
         self._spool = Spool(directory, ROOM)
         self._dedup = Deduplicator(directory, settings.index, PATIENCE, metrics)
         publisher = Publisher(settings.deadlines, EVENTS, None, self._spool, metrics)
-        route = Route("default", "default", Anonymous(), frozenset(), window // timedelta(microseconds=1))
+        route = Route("default", "default", Anonymous(), Rules(frozenset(), window // timedelta(microseconds=1)))
         self._bridge = Bridge(settings, Routes("/", route), self._dedup, publisher, instance="test", metrics=metrics)
 
     async def start(self) -> None:

@@ -75,13 +75,13 @@ class Desk:
 
     def deliver(self, event: Event, at: int, *, window: int = DAY, resend: bool = False) -> Verdict:
         """Judge a delivery received `at` microseconds."""
-        claim = self.claims.propose(event, at, window, can_know=True)
+        claim = self.claims.propose(event._replace(repeat_window_us=window), at, can_know=True)
         row, base = self.rows.row(event.fingerprint), self.rows.state(event.family_key)
         return self.claims.judge(claim, row, base, resend=resend)
 
     def pass_unjudged(self, event: Event, at: int) -> Verdict:
         """Judge a delivery while the index does not answer."""
-        claim = self.claims.propose(event, at, DAY, can_know=True)
+        claim = self.claims.propose(event._replace(repeat_window_us=DAY), at, can_know=True)
         self.claims.doubt(claim)
         return self.claims.judge(claim, None, None, resend=False)
 

@@ -33,6 +33,7 @@ from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.record import Record
 from aurora_bridge.webhook.recurrence import Slot, event_id
 from aurora_bridge.webhook.routes import Route, Routes
+from aurora_bridge.webhook.rules import Rules
 from tests.models.doubles import NUMBER, Kafka, SteppedWorker, Wire
 
 TOPICS: Final = ("project_status_changed", "project_created", "lead_changed")
@@ -83,10 +84,10 @@ class _Deduplicator(Deduplicator):
 
     on_verdict: Judged
 
-    async def claim(self, event: Event, received_us: int, window_us: int) -> Verdict:
+    async def claim(self, event: Event, received_us: int) -> Verdict:
         flight = _FLIGHT.get()
         flight.event = event
-        flight.verdict = await super().claim(event, received_us, window_us)
+        flight.verdict = await super().claim(event, received_us)
         self.on_verdict(flight)
         return flight.verdict
 
@@ -199,7 +200,7 @@ class Instance:
         self.dedup = _Deduplicator(directory, IndexSettings(), NEVER, metrics)
         self.spool = _Spool(directory, MEBIBYTE) if spooled else None
         self._publisher = _Publisher(DeadlinesSettings(), TOPICS, self.wire, self.spool, metrics)  # type: ignore[arg-type]
-        route = Route("default", "default", Anonymous(), frozenset(), window_us)
+        route = Route("default", "default", Anonymous(), Rules(frozenset(), window_us))
         self._bridge = Bridge(
             Settings(), Routes("/", route), self.dedup, self._publisher, instance="model", metrics=metrics
         )

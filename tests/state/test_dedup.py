@@ -47,7 +47,9 @@ class Life:
     async def judge(self, *deliveries: tuple[Event, int]) -> list[Verdict]:
         """Return the verdicts over deliveries that come together."""
         async with asyncio.timeout(PATIENCE):
-            return await asyncio.gather(*(self.dedup.claim(event, at, DAY) for event, at in deliveries))
+            return await asyncio.gather(
+                *(self.dedup.claim(event._replace(repeat_window_us=DAY), at) for event, at in deliveries)
+            )
 
     async def happened(self, event: Event, at: int, end: End = End.DURABLE, *, in_time: bool = True) -> Verdict:
         """Let a delivery come, be sent if it must, and be answered."""
@@ -209,7 +211,7 @@ async def test_what_comes_behind_a_claim_that_must_be_written_again_waits_for_it
     d, e = state("D"), state("E")
 
     async def deliver(running: Life, event: Event, at: int) -> None:
-        await running.dedup.claim(event, at, DAY)
+        await running.dedup.claim(event._replace(repeat_window_us=DAY), at)
         released.append(event.data["status"])
 
     async with life(tmp_path) as running:
@@ -425,7 +427,7 @@ async def test_who_joins_is_told_what_became_of_the_one_in_flight_also_when_it_h
 async def test_a_delivery_that_was_given_up_while_it_was_looked_up_is_in_nobodys_way(tmp_path: Path) -> None:
     async with life(tmp_path) as running:
         with held_up("claim") as gate:
-            given_up = asyncio.ensure_future(running.dedup.claim(A, NOW, DAY))
+            given_up = asyncio.ensure_future(running.dedup.claim(A, NOW))
             await until(lambda: running.asking)
             given_up.cancel()
             await asyncio.gather(given_up, return_exceptions=True)
@@ -450,7 +452,7 @@ async def test_deliveries_that_are_given_up_leave_nothing_behind(tmp_path: Path,
 
     async with life(tmp_path) as running:
         with held_up("claim") as gate, patch.object(Deduplicator, "_release", release_and_give_up):
-            given_up += [asyncio.ensure_future(running.dedup.claim(A, NOW + number, DAY)) for number in range(2)]
+            given_up += [asyncio.ensure_future(running.dedup.claim(A, NOW + number)) for number in range(2)]
             await until(lambda: running.asking)
             if not judged:
                 give_up()
@@ -488,7 +490,7 @@ async def test_while_the_index_is_late_what_waits_and_what_comes_passes_at_once_
     released: list[int] = []
 
     async def deliver(running: Life, number: int) -> None:
-        await running.dedup.claim(state("A", f"{number:02x}"), NOW + number, DAY)
+        await running.dedup.claim(state("A", f"{number:02x}"), NOW + number)
         released.append(number)
 
     async with life(tmp_path, IMPATIENT) as running:

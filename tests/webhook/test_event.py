@@ -27,10 +27,11 @@ from aurora_bridge.webhook.event import (
     rfc3339,
 )
 from aurora_bridge.webhook.routes import DISCRIMINATOR, Route, Routes
+from aurora_bridge.webhook.rules import Rules
 from tests.samples.load import Sample, load_fingerprints, load_samples
 
 SECRETS = frozenset({"token", "password", "secret", "api_key", "session_token"})
-ROUTES = Routes("/", Route("default", "default", Anonymous(), SECRETS, 0))
+ROUTES = Routes("/", Route("default", "default", Anonymous(), Rules(SECRETS)))
 SAMPLES = load_samples()
 PUBLISHED = [sample for sample in SAMPLES if sample.expect["outcome"] == "published"]
 DEAD = [sample for sample in SAMPLES if sample.expect["outcome"] == "dead_lettered"]
@@ -46,7 +47,7 @@ ATTRIBUTES = st.dictionaries(NAMES, VALUES, max_size=6)
 
 
 def event_of(target: bytes, tenant: str = "default") -> Event:
-    routes = Routes("/", Route("default", tenant, Anonymous(), SECRETS, 0))
+    routes = Routes("/", Route("default", tenant, Anonymous(), Rules(SECRETS)))
     return normalise(routes.match(Delivery("GET", target, (), 0, 0.0)))
 
 

@@ -9,8 +9,9 @@ from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.routes import Match, Route, Routes, split_target
+from aurora_bridge.webhook.rules import Rules
 
-DEFAULT = Route("default", "acme", Anonymous(), frozenset({"token"}), 86_400_000_000)
+DEFAULT = Route("default", "acme", Anonymous(), Rules(frozenset({"token"}), 86_400_000_000))
 
 
 def get(target: bytes, method: str = "GET") -> Delivery:
@@ -30,13 +31,13 @@ def reason_of(target: bytes, base_path: str = "/", method: str = "GET") -> Reaso
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_the_path_names_the_event(name: str) -> None:
-    assert match(f"/{name}?project_id=1".encode()) == (DEFAULT, name, b"project_id=1", False)
+    assert match(f"/{name}?project_id=1".encode()) == (DEFAULT, name, b"project_id=1", False, ())
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_so_does_the_discriminator(name: str) -> None:
     query = f"project_id=1&aurora_event={name}".encode()
-    assert match(b"/?" + query) == (DEFAULT, name, query, False)
+    assert match(b"/?" + query) == (DEFAULT, name, query, False, ())
 
 
 @pytest.mark.parametrize("legacy", LEGACY_NAMES)

@@ -7,17 +7,18 @@ import pytest
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook import shape
 from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.shape import ALL, EMPTY, Shape, shape_of
 from aurora_bridge.webhook.text import split_query
 
-SECRETS: Final = frozenset({"token"})
+RULES: Final = Rules(frozenset({"token"}))
 AGREEMENT: Final = "agreement_status_changed"
 
 
 def shape_in(query: bytes, event: str = AGREEMENT) -> Shape:
     """Return the shape of a query."""
     frame, values, _ = split_query(query)
-    return shape_of(event, query, frame, tuple(map(bool, values)), SECRETS)
+    return shape_of(event, query, frame, tuple(map(bool, values)), RULES)
 
 
 def test_names_are_canonical_in_their_order_and_know_the_place_of_their_value() -> None:
@@ -39,7 +40,7 @@ def test_what_is_empty_is_part_of_the_shape() -> None:
 
 def test_all_filled_is_said_shortly() -> None:
     query = b"project_id=p&status=s"
-    assert shape_of(AGREEMENT, query, split_query(query)[0], ALL, SECRETS) == shape_in(query)
+    assert shape_of(AGREEMENT, query, split_query(query)[0], ALL, RULES) == shape_in(query)
 
 
 def test_a_name_that_comes_twice_must_have_equal_values() -> None:

@@ -2,7 +2,8 @@
 
 The output is one JSON object (TOML has no way to write "not set") with a member for each group of the settings file, so
 that `aurora-bridge config | jq .kafka` works. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG)
-when it would not; then every problem is a line on standard error. Where settings come from is in `settings.load`.
+when it would not; then every problem is a line on standard error, as warnings are. Where settings come from is in
+`settings.load`.
 """
 
 import argparse
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import orjson
 
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.routing import make_routing
+from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import SettingsError, load, redacted
 
 _EXAMPLES = """examples:
@@ -40,8 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the effective settings and return the exit code."""
     try:
         settings = load(arguments.config)
+        metrics = Metrics()
+        warnings = make_routing(settings, SecretFiles(metrics), metrics).warnings
     except SettingsError as error:
         print(error, file=sys.stderr)
         return os.EX_CONFIG
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(orjson.dumps(redacted(settings), option=orjson.OPT_INDENT_2).decode())
     return os.EX_OK

@@ -37,6 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(daemon.run(settings, lambda url, admin: _announce(settings, url, admin)))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return EX_CONFIG
     except (StateError, ListenError, daemon.Failure) as error:
         print(error, file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from aurora_bridge.settings.groups import DeadlinesSettings, Settings
 from aurora_bridge.settings.names import variable
-from aurora_bridge.settings.problems import both_names
+from aurora_bridge.settings.problems import both_names, table_name
 
 _AURORA_GIVES_UP_SECONDS = 10
 _EXTRA_CODECS = frozenset({"snappy", "lz4", "zstd"})
@@ -39,14 +39,32 @@ def _in_words(deadlines: DeadlinesSettings) -> str:
 
 
 def _credentials(settings: Settings) -> Iterator[str]:
-    auth = settings.auth
-    if auth.tokens_file is None and not auth.allow_anonymous and not _is_loopback(settings.ingress.host):
-        yield (
-            f"{both_names('ingress.host')}: {settings.ingress.host!r} came, and no credentials are set; without them "
-            "allowed is loopback only: 127.0.0.1, ::1 or localhost. Write a token into a file, set "
-            f"{both_names('auth.tokens_file')} to its path and have Aurora send it in the header {auth.header}; or "
-            f"allow anonymous deliveries in so many words: {variable('auth.allow_anonymous')}=true."
-        )
+    remedy = (
+        f"Write a token into a file, set {both_names('auth.tokens_file')} to its path and have Aurora send it in the "
+        f"header {settings.auth.header}; or allow anonymous deliveries in so many words: "
+        f"{variable('auth.allow_anonymous')}=true."
+    )
+    takes = [("", settings.auth)] if settings.default_route else []
+    takes += [(table_name("routes", str(n)), route.auth(settings.auth)) for n, route in enumerate(settings.routes)]
+    for table, auth in takes:
+        if auth.tokens_file is None and auth.query_parameter is not None:
+            yield (
+                f"{f'query_parameter of {table}' if table else both_names('auth.query_parameter')}: "
+                f"{auth.query_parameter!r} came without a tokens_file, which has what is valid in it. "
+                "Add tokens_file, or leave query_parameter out."
+            )
+        if auth.tokens_file is None and auth.basic_file is None and not auth.allow_anonymous:
+            if table and not _is_loopback(settings.ingress.host):
+                yield (
+                    f"{table} has no credentials, and {both_names('ingress.host')} is "
+                    f"{settings.ingress.host!r}; without them allowed is loopback only: 127.0.0.1, ::1 or localhost. "
+                    "Add tokens_file or basic_file to it, or allow_anonymous = true."
+                )
+            elif not _is_loopback(settings.ingress.host):
+                yield (
+                    f"{both_names('ingress.host')}: {settings.ingress.host!r} came, and no credentials are set; "
+                    f"without them allowed is loopback only: 127.0.0.1, ::1 or localhost. {remedy}"
+                )
 
 
 def _event_log(settings: Settings) -> Iterator[str]:

@@ -14,18 +14,25 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from aurora_bridge.settings.kinds import (
     EMPTY_IS_NONE,
     NO_BOOL,
+    Allowed,
+    AttributeNames,
     BasePath,
     Brokers,
     ClientId,
     Deadline,
+    EventName,
     Folder,
     HeaderName,
     Host,
     MalformedStatus,
+    ParameterName,
     ParameterNames,
     Port,
+    PublicUrl,
     Seconds,
     SecretFile,
+    SnakeCase,
+    Template,
     Tenant,
     TopicPrefix,
     Whole,
@@ -50,6 +57,12 @@ class IngressSettings(_Group):
 
     base_path: BasePath = "/"
     """Path below which the default route lies; for a proxy that passes on only a part of the paths."""
+
+    public_url: PublicUrl = ""
+    """URL under which Aurora reaches the ingress: what the templates to paste begin with.
+
+    Empty, because the daemon cannot know what stands in front of it; the templates then say HOST.
+    """
 
     max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 2048
     """Deliveries under way at once; one more gets 503 and Aurora tries it again.
@@ -126,6 +139,12 @@ class KafkaSettings(_Group):
     retention_days: Annotated[Whole, Field(ge=1, le=36_500)] = 30
     """Days a created topic keeps events: the span over which Aurora can send notifications again."""
 
+    content_mode: Literal["structured", "binary"] = "structured"
+    """Form of a record (CloudEvents Kafka binding): the whole event as JSON, or its attributes as `ce_` headers.
+
+    Structured, because the value alone then is the event, whatever a tool does with headers.
+    """
+
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
     """Codec of record batches. None, because events are small and each codec costs time; all save network."""
 
@@ -134,7 +153,7 @@ class KafkaSettings(_Group):
 
 
 class AuthSettings(_Group):
-    """Who may deliver."""
+    """Who may deliver: any one valid credential lets a delivery in."""
 
     tokens_file: SecretFile = None
     """File with the valid tokens, one a line; several at once so that a rotation refuses nothing."""
@@ -142,8 +161,17 @@ class AuthSettings(_Group):
     header: HeaderName = "X-Aurora-Webhook-Token"
     """Header in which Aurora sends the token: `header_auth_key` of the subscription."""
 
+    query_parameter: Annotated[ParameterName | None, EMPTY_IS_NONE] = None
+    """Parameter that may carry the token instead, for subscriptions without authentication of their own.
+
+    Empty: none, because proxies log query strings.
+    """
+
+    basic_file: SecretFile = None
+    """File with the valid pairs for HTTP Basic, `user:password` a line, several at once as well."""
+
     allow_anonymous: bool = False
-    """Whether deliveries without credentials are taken on other addresses than loopback."""
+    """Whether deliveries without a valid credential are taken, on every address and beside those with one."""
 
 
 class DeadlinesSettings(_Group):
@@ -184,6 +212,12 @@ class IndexSettings(_Group):
     repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * _DAY)] = _DAY
     """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries."""
 
+    volatile_attributes: AttributeNames = ()
+    """Attributes that make no event a new one: they are left out of the fingerprint, and kept in the event.
+
+    None, because two events that differ in any attribute are two events unless somebody knows better.
+    """
+
     resend_in_progress: bool = False
     """Whether Aurora sends old notifications again, as it can on request: every event seen before is a duplicate then.
 
@@ -199,6 +233,71 @@ class LogSettings(_Group):
 
     format: Literal["auto", "json", "text"] = "auto"
     """Form of a line; `auto` is text on a terminal and JSON elsewhere."""
+
+
+class RouteSettings(_Group):
+    """One route, written as `[[routes]]` in the file. Which credentials it names are all it takes."""
+
+    template: Template
+    """URL template as it stands in Aurora, with or without scheme and host."""
+
+    event: EventName
+    """Event that comes here."""
+
+    tenant: Tenant | None = None
+    """Aurora tenant whose webhooks these are. Left out: `tenant` at the top of the file."""
+
+    filtered: bool = False
+    """Whether the subscription has a filter: the same state twice is then a duplicate within 60 s only.
+
+    A filter can hide the state in between, so that two equal states in a row can be two events.
+    """
+
+    tokens_file: SecretFile = None
+    """As in `[auth]`, as are the next four."""
+
+    header: HeaderName | None = None
+    """Header in which Aurora sends the token."""
+
+    query_parameter: ParameterName | None = None
+    """Parameter that may carry the token instead."""
+
+    basic_file: SecretFile = None
+    """File with the valid pairs for HTTP Basic."""
+
+    allow_anonymous: bool | None = None
+    """Whether deliveries without a valid credential are taken."""
+
+    def auth(self, default: AuthSettings) -> AuthSettings:
+        """Return what the route takes: the credentials it names, or those of `default` if it names none."""
+        names_some = self.tokens_file is not None or self.basic_file is not None or self.allow_anonymous is not None
+        credentials: RouteSettings | AuthSettings = self if names_some else default
+        return AuthSettings(
+            tokens_file=credentials.tokens_file,
+            basic_file=credentials.basic_file,
+            allow_anonymous=bool(credentials.allow_anonymous),
+            header=self.header or default.header,
+            query_parameter=self.query_parameter or default.query_parameter,
+        )
+
+
+class EventSettings(_Group):
+    """What is known better of one event than the catalogue does, written as `[events.NAME]` in the file."""
+
+    recurrence: Literal["once", "state", "signal"] | None = None
+    """Whether the same content again is the same event, a state that may have come back, or always a new event."""
+
+    identifier: SnakeCase | None = None
+    """Attribute that tells one thing from another of its kind; without it, `once` and `state` cannot be told."""
+
+    state_attribute: SnakeCase | None = None
+    """Attribute that holds the state."""
+
+    volatile_attributes: AttributeNames = ()
+    """Attributes of this event that make it no new one."""
+
+    repeat_window_seconds: Annotated[int | None, Field(ge=0, le=30 * _DAY), NO_BOOL] = None
+    """Seconds within which the same state is a duplicate, on every route."""
 
 
 class Settings(BaseSettings):
@@ -223,6 +322,15 @@ class Settings(BaseSettings):
 
     Elsewhere it must be asked for, so that a forgotten setting never swallows a production stream.
     """
+
+    default_route: bool = True
+    """Whether `/{event}?{attribute}=...` is taken beside the routes of the file."""
+
+    routes: Annotated[tuple[RouteSettings, ...], Allowed("a list of tables, each below a line [[routes]]")] = ()
+    """Routes with a URL template of their own; in the file only."""
+
+    events: Annotated[dict[EventName, EventSettings], Allowed("tables, each below a line [events.NAME]")] = {}
+    """What is known better of an event than the catalogue does; in the file only."""
 
     ingress: IngressSettings = IngressSettings()
     admin: AdminSettings = AdminSettings()

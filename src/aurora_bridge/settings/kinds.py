@@ -51,7 +51,9 @@ def _digits_as_number(value: object) -> object:
 
 
 def _split_commas(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
 
 
 def _host(value: str) -> str:
@@ -116,12 +118,32 @@ Tenant = Annotated[
 HeaderName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"), Allowed("the name of an HTTP header, without colon")
 ]
-ParameterNames = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")], ...],
+SnakeCase = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$"), Allowed("a name in lower snake_case")]
+AttributeNames = Annotated[
+    tuple[SnakeCase, ...],
     NoDecode,  # in the environment names with commas between, not JSON
     BeforeValidator(_split_commas),
-    Field(min_length=1),
     Allowed("names in lower snake_case: with commas between, or as a list of strings in the file"),
+]
+ParameterNames = Annotated[AttributeNames, Field(min_length=1)]
+ParameterName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_.~-]{1,128}$"), Allowed("the name of a parameter: letters, digits, - . _ ~")
+]
+EventName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-]{1,128}$"),
+    Allowed("the name of an event as Aurora calls it, such as agreement_status_changed"),
+]
+Template = Annotated[
+    str,
+    Field(min_length=1, max_length=8000),
+    Allowed("a URL template as it stands in Aurora, such as https://hooks.example.com/x?a=<AGREEMENT_ID>"),
+]
+PublicUrl = Annotated[
+    str,
+    Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_.~/-]*)?)?$"),
+    AfterValidator(lambda value: value.rstrip("/")),
+    Allowed("the URL under which Aurora reaches the bridge, such as https://hooks.example.com"),
 ]
 MalformedStatus = Annotated[Literal[200, 422], BeforeValidator(_digits_as_number)]
 Folder = Annotated[Path, BeforeValidator(_refuse_empty), Allowed("the path of a folder")]
@@ -138,11 +160,11 @@ Deadline = Annotated[
 
 def allowed(field: FieldInfo) -> str:
     """Return what `field` takes, in words that fit after "allowed is"."""
-    marks = field.metadata
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)
+    marks = [*field.metadata, *(mark for kind in kinds for mark in getattr(kind, "__metadata__", ()))]
     for mark in marks:
         if isinstance(mark, Allowed):
             return mark.words
-    kinds = get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)
     if get_origin(kinds[0]) is Literal:
         return "one of " + ", ".join(str(value) for value in get_args(kinds[0]))
     if bool in kinds:

@@ -9,14 +9,14 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from aurora_bridge.settings.checks import conflicts
-from aurora_bridge.settings.groups import Settings
-from aurora_bridge.settings.names import CONFIG_VARIABLE, PREFIX, SETTINGS, is_service_link, key_of
+from aurora_bridge.settings.groups import RouteSettings, Settings
+from aurora_bridge.settings.names import CONFIG_VARIABLE, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
 from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
 
 
@@ -75,9 +75,19 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
-    for key, field in SETTINGS.items():
-        if Path in (field.annotation, *get_args(field.annotation)):
-            group, _, name = key.rpartition(".")
-            inner = table.get(group) if group else table
-            if isinstance(inner, dict) and isinstance(inner.get(name), str) and inner[name]:
-                inner[name] = folder / inner[name]
+    """Let relative paths start at `folder`."""
+    _resolve(table, Settings, folder)
+    for name, field in Settings.model_fields.items():
+        inner = table.get(name)
+        if isinstance(inner, dict) and name in GROUPS:
+            _resolve(inner, cast("type[BaseModel]", field.annotation), folder)
+    routes = table.get("routes")
+    for route in routes if isinstance(routes, list) else ():
+        if isinstance(route, dict):
+            _resolve(route, RouteSettings, folder)
+
+
+def _resolve(table: dict[str, Any], model: type[BaseModel], folder: Path) -> None:
+    for name, field in model.model_fields.items():
+        if Path in (field.annotation, *get_args(field.annotation)) and isinstance(table.get(name), str) and table[name]:
+            table[name] = folder / table[name]

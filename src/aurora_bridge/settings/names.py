@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aurora_bridge.settings.groups import Settings
+from aurora_bridge.settings.groups import EventSettings, RouteSettings, Settings
 
 PREFIX = "AURORA_BRIDGE_"
 CONFIG_VARIABLE = "AURORA_BRIDGE_CONFIG"
@@ -24,9 +24,15 @@ _SERVICE_LINK_PART = re.compile(r"AURORA_BRIDGE(_[A-Z0-9]+)*_PORT_[0-9]+_(TCP|UD
 _LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
+FILE_ONLY: Mapping[str, type[BaseModel]] = {"routes": RouteSettings, "events": EventSettings}
+"""Tables of which there can be any number, with what is in each; the environment has no names for them."""
+
+
 def _keys() -> dict[str, FieldInfo]:
     keys: dict[str, FieldInfo] = {}
     for name, field in Settings.model_fields.items():
+        if name in FILE_ONLY:
+            continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             keys |= {f"{name}.{inner}": leaf for inner, leaf in field.annotation.model_fields.items()}
         else:
@@ -63,6 +69,6 @@ def is_service_link(name: str, value: str) -> bool:
 
 def similar(key: str) -> list[str]:
     """Return what the writer of the unknown `key` may have meant: settings, or a group."""
-    close = difflib.get_close_matches(key, [*SETTINGS, *GROUPS], n=1, cutoff=0.75)
+    close = difflib.get_close_matches(key, [*SETTINGS, *GROUPS, *FILE_ONLY], n=1, cutoff=0.75)
     last = key.rpartition(".")[2]
     return close or [known for known in SETTINGS if known.rpartition(".")[2] == last]

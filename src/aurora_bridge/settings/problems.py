@@ -3,13 +3,15 @@
 pydantic finds a problem, the words are ours: its own speak of inputs, types and web pages. `load` collects them.
 """
 
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic_core import ErrorDetails
 
+from aurora_bridge.settings.groups import Settings
 from aurora_bridge.settings.kinds import allowed
-from aurora_bridge.settings.names import CONFIG_VARIABLE, GROUPS, SETTINGS, similar, variable
+from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, SETTINGS, similar, variable
 
 _LONGEST_SHOWN = 120
 
@@ -40,6 +42,8 @@ def shown(value: object) -> str:
 def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path | None) -> str:
     """Return the words for one of pydantic's errors; `from_environment` has the keys of the variables that are set."""
     group, *rest = (str(part) for part in error["loc"])
+    if group in FILE_ONLY:
+        return _wrong_in_table(group, rest, error, file)
     key = group if group in SETTINGS or not rest else f"{group}.{rest[0]}"
     if error["type"] == "extra_forbidden":
         return unknown_key(key, file)
@@ -56,8 +60,32 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
     )
 
 
+def table_name(group: str, which: str) -> str:
+    """Return what a table of which there can be many is called: the second `[[routes]]`, `[events.lead_created]`."""
+    return f"[[routes]] number {int(which) + 1}" if group == "routes" else f"[{group}.{which}]"
+
+
+def _wrong_in_table(group: str, rest: Sequence[str], error: ErrorDetails, file: Path | None) -> str:
+    """Return the words for an error in one of the tables of which there can be any number."""
+    fields = FILE_ONLY[group].model_fields
+    if len(rest) < 2 or rest[1] == "[key]":  # noqa: PLR2004 - the table's number or name, and a key in it
+        what = Settings.model_fields[group]
+        return f"{group} in {file}: {shown(error['input'])} came; allowed is {allowed(what)}. Correct it or remove it."
+    table, key = f"{table_name(group, rest[0])} in {file}", rest[1]
+    if error["type"] == "extra_forbidden":
+        meant = difflib.get_close_matches(key, fields, n=1)
+        return f"{table}: {key} is no key of it{_did_you_mean(meant)} Allowed are {', '.join(fields)}."
+    if error["type"] == "missing":
+        return f"{table}: {key} is missing; it takes {allowed(fields[key])}. Add it."
+    return (
+        f"{table}: {key} = {shown(error['input'])} came; allowed is {allowed(fields[key])}. Correct it or leave it out."
+    )
+
+
 def unknown_variable(name: str, key: str) -> str:
     """Return the words for an environment variable that is no setting. Its value may be a secret and is left out."""
+    if key.partition(".")[0] in FILE_ONLY:
+        return f"{name}: this is set in the file only. Write it into the file that {CONFIG_VARIABLE} or --config names."
     meant = [variable(known) for known in similar(key) if known in SETTINGS]
     return (
         f"{name}: no setting has this name{_did_you_mean(meant)} "

@@ -122,11 +122,11 @@ class Deduplicator:
 
     # The way of a delivery.
 
-    async def claim(self, event: Event, received_us: int, window_us: int) -> Verdict:
+    async def claim(self, event: Event, received_us: int) -> Verdict:
         """Return the verdict over a delivery, once its claim is in the index."""
         usable = not self._failed and not self._late
         can_know = usable and self._forgotten_us < received_us - received_us % _DAY_US
-        claim = self._claims.propose(event, received_us, window_us, can_know=can_know)
+        claim = self._claims.propose(event, received_us, can_know=can_know)
         answer: asyncio.Future[Verdict] = self._loop.create_future()
         if usable:
             if not self._asked and not self._asking:

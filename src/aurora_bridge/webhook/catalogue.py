@@ -71,6 +71,10 @@ class EventType:
     """One of the 19 events for which the bridge was made."""
     legacy_names: tuple[str, ...] = ()
     """Names on older pages of Aurora, which old subscriptions may still use."""
+    volatile: frozenset[str] = frozenset()
+    """Attributes that an operator leaves out of the fingerprint: none, as Aurora is known."""
+    repeat_window_seconds: int | None = None
+    """An operator's repeat window for this event; None for the usual one."""
 
     def __post_init__(self) -> None:
         """Let an event that shares its states with no other be its own family."""
@@ -230,6 +234,9 @@ _EVENTS = (
 
 CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType({event_type.name: event_type for event_type in _EVENTS})
 """Every known event by today's name."""
+
+PLACEHOLDER_ALIASES: Final[Mapping[str, str]] = MappingProxyType({"design_request_id_in_aurora": "design_request_id"})
+"""The attribute of a placeholder that is called otherwise than its attribute; both in lower snake_case."""
 
 LEGACY_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {legacy: event_type.name for event_type in _EVENTS for legacy in event_type.legacy_names}

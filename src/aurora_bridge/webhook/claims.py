@@ -136,16 +136,13 @@ class Claims:
         """Return how many fingerprints memory holds something about."""
         return len(self._newest)
 
-    def propose(self, event: Event, now_us: int, window_us: int, *, can_know: bool) -> Claim:
-        """Return the claim of a delivery as if its fingerprint were new: what is written ahead.
-
-        `window_us` is the repeat window of the delivery's route.
-        """
+    def propose(self, event: Event, now_us: int, *, can_know: bool) -> Claim:
+        """Return the claim of a delivery as if its fingerprint were new: what is written ahead."""
         self.last_seq = seq = self.last_seq + 1
         recurrence = event.recurrence
         id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
         claim = Claim(event.fingerprint, event.family_key, seq, now_us, id_ms, now_us, first_seq=seq)
-        claim.recurrence, claim.window_us, claim.can_know = recurrence, window_us, can_know
+        claim.recurrence, claim.window_us, claim.can_know = recurrence, event.repeat_window_us, can_know
         return claim
 
     def doubt(self, claim: Claim) -> None:

@@ -1,43 +1,160 @@
-"""Who may deliver: the header token of a route, several valid at once so that a rotation refuses nothing.
+"""Who may deliver: a header's token, HTTP Basic, a token in the query; several valid at once.
 
-The answer to a bad credential is the same whatever was wrong with it.
+That is how a secret is changed without a refusal: both are valid, Aurora's subscription moves over, and the count of
+uses by position shows when the old one can go. The answer to a bad credential is the same whatever was wrong with it.
+
+The secrets of a file are one `Secrets`, which all routes share that name the file; `secret_files` replaces its content.
 """
 
-from collections.abc import Iterable, Sequence
+from base64 import b64decode
+from collections.abc import Callable, MutableMapping, Sequence
 from hashlib import sha256
 from hmac import compare_digest
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook.delivery import Delivery
 
+Uses = MutableMapping[str | tuple[str, ...], int]
+"""Uses of credentials by file, kind and position (from 1)."""
+
+HEADER, BASIC, QUERY, NONE = KINDS = ("header", "basic", "query", "none")
+UNNEEDED = ("", NONE, "0")
+"""What a delivery counts as that needs no credential and brought no valid one."""
+_AUTHORIZATION = b"authorization"
+_SCHEME = b"basic "
+
 
 def parse_tokens(text: str) -> tuple[bytes, ...]:
-    """Return the tokens of a secret file: one a line, surrounding white space and empty lines left out."""
-    return tuple(line.strip().encode() for line in text.splitlines() if line.strip())
+    """Return the tokens of a secret file: one a line, surrounding white space and empty lines left out.
+
+    Raises `ValueError` if there is none.
+    """
+    tokens = tuple(line.strip().encode() for line in text.splitlines() if line.strip())
+    if not tokens:
+        msg = "holds no token. Write one a line into it"
+        raise ValueError(msg)
+    return tokens
+
+
+def parse_basic(text: str) -> tuple[bytes, ...]:
+    """Return the pairs of a secret file: `user:password` a line, taken as it stands; empty lines left out.
+
+    The user ends at the first colon (RFC 7617, section 2). Raises `ValueError` if there is none, or a line is no pair.
+    """
+    lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for number, line in lines:
+        if not line.partition(":")[1]:
+            msg = f"has no colon in line {number}. Write user:password, one pair a line"
+            raise ValueError(msg)
+    if not lines:
+        msg = "holds no credentials. Write user:password into it, one pair a line"
+        raise ValueError(msg)
+    return tuple(line.encode() for _, line in lines)
+
+
+class Secrets:
+    """The valid secrets of one file. Keeps their digests only, so that no `repr` or traceback can show one."""
+
+    def __init__(self, file: str, kinds: Sequence[str], uses: Uses) -> None:
+        """Count in `uses` which secret of `file` was used, and as which of `kinds`."""
+        self._file = file
+        self._kinds = kinds
+        self._uses = uses
+        self._digests: tuple[bytes, ...] = ()
+        self._keys: dict[str, tuple[tuple[str, ...], ...]] = dict.fromkeys(kinds, ())
+
+    def replace(self, secrets: Sequence[bytes]) -> None:
+        """Make these the valid ones."""
+        self._digests = tuple(sha256(secret).digest() for secret in secrets)
+        for kind in self._kinds:
+            keys = [(self._file, kind, str(number)) for number in range(1, len(secrets) + 1)]
+            self._keys[kind] = tuple(keys)
+            for key in keys:
+                self._uses.setdefault(key, 0)
+
+    def admit(self, kind: str, secret: bytes) -> bool:
+        """Whether the secret is valid; its use is counted.
+
+        Digests are compared, in constant time and without an early exit: neither length nor position of one shows.
+        """
+        digest, found = sha256(secret).digest(), 0
+        for position, valid in enumerate(self._digests, 1):
+            found |= compare_digest(digest, valid) * position
+        if found:
+            self._uses[self._keys[kind][found - 1]] += 1
+        return found > 0
+
+
+class Authenticator(Protocol):
+    """Checks the credentials of a delivery."""
+
+    def admit(self, delivery: Delivery) -> None:
+        """Raise `Refusal` unless the delivery may come in."""
 
 
 class Credentials:
-    """The valid tokens of one header. Keeps their digests only, so that no `repr` or traceback can show a secret."""
+    """What a route takes: any one valid credential lets a delivery in."""
 
-    def __init__(self, header: str, tokens: Iterable[bytes]) -> None:
-        """Accept any of `tokens` in the header named `header` (compared without case)."""
-        self._header = header.lower().encode()
-        self._digests: Sequence[bytes] = tuple(sha256(token).digest() for token in tokens)
+    def __init__(  # noqa: PLR0913 - the kinds of credential
+        self,
+        header: str,
+        tokens: Secrets | None,
+        basic: Secrets | None = None,
+        query_parameter: str | None = None,
+        *,
+        anonymous: bool = False,
+        uses: Uses | None = None,
+    ) -> None:
+        """Accept `tokens` in `header` (compared without case) and in `query_parameter`, and `basic` pairs.
+
+        With `anonymous`, everybody is let in; who needed no credential is counted in `uses`.
+        """
+        self._by_header: list[tuple[bytes, Callable[[bytes], bool]]] = []
+        if tokens is not None:
+            self._by_header.append((header.lower().encode(), lambda value: tokens.admit(HEADER, value)))
+        if basic is not None:
+            self._by_header.append((_AUTHORIZATION, lambda value: _admit_basic(basic, value)))
+        self._in_query = tokens if query_parameter is not None else None
+        self._parameter = (query_parameter or "").encode()
+        self._anonymous = anonymous
+        self._uses: Uses = {} if uses is None else uses
+        if anonymous:
+            self._uses.setdefault(UNNEEDED, 0)
 
     def admit(self, delivery: Delivery) -> None:
-        """Raise `Refusal` unless the delivery carries a valid token.
-
-        Digests are compared, in constant time and without an early exit: neither length nor position of a secret shows.
-        """
-        header = self._header
-        for name, value in delivery.headers:
-            if len(name) == len(header) and name.lower() == header:
-                digest, found = sha256(value).digest(), False
-                for valid in self._digests:
-                    found |= compare_digest(digest, valid)
-                if found:
+        """Raise `Refusal` unless the delivery carries a valid credential, or needs none."""
+        for header, valid in self._by_header:
+            size = len(header)
+            for name, value in delivery.headers:
+                if len(name) == size and name.lower() == header and valid(value):
                     return
-        raise Refusal(Reason.UNAUTHORIZED)
+        if self._in_query is not None and self._admit_query(self._in_query, delivery.target):
+            return
+        if not self._anonymous:
+            raise Refusal(Reason.UNAUTHORIZED)
+        self._uses[UNNEEDED] += 1
+
+    def _admit_query(self, tokens: Secrets, target: bytes) -> bool:
+        for piece in target.partition(b"?")[2].split(b"&"):
+            name, _, value = piece.partition(b"=")
+            # How Aurora encodes what is static in a template is not specified: a plus may be one, or a space.
+            if unquote_to_bytes(name) == self._parameter and any(
+                tokens.admit(QUERY, unquote_to_bytes(way)) for way in dict.fromkeys((value, value.replace(b"+", b" ")))
+            ):
+                return True
+        return False
+
+
+def _admit_basic(pairs: Secrets, value: bytes) -> bool:
+    """Whether the value of an `Authorization` header has a valid pair (RFC 7617)."""
+    if value[: len(_SCHEME)].lower() != _SCHEME:
+        return False
+    try:
+        return pairs.admit(BASIC, b64decode(value[len(_SCHEME) :].strip(), validate=True))
+    except ValueError:
+        return False
 
 
 class Anonymous:

@@ -1,10 +1,12 @@
 """What a webhook becomes: the canonical event and its identity.
 
 `normalise` makes an `Event` from a match; `recurrence` then decides whether it is a new one and gives it its id;
-`encode` writes it as a CloudEvents 1.0 event in the JSON format (https://github.com/cloudevents/spec, version 1.0.2).
+`encode` writes it as a CloudEvents 1.0 event in the JSON format (https://github.com/cloudevents/spec, version 1.0.2),
+`encode_binary` in the binary mode of its Kafka binding, and `structured` brings that back.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -14,6 +16,7 @@ import orjson
 
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
+from aurora_bridge.webhook.record import Headers
 from aurora_bridge.webhook.routes import Match
 from aurora_bridge.webhook.shape import ALL, EMPTY, shape_of
 from aurora_bridge.webhook.text import canonical_name, split_query
@@ -23,6 +26,8 @@ Data = dict[str, str | None]
 _PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
 _SEPARATOR = re.compile(r"([?&;])")
 _DIGEST_CHARACTERS = 32
+_JSON = "application/json"
+_BINARY = "ce_"
 _MILLION = 1_000_000
 
 
@@ -41,6 +46,8 @@ class Event(NamedTuple):
     """32 hex digits: the digest of tenant, event type and canonical attributes."""
     family_key: str | None
     """What a state is the latest of: a digest of family, tenant, subject and attribute names. None unless a state."""
+    repeat_window_us: int = 0
+    """Microseconds within which the same state again is a duplicate."""
 
 
 def normalise(match: Match) -> Event:
@@ -49,10 +56,14 @@ def normalise(match: Match) -> Event:
         raise Malformed(Defect.CONFLICTING_EVENT)
     route = match.route
     frame, values, plain = split_query(match.query)
+    rules = route.rules
+    if route.template is not None:
+        frame, values = route.template.read(match.query, frame, values, match.path_values)
+        plain = plain and not match.path_values
     if not plain:
-        values = [_without_secrets(value, route.secret_parameters) for value in values]
+        values = [_without_secrets(value, rules.secret_parameters) for value in values]
     filled = tuple(map(bool, values)) if "" in values else ALL
-    shape = shape_of(match.event, match.query, frame, filled, route.secret_parameters)
+    shape = shape_of(match.event, match.query, frame, filled, rules)
     for one, other in shape.twice:
         if values[one] != values[other]:
             raise Malformed(Defect.CONFLICTING_VALUES)
@@ -66,8 +77,13 @@ def normalise(match: Match) -> Event:
         subject = f"{kind}/{values[place]}"
     if shape.family is not None:
         family_key = _digest([shape.family, tenant, subject])
-    fingerprint = fingerprint_of(tenant, match.event, data)
-    return Event(shape.name, shape.type, tenant, shape.recurrence, subject, data, fingerprint, family_key)
+    identity = data
+    if shape.volatile:
+        identity = {name: value for name, value in data.items() if name not in shape.volatile}
+    fingerprint = fingerprint_of(tenant, match.event, identity)
+    return Event(
+        shape.name, shape.type, tenant, shape.recurrence, subject, data, fingerprint, family_key, shape.window_us
+    )
 
 
 def dead_letter(match: Match, defect: Defect, target: str) -> Event:
@@ -95,7 +111,7 @@ def encode(event: Event, event_id: str, time: str, *, repeat: bool) -> bytes:
     """Return the CloudEvents JSON of an event with its id and time (RFC 3339)."""
     document: dict[str, object] = {
         "data": event.data,
-        "datacontenttype": "application/json",
+        "datacontenttype": _JSON,
         "dataschema": f"urn:aurora-bridge:schema:{event.name}:1",
         "fingerprint": event.fingerprint,
         "id": event_id,
@@ -108,6 +124,38 @@ def encode(event: Event, event_id: str, time: str, *, repeat: bool) -> bytes:
     if event.subject is not None:
         document["subject"] = event.subject
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def encode_binary(event: Event, event_id: str, time: str, *, repeat: bool) -> tuple[bytes, Headers]:
+    """Return value and headers of an event in binary mode: its data, and its other attributes as `ce_` headers.
+
+    Kafka Protocol Binding for CloudEvents 1.0.2, section 3.2. A boolean is its word.
+    """
+    headers: Headers = [
+        ("content-type", _JSON.encode()),
+        ("ce_dataschema", f"urn:aurora-bridge:schema:{event.name}:1".encode()),
+        ("ce_fingerprint", event.fingerprint.encode()),
+        ("ce_id", event_id.encode()),
+        ("ce_repeat", b"true" if repeat else b"false"),
+        ("ce_source", f"/aurora/{event.tenant}".encode()),
+        ("ce_specversion", b"1.0"),
+        ("ce_time", time.encode()),
+        ("ce_type", event.type.encode()),
+    ]
+    if event.subject is not None:
+        headers.append(("ce_subject", event.subject.encode()))
+    return orjson.dumps(event.data, option=orjson.OPT_SORT_KEYS), headers
+
+
+def structured(value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> bytes:
+    """Return the CloudEvents JSON of a record, whichever mode it was written in."""
+    attributes: dict[str, object] = {
+        name.removeprefix(_BINARY): (text or b"").decode() for name, text in headers if name.startswith(_BINARY)
+    }
+    if not attributes:
+        return value
+    attributes |= {"repeat": attributes.get("repeat") == "true", "datacontenttype": _JSON, "data": orjson.loads(value)}
+    return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
 
 
 def rfc3339(time_us: int) -> str:

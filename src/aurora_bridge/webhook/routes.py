@@ -1,18 +1,28 @@
-"""Which event a request target means: the default route, and the place of those that a user writes.
+"""Which route, and so which event, a request target means: the routes written by template, then the default route.
+
+The path and the static parameters choose the route; extra parameters never unchoose it. A written route is found in a
+`path_tree`, and no request can mean two of them (`conflicts`).
 
 The default route takes Aurora's own suggested templates with the host replaced, `/{event}?{attribute}=...` below the
-base path, and the discriminator form `?aurora_event={event}`. The path and the static parameters choose the route;
-extra parameters never unchoose it. What a match carries is read by `event`, after the credentials were checked.
+base path, and the discriminator form `?aurora_event={event}`.
+
+What a match carries is read by `event`, after the credentials were checked.
 """
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from itertools import combinations
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
+from aurora_bridge.webhook.credentials import Authenticator
 from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.path_tree import PathTree
+from aurora_bridge.webhook.rules import Rules
+from aurora_bridge.webhook.template import Template, could_match_one
 from aurora_bridge.webhook.text import canonical_name
 
 DISCRIMINATOR = "aurora_event"
@@ -25,22 +35,18 @@ _KNOWN_SEGMENTS = {name.encode(): name for name in CATALOGUE} | {
 }
 
 
-class Authenticator(Protocol):
-    """Checks the credentials of a delivery; see `credentials`."""
-
-    def admit(self, delivery: Delivery) -> None:
-        """Raise `Refusal` unless the delivery may come in."""
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where deliveries come in: its name in records and logs, its tenant, who may use it, and how states repeat."""
+    """Where deliveries come in: its name in records and logs, its tenant, who may use it, and how they are read."""
 
     name: str
     tenant: str
     credentials: Authenticator
-    secret_parameters: frozenset[str]
-    repeat_window_us: int
+    rules: Rules
+    template: Template | None = None
+    """What was written for it; None for the default route."""
+    event: str = ""
+    """Today's name of the event of a written route."""
 
 
 class Match(NamedTuple):
@@ -52,6 +58,8 @@ class Match(NamedTuple):
     query: bytes
     contradicted: bool = False
     """Whether path and discriminator name different events."""
+    path_values: tuple[str, ...] = ()
+    """What the placeholders in the path carry, undecoded."""
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -65,25 +73,28 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 class Routes:
     """All routes, compiled: chooses the route of a delivery."""
 
-    def __init__(self, base_path: str, default: Route) -> None:
-        """Serve the default route below `base_path` (`/` for none)."""
+    def __init__(self, base_path: str, default: Route | None, written: Sequence[Route] = ()) -> None:
+        """Serve the routes `written` by template, and the `default` one, if any, below `base_path` (`/` for none)."""
         self._base = base_path.rstrip("/").encode()
         self._default = default
-        self._known_paths = {
-            self._base + b"/" + segment + slash: name
-            for segment, name in _KNOWN_SEGMENTS.items()
-            for slash in (b"", b"/")
-        }
+        self._written = _Written(written)
+        self._known_paths: dict[bytes, tuple[Route, str]] = {}
+        if default is not None:
+            for segment, name in _KNOWN_SEGMENTS.items():
+                for path in (self._base + b"/" + segment, self._base + b"/" + segment + b"/"):
+                    if not self._written.covers(path):
+                        self._known_paths[path] = default, name
 
     def match(self, delivery: Delivery) -> Match:
         """Return the match of a delivery. Raises `Refusal`: outside every route, or another method than GET."""
         target = delivery.target
         path, _, query = target.partition(b"?")
-        event = self._known_paths.get(path)
-        if event is not None and _DISCRIMINATOR_KEY not in query:
-            match: Match | None = Match(self._default, event, query)
+        known = self._known_paths.get(path)
+        if known is not None and _DISCRIMINATOR_KEY not in query:
+            match: Match | None = Match(known[0], known[1], query)
         else:
-            match = self._match_default(*split_target(target))
+            path, query = split_target(target)
+            match = self._written.match(path or b"/", query) or self._match_default(path, query)
         if match is None:
             raise Refusal(Reason.NO_ROUTE)
         if delivery.method != "GET":
@@ -91,7 +102,10 @@ class Routes:
         return match
 
     def _match_default(self, path: bytes, query: bytes) -> Match | None:
-        event = self._known_paths.get(path)
+        default = self._default
+        if default is None:
+            return None
+        _, event = self._known_paths.get(path, (default, None))
         if event is None:
             segment = self._segment(path)
             event = _event_name(segment) if segment else None
@@ -102,7 +116,7 @@ class Routes:
             event = discriminator
         if event is None:
             return None
-        return Match(self._default, event, query, contradicted=discriminator is not None and discriminator != event)
+        return Match(default, event, query, contradicted=discriminator is not None and discriminator != event)
 
     def _segment(self, path: bytes) -> bytes | None:
         """Return what stands below the base path, None outside of it."""
@@ -110,6 +124,104 @@ class Routes:
         if not path.startswith(self._base) or (rest and not rest.startswith(b"/")):
             return None
         return rest[1:].removesuffix(b"/")
+
+
+def conflicts(written: Sequence[Route]) -> Iterator[tuple[Route, Route]]:
+    """Yield the pairs of routes that one request could mean."""
+    for one, other in combinations(written, 2):
+        if one.template and other.template and could_match_one(one.template, other.template):
+            yield one, other
+
+
+class _Written:
+    """The routes written by template."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        places: dict[tuple[object, ...], list[Route]] = {}
+        for route in routes:
+            places.setdefault(_place(route), []).append(route)
+        self._tree = PathTree[_Choice]()
+        for at_one_place in places.values():
+            self._tree.add(_template(at_one_place[0]).segments, _choice(at_one_place))
+
+    def covers(self, path: bytes) -> bool:
+        """Whether a route lies at this path, whatever its static parameters."""
+        return any(True for _ in self._tree.find(path))
+
+    def match(self, path: bytes, query: bytes) -> Match | None:
+        """Return the match of a target, None outside of these routes."""
+        parameters: Mapping[str, Sequence[str]] = {}
+        for choice, path_values in self._tree.find(path):
+            if not parameters and not (isinstance(choice, Route) and not _template(choice).static):
+                parameters = _parameters(query)
+            route = _choose(choice, parameters)
+            if route is not None:
+                return Match(route, route.event, query, path_values=path_values)
+        return None
+
+
+def _template(route: Route) -> Template:
+    if route.template is None:
+        msg = f"the route {route.name} has no template"
+        raise ValueError(msg)
+    return route.template
+
+
+def _place(route: Route) -> tuple[object, ...]:
+    """Return what the paths of two routes have in common if they are the same."""
+    segments = _template(route).segments
+    return tuple(segment if isinstance(segment, bytes) else segment.literals for segment in segments)
+
+
+class _Fork(NamedTuple):
+    """Routes at one path, told apart by the value of a static parameter that all of them have."""
+
+    parameter: str
+    branches: dict[str, "_Choice"]
+
+
+_Choice = Route | _Fork | list[Route]
+
+
+def _choice(routes: list[Route]) -> _Choice:
+    """Return the quickest way to choose one of `routes` by its static parameters."""
+    if len(routes) == 1:
+        return routes[0]
+    shared = set[str].intersection(*(set(_template(route).static) for route in routes))
+    values = {name: {_template(route).static[name] for route in routes} for name in sorted(shared)}
+    parameter = max(values, key=lambda name: len(values[name]), default=None)
+    if parameter is None or len(values[parameter]) == 1:
+        return routes
+    branches: dict[str, list[Route]] = {}
+    for route in routes:
+        branches.setdefault(_template(route).static[parameter], []).append(route)
+    return _Fork(parameter, {value: _choice(branch) for value, branch in branches.items()})
+
+
+def _choose(choice: _Choice, parameters: Mapping[str, Sequence[str]]) -> Route | None:
+    """Return the route whose static parameters are among `parameters`."""
+    if isinstance(choice, Route):
+        static = _template(choice).static
+        return choice if all(value in parameters.get(name, ()) for name, value in static.items()) else None
+    if isinstance(choice, _Fork):
+        values = parameters.get(choice.parameter, ())
+        branches = [choice.branches[value] for value in values if value in choice.branches]
+    else:
+        branches = [*choice]
+    return next((route for branch in branches if (route := _choose(branch, parameters)) is not None), None)
+
+
+def _parameters(query: bytes) -> Mapping[str, Sequence[str]]:
+    """Return a query's values by their parameters, decoded as far as static ones need."""
+    found: dict[str, list[str]] = {}
+    for piece in query.split(b"&"):
+        name, _, value = piece.partition(b"=")
+        found.setdefault(_text(name), []).append(_text(value))
+    return found
+
+
+def _text(raw: bytes) -> str:
+    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
 def _event_name(segment: bytes) -> str | None:

@@ -11,15 +11,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from aurora_bridge.refusal import Defect, Malformed
-from aurora_bridge.webhook.catalogue import (
-    CATALOGUE,
-    UNRECOGNIZED,
-    EventType,
-    Recurrence,
-    recurrence_of,
-    subject_of,
-)
+from aurora_bridge.webhook.catalogue import Recurrence, recurrence_of, subject_of
 from aurora_bridge.webhook.routes import DISCRIMINATOR
+from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.text import Frame, canonical_name, names_in
 
 _MOST_BYTES = 1024
@@ -46,24 +40,28 @@ class Shape(NamedTuple):
     """Kind of the subject, and the place of its value."""
     family: list[object] | None
     """Family and attribute names, for a state."""
+    volatile: frozenset[str]
+    """Those of its attributes that are left out of the fingerprint."""
+    window_us: int
+    """Repeat window in microseconds."""
 
 
-def shape_of(event: str, query: bytes, frame: Frame, filled: tuple[bool, ...], secrets: frozenset[str]) -> Shape:
+def shape_of(event: str, query: bytes, frame: Frame, filled: tuple[bool, ...], rules: Rules) -> Shape:
     """Return the shape of a query of `event`: its `frame`, and which of its values are not empty.
 
     Secret parameters and the discriminator are no attributes. Raises `Malformed`.
     """
     if len(query) > _MOST_BYTES or query.count(b"&") >= _MOST_NAMES:
-        return _work_out(event, frame, filled, secrets)
-    return _known(event, frame, filled, secrets)
+        return _work_out(event, frame, filled, rules)
+    return _known(event, frame, filled, rules)
 
 
-def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], secrets: frozenset[str]) -> Shape:
+def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], rules: Rules) -> Shape:
     places: dict[str, int] = {}
     twice = []
     for raw_name, place in names_in(frame):
         name = canonical_name(raw_name)
-        if name in secrets or name == DISCRIMINATOR:
+        if name in rules.secret_parameters or name == DISCRIMINATOR:
             continue
         found = place if place is not None and (filled is ALL or filled[place]) else EMPTY
         known = places.setdefault(name, found)
@@ -71,10 +69,11 @@ def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], secrets: froze
             if EMPTY in (known, found):
                 raise Malformed(Defect.CONFLICTING_VALUES)
             twice.append((known, found))
-    event_type = CATALOGUE.get(event, EventType(UNRECOGNIZED))
+    event_type = rules.type_of(event)
     if event_type.attributes and not any(name in places for name in event_type.attributes):
         raise Malformed(Defect.NO_ATTRIBUTES)
     names = sorted(places)
+    volatile = (rules.volatile | event_type.volatile).intersection(names)
     # The catalogue asks only which attributes have a value: any will do.
     sample = {name: name if place != EMPTY else None for name, place in places.items()}
     recurrence, subject = recurrence_of(event_type, sample), subject_of(event_type, sample)
@@ -86,7 +85,11 @@ def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], secrets: froze
         tuple((name, places[name]) for name in names),
         tuple(twice),
         (kind, places[attribute]) if attribute else None,
-        [event_type.family, names] if recurrence is Recurrence.STATE else None,
+        [event_type.family, [name for name in names if name not in volatile]]
+        if recurrence is Recurrence.STATE
+        else None,
+        volatile,
+        rules.window_us(event_type),
     )
 
 

@@ -55,6 +55,11 @@ def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
             yield _decode(name), None
 
 
+def decode_segment(text: str) -> str:
+    """Undo the percent-encoding of a path, in which a plus stands for itself. Raises `Malformed` like `split_query`."""
+    return _decode(text.replace("+", "%2B"))
+
+
 def _decode(text: str) -> str:
     """Undo the query's percent-encoding strictly: U+FFFD would let two different values share one identity."""
     raw = text.replace("+", " ").encode("latin-1")

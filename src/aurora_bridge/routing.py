@@ -1,0 +1,216 @@
+"""From settings to routes: templates compiled, credentials read, and everything that is wrong with them said at once.
+
+`daemon` serves what comes out; `cli.config` only looks whether anything is wrong, `cli.templates` prints what to paste.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.secret_files import SecretFileError, SecretFiles
+from aurora_bridge.settings import AuthSettings, EventSettings, RouteSettings, Settings, SettingsError
+from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, UNRECOGNIZED, EventType, Recurrence
+from aurora_bridge.webhook.credentials import (
+    BASIC,
+    HEADER,
+    QUERY,
+    Anonymous,
+    Authenticator,
+    Credentials,
+    Secrets,
+    parse_basic,
+    parse_tokens,
+)
+from aurora_bridge.webhook.routes import Route, Routes, conflicts
+from aurora_bridge.webhook.rules import Rules
+from aurora_bridge.webhook.template import Template, TemplateError
+from aurora_bridge.webhook.text import canonical_name
+
+DEFAULT = "default"
+FILTERED_WINDOW_SECONDS = 60
+"""A filter can hide the state in between: what comes later than an immediate copy is taken for a new event."""
+_SECOND_US = 1_000_000
+
+
+class Routing(NamedTuple):
+    """The routes, and what an operator should hear about them."""
+
+    routes: Routes
+    warnings: Sequence[str]
+
+
+def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Routing:
+    """Return the routes of the settings, their secret files followed in `files`. Raises `SettingsError`."""
+    maker = _Maker(settings, files, metrics)
+    default = maker.default() if settings.default_route else None
+    written = list(filter(None, (maker.written(number, route) for number, route in enumerate(settings.routes, 1))))
+    maker.problems += (
+        f"{one.where} and {other.where} could both match one request: {one.text!r} and {other.text!r}. "
+        "Change a path, or give both the same static parameter with different values."
+        for one, other in maker.conflicts(written)
+    )
+    if default is None and not written and not maker.problems:
+        maker.problems.append(
+            "default_route: false came, and there is no other route. Write one below a line [[routes]], or leave "
+            "default_route out."
+        )
+    if maker.problems:
+        raise SettingsError(maker.problems)
+    maker.warnings += (
+        f"{path} may be read by every user of this machine. Where that is not meant: chmod o-r {path}"
+        for path in dict.fromkeys(files.exposed)
+    )
+    return Routing(Routes(settings.ingress.base_path, default, [one.route for one in written]), maker.warnings)
+
+
+class _Maker:
+    """Makes routes, and collects what is wrong with them."""
+
+    def __init__(self, settings: Settings, files: SecretFiles, metrics: Metrics) -> None:
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self._settings = settings
+        self._files = files
+        self._uses = metrics.credentials_used
+        self._secrets: dict[tuple[Path, bool], Secrets] = {}
+        self._types = self._overridden()
+
+    def default(self) -> Route:
+        """Return the default route."""
+        auth = self._settings.auth
+        return Route(DEFAULT, self._settings.tenant, self._credentials("[auth]", auth), self._rules(auth))
+
+    def written(self, number: int, route: RouteSettings) -> "_Numbered | None":
+        """Return a route of the file, None for one that cannot be used."""
+        where = f"[[routes]] number {number}"
+        auth = route.auth(self._settings.auth)
+        credentials, rules = self._credentials(where, auth), self._rules(auth, filtered=route.filtered)
+        try:
+            template = Template(route.template, rules.secret_parameters)
+        except TemplateError as error:
+            self.problems.append(f"{where}: the template {route.template!r} cannot be used: {error}.")
+            return None
+        if template.secret_parameters:
+            rules = replace(rules, secret_parameters=rules.secret_parameters | template.secret_parameters)
+        event = _todays_name(route.event)
+        self.warnings += (f"{where}: {doubt}" for doubt in _doubts(event, template, rules))
+        tenant = route.tenant or self._settings.tenant
+        return _Numbered(where, route.template, Route(template.name, tenant, credentials, rules, template, event))
+
+    def conflicts(self, written: Sequence["_Numbered"]) -> Iterator[tuple["_Numbered", "_Numbered"]]:
+        """Yield the pairs of routes that one request could mean."""
+        by_route = {id(one.route): one for one in written}
+        for one, other in conflicts([one.route for one in written]):
+            yield by_route[id(one)], by_route[id(other)]
+
+    def _rules(self, auth: AuthSettings, *, filtered: bool = False) -> Rules:
+        own = {canonical_name(auth.query_parameter)} if auth.query_parameter else set()
+        index = self._settings.index
+        return Rules(
+            frozenset(self._settings.ingress.secret_parameters) | own,
+            (FILTERED_WINDOW_SECONDS if filtered else index.repeat_window_seconds) * _SECOND_US,
+            self._types,
+            frozenset(index.volatile_attributes),
+        )
+
+    def _credentials(self, where: str, auth: AuthSettings) -> Authenticator:
+        tokens = self._follow(where, auth.tokens_file, basic=False)
+        basic = self._follow(where, auth.basic_file, basic=True)
+        if tokens is None and basic is None:
+            return Anonymous()
+        return Credentials(
+            auth.header, tokens, basic, auth.query_parameter, anonymous=auth.allow_anonymous, uses=self._uses
+        )
+
+    def _follow(self, where: str, file: Path | None, *, basic: bool) -> Secrets | None:
+        """Return the secrets of a file, the same for every route that names it."""
+        if file is None:
+            return None
+        if (file, basic) not in self._secrets:
+            secrets = Secrets(str(file), (BASIC,) if basic else (HEADER, QUERY), self._uses)
+            parse = parse_basic if basic else parse_tokens
+            self._secrets[file, basic] = secrets
+            try:
+                self._files.follow([file], partial(_replace, secrets, parse))
+            except SecretFileError as error:
+                self.problems.append(f"{where}: {error}.")
+        return self._secrets[file, basic]
+
+    def _overridden(self) -> Mapping[str, EventType]:
+        """Return the catalogue with what an operator knows better."""
+        types = dict(CATALOGUE)
+        for name, known in self._settings.events.items():
+            event = _todays_name(name)
+            event_type = _override(types.get(event, EventType(UNRECOGNIZED, family=event)), known)
+            where = f"[events.{name}]"
+            if event_type.recurrence is not Recurrence.SIGNAL and event_type.identifier is None:
+                self.problems.append(
+                    f"{where}: recurrence = {event_type.recurrence.value!r} came, and nothing tells which attribute "
+                    "identifies the thing. Add identifier = with its name, or leave recurrence out."
+                )
+            elif known.recurrence == "state" and event_type.state_attribute is None and event not in CATALOGUE:
+                self.problems.append(
+                    f"{where}: recurrence = 'state' came, and nothing tells which attribute holds the state. "
+                    "Add state_attribute = with its name, or leave recurrence out."
+                )
+            types[event] = event_type
+        return MappingProxyType(types)
+
+
+class _Numbered(NamedTuple):
+    where: str
+    """Where it is written, for people."""
+    text: str
+    route: Route
+
+
+def _replace(secrets: Secrets, parse: Callable[[str], Sequence[bytes]], contents: Sequence[bytes]) -> None:
+    secrets.replace(parse(contents[0].decode("utf-8-sig")))
+
+
+def _override(event_type: EventType, known: EventSettings) -> EventType:
+    identifier = known.identifier or event_type.identifier
+    subject = event_type.subject
+    if known.identifier is not None:  # what a state is the latest of is its subject
+        subject = ((known.identifier.removesuffix("_id"), known.identifier), *subject)
+    return replace(
+        event_type,
+        recurrence=Recurrence(known.recurrence) if known.recurrence else event_type.recurrence,
+        identifier=identifier,
+        subject=subject,
+        state_attribute=known.state_attribute or event_type.state_attribute,
+        volatile=frozenset(known.volatile_attributes),
+        repeat_window_seconds=known.repeat_window_seconds,
+    )
+
+
+def _todays_name(event: str) -> str:
+    name = canonical_name(event)
+    return LEGACY_NAMES.get(name, name)
+
+
+def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
+    """Yield what is perhaps not meant with a route."""
+    event_type = rules.type_of(event)
+    if event not in CATALOGUE:
+        meant = get_close_matches(event, CATALOGUE, n=1)
+        guess = f" Did you mean {meant[0]}?" if meant else ""
+        yield f"the bridge knows no event {event!r}; what comes here goes to the topic {UNRECOGNIZED}.{guess}"
+        return
+    known = {*event_type.attributes, event_type.identifier, event_type.state_attribute, "tenant_id"}
+    for attribute in sorted(template.attributes - known - rules.secret_parameters) if event_type.attributes else ():
+        yield (
+            f"{event} has no attribute {attribute} that the bridge knows. If Aurora does not know its placeholder "
+            "either, it arrives as it stands, and each delivery becomes a dead letter (unfilled_placeholder)."
+        )
+    needed = event_type.identifier
+    if needed is not None and needed not in template.attributes and event_type.recurrence is not Recurrence.SIGNAL:
+        yield (
+            f"the template has no {needed}; without it two events look alike, and every delivery is published, "
+            f"Aurora's retries too. Add {needed}=<{needed.upper()}>."
+        )

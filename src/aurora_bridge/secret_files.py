@@ -1,0 +1,116 @@
+"""Files that change while the daemon runs: tokens, passwords, certificates.
+
+They are looked at every few seconds by content, not by time or name, so that the swap of a symbolic link (as Kubernetes
+does it: https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically) is a
+change like any other. What cannot be used leaves the last good content in force, and says so in log and metric.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from aurora_bridge.logs import fields
+from aurora_bridge.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 3.0
+_OTHERS_MAY_READ = 0o004
+
+Take = Callable[[Sequence[bytes]], None]
+
+
+class SecretFileError(Exception):
+    """A file cannot be used. The message says which and why, never what is in it."""
+
+
+class _Followed:
+    __slots__ = ("digest", "paths", "take")
+
+    def __init__(self, paths: Sequence[Path], take: Take) -> None:
+        self.paths = paths
+        self.take = take
+        self.digest = b""
+
+
+class SecretFiles:
+    """Follows files and hands their content over, at first and whenever it has changed."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Say in `metrics` which file cannot be used."""
+        self._failing = metrics.secret_file_failing
+        self._reloads = metrics.secret_file_reloads
+        self._followed: list[_Followed] = []
+        self.exposed: list[Path] = []
+        """Files that every user of this machine may read, as they were when they were first read."""
+
+    def follow(self, paths: Sequence[Path], take: Take) -> None:
+        """Hand the content of files that belong together to `take`, now and after each change.
+
+        `take` raises `ValueError` or `OSError` for content it cannot use. Raises `SecretFileError` if that is so now.
+        """
+        followed = _Followed(paths, take)
+        for path in paths:
+            self._failing[str(path)] = 0
+            self._reloads[str(path)] = 0
+        try:
+            contents = _read(paths)
+            take(contents)
+        except (OSError, ValueError) as error:
+            raise SecretFileError(_why(paths, error)) from None
+        followed.digest = _digest(contents)
+        self._followed.append(followed)
+        self.exposed += [path for path in paths if path.stat().st_mode & _OTHERS_MAY_READ]
+
+    async def run(self) -> None:
+        """Look every few seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look at every file once."""
+        for followed in self._followed:
+            try:
+                contents = await asyncio.to_thread(_read, followed.paths)  # a mounted volume can be slow
+                digest = _digest(contents)
+                if digest == followed.digest:
+                    self._note(followed, None)
+                    continue
+                followed.take(contents)
+            except (OSError, ValueError) as error:
+                self._note(followed, error)
+                continue
+            followed.digest = digest
+            self._note(followed, None)
+            for path in followed.paths:
+                self._reloads[str(path)] += 1
+            log.info("took a changed file over", extra=fields(files=[str(path) for path in followed.paths]))
+
+    def _note(self, followed: _Followed, error: Exception | None) -> None:
+        """Say that files can be used or not, when that changes."""
+        failing = int(error is not None)
+        if self._failing[str(followed.paths[0])] != failing:
+            for path in followed.paths:
+                self._failing[str(path)] = failing
+            if error is not None:
+                log.error("%s; what it held before stays in force", _why(followed.paths, error))
+
+
+def _read(paths: Sequence[Path]) -> list[bytes]:
+    return [path.read_bytes() for path in paths]
+
+
+def _digest(contents: Sequence[bytes]) -> bytes:
+    return b"".join(sha256(content).digest() for content in contents)
+
+
+def _why(paths: Sequence[Path], error: Exception) -> str:
+    names = " and ".join(str(path) for path in paths)
+    if isinstance(error, UnicodeDecodeError):
+        return f"{names} is not UTF-8"
+    if isinstance(error, OSError):
+        return f"{names} cannot be read ({error.strerror or type(error).__name__})"
+    return f"{names} {error}"

@@ -1,0 +1,32 @@
+"""How the deliveries of a route are read: which parameters are secret, and what each event type is taken to be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType
+
+_UNKNOWN = EventType(UNRECOGNIZED)
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """The rules of one route. Compared as objects, since shapes are kept by them."""
+
+    secret_parameters: frozenset[str]
+    """Names, in lower snake_case, of what reaches no event, log or dead letter."""
+    repeat_window_us: int = 0
+    """Microseconds within which the same state of the same subject is a duplicate."""
+    types: Mapping[str, EventType] = field(default_factory=lambda: CATALOGUE)
+    """The catalogue, with what an operator knows better."""
+    volatile: frozenset[str] = frozenset()
+    """Attributes of any event that are left out of the fingerprint."""
+
+    def type_of(self, event: str) -> EventType:
+        """Return what an event of this name is."""
+        return self.types.get(event, _UNKNOWN)
+
+    def window_us(self, event_type: EventType) -> int:
+        """Return the repeat window of an event."""
+        own = event_type.repeat_window_seconds
+        return self.repeat_window_us if own is None else own * _SECOND_US

@@ -1,0 +1,256 @@
+"""A URL template as it stands in Aurora, compiled: what it matches, and which attribute each value of a match is.
+
+    https://hooks.example.com/hooks/v2/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&kind=signed-only
+
+Path and static parameters (`kind`) choose the route, see `routes`. The placeholders name the attributes, whatever the
+parameters are called; a parameter that the template does not have is an attribute of its own name, since Aurora may
+add one. A placeholder can be a part of a path segment or of a value, as in `v-<PROJECT_ID>.json`.
+
+`Template.read` brings a query into the form that `shape` knows, with the attributes as its names. Like a shape, how to
+do that is worked out once for each frame of a query.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.webhook.catalogue import PLACEHOLDER_ALIASES
+from aurora_bridge.webhook.text import Frame, canonical_name, decode_segment, names_in
+
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_PLACEHOLDER = re.compile(r"<([^<>]*)>")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_PRINTABLE = re.compile(r"[!-~]+")
+_MOST_BYTES = 1024
+_MOST_NAMES = 32
+
+
+class TemplateError(ValueError):
+    """A template cannot be used; the text says why, and what to do."""
+
+
+class Pattern(NamedTuple):
+    """A path segment, or a value, with at least one placeholder."""
+
+    literals: tuple[str, ...]
+    """What stands before, between and behind the placeholders."""
+    attributes: tuple[str, ...]
+    regex: re.Pattern[str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is nothing but one placeholder."""
+        return self.literals == ("", "")
+
+
+Segment = bytes | Pattern
+"""A literal, decoded, or a pattern over what stands in the target."""
+
+
+class Reading(NamedTuple):
+    """How to bring the values of a frame into the form of the template's attributes."""
+
+    frame: Frame
+    places: tuple[int, ...]
+    """Places among the query's values and, behind them, the path's."""
+    parts: tuple[tuple[int, Pattern], ...]
+    """Values of which only parts are attributes; these come last."""
+
+
+class Template:
+    """One URL template."""
+
+    def __init__(self, text: str, secrets: frozenset[str]) -> None:
+        """Compile `text`; `secrets` are the names, in canonical form, of what reaches no event.
+
+        Raises `TemplateError`.
+        """
+        self.text = text
+        path, _, query = _origin_form(text).partition("?")
+        self.segments: tuple[Segment, ...] = tuple(map(_segment, _pieces_of(path)))
+        self.static: dict[str, str] = {}
+        """Parameters whose value is part of the template: they choose the route, and are no attributes."""
+        self._parameters: dict[str, Pattern] = {}
+        self._read_query(query, secrets)
+        self.path_attributes = tuple(
+            name for segment in self.segments if isinstance(segment, Pattern) for name in segment.attributes
+        )
+        self.secret_parameters = frozenset(
+            canonical_name(name)
+            for name, pattern in self._parameters.items()
+            if not secrets.isdisjoint(pattern.attributes)
+        )
+        """Parameters that carry a secret under another name."""
+        for name in self.path_attributes:
+            if name in secrets:
+                msg = (
+                    f"<{name.upper()}> is a secret and stands in the path, where proxies log it and nothing can take "
+                    f"it out. Move it into the query, or remove it"
+                )
+                raise TemplateError(msg)
+
+    @property
+    def name(self) -> str:
+        """The template without its host and its secrets: the route's name in records, logs and metrics."""
+        path, _, query = _origin_form(self.text).partition("?")
+        kept = [piece for piece in query.split("&") if _static_name(piece) in self.static]
+        return path + ("?" + "&".join(kept) if kept else "")
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """Every attribute that a placeholder carries."""
+        return frozenset(self.path_attributes).union(*(pattern.attributes for pattern in self._parameters.values()))
+
+    def _read_query(self, query: str, secrets: frozenset[str]) -> None:
+        for piece in filter(None, query.split("&")):
+            raw_name, equals, raw_value = piece.partition("=")
+            name, value = _decoded(raw_name), _decoded(raw_value)
+            if _PLACEHOLDER.search(raw_name):
+                msg = (
+                    f"{raw_name} is the name of a parameter; a placeholder stands for a value. Write name=<PLACEHOLDER>"
+                )
+                raise TemplateError(msg)
+            if not name or not equals:
+                msg = f"{piece!r} is no parameter. Write name=<PLACEHOLDER> or name=value"
+                raise TemplateError(msg)
+            if name in self.static or name in self._parameters:
+                msg = f"the parameter {name} is there twice. Remove one of the two"
+                raise TemplateError(msg)
+            pattern = _pattern(value)
+            if pattern is not None:
+                self._parameters[name] = pattern
+            elif canonical_name(name) not in secrets:  # a secret is checked as a credential, and chooses nothing
+                self.static[name] = value
+
+    def read(
+        self, query: bytes, frame: Frame, values: list[str], path_values: Sequence[str]
+    ) -> tuple[Frame, list[str]]:
+        """Return frame and values of a query in the form of the template's attributes. Raises `Malformed`."""
+        small = len(query) <= _MOST_BYTES and query.count(b"&") < _MOST_NAMES
+        reading = _known_reading(self, frame) if small else self.work_out(frame)
+        everything = [*values, *map(decode_segment, path_values)]
+        read = [everything[place] for place in reading.places]
+        for place, pattern in reading.parts:
+            found = pattern.regex.fullmatch(values[place])
+            if found is not None:
+                read += found.groups()
+            elif values[place]:
+                raise Malformed(Defect.NOT_AS_TEMPLATE)
+            else:
+                read += [""] * len(pattern.attributes)
+        return reading.frame, read
+
+    def work_out(self, frame: Frame) -> Reading:
+        """Return how to read queries of a frame. Raises `Malformed`."""
+        with_value: list[tuple[str, int]] = []
+        bare: list[str] = []
+        parts: list[tuple[int, Pattern]] = []
+        for raw_name, place in names_in(frame):
+            pattern = self._parameters.get(raw_name)
+            if raw_name in self.static:
+                continue
+            if place is None:
+                bare += pattern.attributes if pattern else (canonical_name(raw_name),)
+            elif pattern is None:
+                with_value.append((canonical_name(raw_name), place))
+            elif pattern.whole:
+                with_value.append((pattern.attributes[0], place))
+            else:
+                parts.append((place, pattern))
+        behind = len(frame) - 1
+        with_value += [(name, behind + number) for number, name in enumerate(self.path_attributes)]
+        names = [name for name, _ in with_value] + [name for _, pattern in parts for name in pattern.attributes]
+        pieces = [f"&{quote(name)}" for name in names]
+        return Reading(
+            (*pieces, "".join(f"&{quote(name)}" for name in bare)),
+            tuple(place for _, place in with_value),
+            tuple(parts),
+        )
+
+
+_known_reading = lru_cache(maxsize=1024)(Template.work_out)  # 2 KiB each at most, shared by all templates
+
+
+def placeholder_attribute(placeholder: str) -> str:
+    """Return the attribute that Aurora's `<PLACEHOLDER>` carries: `agreement_id` for `AGREEMENT_ID`."""
+    name = canonical_name(placeholder)
+    return PLACEHOLDER_ALIASES.get(name, name)
+
+
+def could_match_one(one: Template, other: Template) -> bool:
+    """Tell whether there is a request that both templates match, so that nothing says which route it means."""
+    if len(one.segments) != len(other.segments):
+        return False
+    if any(name in other.static and other.static[name] != value for name, value in one.static.items()):
+        return False
+    return all(map(_unify, one.segments, other.segments))
+
+
+def _unify(one: Segment, other: Segment) -> bool:
+    if isinstance(one, bytes):
+        if isinstance(other, bytes):
+            return one == other
+        return other.regex.fullmatch(one.decode("latin-1")) is not None
+    if isinstance(other, bytes):
+        return _unify(other, one)
+    begins, ends = one.literals[0], one.literals[-1]
+    others_begins, others_ends = other.literals[0], other.literals[-1]
+    return (begins.startswith(others_begins) or others_begins.startswith(begins)) and (
+        ends.endswith(others_ends) or others_ends.endswith(ends)
+    )
+
+
+def _origin_form(text: str) -> str:
+    """Return path and query of a template. Raises `TemplateError`."""
+    rest = text if text.startswith(("/", "?")) else _ORIGIN.sub("", text, count=1)
+    if rest == text and not text.startswith(("/", "?")):
+        msg = f"{text!r} begins neither with a scheme and host, as in https://hooks.example.com/..., nor with a slash"
+        raise TemplateError(msg)
+    if "#" in rest:
+        msg = "a # begins a fragment, which is never sent. Remove it and what is behind it, or write %23"
+        raise TemplateError(msg)
+    if rest and not _PRINTABLE.fullmatch(rest):
+        msg = "it has white space or other characters that no URL has. Percent-encode them, as in %20"
+        raise TemplateError(msg)
+    return rest if rest.startswith("/") else "/" + rest
+
+
+def _pieces_of(path: str) -> list[str]:
+    pieces = path.split("/")[1:]
+    return pieces[:-1] if len(pieces) > 1 and not pieces[-1] else pieces
+
+
+def _segment(text: str) -> Segment:
+    return _pattern(text) or unquote_to_bytes(text)
+
+
+def _pattern(text: str) -> Pattern | None:
+    """Return the pattern of a text with placeholders, None for one without. Raises `TemplateError`."""
+    pieces = _PLACEHOLDER.split(text)
+    literals, names = pieces[::2], pieces[1::2]
+    if any("<" in literal or ">" in literal for literal in literals):
+        msg = f"{text!r} has a < or > without its other half. A placeholder is written <LIKE_THIS>"
+        raise TemplateError(msg)
+    for name in names:
+        if not _NAME.fullmatch(name):
+            msg = f"<{name}> is no placeholder. One is a name of letters, digits, - and _, as in <PROJECT_ID>"
+            raise TemplateError(msg)
+    if not names:
+        return None
+    if not all(literals[1:-1]):
+        msg = f"{text!r} has two placeholders without anything between them, so nothing tells where one value ends"
+        raise TemplateError(msg)
+    groups = ["(.*?)"] * (len(names) - 1) + ["(.*)"]
+    regex = "".join(re.escape(literal) + group for literal, group in zip(literals, [*groups, ""], strict=True))
+    return Pattern(tuple(literals), tuple(map(placeholder_attribute, names)), re.compile(regex, re.DOTALL))
+
+
+def _decoded(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "replace")
+
+
+def _static_name(piece: str) -> str:
+    return _decoded(piece.partition("=")[0])
