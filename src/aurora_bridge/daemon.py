@@ -87,7 +87,7 @@ async def run(settings: Settings, announce: Announce) -> None:
         await stack.enter_async_context(_task(_measure(metrics), stop))
         admin_url = await stack.enter_async_context(admin(readiness, metrics, settings.admin))
         url = await stack.enter_async_context(
-            ingress(bridge, ledger, settings.ingress, settings.deadlines.answer_seconds)
+            ingress(bridge, ledger, settings.ingress, settings.deadlines.answer_seconds, files)
         )
         _settle_memory()
         announce(url, admin_url)

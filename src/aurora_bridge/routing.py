@@ -11,10 +11,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from aurora_bridge.logs import redact_target
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AuthSettings, EventSettings, RouteSettings, Settings, SettingsError
-from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, UNRECOGNIZED, EventType, Recurrence
+from aurora_bridge.webhook.catalogue import (
+    CATALOGUE,
+    LEGACY_NAMES,
+    PLACEHOLDER_ALIASES,
+    UNRECOGNIZED,
+    EventType,
+    Recurrence,
+)
 from aurora_bridge.webhook.credentials import (
     BASIC,
     HEADER,
@@ -66,6 +74,39 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
         for path in dict.fromkeys(files.exposed)
     )
     return Routing(Routes(settings.ingress.base_path, default, [one.route for one in written]), maker.warnings)
+
+
+class Paste(NamedTuple):
+    """A URL template to paste into a subscription of Aurora."""
+
+    event: str
+    tenant: str
+    url: str
+    """With its secrets hidden, and with HOST where the bridge does not know under which one Aurora reaches it."""
+
+
+def to_paste(settings: Settings) -> Iterator[Paste]:
+    """Yield what to paste for each written route, then for each event of the default route whose attributes are known.
+
+    An event that a written route takes is left out of the default route's.
+    """
+    public_url = settings.ingress.public_url or "https://HOST"
+    written = set()
+    for route in settings.routes:
+        written.add((_todays_name(route.event), tenant := route.tenant or settings.tenant))
+        url = route.template if "://" in route.template else public_url + route.template
+        auth = route.auth(settings.auth)
+        own = {auth.query_parameter} if auth.query_parameter else set()
+        secrets = frozenset(settings.ingress.secret_parameters) | own
+        yield Paste(_todays_name(route.event), tenant, redact_target(url.encode(), secrets))
+    if not settings.default_route:
+        return
+    base = public_url + settings.ingress.base_path.rstrip("/")
+    placeholders = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
+    for name, event_type in CATALOGUE.items():
+        if event_type.attributes and (name, settings.tenant) not in written:
+            values = (f"{at}=<{placeholders.get(at, at).upper()}>" for at in event_type.attributes)
+            yield Paste(name, settings.tenant, f"{base}/{name}?{'&'.join(values)}")
 
 
 class _Maker:

@@ -8,6 +8,7 @@ import pytest
 
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import AdminSettings, IngressSettings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import ListenError, admin, ingress
@@ -22,7 +23,7 @@ def ledger() -> Ledger:
 
 async def test_the_url_of_the_ingress_is_that_to_deliver_to() -> None:
     settings = IngressSettings(port=0, base_path="/hooks")
-    async with ingress(BridgeDouble(), ledger(), settings, 1) as url:
+    async with ingress(BridgeDouble(), ledger(), settings, 1, SecretFiles(Metrics())) as url:
         assert re.fullmatch(rf"http://{HOST}:[0-9]+/hooks", url)
         assert (await talk(url, lambda connection: connection.get("/hooks/lead_changed"))).status == 200
 
@@ -32,7 +33,7 @@ async def test_an_ipv6_address_stands_in_brackets() -> None:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0, host="::1"), 1) as url:
+    async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0, host="::1"), 1, SecretFiles(Metrics())) as url:
         assert re.fullmatch(r"http://\[::1\]:[0-9]+", url)
 
 
@@ -41,7 +42,7 @@ async def test_a_port_in_use_is_explained() -> None:
         port = taken.getsockname()[1]
         expected = f"Cannot listen on {HOST}:{port}: .* AURORA_BRIDGE_INGRESS__PORT .*to a free one"
         with pytest.raises(ListenError, match=expected):
-            async with ingress(BridgeDouble(), ledger(), IngressSettings(port=port), 1):
+            async with ingress(BridgeDouble(), ledger(), IngressSettings(port=port), 1, SecretFiles(Metrics())):
                 pass
         with pytest.raises(ListenError, match="AURORA_BRIDGE_ADMIN__PORT"):
             async with admin(Readiness(BridgeDouble(), None, None), Metrics(), AdminSettings(port=port)):
@@ -51,7 +52,7 @@ async def test_a_port_in_use_is_explained() -> None:
 async def test_what_is_in_flight_at_the_end_is_answered() -> None:
     bridge = BridgeDouble()
     bridge.may_answer.clear()
-    async with ingress(bridge, ledger(), IngressSettings(port=0), PATIENCE) as url:
+    async with ingress(bridge, ledger(), IngressSettings(port=0), PATIENCE, SecretFiles(Metrics())) as url:
         answer = asyncio.create_task(talk(url, lambda connection: connection.get("/lead_changed")))
         await bridge.asked.wait()
         asyncio.get_running_loop().call_soon(bridge.may_answer.set)
@@ -60,7 +61,7 @@ async def test_what_is_in_flight_at_the_end_is_answered() -> None:
 
 async def test_the_end_does_not_wait_for_a_body_that_does_not_come() -> None:
     async with asyncio.timeout(5):  # half of the time that aiohttp waits for a body
-        async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE) as url:
+        async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE, SecretFiles(Metrics())) as url:
             host, port = url.removeprefix("http://").split(":")
             reader, writer = await asyncio.open_connection(host, port)
             writer.write(request("/lead_changed", [("Content-Length", "10")]) + b"123")
@@ -70,7 +71,7 @@ async def test_the_end_does_not_wait_for_a_body_that_does_not_come() -> None:
 
 
 async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -> None:
-    async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE) as url:
+    async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE, SecretFiles(Metrics())) as url:
         host, port = url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(request("/lead_changed"))
@@ -85,7 +86,7 @@ async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -
 async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_time_out() -> None:
     """Also one that sends its headers byte by byte: aiohttp has no other deadline for them."""
     settings = IngressSettings(port=0, keepalive_seconds=1)
-    async with ingress(BridgeDouble(), ledger(), settings, 1) as url:
+    async with ingress(BridgeDouble(), ledger(), settings, 1, SecretFiles(Metrics())) as url:
         host, port = url.removeprefix("http://").split(":")
         connections = [await asyncio.open_connection(host, port) for _ in range(2)]
         connections[1][1].write(b"GET /lead_changed HTTP/1.1\r\nHost:")

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.routing import make_routing
+from aurora_bridge.routing import make_routing, to_paste
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import SettingsError, load, redacted
 
@@ -51,5 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         return os.EX_CONFIG
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(orjson.dumps(redacted(settings), option=orjson.OPT_INDENT_2).decode())
+    shown = redacted(settings)
+    for route, paste in zip(shown["routes"], to_paste(settings), strict=False):
+        route["template"] = paste.url
+    print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
     return os.EX_OK

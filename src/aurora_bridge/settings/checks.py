@@ -19,6 +19,7 @@ def conflicts(settings: Settings) -> Iterator[str]:
     """Yield one readable line for each conflict."""
     yield from _deadlines(settings)
     yield from _credentials(settings)
+    yield from _tls(settings)
     yield from _event_log(settings)
     yield from _compression(settings)
 
@@ -65,6 +66,14 @@ def _credentials(settings: Settings) -> Iterator[str]:
                     f"{both_names('ingress.host')}: {settings.ingress.host!r} came, and no credentials are set; "
                     f"without them allowed is loopback only: 127.0.0.1, ::1 or localhost. {remedy}"
                 )
+
+
+def _tls(settings: Settings) -> Iterator[str]:
+    certificate, key = settings.ingress.tls_certificate_file, settings.ingress.tls_key_file
+    if (certificate is None) != (key is None):
+        names = [both_names("ingress.tls_certificate_file"), both_names("ingress.tls_key_file")]
+        given, missing = names if key is None else reversed(names)
+        yield f"{given}: {str(certificate or key)!r} came without {missing}; allowed is both or neither. Add the other."
 
 
 def _event_log(settings: Settings) -> Iterator[str]:

@@ -64,6 +64,12 @@ class IngressSettings(_Group):
     Empty, because the daemon cannot know what stands in front of it; the templates then say HOST.
     """
 
+    tls_certificate_file: SecretFile = None
+    """File with the certificate and its chain (PEM), for TLS without a proxy in front. Empty: plain HTTP."""
+
+    tls_key_file: SecretFile = None
+    """File with the certificate's key (PEM, not encrypted)."""
+
     max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 2048
     """Deliveries under way at once; one more gets 503 and Aurora tries it again.
 

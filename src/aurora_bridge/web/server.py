@@ -1,5 +1,6 @@
 """Listens on the two ports, and closes them."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,10 +9,12 @@ from aiohttp import http_parser, web
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AdminSettings, IngressSettings
 from aurora_bridge.web.admin import make_application
 from aurora_bridge.web.ingress import Ingress, make_server
 from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.web.tls import server_context
 
 
 class ListenError(Exception):
@@ -20,15 +23,19 @@ class ListenError(Exception):
 
 @asynccontextmanager
 async def ingress(
-    bridge: Bridge, ledger: Ledger, settings: IngressSettings, answer_seconds: float
+    bridge: Bridge, ledger: Ledger, settings: IngressSettings, answer_seconds: float, files: SecretFiles
 ) -> AsyncIterator[str]:
-    """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`."""
+    """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`.
+
+    Raises `ListenError`.
+    """
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
         raise ListenError(msg)
     runner = web.ServerRunner(make_server(Ingress(bridge, ledger, settings), settings), shutdown_timeout=answer_seconds)
-    async with _listening(runner, settings.host, settings.port, "INGRESS") as port:
-        yield f"http://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"
+    context = _tls(settings, files)
+    async with _listening(runner, settings.host, settings.port, "INGRESS", context) as port:
+        yield f"http{'s' if context else ''}://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"
 
 
 @asynccontextmanager
@@ -40,10 +47,12 @@ async def admin(readiness: Readiness, metrics: Metrics, settings: AdminSettings)
 
 
 @asynccontextmanager
-async def _listening(runner: web.BaseRunner, host: str, port: int, group: str) -> AsyncIterator[int]:
+async def _listening(
+    runner: web.BaseRunner, host: str, port: int, group: str, context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
+        site = web.TCPSite(runner, host, port, backlog=1024, ssl_context=context)
         try:
             await site.start()
         except OSError as error:
@@ -55,6 +64,20 @@ async def _listening(runner: web.BaseRunner, host: str, port: int, group: str) -
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def _tls(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext | None:
+    certificate, key = settings.tls_certificate_file, settings.tls_key_file
+    if certificate is None or key is None:
+        return None
+    try:
+        return server_context(certificate, key, files)
+    except SecretFileError as error:
+        msg = (
+            f"{error}. Mend the files that AURORA_BRIDGE_INGRESS__TLS_CERTIFICATE_FILE and "
+            "AURORA_BRIDGE_INGRESS__TLS_KEY_FILE name, or leave both out and put TLS in front."
+        )
+        raise ListenError(msg) from error
 
 
 def _authority(host: str, port: int) -> str:

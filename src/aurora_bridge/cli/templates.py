@@ -1,0 +1,53 @@
+"""`aurora-bridge templates`: prints the URL template to paste into Aurora, one subscription a line.
+
+Standard output gets event and template, a tab between, in the order of the settings file and then of the catalogue.
+A secret in a template of the file is shown as asterisks: put it back when you paste.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from aurora_bridge.routing import to_paste
+from aurora_bridge.settings import SettingsError, load
+
+_EXAMPLES = """examples:
+  aurora-bridge templates                                what to paste for every event
+  aurora-bridge templates --event lead_created           for one
+  AURORA_BRIDGE_INGRESS__PUBLIC_URL=https://hooks.example.com aurora-bridge templates
+"""
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "templates",
+        help="print the URL template to paste into Aurora for every event",
+        description="Prints event and URL template, one subscription a line, from the routes and INGRESS__PUBLIC_URL.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
+    )
+    parser.add_argument("--event", metavar="NAME", help="only this event")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the templates; return the exit code."""
+    try:
+        settings = load(arguments.config)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return os.EX_CONFIG
+    found = [paste for paste in to_paste(settings) if arguments.event in {None, paste.event}]
+    if not found:
+        print(f"No route takes {arguments.event}, or its attributes are not known: see --help.", file=sys.stderr)
+        return 1
+    for paste in found:
+        print(f"{paste.event}\t{paste.url}")
+    if not settings.ingress.public_url:
+        print("HOST: set AURORA_BRIDGE_INGRESS__PUBLIC_URL to the URL that Aurora reaches.", file=sys.stderr)
+    return os.EX_OK

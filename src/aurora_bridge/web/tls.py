@@ -1,0 +1,33 @@
+"""TLS of the ingress: a certificate and its key, taken anew for the connections that come after they changed."""
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from aurora_bridge.secret_files import SecretFiles
+
+
+def server_context(certificate: Path, key: Path, files: SecretFiles) -> ssl.SSLContext:
+    """Return a context for TLS 1.2 and newer, its files followed. Raises `SecretFileError`."""
+    context = _new_context()
+
+    def take(_contents: Sequence[bytes]) -> None:
+        _load(_new_context(), certificate, key)  # a pair that does not fit would leave the context without a key
+        _load(context, certificate, key)
+
+    files.follow([certificate, key], take)
+    return context
+
+
+def _new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        msg = f"are no certificate (PEM, with its chain) and unencrypted key that belong together: {error.reason}"
+        raise ValueError(msg) from error
