@@ -94,19 +94,26 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
     written = set()
     for route in settings.routes:
         written.add((_todays_name(route.event), tenant := route.tenant or settings.tenant))
-        url = route.template if "://" in route.template else public_url + route.template
-        auth = route.auth(settings.auth)
-        own = {auth.query_parameter} if auth.query_parameter else set()
-        secrets = frozenset(settings.ingress.secret_parameters) | own
-        yield Paste(_todays_name(route.event), tenant, redact_target(url.encode(), secrets))
+        template = shown_template(route, settings)
+        yield Paste(_todays_name(route.event), tenant, template if "://" in template else public_url + template)
     if not settings.default_route:
         return
     base = public_url + settings.ingress.base_path.rstrip("/")
     placeholders = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
     for name, event_type in CATALOGUE.items():
-        if event_type.attributes and (name, settings.tenant) not in written:
-            values = (f"{at}=<{placeholders.get(at, at).upper()}>" for at in event_type.attributes)
+        # A placeholder that Aurora does not know makes dead letters: of those that are in doubt, only the identifier.
+        sure = [at for at in event_type.attributes if at not in event_type.attribute_standing]
+        names = [at for at in event_type.attributes if at in sure or at == event_type.identifier]
+        if names and (name, settings.tenant) not in written:
+            values = (f"{at}=<{placeholders.get(at, at).upper()}>" for at in names)
             yield Paste(name, settings.tenant, f"{base}/{name}?{'&'.join(values)}")
+
+
+def shown_template(route: RouteSettings, settings: Settings) -> str:
+    """Return the template of a route for people to see, its secrets as asterisks."""
+    own = route.auth(settings.auth).query_parameter
+    secrets = {*settings.ingress.secret_parameters, *([own] if own else ())}
+    return redact_target(route.template.encode(), frozenset(secrets))
 
 
 class _Maker:

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.routing import make_routing, to_paste
+from aurora_bridge.routing import make_routing, shown_template
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import SettingsError, load, redacted
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     shown = redacted(settings)
-    for route, paste in zip(shown["routes"], to_paste(settings), strict=False):
-        route["template"] = paste.url
+    for route, table in zip(settings.routes, shown["routes"], strict=True):
+        table["template"] = shown_template(route, settings)
     print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
     return os.EX_OK
