@@ -145,12 +145,14 @@ class Bridge:
             value, attributes = encode_binary(event, key, time, repeat=claim.repeat)
         else:
             value, attributes = encode(event, key, time, repeat=claim.repeat), _STRUCTURED
+        family = [("aurora-bridge-family", event.family_key.encode())] if event.family_key is not None else []
         return Record(
             event.name,
             key_bytes,
             value,
             [
                 *attributes,
+                *family,
                 ("aurora-bridge-fingerprint", event.fingerprint.encode()),
                 _EVENT_HEADERS[event.name],
                 ("aurora-bridge-subject", subject),

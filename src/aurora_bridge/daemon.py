@@ -16,6 +16,7 @@ from time import monotonic, time
 
 from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.kafka.drainer import Drainer
+from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
@@ -64,9 +65,9 @@ async def run(settings: Settings, announce: Announce) -> None:
             log.warning("%s", warning)
         spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
         sender = None
+        connect = partial(make_client, settings.kafka)
         if not settings.embedded_log:
             kafka = settings.kafka
-            connect = partial(make_client, kafka)
             sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
             await stack.enter_async_context(_task(sender.run(), stop))
             if kafka.create_topics:
@@ -78,6 +79,18 @@ async def run(settings: Settings, announce: Announce) -> None:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
         dedup = await stack.enter_async_context(_dedup(settings, spool, metrics))
         instance = instance_name(settings.state_dir)
+        if sender is not None:
+            follower = Follower(
+                connect,
+                settings.kafka.topic_prefix,
+                EVENTS,
+                dedup,
+                instance=instance,
+                window_days=settings.index.window_days,
+                metrics=metrics,
+            )
+            sender.acknowledged = follower.acknowledged
+            await stack.enter_async_context(_task(follower.run(), stop))
         bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
         await stack.enter_async_context(_task(files.run(), stop))
         ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
@@ -155,7 +168,10 @@ async def _dedup(settings: Settings, spool: Spool | None, metrics: Metrics) -> A
     patience = settings.deadlines.publish_seconds / 2  # the other half is Kafka's
     # Kafka may hold events of a state directory that is no more; the embedded log may not, unless it was in use before.
     first_knows = settings.embedded_log and not (settings.state_dir / INSTANCE).exists()
-    dedup = Deduplicator(settings.state_dir, settings.index, patience, metrics, first_knows=first_knows)
+    follows = not settings.embedded_log
+    dedup = Deduplicator(
+        settings.state_dir, settings.index, patience, metrics, first_knows=first_knows, follows=follows
+    )
     dedup.start()
     if spool is not None:
         await dedup.recover(spool)

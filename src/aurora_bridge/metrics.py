@@ -214,6 +214,16 @@ class Metrics(Collector):
         self.unjudged = Counter(
             "aurora_bridge_unjudged", "Events published without a look into the index, which failed or was late."
         )
+        self.follower_lag_records = Gauge(
+            "aurora_bridge_follower_lag_records", "Records in the topics that the index does not know yet."
+        )
+        self.followed_records = Counter(
+            "aurora_bridge_followed_records",
+            "Records read out of the topics: what others published, or this instance before its index knew.",
+        )
+        self.other_instances = Gauge(
+            "aurora_bridge_other_instances", "Other instances that published to these topics within the last 24 h."
+        )
         self.event_last_received = Gauge(
             "aurora_bridge_event_last_received_timestamp_seconds",
             "When a delivery of this event last came, seconds since the epoch; 0: not since start.",

@@ -147,11 +147,15 @@ class Lane:
             records.append(waiting.popleft())
         return records
 
-    def acknowledge(self, offset: int) -> None:
-        """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say)."""
+    def acknowledge(self, offset: int) -> int:
+        """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say).
+
+        Return how many records that are.
+        """
         head = self._finish()
         self._advance(head)
         self._listener(head.records, Result(_ACKNOWLEDGED, "", offset))
+        return len(head.records)
 
     def refuse(self, reason: str) -> None:
         """End the head and all that waits: the topic is refused, and what is behind must not get ahead.

@@ -62,6 +62,8 @@ class Sender:
         self._heard_at = 0.0
         self.listener: Listener = lambda _records, _result: None
         """Told what becomes of records; the publisher sets it."""
+        self.acknowledged: Callable[[str, int, int, int], None] = lambda _topic, _partition, _offset, _count: None
+        """Told where records lie: topic, partition, offset of the first, and how many; the follower sets it."""
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
 
@@ -203,7 +205,7 @@ class Sender:
             answer, reason = ANSWERS.get(error, UNKNOWN_ANSWER)
             if answer is _STORED:
                 lane.under_way = False
-                lane.acknowledge(offset)
+                self.acknowledged(topic, partition, offset, lane.acknowledge(offset))
                 continue
             lane.under_way = answer is Answer.RENUMBER
             self._metrics.publish_errors[reason] += 1

@@ -11,7 +11,9 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count, cycle, islice
+from math import inf
 from operator import attrgetter
 from pathlib import Path
 from time import monotonic, time_ns
@@ -26,6 +28,7 @@ from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.claims import Claim, Claims, End, Verdict
 from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.following import Followed, followed
 from aurora_bridge.webhook.recurrence import Action, Standing, event_id
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,10 @@ _AT_ONCE = 8
 _MOST_FINISHED = 50_000
 """Claims kept for an index that does not answer: about 50 MB."""
 _NEARLY_FULL = 0.95
+_RELEARNED = 1000
+"""Events of the spool that are read together."""
+
+Positions = Mapping[tuple[str, int], int]
 
 
 _Asked = tuple[Claim, "asyncio.Future[Verdict]"]
@@ -65,12 +72,20 @@ class _Burst:
 class Deduplicator:
     """Tells new events, repeats and duplicates apart. All methods belong to the event loop."""
 
-    def __init__(
-        self, directory: Path, settings: IndexSettings, patience: float, metrics: Metrics, *, first_knows: bool = True
+    def __init__(  # noqa: PLR0913 - its parts, and what it may rely on
+        self,
+        directory: Path,
+        settings: IndexSettings,
+        patience: float,
+        metrics: Metrics,
+        *,
+        first_knows: bool = True,
+        follows: bool = False,
     ) -> None:
         """Open the index of a state directory; a look-up may take `patience` seconds. Raises `StateError`.
 
-        `first_knows` says that a new index knows all there is: nothing was published before.
+        `first_knows` says that a new index knows all there is: nothing was published before. `follows` says that a
+        follower will tell what others published, and what this instance forgot: until then nothing can be known.
         """
         self._settings = settings
         self._patience = patience
@@ -80,6 +95,17 @@ class Deduplicator:
         self._forgotten_us = self._state.forgotten_us
         self._started = monotonic() - self._state.ran_us / 1e6
         self._claims = Claims(self._state.last_seq)
+        self.followed = not follows
+        """Whether the index was up to date with Kafka once since the start."""
+        self._known_until = -inf if follows else inf
+        self._held = follows
+        """Whether a catch-up is under way, for which judging waits."""
+        self._hold: asyncio.TimerHandle | None = None
+        self._spool: Spool | None = None
+        self.known_positions: Callable[[], Positions] = dict
+        """Gives the offsets up to which the topics are known; the follower sets it."""
+        self._checkpoint: tuple[int, Positions] | None = None
+        self._written_positions = dict(self._state.positions)
         self._asked: list[_Asked] = []
         self._asking = False
         self._burst_at = 0.0
@@ -104,7 +130,10 @@ class Deduplicator:
         """Write what is left and close; False if that took longer than `patience` seconds."""
         if self._learning is not None:
             self._learning.cancel()
-        self._learn(self._claims.take(self._claims.finished))
+        last = self._claims.take(self._claims.finished)
+        self._learn(last)
+        if sum(self._unlearned.values()) == sum(claim.burst > 0 for claim in last):
+            self._write_checkpoint(self.known_positions())
         ran_us = self._ran_us()
         forgotten_us = self._forgotten_us
         self._worker.post(lambda db: index.forget(db, forgotten_us), self._noted)
@@ -113,6 +142,7 @@ class Deduplicator:
 
     async def recover(self, spool: Spool) -> None:
         """Learn from the spool which events in doubt are durable after all."""
+        self._spool = spool
         in_doubt = self._state.in_doubt
         if in_doubt:
             spooled = set(await spool.newest_keys(len(in_doubt) + _RECENT))
@@ -125,12 +155,16 @@ class Deduplicator:
     async def claim(self, event: Event, received_us: int) -> Verdict:
         """Return the verdict over a delivery, once its claim is in the index."""
         usable = not self._failed and not self._late
-        can_know = usable and self._forgotten_us < received_us - received_us % _DAY_US
+        if self._held:
+            forgotten_us, followed = self._state.forgotten_before_us, True
+        else:
+            forgotten_us, followed = self._forgotten_us, monotonic() < self._known_until
+        can_know = usable and followed and forgotten_us < received_us - received_us % _DAY_US
         claim = self._claims.propose(event, received_us, can_know=can_know)
         answer: asyncio.Future[Verdict] = self._loop.create_future()
         if usable:
             if not self._asked and not self._asking:
-                self._ask_soon()
+                self._hold_on() if self._held else self._ask_soon()
             self._asked.append((claim, answer))
         else:
             answer.set_result(self._unseen(claim))
@@ -253,6 +287,102 @@ class Deduplicator:
                 else:
                     self._give_back(verdict, claim.attempt_us)
 
+    # What Kafka knows: the follower tells.
+
+    def _hold_on(self) -> None:
+        """Judge nothing until the catch-up that is under way has ended, or took too long."""
+        self._hold = self._loop.call_later(self._patience, self._go_on, False)  # noqa: FBT003 - an argument of `_go_on`
+
+    def _go_on(self, caught_up: bool) -> None:  # noqa: FBT001 - a callback
+        """Judge what waited for a catch-up."""
+        if not self._held:
+            return
+        self._held = False
+        if self._hold is not None:
+            self._hold.cancel()
+        if not caught_up:
+            for claim, _ in self._asked:
+                self._claims.doubt(claim)
+        if self._asked:
+            self._ask_soon()
+
+    def follow_began(self) -> None:
+        """Note that a catch-up with Kafka is under way: while the index is out of date, judging waits for it."""
+        self._held = self._held or self._known_until < monotonic()
+
+    def follow_failed(self) -> None:
+        """Note that no catch-up is under way: Kafka does not answer."""
+        self._go_on(caught_up=False)
+
+    def follow_succeeded(self, until: float | None) -> None:
+        """Note that the index is up to date with Kafka; without another look until monotonic time `until`, or always.
+
+        With what the spool holds, that is all there is: nothing that was lost before this start is unknown any more.
+        """
+        self._known_until = inf if until is None else until
+        if not self.followed:
+            self.followed = True
+            log.info("the index is up to date with Kafka")
+            if self._forgotten_us == self._state.forgotten_us:
+                self._forgotten_us = forgotten_us = self._state.forgotten_before_us
+                self._worker.post(lambda db: index.remember(db, forgotten_us), self._noted)
+        self._go_on(caught_up=True)
+
+    @property
+    def positions(self) -> Positions:
+        """By topic and partition: the offset up to which Kafka's records were known at the start."""
+        return self._state.positions
+
+    @property
+    def instances(self) -> Mapping[str, int]:
+        """Instances whose records were read before the start, and the time of the latest, in microseconds."""
+        return self._state.instances
+
+    async def relearn(self, instance: str) -> None:
+        """Learn what the spool of this `instance` holds, if it may have been forgotten."""
+        if self._spool is None or self._state.forgotten_us == self._state.forgotten_before_us:
+            return
+        seq = 0
+        while records := await self._spool.read(seq, _RELEARNED):
+            seq = records[-1].seq or seq
+            told = (followed(record.key, record.headers) for record in records)
+            await self.follow([event for event in told if event is not None], instance)
+
+    async def follow(self, records: Sequence[Followed], instance: str) -> None:
+        """Learn of events in Kafka; those of `instance` are ours."""
+        if self._failed:
+            return
+        first = self._claims.last_seq + 1
+        numbered = [(first + at, record) for at, record in enumerate(records) if not self._claims.cover(record)]
+        self._claims.last_seq += len(records)
+        try:
+            self._claims.follow(await self._worker.call(lambda db: index.follow(db, numbered, instance)))
+        except sqlite3.Error as error:
+            self._failure(error)
+        self._metrics.followed_records[()] += len(records)
+
+    def checkpoint(self) -> None:
+        """Note how far Kafka is known, once every claim that was made before now is in the index.
+
+        So what a crash takes from the index is read again.
+        """
+        if self._checkpoint is None:
+            self._checkpoint = self._entries, self.known_positions()
+        entries, positions = self._checkpoint
+        if self._cut() > entries:
+            self._write_checkpoint(positions)
+            self._checkpoint = None
+
+    def _write_checkpoint(self, positions: Positions) -> None:
+        rows = [(*place, at) for place, at in positions.items() if self._written_positions.get(place) != at]
+        if rows and not self._failed:
+            self._written_positions.update(positions)
+            self._worker.post(lambda db: index.checkpoint(db, rows), self._noted)
+
+    def _cut(self) -> int:
+        """Return the first journal entry that still has a claim the index has not learned."""
+        return min([*self._unlearned, *(burst.number for burst in self._bursts)], default=self._entries + 1)
+
     async def join(self, claim: Claim) -> None:
         """Wait for the end of a claim in flight. Raises the `Refusal` that its own delivery got."""
         if claim.standing is Standing.CLAIMED:
@@ -312,11 +442,7 @@ class Deduplicator:
         if self._failed:
             self._learned(claims, None, None)
             return
-        rows, last_seq, cut = (
-            index.rows_of(claims),
-            self._claims.last_seq,
-            min([*self._unlearned, *(burst.number for burst in self._bursts)], default=self._entries + 1),
-        )
+        rows, last_seq, cut = index.rows_of(claims), self._claims.last_seq, self._cut()
         self._worker.post(
             lambda db: index.learn(db, rows, last_seq, cut), lambda *answer: self._learned(claims, *answer)
         )

@@ -22,6 +22,7 @@ import orjson
 
 from aurora_bridge.state.database import Format, open_and_read
 from aurora_bridge.webhook.claims import Claim, Latest
+from aurora_bridge.webhook.following import Followed, Knowledge, news
 from aurora_bridge.webhook.recurrence import Standing
 
 FILE = "index.db"
@@ -45,6 +46,13 @@ CREATE TABLE latest (
     fingerprint TEXT NOT NULL,
     first_seq INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE followed (
+    topic TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
+CREATE TABLE instances (name TEXT PRIMARY KEY, time_us INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE marks (ran_us INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, seq INTEGER NOT NULL);
 CREATE TABLE state (
     last_seq INTEGER NOT NULL,
@@ -56,7 +64,8 @@ CREATE TABLE state (
 INSERT INTO state VALUES (0, 0, 0, '', 1)
 """
 _PAGE_BYTES = 4096
-_FORMAT = Format(_SCHEMA, 2, _PAGE_BYTES, "NORMAL", cache_kib=16_000, checkpoint_pages=8_000)
+_FORMAT = Format(_SCHEMA, 3, _PAGE_BYTES, "NORMAL", cache_kib=16_000, checkpoint_pages=8_000)
+_FORGET_INSTANCES_US = 30 * 86_400_000_000
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 Row = tuple[str, int, int, int, int, int, int, int, int, str | None]
@@ -78,6 +87,10 @@ WHERE excluded.seq >= seen.seq"""
 _LEARN_LATEST = """ON CONFLICT DO UPDATE SET
 fingerprint=excluded.fingerprint, first_seq=excluded.first_seq
 WHERE excluded.first_seq >= latest.first_seq"""
+_FIND_LATEST_TIME = """SELECT l.family_key, s.time_us FROM json_each(?) AS j
+CROSS JOIN latest AS l ON l.family_key = j.value CROSS JOIN seen AS s ON s.fingerprint = l.fingerprint"""
+_INSTANCE = """INSERT INTO instances VALUES (?, ?)
+ON CONFLICT DO UPDATE SET time_us = max(time_us, excluded.time_us)"""
 _UNLEARNED = f"""SELECT json_group_array(json(value)) FROM json_each(?1) AS j
 WHERE NOT EXISTS (SELECT 1 FROM seen WHERE fingerprint = j.value->>0
 AND (NOT ?2 OR seq > j.value->>1 OR seq = j.value->>1 AND standing != {Standing.CLAIMED.value}))"""  # noqa: S608 - constants
@@ -95,6 +108,12 @@ class State(NamedTuple):
     """Wall clock up to which events may have been forgotten."""
     in_doubt: tuple[str, ...]
     """Fingerprints that were under way when the process before this one died."""
+    forgotten_before_us: int
+    """What `forgotten_us` would be but for this start: what holds again once Kafka and the spool were read."""
+    positions: dict[tuple[str, int], int]
+    """By topic and partition: the offset up to which Kafka's records are known."""
+    instances: dict[str, int]
+    """Instances whose records were read, and the time of the latest, in microseconds since the epoch."""
 
 
 def open_index(
@@ -117,12 +136,17 @@ def open_index(
         (_json(in_doubt),),
     ).fetchone()
     last_seq = max(last_seq, newest)
+    forgotten_before_us = forgotten_us
     put_aside_now = len(list(directory.glob(f"{FILE}.broken-*"))) > broken
     if put_aside_now or (new and not first_knows) or (not clean and boot_before != boot):
         forgotten_us = now_us
     connection.execute("UPDATE state SET last_seq=?, forgotten_us=?, boot=?, clean=0", (last_seq, forgotten_us, boot))
+    connection.execute("DELETE FROM instances WHERE time_us < ?", (now_us - _FORGET_INSTANCES_US,))
+    positions = {(topic, partition): at for topic, partition, at in connection.execute("SELECT * FROM followed")}
+    instances = dict(connection.execute("SELECT name, time_us FROM instances").fetchall())
+    state = State(last_seq, ran_us, forgotten_us, tuple(in_doubt), forgotten_before_us, positions, instances)
     connection.execute("COMMIT")
-    return connection, State(last_seq, ran_us, forgotten_us, tuple(in_doubt))
+    return connection, state
 
 
 def _peek(db: sqlite3.Connection) -> None:
@@ -258,6 +282,58 @@ def known_claims(answer: Answer) -> dict[str, Claim]:
 def known_states(answer: Answer) -> dict[str, Latest]:
     """Decode what `claim` found of families."""
     return {key: Latest(fingerprint, first_seq) for key, fingerprint, first_seq in answer[1]}
+
+
+# What others published.
+
+
+def follow(
+    db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], instance: str
+) -> list[tuple[str, str, int]]:
+    """Take over what records in Kafka tell, each with a number; those of `instance` are ours.
+
+    Return the states among them that are the latest of their families now: family key, fingerprint, number.
+    """
+    fingerprints, families = _json([r.fingerprint for _, r in records]), _json([r.family_key for _, r in records])
+    known = {
+        row[0]: Knowledge(Standing(row[3]), row[5], row[6]) for row in db.execute(_FIND, (fingerprints,)).fetchall()
+    }
+    latest_us = dict(db.execute(_FIND_LATEST_TIME, (families,)).fetchall())
+    rows: dict[str, tuple[Any, ...]] = {}
+    states: dict[str, tuple[str, str, int]] = {}
+    resolved = []
+    for seq, record in records:
+        standing = news(known.get(record.fingerprint), record, ours=record.instance == instance)
+        if standing is None:
+            continue
+        if standing is Standing.OWED:
+            resolved.append(record.fingerprint)
+            continue
+        known[record.fingerprint] = Knowledge(standing, record.time_us, record.id_ms)
+        family_key = record.family_key
+        if family_key is not None and record.time_us < latest_us.get(family_key, 0):
+            family_key = None  # it came late, out of somebody's spool
+        if family_key is not None:
+            latest_us[family_key] = record.time_us
+            states[family_key] = (family_key, record.fingerprint, seq)
+        times = (record.time_us, record.id_ms, record.time_us, record.attempt)
+        rows[record.fingerprint] = (record.fingerprint, seq, seq, int(standing), 0, *times)
+    _insert(db, "seen", 9, _LEARN, sorted(rows.values()))
+    _insert(db, "latest", 3, _LEARN_LATEST, list(states.values()))
+    owe(db, resolved)
+    instances = {record.instance: record.time_us for _, record in records}
+    db.executemany(_INSTANCE, instances.items())
+    return list(states.values())
+
+
+def checkpoint(db: sqlite3.Connection, positions: Sequence[tuple[str, int, int]]) -> None:
+    """Note up to which offsets the topics are known."""
+    db.executemany("INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", positions)
+
+
+def remember(db: sqlite3.Connection, wall_us: int) -> None:
+    """Note that nothing after a wall-clock time is forgotten any more."""
+    db.execute("UPDATE state SET forgotten_us=?", (wall_us,))
 
 
 # Expiry.

@@ -175,6 +175,11 @@ class Spool:
         rows = await self._worker.call(lambda db: db.execute(sql, (limit,)).fetchall())
         return [key for (key,) in rows]
 
+    async def read(self, seq: int, limit: int) -> list[Record]:
+        """Return up to `limit` records with a row after `seq`, those set aside among them."""
+        records: list[Record] = await self._worker.call(lambda db: read_from(db, seq, (), limit))
+        return records
+
     async def expire(self, keep_seconds: float) -> int:
         """Delete what has been here for longer than `keep_seconds`; return how many. For the embedded log only.
 

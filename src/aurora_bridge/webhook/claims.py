@@ -17,6 +17,7 @@ from typing import NamedTuple
 from aurora_bridge.refusal import Refusal
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.following import Followed
 from aurora_bridge.webhook.recurrence import RETRIES, Action, Judgement, Known, Slot, Standing, first_id_ms, judge
 
 
@@ -44,6 +45,7 @@ TRANSITIONS = {
 
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _PUBLISH, _NO_SLOT, _LATE = Action.PUBLISH, Slot.NONE, End.LATE
+_NOT_STORED = frozenset({Standing.DOUBTFUL, Standing.REFUSED})
 
 
 class Latest(NamedTuple):
@@ -202,6 +204,20 @@ class Claims:
             claim.standing, claim.attempt_us, claim.attempt = Standing.SEEN, now_us, judgement.attempt
             claim.changed = True
         return claim
+
+    def cover(self, record: Followed) -> bool:
+        """Whether a claim under way is the event of a record in Kafka: then the index learns of it by the claim."""
+        claim = self._newest.get(record.fingerprint)
+        if claim is None or claim.standing in _NOT_STORED:
+            return False
+        return record.is_event_of(claim.time_us, claim.id_ms)
+
+    def follow(self, states: Iterable[tuple[str, str, int]]) -> None:
+        """Take over the latest states that others published: family key, fingerprint, number."""
+        for family_key, fingerprint, seq in states:
+            family = self._families.get(family_key)
+            if family is not None:
+                family.base = Latest(fingerprint, seq)
 
     def end(self, claim: Claim, end: End) -> None:
         """Note what became of a claim. The refused retry of an event in doubt leaves that in doubt."""

@@ -1,0 +1,249 @@
+"""Follows the topics, so that a replica knows what others published, and what it published itself before it knew.
+
+Every half second it looks where the partitions end. Where our own acknowledgements account for every offset, nobody
+else wrote and nothing is read (`webhook.position`); what is missing is fetched, key and headers only, and goes into the
+index (`state.dedup`, `webhook.following`). A gap without other replicas is usually a send of ours whose acknowledgement
+is still on its way, so it is read only if it is still there at the next look; with other replicas, at once.
+
+`dedup` is told when the index is up to date, and when it cannot be known to be: then new states get ids of their own.
+A client apart from the sender's, since a broker answers the requests of one connection in turn.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic, time
+
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, fetch, offsets
+from aurora_bridge.kafka.wire import Client
+from aurora_bridge.logs import fields
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.state.dedup import Deduplicator
+from aurora_bridge.webhook.following import followed
+from aurora_bridge.webhook.position import Position
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+_FETCH_BYTES = 2**20
+"""Of one answer: about a thousand records, decoded in some ten milliseconds."""
+_RETRY_SECONDS = 1.0
+_METADATA_SECONDS = 5.0
+_CLOSE_SECONDS = 0.5
+_STALE_SECONDS = 10.0
+"""With other replicas: for so long after a look the index counts as up to date."""
+_SHRUNK_LOOKS = 3
+"""Looks in a row that must find a partition shorter than what is known of it: a new leader can lag for a moment."""
+_DAY_SECONDS = 86_400
+
+
+class Follower:
+    """Keeps the index up to date with the topics of `events`."""
+
+    def __init__(  # noqa: PLR0913 - its parts
+        self,
+        connect: Callable[[], Client],
+        prefix: str,
+        events: Iterable[str],
+        dedup: Deduplicator,
+        *,
+        instance: str,
+        window_days: int,
+        metrics: Metrics,
+    ) -> None:
+        """Follow with clients that `connect` makes, from `window_days` back at most; records of `instance` are ours."""
+        self._connect = connect
+        self._topics = [prefix + event for event in events]
+        self._dedup = dedup
+        self._instance = instance
+        self._window_seconds = window_days * _DAY_SECONDS
+        self._positions = {TopicPartition(*place): Position(offset) for place, offset in dedup.positions.items()}
+        self._shrunk: defaultdict[TopicPartition, int] = defaultdict(int)
+        self._others: dict[str, float] = {name: us / 1e6 for name, us in dedup.instances.items() if name != instance}
+        self._waited: dict[TopicPartition, int] = {}
+        self._refused: set[TopicPartition] = set()
+        dedup.known_positions = self._known
+        metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
+        metrics.other_instances.source = lambda: len(self._recent_others())
+
+    def acknowledged(self, topic: str, partition: int, offset: int, count: int) -> None:
+        """Note where `count` records of ours lie. Called by the sender."""
+        place = TopicPartition(topic, partition)
+        position = self._positions.get(place)
+        if position is None:
+            position = self._positions[place] = Position()
+        position.acknowledged(offset, count)
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        relearned = False
+        while True:
+            client = self._connect()
+            try:
+                await client.bootstrap()
+                client.set_topics(self._topics)
+                await client.force_metadata_update()
+                self._dedup.follow_began()
+                if not relearned:
+                    await self._dedup.relearn(self._instance)
+                    relearned = True
+                self._refused.clear()
+                await self._follow(client)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.info("the topics cannot be followed: %r; trying again", error)
+                self._dedup.follow_failed()
+            finally:
+                await self._close(client)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _close(self, client: Client) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await client.close()
+        except Exception as error:  # noqa: BLE001 - whatever ended the client's own tasks comes out here
+            log.info("the follower's client did not close cleanly: %r", error)
+
+    async def _follow(self, client: Client) -> None:
+        metadata_at = monotonic()
+        while True:
+            began = monotonic()
+            places, complete = self._places(client)
+            if not complete or began - metadata_at > _METADATA_SECONDS:
+                metadata_at = began
+                await client.force_metadata_update()
+                places, complete = self._places(client)
+            await self._begin(client, places)
+            await self._look(client, places)
+            gaps = self._gaps(places)
+            while gaps:
+                await self._read(client, gaps)
+                gaps = {place: node for place, node in gaps.items() if self._position(place).behind}
+                gaps = {place: node for place, node in gaps.items() if place not in self._refused}
+            if complete and not any(self._position(place).behind for place in self._refused):
+                self._dedup.follow_succeeded(began + _STALE_SECONDS if self._recent_others() else None)
+            self._dedup.checkpoint()
+            await asyncio.sleep(max(0.0, began + LOOK_SECONDS - monotonic()))
+
+    def _places(self, client: Client) -> tuple[dict[TopicPartition, int], bool]:
+        """Return every partition that has a leader, with its node, and whether these are all there are."""
+        places, complete = {}, True
+        for topic in self._topics:
+            partitions = client.cluster.partitions_for_topic(topic)
+            complete &= bool(partitions)
+            for partition in partitions or ():
+                place = TopicPartition(topic, partition)
+                leader = client.cluster.leader_for_partition(place)
+                if leader is None or leader < 0:
+                    complete = False
+                else:
+                    places[place] = leader
+        return places, complete
+
+    async def _begin(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
+        """Find out where to begin with partitions that were never followed: as far back as the index reaches."""
+        since_ms = int((time() - self._window_seconds) * 1000)
+        new = {place: node for place, node in places.items() if self._position(place).next is None}
+        if not new:
+            return
+        firsts = await self._ask(client, new, EARLIEST)
+        for place, offset in (await self._ask(client, new, since_ms)).items():
+            young = offset if offset >= 0 else None
+            if young is None:  # nothing is so young: begin at the end
+                young = (await self._ask(client, {place: new[place]}, LATEST)).get(place, 0)
+            if place in firsts:
+                self._position(place).begin(max(firsts[place], young))
+
+    async def _look(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
+        """Look where the partitions end."""
+        known = {place: self._position(place).next or 0 for place in places}
+        for place, end in (await self._ask(client, places, LATEST)).items():
+            position = self._position(place)
+            position.end = end
+            if end >= known[place]:
+                self._shrunk.pop(place, None)
+                continue
+            self._shrunk[place] += 1
+            if self._shrunk[place] >= _SHRUNK_LOOKS:
+                log.warning("%s-%d ends before what is known of it: it was made anew, and is followed anew", *place)
+                self._shrunk.pop(place)
+                self._positions[place] = Position(0)
+
+    async def _ask(self, client: Client, places: Mapping[TopicPartition, int], when: int) -> dict[TopicPartition, int]:
+        """Return an offset of each partition whose leader knows it."""
+        by_node: defaultdict[int, dict[TopicPartition, int]] = defaultdict(dict)
+        for place, node in places.items():
+            by_node[node][place] = when
+        answers = await asyncio.gather(*(offsets(client, node, wanted) for node, wanted in by_node.items()))
+        return {place: offset for answer in answers for place, offset, error in answer if error is None}
+
+    def _gaps(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return the partitions to read now, with their nodes."""
+        waited, self._waited = self._waited, {}
+        at_once = not self._dedup.followed or bool(self._recent_others())
+        gaps = {}
+        for place, node in places.items():
+            position = self._position(place)
+            if not position.behind or place in self._refused:
+                continue
+            if at_once or (position.next or 0) < waited.get(place, 0):
+                gaps[place] = node
+            else:
+                self._waited[place] = position.end
+        return gaps
+
+    async def _read(self, client: Client, gaps: Mapping[TopicPartition, int]) -> None:
+        """Read what is missing, one answer of each broker, into the index."""
+        by_node: defaultdict[int, dict[TopicPartition, int]] = defaultdict(dict)
+        for place, node in gaps.items():
+            by_node[node][place] = self._position(place).next or 0
+        answers = await asyncio.gather(*(fetch(client, node, wanted, _FETCH_BYTES) for node, wanted in by_node.items()))
+        for answer in answers:
+            for fetched in answer:
+                await self._take(fetched)
+
+    async def _take(self, fetched: Fetched) -> None:
+        position = self._position(fetched.place)
+        if fetched.error is OffsetOutOfRangeError:
+            log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
+            position.next = None  # begins where the partition does
+            return
+        if fetched.error is TopicAuthorizationFailedError:
+            log.warning(
+                "%s cannot be read: grant Read on it to this user, or replicas do not know of each other",
+                fetched.place.topic,
+            )
+            self._refused.add(fetched.place)
+            return
+        if fetched.error is not None:
+            raise fetched.error
+        records = [record for head in fetched.heads if (record := followed(head.key, head.headers)) is not None]
+        for record in records:
+            if record.instance != self._instance:
+                if record.instance not in self._others:
+                    log.info("another instance publishes to these topics", extra=fields(instance=record.instance))
+                self._others[record.instance] = max(self._others.get(record.instance, 0.0), record.time_us / 1e6)
+        if records:
+            await self._dedup.follow(records, self._instance)
+        position.read(fetched.next)
+
+    def _recent_others(self) -> list[str]:
+        """Return the other instances that published within the span of Aurora's retries."""
+        return [name for name, at in self._others.items() if at > time() - _DAY_SECONDS]
+
+    def _position(self, place: TopicPartition) -> Position:
+        position = self._positions.get(place)
+        if position is None:
+            position = self._positions[place] = Position()
+        return position
+
+    def _known(self) -> dict[tuple[str, int], int]:
+        """Return up to which offsets everything is known, by topic and partition."""
+        return {
+            (place.topic, place.partition): position.next
+            for place, position in self._positions.items()
+            if position.next is not None
+        }

@@ -1,0 +1,104 @@
+"""What a record in Kafka tells a replica that did not publish it, by its key and its headers alone.
+
+`kafka.follower` reads the records, `state.index` asks here what each changes: the first record of an id counts, copies
+of it change nothing; another id of the same fingerprint is another event, and the later one is the one to know.
+"""
+
+from calendar import timegm
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from aurora_bridge.webhook.recurrence import Standing
+
+_FINGERPRINT = 32
+_DAY = 8
+_DAY_US = 86_400_000_000
+_MILLION = 1_000_000
+_NOT_DURABLE = frozenset({Standing.CLAIMED, Standing.DOUBTFUL, Standing.REFUSED})
+
+
+class Followed(NamedTuple):
+    """An event as its record tells it."""
+
+    fingerprint: str
+    time_us: int
+    """The event's `time`: microseconds since the epoch."""
+    id_ms: int
+    """The millisecond in its id, 0 where the id has none."""
+    once: bool
+    """Whether its id is the fingerprint alone."""
+    attempt: int
+    family_key: str | None
+    instance: str
+    """The replica that published it."""
+
+    def is_event_of(self, time_us: int, id_ms: int) -> bool:
+        """Whether an event of the same fingerprint, with this time and millisecond, has the same id."""
+        if self.id_ms or id_ms:
+            return self.id_ms == id_ms
+        return self.once or self.time_us // _DAY_US == time_us // _DAY_US
+
+
+def followed(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Followed | None:
+    """Return what a record tells, None for one that no replica wrote."""
+    found = {name: value for name, value in headers if value is not None}
+    try:
+        fingerprint = found["aurora-bridge-fingerprint"].decode()
+        id_text = (key or b"").decode()
+        suffix = id_text[_FINGERPRINT + 1 :]
+        if id_text[:_FINGERPRINT] != fingerprint or len(fingerprint) != _FINGERPRINT:
+            return None
+        family = found.get("aurora-bridge-family")
+        return Followed(
+            fingerprint,
+            _time_us(found["aurora-bridge-time"].decode()),
+            _millisecond(suffix) if len(suffix) > _DAY else 0,
+            not suffix,
+            int(found["aurora-bridge-attempt"]),
+            family.decode() if family is not None else None,
+            found["aurora-bridge-instance"].decode(),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+class Knowledge(NamedTuple):
+    """What is known of a fingerprint, as far as it matters here."""
+
+    standing: Standing
+    time_us: int
+    id_ms: int
+
+
+def news(known: Knowledge | None, record: Followed, *, ours: bool) -> Standing | None:
+    """Return what a fingerprint stands at now that this record is known to be in Kafka, None where that is no news.
+
+    A claim of `ours` in doubt turns out durable; whether its answer arrived is not known: its retry is owed. What
+    another replica made durable, that one answered.
+    """
+    if known is None:
+        return Standing.SEEN
+    if record.is_event_of(known.time_us, known.id_ms):
+        if known.standing not in _NOT_DURABLE:
+            return None
+        return Standing.OWED if ours else Standing.SEEN
+    return Standing.SEEN if record.time_us > known.time_us else None
+
+
+def _time_us(text: str) -> int:
+    """Return the microseconds since the epoch of a time as `event.rfc3339` writes it."""
+    return _seconds(text[:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19]) * _MILLION + int(
+        text[20:26]
+    )
+
+
+def _millisecond(suffix: str) -> int:
+    """Return the milliseconds since the epoch of a time as `event.millisecond_of` writes it."""
+    at = _seconds(suffix[:4], suffix[4:6], suffix[6:8], suffix[9:11], suffix[11:13], suffix[13:15])
+    return at * 1000 + int(suffix[15:18])
+
+
+@lru_cache(maxsize=1024)
+def _seconds(*parts: str) -> int:
+    return timegm(tuple(map(int, parts)))
