@@ -13,7 +13,7 @@ from aurora_bridge.settings import KafkaSettings
 from tests.kafka.sending import PATIENCE
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.ports import HOST, free_ports
-from tests.support.topics import create_topics, topic_names
+from tests.support.topics import create_topics, topic_names, wait_until_writable
 
 DAY_MS = 86_400_000
 
@@ -24,6 +24,7 @@ def settings(bootstrap: str, prefix: str, **more: Any) -> KafkaSettings:  # noqa
 
 def shape(bootstrap: str, topic: str) -> tuple[int, str | None]:
     """Return a topic's number of partitions and its `retention.ms`."""
+    wait_until_writable(bootstrap, topic)
     admin = AdminClient({"bootstrap.servers": bootstrap})
     partitions = admin.list_topics(topic, timeout=PATIENCE).topics[topic].partitions
     (config,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()

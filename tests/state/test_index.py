@@ -435,6 +435,6 @@ def test_a_full_file_takes_claims_again_once_old_ones_are_expired(tmp_path: Path
         assert last > 300
         full = index.used_bytes(daemon.db)
         assert _expire(daemon, last - 50) == last - 49
-        assert index.used_bytes(daemon.db) < full / 2
+        assert index.used_bytes(daemon.db) <= full / 2
         daemon.learn(*claims[last : last + 100])
         assert daemon.standing(claims[last + 99].fingerprint) is Standing.SEEN

@@ -73,8 +73,17 @@ def create_topics(bootstrap: str, *names: str, partitions: int = 3, config: Mapp
     topics = [NewTopic(name, num_partitions=partitions, config=dict(config or {})) for name in names]
     admin = AdminClient(_client(bootstrap))  # has to live until the futures are done
     _wait(admin.create_topics(topics, operation_timeout=REQUEST_SECONDS))
+    wait_until_writable(bootstrap, *names)
+
+
+def wait_until_writable(bootstrap: str, *names: str) -> None:
+    """Return once topics that were created are known, with leaders, to the broker that answers. Raises `TimeoutError`.
+
+    A node takes note of its own cluster's topics a moment after it has said that they are created.
+    """
+    admin = AdminClient(_client(bootstrap))
     deadline = monotonic() + REQUEST_SECONDS
-    while not all(_writable(admin, name, partitions) for name in names):
+    while not all(_writable(admin, name) for name in names):
         if monotonic() > deadline:
             message = f"no leaders for {names}"
             raise TimeoutError(message)
@@ -92,9 +101,9 @@ def _client(bootstrap: str) -> dict[str, str | int | float | bool]:
     return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
 
 
-def _writable(admin: AdminClient, topic: str, partitions: int) -> bool:
+def _writable(admin: AdminClient, topic: str) -> bool:
     found = admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions.values()
-    return len(found) == partitions and all(partition.leader >= 0 for partition in found)
+    return bool(found) and all(partition.leader >= 0 for partition in found)
 
 
 def _partitions(bootstrap: str, topics: list[str]) -> list[tuple[str, int]]:
