@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check kafka bench lock clean
+.PHONY: help run test check docs kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -18,11 +18,15 @@ run: .venv/.run  ## install, and start the daemon on the embedded log on loopbac
 test: .venv/.dev  ## install, obtain Apache Kafka, and run every test
 	$(BIN)/python -m pytest
 
-check: .venv/.dev  ## linters, formatter, types, and the layers of imports
+check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether the references are up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.reference --check
+
+docs: .venv/.dev  ## write the references of settings and metrics from the code
+	$(BIN)/python -m docs.reference
 
 kafka: .venv/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
 	@exec $(BIN)/python -m tests.support.play

@@ -58,7 +58,7 @@ async def run(settings: Settings, announce: Announce) -> None:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
-        metrics = _metrics()
+        metrics = make_metrics()
         files = SecretFiles(metrics)
         routing = make_routing(settings, files, metrics)
         for warning in routing.warnings:
@@ -185,7 +185,8 @@ async def _dedup(settings: Settings, spool: Spool | None, metrics: Metrics) -> A
             log.error("the disk does not answer; the index may miss the last events")
 
 
-def _metrics() -> Metrics:
+def make_metrics() -> Metrics:
+    """Return the metrics with the label values of this version."""
     return Metrics(
         version=version("aurora-bridge"),
         events=EVENTS,

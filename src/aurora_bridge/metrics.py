@@ -63,11 +63,12 @@ class Counter(dict[Key, int]):
 
     def __init__(self, name: str, text: str, labels: Labels = ()) -> None:
         super().__init__(dict.fromkeys(_keys(labels), 0))
-        self._name, self._text, self._labels = name, text, [label for label, _ in labels]
+        self.name, self.text = name, text
+        self.labels = [(label, tuple(values)) for label, values in labels]
 
     def collect(self) -> Metric:
         """Return the series as they stand."""
-        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        family = CounterMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
         for key, value in self.items():
             family.add_metric(_values(key), value)
         return family
@@ -78,14 +79,15 @@ class Gauge(dict[Key, float]):
 
     def __init__(self, name: str, text: str, labels: Labels = ()) -> None:
         super().__init__(dict.fromkeys(_keys(labels), 0.0))
-        self._name, self._text, self._labels = name, text, [label for label, _ in labels]
+        self.name, self.text = name, text
+        self.labels = [(label, tuple(values)) for label, values in labels]
         self.source: Callable[[], float] | None = None
 
     def collect(self) -> Metric:
         """Return the series as they stand."""
         if self.source is not None:
             self[()] = self.source()
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        family = GaugeMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
         for key, value in self.items():
             family.add_metric(_values(key), value)
         return family
@@ -112,12 +114,13 @@ class Histogram(dict[Key, Series]):
 
     def __init__(self, name: str, text: str, buckets: Sequence[float], labels: Labels = ()) -> None:
         super().__init__({key: Series(buckets) for key in _keys(labels)})
-        self._name, self._text, self._labels = name, text, [label for label, _ in labels]
+        self.name, self.text = name, text
+        self.labels = [(label, tuple(values)) for label, values in labels]
         self._bounds = [*(str(float(bound)) for bound in buckets), "+Inf"]
 
     def collect(self) -> Metric:
         """Return the series as they stand."""
-        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        family = HistogramMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
         for key, series in self.items():
             buckets = list(zip(self._bounds, accumulate(series.counts), strict=True))
             family.add_metric(_values(key), buckets, series.sum)
