@@ -80,7 +80,7 @@ def metrics_page() -> Iterator[str]:
     yield "# Metrics\n"
     yield _MADE
     yield (
-        "At `/metrics` on the admin port, OpenMetrics when asked for. Label values are closed sets, and every series is "
+        "At `/metrics` on the admin port, OpenMetrics when asked for. Label values are closed sets, every series is "
         "there from the start; those of files are the files that the settings name.\n"
     )
     for metric in vars(make_metrics()).values():
