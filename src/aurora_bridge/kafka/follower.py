@@ -23,7 +23,7 @@ from aurora_bridge.kafka.wire import Client
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.webhook.following import followed
+from aurora_bridge.webhook.following import Followed, followed
 from aurora_bridge.webhook.position import Position
 
 log = logging.getLogger(__name__)
@@ -111,37 +111,40 @@ class Follower:
         metadata_at = monotonic()
         while True:
             began = monotonic()
-            places, complete = self._places(client)
-            if not complete or began - metadata_at > _METADATA_SECONDS:
+            places, missing = self._places(client)
+            if missing or began - metadata_at > _METADATA_SECONDS:
                 metadata_at = began
                 await client.force_metadata_update()
-                places, complete = self._places(client)
+                places, missing = self._places(client)
             await self._begin(client, places)
             await self._look(client, places)
             gaps = self._gaps(places)
             while gaps:
                 await self._read(client, gaps)
-                gaps = {place: node for place, node in gaps.items() if self._position(place).behind}
-                gaps = {place: node for place, node in gaps.items() if place not in self._refused}
-            if complete and not any(self._position(place).behind for place in self._refused):
+                gaps = {place: node for place, node in gaps.items() if self._is_behind(place)}
+            if not missing & client.cluster.unauthorized_topics and not any(
+                self._position(place).behind for place in places if place not in self._waited
+            ):
                 self._dedup.follow_succeeded(began + _STALE_SECONDS if self._recent_others() else None)
             self._dedup.checkpoint()
             await asyncio.sleep(max(0.0, began + LOOK_SECONDS - monotonic()))
 
-    def _places(self, client: Client) -> tuple[dict[TopicPartition, int], bool]:
-        """Return every partition that has a leader, with its node, and whether these are all there are."""
-        places, complete = {}, True
+    def _places(self, client: Client) -> tuple[dict[TopicPartition, int], set[str]]:
+        """Return every partition that has a leader, with its node, and the topics that have none, or are not there."""
+        places: dict[TopicPartition, int] = {}
+        missing: set[str] = set()
         for topic in self._topics:
             partitions = client.cluster.partitions_for_topic(topic)
-            complete &= bool(partitions)
+            if not partitions:
+                missing.add(topic)
             for partition in partitions or ():
                 place = TopicPartition(topic, partition)
                 leader = client.cluster.leader_for_partition(place)
                 if leader is None or leader < 0:
-                    complete = False
+                    missing.add(topic)
                 else:
                     places[place] = leader
-        return places, complete
+        return places, missing
 
     async def _begin(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
         """Find out where to begin with partitions that were never followed: as far back as the index reaches."""
@@ -187,7 +190,7 @@ class Follower:
         gaps = {}
         for place, node in places.items():
             position = self._position(place)
-            if not position.behind or place in self._refused:
+            if not self._is_behind(place):
                 continue
             if at_once or (position.next or 0) < waited.get(place, 0):
                 gaps[place] = node
@@ -201,38 +204,48 @@ class Follower:
         for place, node in gaps.items():
             by_node[node][place] = self._position(place).next or 0
         answers = await asyncio.gather(*(fetch(client, node, wanted, _FETCH_BYTES) for node, wanted in by_node.items()))
-        for answer in answers:
-            for fetched in answer:
-                await self._take(fetched)
+        readable = [fetched for answer in answers for fetched in answer if self._is_readable(fetched)]
+        told = [followed(head.key, head.headers) for fetched in readable for head in fetched.heads]
+        records = [record for record in told if record is not None]
+        self._notice_others(records)
+        if records:
+            await self._dedup.follow(records, self._instance)
+        for fetched in readable:
+            self._position(fetched.place).read(fetched.next)
 
-    async def _take(self, fetched: Fetched) -> None:
-        position = self._position(fetched.place)
+    def _is_readable(self, fetched: Fetched) -> bool:
+        """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can mend."""
+        if fetched.error is None:
+            return True
         if fetched.error is OffsetOutOfRangeError:
             log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
-            position.next = None  # begins where the partition does
-            return
+            self._position(fetched.place).next = None  # it begins anew where the partition does
+            return False
         if fetched.error is TopicAuthorizationFailedError:
             log.warning(
                 "%s cannot be read: grant Read on it to this user, or replicas do not know of each other",
                 fetched.place.topic,
             )
             self._refused.add(fetched.place)
-            return
-        if fetched.error is not None:
-            raise fetched.error
-        records = [record for head in fetched.heads if (record := followed(head.key, head.headers)) is not None]
+            return False
+        raise fetched.error
+
+    def _notice_others(self, records: Iterable[Followed]) -> None:
         for record in records:
-            if record.instance != self._instance:
-                if record.instance not in self._others:
-                    log.info("another instance publishes to these topics", extra=fields(instance=record.instance))
-                self._others[record.instance] = max(self._others.get(record.instance, 0.0), record.time_us / 1e6)
-        if records:
-            await self._dedup.follow(records, self._instance)
-        position.read(fetched.next)
+            if record.instance == self._instance:
+                continue
+            if record.instance not in self._others:
+                log.info("another instance publishes to these topics", extra=fields(instance=record.instance))
+            self._others[record.instance] = max(self._others.get(record.instance, 0.0), record.time_us / 1e6)
 
     def _recent_others(self) -> list[str]:
         """Return the other instances that published within the span of Aurora's retries."""
         return [name for name, at in self._others.items() if at > time() - _DAY_SECONDS]
+
+    def _is_behind(self, place: TopicPartition) -> bool:
+        """Tell whether there is something to read: it has begun, may be read, and its end is not reached."""
+        position = self._position(place)
+        return position.next is not None and position.behind > 0 and place not in self._refused
 
     def _position(self, place: TopicPartition) -> Position:
         position = self._positions.get(place)
