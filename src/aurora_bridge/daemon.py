@@ -15,6 +15,8 @@ from importlib.metadata import version
 from time import monotonic, time
 
 from aurora_bridge.bridge import EVENTS, Bridge
+from aurora_bridge.control.commands import commands
+from aurora_bridge.control.server import listening
 from aurora_bridge.kafka.drainer import Drainer
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
@@ -77,6 +79,8 @@ async def run(settings: Settings, announce: Announce) -> None:
         await stack.enter_async_context(_task(publisher.watch(), stop))
         if sender is not None and spool is not None:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
+        if spool is not None:
+            await stack.enter_async_context(listening(settings.state_dir, commands(spool, publisher)))
         dedup = await stack.enter_async_context(_dedup(settings, spool, metrics))
         instance = instance_name(settings.state_dir)
         if sender is not None:

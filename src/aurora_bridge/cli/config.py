@@ -9,47 +9,38 @@ when it would not; then every problem is a line on standard error, as warnings a
 import argparse
 import os
 import sys
-from pathlib import Path
 
 import orjson
 
+from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, shown_template
 from aurora_bridge.secret_files import SecretFiles
-from aurora_bridge.settings import SettingsError, load, redacted
+from aurora_bridge.settings import Settings, redacted
 
-_EXAMPLES = """examples:
+_EXAMPLES = """
   aurora-bridge config                              what holds in this environment
   aurora-bridge config --config aurora-bridge.toml  the same with a settings file
   aurora-bridge config > /dev/null && echo fine     only the check
 """
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(subparsers: Subparsers) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
+    add_command(
+        subparsers,
         "config",
+        run,
         help="check the settings and print the effective ones",
         description="Checks the settings and prints the effective ones as JSON, without secrets.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
-    )
-    parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the effective settings and return the exit code."""
-    try:
-        settings = load(arguments.config)
-        metrics = Metrics()
-        warnings = make_routing(settings, SecretFiles(metrics), metrics).warnings
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return os.EX_CONFIG
-    for warning in warnings:
+    metrics = Metrics()
+    for warning in make_routing(settings, SecretFiles(metrics), metrics).warnings:
         print(f"warning: {warning}", file=sys.stderr)
     shown = redacted(settings)
     for route, table in zip(settings.routes, shown["routes"], strict=True):

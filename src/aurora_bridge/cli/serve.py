@@ -4,46 +4,44 @@ import argparse
 import asyncio
 import os
 import sys
-from pathlib import Path
 
 import uvloop
 
 from aurora_bridge import daemon, logs
-from aurora_bridge.settings import Settings, SettingsError, load
-from aurora_bridge.state.directory import StateError
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.settings import Settings
 from aurora_bridge.web.server import ListenError
 
-EX_CONFIG = 78
-
 _EXAMPLE = "agreement_status_changed?project_id=p-1&agreement_id=a-1&status=signed"
+_EXAMPLES = """
+  aurora-bridge serve                              on loopback, with the embedded log
+  aurora-bridge serve --config aurora-bridge.toml  with a settings file
+"""
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(subparsers: Subparsers) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("serve", help="take webhooks until SIGTERM", description=__doc__)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
-    parser.set_defaults(run=run)
+    add_command(
+        subparsers,
+        "serve",
+        run,
+        help="take webhooks until SIGTERM",
+        description="Takes webhooks and publishes their events, until SIGTERM or Ctrl-C.",
+        examples=_EXAMPLES,
+    )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve; return the exit code."""
-    try:
-        settings = load(arguments.config)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return EX_CONFIG
     os.umask(0o077)  # the state directory holds customers' data
     logs.configure(settings.log.level, settings.log.format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(daemon.run(settings, lambda url, admin: _announce(settings, url, admin)))
-    except SettingsError as error:
+    except (ListenError, daemon.Failure) as error:
         print(error, file=sys.stderr)
-        return EX_CONFIG
-    except (StateError, ListenError, daemon.Failure) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        return EX_FAILED
+    return os.EX_OK
 
 
 def _announce(settings: Settings, url: str, admin: str) -> None:

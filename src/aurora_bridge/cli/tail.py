@@ -15,13 +15,11 @@ from contextlib import closing
 from pathlib import Path
 from time import sleep
 
-from aurora_bridge import logs
 from aurora_bridge.bridge import EVENTS
-from aurora_bridge.kafka.reader import ReadError, read_topics
-from aurora_bridge.settings import Settings, SettingsError, load
-from aurora_bridge.state.database import open_beside
-from aurora_bridge.state.directory import StateError
-from aurora_bridge.state.spool import FILE, read_from
+from aurora_bridge.cli.command import Subparsers, add_command
+from aurora_bridge.kafka.reader import read_topics
+from aurora_bridge.settings import Settings
+from aurora_bridge.state.look import look_into_spool, read_from
 from aurora_bridge.webhook.catalogue import LEGACY_NAMES
 from aurora_bridge.webhook.text import canonical_name
 
@@ -30,7 +28,7 @@ _GROUP = 500
 _LOOK_SECONDS = 0.2
 _MOST_SHOWN = 3
 
-_EXAMPLES = """examples:
+_EXAMPLES = """
   aurora-bridge tail                                     everything there is
   aurora-bridge tail --follow | jq -c .data              what comes, as it comes
   aurora-bridge tail --event lead_created --event project_created
@@ -38,23 +36,20 @@ _EXAMPLES = """examples:
 """
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(subparsers: Subparsers) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "tail",
+        run,
         help="print events as JSON lines",
         description="Prints the events in Kafka, or in the embedded log where no Kafka is configured, as JSON lines.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
+        examples=_EXAMPLES,
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
     parser.add_argument(
         "--event", action="append", type=_event, metavar="NAME", help="only events of this name; can be given again"
     )
-    parser.set_defaults(run=run)
 
 
 def _event(text: str) -> str:
@@ -69,23 +64,12 @@ def _event(text: str) -> str:
     raise argparse.ArgumentTypeError(msg)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print events; return the exit code."""
-    try:
-        settings = load(arguments.config)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return os.EX_CONFIG
-    logs.configure("error", settings.log.format)
     try:
         _tail(settings, arguments.event or [], follow=arguments.follow)
     except KeyboardInterrupt:
         """The usual end of `--follow`."""
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try the pipe again at its end
-    except (StateError, ReadError) as error:
-        print(error, file=sys.stderr)
-        return 1
     return os.EX_OK
 
 
@@ -97,14 +81,7 @@ def _tail(settings: Settings, events: Sequence[str], *, follow: bool) -> None:
 
 
 def _tail_log(directory: Path, events: Sequence[str], *, follow: bool) -> None:
-    path = directory / FILE
-    if not path.exists():
-        msg = (
-            f"{directory} holds no events: no daemon ran with this state directory. Set AURORA_BRIDGE_STATE_DIR to "
-            "that of your daemon (relative paths start at the working directory), or start one: aurora-bridge serve."
-        )
-        raise StateError(msg)
-    with closing(open_beside(path)) as db:
+    with closing(look_into_spool(directory)) as db:
         seq = 0
         while True:
             records = read_from(db, seq, events, _GROUP)

@@ -11,6 +11,7 @@ embedded log) every topic keeps its backlog: the spool is the event log.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 
@@ -173,6 +174,32 @@ class Publisher:
                 if not self._answer(record, Outcome.SPOOLED) and record.late is not None:
                     record.late()
                 self.on_backlog(record.event)
+
+    def restore(self, seqs: Sequence[int]) -> "asyncio.Future[list[int]]":
+        """Put rows that were set aside back into their queues; the result is which there were.
+
+        They keep their place by receipt, and their topics get a backlog as after a failure, so that what comes joins
+        behind them. Raises `Refusal` when awaited.
+        """
+        answer: asyncio.Future[list[int]] = self._loop.create_future()
+
+        def restored(places: Sequence[tuple[int, str]], failure: Reason | None) -> None:
+            for event, count in Counter(event for _, event in places).items():
+                self.backlogs[event].waiting += count
+                self._give_backlog(event)
+                self.on_backlog(event)
+            if answer.done():
+                return  # whoever asked is gone
+            if failure is not None:
+                answer.set_exception(Refusal(failure))
+            else:
+                answer.set_result([seq for seq, _ in places])
+
+        if self._spool is None:
+            answer.set_result([])
+        else:
+            self._spool.restore(seqs, restored)
+        return answer
 
     # Deadlines.
 

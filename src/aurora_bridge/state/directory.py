@@ -14,9 +14,21 @@ class StateError(Exception):
     """The state directory cannot be used. The message says why and what to do."""
 
 
+class InUseError(StateError):
+    """Another process has the state directory."""
+
+    def __init__(self, directory: Path, holder: str) -> None:
+        super().__init__(
+            f"The state directory {directory} is used by another aurora-bridge (process {holder}). Stop that one, "
+            "or set AURORA_BRIDGE_STATE_DIR to another directory: two daemons cannot share one."
+        )
+        self.holder = holder
+        """Its process id, as it wrote it."""
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the state directory. Raises `StateError`: not writable, or another process has it."""
+    """Hold the state directory. Raises `StateError`: not writable, or `InUseError`."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -33,11 +45,7 @@ def locked(directory: Path) -> Iterator[None]:
     except BlockingIOError as error:
         holder = (directory / LOCK).read_text().strip() or "unknown"
         os.close(descriptor)
-        msg = (
-            f"The state directory {directory} is used by another aurora-bridge (process {holder}). Stop that one, "
-            "or set AURORA_BRIDGE_STATE_DIR to another directory: two daemons cannot share one."
-        )
-        raise StateError(msg) from error
+        raise InUseError(directory, holder) from error
     try:
         yield
     finally:

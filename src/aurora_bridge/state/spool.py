@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.refusal import Reason
-from aurora_bridge.state.database import Format, error_code, open_and_read, suspect
+from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.state import aside
+from aurora_bridge.state.database import Format, error_code, open_and_read, open_database, suspect
 from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.record import Record
 
@@ -44,14 +45,15 @@ CREATE INDEX waiting ON events (event, seq) WHERE set_aside IS NULL;
 CREATE TABLE clock (ran_us INTEGER NOT NULL);
 INSERT INTO clock VALUES (0)
 """
-_COLUMNS = "seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, stored_us, ran_us, set_aside"
-_VALUES = ",".join(f"value->>{n}" for n in range(_COLUMNS.count(",") + 1))
-_INSERT = f"INSERT INTO events ({_COLUMNS}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608 - constants
+COLUMNS = "seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, stored_us, ran_us, set_aside"
+_VALUES = ",".join(f"value->>{n}" for n in range(COLUMNS.count(",") + 1))
+_INSERT = f"INSERT INTO events ({COLUMNS}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608 - constants
 _PAGE_BYTES = 4096
 _WINDOW_BYTES = 4 * 2**20
 _STATS_SECONDS = 1.0
 
 Stored = Callable[[Sequence[Record], Reason | None, str | None], None]
+Restored = Callable[[list[aside.Place], Reason | None], None]
 
 
 class Stats(NamedTuple):
@@ -82,8 +84,7 @@ class Spool:
     def __init__(self, directory: Path, max_bytes: int) -> None:
         """Open the spool of a state directory. Raises `StateError`."""
         self._path = directory / FILE
-        form = Format(_SCHEMA, _VERSION, _PAGE_BYTES, "FULL", salvage=_salvage)
-        connection, start = open_and_read(self._path, form, max_bytes, _start)
+        connection, start = open_and_read(self._path, _format(), max_bytes, _start)
         self._last_seq = start.last_seq
         self._started = monotonic() - start.ran_us / 1e6
         self.found = start.waiting
@@ -135,6 +136,25 @@ class Spool:
         self._note_gone(seq)
         self.waiting -= 1
         self._worker.post(lambda db: db.execute("UPDATE events SET set_aside=? WHERE seq=?", (reason, seq)), self._done)
+
+    def restore(self, seqs: Sequence[int], restored: Restored) -> None:
+        """Put rows that were set aside back into the queue, at their place; call `restored` with those found."""
+
+        def done(found: list[aside.Place] | None, error: Exception | None) -> None:
+            failure = None if error is None else self._failure(error)
+            self.waiting += len(found or ())
+            restored(found or [], failure)
+
+        self._worker.post(lambda db: aside.restore(db, seqs), done)
+
+    async def discard(self, seqs: Sequence[int]) -> list[aside.Place]:
+        """Delete rows that were set aside; return those it found. Raises `Refusal`."""
+        try:
+            found: list[aside.Place] = await self._worker.call(lambda db: aside.discard(db, seqs))
+        except sqlite3.Error as error:
+            raise Refusal(self._failure(error)) from error
+        self.full = False
+        return found
 
     async def head(self, event: str, limit: int) -> list[Record]:
         """Return the first records of an event's queue, at most `limit` of them and about 4 MiB."""
@@ -247,6 +267,15 @@ class Spool:
         return Reason.SPOOL_FAILED
 
 
+def open_spool(directory: Path, max_bytes: int) -> sqlite3.Connection:
+    """Open the file where no daemon lives, with the directory's lock held. Raises `StateError`."""
+    return open_database(directory / FILE, _format(), max_bytes)
+
+
+def _format() -> Format:
+    return Format(_SCHEMA, _VERSION, _PAGE_BYTES, "FULL", salvage=_salvage)
+
+
 Row = tuple[int, str, str, str, str, str, int, str, int, int, str | None]
 
 
@@ -282,18 +311,10 @@ def record_of(row: Row) -> Record:
     )
 
 
-def read_from(db: sqlite3.Connection, seq: int, events: Sequence[str], limit: int) -> list[Record]:
-    """Return up to `limit` records with a row after `seq`, of `events` if any are named: for `tail`."""
-    chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
-    values = (seq, *([orjson.dumps(events).decode()] if events else []), limit)
-    rows = db.execute(f"SELECT {_COLUMNS} FROM events WHERE seq > ?{chosen} ORDER BY seq LIMIT ?", values)  # noqa: S608 - constants
-    return [record_of(row) for row in rows]
-
-
 def _head(db: sqlite3.Connection, event: str, limit: int) -> list[Row]:
     rows: list[Row] = []
     size = 0
-    sql = f"SELECT {_COLUMNS} FROM events WHERE event=? AND set_aside IS NULL ORDER BY seq LIMIT ?"  # noqa: S608 - constants
+    sql = f"SELECT {COLUMNS} FROM events WHERE event=? AND set_aside IS NULL ORDER BY seq LIMIT ?"  # noqa: S608 - constants
     for row in db.execute(sql, (event, limit)):
         rows.append(row)
         size += len(row[3])
@@ -324,7 +345,7 @@ def _expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
 
 def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
     """Copy what can be read, row by row; from what cannot be read, go on behind it."""
-    read = f"SELECT {_COLUMNS} FROM events WHERE seq > ? ORDER BY seq"  # noqa: S608 - constants
+    read = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"  # noqa: S608 - constants
     insert = f"INSERT INTO events VALUES ({','.join('?' * 11)})"  # noqa: S608 - constants
     seq, (last,) = 0, broken.execute("SELECT max(seq) FROM events").fetchone()
     while seq < (last or 0):

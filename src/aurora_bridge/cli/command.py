@@ -1,0 +1,66 @@
+"""What the commands have in common: settings from `--config` and the environment, examples in the help, exit codes."""
+
+import argparse
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from aurora_bridge import logs
+from aurora_bridge.control.client import ControlError
+from aurora_bridge.kafka.reader import ReadError
+from aurora_bridge.settings import Settings, SettingsError, load
+from aurora_bridge.state.directory import StateError
+
+EX_FAILED = 1
+Run = Callable[[argparse.Namespace, Settings], int]
+"""Does what a command is for, and returns its exit code."""
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - its type has no public name
+
+
+def add_command(  # noqa: PLR0913 - what argparse wants to know
+    subparsers: Subparsers,
+    name: str,
+    run: Run,
+    *,
+    help: str,  # noqa: A002 - argparse's own name
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Register a command that is run with the effective settings; return its parser, for arguments of its own."""
+    parser = subparsers.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
+    )
+    parser.set_defaults(run=partial(_run, run))
+    return parser
+
+
+def _run(run: Run, arguments: argparse.Namespace) -> int:
+    try:
+        settings = load(arguments.config)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return os.EX_CONFIG
+    logs.configure("error", settings.log.format)  # of a command that looks, only what went wrong; `serve` says more
+    try:
+        return run(arguments, settings)
+    except (StateError, ReadError, ControlError) as error:
+        print(error, file=sys.stderr)
+    except sqlite3.Error as error:
+        print(f"A file in {settings.state_dir} cannot be used: {error}. Is its volume full or broken?", file=sys.stderr)
+    except KeyboardInterrupt:
+        """Whoever ended it knows."""
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try the pipe again at its end
+        return os.EX_OK  # the reader has enough
+    return EX_FAILED

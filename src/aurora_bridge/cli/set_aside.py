@@ -1,0 +1,174 @@
+"""`aurora-bridge set-aside`: events that Kafka refuses for themselves: look at them, send them again, or delete them.
+
+To look, the spool is read beside a living daemon or without one. To change something, a living daemon is asked
+(`control`); where none lives, the command takes the directory's lock and changes the file itself.
+"""
+
+import argparse
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.control.address import MAX_ROWS
+from aurora_bridge.control.client import ask
+from aurora_bridge.control.commands import DISCARD, RETRY
+from aurora_bridge.settings import Settings
+from aurora_bridge.state import aside
+from aurora_bridge.state.directory import InUseError, locked
+from aurora_bridge.state.look import look_into_spool
+from aurora_bridge.state.spool import open_spool
+from aurora_bridge.webhook.event import rfc3339
+
+_CHANGES: dict[str, Callable[[sqlite3.Connection, Sequence[int]], list[aside.Place]]] = {
+    RETRY: aside.restore,
+    DISCARD: aside.discard,
+}
+_FORM = "{:>8}  {:24}  {:>7}  {:<30}  {:<30}  {}"
+
+_EXAMPLES = """
+  aurora-bridge set-aside list         what was set aside, and why
+  aurora-bridge set-aside show 17      the event of row 17
+  aurora-bridge set-aside retry 17 18  send two again, once the cause is mended
+  aurora-bridge set-aside retry --all
+  aurora-bridge set-aside discard 17 --yes > row-17.json
+"""
+_LIST_EXAMPLES = """
+  aurora-bridge set-aside list
+  aurora-bridge set-aside list --config aurora-bridge.toml
+"""
+_SHOW_EXAMPLES = """
+  aurora-bridge set-aside show 17
+  aurora-bridge set-aside show 17 18 | jq .data
+"""
+_RETRY_EXAMPLES = """
+  aurora-bridge set-aside retry 17 18
+  aurora-bridge set-aside retry --all
+"""
+_DISCARD_EXAMPLES = """
+  aurora-bridge set-aside discard 17 --yes
+  aurora-bridge set-aside discard 17 18 --yes > discarded.jsonl  keep what is deleted
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the command and those below it."""
+    parser = subparsers.add_parser(
+        "set-aside",
+        help="look at what Kafka refused for itself; send it again or delete it",
+        description="Events that Kafka refuses for themselves (too large, most likely) are set aside in the spool.",
+        epilog=f"examples:\n{_EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    below = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_command(
+        below,
+        "list",
+        _list,
+        help="one line for each: row, event, bytes, reason, when received, id",
+        description="Lists what was set aside, in order of receipt.",
+        examples=_LIST_EXAMPLES,
+    )
+    show = add_command(
+        below,
+        "show",
+        _show,
+        help="print events as JSON lines",
+        description="Prints events that were set aside, as JSON lines.",
+        examples=_SHOW_EXAMPLES,
+    )
+    _add_rows(show, nargs="+")
+    retry = add_command(
+        below,
+        "retry",
+        _retry,
+        help="send events again",
+        description="Puts events back into their topics' queues, at their place by receipt. Mend the cause before: "
+        "what Kafka refuses again is set aside again. Without a living daemon, the next start sends them.",
+        examples=_RETRY_EXAMPLES,
+    )
+    which = retry.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", action="store_true", help="everything that was set aside")
+    _add_rows(which, nargs="*", default=[])
+    discard = add_command(
+        below,
+        "discard",
+        _discard,
+        help="delete events for good",
+        description="Deletes events that were set aside, and prints them as JSON lines, so that they can be kept.",
+        examples=_DISCARD_EXAMPLES,
+    )
+    _add_rows(discard, nargs="+")
+    discard.add_argument("--yes", action="store_true", required=True, help="needed: nothing brings them back")
+
+
+def _add_rows(parser: "argparse._ActionsContainer", **kinds: object) -> None:
+    parser.add_argument("seq", type=int, metavar="ROW", help="number of a row, as `list` shows it", **kinds)  # type: ignore[arg-type]
+
+
+def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
+    with closing(look_into_spool(settings.state_dir)) as db:
+        rows = list(aside.listed(db))
+    if not rows:
+        print("nothing is set aside", file=sys.stderr)
+        return os.EX_OK
+    print(_FORM.format("row", "reason", "bytes", "received", "event", "id"))
+    for row in rows:
+        received = rfc3339(row.timestamp_ms * 1000)
+        print(_FORM.format(row.seq, row.reason, row.bytes, received, row.event, row.id))
+    return os.EX_OK
+
+
+def _show(arguments: argparse.Namespace, settings: Settings) -> int:
+    values = _values(settings, arguments.seq)
+    for value in values.values():
+        print(value)
+    return _missing(arguments.seq, values)
+
+
+def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
+    rows = arguments.seq
+    if arguments.all:
+        with closing(look_into_spool(settings.state_dir)) as db:
+            rows = [row.seq for row in aside.listed(db)]
+    found = _change(settings, RETRY, rows)
+    print(f"{len(found)} back in the queue", file=sys.stderr)
+    return _missing(arguments.seq, found)
+
+
+def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
+    values = _values(settings, arguments.seq)
+    found = _change(settings, DISCARD, list(values))
+    for seq in found:
+        print(values[seq])
+    print(f"{len(found)} deleted", file=sys.stderr)
+    return _missing(arguments.seq, found)
+
+
+def _values(settings: Settings, rows: Sequence[int]) -> dict[int, str]:
+    with closing(look_into_spool(settings.state_dir)) as db:
+        return aside.values_of(db, rows)
+
+
+def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:
+    """Return the rows that were found and changed, by the daemon or here."""
+    directory = settings.state_dir
+    try:
+        with locked(directory), closing(open_spool(directory, settings.spool.max_bytes)) as db:
+            return [seq for seq, _ in _CHANGES[command](db, rows)]
+    except InUseError:
+        found: list[int] = []
+        for start in range(0, len(rows), MAX_ROWS):
+            found += ask(directory, command, seq=rows[start : start + MAX_ROWS])["seq"]
+        return found
+
+
+def _missing(wanted: Sequence[int], found: "Sequence[int] | dict[int, str]") -> int:
+    """Say which rows are not set aside; return the exit code."""
+    missing = [str(seq) for seq in wanted if seq not in found]
+    if not missing:
+        return os.EX_OK
+    print(f"not set aside: {', '.join(missing)}. `aurora-bridge set-aside list` shows what is.", file=sys.stderr)
+    return EX_FAILED

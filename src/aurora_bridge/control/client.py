@@ -1,0 +1,42 @@
+"""The commands' side: asks the daemon that lives in a state directory."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from aurora_bridge.control.address import MAX_LINE_BYTES, SOCKET, address
+
+_SECONDS = 15.0
+"""For an answer: more than the daemon takes, so that it is the one to say what was wrong."""
+
+
+class ControlError(Exception):
+    """The daemon could not be asked, or said no. The message says why and what to do."""
+
+
+def ask(directory: Path, command: str, **arguments: object) -> dict[str, Any]:
+    """Return a living daemon's answer. Raises `ControlError`."""
+    try:
+        answer = orjson.loads(_exchange(directory, orjson.dumps({"command": command, **arguments}) + b"\n"))
+    except (OSError, ValueError) as error:
+        msg = (
+            f"The daemon that holds {directory} does not answer at {directory / SOCKET}: {error}. Its log says whether "
+            "it listens there; if not, stop it and run this command again."
+        )
+        raise ControlError(msg) from error
+    if "error" in answer:
+        msg = f"The daemon that holds {directory} refuses: {answer['error']}. Its log may have more."
+        raise ControlError(msg)
+    return dict(answer)
+
+
+def _exchange(directory: Path, line: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_SECONDS)
+        with address(directory) as short:
+            connection.connect(short)
+        connection.sendall(line)
+        with connection.makefile("rb") as answer:
+            return answer.readline(MAX_LINE_BYTES)

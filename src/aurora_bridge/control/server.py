@@ -1,0 +1,112 @@
+"""The daemon's side: listens in the state directory for as long as the daemon lives.
+
+A connection is one request, `{"command": NAME, ...}`, and one answer: what the command returns, or `{"error": WHY}`.
+Everything is bounded: the line, the time, and the connections. Whoever may enter the state directory's socket (mode
+0600) is the daemon's own user or root, so nothing else is checked.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from aurora_bridge.control.address import MAX_LINE_BYTES, SOCKET, address
+from aurora_bridge.refusal import Refusal
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 8
+"""At once, one more is sent away: at most 8 lines are in memory, 512 KiB."""
+SECONDS = 10.0
+"""For a request to come, be done and its answer be taken."""
+
+Request = Mapping[str, Any]
+Command = Callable[[Request], Awaitable[dict[str, object]]]
+"""Raises `ValueError` for a request that makes no sense, and `Refusal`."""
+
+
+@asynccontextmanager
+async def listening(directory: Path, commands: Mapping[str, Command]) -> AsyncIterator[None]:
+    """Answer requests to the daemon that holds the directory. Where there can be no socket, a warning says so."""
+    path = directory / SOCKET
+    server = _Server(commands)
+    try:
+        listener = await asyncio.start_unix_server(server.serve, sock=_bind(directory), limit=MAX_LINE_BYTES)
+    except OSError as error:
+        log.warning("no control socket at %s: %s; commands that change something need this daemon stopped", path, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+        await server.stop()
+
+
+def _bind(directory: Path) -> socket.socket:
+    """Return a socket in place of one that a dead daemon left: the directory's lock says that no other lives."""
+    (directory / SOCKET).unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with address(directory) as short:
+            listener.bind(short)
+        os.chmod(directory / SOCKET, 0o600)  # noqa: PTH101 - one call; until then the daemon's umask keeps others out
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class _Server:
+    """Serves connections."""
+
+    def __init__(self, commands: Mapping[str, Command]) -> None:
+        self._commands = commands
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Answer one request."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.timeout(SECONDS):
+                writer.write(orjson.dumps(await self._answer(reader)) + b"\n")
+                await writer.drain()
+        except (OSError, TimeoutError):
+            """The other side is gone, or takes too long."""
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, reader: StreamReader) -> dict[str, object]:
+        if len(self._tasks) > CONNECTIONS:
+            return {"error": f"more than {CONNECTIONS} requests at once"}
+        try:
+            request = orjson.loads(await reader.readline())
+            command = self._commands[request["command"]]
+        except (ValueError, TypeError, KeyError):
+            return {"error": f"no request of one line; the commands are {', '.join(self._commands)}"}
+        try:
+            return await command(request)
+        except ValueError as error:
+            return {"error": str(error)}
+        except Refusal as refusal:
+            return {"error": refusal.reason.value}
