@@ -13,6 +13,7 @@ from aurora_bridge import logs
 from aurora_bridge.control.client import ControlError
 from aurora_bridge.kafka.reader import ReadError
 from aurora_bridge.settings import Settings, SettingsError, load
+from aurora_bridge.settings.problems import both_names
 from aurora_bridge.state.directory import StateError
 
 EX_FAILED = 1
@@ -45,19 +46,27 @@ def add_command(  # noqa: PLR0913 - what argparse wants to know
     return parser
 
 
+def need_kafka(settings: Settings, name: str) -> None:
+    """Raise `SettingsError` if no Kafka is configured, which the command of this name needs."""
+    if settings.embedded_log:
+        brokers = both_names("kafka.bootstrap_servers")
+        raise SettingsError(
+            [f"{brokers}: nothing came, and {name} needs Kafka. Set it to your brokers, as in kafka-1:9092."]
+        )
+
+
 def _run(run: Run, arguments: argparse.Namespace) -> int:
     try:
         settings = load(arguments.config)
+        logs.configure("error", settings.log.format)  # what a command says goes wrong; `serve` says more
+        return run(arguments, settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return os.EX_CONFIG
-    logs.configure("error", settings.log.format)  # of a command that looks, only what went wrong; `serve` says more
-    try:
-        return run(arguments, settings)
     except (StateError, ReadError, ControlError) as error:
         print(error, file=sys.stderr)
     except sqlite3.Error as error:
-        print(f"A file in {settings.state_dir} cannot be used: {error}. Is its volume full or broken?", file=sys.stderr)
+        print(f"A file of the state directory cannot be used: {error}. Is its volume full?", file=sys.stderr)
     except KeyboardInterrupt:
         """Whoever ended it knows."""
     except BrokenPipeError:

@@ -18,7 +18,7 @@ from aurora_bridge.routing import make_routing, shown_template
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings, redacted
 
-_EXAMPLES = """
+_EXAMPLES = """\
   aurora-bridge config                              what holds in this environment
   aurora-bridge config --config aurora-bridge.toml  the same with a settings file
   aurora-bridge config > /dev/null && echo fine     only the check

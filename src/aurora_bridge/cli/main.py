@@ -3,7 +3,7 @@
 import argparse
 from importlib.metadata import version
 
-from aurora_bridge.cli import config, serve, set_aside, tail, templates
+from aurora_bridge.cli import config, drain, find, serve, set_aside, tail, templates, topics
 
 _EPILOG = """exit codes: 0 done, 1 failed while running, 2 wrong usage, 78 a setting is wrong (the message names it)"""
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, tail, set_aside, templates, config):
+    for command in (serve, config, templates, topics, tail, find, set_aside, drain):
         command.add(subparsers)
     parsed = parser.parse_args(arguments)
     return int(parsed.run(parsed))

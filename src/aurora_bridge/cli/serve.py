@@ -13,7 +13,7 @@ from aurora_bridge.settings import Settings
 from aurora_bridge.web.server import ListenError
 
 _EXAMPLE = "agreement_status_changed?project_id=p-1&agreement_id=a-1&status=signed"
-_EXAMPLES = """
+_EXAMPLES = """\
   aurora-bridge serve                              on loopback, with the embedded log
   aurora-bridge serve --config aurora-bridge.toml  with a settings file
 """

@@ -28,26 +28,26 @@ _CHANGES: dict[str, Callable[[sqlite3.Connection, Sequence[int]], list[aside.Pla
 }
 _FORM = "{:>8}  {:24}  {:>7}  {:<30}  {:<30}  {}"
 
-_EXAMPLES = """
+_EXAMPLES = """\
   aurora-bridge set-aside list         what was set aside, and why
   aurora-bridge set-aside show 17      the event of row 17
   aurora-bridge set-aside retry 17 18  send two again, once the cause is mended
   aurora-bridge set-aside retry --all
   aurora-bridge set-aside discard 17 --yes > row-17.json
 """
-_LIST_EXAMPLES = """
+_LIST_EXAMPLES = """\
   aurora-bridge set-aside list
   aurora-bridge set-aside list --config aurora-bridge.toml
 """
-_SHOW_EXAMPLES = """
+_SHOW_EXAMPLES = """\
   aurora-bridge set-aside show 17
   aurora-bridge set-aside show 17 18 | jq .data
 """
-_RETRY_EXAMPLES = """
+_RETRY_EXAMPLES = """\
   aurora-bridge set-aside retry 17 18
   aurora-bridge set-aside retry --all
 """
-_DISCARD_EXAMPLES = """
+_DISCARD_EXAMPLES = """\
   aurora-bridge set-aside discard 17 --yes
   aurora-bridge set-aside discard 17 18 --yes > discarded.jsonl  keep what is deleted
 """

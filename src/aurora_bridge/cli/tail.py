@@ -7,32 +7,32 @@ short transactions. Standard output gets the events and nothing else, one CloudE
 
 import argparse
 import asyncio
-import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from pathlib import Path
 from time import sleep
 
+import orjson
+
 from aurora_bridge.bridge import EVENTS
+from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.kafka.reader import read_topics
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.look import look_into_spool, read_from
-from aurora_bridge.webhook.catalogue import LEGACY_NAMES
-from aurora_bridge.webhook.text import canonical_name
 
 _GROUP = 500
 """Events of one transaction: short enough not to hold up the daemon's checkpoints."""
 _LOOK_SECONDS = 0.2
-_MOST_SHOWN = 3
 
-_EXAMPLES = """
+_EXAMPLES = """\
   aurora-bridge tail                                     everything there is
   aurora-bridge tail --follow | jq -c .data              what comes, as it comes
   aurora-bridge tail --event lead_created --event project_created
   aurora-bridge tail --event dead_letter                 deliveries that carried no readable event
+  aurora-bridge tail --since 2h                          also 90s, 15m, 1d, or 2026-11-23T17:24:05Z
+  aurora-bridge tail --where status=signed --where subject=agreement/a-1
 """
 
 
@@ -48,45 +48,54 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
     parser.add_argument(
-        "--event", action="append", type=_event, metavar="NAME", help="only events of this name; can be given again"
+        "--event", action="append", type=event_name, metavar="NAME", help="only events of this name; can be given again"
     )
-
-
-def _event(text: str) -> str:
-    """Return today's name of an event. Raises `ArgumentTypeError` with the names that were perhaps meant."""
-    name = canonical_name(text)
-    name = LEGACY_NAMES.get(name, name)
-    if name in EVENTS:
-        return name
-    similar = [known for known in EVENTS if name in known] or difflib.get_close_matches(name, EVENTS)
-    meant = f" Did you mean {' or '.join(similar[:_MOST_SHOWN])}?" if similar else ""
-    msg = f"no event is called {text!r}.{meant} What Aurora sends and the bridge does not know is in unrecognized."
-    raise argparse.ArgumentTypeError(msg)
+    parser.add_argument(
+        "--since",
+        type=moment,
+        default=0,
+        metavar="TIME",
+        help="only what was first received then or later: RFC 3339, or a duration before now (90s, 15m, 2h, 1d)",
+    )
+    parser.add_argument(
+        "--where",
+        action="append",
+        type=condition,
+        metavar="NAME=VALUE",
+        help="only events with this attribute, or this id, subject or type; all of several must hold",
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print events; return the exit code."""
+    events, where = arguments.event or [], arguments.where or []
     try:
-        _tail(settings, arguments.event or [], follow=arguments.follow)
+        if settings.embedded_log:
+            _tail_log(settings, events, where, follow=arguments.follow, since_ms=arguments.since)
+        else:
+            asyncio.run(
+                read_topics(
+                    settings.kafka,
+                    events or EVENTS,
+                    lambda records: _show((record.value for record in records), where),
+                    follow=arguments.follow,
+                    since_ms=arguments.since,
+                )
+            )
     except KeyboardInterrupt:
         """The usual end of `--follow`."""
     return os.EX_OK
 
 
-def _tail(settings: Settings, events: Sequence[str], *, follow: bool) -> None:
-    if settings.embedded_log:
-        _tail_log(settings.state_dir, events, follow=follow)
-    else:
-        asyncio.run(read_topics(settings.kafka, events or EVENTS, _show, follow=follow))
-
-
-def _tail_log(directory: Path, events: Sequence[str], *, follow: bool) -> None:
-    with closing(look_into_spool(directory)) as db:
+def _tail_log(
+    settings: Settings, events: Sequence[str], where: Sequence[Condition], *, follow: bool, since_ms: int
+) -> None:
+    with closing(look_into_spool(settings.state_dir)) as db:
         seq = 0
         while True:
             records = read_from(db, seq, events, _GROUP)
             if records:
-                _show([record.value for record in records])
+                _show((record.value for record in records if record.timestamp_ms >= since_ms), where)
                 seq = records[-1].seq or seq
             elif follow:
                 sleep(_LOOK_SECONDS)
@@ -94,6 +103,13 @@ def _tail_log(directory: Path, events: Sequence[str], *, follow: bool) -> None:
                 return
 
 
-def _show(values: Sequence[bytes]) -> None:
+def _show(values: Iterable[bytes], where: Sequence[Condition]) -> None:
+    if where:
+        values = (value for value in values if _holds(where, value))
     sys.stdout.buffer.writelines(value + b"\n" for value in values)
     sys.stdout.buffer.flush()
+
+
+def _holds(where: Sequence[Condition], value: bytes) -> bool:
+    event = orjson.loads(value)
+    return all(condition.holds(event) for condition in where)

@@ -1,11 +1,12 @@
-"""Reads events back out of their topics, for people who look: `cli.tail` prints them.
+"""Reads events back out of their topics, for people who look: `cli.tail` prints them, `cli.find` looks for one.
 
 No consumer group: nothing is committed, and nobody else's reading is disturbed. Each partition is read in its order;
 between partitions there is none.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
@@ -21,17 +22,40 @@ _PATIENCE_SECONDS = 15.0
 _FETCH_BYTES = 2**20
 """Of one answer: small enough to arrive within the client's time-out over a slow line."""
 
-Show = Callable[[list[bytes]], None]
+
+class Stored(NamedTuple):
+    """A record as it lies in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+Show = Callable[[list[Stored]], None]
 
 
 class ReadError(Exception):
     """The topics cannot be read. The message says why and what to do."""
 
 
-async def read_topics(settings: KafkaSettings, events: Iterable[str], show: Show, *, follow: bool) -> None:
-    """Hand the values of all records in the topics of `events` to `show`, in groups as they come.
+def unreadable(settings: KafkaSettings, error: BaseException) -> ReadError:
+    """Return the words for a Kafka that does not answer, or not as it should."""
+    return ReadError(
+        f"Kafka at {settings.bootstrap_servers} cannot be read: {error}. Start it, or correct "
+        "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS."
+    )
 
-    Ends where the topics ended when it began; with `follow`, never. Raises `ReadError`.
+
+async def read_topics(
+    settings: KafkaSettings, events: Iterable[str], show: Show, *, follow: bool = False, since_ms: int = 0
+) -> None:
+    """Hand all records in the topics of `events` to `show`, in groups as they come.
+
+    With `since_ms`, those whose timestamp is not before it; what lies before the first of them is not read. Ends where
+    the topics ended when it began; with `follow`, never. Raises `ReadError`.
     """
     topics = [settings.topic_prefix + event for event in events]
     client = make_client(settings)
@@ -40,8 +64,11 @@ async def read_topics(settings: KafkaSettings, events: Iterable[str], show: Show
         await consumer.start()
         await client.set_topics(topics)
         partitions = _partitions(client, topics)
-        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        begins = await _begins(consumer, partitions, ends, since_ms)
         consumer.assign(partitions)
+        for partition, begin in begins.items():
+            consumer.seek(partition, begin)
         unread = {partition for partition in partitions if begins[partition] < ends[partition]}
         heard_at = monotonic()
         while unread or follow:
@@ -52,17 +79,37 @@ async def read_topics(settings: KafkaSettings, events: Iterable[str], show: Show
                 raise KafkaTimeoutError
             for partition, records in groups.items():
                 end = ends[partition]
-                show([record.value for record in records if record.value and (follow or record.offset < end)])
+                show(
+                    [
+                        Stored(
+                            record.topic,
+                            record.partition,
+                            record.offset,
+                            record.key or b"",
+                            record.value,
+                            record.headers,
+                        )
+                        for record in records
+                        if record.value and record.timestamp >= since_ms and (follow or record.offset < end)
+                    ]
+                )
                 if records[-1].offset >= end - 1:
                     unread.discard(partition)
     except (KafkaError, OSError, TimeoutError) as error:
-        msg = (
-            f"Kafka at {settings.bootstrap_servers} cannot be read: {error}. Start it, or correct "
-            "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS."
-        )
-        raise ReadError(msg) from error
+        raise unreadable(settings, error) from error
     finally:
         await consumer.stop()
+
+
+async def _begins(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], ends: dict[TopicPartition, int], since_ms: int
+) -> dict[TopicPartition, int]:
+    """Return where to begin in each partition: at its first record that is not older."""
+    if not since_ms:
+        begins: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
+        return begins
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+    return {partition: found[partition].offset if found[partition] else ends[partition] for partition in partitions}
 
 
 def _consumer(client: Client) -> AIOKafkaConsumer:

@@ -4,15 +4,43 @@ Each look is a short read-only transaction: a reader that stays makes the write-
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.state import spool
+from aurora_bridge.state import index, spool
 from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import StateError
 from aurora_bridge.webhook.record import Record
+
+_ROWS = 10_000
+"""Looked through in one transaction."""
+
+
+class Copy(NamedTuple):
+    """An event in the spool."""
+
+    record: Record
+    stored_us: int
+    """Wall clock when it came here."""
+    set_aside: str | None
+    """Kafka's error, where it was set aside."""
+
+
+class Known(NamedTuple):
+    """What the index knows of the last event of a fingerprint."""
+
+    time_us: int
+    id_ms: int
+    attempt_us: int
+    """Receipt of its last attempt."""
+    attempt: int
+    """Estimated number of that."""
+    repeat: bool
+    """Whether another event of this fingerprint was accepted before."""
 
 
 def look_into_spool(directory: Path) -> sqlite3.Connection:
@@ -33,3 +61,25 @@ def read_from(db: sqlite3.Connection, seq: int, events: Sequence[str], limit: in
     values = (seq, *([orjson.dumps(events).decode()] if events else []), limit)
     sql = f"SELECT {spool.COLUMNS} FROM events WHERE seq > ?{chosen} ORDER BY seq LIMIT ?"  # noqa: S608 - constants
     return [spool.record_of(row) for row in db.execute(sql, values)]
+
+
+def copies_of(db: sqlite3.Connection, fingerprint: str) -> Iterator[Copy]:
+    """Yield what the spool holds of a fingerprint, in order of receipt."""
+    (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+    sql = f"SELECT {spool.COLUMNS} FROM events WHERE seq > ? AND seq <= ? AND fingerprint = ? ORDER BY seq"  # noqa: S608 - constants
+    for seq in range(0, last, _ROWS):
+        for row in db.execute(sql, (seq, seq + _ROWS, fingerprint)).fetchall():
+            *_, stored_us, _, set_aside = row
+            yield Copy(spool.record_of(row), stored_us, set_aside)
+
+
+def known_of(directory: Path, fingerprint: str) -> Known | None:
+    """Return what the index of a state directory knows of a fingerprint, if there is one. Raises `StateError`."""
+    path = directory / index.FILE
+    if not path.exists():
+        return None
+    with closing(open_beside(path)) as db:
+        row = db.execute(
+            "SELECT time_us, id_ms, attempt_us, attempt, repeat FROM seen WHERE fingerprint=?", (fingerprint,)
+        ).fetchone()
+    return None if row is None else Known(*row)

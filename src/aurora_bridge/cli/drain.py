@@ -1,0 +1,165 @@
+"""`aurora-bridge drain`: empties a state directory that a replica left behind into Kafka.
+
+It does what a daemon does with its backlogs, through the same sender, publisher and drainer, and takes no webhooks. The
+directory's lock keeps it from one in which a daemon lives.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+import uvloop
+
+from aurora_bridge.bridge import EVENTS
+from aurora_bridge.cli.arguments import patience
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
+from aurora_bridge.kafka.drainer import Drainer
+from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.settings import Settings
+from aurora_bridge.state import aside
+from aurora_bridge.state.directory import InUseError, StateError, locked
+from aurora_bridge.state.look import look_into_spool
+from aurora_bridge.state.spool import FILE, Spool
+
+_PATIENCE_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+_TELL_SECONDS = 1.0
+_FLUSH_SECONDS = 5.0
+_MOST_NAMED = 3
+
+_EXAMPLES = """\
+  aurora-bridge drain /mnt/old/aurora-bridge-state                with the Kafka of this environment
+  aurora-bridge drain /mnt/old/state --config aurora-bridge.toml  with that of a settings file
+  aurora-bridge drain /mnt/old/state --patience 600               wait longer for a Kafka that is away
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = add_command(
+        subparsers,
+        "drain",
+        run,
+        help="empty a state directory that a replica left behind into Kafka",
+        description="Publishes what waits in the spool of a state directory where no daemon lives, in order. Exit 0 "
+        "once nothing waits, 1 if something is left. What was set aside stays.",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("state_dir", type=Path, metavar="STATE_DIR", help="state directory of a daemon that is gone")
+    parser.add_argument(
+        "--patience",
+        type=patience,
+        default=_PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help="give up when Kafka took nothing for so long (default: 60)",
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Drain; return the exit code."""
+    need_kafka(settings, "drain")
+    directory = arguments.state_dir
+    if not (directory / FILE).exists():
+        msg = f"{directory} holds no {FILE}: it is not the state directory of a daemon. Correct the path."
+        raise StateError(msg)
+    os.umask(0o077)  # the state directory holds customers' data
+    try:
+        with locked(directory), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            problem = runner.run(_drain(directory, settings, arguments.patience))
+    except InUseError as error:
+        msg = (
+            f"{directory} is used by a living aurora-bridge (process {error.holder}), which drains it by itself. "
+            "Stop that one first if this command is to do it."
+        )
+        raise StateError(msg) from error
+    with closing(look_into_spool(directory)) as db:
+        set_aside = sum(1 for _ in aside.listed(db))
+    if set_aside:
+        _tell(
+            f"{set_aside} are set aside and stay: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge set-aside list "
+            "shows them, and why."
+        )
+    if problem is None:
+        return os.EX_OK
+    _tell(f"{problem} What is left stays in {directory}; run this again once that is mended.")
+    return EX_FAILED
+
+
+async def _drain(directory: Path, settings: Settings, patience: float) -> str | None:
+    """Publish what waits, until nothing does; return why something is left, if so."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    kafka, metrics = settings.kafka, Metrics(publish_errors=ERROR_REASONS)
+    spool = Spool(directory, settings.spool.max_bytes)
+    spool.start()
+    try:
+        connect = partial(make_client, kafka)
+        sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
+        publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
+        async with asyncio.TaskGroup() as group:
+            work = [sender.run(), Drainer(publisher, sender, spool).run()]
+            if kafka.create_topics:
+                work.append(create_at_start(kafka, EVENTS))
+            tasks = [group.create_task(each) for each in work]
+            reason = await _emptied(spool, patience, stop)
+            missing = sender.missing()
+            for task in tasks:
+                task.cancel()
+    finally:
+        if not await spool.stop(_FLUSH_SECONDS):
+            _tell("The disk does not answer: what Kafka took may be sent again by the next drain.")
+    if reason is None:
+        return None
+    return f"{spool.waiting} are left: {reason}. {_trouble(kafka.bootstrap_servers, missing, metrics)}"
+
+
+async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | None:
+    """Return None once nothing waits, else why not; tell the progress meanwhile."""
+    total = left = told = spool.waiting
+    moved_at = told_at = monotonic()
+    _tell(f"{total} wait")
+    while spool.waiting:
+        if stop.is_set():
+            return "it was stopped"
+        if spool.failed.is_set():
+            return "the disk failed"
+        now = monotonic()
+        if spool.waiting != left:
+            left, moved_at = spool.waiting, now
+        elif now - moved_at > patience:
+            return f"Kafka took nothing for {patience:g} s"
+        if left != told and now - told_at > _TELL_SECONDS:
+            _tell(f"{left} of {total} wait")
+            told, told_at = left, now
+        await asyncio.sleep(_LOOK_SECONDS)
+    _tell("nothing waits any more")
+    return None
+
+
+def _trouble(brokers: str, missing: list[str], metrics: Metrics) -> str:
+    """Return what is known of why Kafka takes nothing."""
+    errors = ", ".join(f"{reason} ({count})" for reason, count in metrics.publish_errors.items() if count)
+    if len(missing) == len(EVENTS):
+        return f"Kafka at {brokers} is away, or has none of the topics."
+    words = []
+    if missing:
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+        words.append(f"Missing or without a leader: {', '.join(missing[:_MOST_NAMED])}{more}.")
+    if errors:
+        words.append(f"Kafka's errors: {errors}.")
+    return " ".join(words)
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

@@ -1,0 +1,187 @@
+"""`aurora-bridge find`: where the copies of an event are, when they were received, how often, by which route.
+
+It looks into the spool and the index beside a living daemon or without one, and into the topics, from the time in the
+id on. A record never has an older timestamp than the time of its event, so nothing before that needs to be read.
+"""
+
+import argparse
+import asyncio
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+
+from aurora_bridge.bridge import EVENTS
+from aurora_bridge.cli.arguments import event_name
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
+from aurora_bridge.settings import Settings
+from aurora_bridge.state import spool
+from aurora_bridge.state.look import Copy, Known, copies_of, known_of, look_into_spool
+from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.event import rfc3339
+from aurora_bridge.webhook.recurrence import event_id
+
+_ID = re.compile(r"(?P<fingerprint>[0-9a-f]{32})(\.(?P<day>\d{8})(T(?P<time>\d{6})(?P<millis>\d{3}))?)?")
+_HEADER = "aurora-bridge-"
+_MARGIN_MS = 3_600_000
+"""Read from before the time in the id: after a step of the clock, ids go on from the time before it."""
+
+_EXAMPLES = """\
+  aurora-bridge find 9b34c925c662569cd98229fce412fa1e.20261124
+  aurora-bridge find 9b34c925c662569cd98229fce412fa1e   every event of this fingerprint
+  aurora-bridge find 9b34c925c662569cd98229fce412fa1e --event project_created | jq .offset
+"""
+
+
+class Wanted(NamedTuple):
+    """An id, or the fingerprint of many."""
+
+    id: str
+    fingerprint: str
+    since_ms: int
+    """Of the time in the id, 0 where it has none."""
+
+    def matches(self, key: str) -> bool:
+        """Whether a record with this key is a copy."""
+        return key == self.id or (self.id == self.fingerprint and key.startswith(f"{self.id}."))
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = add_command(
+        subparsers,
+        "find",
+        run,
+        help="find an event: topic, partition and offset, or the spool",
+        description="Prints a JSON line for each copy of an event, in Kafka, in the spool or set aside. "
+        "Exit 1 if there is none.",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("id", type=_wanted, metavar="ID", help="id of an event, or a fingerprint for all its events")
+    parser.add_argument(
+        "--event",
+        action="append",
+        type=event_name,
+        metavar="NAME",
+        help="read only this event's topic; can be given again",
+    )
+
+
+def _wanted(text: str) -> Wanted:
+    match = _ID.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError  # noqa: TRY301 - told as a day that no calendar has
+        time = f"{match['time'] or '000000'}.{match['millis'] or '000'}+00:00"
+        moment = datetime.fromisoformat(f"{match['day']}T{time}") if match["day"] else None
+    except ValueError:
+        msg = (
+            f"{text!r} is no id of an event. An id is 32 hex digits, alone or with a day or a millisecond: "
+            "9b34c925c662569cd98229fce412fa1e.20261124, 9b34c925c662569cd98229fce412fa1e.20261124T030511454."
+        )
+        raise argparse.ArgumentTypeError(msg) from None
+    since_ms = int(moment.timestamp() * 1000) - _MARGIN_MS if moment else 0
+    return Wanted(text, match["fingerprint"], since_ms)
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print the copies; return the exit code."""
+    wanted, directory = arguments.id, settings.state_dir
+    found = Counter[str]()
+    known = known_of(directory, wanted.fingerprint)
+    looked = []
+    events = set(arguments.event or ())
+    if (directory / spool.FILE).exists():
+        looked.append(f"the spool in {directory}")
+        with closing(look_into_spool(directory)) as db:
+            for copy in copies_of(db, wanted.fingerprint):
+                if wanted.matches(copy.record.key.decode()):
+                    events.add(copy.record.event)
+                    _print(found, _spooled(copy))
+    failure = None
+    if not settings.embedded_log:
+        since_ms = wanted.since_ms or _first_ms(known)
+        since = f", records since {rfc3339(since_ms * 1000)}" if since_ms else ""
+        looked.append(f"{_topics(settings, events)} at {settings.kafka.bootstrap_servers}{since}")
+
+        def show(records: Iterable[Stored]) -> None:
+            for record in records:
+                if wanted.matches(record.key.decode(errors="replace")):
+                    _print(found, _published(record))
+
+        try:
+            asyncio.run(read_topics(settings.kafka, sorted(events) or EVENTS, show, since_ms=since_ms))
+        except ReadError as error:
+            failure = str(error)
+    for line in filter(None, (*_summary(wanted, found, known, looked), failure)):
+        print(line, file=sys.stderr)
+    return os.EX_OK if found and failure is None else EX_FAILED
+
+
+def _first_ms(known: Known | None) -> int:
+    """Return when the first event of a fingerprint was received, 0 if the index does not know."""
+    return 0 if known is None or known.repeat else known.time_us // 1000 - _MARGIN_MS
+
+
+def _topics(settings: Settings, events: Iterable[str]) -> str:
+    prefix = settings.kafka.topic_prefix
+    return ", ".join(f"topic {prefix}{event}" for event in sorted(events)) or f"all {len(EVENTS)} topics {prefix}*"
+
+
+def _print(found: Counter[str], line: dict[str, object]) -> None:
+    found[str(line["where"])] += 1
+    print(orjson.dumps(line).decode(), flush=True)
+
+
+def _spooled(copy: Copy) -> dict[str, object]:
+    record, reason = copy.record, copy.set_aside
+    return {
+        **({"where": "spool"} if reason is None else {"where": "set_aside", "reason": reason}),
+        "row": record.seq,
+        "stored": rfc3339(copy.stored_us),
+        **_told(record.key, record.headers),
+    }
+
+
+def _published(record: Stored) -> dict[str, object]:
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    return {"where": "kafka", **place, **_told(record.key, record.headers)}
+
+
+def _told(key: bytes, headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Return what a record's key and headers say of its delivery."""
+    told = {name.removeprefix(_HEADER): (value or b"").decode() for name, value in headers}
+    return {
+        "id": key.decode(),
+        "event": told.get("event", ""),
+        "received": told.get("time", ""),
+        "attempt": told.get("attempt", ""),
+        "route": told.get("route", ""),
+        "instance": told.get("instance", ""),
+    }
+
+
+def _summary(wanted: Wanted, found: Counter[str], known: Known | None, looked: list[str]) -> Iterator[str]:
+    """Yield how often it is where, and was received."""
+    if found:
+        places = ", ".join(f"{found[where]} {words}" for where, words in _PLACES.items() if found[where])
+        yield f"{found.total()} {'copy' if found.total() == 1 else 'copies'}: {places}."
+    else:
+        yield f"{wanted.id} is nowhere in {'; '.join(looked) or 'a spool: there is none, and no Kafka is configured'}."
+    if known is not None:
+        ids = {event_id(wanted.fingerprint, recurrence, known.time_us, known.id_ms) for recurrence in Recurrence}
+        if wanted.id in {*ids, wanted.fingerprint}:
+            yield (
+                f"The index has seen attempt {known.attempt} of it, received {rfc3339(known.attempt_us)}; the first "
+                f"was received {rfc3339(known.time_us)}."
+            )
+
+
+_PLACES = {"kafka": "in Kafka", "spool": "in the spool", "set_aside": "set aside"}

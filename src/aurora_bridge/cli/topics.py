@@ -1,0 +1,166 @@
+"""`aurora-bridge topics`: the topics as Kafka has them, and what in them could lose events.
+
+Standard output gets the table (or JSON lines), standard error what is wrong and the remedy. Only `--apply` changes
+anything: it creates what is missing, as the daemon does at its start; existing topics stay as they are.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+import orjson
+
+from aurora_bridge.bridge import EVENTS
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
+from aurora_bridge.kafka.survey import Topic, create_and_wait, survey
+from aurora_bridge.settings import Settings
+
+_DAY_MS = 86_400_000
+_FOR_EVER = -1
+_COLUMNS = ("topic", "partitions", "replicas", "min.insync", "retention", "max.message.bytes", "unclean election")
+_MOST_NAMED = 3
+_GROWTH = 6
+"""Bytes of a record for one byte of its webhook's target, at most: escaped in JSON, the subject also in a header."""
+_FRAME_BYTES = 2048
+"""What else a record holds."""
+
+_EXAMPLES = """\
+  aurora-bridge topics                what is there, and what to mend
+  aurora-bridge topics --apply        create what is missing, with the settings KAFKA__PARTITIONS and so on
+  aurora-bridge topics --json | jq -r 'select(.exists | not).topic'
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = add_command(
+        subparsers,
+        "topics",
+        run,
+        help="show the topics; create what is missing",
+        description="Shows every topic the daemon writes to, and warns of what could lose events. Exit 1 if one is "
+        "missing or may not be seen, 0 with warnings.",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("--apply", action="store_true", help="create the topics that are missing")
+    parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print the topics; return the exit code."""
+    need_kafka(settings, "topics")
+    if arguments.apply:
+        created = asyncio.run(create_and_wait(settings.kafka, EVENTS))
+        print(f"{len(created)} created", file=sys.stderr)
+    topics = asyncio.run(survey(settings.kafka, EVENTS))
+    if arguments.json:
+        _print_json(topics)
+    else:
+        _print_table(topics)
+    problems = [*_absent(topics), *_forbidden(topics)]
+    for line in (*problems, *_warnings(topics, settings)):
+        print(line, file=sys.stderr)
+    return EX_FAILED if problems else os.EX_OK
+
+
+def _print_json(topics: Sequence[Topic]) -> None:
+    for topic in topics:
+        line = {
+            "topic": topic.name,
+            "exists": topic.exists,
+            "partitions": topic.partitions,
+            "replicas": topic.replicas,
+            **topic.config,
+        }
+        print(orjson.dumps(line).decode())
+
+
+def _print_table(topics: Sequence[Topic]) -> None:
+    rows = [_COLUMNS, *map(_row, topics)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(topic: Topic) -> tuple[str, ...]:
+    if not topic.exists:
+        return (topic.name, (topic.missing_acl and "not allowed") or "missing", *[""] * (len(_COLUMNS) - 2))
+    retention = _number(topic, "retention.ms")
+    return (
+        topic.name,
+        str(topic.partitions),
+        str(topic.replicas),
+        topic.config.get("min.insync.replicas", "?"),
+        "?" if retention is None else _retention(retention),
+        topic.config.get("max.message.bytes", "?"),
+        topic.config.get("unclean.leader.election.enable", "?"),
+    )
+
+
+def _retention(milliseconds: int) -> str:
+    return "for ever" if milliseconds == _FOR_EVER else f"{milliseconds / _DAY_MS:g} d"
+
+
+def _number(topic: Topic, name: str) -> int | None:
+    return int(topic.config[name]) if name in topic.config else None
+
+
+def _absent(topics: Sequence[Topic]) -> Iterator[str]:
+    missing = [topic for topic in topics if not topic.exists and not topic.missing_acl]
+    if missing:
+        yield (
+            f"missing: {_names(missing, topics)}. Create them with `aurora-bridge topics --apply`; meanwhile "
+            "their events wait in the spool."
+        )
+
+
+def _forbidden(topics: Sequence[Topic]) -> Iterator[str]:
+    for acl in ("Describe", "DescribeConfigs"):
+        denied = [topic for topic in topics if topic.missing_acl == acl]
+        if denied:
+            resources = ", ".join(f"Topic:{topic.name}" for topic in denied[:_MOST_NAMED])
+            more = f" and {len(denied) - _MOST_NAMED} more" if len(denied) > _MOST_NAMED else ""
+            yield f"not allowed: this user lacks the ACL {acl} on {resources}{more}. Grant it on the topics' prefix."
+
+
+def _warnings(topics: Sequence[Topic], settings: Settings) -> Iterator[str]:
+    """Yield what could lose events, each with the remedy."""
+    described = [topic for topic in topics if topic.config]
+
+    def those(text: str, chosen: list[Topic]) -> Iterator[str]:
+        if chosen:
+            yield f"warning: {text}: {_names(chosen, topics)}."
+
+    yield from those(
+        "min.insync.replicas is 1, so that an acknowledgement may stand on one disk; set it to 2, with 3 replicas",
+        [topic for topic in described if _number(topic, "min.insync.replicas") == 1],
+    )
+    yield from those(
+        "min.insync.replicas is more than the replicas, so that Kafka takes nothing; add replicas",
+        [topic for topic in described if (_number(topic, "min.insync.replicas") or 0) > topic.replicas],
+    )
+    yield from those(
+        "a lagging replica may become leader, without what was acknowledged; set unclean.leader.election.enable=false",
+        [topic for topic in described if topic.config.get("unclean.leader.election.enable") == "true"],
+    )
+    window_ms = settings.index.window_days * _DAY_MS
+    yield from those(
+        f"events leave before the {settings.index.window_days} days of INDEX__WINDOW_DAYS; set retention.ms to at "
+        f"least {window_ms}",
+        [topic for topic in described if 0 <= (_number(topic, "retention.ms") or 0) < window_ms],
+    )
+    largest = _GROWTH * settings.ingress.max_target_bytes + _FRAME_BYTES
+    yield from those(
+        f"the largest event (INGRESS__MAX_TARGET_BYTES is {settings.ingress.max_target_bytes}) does not fit and would "
+        f"be set aside; set max.message.bytes to at least {largest}",
+        [topic for topic in described if (_number(topic, "max.message.bytes") or largest) < largest],
+    )
+
+
+def _names(chosen: Sequence[Topic], topics: Sequence[Topic]) -> str:
+    if len(chosen) == len(topics):
+        return f"all {len(topics)} topics"
+    names = ", ".join(topic.name for topic in chosen[:_MOST_NAMED])
+    return f"{names} and {len(chosen) - _MOST_NAMED} more" if len(chosen) > _MOST_NAMED else names

@@ -1,0 +1,131 @@
+"""Looks at the topics as Kafka has them, for `cli.topics`: whether they are there, and what decides about loss.
+
+Nothing is changed, and no topic created by looking. What the user may not see is told by the ACL that is missing.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError, NodeNotReadyError, for_code
+from aiokafka.protocol.admin import DescribeConfigsRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from aurora_bridge.kafka.reader import unreadable
+from aurora_bridge.kafka.topics import create_missing, make_client
+from aurora_bridge.kafka.wire import Client
+from aurora_bridge.settings import KafkaSettings
+
+CONFIGS = ("min.insync.replicas", "retention.ms", "max.message.bytes", "unclean.leader.election.enable")
+"""What is asked of a topic's configuration."""
+_TOPIC = 2
+"""The kind of resource in a request for configurations."""
+_UNKNOWN_TOPIC = 3
+_FORBIDDEN = 29
+_ATTEMPTS = 3
+_WAIT_SECONDS = 15.0
+_LOOK_SECONDS = 0.2
+
+
+class Topic(NamedTuple):
+    """A topic as Kafka has it."""
+
+    name: str
+    partitions: int = 0
+    """0 where it is missing."""
+    replicas: int = 0
+    """Of the partition that has the fewest."""
+    config: Mapping[str, str] = {}
+    """What holds, wherever it is set, by the names in `CONFIGS`; empty if we may not see it."""
+    missing_acl: str = ""
+    """What the user is not allowed, in the words of an ACL."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there, as far as we may see."""
+        return self.partitions > 0
+
+
+async def survey(settings: KafkaSettings, events: Iterable[str]) -> list[Topic]:
+    """Return the topics of `events`. Raises `ReadError`."""
+    names = [settings.topic_prefix + event for event in events]
+    client = make_client(settings)
+    try:
+        await client.bootstrap()
+        topics = await _described(client, names)
+        configs = await _configs(client, [topic.name for topic in topics if topic.exists])
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unreadable(settings, error) from error
+    finally:
+        await client.close()
+    return [_with_config(topic, *configs[topic.name]) if topic.exists else topic for topic in topics]
+
+
+async def create_and_wait(settings: KafkaSettings, events: Sequence[str]) -> list[str]:
+    """Create the topics that are missing; return their names once Kafka tells of them. Raises `ReadError`."""
+    try:
+        created = await create_missing(settings, events)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unreadable(settings, error) from error
+    deadline = monotonic() + _WAIT_SECONDS
+    while monotonic() < deadline:
+        there = {topic.name for topic in await survey(settings, events) if topic.exists}
+        if there.issuperset(created):
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    return created
+
+
+async def _described(client: Client, names: list[str]) -> list[Topic]:
+    answer = await _ask(client, MetadataRequest(names, allow_auto_topic_creation=False))
+    described = {topic["topic"]: topic for topic in answer.to_object()["topics"]}
+    return [_topic(name, described[name]) for name in names]
+
+
+def _topic(name: str, described: Mapping[str, Any]) -> Topic:
+    code, partitions = described["error_code"], described["partitions"]
+    if code == _FORBIDDEN:
+        return Topic(name, missing_acl="Describe")
+    if code == _UNKNOWN_TOPIC or not partitions:
+        return Topic(name)
+    return Topic(name, len(partitions), min(len(partition["replicas"]) for partition in partitions))
+
+
+async def _configs(client: Client, names: list[str]) -> dict[str, tuple[int, dict[str, str]]]:
+    """Return error code and configuration of each topic."""
+    if not names:
+        return {}
+    answer = await _ask(client, DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))
+    return {
+        resource["resource_name"]: (
+            resource["error_code"],
+            {entry["config_names"]: entry["config_value"] for entry in resource["config_entries"]},
+        )
+        for resource in answer.to_object()["resources"]
+    }
+
+
+def _with_config(topic: Topic, code: int, config: Mapping[str, str]) -> Topic:
+    if code == _FORBIDDEN:
+        return topic._replace(missing_acl="DescribeConfigs")
+    if code:
+        raise for_code(code)
+    return topic._replace(config=config)
+
+
+async def _ask(client: Client, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
+    """Return the answer of any broker that is there. Raises `KafkaError`."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await client.send(_any_node(client), request)
+        except NodeNotReadyError:
+            """One that is away: another may be there."""
+    return await client.send(_any_node(client), request)
+
+
+def _any_node(client: Client) -> int:
+    node: int | None = client.get_random_node()
+    if node is None:
+        raise NodeNotReadyError
+    return node
