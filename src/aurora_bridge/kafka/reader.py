@@ -81,14 +81,7 @@ async def read_topics(
                 end = ends[partition]
                 show(
                     [
-                        Stored(
-                            record.topic,
-                            record.partition,
-                            record.offset,
-                            record.key or b"",
-                            record.value,
-                            record.headers,
-                        )
+                        Stored(*partition, record.offset, record.key or b"", record.value, record.headers)
                         for record in records
                         if record.value and record.timestamp >= since_ms and (follow or record.offset < end)
                     ]
