@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Literal
 
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.control.address import MAX_ROWS
@@ -79,7 +80,7 @@ def add(subparsers: Subparsers) -> None:
         description="Prints events that were set aside, as JSON lines.",
         examples=_SHOW_EXAMPLES,
     )
-    _add_rows(show, nargs="+")
+    _add_rows(show)
     retry = add_command(
         below,
         "retry",
@@ -91,7 +92,7 @@ def add(subparsers: Subparsers) -> None:
     )
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("--all", action="store_true", help="everything that was set aside")
-    _add_rows(which, nargs="*", default=[])
+    _add_rows(which, "*")
     discard = add_command(
         below,
         "discard",
@@ -100,12 +101,13 @@ def add(subparsers: Subparsers) -> None:
         description="Deletes events that were set aside, and prints them as JSON lines, so that they can be kept.",
         examples=_DISCARD_EXAMPLES,
     )
-    _add_rows(discard, nargs="+")
+    _add_rows(discard)
     discard.add_argument("--yes", action="store_true", required=True, help="needed: nothing brings them back")
 
 
-def _add_rows(parser: "argparse._ActionsContainer", **kinds: object) -> None:
-    parser.add_argument("seq", type=int, metavar="ROW", help="number of a row, as `list` shows it", **kinds)  # type: ignore[arg-type]
+def _add_rows(parser: "argparse._ActionsContainer", nargs: Literal["+", "*"] = "+") -> None:
+    help_text = "number of a row, as `list` shows it"
+    parser.add_argument("seq", nargs=nargs, default=[], type=int, metavar="ROW", help=help_text)
 
 
 def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
@@ -122,34 +124,32 @@ def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _show(arguments: argparse.Namespace, settings: Settings) -> int:
-    values = _values(settings, arguments.seq)
-    for value in values.values():
-        print(value)
-    return _missing(arguments.seq, values)
+    return _missing(arguments.seq, _print_events(arguments.seq, settings))
 
 
 def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
-    rows = arguments.seq
-    if arguments.all:
-        with closing(look_into_spool(settings.state_dir)) as db:
-            rows = [row.seq for row in aside.listed(db)]
+    with closing(look_into_spool(settings.state_dir)) as db:
+        rows = [row.seq for row in aside.listed(db) if arguments.all or row.seq in arguments.seq]
     found = _change(settings, RETRY, rows)
     print(f"{len(found)} back in the queue", file=sys.stderr)
     return _missing(arguments.seq, found)
 
 
 def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
-    values = _values(settings, arguments.seq)
-    found = _change(settings, DISCARD, list(values))
-    for seq in found:
-        print(values[seq])
+    rows = _print_events(arguments.seq, settings)  # before: what cannot be printed is not deleted
+    found = _change(settings, DISCARD, rows)
     print(f"{len(found)} deleted", file=sys.stderr)
     return _missing(arguments.seq, found)
 
 
-def _values(settings: Settings, rows: Sequence[int]) -> dict[int, str]:
+def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
+    """Print the events of rows; return which there were."""
     with closing(look_into_spool(settings.state_dir)) as db:
-        return aside.values_of(db, rows)
+        events = aside.events_of(db, rows)
+    for event in events.values():
+        print(event)
+    sys.stdout.flush()
+    return list(events)
 
 
 def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:
@@ -165,7 +165,7 @@ def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:
         return found
 
 
-def _missing(wanted: Sequence[int], found: "Sequence[int] | dict[int, str]") -> int:
+def _missing(wanted: Sequence[int], found: Sequence[int]) -> int:
     """Say which rows are not set aside; return the exit code."""
     missing = [str(seq) for seq in wanted if seq not in found]
     if not missing:

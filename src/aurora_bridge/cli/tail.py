@@ -18,9 +18,11 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
-from aurora_bridge.kafka.reader import read_topics
+from aurora_bridge.kafka.reader import Stored, read_topics
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.look import look_into_spool, read_from
+from aurora_bridge.webhook.event import structured
+from aurora_bridge.webhook.record import Record
 
 _GROUP = 500
 """Events of one transaction: short enough not to hold up the daemon's checkpoints."""
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 read_topics(
                     settings.kafka,
                     events or EVENTS,
-                    lambda records: _show((record.value for record in records), where),
+                    lambda records: _show(records, where),
                     follow=arguments.follow,
                     since_ms=arguments.since,
                 )
@@ -95,7 +97,7 @@ def _tail_log(
         while True:
             records = read_from(db, seq, events, _GROUP)
             if records:
-                _show((record.value for record in records if record.timestamp_ms >= since_ms), where)
+                _show((record for record in records if record.timestamp_ms >= since_ms), where)
                 seq = records[-1].seq or seq
             elif follow:
                 sleep(_LOOK_SECONDS)
@@ -103,7 +105,8 @@ def _tail_log(
                 return
 
 
-def _show(values: Iterable[bytes], where: Sequence[Condition]) -> None:
+def _show(records: Iterable[Record | Stored], where: Sequence[Condition]) -> None:
+    values = (structured(record.value, record.headers) for record in records)
     if where:
         values = (value for value in values if _holds(where, value))
     sys.stdout.buffer.writelines(value + b"\n" for value in values)

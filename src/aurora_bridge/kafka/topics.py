@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000
 _BROKERS_DEFAULT = -1
-_FORBIDDEN = 29
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """Codec numbers of the batch format, by their names in the settings."""
 _REQUEST_TIMEOUT_MS = 2500
@@ -73,9 +72,7 @@ async def create_missing(settings: KafkaSettings, events: Iterable[str]) -> list
             if not code:
                 created.append(name)
             elif for_code(code) is not TopicAlreadyExistsError:
-                needed = f"; missing is the ACL Create on Topic:{name}" if code == _FORBIDDEN else ""
-                error = for_code(code).__name__
-                log.error("topic %s could not be created: %s %s%s", name, error, message or "", needed)
+                log.error("topic %s could not be created: %s %s", name, for_code(code).__name__, message or "")
         return created
     finally:
         await admin.close()

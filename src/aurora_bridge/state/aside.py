@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import orjson
 
+from aurora_bridge.webhook.event import structured
+
 _PAGE = 500
 """Rows of one transaction: short enough not to hold up the daemon's checkpoints."""
 _CHOSEN = "set_aside IS NOT NULL AND seq IN (SELECT value FROM json_each(?))"
@@ -45,10 +47,13 @@ def listed(db: sqlite3.Connection) -> Iterator[SetAside]:
         seq = rows[-1][0]
 
 
-def values_of(db: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, str]:
-    """Return the events of rows that were set aside, as JSON."""
-    rows = db.execute(f"SELECT seq, value FROM events WHERE {_CHOSEN} ORDER BY seq", (_json(seqs),))  # noqa: S608 - constants
-    return dict(rows.fetchall())
+def events_of(db: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, str]:
+    """Return the CloudEvents of rows that were set aside, as JSON."""
+    sql = f"SELECT seq, value, headers FROM events WHERE {_CHOSEN} ORDER BY seq"  # noqa: S608 - constants
+    return {
+        seq: structured(value.encode(), [(name, text.encode()) for name, text in orjson.loads(headers)]).decode()
+        for seq, value, headers in db.execute(sql, (_json(seqs),)).fetchall()
+    }
 
 
 def restore(db: sqlite3.Connection, seqs: Sequence[int]) -> list[Place]:
