@@ -18,12 +18,12 @@ from typing import Any
 import orjson
 
 from aurora_bridge.control.address import MAX_LINE_BYTES, SOCKET, address
-from aurora_bridge.refusal import Refusal
+from aurora_bridge.refusal import Reason, Refusal
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 8
-"""At once, one more is sent away: at most 8 lines are in memory, 512 KiB."""
+"""At once; one more is closed. Each can hold two lines in memory: 1 MiB together."""
 SECONDS = 10.0
 """For a request to come, be done and its answer be taken."""
 
@@ -38,7 +38,7 @@ async def listening(directory: Path, commands: Mapping[str, Command]) -> AsyncIt
     path = directory / SOCKET
     server = _Server(commands)
     try:
-        listener = await asyncio.start_unix_server(server.serve, sock=_bind(directory), limit=MAX_LINE_BYTES)
+        listener = await asyncio.start_unix_server(server.connect, sock=_bind(directory), limit=MAX_LINE_BYTES)
     except OSError as error:
         log.warning("no control socket at %s: %s; commands that change something need this daemon stopped", path, error)
         yield
@@ -70,7 +70,7 @@ class _Server:
 
     def __init__(self, commands: Mapping[str, Command]) -> None:
         self._commands = commands
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
         """Give up what is under way."""
@@ -79,12 +79,16 @@ class _Server:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Answer one request."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def connect(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Take a connection, or close it at once."""
+        if len(self._tasks) >= CONNECTIONS:
+            writer.close()
+            return
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
             async with asyncio.timeout(SECONDS):
                 writer.write(orjson.dumps(await self._answer(reader)) + b"\n")
@@ -97,8 +101,6 @@ class _Server:
                 await writer.wait_closed()
 
     async def _answer(self, reader: StreamReader) -> dict[str, object]:
-        if len(self._tasks) > CONNECTIONS:
-            return {"error": f"more than {CONNECTIONS} requests at once"}
         try:
             request = orjson.loads(await reader.readline())
             command = self._commands[request["command"]]
@@ -110,3 +112,6 @@ class _Server:
             return {"error": str(error)}
         except Refusal as refusal:
             return {"error": refusal.reason.value}
+        except Exception:
+            log.exception("a command failed: %s", request["command"])
+            return {"error": Reason.INTERNAL_ERROR.value}
