@@ -94,12 +94,12 @@ async def stack(
         yield made
 
 
-async def leave_behind(directory: Path, *records: Record) -> None:
-    """Fill the spool of a daemon that ran here before."""
+async def leave_behind(directory: Path, *records: Record, set_aside: str | None = None) -> None:
+    """Fill the spool of a daemon that ran here before; with the reason, what Kafka refused."""
     spool = Spool(directory, 2**26)
     spool.start()
     committed = asyncio.Event()
-    spool.append(records, lambda *_: committed.set())
+    spool.append(records, lambda *_: committed.set(), set_aside=set_aside)
     await committed.wait()
     await spool.stop(PATIENCE)
 
@@ -409,3 +409,54 @@ async def test_a_topic_whose_events_found_no_room_in_the_spool_is_direct_again_w
             await made.publish(make_record("a", size=10_000))
         await made.direct(EVENT)
         assert await made.publish(make_record("b", size=10_000)) == [Outcome.PUBLISHED]
+
+
+# What was set aside, and comes back
+
+
+async def test_what_is_restored_goes_out_before_what_waits_in_its_topic(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    await leave_behind(tmp_path, make_record("aside"), set_aside="message_too_large")
+    await leave_behind(tmp_path, make_record("waits"))
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT, drain=False) as made:
+        assert await made.publisher.restore([1]) == [1]
+        assert made.spool.waiting == made.publisher.backlogs[EVENT].waiting == 2
+        draining = asyncio.create_task(made.drainer.run())
+        await made.drained()
+        draining.cancel()
+    assert await stored(kafka.bootstrap, topic) == ["aside", "waits"]
+
+
+async def test_a_direct_topic_takes_what_is_restored_and_what_comes_meanwhile_joins_behind_it(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    await leave_behind(tmp_path, make_record("aside"), set_aside="message_too_large")
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        await made.direct()
+        before = [asyncio.ensure_future(made.publish(make_record(key))) for key in numbers(50)]
+        await asyncio.sleep(0)  # the deliveries are under way
+        restored = made.publisher.restore([1])
+        assert await restored == [1]
+        await made.publish(make_record("behind"))  # spooled, or the topic is direct again already
+        await asyncio.gather(*before)
+        await made.drained()
+        await made.direct()
+        assert await made.publish(make_record("at last")) == [Outcome.PUBLISHED]
+    kept = await stored(kafka.bootstrap, topic)
+    assert sorted(kept) == sorted([*numbers(50), "aside", "behind", "at last"])
+    assert [key for key in kept if key != "aside"] == [*numbers(50), "behind", "at last"]
+    assert kept.index("aside") < kept.index("behind")
+
+
+async def test_only_what_was_set_aside_is_restored_or_discarded(tmp_path: Path) -> None:
+    await leave_behind(tmp_path, make_record("waits"))
+    await leave_behind(tmp_path, make_record("aside"), make_record("too"), set_aside="message_too_large")
+    spool = Spool(tmp_path, 2**26)
+    spool.start()
+    publisher = Publisher(DeadlinesSettings(), [EVENT], None, spool, Metrics())
+    assert await publisher.restore([1, 2, 9]) == [2]
+    assert await spool.discard([1, 2, 3, 9]) == [(3, EVENT)]
+    assert spool.waiting == publisher.backlogs[EVENT].waiting == 2
+    assert [record.seq for record in await spool.head(EVENT, 10)] == [1, 2]
+    await spool.stop(PATIENCE)
