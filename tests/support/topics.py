@@ -1,15 +1,23 @@
-"""What lies in a topic, read by a client that shares no code with the daemon: confluent-kafka, that is librdkafka."""
+"""Topics, read and written by a client that shares no code with the daemon: confluent-kafka, that is librdkafka."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 REQUEST_SECONDS: Final = 30.0
 """Bound of one request to the cluster's controller."""
@@ -89,6 +97,31 @@ def wait_until_writable(bootstrap: str, *names: str) -> None:
             raise TimeoutError(message)
 
 
+def configure_topic(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
+    """Change a topic's configuration. Raises `KafkaException`."""
+    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()]
+    admin = AdminClient(_client(bootstrap))
+    _wait(admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)]))
+
+
+def produce(bootstrap: str, *records: Record) -> None:
+    """Write records as they are, but for their offsets, which Kafka gives. Raises `KafkaException`."""
+    producer = Producer(_client(bootstrap))
+    for record in records:
+        producer.produce(
+            record.topic,
+            record.value,
+            record.key,
+            record.partition,
+            timestamp=record.timestamp,
+            headers=list(record.headers.items()),
+        )
+    unsent = producer.flush(REQUEST_SECONDS)
+    if unsent:
+        message = f"{unsent} records could not be written"
+        raise TimeoutError(message)
+
+
 def delete_topics(bootstrap: str, *names: str) -> None:
     """Delete topics; return when they are gone. Raises `KafkaException`."""
     if names:
@@ -145,6 +178,6 @@ def _record(message: Message | None) -> Record:
     return Record(topic, partition, offset, message.key(), message.value(), headers, timestamp)
 
 
-def _wait(futures: Mapping[str, Future[None]]) -> None:
+def _wait(futures: Mapping[Any, Future[None]]) -> None:
     for future in futures.values():
         future.result(REQUEST_SECONDS)

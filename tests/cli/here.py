@@ -1,0 +1,38 @@
+"""Commands run in the test's own process: what a command line does, without the second that a new Python takes."""
+
+import io
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from subprocess import CompletedProcess
+from unittest.mock import patch
+
+from aurora_bridge.cli import main
+from tests.support.daemon import environment
+
+
+def here(*arguments: str, **settings: object) -> CompletedProcess[str]:
+    """Run a command with those settings, named as in the environment without the prefix, and no others."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    variables = patch.dict(os.environ, environment(**settings), clear=True)
+    with _left_as_found(), variables, redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main(list(arguments))
+        except SystemExit as usage:
+            code = int(usage.code or 0)
+    return CompletedProcess(arguments, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+@contextmanager
+def _left_as_found() -> Iterator[None]:
+    """Undo what a command does to its process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    umask = os.umask(0o022)
+    os.umask(umask)
+    try:
+        yield
+    finally:
+        root.handlers, root.level = handlers, level
+        os.umask(umask)

@@ -1,0 +1,143 @@
+"""`aurora-bridge set-aside`: what Kafka refuses for itself can be seen, sent again, and deleted."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aurora_bridge.state.directory import locked
+from tests.cli.filling import fill
+from tests.cli.here import here
+from tests.e2e.stores import Place, spooled
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.daemon import Daemon
+from tests.support.topics import configure_topic, create_topics
+from tests.webhook.records import make_record
+
+
+def set_aside(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return here("set-aside", *arguments, state_dir=state)
+
+
+def listed(state: Path) -> dict[str, str]:
+    """Return the rows of what is set aside, by their ids."""
+    _, *lines = set_aside(state, "list").stdout.splitlines() or [""]
+    return {line.split()[-1]: line.split()[0] for line in lines}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The directory of a daemon that is gone: one event waits, two were set aside."""
+    state = tmp_path / "state"
+    fill(state, make_record("waits"))
+    fill(state, make_record("a"), make_record("b", size=100), set_aside="message_too_large")
+    return state
+
+
+def test_a_living_daemon_sends_again_or_deletes_what_kafka_refused(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    place, topic = Place(prefix, kafka.bootstrap), f"{prefix}lead_changed"
+    create_topics(kafka.bootstrap, topic, config={"max.message.bytes": "2000"})
+    with place.daemon(tmp_path) as daemon:
+        daemon.wait_until_connected()
+        sent, deleted = (
+            daemon.get(f"/lead_changed?lead_id={name}&note={'x' * 3000}").json["id"] for name in ("sent", "deleted")
+        )
+        rows = listed(daemon.state)
+        assert list(rows) == [sent, deleted]
+        assert json.loads(set_aside(daemon.state, "show", rows[sent]).stdout)["id"] == sent
+
+        again = set_aside(daemon.state, "retry", rows[sent])
+        assert (again.returncode, again.stderr) == (0, "1 back in the queue\n")
+        daemon.wait_until("Kafka refused it again", lambda daemon: sent in listed(daemon.state))
+
+        discarded = set_aside(daemon.state, "discard", rows[deleted], "--yes")
+        assert (discarded.returncode, discarded.stderr) == (0, "1 deleted\n")
+        assert json.loads(discarded.stdout)["id"] == deleted
+        assert list(listed(daemon.state)) == [sent]
+
+        configure_topic(kafka.bootstrap, topic, {"max.message.bytes": "1000000"})
+
+        def arrived(daemon: Daemon) -> bool:
+            set_aside(daemon.state, "retry", "--all")  # the broker may need a moment to learn its new limit
+            return [stored.key for stored in place.read(daemon)] == [sent]
+
+        daemon.wait_until("it is in Kafka", arrived)
+        daemon.wait_until_drained()
+        assert listed(daemon.state) == {}
+        daemon.wait_until_connected()
+        assert daemon.get("/lead_changed?lead_id=small").json["outcome"] == "published"
+
+
+def test_what_was_set_aside_is_a_line_with_row_reason_size_receipt_event_and_id(state: Path) -> None:
+    ended = set_aside(state, "list")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [line.split() for line in ended.stdout.splitlines()] == [
+        ["row", "reason", "bytes", "received", "event", "id"],
+        ["2", "message_too_large", "23", "2026-11-23T17:24:05.123000Z", "lead_changed", "a"],
+        ["3", "message_too_large", "123", "2026-11-23T17:24:05.123000Z", "lead_changed", "b"],
+    ]
+
+
+def test_events_are_shown_by_their_rows_as_json(state: Path) -> None:
+    shown = set_aside(state, "show", "3", "2")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert [json.loads(line)["id"] for line in shown.stdout.splitlines()] == ["a", "b"]
+
+
+def test_where_no_daemon_lives_a_retry_puts_the_event_back_for_the_next_start(state: Path) -> None:
+    again = set_aside(state, "retry", "2")
+    assert (again.returncode, again.stderr) == (0, "1 back in the queue\n")
+    assert list(listed(state)) == ["b"]
+    assert [stored.key for stored in spooled(state)] == ["waits", "a", "b"]
+
+
+def test_where_no_daemon_lives_a_discard_deletes_and_prints_the_event(state: Path) -> None:
+    discarded = set_aside(state, "discard", "2", "3", "--yes")
+    assert (discarded.returncode, discarded.stderr) == (0, "2 deleted\n")
+    assert [json.loads(line)["id"] for line in discarded.stdout.splitlines()] == ["a", "b"]
+    assert [stored.key for stored in spooled(state)] == ["waits"]
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("retry",), ("discard", "--yes")])
+def test_a_row_that_is_not_set_aside_is_told_with_exit_code_1_and_left_alone(
+    state: Path, arguments: tuple[str, ...]
+) -> None:
+    ended = set_aside(state, *arguments, "1", "17")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "not set aside: 1, 17. `aurora-bridge set-aside list` shows what is." in ended.stderr
+    assert [stored.key for stored in spooled(state)] == ["waits", "a", "b"]
+
+
+@pytest.mark.parametrize("arguments", [("retry",), ("retry", "--all", "2"), ("discard", "2"), ("discard", "--yes"), ()])
+def test_which_rows_and_that_a_discard_is_meant_must_be_said(state: Path, arguments: tuple[str, ...]) -> None:
+    ended = set_aside(state, *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "usage: aurora-bridge set-aside" in ended.stderr
+    assert len(spooled(state)) == 3
+
+
+def test_a_directory_that_is_held_by_who_does_not_listen_is_told_and_left_alone(state: Path) -> None:
+    with locked(state):
+        ended = set_aside(state, "retry", "2")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"The daemon that holds {state} does not answer at {state}/control.sock" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "1"), ("retry", "1"), ("discard", "1", "--yes")])
+def test_a_directory_without_a_spool_is_told_and_not_made(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ended = set_aside(tmp_path / "nowhere", *arguments)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "nowhere holds no events" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_beside_a_living_daemon_that_set_nothing_aside_there_is_nothing_to_do(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.get("/lead_changed?lead_id=1")
+        seen, again = set_aside(daemon.state, "list"), set_aside(daemon.state, "retry", "--all")
+    assert (seen.returncode, seen.stderr) == (0, "nothing is set aside\n")
+    assert (again.returncode, again.stderr) == (0, "0 back in the queue\n")
