@@ -7,14 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
+from time import time
 from typing import Final
 
 import pytest
 
+from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.event import Event, encode, encode_binary
+from aurora_bridge.webhook.record import Headers, Record
+from tests.cli.filling import fill
+from tests.cli.here import here
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import HOST, free_ports
-from tests.support.topics import create_topics, topic_names
+from tests.support.topics import ANY_TIME, create_topics, produce, topic_names
+from tests.support.topics import Record as Stored
+from tests.webhook.records import make_record
 
 TARGETS: Final = (
     "/project_created?project_id=p-1&source=app",
@@ -24,6 +32,30 @@ TARGETS: Final = (
     "/roof_painted?roof_id=caf%C3%A9",
     "/lead_changed?lead_id=l-2",
 )
+
+
+MOMENTS: Final = (1_795_454_645_000, 1_795_454_645_999, 1_795_454_646_000, 1_795_454_645_500, 1_795_541_045_000)
+"""Receipts in milliseconds: 2026-11-23T17:24:05Z, a moment later, two out of order, and the next day."""
+
+SINCE: Final = {
+    "2026-11-23T17:24:05Z": [0, 1, 2, 3, 4],
+    "2026-11-23T17:24:05.500Z": [1, 2, 3, 4],
+    "2026-11-23T18:24:06+01:00": [2, 4],
+    "2026-11-24": [4],
+    "2026-11-25T00:00:00": [],
+}
+
+
+def at(number: int, timestamp_ms: int) -> Record:
+    """Return a record received then."""
+    record = make_record(str(number))
+    record.timestamp_ms = timestamp_ms
+    return record
+
+
+def numbers(output: str) -> list[int]:
+    """Return the numbers of the records in an output."""
+    return [int(json.loads(line)["id"]) for line in output.splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +69,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 def tail(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command beside a daemon."""
-    return command("tail", *arguments, cwd=daemon.folder, state_dir=daemon.state)
+    return here("tail", *arguments, state_dir=daemon.state)
 
 
 def types(output: str) -> list[str]:
@@ -136,14 +168,14 @@ def test_a_state_directory_without_a_log_is_told_with_exit_code_1_and_not_made(t
 
 def test_a_file_that_is_no_log_is_told_with_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "spool.db").write_text("no database" * 100)
-    ended = command("tail", cwd=tmp_path, state_dir=tmp_path)
+    ended = here("tail", state_dir=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "spool.db cannot be read" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_wrong_settings_are_told_with_exit_code_78(tmp_path: Path) -> None:
-    ended = command("tail", cwd=tmp_path, state_dri="x")
+    ended = here("tail", state_dri="x")
     assert (ended.returncode, ended.stdout) == (78, "")
     assert "did you mean AURORA_BRIDGE_STATE_DIR?" in ended.stderr
 
@@ -151,7 +183,7 @@ def test_wrong_settings_are_told_with_exit_code_78(tmp_path: Path) -> None:
 def test_the_settings_can_come_from_a_file(daemon: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "bridge.toml"
     file.write_text(f'state_dir = "{daemon.state}"\n')
-    ended = command("tail", "--config", str(file), cwd=tmp_path)
+    ended = here("tail", "--config", str(file))
     assert (ended.returncode, len(ended.stdout.splitlines())) == (0, len(TARGETS))
 
 
@@ -185,7 +217,103 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path) -> None:
     assert tail.returncode == 0
 
 
+def test_only_what_was_received_since_then_is_printed(tmp_path: Path) -> None:
+    fill(tmp_path, *(at(number, timestamp) for number, timestamp in enumerate(MOMENTS)))
+    for since, wanted in SINCE.items():
+        ended = here("tail", "--since", since, state_dir=tmp_path)
+        assert (since, ended.returncode, numbers(ended.stdout)) == (since, 0, wanted)
+
+
+def test_a_duration_counts_back_from_now(tmp_path: Path) -> None:
+    now = int(time() * 1000)
+    ages = {"60s": 10, "15m": 14 * 60, "2h": 119 * 60, "1d": 23 * 3600}
+    fill(tmp_path, *(at(number, now - age * 1000) for number, age in enumerate(ages.values())))
+    for number, since in enumerate(ages):
+        ended = here("tail", "--since", since, state_dir=tmp_path)
+        assert numbers(ended.stdout) == list(range(number + 1))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "wanted"),
+    [
+        (["source=app"], ["project_created"]),
+        (["LeadId=l-2"], ["lead_changed"]),
+        (["subject=project/p-1"], ["project_created"]),
+        (["type=com.aurorasolar.roof_painted", "roof_id=café"], ["roof_painted"]),
+        (["source=app", "project_id=p-2"], []),
+        (["note="], []),
+    ],
+)
+def test_only_events_that_meet_every_condition_are_printed(
+    daemon: Daemon, conditions: list[str], wanted: list[str]
+) -> None:
+    arguments = [word for condition in conditions for word in ("--where", condition)]
+    ended = here("tail", *arguments, state_dir=daemon.state)
+    assert (ended.returncode, types(ended.stdout)) == (0, wanted)
+
+
+def test_a_condition_finds_an_event_by_its_id_and_what_came_empty_by_nothing(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        id_ = daemon.get("/lead_changed?lead_id=1&note=").json["id"]
+        daemon.get("/lead_changed?lead_id=2&note=x")
+        by_id, empty = (here("tail", "--where", text, state_dir=daemon.state) for text in (f"id={id_}", "note="))
+    assert [json.loads(line)["id"] for line in by_id.stdout.splitlines()] == [id_]
+    assert by_id.stdout == empty.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--since", "yesterday"), "'yesterday' is no time and no duration. A time is RFC 3339, as in 2026-11-23T17"),
+        (("--since", "5 m"), "a duration before now is 90s, 15m, 2h or 1d."),
+        (("--where", "status"), "'status' is no condition. It is NAME=VALUE: an attribute, as in status=signed"),
+        (("--where", "=x"), "'=x' is no condition."),
+    ],
+)
+def test_what_is_no_time_or_no_condition_is_wrong_usage_and_answered_with_an_example(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    ended = here("tail", *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert words in ended.stderr
+
+
 # Kafka.
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+def test_conditions_choose_among_what_is_in_kafka_whichever_mode_it_was_written_in(
+    kafka: KafkaCluster | NamedKafka, prefix: str, mode: str
+) -> None:
+    topic = f"{prefix}lead_changed"
+    create_topics(kafka.bootstrap, topic)
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    for number in range(3):
+        data: dict[str, str | None] = {"lead_id": f"l-{number}", "note": None}
+        event = Event("lead_changed", "com.aurorasolar.lead_changed", "t", Recurrence.SIGNAL, None, data, "f", None)
+        headers: Headers = []
+        if mode == "binary":
+            value, headers = encode_binary(event, str(number), "2026-11-23T17:24:05Z", repeat=False)
+        else:
+            value = encode(event, str(number), "2026-11-23T17:24:05Z", repeat=False)
+        produce(kafka.bootstrap, Stored(topic, number, 0, b"key", value, dict(headers), int(time() * 1000)))
+    everything = here("tail", **settings)
+    some = here("tail", "--since", "1h", "--where", "lead_id=l-1", "--where", "note=", **settings)
+    assert sorted(numbers(everything.stdout)) == [0, 1, 2]
+    assert (numbers(some.stdout), json.loads(some.stdout)["type"]) == ([1], "com.aurorasolar.lead_changed")
+
+
+def test_a_records_timestamp_in_kafka_says_whether_it_came_since_then(
+    kafka: KafkaCluster | NamedKafka, prefix: str
+) -> None:
+    topic = f"{prefix}lead_changed"
+    create_topics(kafka.bootstrap, topic, partitions=1, config=ANY_TIME)
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    for number, timestamp in enumerate(MOMENTS):
+        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", at(number, timestamp).value, {}, timestamp))
+    for since, wanted in SINCE.items():
+        ended = here("tail", "--since", since, **settings)
+        assert (since, ended.returncode, numbers(ended.stdout)) == (since, 0, wanted)
 
 
 def test_with_kafka_configured_the_events_come_from_the_topics(
@@ -196,8 +324,8 @@ def test_with_kafka_configured_the_events_come_from_the_topics(
         daemon.wait_until_connected()
         for target in TARGETS:
             assert daemon.get(target).json["outcome"] in {"published", "dead_lettered"}
-        everything = command("tail", cwd=tmp_path, **settings)
-        some = command("tail", "--event", "lead_changed", cwd=tmp_path, **settings)
+        everything = here("tail", **settings)
+        some = here("tail", "--event", "lead_changed", **settings)
         with following(tmp_path, "--event", "lead_changed", **settings) as tail:
             assert types(lines(tail, 2)) == ["lead_changed", "lead_changed"]
             daemon.get("/lead_changed?lead_id=l-3")
@@ -221,7 +349,7 @@ def test_empty_topics_are_read_to_their_end_at_once(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     create_topics(kafka.bootstrap, f"{prefix}lead_changed")
-    ended = command("tail", cwd=tmp_path, kafka__bootstrap_servers=kafka.bootstrap, kafka__topic_prefix=prefix)
+    ended = here("tail", kafka__bootstrap_servers=kafka.bootstrap, kafka__topic_prefix=prefix)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
@@ -229,14 +357,14 @@ def test_topics_that_do_not_exist_are_told_with_exit_code_1(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
-    ended = command("tail", "--event", "lead_changed", cwd=tmp_path, **settings)
+    ended = here("tail", "--event", "lead_changed", **settings)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"none of the topics {prefix}lead_changed" in ended.stderr
 
 
 def test_a_kafka_that_is_away_is_told_with_exit_code_1(tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
-    ended = command("tail", cwd=tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}")
+    ended = here("tail", kafka__bootstrap_servers=f"{HOST}:{nobody}")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"Kafka at {HOST}:{nobody} cannot be read" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -246,5 +374,5 @@ def test_reading_creates_no_topic_where_kafka_would_let_it(kafka1: KafkaCluster,
     del kafka1  # where it can run, so can the one below
     with KafkaCluster(properties={"auto.create.topics.enable": "true"}) as cluster:
         create_topics(cluster.bootstrap, "aurora.lead_changed")
-        ended = command("tail", cwd=tmp_path, kafka__bootstrap_servers=cluster.bootstrap)
+        ended = here("tail", kafka__bootstrap_servers=cluster.bootstrap)
         assert (ended.returncode, topic_names(cluster.bootstrap)) == (0, ["aurora.lead_changed"])

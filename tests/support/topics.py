@@ -22,6 +22,9 @@ from confluent_kafka.admin import (
 REQUEST_SECONDS: Final = 30.0
 """Bound of one request to the cluster's controller."""
 
+ANY_TIME: Final = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
+"""Configuration of a topic that takes and keeps records of any timestamp, whatever the clock says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -169,7 +169,7 @@ def _told(key: bytes, headers: Iterable[tuple[str, bytes | None]]) -> dict[str, 
 
 
 def _summary(wanted: Wanted, found: Counter[str], known: Known | None, looked: list[str]) -> Iterator[str]:
-    """Yield how often it is where, and was received."""
+    """Yield how often it is where, and what the index knows: of attempts only those that a retry was awaited for."""
     if found:
         places = ", ".join(f"{found[where]} {words}" for where, words in _PLACES.items() if found[where])
         yield f"{found.total()} {'copy' if found.total() == 1 else 'copies'}: {places}."
@@ -178,10 +178,8 @@ def _summary(wanted: Wanted, found: Counter[str], known: Known | None, looked: l
     if known is not None:
         ids = {event_id(wanted.fingerprint, recurrence, known.time_us, known.id_ms) for recurrence in Recurrence}
         if wanted.id in {*ids, wanted.fingerprint}:
-            yield (
-                f"The index has seen attempt {known.attempt} of it, received {rfc3339(known.attempt_us)}; the first "
-                f"was received {rfc3339(known.time_us)}."
-            )
+            last = f", attempt {known.attempt} {rfc3339(known.attempt_us)}" if known.attempt > 1 else ""
+            yield f"By the index it was first received {rfc3339(known.time_us)}{last}."
 
 
 _PLACES = {"kafka": "in Kafka", "spool": "in the spool", "set_aside": "set aside"}

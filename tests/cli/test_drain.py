@@ -1,0 +1,137 @@
+"""`aurora-bridge drain`: what a replica left behind goes to Kafka, in order, and nothing of it is lost on the way."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from threading import Timer
+
+import pytest
+
+from tests.cli.filling import fill
+from tests.cli.here import here
+from tests.e2e.load import Load, lost, out_of_order
+from tests.e2e.stores import Place, spooled
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.daemon import PROGRAM, SECONDS, Daemon, environment
+from tests.support.ports import HOST, free_ports
+from tests.support.topics import create_topics
+from tests.webhook.records import make_record
+
+
+@pytest.fixture
+def nobody() -> str:
+    """The address of a Kafka that is away."""
+    (port,) = free_ports(1)
+    return f"{HOST}:{port}"
+
+
+def test_the_spool_of_a_killed_daemon_goes_to_kafka_in_order_and_nothing_twice(
+    kafka: KafkaCluster | NamedKafka, prefix: str, nobody: str, tmp_path: Path
+) -> None:
+    load, place = Load(), Place(prefix, kafka.bootstrap)
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    with Daemon(tmp_path, kafka__bootstrap_servers=nobody) as daemon:
+        with load.on(daemon.url):
+            load.wait_for(600, "spooled")
+        daemon.kill()
+    waiting = [stored.key for stored in spooled(daemon.state)]
+    drained = here("drain", str(daemon.state), **settings)
+    kept = place.read(daemon)
+    assert (drained.returncode, drained.stdout) == (0, "")
+    assert drained.stderr.splitlines()[0] == f"{len(waiting)} wait"
+    assert drained.stderr.splitlines()[-1] == "nothing waits any more"
+    assert sorted(stored.key for stored in kept) == sorted(waiting)
+    assert lost(load.acknowledged, kept) == []
+    assert out_of_order(load.acknowledged, kept) == {}
+    assert spooled(daemon.state) == []
+    again = here("drain", str(daemon.state), **settings)
+    assert (again.returncode, again.stderr) == (0, "0 wait\nnothing waits any more\n")
+
+
+def test_what_kafka_refuses_for_itself_is_told_and_stays_and_so_does_what_was_set_aside(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    create_topics(kafka.bootstrap, f"{prefix}lead_changed", config={"max.message.bytes": "2000"})
+    fill(tmp_path, make_record("aside"), set_aside="message_too_large")
+    fill(tmp_path, make_record("large", size=5000), make_record("small"))
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    drained = here("drain", str(tmp_path), **settings)
+    assert drained.returncode == 0
+    assert f"2 are set aside and stay: AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge set-aside" in drained.stderr
+    assert [stored.key for stored in spooled(tmp_path)] == ["aside", "large"]
+    assert [stored.key for stored in Place(prefix, kafka.bootstrap).read(Daemon(tmp_path))] == ["small"]
+
+
+def test_a_directory_in_which_a_daemon_lives_is_left_to_it(tmp_path: Path, nobody: str) -> None:
+    with Daemon(tmp_path, kafka__bootstrap_servers=nobody) as daemon:
+        assert daemon.get("/lead_changed?lead_id=1").status == 200
+        refused = here("drain", str(daemon.state), kafka__bootstrap_servers=nobody)
+        assert daemon.get("/lead_changed?lead_id=2").status == 200
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"is used by a living aurora-bridge (process {daemon.process.pid})" in refused.stderr
+
+
+def test_when_kafka_is_away_it_gives_up_and_everything_stays(tmp_path: Path, nobody: str) -> None:
+    fill(tmp_path, make_record("1"), make_record("2"))
+    left = here("drain", str(tmp_path), "--patience", "0.3", kafka__bootstrap_servers=nobody)
+    assert left.returncode == 1
+    assert f"2 are left: Kafka took nothing for 0.3 s. Kafka at {nobody} is away" in left.stderr
+    assert "Traceback" not in left.stderr
+    assert [stored.key for stored in spooled(tmp_path)] == ["1", "2"]
+
+
+def test_a_topic_that_is_missing_is_named_and_the_others_are_drained(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    create_topics(kafka.bootstrap, f"{prefix}lead_changed")
+    fill(tmp_path, make_record("1"), make_record("2", "project_created"))
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    left = here("drain", str(tmp_path), "--patience", "2", kafka__create_topics=False, **settings)
+    assert left.returncode == 1
+    assert "1 are left: Kafka took nothing for 2 s. Missing or without a leader: " in left.stderr
+    assert [stored.key for stored in spooled(tmp_path)] == ["2"]
+
+
+def test_it_can_be_stopped_and_says_what_is_left(tmp_path: Path, nobody: str) -> None:
+    fill(tmp_path, make_record("1"))
+    process = subprocess.Popen(
+        [PROGRAM, "drain", tmp_path],
+        env=environment(kafka__bootstrap_servers=nobody),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = Timer(SECONDS, process.kill)
+    watchdog.start()
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "1 wait\n"
+        os.kill(process.pid, signal.SIGTERM)
+        said = process.stderr.read()
+    watchdog.cancel()
+    assert process.returncode == 1
+    assert "1 are left: it was stopped." in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_that_is_no_state_directory_is_told_and_left_alone(tmp_path: Path, nobody: str) -> None:
+    refused = here("drain", str(tmp_path), kafka__bootstrap_servers=nobody)
+    assert refused.returncode == 1
+    assert f"{tmp_path} holds no spool.db" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_kafka_in_the_settings_it_ends_with_exit_code_78(tmp_path: Path) -> None:
+    fill(tmp_path, make_record("1"))
+    refused = here("drain", str(tmp_path))
+    assert refused.returncode == 78
+    assert (
+        "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file): nothing came" in refused.stderr
+    )
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf"])
+def test_patience_is_a_number_of_seconds(tmp_path: Path, seconds: str) -> None:
+    refused = here("drain", str(tmp_path), f"--patience={seconds}")
+    assert refused.returncode == 2
+    assert f"'{seconds}' is no number of seconds above 0, as in 60 or 0.5." in refused.stderr
