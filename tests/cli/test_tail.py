@@ -174,7 +174,7 @@ def test_a_file_that_is_no_log_is_told_with_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_wrong_settings_are_told_with_exit_code_78(tmp_path: Path) -> None:
+def test_wrong_settings_are_told_with_exit_code_78() -> None:
     ended = here("tail", state_dri="x")
     assert (ended.returncode, ended.stdout) == (78, "")
     assert "did you mean AURORA_BRIDGE_STATE_DIR?" in ended.stderr
@@ -345,24 +345,20 @@ def test_with_kafka_configured_the_events_come_from_the_topics(
     assert (some.returncode, types(some.stdout)) == (0, ["lead_changed", "lead_changed"])
 
 
-def test_empty_topics_are_read_to_their_end_at_once(
-    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
-) -> None:
+def test_empty_topics_are_read_to_their_end_at_once(kafka: KafkaCluster | NamedKafka, prefix: str) -> None:
     create_topics(kafka.bootstrap, f"{prefix}lead_changed")
     ended = here("tail", kafka__bootstrap_servers=kafka.bootstrap, kafka__topic_prefix=prefix)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_topics_that_do_not_exist_are_told_with_exit_code_1(
-    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
-) -> None:
+def test_topics_that_do_not_exist_are_told_with_exit_code_1(kafka: KafkaCluster | NamedKafka, prefix: str) -> None:
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
     ended = here("tail", "--event", "lead_changed", **settings)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"none of the topics {prefix}lead_changed" in ended.stderr
 
 
-def test_a_kafka_that_is_away_is_told_with_exit_code_1(tmp_path: Path) -> None:
+def test_a_kafka_that_is_away_is_told_with_exit_code_1() -> None:
     (nobody,) = free_ports(1)
     ended = here("tail", kafka__bootstrap_servers=f"{HOST}:{nobody}")
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -370,7 +366,7 @@ def test_a_kafka_that_is_away_is_told_with_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_reading_creates_no_topic_where_kafka_would_let_it(kafka1: KafkaCluster, tmp_path: Path) -> None:
+def test_reading_creates_no_topic_where_kafka_would_let_it(kafka1: KafkaCluster) -> None:
     del kafka1  # where it can run, so can the one below
     with KafkaCluster(properties={"auto.create.topics.enable": "true"}) as cluster:
         create_topics(cluster.bootstrap, "aurora.lead_changed")
