@@ -96,8 +96,8 @@ def test_a_topic_is_read_from_the_time_in_the_id_on(
         produce(kafka.bootstrap, Stored(topic, 0, 0, key.encode(), b"{}", {}, timestamp))
     assert [line["offset"] for line in lines(here("find", PRINT, **settings))] == [0, 1, 2, 3]
     assert [line["offset"] for line in lines(here("find", day, **settings))] == [1]
-    found = here("find", millisecond, **settings)
-    assert [line["offset"] for line in lines(found)] == [3]
+    assert [line["offset"] for line in lines(here("find", millisecond, **settings))] == [3]
+    assert [line["offset"] for line in lines(here("find", PRINT, "--since", "2026-11-23", **settings))] == [1, 2, 3]
 
 
 def test_in_the_spool_what_waits_is_told_from_what_was_set_aside(tmp_path: Path) -> None:

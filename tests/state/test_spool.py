@@ -15,8 +15,7 @@ from aurora_bridge.refusal import Reason
 from aurora_bridge.state import spool as spool_module
 from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import StateError
-from aurora_bridge.state.look import read_from
-from aurora_bridge.state.spool import FILE, Spool
+from aurora_bridge.state.spool import FILE, Spool, read_from
 from aurora_bridge.webhook.record import Record
 from tests.state.failing import connect_failing
 from tests.webhook.records import keys, make_record

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from aurora_bridge.bridge import EVENTS
-from aurora_bridge.cli.arguments import event_name
+from aurora_bridge.cli.arguments import event_name, moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
 from aurora_bridge.settings import Settings
@@ -36,7 +36,7 @@ _MARGIN_MS = 3_600_000
 _EXAMPLES = """\
   aurora-bridge find 9b34c925c662569cd98229fce412fa1e.20261124
   aurora-bridge find 9b34c925c662569cd98229fce412fa1e   every event of this fingerprint
-  aurora-bridge find 9b34c925c662569cd98229fce412fa1e --event project_created | jq .offset
+  aurora-bridge find 9b34c925c662569cd98229fce412fa1e --event project_created --since 2d
 """
 
 
@@ -72,6 +72,13 @@ def add(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="read only this event's topic; can be given again",
     )
+    parser.add_argument(
+        "--since",
+        type=moment,
+        default=0,
+        metavar="TIME",
+        help="read topics from then on only, as `tail` does; default: from the time in the id, else all",
+    )
 
 
 def _wanted(text: str) -> Wanted:
@@ -95,7 +102,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the copies; return the exit code."""
     wanted, directory = arguments.id, settings.state_dir
     found = Counter[str]()
-    known = known_of(directory, wanted.fingerprint)
     looked = []
     events = set(arguments.event or ())
     if (directory / spool.FILE).exists():
@@ -107,7 +113,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                     _print(found, _spooled(copy))
     failure = None
     if not settings.embedded_log:
-        since_ms = wanted.since_ms or _first_ms(known)
+        since_ms = max(wanted.since_ms, arguments.since)
         since = f", records since {rfc3339(since_ms * 1000)}" if since_ms else ""
         looked.append(f"{_topics(settings, events)} at {settings.kafka.bootstrap_servers}{since}")
 
@@ -120,14 +126,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             asyncio.run(read_topics(settings.kafka, sorted(events) or EVENTS, show, since_ms=since_ms))
         except ReadError as error:
             failure = str(error)
+    known = known_of(directory, wanted.fingerprint)
     for line in filter(None, (*_summary(wanted, found, known, looked), failure)):
         print(line, file=sys.stderr)
     return os.EX_OK if found and failure is None else EX_FAILED
-
-
-def _first_ms(known: Known | None) -> int:
-    """Return when the first event of a fingerprint was received, 0 if the index does not know."""
-    return 0 if known is None or known.repeat else known.time_us // 1000 - _MARGIN_MS
 
 
 def _topics(settings: Settings, events: Iterable[str]) -> str:

@@ -20,7 +20,8 @@ from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.kafka.reader import Stored, read_topics
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.look import look_into_spool, read_from
+from aurora_bridge.state.look import look_into_spool
+from aurora_bridge.state.spool import read_from
 from aurora_bridge.webhook.event import structured
 from aurora_bridge.webhook.record import Record
 

@@ -7,45 +7,37 @@ A secret in a template of the file is shown as asterisks: put it back when you p
 import argparse
 import os
 import sys
-from pathlib import Path
 
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.routing import to_paste
-from aurora_bridge.settings import SettingsError, load
+from aurora_bridge.settings import Settings
 
-_EXAMPLES = """examples:
+_EXAMPLES = """\
   aurora-bridge templates                                what to paste for every event
   aurora-bridge templates --event lead_created           for one
   AURORA_BRIDGE_INGRESS__PUBLIC_URL=https://hooks.example.com aurora-bridge templates
 """
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(subparsers: Subparsers) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "templates",
+        run,
         help="print the URL template to paste into Aurora for every event",
         description="Prints event and URL template, one subscription a line, from the routes and INGRESS__PUBLIC_URL.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
+        examples=_EXAMPLES,
     )
     parser.add_argument("--event", metavar="NAME", help="only this event")
-    parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the templates; return the exit code."""
-    try:
-        settings = load(arguments.config)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return os.EX_CONFIG
     found = [paste for paste in to_paste(settings) if arguments.event in {None, paste.event}]
     if not found:
         print(f"No route takes {arguments.event}, or its attributes are not known: see --help.", file=sys.stderr)
-        return 1
+        return EX_FAILED
     for paste in found:
         print(f"{paste.event}\t{paste.url}")
     if not settings.ingress.public_url:

@@ -4,12 +4,10 @@ Each look is a short read-only transaction: a reader that stays makes the write-
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
-
-import orjson
 
 from aurora_bridge.state import index, spool
 from aurora_bridge.state.database import open_beside
@@ -39,8 +37,6 @@ class Known(NamedTuple):
     """Receipt of its last attempt."""
     attempt: int
     """Estimated number of that."""
-    repeat: bool
-    """Whether another event of this fingerprint was accepted before."""
 
 
 def look_into_spool(directory: Path) -> sqlite3.Connection:
@@ -53,14 +49,6 @@ def look_into_spool(directory: Path) -> sqlite3.Connection:
         )
         raise StateError(msg)
     return open_beside(path)
-
-
-def read_from(db: sqlite3.Connection, seq: int, events: Sequence[str], limit: int) -> list[Record]:
-    """Return up to `limit` records with a row after `seq`, of `events` if any are named."""
-    chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
-    values = (seq, *([orjson.dumps(events).decode()] if events else []), limit)
-    sql = f"SELECT {spool.COLUMNS} FROM events WHERE seq > ?{chosen} ORDER BY seq LIMIT ?"  # noqa: S608 - constants
-    return [spool.record_of(row) for row in db.execute(sql, values)]
 
 
 def copies_of(db: sqlite3.Connection, fingerprint: str) -> Iterator[Copy]:
@@ -80,6 +68,6 @@ def known_of(directory: Path, fingerprint: str) -> Known | None:
         return None
     with closing(open_beside(path)) as db:
         row = db.execute(
-            "SELECT time_us, id_ms, attempt_us, attempt, repeat FROM seen WHERE fingerprint=?", (fingerprint,)
+            "SELECT time_us, id_ms, attempt_us, attempt FROM seen WHERE fingerprint=?", (fingerprint,)
         ).fetchone()
     return None if row is None else Known(*row)

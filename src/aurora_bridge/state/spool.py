@@ -311,6 +311,14 @@ def record_of(row: Row) -> Record:
     )
 
 
+def read_from(db: sqlite3.Connection, seq: int, events: Sequence[str], limit: int) -> list[Record]:
+    """Return up to `limit` records with a row after `seq`, of `events` if any are named."""
+    chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
+    values = (seq, *([orjson.dumps(events).decode()] if events else []), limit)
+    rows = db.execute(f"SELECT {COLUMNS} FROM events WHERE seq > ?{chosen} ORDER BY seq LIMIT ?", values)  # noqa: S608 - constants
+    return [record_of(row) for row in rows]
+
+
 def _head(db: sqlite3.Connection, event: str, limit: int) -> list[Row]:
     rows: list[Row] = []
     size = 0
