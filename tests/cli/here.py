@@ -27,12 +27,14 @@ def here(*arguments: str, **settings: object) -> CompletedProcess[str]:
 @contextmanager
 def _left_as_found() -> Iterator[None]:
     """Undo what a command does to its process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    root, library = logging.getLogger(), logging.getLogger("aiokafka")
+    handlers, levels = root.handlers, (root.level, library.level)
     umask = os.umask(0o022)
     os.umask(umask)
     try:
         yield
     finally:
-        root.handlers, root.level = handlers, level
+        root.handlers = handlers
+        for logger, level in zip((root, library), levels, strict=True):
+            logger.setLevel(level)
         os.umask(umask)

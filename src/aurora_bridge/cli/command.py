@@ -1,6 +1,7 @@
 """What the commands have in common: settings from `--config` and the environment, examples in the help, exit codes."""
 
 import argparse
+import logging
 import os
 import sqlite3
 import sys
@@ -58,7 +59,8 @@ def need_kafka(settings: Settings, name: str) -> None:
 def _run(run: Run, arguments: argparse.Namespace) -> int:
     try:
         settings = load(arguments.config)
-        logs.configure("error", settings.log.format)  # what a command says goes wrong; `serve` says more
+        logs.configure("error", settings.log.format)  # `serve` says more
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what a command cannot do, it says itself, once
         return run(arguments, settings)
     except SettingsError as error:
         print(error, file=sys.stderr)

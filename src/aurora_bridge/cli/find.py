@@ -59,7 +59,7 @@ def add(subparsers: Subparsers) -> None:
         subparsers,
         "find",
         run,
-        help="find an event: topic, partition and offset, or the spool",
+        help="find the copies of an event, in Kafka and in the spool",
         description="Prints a JSON line for each copy of an event, in Kafka, in the spool or set aside. "
         "Exit 1 if there is none.",
         examples=_EXAMPLES,

@@ -58,7 +58,7 @@ def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
     parser = subparsers.add_parser(
         "set-aside",
-        help="look at what Kafka refused for itself; send it again or delete it",
+        help="what Kafka refused for itself: list, show, retry, discard",
         description="Events that Kafka refuses for themselves (too large, most likely) are set aside in the spool.",
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
