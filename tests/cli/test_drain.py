@@ -76,11 +76,10 @@ def test_when_kafka_is_away_it_gives_up_and_everything_stays(tmp_path: Path, nob
     fill(tmp_path, make_record("1"), make_record("2"))
     left = here("drain", str(tmp_path), "--patience", "0.3", kafka__bootstrap_servers=nobody)
     assert left.returncode == 1
-    assert left.stderr.splitlines() == [
-        "2 wait",
-        f"2 are left: Kafka took nothing for 0.3 s. Kafka at {nobody} is away, or has none of the topics. "
-        f"What is left stays in {tmp_path}; run this again once that is mended.",
-    ]
+    waiting, problem = left.stderr.splitlines()
+    assert waiting == "2 wait"
+    assert problem.startswith(f"2 are left: Kafka took nothing for 0.3 s. Kafka at {nobody} is away, ")
+    assert f"What is left stays in {tmp_path}; run this again" in problem
     assert [stored.key for stored in spooled(tmp_path)] == ["1", "2"]
 
 
