@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import orjson
@@ -30,6 +31,8 @@ from aurora_bridge.webhook.recurrence import event_id
 
 _ID = re.compile(r"(?P<fingerprint>[0-9a-f]{32})(\.(?P<day>\d{8})(T(?P<time>\d{6})(?P<millis>\d{3}))?)?")
 _HEADER = "aurora-bridge-"
+_PLACES = {"kafka": "in Kafka", "spool": "in the spool", "set_aside": "set aside"}
+"""Where a copy can be, and the words for it."""
 _MARGIN_MS = 3_600_000
 """Read from before the time in the id: after a step of the clock, ids go on from the time before it."""
 
@@ -101,35 +104,44 @@ def _wanted(text: str) -> Wanted:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the copies; return the exit code."""
     wanted, directory = arguments.id, settings.state_dir
-    found = Counter[str]()
-    looked = []
+    found, looked, failure = Counter[str](), [], ""
     events = set(arguments.event or ())
     if (directory / spool.FILE).exists():
         looked.append(f"the spool in {directory}")
-        with closing(look_into_spool(directory)) as db:
-            for copy in copies_of(db, wanted.fingerprint):
-                if wanted.matches(copy.record.key.decode()):
-                    events.add(copy.record.event)
-                    _print(found, _spooled(copy))
-    failure = None
+        events |= _search_spool(directory, wanted, found)
     if not settings.embedded_log:
         since_ms = max(wanted.since_ms, arguments.since)
-        since = f", records since {rfc3339(since_ms * 1000)}" if since_ms else ""
-        looked.append(f"{_topics(settings, events)} at {settings.kafka.bootstrap_servers}{since}")
-
-        def show(records: Iterable[Stored]) -> None:
-            for record in records:
-                if wanted.matches(record.key.decode(errors="replace")):
-                    _print(found, _published(record))
-
         try:
-            asyncio.run(read_topics(settings.kafka, sorted(events) or EVENTS, show, since_ms=since_ms))
+            asyncio.run(_search_topics(settings, wanted, sorted(events) or EVENTS, since_ms, found))
+            since = f", records since {rfc3339(since_ms * 1000)}" if since_ms else ""
+            looked.append(f"{_topics(settings, events)} at {settings.kafka.bootstrap_servers}{since}")
         except ReadError as error:
             failure = str(error)
-    known = known_of(directory, wanted.fingerprint)
-    for line in filter(None, (*_summary(wanted, found, known, looked), failure)):
+    for line in filter(None, (*_summary(wanted, found, known_of(directory, wanted.fingerprint), looked), failure)):
         print(line, file=sys.stderr)
-    return os.EX_OK if found and failure is None else EX_FAILED
+    return os.EX_OK if found and not failure else EX_FAILED
+
+
+def _search_spool(directory: Path, wanted: Wanted, found: Counter[str]) -> set[str]:
+    """Print the copies in the spool; return their events, whose topics are the only ones that can have more."""
+    events = set()
+    with closing(look_into_spool(directory)) as db:
+        for copy in copies_of(db, wanted.fingerprint):
+            if wanted.matches(copy.record.key.decode()):
+                events.add(copy.record.event)
+                _print(found, _spooled(copy))
+    return events
+
+
+async def _search_topics(
+    settings: Settings, wanted: Wanted, events: Iterable[str], since_ms: int, found: Counter[str]
+) -> None:
+    def show(records: Iterable[Stored]) -> None:
+        for record in records:
+            if wanted.matches(record.key.decode(errors="replace")):
+                _print(found, _published(record))
+
+    await read_topics(settings.kafka, events, show, since_ms=since_ms)
 
 
 def _topics(settings: Settings, events: Iterable[str]) -> str:
@@ -176,12 +188,10 @@ def _summary(wanted: Wanted, found: Counter[str], known: Known | None, looked: l
         places = ", ".join(f"{found[where]} {words}" for where, words in _PLACES.items() if found[where])
         yield f"{found.total()} {'copy' if found.total() == 1 else 'copies'}: {places}."
     else:
-        yield f"{wanted.id} is nowhere in {'; '.join(looked) or 'a spool: there is none, and no Kafka is configured'}."
+        places = "; ".join(looked) or "a spool or in Kafka: neither could be looked into"
+        yield f"{wanted.id} is nowhere in {places}."
     if known is not None:
         ids = {event_id(wanted.fingerprint, recurrence, known.time_us, known.id_ms) for recurrence in Recurrence}
         if wanted.id in {*ids, wanted.fingerprint}:
             last = f", attempt {known.attempt} {rfc3339(known.attempt_us)}" if known.attempt > 1 else ""
             yield f"By the index it was first received {rfc3339(known.time_us)}{last}."
-
-
-_PLACES = {"kafka": "in Kafka", "spool": "in the spool", "set_aside": "set aside"}

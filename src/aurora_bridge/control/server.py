@@ -1,8 +1,8 @@
 """The daemon's side: listens in the state directory for as long as the daemon lives.
 
 A connection is one request, `{"command": NAME, ...}`, and one answer: what the command returns, or `{"error": WHY}`.
-Everything is bounded: the line, the time, and the connections. Whoever may enter the state directory's socket (mode
-0600) is the daemon's own user or root, so nothing else is checked.
+Everything is bounded: the line, the time, and the connections. Who may open the socket (mode 0600) is the daemon's own
+user or root, so nothing else is checked.
 """
 
 import asyncio

@@ -55,11 +55,11 @@ async def survey(settings: KafkaSettings, events: Iterable[str]) -> list[Topic]:
         await client.bootstrap()
         topics = await _described(client, names)
         configs = await _configs(client, [topic.name for topic in topics if topic.exists])
+        return [_with_config(topic, *configs[topic.name]) if topic.exists else topic for topic in topics]
     except (KafkaError, OSError, TimeoutError) as error:
         raise unreadable(settings, error) from error
     finally:
         await client.close()
-    return [_with_config(topic, *configs[topic.name]) if topic.exists else topic for topic in topics]
 
 
 async def create_and_wait(settings: KafkaSettings, events: Sequence[str]) -> list[str]:
