@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from subprocess import CompletedProcess
+from time import monotonic
 
 import pytest
 from confluent_kafka.admin import (
@@ -16,6 +18,7 @@ from confluent_kafka.admin import (
 from aurora_bridge.bridge import EVENTS
 from tests.cli.here import here
 from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.daemon import SECONDS
 from tests.support.ports import HOST, free_ports
 from tests.support.topics import create_topics, topic_names
 
@@ -99,37 +102,47 @@ def guarded(kafka1: KafkaCluster) -> Iterator[KafkaCluster]:
         yield cluster
 
 
-def allow(bootstrap: str, topic: str, operation: AclOperation) -> None:
-    """Allow one operation on a topic, and so no other."""
-    rule = AclBinding(
-        ResourceType.TOPIC,
-        topic,
-        ResourcePatternType.LITERAL,
-        "User:ANONYMOUS",
-        "*",
-        operation,
-        AclPermissionType.ALLOW,
-    )
+def allow(bootstrap: str, kind: ResourceType, name: str, *operations: AclOperation, prefixed: bool = False) -> None:
+    """Allow these operations on what has the name, and so no others."""
+    pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
+    rules = [
+        AclBinding(kind, name, pattern, "User:ANONYMOUS", "*", operation, AclPermissionType.ALLOW)
+        for operation in operations
+    ]
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for future in admin.create_acls([rule]).values():
+    for future in admin.create_acls(rules).values():
         future.result(30)
+
+
+def until(words: str, *arguments: str, **settings: object) -> CompletedProcess[str]:
+    """Run the command until it says these words: a broker takes a moment to follow a new rule."""
+    deadline = monotonic() + SECONDS
+    while words not in (ended := here("topics", *arguments, **settings)).stderr:
+        assert monotonic() < deadline, ended.stderr
+    return ended
 
 
 @pytest.mark.slow
 def test_an_acl_that_is_missing_is_named_with_exit_code_1(guarded: KafkaCluster) -> None:
     settings = {"kafka__bootstrap_servers": guarded.bootstrap, "kafka__partitions": 1}
     assert here("topics", "--apply", **settings).returncode == 0
-    allow(guarded.bootstrap, "aurora.lead_changed", AclOperation.DESCRIBE)
-    allow(guarded.bootstrap, "aurora.lead_created", AclOperation.ALTER_CONFIGS)
-    ended = here("topics", **settings)
-    while "DescribeConfigs" not in ended.stderr or "Describe on" not in ended.stderr:  # the rules take a moment
-        ended = here("topics", **settings)
+
+    allow(guarded.bootstrap, ResourceType.TOPIC, "aurora.lead_changed", AclOperation.DESCRIBE)
+    ended = until("this user lacks the ACL DescribeConfigs on Topic:aurora.lead_changed.", **settings)
     assert ended.returncode == 1
-    assert "this user lacks the ACL DescribeConfigs on Topic:aurora.lead_changed." in ended.stderr
-    assert "this user lacks the ACL Describe on Topic:aurora.lead_created." in ended.stderr
-    rows = {row.split()[0]: row.split()[1:] for row in ended.stdout.splitlines()}
-    assert rows["aurora.lead_changed"] == ["1", "1", "?", "?", "?", "?"]
-    assert rows["aurora.lead_created"] == ["not", "allowed"]
+    assert "\naurora.lead_changed                             1           1         ?" in ended.stdout
+
+    allow(guarded.bootstrap, ResourceType.TOPIC, "aurora.lead_converted", AclOperation.ALTER_CONFIGS)
+    ended = until("this user lacks the ACL Describe on Topic:aurora.lead_converted.", **settings)
+    assert ended.returncode == 1
+    assert "\naurora.lead_converted                           not allowed\n" in ended.stdout
+
+    allow(guarded.bootstrap, ResourceType.TOPIC, "denied.", AclOperation.DESCRIBE, prefixed=True)
+    everything_but_create = (AclOperation.CLUSTER_ACTION, AclOperation.ALTER, AclOperation.DESCRIBE)
+    allow(guarded.bootstrap, ResourceType.BROKER, "kafka-cluster", *everything_but_create)
+    ended = until("missing still: all 38 topics.", "--apply", kafka__topic_prefix="denied.", **settings)
+    assert ended.returncode == 1
+    assert "the ACL that it takes is Create" in ended.stderr
 
 
 def test_a_kafka_that_is_away_is_told_with_exit_code_1() -> None:

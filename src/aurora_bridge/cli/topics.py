@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         _print_json(topics)
     else:
         _print_table(topics)
-    problems = [*_absent(topics), *_forbidden(topics)]
+    problems = [*_absent(topics, applied=arguments.apply), *_forbidden(topics)]
     for line in (*problems, *_warnings(topics, settings)):
         print(line, file=sys.stderr)
     return EX_FAILED if problems else os.EX_OK
@@ -107,9 +107,14 @@ def _number(topic: Topic, name: str) -> int | None:
     return int(topic.config[name]) if name in topic.config else None
 
 
-def _absent(topics: Sequence[Topic]) -> Iterator[str]:
+def _absent(topics: Sequence[Topic], *, applied: bool) -> Iterator[str]:
     missing = [topic for topic in topics if not topic.exists and not topic.missing_acl]
-    if missing:
+    if missing and applied:
+        yield (
+            f"missing still: {_names(missing, topics)}. Kafka did not create them: what it says stands above; the ACL "
+            "that it takes is Create, on the topics' prefix or on the cluster."
+        )
+    elif missing:
         yield (
             f"missing: {_names(missing, topics)}. Create them with `aurora-bridge topics --apply`; meanwhile "
             "their events wait in the spool."
