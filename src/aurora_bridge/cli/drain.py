@@ -25,7 +25,7 @@ from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.settings import Settings
+from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state import aside
 from aurora_bridge.state.directory import InUseError, StateError, locked
 from aurora_bridge.state.look import look_into_spool
@@ -34,8 +34,7 @@ from aurora_bridge.state.spool import FILE, Spool
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _TELL_SECONDS = 1.0
-_FLUSH_SECONDS = 5.0
-_MOST_NAMED = 3
+_FLUSH_SECONDS = 2.0
 
 _EXAMPLES = """\
   aurora-bridge drain /mnt/old/aurora-bridge-state                with the Kafka of this environment
@@ -113,7 +112,8 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
                 work.append(create_at_start(kafka, EVENTS))
             tasks = [group.create_task(each) for each in work]
             reason = await _emptied(spool, patience, stop)
-            missing = sender.missing()
+            trouble = _trouble(kafka, sender, publisher, metrics)
+            await sender.flush(_FLUSH_SECONDS)  # what is under way may still be acknowledged
             for task in tasks:
                 task.cancel()
     finally:
@@ -121,7 +121,7 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
             _tell("The disk does not answer: what Kafka took may be sent again by the next drain.")
     if reason is None:
         return None
-    return f"{spool.waiting} are left: {reason}. {_trouble(kafka.bootstrap_servers, missing, metrics)}"
+    return f"{spool.waiting} are left: {reason}. {trouble}"
 
 
 async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | None:
@@ -147,15 +147,16 @@ async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | 
     return None
 
 
-def _trouble(brokers: str, missing: list[str], metrics: Metrics) -> str:
+def _trouble(settings: KafkaSettings, sender: Sender, publisher: Publisher, metrics: Metrics) -> str:
     """Return what is known of why Kafka takes nothing."""
-    errors = ", ".join(f"{reason} ({count})" for reason, count in metrics.publish_errors.items() if count)
-    if len(missing) == len(EVENTS):
-        return f"Kafka at {brokers} is away, or has none of the topics."
+    if len(sender.missing()) == len(EVENTS):
+        return f"Kafka at {settings.bootstrap_servers} is away, or has none of the topics."
     words = []
-    if missing:
-        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        words.append(f"Missing or without a leader: {', '.join(missing[:_MOST_NAMED])}{more}.")
+    stuck = [event for event, backlog in publisher.backlogs.items() if backlog.waiting and not sender.writable(event)]
+    if stuck:
+        topics = ", ".join(settings.topic_prefix + event for event in stuck)
+        words.append(f"Missing or without a leader: {topics}.")
+    errors = ", ".join(f"{reason} ({count})" for reason, count in metrics.publish_errors.items() if count)
     if errors:
         words.append(f"Kafka's errors: {errors}.")
     return " ".join(words)
