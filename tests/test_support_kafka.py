@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tests.support.broker import ClusterError, KafkaCluster, NamedKafka
 from tests.support.node import KafkaNode
-from tests.support.topics import Record, create_topics, delete_topics, read_all, topic_names
+from tests.support.topics import ANY_TIME, Record, create_topics, delete_topics, read_all, topic_names
 
 
 def publish(bootstrap: str, topic: str, *values: bytes) -> None:
@@ -40,7 +40,7 @@ def values(records: list[Record]) -> list[bytes | None]:
 
 def test_what_was_produced_is_read_back_whole(kafka: KafkaCluster | NamedKafka, prefix: str) -> None:
     topic = f"{prefix}read_back"
-    create_topics(kafka.bootstrap, topic)
+    create_topics(kafka.bootstrap, topic, config=ANY_TIME)
     publish(kafka.bootstrap, topic, b"first", b"second")
     headers: dict[str, str | bytes | None] = {"content-type": b"text/plain"}
     expected = [

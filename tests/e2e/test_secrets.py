@@ -131,7 +131,7 @@ def seen(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         metrics = http.get(daemon.admin_url, "/metrics").body + http.get(daemon.admin_url, "/readyz").body
         stored = place.read(daemon)
         daemon.kill()  # so that the write-ahead logs are still there to be searched
-        state = {path.name: path.read_bytes() for path in daemon.state.iterdir()}
+        state = {path.name: path.read_bytes() for path in daemon.state.iterdir() if path.is_file()}
     return Seen(canaries.released, b"".join(answers), daemon.log.read_bytes(), metrics, state, stored)
 
 
