@@ -84,7 +84,7 @@ def _left_as_found(
     for broker in brokers:
         if isinstance(broker, KafkaCluster):
             broker.restore()
-        delete_topics(broker.bootstrap, *topic_names(broker.bootstrap, prefix))
+        delete_topics(broker.plain, *topic_names(broker.plain, prefix))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
