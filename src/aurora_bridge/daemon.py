@@ -18,7 +18,9 @@ from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.kafka.drainer import Drainer
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.problems import REASONS
 from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
 from aurora_bridge.ledger import Ledger
@@ -65,13 +67,16 @@ async def run(settings: Settings, announce: Announce) -> None:
             log.warning("%s", warning)
         spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
         sender = None
-        connect = partial(make_client, settings.kafka)
+        security = Security(settings.kafka)
+        connect = partial(make_client, settings.kafka, security)
         if not settings.embedded_log:
             kafka = settings.kafka
             sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
+            security.on_files = partial(sender.problems.set, "unusable_file")
             await stack.enter_async_context(_task(sender.run(), stop))
             if kafka.create_topics:
-                await stack.enter_async_context(_task(create_at_start(kafka, EVENTS), stop))
+                creating = create_at_start(kafka, EVENTS, security, sender.problems)
+                await stack.enter_async_context(_task(creating, stop))
             stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
         publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
         await stack.enter_async_context(_task(publisher.watch(), stop))
@@ -192,6 +197,7 @@ def _metrics() -> Metrics:
         attributes=[(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values],
         slots=[slot.value for slot in Slot],
         publish_errors=ERROR_REASONS,
+        kafka_problems=tuple(REASONS),
     )
 
 

@@ -11,7 +11,6 @@ import json
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import Future
-from pathlib import Path
 from time import time
 from typing import Any, Final
 
@@ -117,7 +116,7 @@ class SecureCluster(KafkaCluster):
         properties = {
             **usual,
             "listeners": usual["listeners"] + more,
-            "listener.security.protocol.map": ",".join([plain, *(f"{name}:{kind}" for name, kind in protocols.items())]),
+            "listener.security.protocol.map": f"{plain},{','.join(map(':'.join, protocols.items()))}",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",  # whoever comes in at a plain listener: the brokers, and the tests
             "ssl.truststore.type": "PEM",

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
+from aurora_bridge.kafka.problems import Problem, explain
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
@@ -56,10 +57,7 @@ async def read_topics(settings: KafkaSettings, events: Iterable[str], show: Show
                 if records[-1].offset >= end - 1:
                     unread.discard(partition)
     except (KafkaError, OSError, TimeoutError) as error:
-        msg = (
-            f"Kafka at {settings.bootstrap_servers} cannot be read: {error}. Start it, or correct "
-            "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS."
-        )
+        msg = f"Kafka cannot be read. {explain(error, settings.bootstrap_servers)}."
         raise ReadError(msg) from error
     finally:
         await consumer.stop()
@@ -83,6 +81,10 @@ def _partitions(client: Client, topics: list[str]) -> list[TopicPartition]:
         for topic in topics
         for partition in sorted(client.cluster.partitions_for_topic(topic) or ())
     ]
+    denied = client.cluster.unauthorized_topics
+    if denied and not found:
+        msg = f"Kafka cannot be read. {Problem('read_denied', ', '.join(sorted(denied)))}."
+        raise ReadError(msg)
     if not found:
         msg = (
             f"Kafka has none of the topics {', '.join(topics)}. The daemon creates them when it starts; if it writes "

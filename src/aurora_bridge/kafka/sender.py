@@ -2,7 +2,7 @@
 
 One request is under way per broker. What arrives meanwhile, or within a short gap after the burst before, forms the
 next burst: one `ProduceRequest` with one batch for each of its partitions. What decides about order and doubt stands in
-`lane`, the calls into aiokafka in `wire`; deadlines are the `publisher`'s.
+`lane`, the calls into aiokafka in `wire`, what is wrong in `problems`; deadlines are the `publisher`'s.
 
 Nothing here waits for ever: a request ends with the client's time-out, and when no broker acknowledges anything for a
 while, `run` makes the client anew from the bootstrap list. Lanes outlive their client: a batch in doubt is still the
@@ -16,11 +16,20 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane, Listener
-from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, murmur2, new_producer_id
+from aurora_bridge.kafka.lane import (
+    ANSWERS,
+    BROKER_AWAY,
+    CONNECTION_LOST,
+    UNKNOWN_ANSWER,
+    Answer,
+    Lane,
+    Listener,
+)
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, addresses, murmur2, new_producer_id
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.webhook.record import Record, Result
 
@@ -35,6 +44,8 @@ _RETRY_SECONDS = 0.1
 _NO_LEADER = -1
 _RENEW_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
+_REFUSED_SECONDS = 2.0
+"""Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
 
 
 class Sender:
@@ -60,6 +71,9 @@ class Sender:
         self._burst_at = 0.0
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self._heard_at = 0.0
+        self._unusable: set[int] = set()
+        self.problems = Problems(metrics)
+        """What is wrong between us and Kafka now."""
         self.listener: Listener = lambda _records, _result: None
         """Told what becomes of records; the publisher sets it."""
         self.acknowledged: Callable[[str, int, int, int], None] = lambda _topic, _partition, _offset, _count: None
@@ -206,6 +220,7 @@ class Sender:
             if answer is _STORED:
                 lane.under_way = False
                 self.acknowledged(topic, partition, offset, lane.acknowledge(offset))
+                self.problems.accepted(topic)
                 continue
             lane.under_way = answer is Answer.RENUMBER
             self._metrics.publish_errors[reason] += 1
@@ -213,6 +228,7 @@ class Sender:
                 case Answer.SPLIT:
                     lane.split(reason)
                 case Answer.REFUSED:
+                    self.problems.refused(topic, reason)
                     lane.refuse(reason)
                 case Answer.RENUMBER:
                     log.warning("%s-%d: %s; taking a new producer id", topic, partition, reason)
@@ -241,7 +257,12 @@ class Sender:
             lane.renumber(self._producer, self._compression)
 
     async def _take_producer_id(self, client: Client) -> None:
-        self._producer = await new_producer_id(client)
+        try:
+            self._producer = await new_producer_id(client)
+        except ClusterAuthorizationFailedError:
+            self.problems.set("producer_id_denied", [f"{self._prefix}*"])
+            raise
+        self.problems.set("producer_id_denied", ())
         self._metrics.producer_ids[()] += 1
 
     # The client's life.
@@ -254,8 +275,10 @@ class Sender:
                 await self._start(client)
                 await self._watch(client)
             except (KafkaError, OSError, TimeoutError) as error:
-                log.info("no client yet: %s; trying again", error)
-                await asyncio.sleep(_WATCH_SECONDS)
+                told = any(self.problems)  # once; this comes again and again
+                log.log(logging.DEBUG if told else logging.INFO, "no client yet: %s; trying again", error)
+                refused = self.problems.hold("authentication_failed")
+                await asyncio.sleep(_REFUSED_SECONDS if refused else _WATCH_SECONDS)
             finally:
                 self._client = None
                 if not self._stopping():
@@ -268,6 +291,7 @@ class Sender:
         return task is not None and task.cancelling() > 0
 
     async def _start(self, client: Client) -> None:
+        client.on_connection = self._connected
         client.cluster.add_listener(self._learn)
         await client.bootstrap()
         client.set_topics([self._prefix + event for event in self._events])
@@ -291,6 +315,15 @@ class Sender:
                 log.info("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
                 return
             client.force_metadata_update()
+            for node in tuple(self._unusable):
+                await client.ready(node)
+
+    def _connected(self, address: str, error: Exception | None) -> None:
+        """Take note of an attempt to connect to a broker."""
+        mended = error is None and self.problems.unusable(address)
+        self.problems.connection(address, error)
+        if mended and self._client is not None:
+            self._client.force_metadata_update()  # what it leads can be written again
 
     async def _close(self, client: Client) -> None:
         client.cluster.remove_listener(self._learn)
@@ -307,6 +340,12 @@ class Sender:
         """Take over partitions and leaders from new metadata; None: nothing is known any more."""
         self._heard_at = monotonic()
         self._known.clear()
+        self._unusable.clear()
+        if cluster is not None:
+            brokers = addresses(cluster)
+            self.problems.only(brokers.values())
+            self.problems.set("describe_denied", cluster.unauthorized_topics)
+            self._unusable.update(node for node, address in brokers.items() if self.problems.unusable(address))
         for event in self._events:
             partitions = cluster.partitions_for_topic(self._prefix + event) if cluster else None
             if partitions:
@@ -314,7 +353,7 @@ class Sender:
                 self._known[event] = [self._lane(place) for place in places]
         for place, lane in self._lanes.items():
             leader = cluster.leader_for_partition(place) if cluster else None
-            lane.leader = None if leader == _NO_LEADER else leader
+            lane.leader = None if leader == _NO_LEADER or leader in self._unusable else leader
         self._move_lost()
         self._tell()
         self.on_metadata()
