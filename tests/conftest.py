@@ -1,8 +1,9 @@
 """Fixtures that every test can ask for, above all a real Apache Kafka.
 
 `kafka` is a broker to talk to, `kafka1` the same one as a process that the test may kill or freeze, `kafka3` a cluster
-of three that it may treat likewise, `kafka_secure` one with TLS, SASL and access control lists. Each starts when the first test asks for it and serves the whole run; whatever a
-test did to a node is undone after it, and the topics under its `prefix` are deleted. `support/broker.py` has the rest.
+of three that it may treat likewise, `kafka_secure` one with TLS, SASL and access control lists. Each starts when the
+first test asks for it and serves the whole run; whatever a test did to a node is undone after it, and the topics under
+its `prefix` are deleted. `support/broker.py` has the rest, `support/secure.py` the last.
 
 A broker named in AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
 it are skipped, and the summary says so loudly; with CI=true they fail instead.

@@ -268,7 +268,7 @@ def test_topics_that_may_not_be_seen_are_told(
     create_topics(kafka_secure.plain, f"{prefix}lead_changed")
     kafka_secure.allow(f"{prefix}project_", *MINIMAL)
     with Daemon(tmp_path, kafka__topic_prefix=prefix, kafka__create_topics=False, **scram) as daemon:
-        barred(daemon, "describe_denied", "operation Describe", f"{prefix}agreement_created")
+        barred(daemon, "describe_denied", "operation Describe", f"{prefix}agreement_")
         kafka_secure.allow(prefix, AclOperation.DESCRIBE)
         daemon.wait_until("they may be seen", lambda daemon: "describe_denied" not in problems(daemon))
         assert daemon.get(f"/lead_changed?lead_id={uuid4()}").json["outcome"] == "spooled"
@@ -278,11 +278,13 @@ def test_topics_that_may_not_be_seen_are_told(
 def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_than_the_documented_ones(
     kafka_secure: SecureCluster, prefix: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
-    with Daemon(tmp_path, kafka__topic_prefix=prefix, **scram) as daemon:
+    scram |= {"kafka__sasl_username": "newcomer", "kafka__topic_prefix": prefix}
+    kafka_secure.set_password("newcomer", kafka_secure.password)
+    with Daemon(tmp_path, **scram) as daemon:
         barred(daemon, "producer_id_denied", "no producer id", prefix)
-        barred(daemon, "create_denied", "operation Create", f"{prefix}agreement_created")
+        barred(daemon, "create_denied", "operation Create", f"{prefix}agreement_")
         key, outcome = deliver(daemon)
-        kafka_secure.allow(prefix, *MINIMAL)
+        kafka_secure.allow(prefix, *MINIMAL, user="newcomer")
         mended(daemon)
     assert outcome == "spooled"
     assert arrived(kafka_secure, f"{prefix}project_created") == [key]

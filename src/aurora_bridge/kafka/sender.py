@@ -319,11 +319,11 @@ class Sender:
                 await client.ready(node)
 
     def _connected(self, address: str, error: Exception | None) -> None:
-        """Take note of an attempt to connect to a broker."""
-        mended = error is None and self.problems.unusable(address)
+        """Take note of an attempt to connect to a broker: while it fails, what that leads has no leader for us."""
+        changed = self.problems.unusable(address) is (error is None)
         self.problems.connection(address, error)
-        if mended and self._client is not None:
-            self._client.force_metadata_update()  # what it leads can be written again
+        if changed and self._client is not None:
+            self._look(self._client.cluster)
 
     async def _close(self, client: Client) -> None:
         client.cluster.remove_listener(self._learn)
@@ -337,15 +337,18 @@ class Sender:
             log.warning("the client did not close cleanly: %r", error)
 
     def _learn(self, cluster: ClusterMetadata | None) -> None:
-        """Take over partitions and leaders from new metadata; None: nothing is known any more."""
+        """Take over new metadata; None: nothing is known any more."""
         self._heard_at = monotonic()
-        self._known.clear()
-        self._unusable.clear()
         if cluster is not None:
-            brokers = addresses(cluster)
-            self.problems.only(brokers.values())
+            self.problems.only(addresses(cluster).values())
             self.problems.set("describe_denied", cluster.unauthorized_topics)
-            self._unusable.update(node for node, address in brokers.items() if self.problems.unusable(address))
+        self._look(cluster)
+
+    def _look(self, cluster: ClusterMetadata | None) -> None:
+        """Take over partitions and their leaders, but those that we cannot connect to."""
+        brokers = addresses(cluster) if cluster else {}
+        self._unusable = {node for node, address in brokers.items() if self.problems.unusable(address)}
+        self._known.clear()
         for event in self._events:
             partitions = cluster.partitions_for_topic(self._prefix + event) if cluster else None
             if partitions:
