@@ -2,8 +2,9 @@
 
 Clients come in at `CLIENT` (SASL over TLS, every mechanism) or at `MUTUAL` (TLS with a client certificate). Two more
 listeners are for what goes wrong: `EXPIRED` and `STRANGER` are `CLIENT` with an expired certificate, and with that of
-another host. Nobody may do anything there that was not `allow`ed. `INTERNAL` stays plain and lets everything pass: the
-tests themselves look and administer there.
+another host. Nobody may do anything there that was not `allow`ed. Who logs in at `CLIENT` by SCRAM-SHA-256 is thrown
+out after `SESSION_SECONDS`, as by brokers that limit sessions (KIP-368), and needs the password of then to come back.
+`INTERNAL` stays plain and lets everything pass: the tests themselves look and administer there.
 """
 
 import base64
@@ -35,6 +36,7 @@ from tests.support.node import KafkaNode
 from tests.support.ports import HOST, free_ports
 
 USER: Final = "bridge"
+SESSION_SECONDS: Final = 2
 SASL_LISTENERS: Final = ("CLIENT", "EXPIRED", "STRANGER")
 MORE_LISTENERS: Final = ("MUTUAL", "EXPIRED", "STRANGER")
 _SECONDS: Final = 30.0
@@ -123,6 +125,7 @@ class SecureCluster(KafkaCluster):
             "ssl.truststore.location": str(self.authority.file),
             "ssl.principal.mapping.rules": "RULE:^CN=(.*)$/$1/",
             "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.client.scram-sha-256.connections.max.reauth.ms": str(SESSION_SECONDS * 1000),
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
         }
         for name, file in self._certificates.items():

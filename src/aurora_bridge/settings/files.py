@@ -67,6 +67,6 @@ def _no_password() -> str:
 
 def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "no PEM").replace("_", " ").lower()
+        reason = error.reason.replace("_", " ").lower() if error.reason else "no PEM"
         return f"OpenSSL cannot use it ({reason})"
     return f"it cannot be read ({error.strerror})"
