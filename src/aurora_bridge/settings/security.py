@@ -47,8 +47,8 @@ def _of_the_protocol(kafka: KafkaSettings) -> Iterator[str]:
         if useless:
             yield (
                 f"{both_names('kafka.security_protocol')}: {protocol} came together with "
-                f"{', '.join(variable(f'kafka.{field}') for field in useless)}, which it does not use; with these "
-                f"allowed is {allowed}. Set it to one of the two, or leave the others out."
+                f"{', '.join(both_names(f'kafka.{field}') for field in useless)}, which it does not use; allowed with "
+                f"that is {allowed}. Set it to one of the two, or leave the rest out."
             )
 
 
@@ -59,7 +59,7 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
     if mechanism is None:
         yield (
             f"{both_names('kafka.sasl_mechanism')}: nothing came, and {variable('kafka.security_protocol')} is "
-            f"{protocol}; with it allowed is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. Set the one "
+            f"{protocol}; allowed with it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. Set the one "
             "that the brokers' listener takes."
         )
         return
@@ -70,9 +70,9 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
     if missing or useless:
         came = ", ".join(variable(f"kafka.{field}") for field in given) or "nothing else"
         yield (
-            f"{both_names('kafka.sasl_mechanism')}: {mechanism} came with {came}; allowed is with it "
-            f"{' and '.join(both_names(f'kafka.{field}') for field in needed)}, and nothing else. Set "
-            f"{'it' if len(needed) == 1 else 'the two'}, and leave out what belongs to another mechanism."
+            f"{both_names('kafka.sasl_mechanism')}: {mechanism} came with {came}; allowed with it is "
+            f"{' and '.join(both_names(f'kafka.{field}') for field in needed)}, and nothing of other mechanisms. Set "
+            "just these."
         )
 
 
