@@ -3,6 +3,7 @@
 Whatever bars the way, webhooks are spooled meanwhile, and drain without a restart once it is mended.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +18,10 @@ from tests.support.daemon import Daemon, command
 from tests.support.secure import USER, SecureCluster, token
 from tests.support.topics import create_topics, delete_topics, read_all, topic_names, unique_prefix
 
-MINIMAL: Final = (AclOperation.WRITE, AclOperation.CREATE)
-"""What the daemon needs of its topics; Write lets it Describe them as well."""
+DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "kafka.md"
+ACL_COMMAND: Final = next(block for block in DOCUMENT.read_text().split("```") if "kafka-acls.sh" in block)
+MINIMAL: Final = [AclOperation[word.upper()] for word in re.findall(r"--operation (\w+)", ACL_COMMAND)]
+"""What the document says that the daemon needs of its topics."""
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """What is wrong with Kafka: one reason for each error, told once when it comes and once when it is mended."""
 
 import logging
+import re
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiokafka.errors import (
@@ -87,6 +89,11 @@ def test_an_error_has_its_reason_also_as_the_cause_of_another(error: Exception, 
     assert {explain(error, BROKER).reason, explain(wrapped, BROKER).reason} == {reason}
 
 
+def test_the_document_has_every_reason_and_no_other() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "kafka.md").read_text().partition("| reason |")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == REASONS.keys()
+
+
 def test_a_broker_that_is_not_reached_is_told_with_the_systems_word_for_it() -> None:
     error = KafkaConnectionError("none can be used")
     error.__cause__ = ConnectionRefusedError(111, "Connection refused")
@@ -104,7 +111,7 @@ def test_a_problem_is_logged_when_it_comes_and_when_it_is_mended_and_not_in_betw
     desk.problems.connection(BROKER, None)
     desk.problems.connection(BROKER, None)
     text = str(Problem("authentication_failed", BROKER))
-    assert desk.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: mended")]
+    assert desk.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: no problem any more")]
     assert desk.metric() == set()
 
 

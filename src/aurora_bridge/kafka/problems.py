@@ -91,8 +91,13 @@ class Problem(NamedTuple):
     about: str
     detail: str = ""
 
+    @property
+    def words(self) -> str:
+        """What it means and what to do, without what it is about."""
+        return REASONS[self.reason] + (f" ({self.detail})" if self.detail else "")
+
     def __str__(self) -> str:
-        return f"{self.about}: {REASONS[self.reason]}{f' ({self.detail})' if self.detail else ''}"
+        return f"{self.about}: {self.words}"
 
 
 def explain(error: BaseException, about: str) -> Problem:
@@ -188,4 +193,4 @@ class Problems:
             level = logging.WARNING if problem.reason == "unreachable" else logging.ERROR
             log.log(level, "Kafka: %s", problem, extra=fields(reason=problem.reason))
         elif before is not None:
-            log.info("Kafka: %s: mended", before.about, extra=fields(reason=before.reason))
+            log.info("Kafka: %s: no problem any more", before.about, extra=fields(reason=before.reason))

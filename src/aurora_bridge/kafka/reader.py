@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.problems import Problem, explain
+from aurora_bridge.kafka.problems import REASONS, explain
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
@@ -57,7 +57,7 @@ async def read_topics(settings: KafkaSettings, events: Iterable[str], show: Show
                 if records[-1].offset >= end - 1:
                     unread.discard(partition)
     except (KafkaError, OSError, TimeoutError) as error:
-        msg = f"Kafka cannot be read. {explain(error, settings.bootstrap_servers)}."
+        msg = f"Kafka at {settings.bootstrap_servers} cannot be read: {explain(error, '').words}."
         raise ReadError(msg) from error
     finally:
         await consumer.stop()
@@ -83,7 +83,7 @@ def _partitions(client: Client, topics: list[str]) -> list[TopicPartition]:
     ]
     denied = client.cluster.unauthorized_topics
     if denied and not found:
-        msg = f"Kafka cannot be read. {Problem('read_denied', ', '.join(sorted(denied)))}."
+        msg = f"Kafka does not let us read {', '.join(sorted(denied))}: {REASONS['read_denied']}."
         raise ReadError(msg)
     if not found:
         msg = (
