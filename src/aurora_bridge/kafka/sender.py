@@ -80,6 +80,8 @@ class Sender:
         """Told where records lie: topic, partition, offset of the first, and how many; the follower sets it."""
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
+        self.on_unreachable: Callable[[str], None] = lambda _event: None
+        """Told of an event whose topic is led, in part, by a broker to which no connection can be made."""
 
     # What the publisher and the drainer call.
 
@@ -277,13 +279,16 @@ class Sender:
             except (KafkaError, OSError, TimeoutError) as error:
                 told = any(self.problems)  # once; this comes again and again
                 log.log(logging.DEBUG if told else logging.INFO, "no client yet: %s; trying again", error)
-                refused = self.problems.hold("authentication_failed")
-                await asyncio.sleep(_REFUSED_SECONDS if refused else _WATCH_SECONDS)
+                await self._pause()
             finally:
                 self._client = None
                 if not self._stopping():
                     self._learn(None)
                 await self._close(client)
+
+    async def _pause(self) -> None:
+        refused = self.problems.hold("authentication_failed")
+        await asyncio.sleep(_REFUSED_SECONDS if refused else _WATCH_SECONDS)
 
     def _stopping(self) -> bool:
         """Whether `run` was cancelled: then the end of the client is no outage, and is not told as one."""
@@ -307,7 +312,7 @@ class Sender:
         """
         self._heard_at = monotonic()
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
+            await self._pause()
             if self.idle and not self.missing():
                 self._heard_at = monotonic()
                 continue
@@ -354,9 +359,14 @@ class Sender:
             if partitions:
                 places = [TopicPartition(self._prefix + event, number) for number in range(max(partitions) + 1)]
                 self._known[event] = [self._lane(place) for place in places]
+        unreachable = set()
         for place, lane in self._lanes.items():
             leader = cluster.leader_for_partition(place) if cluster else None
+            if leader in self._unusable:
+                unreachable.add(place.topic.removeprefix(self._prefix))
             lane.leader = None if leader == _NO_LEADER or leader in self._unusable else leader
+        for event in unreachable:
+            self.on_unreachable(event)
         self._move_lost()
         self._tell()
         self.on_metadata()
