@@ -100,11 +100,10 @@ class SecureCluster(KafkaCluster):
         """Give a listener the good certificate, without a restart."""
         name = f"listener.name.{listener.lower()}.ssl.keystore.location"
         entry = ConfigEntry(name, str(self._certificates["CLIENT"]), incremental_operation=AlterConfigOpType.SET)
-        resources = [
-            ConfigResource(ResourceType.BROKER, str(node.number), incremental_configs=[entry]) for node in self.nodes
-        ]
         admin = self._admin()
-        _wait(admin.incremental_alter_configs(resources))
+        for node in self.nodes:  # librdkafka takes one broker a call
+            broker = ConfigResource(ResourceType.BROKER, str(node.number), incremental_configs=[entry])
+            _wait(admin.incremental_alter_configs([broker]))
 
     def _admin(self) -> AdminClient:
         # has to live until the futures are done
