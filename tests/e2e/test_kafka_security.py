@@ -4,6 +4,7 @@ Whatever bars the way, webhooks are spooled meanwhile, and drain without a resta
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -235,10 +236,19 @@ def test_an_untrusted_authority_is_told_and_mended_in_its_file(
         mended(daemon)
 
 
+def untrusted(_: SecureCluster, folder: Path) -> Path:
+    return Authority(folder, "another-ca").sign("ours", USER)
+
+
+def expired(kafka: SecureCluster, folder: Path) -> Path:
+    return Path(shutil.copy(kafka.authority.sign("client-expired", USER, days=0), folder / "ours.pem"))
+
+
+@pytest.mark.parametrize("certificate", [untrusted, expired])
 def test_a_client_certificate_that_the_broker_refuses_is_told_and_mended_in_its_file(
-    kafka_secure: SecureCluster, shared: str, tmp_path: Path
+    kafka_secure: SecureCluster, shared: str, tmp_path: Path, certificate: Callable[[SecureCluster, Path], Path]
 ) -> None:
-    ours = Authority(tmp_path, "another-ca").sign("ours", USER)
+    ours = certificate(kafka_secure, tmp_path)
     settings = {
         "kafka__bootstrap_servers": kafka_secure.at("MUTUAL"),
         "kafka__security_protocol": "SSL",
@@ -293,6 +303,9 @@ def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_tha
         mended(daemon)
     assert outcome == "spooled"
     assert arrived(kafka_secure, f"{prefix}project_created") == [key]
+    denied = command("tail", "--event", "project_created", cwd=tmp_path, **scram)
+    assert (denied.returncode, denied.stdout) == (1, "")
+    assert "allow it the operation Read" in denied.stderr
 
 
 # Rotation

@@ -173,11 +173,11 @@ class Problems:
 
     # All else, by reason.
 
-    def set(self, reason: str, about: Iterable[str], detail: str = "") -> None:
+    def set(self, reason: str, about: Iterable[str]) -> None:
         """Note what a reason holds for now; nothing clears it."""
         names = sorted(about)
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        problem = Problem(reason, ", ".join(names[:_SHOWN]) + more, detail) if names else None
+        problem = Problem(reason, ", ".join(names[:_SHOWN]) + more) if names else None
         self._replace(self._others, reason, problem)
 
     def _replace(self, held: dict[str, Problem], key: str, problem: Problem | None) -> None:

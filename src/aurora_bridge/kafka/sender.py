@@ -19,15 +19,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.lane import (
-    ANSWERS,
-    BROKER_AWAY,
-    CONNECTION_LOST,
-    UNKNOWN_ANSWER,
-    Answer,
-    Lane,
-    Listener,
-)
+from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane, Listener
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, addresses, murmur2, new_producer_id
 from aurora_bridge.metrics import Metrics

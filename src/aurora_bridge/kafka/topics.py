@@ -73,7 +73,7 @@ async def create_at_start(
 async def create_missing(settings: KafkaSettings, events: Iterable[str], security: Security | None = None) -> list[str]:
     """Create the topics that are missing; return their names.
 
-    Raises `KafkaError`, `OSError`: Kafka is away; `CreateDeniedError`: some could not be created.
+    Raises `KafkaError`, `OSError`: Kafka is away; `CreateDeniedError`: it does not let us create some.
     """
     admin = AIOKafkaAdminClient()
     admin._client = make_client(settings, security, _ADMIN_TIMEOUT_MS)  # noqa: SLF001 - for the connections of `wire`
