@@ -92,6 +92,7 @@ async def run(settings: Settings, announce: Announce) -> None:
                 dedup,
                 instance=instance,
                 window_days=settings.index.window_days,
+                problems=sender.problems,
                 metrics=metrics,
             )
             sender.acknowledged = follower.acknowledged

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation
 
 from tests.support import http
@@ -29,7 +30,7 @@ MINIMAL: Final = [AclOperation[word.upper()] for word in re.findall(r"--operatio
 def shared(kafka_secure: SecureCluster) -> Iterator[str]:
     """A prefix whose topics the tests share, and `USER` may use."""
     prefix = unique_prefix()
-    kafka_secure.allow(prefix, *MINIMAL, AclOperation.READ)
+    kafka_secure.allow(prefix, *MINIMAL)
     yield prefix
     delete_topics(kafka_secure.plain, *topic_names(kafka_secure.plain, prefix))
 
@@ -303,7 +304,23 @@ def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_tha
         mended(daemon)
     assert outcome == "spooled"
     assert arrived(kafka_secure, f"{prefix}project_created") == [key]
-    denied = command("tail", "--event", "project_created", cwd=tmp_path, **scram)
+
+
+def test_topics_that_may_not_be_read_are_told_to_a_daemon_that_does_not_know_them_and_to_people(
+    kafka_secure: SecureCluster, prefix: str, scram: dict[str, Any], tmp_path: Path
+) -> None:
+    create_topics(kafka_secure.plain, f"{prefix}project_created")
+    others = Producer({"bootstrap.servers": kafka_secure.plain})
+    others.produce(f"{prefix}project_created", b"{}")
+    assert others.flush(30) == 0
+    kafka_secure.allow(prefix, AclOperation.WRITE, AclOperation.CREATE)
+    scram["kafka__topic_prefix"] = prefix
+    with Daemon(tmp_path, **scram) as daemon:
+        barred(daemon, "read_denied", "operation Read", f"{prefix}project_created")
+        assert deliver(daemon)[1] == "published"
+        denied = command("tail", "--event", "project_created", cwd=tmp_path, **scram)
+        kafka_secure.allow(prefix, AclOperation.READ)
+        mended(daemon)
     assert (denied.returncode, denied.stdout) == (1, "")
     assert "allow it the operation Read" in denied.stderr
 

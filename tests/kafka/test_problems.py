@@ -128,6 +128,13 @@ def test_another_reason_takes_the_place_of_the_last_one(desk: Desk) -> None:
     assert [problem.reason for problem in desk.problems] == ["certificate_expired"]
 
 
+def test_attempts_with_refused_credentials_are_further_apart(desk: Desk) -> None:
+    desk.problems.connection(BROKER, ConnectionRefusedError())
+    assert desk.problems.pause(0.5) == 0.5
+    desk.problems.connection(BROKER, SaslAuthenticationFailed())
+    assert desk.problems.pause(0.5) == 2
+
+
 def test_a_reason_that_two_brokers_have_holds_until_both_are_mended(desk: Desk) -> None:
     for address in ("a:1", "b:1"):
         desk.problems.connection(address, unverified(10))

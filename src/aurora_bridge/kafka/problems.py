@@ -58,7 +58,10 @@ REASONS = {
         "our user may not create them; allow it the operation Create on these topics, or create them and set "
         f"{_KAFKA}CREATE_TOPICS=false"
     ),
-    "read_denied": "our user may not read them; allow it the operation Read on these topics",
+    "read_denied": (
+        "our user may not read them, so that replicas do not know of each other, and a lost index does not come back; "
+        "allow it the operation Read on these topics"
+    ),
     "topic_refused": "Kafka refuses records to them; the reason is in aurora_bridge_publish_errors_total",
 }
 """Every reason, with what it means and what to do about it. docs/kafka.md has more."""
@@ -81,6 +84,8 @@ _CERTIFICATES = {
     62: "host_name_mismatch",
     64: "host_name_mismatch",  # an address
 }
+_REFUSED_SECONDS = 2.0
+"""Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
 _SHOWN = 5
 
 
@@ -134,8 +139,11 @@ class Problems:
         yield from self._brokers.values()
         yield from self._others.values()
 
-    def hold(self, reason: str) -> bool:
-        """Whether something has this reason now."""
+    def pause(self, seconds: float) -> float:
+        """Return how long to wait before the next attempt to connect: `seconds`, longer with refused credentials."""
+        return max(seconds, _REFUSED_SECONDS) if self._hold("authentication_failed") else seconds
+
+    def _hold(self, reason: str) -> bool:
         return any(problem.reason == reason for problem in self)
 
     # Brokers, by address.
@@ -188,7 +196,7 @@ class Problems:
             return
         for old_or_new in (before, problem):
             if old_or_new is not None:
-                self._gauge[old_or_new.reason] = int(self.hold(old_or_new.reason))
+                self._gauge[old_or_new.reason] = int(self._hold(old_or_new.reason))
         if problem is not None:
             level = logging.WARNING if problem.reason == "unreachable" else logging.ERROR
             log.log(level, "Kafka: %s", problem, extra=fields(reason=problem.reason))

@@ -83,7 +83,7 @@ def _partitions(client: Client, topics: list[str]) -> list[TopicPartition]:
     ]
     denied = client.cluster.unauthorized_topics
     if denied and not found:
-        msg = f"Kafka does not let us read {', '.join(sorted(denied))}: {REASONS['read_denied']}."
+        msg = f"Kafka does not show {', '.join(sorted(denied))}: {REASONS['describe_denied']}."
         raise ReadError(msg)
     if not found:
         msg = (

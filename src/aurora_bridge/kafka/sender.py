@@ -36,8 +36,6 @@ _RETRY_SECONDS = 0.1
 _NO_LEADER = -1
 _RENEW_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
-_REFUSED_SECONDS = 2.0
-"""Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
 
 
 class Sender:
@@ -271,16 +269,12 @@ class Sender:
             except (KafkaError, OSError, TimeoutError) as error:
                 told = any(self.problems)  # once; this comes again and again
                 log.log(logging.DEBUG if told else logging.INFO, "no client yet: %s; trying again", error)
-                await self._pause()
+                await asyncio.sleep(self.problems.pause(_WATCH_SECONDS))
             finally:
                 self._client = None
                 if not self._stopping():
                     self._learn(None)
                 await self._close(client)
-
-    async def _pause(self) -> None:
-        refused = self.problems.hold("authentication_failed")
-        await asyncio.sleep(_REFUSED_SECONDS if refused else _WATCH_SECONDS)
 
     def _stopping(self) -> bool:
         """Whether `run` was cancelled: then the end of the client is no outage, and is not told as one."""
@@ -304,7 +298,7 @@ class Sender:
         """
         self._heard_at = monotonic()
         while True:
-            await self._pause()
+            await asyncio.sleep(self.problems.pause(_WATCH_SECONDS))
             if self.idle and not self.missing():
                 self._heard_at = monotonic()
                 continue

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from aurora_bridge.kafka.problems import Problems, explain
+from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
@@ -62,8 +62,7 @@ async def create_at_start(
             await asyncio.sleep(_DENIED_SECONDS)
         except (KafkaError, OSError, TimeoutError) as error:
             log.debug("the topics cannot be looked at yet: %s", error)  # the sender says why
-            refused = explain(error, "").reason == "authentication_failed"
-            await asyncio.sleep(_DENIED_SECONDS if refused else _RETRY_SECONDS)
+            await asyncio.sleep(problems.pause(_RETRY_SECONDS))
         else:
             problems.set("create_denied", ())
             log.info("topics checked, %d created", len(created))
