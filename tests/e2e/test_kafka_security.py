@@ -27,7 +27,7 @@ MINIMAL: Final = [AclOperation[word.upper()] for word in re.findall(r"--operatio
 
 
 @pytest.fixture(scope="module")
-def shared(kafka_secure: SecureCluster) -> Iterator[str]:
+def common(kafka_secure: SecureCluster) -> Iterator[str]:
     """A prefix whose topics the tests share, and `USER` may use."""
     prefix = unique_prefix()
     kafka_secure.allow(prefix, *MINIMAL)
@@ -119,14 +119,14 @@ def oauth(_: SecureCluster, folder: Path, mechanism: str) -> dict[str, object]:
 )
 def test_an_event_arrives_by_each_mechanism_and_its_secret_stays_where_it_is(
     kafka_secure: SecureCluster,
-    shared: str,
+    common: str,
     tmp_path: Path,
     mechanism: str,
     credentials: Callable[[SecureCluster, Path, str], Mapping[str, Any]],
 ) -> None:
     settings = {
         "kafka__bootstrap_servers": kafka_secure.bootstrap,
-        "kafka__topic_prefix": shared,
+        "kafka__topic_prefix": common,
         "kafka__security_protocol": "SASL_SSL",
         "kafka__tls_ca_file": kafka_secure.authority.file,
         **credentials(kafka_secure, tmp_path, mechanism),
@@ -137,17 +137,17 @@ def test_an_event_arrives_by_each_mechanism_and_its_secret_stays_where_it_is(
         exposed = http.get(daemon.admin_url, "/metrics").body
         daemon.kill()
     assert outcome == "published"
-    assert key in arrived(kafka_secure, f"{shared}project_created")
+    assert key in arrived(kafka_secure, f"{common}project_created")
     secret = (tmp_path / "secret").read_text()
     assert secrets_seen(daemon, secret) == []
     shown = command("config", cwd=tmp_path, **settings)
     assert (shown.returncode, secret in shown.stdout, secret.encode() in exposed) == (0, False, False)
 
 
-def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster, shared: str, tmp_path: Path) -> None:
+def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster, common: str, tmp_path: Path) -> None:
     settings = {
         "kafka__bootstrap_servers": kafka_secure.at("MUTUAL"),
-        "kafka__topic_prefix": shared,
+        "kafka__topic_prefix": common,
         "kafka__security_protocol": "SSL",
         "kafka__tls_ca_file": kafka_secure.authority.file,
         "kafka__tls_certificate_file": kafka_secure.certificate,
@@ -156,7 +156,7 @@ def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster,
         daemon.wait_until_connected()
         key, outcome = deliver(daemon)
     assert outcome == "published"
-    assert key in arrived(kafka_secure, f"{shared}project_created")
+    assert key in arrived(kafka_secure, f"{common}project_created")
     tail = command("tail", "--event", "project_created", cwd=tmp_path, **settings)
     assert (tail.returncode, key in tail.stdout) == (0, True)
 
@@ -165,10 +165,10 @@ def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster,
 
 
 def test_a_wrong_password_is_told_and_mended_in_its_file(
-    kafka_secure: SecureCluster, shared: str, scram: dict[str, Any], tmp_path: Path
+    kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     scram["kafka__sasl_password_file"].write_text("wrong-canary")
-    with Daemon(tmp_path, log__level="debug", kafka__topic_prefix=shared, **scram) as daemon:
+    with Daemon(tmp_path, log__level="debug", kafka__topic_prefix=common, **scram) as daemon:
         barred(daemon, "authentication_failed", "refuses our credentials", kafka_secure.bootstrap)
         key, outcome = deliver(daemon)
         scram["kafka__sasl_password_file"].write_text("")
@@ -177,13 +177,13 @@ def test_a_wrong_password_is_told_and_mended_in_its_file(
         mended(daemon)
         daemon.kill()
     assert outcome == "spooled"
-    assert key in arrived(kafka_secure, f"{shared}project_created")
+    assert key in arrived(kafka_secure, f"{common}project_created")
     assert len(told(daemon, "authentication_failed")) == 2  # when it came, and when it was mended
     assert secrets_seen(daemon, "wrong-canary", kafka_secure.password) == []
 
 
 def test_a_refused_token_is_told_and_mended_in_its_file(
-    kafka_secure: SecureCluster, shared: str, tmp_path: Path
+    kafka_secure: SecureCluster, common: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"
     file.write_text(token(seconds=-60))
@@ -194,44 +194,44 @@ def test_a_refused_token_is_told_and_mended_in_its_file(
         "kafka__sasl_token_file": file,
         "kafka__tls_ca_file": kafka_secure.authority.file,
     }
-    with Daemon(tmp_path, kafka__topic_prefix=shared, **settings) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **settings) as daemon:
         barred(daemon, "authentication_failed", "refuses our credentials", kafka_secure.bootstrap)
         file.write_text(token())
         mended(daemon)
 
 
 def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
-    kafka_secure: SecureCluster, shared: str, scram: dict[str, Any], tmp_path: Path
+    kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     scram["kafka__bootstrap_servers"] = kafka_secure.at("EXPIRED")
-    with Daemon(tmp_path, kafka__topic_prefix=shared, **scram) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
         barred(daemon, "certificate_expired", "out of date", kafka_secure.at("EXPIRED"))
         key, outcome = deliver(daemon)
         kafka_secure.renew("EXPIRED")
         mended(daemon)
     assert outcome == "spooled"
-    assert key in arrived(kafka_secure, f"{shared}project_created")
+    assert key in arrived(kafka_secure, f"{common}project_created")
 
 
 def test_a_certificate_for_another_host_is_refused_unless_the_check_is_switched_off(
-    kafka_secure: SecureCluster, shared: str, scram: dict[str, Any], tmp_path: Path
+    kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
-    scram |= {"kafka__bootstrap_servers": kafka_secure.at("STRANGER"), "kafka__topic_prefix": shared}
+    scram |= {"kafka__bootstrap_servers": kafka_secure.at("STRANGER"), "kafka__topic_prefix": common}
     with Daemon(tmp_path, **scram) as daemon:
         barred(daemon, "host_name_mismatch", "another host name", kafka_secure.at("STRANGER"))
         key, outcome = deliver(daemon)
     assert outcome == "spooled"
     with Daemon(tmp_path, kafka__tls_check_hostname=False, **scram) as daemon:
         mended(daemon)
-    assert key in arrived(kafka_secure, f"{shared}project_created")
+    assert key in arrived(kafka_secure, f"{common}project_created")
 
 
 def test_an_untrusted_authority_is_told_and_mended_in_its_file(
-    kafka_secure: SecureCluster, shared: str, scram: dict[str, Any], tmp_path: Path
+    kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     trusted = Authority(tmp_path, "another-ca").file
     scram["kafka__tls_ca_file"] = trusted
-    with Daemon(tmp_path, kafka__topic_prefix=shared, **scram) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
         barred(daemon, "certificate_untrusted", "not signed by an authority", kafka_secure.bootstrap)
         trusted.write_bytes(kafka_secure.authority.file.read_bytes())
         mended(daemon)
@@ -247,7 +247,7 @@ def expired(kafka: SecureCluster, folder: Path) -> Path:
 
 @pytest.mark.parametrize("certificate", [untrusted, expired])
 def test_a_client_certificate_that_the_broker_refuses_is_told_and_mended_in_its_file(
-    kafka_secure: SecureCluster, shared: str, tmp_path: Path, certificate: Callable[[SecureCluster, Path], Path]
+    kafka_secure: SecureCluster, common: str, tmp_path: Path, certificate: Callable[[SecureCluster, Path], Path]
 ) -> None:
     ours = certificate(kafka_secure, tmp_path)
     settings = {
@@ -256,7 +256,7 @@ def test_a_client_certificate_that_the_broker_refuses_is_told_and_mended_in_its_
         "kafka__tls_ca_file": kafka_secure.authority.file,
         "kafka__tls_certificate_file": ours,
     }
-    with Daemon(tmp_path, kafka__topic_prefix=shared, **settings) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **settings) as daemon:
         barred(daemon, "client_certificate_refused", "refuses our certificate", kafka_secure.at("MUTUAL"))
         ours.write_bytes(kafka_secure.certificate.read_bytes())
         mended(daemon)
@@ -329,12 +329,12 @@ def test_topics_that_may_not_be_read_are_told_to_a_daemon_that_does_not_know_the
 
 
 def test_the_next_connection_has_the_new_password(
-    kafka_secure: SecureCluster, shared: str, scram: dict[str, Any], tmp_path: Path
+    kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     scram |= {"kafka__sasl_mechanism": "SCRAM-SHA-256", "kafka__sasl_username": "rotating"}
     kafka_secure.set_password("rotating", kafka_secure.password)
-    kafka_secure.allow(shared, *MINIMAL, user="rotating")
-    with Daemon(tmp_path, kafka__topic_prefix=shared, **scram) as daemon:
+    kafka_secure.allow(common, *MINIMAL, user="rotating")
+    with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
         mended(daemon)
         kafka_secure.set_password("rotating", "second-canary")
         scram["kafka__sasl_password_file"].write_text("second-canary")
@@ -346,7 +346,7 @@ def test_the_next_connection_has_the_new_password(
         assert deliver(daemon)[1] == "published"
         daemon.kill()
     assert told(daemon, "authentication_failed") == []
-    assert set(keys) <= set(arrived(kafka_secure, f"{shared}project_created"))
+    assert set(keys) <= set(arrived(kafka_secure, f"{common}project_created"))
     assert secrets_seen(daemon, kafka_secure.password, "second-canary") == []
 
 

@@ -40,7 +40,7 @@ class CreateDeniedError(KafkaError):
 def make_client(
     settings: KafkaSettings, security: Security | None = None, timeout_ms: int = _REQUEST_TIMEOUT_MS
 ) -> Client:
-    """Return a client that is not connected yet; `security` is shared by those that are made one after the other."""
+    """Return a client that is not connected yet; those that are made one after the other have the same `security`."""
     return Client(
         security=(security or Security(settings)).options,
         bootstrap_servers=settings.bootstrap_servers,
