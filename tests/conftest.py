@@ -1,8 +1,9 @@
 """Fixtures that every test can ask for, above all a real Apache Kafka.
 
 `kafka` is a broker to talk to, `kafka1` the same one as a process that the test may kill or freeze, `kafka3` a cluster
-of three that it may treat likewise. Each starts when the first test asks for it and serves the whole run; whatever a
-test did to a node is undone after it, and the topics under its `prefix` are deleted. `support/broker.py` has the rest.
+of three that it may treat likewise, `kafka_secure` one with TLS, SASL and access control lists. Each starts when the
+first test asks for it and serves the whole run; whatever a test did to a node is undone after it, and the topics under
+its `prefix` are deleted. `support/broker.py` has the rest, `support/secure.py` the last.
 
 A broker named in AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
 it are skipped, and the summary says so loudly; with CI=true they fail instead.
@@ -10,13 +11,14 @@ it are skipped, and the summary says so loudly; with CI=true they fail instead.
 
 import os
 from collections.abc import Iterator
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 import hypothesis
 import pytest
 
-from tests.support import jars
+from tests.support import certificates, jars
 from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.secure import SecureCluster
 from tests.support.topics import delete_topics, topic_names, unique_prefix
 
 CI: Final = os.environ.get("CI") == "true"
@@ -24,11 +26,19 @@ CI: Final = os.environ.get("CI") == "true"
 NAMED: Final = os.environ.pop("AURORA_BRIDGE_TEST_BOOTSTRAP", None)
 """Taken out of the environment, because daemons that tests start refuse names they do not know."""
 
+NO_OPENSSL: Final = f"no certificates: {certificates.INSTALL}"
 CANNOT_RUN: Final = f"no Apache Kafka: {jars.INSTALL}, or name a broker in AURORA_BRIDGE_TEST_BOOTSTRAP"
 NOT_OURS: Final = "the test stops brokers, which are not ours to stop: unset AURORA_BRIDGE_TEST_BOOTSTRAP"
 
-MARKERS: Final = {"kafka": ["kafka"], "kafka1": ["kafka"], "kafka3": ["kafka", "kafka3"]}
+MARKERS: Final = {
+    "kafka": ["kafka"],
+    "kafka1": ["kafka"],
+    "kafka3": ["kafka", "kafka3"],
+    "kafka_secure": ["kafka"],
+}
 """By fixture, what its tests are marked with."""
+
+Cluster = TypeVar("Cluster", bound=KafkaCluster)
 
 if not CI:  # where it is CI, Hypothesis has such a profile by itself
     hypothesis.settings.register_profile("untimed", deadline=None)  # how fast a machine is, is not what tests are about
@@ -48,7 +58,7 @@ def kafka(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster | N
         brokers.append(NamedKafka(NAMED))
         yield brokers[-1]
     else:
-        yield from _cluster(1, brokers)
+        yield from _started(KafkaCluster, 1, brokers)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +74,15 @@ def kafka3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
     """Three nodes, three copies, two in sync wanted; for tests that stop one or more of them."""
     if NAMED:
         _unavailable(NOT_OURS)
-    yield from _cluster(3, brokers)
+    yield from _started(KafkaCluster, 3, brokers)
+
+
+@pytest.fixture(scope="session")
+def kafka_secure(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureCluster]:
+    """One node with TLS, SASL and access control lists, that tests may stop."""
+    if not certificates.possible():
+        _unavailable(NO_OPENSSL)
+    yield from _started(SecureCluster, 1, brokers)
 
 
 @pytest.fixture
@@ -84,7 +102,7 @@ def _left_as_found(
     for broker in brokers:
         if isinstance(broker, KafkaCluster):
             broker.restore()
-        delete_topics(broker.bootstrap, *topic_names(broker.bootstrap, prefix))
+        delete_topics(broker.plain, *topic_names(broker.plain, prefix))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -98,15 +116,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly which tests could not run for want of a broker, and what to do about it."""
     reports = terminalreporter.stats.get("skipped", [])
-    for reason in (CANNOT_RUN, NOT_OURS):
+    for reason in (CANNOT_RUN, NOT_OURS, NO_OPENSSL):
         if count := sum(reason in str(report.longrepr) for report in reports):
             terminalreporter.write_line(f"{count} TESTS WERE SKIPPED, {reason}", red=True, bold=True)
 
 
-def _cluster(nodes: int, brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
+def _started(kind: type[Cluster], nodes: int, brokers: list[KafkaCluster | NamedKafka]) -> Iterator[Cluster]:
     if not jars.possible():
         _unavailable(CANNOT_RUN)
-    with KafkaCluster(nodes) as cluster:
+    with kind(nodes) as cluster:
         brokers.append(cluster)
         yield cluster
         brokers.remove(cluster)

@@ -20,15 +20,18 @@ from aurora_bridge.control.server import listening
 from aurora_bridge.kafka.drainer import Drainer
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.problems import REASONS
 from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
+from aurora_bridge.kafka.wire import Client
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
-from aurora_bridge.settings import Settings
+from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.directory import INSTANCE, instance_name, locked
 from aurora_bridge.state.spool import Spool
@@ -66,15 +69,9 @@ async def run(settings: Settings, announce: Announce) -> None:
         for warning in routing.warnings:
             log.warning("%s", warning)
         spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
-        sender = None
-        connect = partial(make_client, settings.kafka)
+        connect, sender = None, None
         if not settings.embedded_log:
-            kafka = settings.kafka
-            sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
-            await stack.enter_async_context(_task(sender.run(), stop))
-            if kafka.create_topics:
-                await stack.enter_async_context(_task(create_at_start(kafka, EVENTS), stop))
-            stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
+            connect, sender = await _start_sender(settings.kafka, metrics, stack, stop)
         publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
         await stack.enter_async_context(_task(publisher.watch(), stop))
         if sender is not None and spool is not None:
@@ -83,7 +80,7 @@ async def run(settings: Settings, announce: Announce) -> None:
             await stack.enter_async_context(listening(settings.state_dir, commands(spool, publisher)))
         dedup = await stack.enter_async_context(_dedup(settings, spool, metrics))
         instance = instance_name(settings.state_dir)
-        if sender is not None:
+        if connect is not None and sender is not None:
             follower = Follower(
                 connect,
                 settings.kafka.topic_prefix,
@@ -91,6 +88,7 @@ async def run(settings: Settings, announce: Announce) -> None:
                 dedup,
                 instance=instance,
                 window_days=settings.index.window_days,
+                problems=sender.problems,
                 metrics=metrics,
             )
             sender.acknowledged = follower.acknowledged
@@ -116,6 +114,21 @@ async def run(settings: Settings, announce: Announce) -> None:
     if spool is not None and spool.failed.is_set():
         msg = "the spool's disk failed; the log has the cause"
         raise Failure(msg)
+
+
+async def _start_sender(
+    kafka: KafkaSettings, metrics: Metrics, stack: AsyncExitStack, stop: asyncio.Event
+) -> tuple[Callable[[], Client], Sender]:
+    """Start to send; return what makes a client, and the sender. It ends with `stack`, after a last flush."""
+    security = Security(kafka)
+    connect = partial(make_client, kafka, security)
+    sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
+    security.on_files = partial(sender.problems.set, "unusable_file")
+    await stack.enter_async_context(_task(sender.run(), stop))
+    if kafka.create_topics:
+        await stack.enter_async_context(_task(create_at_start(kafka, EVENTS, security, sender.problems), stop))
+    stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
+    return connect, sender
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -197,6 +210,7 @@ def make_metrics() -> Metrics:
         attributes=[(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values],
         slots=[slot.value for slot in Slot],
         publish_errors=ERROR_REASONS,
+        kafka_problems=tuple(REASONS),
     )
 
 

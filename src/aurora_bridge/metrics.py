@@ -130,7 +130,7 @@ class Histogram(dict[Key, Series]):
 class Metrics(Collector):
     """All metrics of the daemon."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an argument for each closed set of label values
         self,
         *,
         version: str = "",
@@ -138,6 +138,7 @@ class Metrics(Collector):
         attributes: Iterable[tuple[str, str]] = (),
         slots: Sequence[str] = (),
         publish_errors: Sequence[str] = (),
+        kafka_problems: Sequence[str] = (),
     ) -> None:
         """Declare every metric for the given label values; `attributes` are the pairs whose values are known."""
         event = ("event", events)
@@ -209,6 +210,11 @@ class Metrics(Collector):
         )
         self.kafka_connected = Gauge(
             "aurora_bridge_kafka_connected", "1 once every partition of our topics has a leader."
+        )
+        self.kafka_problem = Gauge(
+            "aurora_bridge_kafka_problem",
+            "1 while something is wrong between the daemon and Kafka, by reason; /readyz has broker or topic.",
+            (("reason", kafka_problems),),
         )
         self.index_failed = Gauge(
             "aurora_bridge_index_failed", "1 while the dedup index cannot be used, and events pass unjudged."

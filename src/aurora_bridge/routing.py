@@ -69,6 +69,9 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
         )
     if maker.problems:
         raise SettingsError(maker.problems)
+    kafka = settings.kafka
+    for path in (kafka.sasl_password_file, kafka.sasl_token_file, kafka.tls_key_file, settings.ingress.tls_key_file):
+        files.note(path)
     maker.warnings += (
         f"{path} may be read by every user of this machine. Where that is not meant: chmod o-r {path}"
         for path in dict.fromkeys(files.exposed)

@@ -62,7 +62,13 @@ class SecretFiles:
             raise SecretFileError(_why(paths, error)) from None
         followed.digest = _digest(contents)
         self._followed.append(followed)
-        self.exposed += [path for path in paths if path.stat().st_mode & _OTHERS_MAY_READ]
+        for path in paths:
+            self.note(path)
+
+    def note(self, path: Path | None) -> None:
+        """Note whether every user of this machine may read a file of secrets."""
+        if path is not None and path.stat().st_mode & _OTHERS_MAY_READ:
+            self.exposed.append(path)
 
     async def run(self) -> None:
         """Look every few seconds, until cancelled."""

@@ -147,6 +147,7 @@ def test_a_records_headers_tell_what_a_reader_needs_without_decoding(run: Run) -
     for _, stored in run.stored:
         event, headers = stored.event, dict(stored.headers)
         instances.add(headers.pop("aurora-bridge-instance"))
+        assert len(headers.pop("aurora-bridge-family", "f" * 32)) == 32
         assert {
             "content-type": "application/cloudevents+json; charset=UTF-8",
             "aurora-bridge-fingerprint": event["fingerprint"],

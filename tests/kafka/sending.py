@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from aiokafka.cluster import ClusterMetadata
 
 from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.problems import REASONS
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.metrics import Metrics
@@ -85,7 +86,7 @@ class Running:
     """A sender, its metrics, and the changes of its metadata."""
 
     def __init__(self, connect: Callable[[], Client], prefix: str, events: Iterable[str]) -> None:
-        self.metrics = Metrics(publish_errors=ERROR_REASONS)
+        self.metrics = Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
         self.sender = Sender(connect, prefix, events, compression=0, metrics=self.metrics)
         self.sender.listener = tell
         self._changed = asyncio.Event()

@@ -223,6 +223,23 @@ async def test_a_brokers_no_to_the_first_producer_id_is_asked_again(caplog: pyte
     assert "Kafka is away" in caplog.text
 
 
+async def test_what_a_broker_leads_has_no_leader_while_no_connection_to_it_can_be_made() -> None:
+    client, journal = ScriptedClient({EVENT: 1}, all_stored), Journal()
+    async with running(lambda: client, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        unreachable: list[str] = []
+        run.sender.on_unreachable = unreachable.append
+        client.on_connection("127.0.0.1:1", ConnectionRefusedError())
+        assert (run.sender.missing(), unreachable) == ([EVENT], [EVENT])
+        client.learn({EVENT: 1})  # that it leads is no news, and no use
+        assert run.sender.missing() == [EVENT]
+        run.submit(*journal.hear([make_record("a")]))
+        client.on_connection("127.0.0.1:1", None)
+        assert run.sender.missing() == []
+        await journal.ended(1)
+    assert journal.acknowledged() == ["a"]
+
+
 async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:
     never = asyncio.Event()
 

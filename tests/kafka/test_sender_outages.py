@@ -159,7 +159,7 @@ async def test_a_client_whose_metadata_task_died_is_made_anew(
     clients: list[Mortal] = []
 
     def connect() -> Client:
-        clients.append(Mortal(bootstrap_servers=kafka.bootstrap))  # type: ignore[no-untyped-call]
+        clients.append(Mortal(bootstrap_servers=kafka.bootstrap))
         return clients[-1]
 
     async with running(connect, prefix, EVENT, "lead_created") as run:

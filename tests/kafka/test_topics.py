@@ -8,7 +8,10 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.record.default_records import DefaultRecordBatch
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from aurora_bridge.kafka.problems import REASONS, Problems
+from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.topics import CODECS, create_at_start, create_missing, make_client
+from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 from tests.kafka.sending import PATIENCE
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -20,6 +23,11 @@ DAY_MS = 86_400_000
 
 def settings(bootstrap: str, prefix: str, **more: Any) -> KafkaSettings:  # noqa: ANN401 - any setting
     return KafkaSettings(bootstrap_servers=bootstrap, topic_prefix=prefix, **more)
+
+
+async def at_start(chosen: KafkaSettings, event: str) -> None:
+    problems = Problems(Metrics(kafka_problems=tuple(REASONS)))
+    await create_at_start(chosen, [event], Security(chosen), problems)
 
 
 def shape(bootstrap: str, topic: str) -> tuple[int, str | None]:
@@ -73,7 +81,7 @@ async def test_more_copies_than_brokers_cannot_be_made_and_that_is_said(
 @pytest.mark.slow
 async def test_while_kafka_is_away_it_is_tried_again(kafka1: KafkaCluster, prefix: str) -> None:
     kafka1.nodes[0].kill()
-    creating = asyncio.create_task(create_at_start(settings(kafka1.bootstrap, prefix), ["a"]))
+    creating = asyncio.create_task(at_start(settings(kafka1.bootstrap, prefix), "a"))
     await asyncio.to_thread(kafka1.nodes[0].restart)
     async with asyncio.timeout(PATIENCE):
         await creating

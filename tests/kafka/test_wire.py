@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import GroupLoadInProgressError, NodeNotReadyError
+from aiokafka.errors import GroupLoadInProgressError, KafkaConnectionError, NodeNotReadyError
 from aiokafka.partitioner import murmur2 as aiokafkas_murmur2
 from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.metadata import MetadataRequest
@@ -20,7 +20,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.kafka.wire import Client, Produce, ProducerId, encode_batch, murmur2, new_producer_id
+from aurora_bridge.kafka.wire import Client, Produce, ProducerId, addresses, encode_batch, murmur2, new_producer_id
 from aurora_bridge.webhook.record import Record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import create_topics, topic_names
@@ -275,6 +275,56 @@ async def test_metadata_tells_partitions_and_leaders_of_the_topics_that_were_ask
         client.set_topics([topic])
         while client.cluster.partitions_for_topic(topic) != {0, 1, 2}:
             assert await client.force_metadata_update()
+
+
+async def test_each_connection_takes_its_security_anew_and_tells_how_it_went(
+    kafka: KafkaCluster | NamedKafka,
+) -> None:
+    asked = 0
+
+    def security() -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        return {"security_protocol": "PLAINTEXT"}
+
+    told: list[tuple[str, Exception | None]] = []
+    client = Client(security=security, bootstrap_servers=kafka.bootstrap, request_timeout_ms=10_000)
+    client.on_connection = lambda address, error: told.append((address, error))
+    await client.bootstrap()
+    node = client.get_random_node()
+    assert all(await asyncio.gather(*(client.ready(node) for _ in range(3))))
+    assert asked == 2  # to bootstrap, and to the node
+    for connection in client._conns.values():  # noqa: SLF001 - as when a broker closes it
+        connection.close()
+    assert await client.ready(node)
+    assert asked == 3
+    assert told == [(kafka.bootstrap, None), *[(addresses(client.cluster)[node], None)] * 2]
+    await client.close()
+
+
+async def test_a_broker_that_cannot_be_used_is_told_with_the_error_that_says_why() -> None:
+    told: list[tuple[str, Exception | None]] = []
+    client = Client(bootstrap_servers="127.0.0.1:1")
+    client.on_connection = lambda address, error: told.append((address, error))
+    with pytest.raises(KafkaConnectionError) as failed:
+        await client.bootstrap()
+    ((address, error),) = told
+    assert (address, type(error)) == ("127.0.0.1:1", ConnectionRefusedError)
+    assert failed.value.__cause__ is error
+    await client.close()
+
+
+async def test_what_is_no_kafka_is_a_broker_that_cannot_be_used() -> None:
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\0\x05\0\0\0\x01\0")  # the first answer, cut off within
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        client = Client(bootstrap_servers=f"127.0.0.1:{server.sockets[0].getsockname()[1]}", request_timeout_ms=1000)
+        with pytest.raises(KafkaConnectionError):
+            await client.bootstrap()
+        await client.close()
 
 
 async def test_an_update_without_any_broker_fails_and_says_so() -> None:

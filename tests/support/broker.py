@@ -46,6 +46,11 @@ class NamedKafka:
 
     bootstrap: str
 
+    @property
+    def plain(self) -> str:
+        """Where the tests themselves look and administer."""
+        return self.bootstrap
+
 
 class KafkaCluster:
     """Apache Kafka in a temporary folder, from `start()` to `stop()` or as a context manager.
@@ -76,6 +81,11 @@ class KafkaCluster:
     def bootstrap(self) -> str:
         """The `CLIENT` addresses of all nodes, as Kafka's clients take them."""
         return ",".join(node.client for node in self.nodes)
+
+    @property
+    def plain(self) -> str:
+        """The `INTERNAL` addresses of all nodes: where the tests themselves look and administer."""
+        return ",".join(node.internal for node in self.nodes)
 
     def start(self) -> None:
         """Format and start all nodes; return when the cluster is ready.

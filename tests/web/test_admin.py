@@ -25,7 +25,7 @@ class Operating:
         self.url = ""
         self.missing: list[str] = []
         self.metrics = Metrics(version="1.2.3")
-        kafka = cast("Sender", SimpleNamespace(missing=lambda: self.missing))
+        kafka = cast("Sender", SimpleNamespace(missing=lambda: self.missing, problems=()))
         self.readiness = Readiness(BridgeDouble(), kafka, None)
 
 

@@ -1,6 +1,7 @@
 """Readiness: whether the daemon can durably accept. Kafka away is no reason while the spool accepts."""
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,8 @@ from aurora_bridge.web.readiness import Readiness
 from tests.web.serving import BridgeDouble
 
 
-def sender(*missing: str) -> Any:  # noqa: ANN401 - a double
-    return SimpleNamespace(missing=lambda: list(missing))
+def sender(*missing: str, problems: Sequence[str] = ()) -> Any:  # noqa: ANN401 - a double
+    return SimpleNamespace(missing=lambda: list(missing), problems=problems)
 
 
 def spool(*, full: bool = False, failed: bool = False) -> Any:  # noqa: ANN401 - a double
@@ -51,6 +52,12 @@ async def test_it_is_ready_if_kafka_or_a_sound_spool_takes_events(
     said, document = Readiness(BridgeDouble(), kafka, disk).report()
     assert (said, document["ready"]) == (ready, ready)
     assert named == [reason.partition(":")[0] for reason in document["reasons"]]
+
+
+async def test_what_is_wrong_with_kafka_is_told_and_alone_makes_nothing_unready() -> None:
+    kafka = sender(problems=["kafka-1:9093: the broker's certificate is out of date"])
+    reasons = ["kafka: kafka-1:9093: the broker's certificate is out of date"]
+    assert Readiness(BridgeDouble(), kafka, OK).report() == (True, {"ready": True, "reasons": reasons})
 
 
 async def test_a_daemon_that_stops_is_not_ready() -> None:

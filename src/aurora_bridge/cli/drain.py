@@ -21,7 +21,9 @@ from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.kafka.drainer import Drainer
 from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.problems import REASONS
 from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
 from aurora_bridge.metrics import Metrics
@@ -99,17 +101,18 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    kafka, metrics = settings.kafka, Metrics(publish_errors=ERROR_REASONS)
+    kafka, metrics = settings.kafka, Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
+    security = Security(kafka)
     spool = Spool(directory, settings.spool.max_bytes)
     spool.start()
     try:
-        connect = partial(make_client, kafka)
+        connect = partial(make_client, kafka, security)
         sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
         publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
         async with asyncio.TaskGroup() as group:
             work = [sender.run(), Drainer(publisher, sender, spool).run()]
             if kafka.create_topics:
-                work.append(create_at_start(kafka, EVENTS))
+                work.append(create_at_start(kafka, EVENTS, security, sender.problems))
             tasks = [group.create_task(each) for each in work]
             reason = await _emptied(spool, patience, stop)
             trouble = _trouble(kafka, sender, publisher, metrics)
@@ -149,6 +152,9 @@ async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | 
 
 def _trouble(settings: KafkaSettings, sender: Sender, publisher: Publisher, metrics: Metrics) -> str:
     """Return what is known of why Kafka takes nothing."""
+    problems = " ".join(f"{str(problem).capitalize()}." for problem in sender.problems)
+    if problems:
+        return problems
     if len(sender.missing()) == len(EVENTS):
         return f"Kafka at {settings.bootstrap_servers} is away, or has none of the topics."
     words = []

@@ -46,7 +46,7 @@ class Drainer:
 
     async def _drain(self, event: str, backlog: Backlog[Record]) -> None:
         kick = self._kicks[event]
-        flowing = False
+        flowing, told = False, False
         while True:
             if backlog.way is Way.DIRECT or not self._sender.writable(event):
                 flowing = False
@@ -64,7 +64,12 @@ class Drainer:
             taken = all(record.in_sender or self._publisher.submit(record) for record in window)
             if flowing and taken:
                 backlog.handed_over(len(window))
-            flowing = await self._ended(event, window)
+            flowing = await self._ended(window)
+            if not flowing:
+                if not told:
+                    log.warning("%s: Kafka does not take its events; its backlog waits, trying again", event)
+                await asyncio.sleep(_RETRY_SECONDS)
+            told = not flowing
 
     def _adopt(self, records: Iterable[Record]) -> list[Record]:
         """Return the window's records, those that are still in the sender as themselves."""
@@ -74,7 +79,7 @@ class Drainer:
             record.drained = loop.create_future()
         return window
 
-    async def _ended(self, event: str, window: list[Record]) -> bool:
+    async def _ended(self, window: list[Record]) -> bool:
         """Wait for the window's end; return whether Kafka took it."""
         refused = False
         for record in window:
@@ -82,7 +87,4 @@ class Drainer:
                 refused |= await record.drained is End.TOPIC_REFUSED
             else:
                 refused = True
-        if refused:
-            log.warning("%s: Kafka does not take its events; its backlog waits, trying again", event)
-            await asyncio.sleep(_RETRY_SECONDS)
         return not refused

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizatio
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, fetch, offsets
+from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
@@ -53,9 +54,13 @@ class Follower:
         *,
         instance: str,
         window_days: int,
+        problems: Problems,
         metrics: Metrics,
     ) -> None:
-        """Follow with clients that `connect` makes, from `window_days` back at most; records of `instance` are ours."""
+        """Follow with clients that `connect` makes, from `window_days` back at most; records of `instance` are ours.
+
+        What may not be read is noted in `problems`, which are the sender's as well.
+        """
         self._connect = connect
         self._topics = [prefix + event for event in events]
         self._dedup = dedup
@@ -66,6 +71,7 @@ class Follower:
         self._others: dict[str, float] = {name: us / 1e6 for name, us in dedup.instances.items() if name != instance}
         self._waited: dict[TopicPartition, int] = {}
         self._refused: set[TopicPartition] = set()
+        self._problems = problems
         dedup.known_positions = self._known
         metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
         metrics.other_instances.source = lambda: len(self._recent_others())
@@ -94,11 +100,12 @@ class Follower:
                 self._refused.clear()
                 await self._follow(client)
             except (KafkaError, OSError, TimeoutError) as error:
-                log.info("the topics cannot be followed: %r; trying again", error)
+                told = any(self._problems)  # by the sender, once; this comes again and again
+                log.log(logging.DEBUG if told else logging.INFO, "the topics cannot be followed: %r", error)
                 self._dedup.follow_failed()
             finally:
                 await self._close(client)
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(self._problems.pause(_RETRY_SECONDS))
 
     async def _close(self, client: Client) -> None:
         try:
@@ -114,6 +121,7 @@ class Follower:
             places, missing = self._places(client)
             if missing or began - metadata_at > _METADATA_SECONDS:
                 metadata_at = began
+                self._refused.clear()  # perhaps they may be read by now
                 await client.force_metadata_update()
                 places, missing = self._places(client)
             await self._begin(client, places)
@@ -122,6 +130,7 @@ class Follower:
             while gaps:
                 await self._read(client, gaps)
                 gaps = {place: node for place, node in gaps.items() if self._is_behind(place)}
+            self._problems.set("read_denied", {place.topic for place in self._refused})
             if not missing & client.cluster.unauthorized_topics and not any(
                 self._position(place).behind for place in places if place not in self._waited
             ):
@@ -222,10 +231,6 @@ class Follower:
             self._position(fetched.place).next = None  # it begins anew where the partition does
             return False
         if fetched.error is TopicAuthorizationFailedError:
-            log.warning(
-                "%s cannot be read: grant Read on it to this user, or replicas do not know of each other",
-                fetched.place.topic,
-            )
             self._refused.add(fetched.place)
             return False
         raise fetched.error

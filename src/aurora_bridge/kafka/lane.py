@@ -35,6 +35,7 @@ class Answer(Enum):
     """The topic is refused to us."""
 
 
+WRITE_DENIED = "topic_authorization_failed"
 ANSWERS = {
     0: (Answer.STORED, "none"),
     46: (Answer.STORED, "duplicate_sequence_number"),
@@ -61,7 +62,7 @@ ANSWERS = {
     32: (Answer.SPLIT, "invalid_timestamp"),
     87: (Answer.SPLIT, "invalid_record"),
     17: (Answer.REFUSED, "invalid_topic"),
-    29: (Answer.REFUSED, "topic_authorization_failed"),
+    29: (Answer.REFUSED, WRITE_DENIED),
     31: (Answer.REFUSED, "cluster_authorization_failed"),
     44: (Answer.REFUSED, "policy_violation"),
 }

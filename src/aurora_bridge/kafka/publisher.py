@@ -56,6 +56,8 @@ class Publisher:
         """By their row: spooled records that are still in the sender."""
         if sender is not None:
             sender.listener = self.listen
+            if spool is not None:
+                sender.on_unreachable = self._give_backlog
         self.on_backlog: Callable[[str], None] = lambda _event: None
         """Called when a topic has something new to drain."""
 

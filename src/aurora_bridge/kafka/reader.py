@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
+from aurora_bridge.kafka.problems import REASONS, explain
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
@@ -43,10 +44,7 @@ class ReadError(Exception):
 
 def unreadable(settings: KafkaSettings, error: BaseException) -> ReadError:
     """Return the words for a Kafka that does not answer, or not as it should."""
-    return ReadError(
-        f"Kafka at {settings.bootstrap_servers} cannot be read: {error}. Start it, or correct "
-        "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS."
-    )
+    return ReadError(f"Kafka at {settings.bootstrap_servers} cannot be read: {explain(error, '').words}.")
 
 
 async def read_topics(
@@ -123,6 +121,10 @@ def _partitions(client: Client, topics: list[str]) -> list[TopicPartition]:
         for topic in topics
         for partition in sorted(client.cluster.partitions_for_topic(topic) or ())
     ]
+    denied = client.cluster.unauthorized_topics
+    if denied and not found:
+        msg = f"Kafka does not show {', '.join(sorted(denied))}: {REASONS['describe_denied']}."
+        raise ReadError(msg)
     if not found:
         msg = (
             f"Kafka has none of the topics {', '.join(topics)}. The daemon creates them when it starts; if it writes "

@@ -2,7 +2,7 @@
 
 One request is under way per broker. What arrives meanwhile, or within a short gap after the burst before, forms the
 next burst: one `ProduceRequest` with one batch for each of its partitions. What decides about order and doubt stands in
-`lane`, the calls into aiokafka in `wire`; deadlines are the `publisher`'s.
+`lane`, the calls into aiokafka in `wire`, what is wrong in `problems`; deadlines are the `publisher`'s.
 
 Nothing here waits for ever: a request ends with the client's time-out, and when no broker acknowledges anything for a
 while, `run` makes the client anew from the bootstrap list. Lanes outlive their client: a batch in doubt is still the
@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane, Listener
-from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, murmur2, new_producer_id
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, addresses, murmur2, new_producer_id
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.webhook.record import Record, Result
 
@@ -60,12 +61,17 @@ class Sender:
         self._burst_at = 0.0
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self._heard_at = 0.0
+        self._unusable: set[int] = set()
+        self.problems = Problems(metrics)
+        """What is wrong between us and Kafka now."""
         self.listener: Listener = lambda _records, _result: None
         """Told what becomes of records; the publisher sets it."""
         self.acknowledged: Callable[[str, int, int, int], None] = lambda _topic, _partition, _offset, _count: None
         """Told where records lie: topic, partition, offset of the first, and how many; the follower sets it."""
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
+        self.on_unreachable: Callable[[str], None] = lambda _event: None
+        """Told of an event whose topic is led, in part, by a broker to which no connection can be made."""
 
     # What the publisher and the drainer call.
 
@@ -206,6 +212,7 @@ class Sender:
             if answer is _STORED:
                 lane.under_way = False
                 self.acknowledged(topic, partition, offset, lane.acknowledge(offset))
+                self.problems.accepted(topic)
                 continue
             lane.under_way = answer is Answer.RENUMBER
             self._metrics.publish_errors[reason] += 1
@@ -213,6 +220,7 @@ class Sender:
                 case Answer.SPLIT:
                     lane.split(reason)
                 case Answer.REFUSED:
+                    self.problems.refused(topic, reason)
                     lane.refuse(reason)
                 case Answer.RENUMBER:
                     log.warning("%s-%d: %s; taking a new producer id", topic, partition, reason)
@@ -241,7 +249,12 @@ class Sender:
             lane.renumber(self._producer, self._compression)
 
     async def _take_producer_id(self, client: Client) -> None:
-        self._producer = await new_producer_id(client)
+        try:
+            self._producer = await new_producer_id(client)
+        except ClusterAuthorizationFailedError:
+            self.problems.set("producer_id_denied", [f"{self._prefix}*"])
+            raise
+        self.problems.set("producer_id_denied", ())
         self._metrics.producer_ids[()] += 1
 
     # The client's life.
@@ -254,8 +267,9 @@ class Sender:
                 await self._start(client)
                 await self._watch(client)
             except (KafkaError, OSError, TimeoutError) as error:
-                log.info("no client yet: %s; trying again", error)
-                await asyncio.sleep(_WATCH_SECONDS)
+                told = any(self.problems)  # once; this comes again and again
+                log.log(logging.DEBUG if told else logging.INFO, "no client yet: %s; trying again", error)
+                await asyncio.sleep(self.problems.pause(_WATCH_SECONDS))
             finally:
                 self._client = None
                 if not self._stopping():
@@ -268,6 +282,7 @@ class Sender:
         return task is not None and task.cancelling() > 0
 
     async def _start(self, client: Client) -> None:
+        client.on_connection = self._connected
         client.cluster.add_listener(self._learn)
         await client.bootstrap()
         client.set_topics([self._prefix + event for event in self._events])
@@ -283,7 +298,7 @@ class Sender:
         """
         self._heard_at = monotonic()
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.sleep(self.problems.pause(_WATCH_SECONDS))
             if self.idle and not self.missing():
                 self._heard_at = monotonic()
                 continue
@@ -291,6 +306,15 @@ class Sender:
                 log.info("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
                 return
             client.force_metadata_update()
+            for node in tuple(self._unusable):
+                await client.ready(node)
+
+    def _connected(self, address: str, error: Exception | None) -> None:
+        """Take note of an attempt to connect to a broker: while it fails, what that leads has no leader for us."""
+        changed = self.problems.unusable(address) is (error is None)
+        self.problems.connection(address, error)
+        if changed and self._client is not None:
+            self._look(self._client.cluster)
 
     async def _close(self, client: Client) -> None:
         client.cluster.remove_listener(self._learn)
@@ -304,17 +328,31 @@ class Sender:
             log.warning("the client did not close cleanly: %r", error)
 
     def _learn(self, cluster: ClusterMetadata | None) -> None:
-        """Take over partitions and leaders from new metadata; None: nothing is known any more."""
+        """Take over new metadata; None: nothing is known any more."""
         self._heard_at = monotonic()
+        if cluster is not None:
+            self.problems.only(addresses(cluster).values())
+            self.problems.set("describe_denied", cluster.unauthorized_topics)
+        self._look(cluster)
+
+    def _look(self, cluster: ClusterMetadata | None) -> None:
+        """Take over partitions and their leaders, but those that we cannot connect to."""
+        brokers = addresses(cluster) if cluster else {}
+        self._unusable = {node for node, address in brokers.items() if self.problems.unusable(address)}
         self._known.clear()
         for event in self._events:
             partitions = cluster.partitions_for_topic(self._prefix + event) if cluster else None
             if partitions:
                 places = [TopicPartition(self._prefix + event, number) for number in range(max(partitions) + 1)]
                 self._known[event] = [self._lane(place) for place in places]
+        unreachable = set()
         for place, lane in self._lanes.items():
             leader = cluster.leader_for_partition(place) if cluster else None
-            lane.leader = None if leader == _NO_LEADER else leader
+            if leader in self._unusable:
+                unreachable.add(place.topic.removeprefix(self._prefix))
+            lane.leader = None if leader == _NO_LEADER or leader in self._unusable else leader
+        for event in unreachable:
+            self.on_unreachable(event)
         self._move_lost()
         self._tell()
         self.on_metadata()

@@ -13,7 +13,7 @@ from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from aurora_bridge.kafka.reader import unreadable
-from aurora_bridge.kafka.topics import create_missing, make_client
+from aurora_bridge.kafka.topics import CreateDeniedError, create_missing, make_client
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
 
@@ -66,6 +66,8 @@ async def create_and_wait(settings: KafkaSettings, events: Sequence[str]) -> lis
     """Create the topics that are missing; return their names once Kafka tells of them. Raises `ReadError`."""
     try:
         created = await create_missing(settings, events)
+    except CreateDeniedError:
+        return []  # what is still missing, and why, the next survey tells
     except (KafkaError, OSError, TimeoutError) as error:
         raise unreadable(settings, error) from error
     deadline = monotonic() + _WAIT_SECONDS

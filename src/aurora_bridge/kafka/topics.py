@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
 
@@ -22,37 +24,58 @@ _BROKERS_DEFAULT = -1
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """Codec numbers of the batch format, by their names in the settings."""
 _REQUEST_TIMEOUT_MS = 2500
+_ADMIN_TIMEOUT_MS = 30_000
 _RETRY_SECONDS = 1.0
+_DENIED_SECONDS = 5.0
 
 
-def make_client(settings: KafkaSettings) -> Client:
-    """Return a client that is not connected yet."""
+class CreateDeniedError(KafkaError):
+    """Kafka does not let us create these `topics`; all others are there."""
+
+    def __init__(self, topics: list[str]) -> None:
+        super().__init__(", ".join(topics))
+        self.topics = topics
+
+
+def make_client(
+    settings: KafkaSettings, security: Security | None = None, timeout_ms: int = _REQUEST_TIMEOUT_MS
+) -> Client:
+    """Return a client that is not connected yet; those that are made one after the other have the same `security`."""
     return Client(
+        security=(security or Security(settings)).options,
         bootstrap_servers=settings.bootstrap_servers,
         client_id=settings.client_id,
-        request_timeout_ms=_REQUEST_TIMEOUT_MS,
+        request_timeout_ms=timeout_ms,
         metadata_max_age_ms=60_000,
     )
 
 
-async def create_at_start(settings: KafkaSettings, events: Iterable[str]) -> None:
-    """Create the topics that are missing, once Kafka is there."""
+async def create_at_start(
+    settings: KafkaSettings, events: Iterable[str], security: Security, problems: Problems
+) -> None:
+    """Create the topics that are missing, once Kafka is there and lets us."""
     while True:
         try:
-            created = await create_missing(settings, events)
+            created = await create_missing(settings, events, security)
+        except CreateDeniedError as error:
+            problems.set("create_denied", error.topics)
+            await asyncio.sleep(_DENIED_SECONDS)
         except (KafkaError, OSError, TimeoutError) as error:
-            log.info("the topics cannot be looked at yet: %s", error)
-            await asyncio.sleep(_RETRY_SECONDS)
+            log.debug("the topics cannot be looked at yet: %s", error)  # the sender says why
+            await asyncio.sleep(problems.pause(_RETRY_SECONDS))
         else:
+            problems.set("create_denied", ())
             log.info("topics checked, %d created", len(created))
             return
 
 
-async def create_missing(settings: KafkaSettings, events: Iterable[str]) -> list[str]:
-    """Create the topics that are missing; return their names. Raises `KafkaError`, `OSError`: Kafka is away."""
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=settings.bootstrap_servers, client_id=settings.client_id, request_timeout_ms=30_000
-    )
+async def create_missing(settings: KafkaSettings, events: Iterable[str], security: Security | None = None) -> list[str]:
+    """Create the topics that are missing; return their names.
+
+    Raises `KafkaError`, `OSError`: Kafka is away; `CreateDeniedError`: it does not let us create some.
+    """
+    admin = AIOKafkaAdminClient()
+    admin._client = make_client(settings, security, _ADMIN_TIMEOUT_MS)  # noqa: SLF001 - for the connections of `wire`
     await admin.start()
     try:
         wanted = {settings.topic_prefix + event for event in events}
@@ -67,12 +90,16 @@ async def create_missing(settings: KafkaSettings, events: Iterable[str]) -> list
             topic.replication_factor = replication  # the constructor does not know the broker's default (KIP-464)
             topics.append(topic)
         answer: Any = await admin.create_topics(topics)
-        created = []
+        created, denied = [], []
         for name, code, message, *_ in answer.topic_errors:
             if not code:
                 created.append(name)
+            elif for_code(code) is TopicAuthorizationFailedError:
+                denied.append(name)
             elif for_code(code) is not TopicAlreadyExistsError:
                 log.error("topic %s could not be created: %s %s", name, for_code(code).__name__, message or "")
+        if denied:
+            raise CreateDeniedError(denied)
         return created
     finally:
         await admin.close()

@@ -1,30 +1,41 @@
-"""The calls into aiokafka below its producer: the one module a new version of it can break.
+"""The calls into aiokafka below its producer: with `connection`, what a new version of it can break.
 
-aiokafka brings connections, TLS, SASL, API versions and metadata. Three things are done here for it: a metadata request
-that never creates a topic, a `ProduceRequest` whose bytes are ready (its own takes 75 us to encode for 57 partitions,
-these 9), and the answer decoded by hand. `sender` builds on it; `tests/kafka/test_wire.py` fails when aiokafka changes.
+aiokafka brings connections, TLS, SASL, API versions and metadata. Four things are done here for it: connections that
+take fresh credentials (`security`) and say how opening them ended, a metadata request that never creates a topic, a
+`ProduceRequest` whose bytes are ready (its own takes 75 us to encode for 57 partitions, these 9), and the answer
+decoded by hand. `sender` builds on it; `tests/kafka/test_wire.py` fails when aiokafka changes.
 """
 
+import asyncio
 import logging
 import struct
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import KafkaError, NodeNotReadyError, for_code
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.protocol.types import Schema
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.structs import BrokerMetadata
 
+from aurora_bridge.kafka.connection import connect
 from aurora_bridge.webhook.record import Record
 
 logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and look; readiness says it once
 
-__all__ = ["Client", "Part", "Produce", "ProducerId", "encode_batch", "murmur2", "new_producer_id"]
+__all__ = ["Client", "Part", "Produce", "ProducerId", "addresses", "encode_batch", "murmur2", "new_producer_id"]
 
 _ACKS_ALL = -1
 _HEAD = struct.Struct(">hhii")  # transactional id (null), acks, timeout in ms, number of topics
@@ -36,7 +47,79 @@ _ANY_NODE_ATTEMPTS = 3
 
 
 class Client(AIOKafkaClient):
-    """aiokafka's client, whose metadata requests create no topic: a deleted one must stay visible as missing."""
+    """aiokafka's client, with connections of ours.
+
+    Its metadata requests create no topic: a deleted one must stay visible as missing.
+    """
+
+    def __init__(self, *, security: Callable[[], Mapping[str, Any]] = dict, **options: Any) -> None:  # noqa: ANN401
+        """Take aiokafka's options; `security` gives what a connection takes beside them, each time one is opened."""
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # aiokafka leaves it unannotated
+        self._security = security
+        self._connecting: defaultdict[tuple[int, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.on_connection: Callable[[str, Exception | None], None] = lambda _address, _error: None
+        """Told how an attempt to connect to an address, `host:port`, ended."""
+
+    async def bootstrap(self) -> None:
+        """Learn the cluster from the first broker of the list that answers. Raises `KafkaConnectionError`."""
+        cause: Exception | None = None
+        for host, port, _ in self.hosts:
+            try:
+                connection = await self._open(host, port)
+                try:
+                    metadata = await connection.send(MetadataRequest([]))
+                finally:
+                    connection.close()
+            except (KafkaError, OSError, TimeoutError) as error:
+                cause = error
+                self.on_connection(f"{host}:{port}", error)
+                continue
+            self.on_connection(f"{host}:{port}", None)
+            self.cluster.update_metadata(metadata)
+            if self._sync_task is None:
+                self._sync_task = asyncio.create_task(self._md_synchronizer())
+            return
+        msg = f"none of {self._bootstrap_servers} can be used"
+        raise KafkaConnectionError(msg) from cause
+
+    async def _get_conn(
+        self, node_id: int, *, group: ConnectionGroup = ConnectionGroup.DEFAULT, no_hint: bool = False
+    ) -> object:
+        del no_hint
+        key = (node_id, group)
+        connection = self._conns.get(key)
+        if connection is not None and connection.connected():
+            return connection
+        async with self._connecting[key]:
+            connection = self._conns.get(key)
+            if connection is not None and connection.connected():
+                return connection
+            self._conns.pop(key, None)
+            broker = self.cluster.broker_metadata(node_id)
+            if broker is None:
+                self.force_metadata_update()
+                return None
+            address = _address(broker)
+            try:
+                connection = await self._open(broker.host, broker.port, self._on_connection_closed)
+            except (KafkaError, OSError, TimeoutError) as error:
+                self.on_connection(address, error)
+                self.force_metadata_update()
+                return None
+            self._conns[key] = connection
+        self.on_connection(address, None)
+        return connection
+
+    async def _open(self, host: str, port: int, on_close: Callable[..., None] | None = None) -> AIOKafkaConnection:
+        return await connect(
+            host,
+            port,
+            client_id=self._client_id,
+            request_timeout_ms=self._request_timeout_ms,
+            max_idle_ms=self._connections_max_idle_ms,
+            on_close=on_close,
+            **self._security(),
+        )
 
     async def close(self) -> None:
         """Close every connection, also when the metadata task died: aiokafka raises what killed it before it closes."""
@@ -61,6 +144,16 @@ class Client(AIOKafkaClient):
                 return True
         cluster_metadata.failed_update(None)
         return False
+
+
+def addresses(cluster: ClusterMetadata) -> dict[int, str]:
+    """Return the address, `host:port`, of each broker of a cluster, by its node."""
+    nodes = [broker.nodeId for broker in cluster.brokers()]
+    return {node: _address(cluster.broker_metadata(node)) for node in nodes}
+
+
+def _address(broker: BrokerMetadata) -> str:
+    return f"{broker.host}:{broker.port}"
 
 
 class ProducerId(NamedTuple):

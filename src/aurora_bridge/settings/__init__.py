@@ -1,7 +1,7 @@
 """Every setting of the daemon.
 
-`groups` has the settings, `kinds` the kinds of value, `load` reads them, `names`, `checks` and `problems` say what is
-wrong with them.
+`groups` has the settings, `kinds` the kinds of value, `load` reads them, `names`, `checks`, `security` and `problems`
+say what is wrong with them, `files` what is in the files that they name.
 """
 
 from aurora_bridge.settings.groups import (

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from aurora_bridge.settings.groups import DeadlinesSettings, Settings
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names, table_name
+from aurora_bridge.settings.security import kafka_security
 
 _AURORA_GIVES_UP_SECONDS = 10
 _EXTRA_CODECS = frozenset({"snappy", "lz4", "zstd"})
@@ -22,6 +23,7 @@ def conflicts(settings: Settings) -> Iterator[str]:
     yield from _tls(settings)
     yield from _event_log(settings)
     yield from _compression(settings)
+    yield from kafka_security(settings.kafka)
 
 
 def _deadlines(settings: Settings) -> Iterator[str]:

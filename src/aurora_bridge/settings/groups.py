@@ -29,12 +29,14 @@ from aurora_bridge.settings.kinds import (
     ParameterNames,
     Port,
     PublicUrl,
+    ReadableFile,
     Seconds,
     SecretFile,
     SnakeCase,
     Template,
     Tenant,
     TopicPrefix,
+    UserName,
     Whole,
 )
 
@@ -156,6 +158,38 @@ class KafkaSettings(_Group):
 
     client_id: ClientId = "aurora-bridge"
     """Name the brokers see in their logs, metrics and quotas."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """What the brokers' listener speaks. `PLAINTEXT`, as Kafka's own default; `SASL_SSL` or `SSL` in production."""
+
+    sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None, EMPTY_IS_NONE
+    ] = None
+    """How the daemon proves who it is. Empty, because it must be the one that the brokers' listener takes."""
+
+    sasl_username: UserName = ""
+    """User of `PLAIN` and the two `SCRAM`. Empty: none, as for the others."""
+
+    sasl_password_file: SecretFile = None
+    """File with this user's password on one line; read again for each connection, so that it can be rotated."""
+
+    sasl_token_file: SecretFile = None
+    """File with the token of `OAUTHBEARER`, which somebody else keeps fresh; read again for each connection."""
+
+    tls_ca_file: ReadableFile = None
+    """File with the certificates of the authorities that sign the brokers', in PEM. Empty: those of the system."""
+
+    tls_certificate_file: ReadableFile = None
+    """File with the daemon's own certificate and what signed it, in PEM, for brokers that ask for one."""
+
+    tls_key_file: SecretFile = None
+    """File with the private key of that certificate, in PEM, without a password. Empty: it is in the same file."""
+
+    tls_check_hostname: bool = True
+    """Whether a broker's certificate must be for the host it is reached by.
+
+    On, because without it every certificate of the same authority passes for every broker's.
+    """
 
 
 class AuthSettings(_Group):

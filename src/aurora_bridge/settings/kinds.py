@@ -147,11 +147,17 @@ PublicUrl = Annotated[
 ]
 MalformedStatus = Annotated[Literal[200, 422], BeforeValidator(_digits_as_number)]
 Folder = Annotated[Path, BeforeValidator(_refuse_empty), Allowed("the path of a folder")]
-SecretFile = Annotated[
+ReadableFile = Annotated[
     Path | None,
     EMPTY_IS_NONE,
     AfterValidator(_readable),
     Allowed("the path of a file that exists and that this user may read"),
+]
+SecretFile = ReadableFile
+UserName = Annotated[
+    str,
+    Field(pattern=r"^[^\x00-\x1f\x7f]{0,255}$"),
+    Allowed("up to 255 characters, none of them a control character"),
 ]
 Deadline = Annotated[
     Seconds, Field(gt=0, lt=10), Allowed("seconds above 0 and below the 10 after which Aurora gives up")

@@ -23,7 +23,8 @@ class Readiness(NamedTuple):
         """Return whether the daemon is ready, and the document that says so."""
         kafka_problem = self._kafka_problem()
         spool_problem = self._spool_problem()
-        reasons = [problem for problem in (kafka_problem, spool_problem) if problem]
+        why = [f"kafka: {problem}" for problem in self.sender.problems] if self.sender else []
+        reasons = [reason for reason in (kafka_problem, *why, spool_problem) if reason]
         if self.bridge.stopping:
             reasons.insert(0, "the daemon is stopping")
         failed = self.spool is not None and self.spool.failed.is_set()

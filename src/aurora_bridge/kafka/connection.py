@@ -1,0 +1,38 @@
+"""One connection to a broker: aiokafka's, with what its SASL leaves out. `wire` opens them.
+
+`connect` fails with nothing but what means "this broker cannot be used": what a broker says out of turn is a ValueError
+in aiokafka here and an AssertionError there, and would end the task that keeps the metadata. `problems` explains it.
+"""
+
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
+from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
+
+
+class _OAuth(OAuthAuthenticator):
+    """aiokafka's takes the broker's "no" for a "yes": it comes as an answer like any other (RFC 7628, 3.2.2)."""
+
+    async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
+        if payload:
+            raise SaslAuthenticationFailed
+        step: tuple[bytes, bool] | None = await super().step(payload)  # type: ignore[no-untyped-call]  # theirs
+        return step
+
+
+class _Connection(AIOKafkaConnection):
+    def authenticator_oauth(self) -> _OAuth:
+        return _OAuth(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
+
+
+async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:  # noqa: ANN401 - aiokafka's
+    """Return a connection that is ready for requests. Raises `KafkaError`, `OSError`, `TimeoutError`."""
+    connection = _Connection(host, port, **options)
+    try:
+        await connection.connect()
+    except (KafkaError, OSError, TimeoutError):
+        raise
+    except Exception as error:
+        msg = "unexpected words from the broker"
+        raise KafkaConnectionError(msg) from error
+    return connection

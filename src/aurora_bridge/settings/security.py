@@ -1,0 +1,91 @@
+"""What must hold between the settings of Kafka's security, and in the files that they name.
+
+A setting that would be silently ignored is refused: whoever set it believes in a protection that is not there.
+"""
+
+from collections.abc import Iterator
+
+from aurora_bridge.settings.files import FileError, read_secret, tls_context
+from aurora_bridge.settings.groups import KafkaSettings
+from aurora_bridge.settings.names import variable
+from aurora_bridge.settings.problems import both_names
+
+_OAUTH = "OAUTHBEARER"
+_SASL = ("sasl_mechanism", "sasl_username", "sasl_password_file", "sasl_token_file")
+_TLS = ("tls_ca_file", "tls_certificate_file", "tls_key_file", "tls_check_hostname")
+_CONTENT = {
+    "kafka.sasl_password_file": "a file with the password on one line, in UTF-8",
+    "kafka.sasl_token_file": "a file with the token on one line",
+    "kafka.tls_ca_file": "a file with certificates in PEM",
+    "kafka.tls_certificate_file": "a file with a certificate in PEM, and its private key without a password, there or "
+    f"in the file of {variable('kafka.tls_key_file')}",
+}
+
+
+def kafka_security(kafka: KafkaSettings) -> Iterator[str]:
+    """Yield one readable line for each conflict."""
+    found = [*_of_the_protocol(kafka), *_of_the_mechanism(kafka)]
+    if kafka.tls_key_file is not None and kafka.tls_certificate_file is None:
+        found.append(
+            f"{both_names('kafka.tls_key_file')}: {str(kafka.tls_key_file)!r} came without a certificate; allowed is "
+            f"the two together. Set {both_names('kafka.tls_certificate_file')}, or leave the key out."
+        )
+    yield from found or _of_the_files(kafka)
+
+
+def _given(kafka: KafkaSettings, fields: tuple[str, ...]) -> list[str]:
+    return [field for field in fields if getattr(kafka, field) != KafkaSettings.model_fields[field].default]
+
+
+def _of_the_protocol(kafka: KafkaSettings) -> Iterator[str]:
+    protocol = kafka.security_protocol
+    for fields, has, allowed in (
+        (_SASL, "SASL" in protocol, "SASL_SSL or SASL_PLAINTEXT"),
+        (_TLS, "SSL" in protocol, "SSL or SASL_SSL"),
+    ):
+        useless = [] if has else _given(kafka, fields)
+        if useless:
+            yield (
+                f"{both_names('kafka.security_protocol')}: {protocol} came together with "
+                f"{', '.join(both_names(f'kafka.{field}') for field in useless)}, which it does not use; allowed with "
+                f"that is {allowed}. Set it to one of the two, or leave the rest out."
+            )
+
+
+def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
+    protocol, mechanism = kafka.security_protocol, kafka.sasl_mechanism
+    if "SASL" not in protocol:
+        return
+    if mechanism is None:
+        yield (
+            f"{both_names('kafka.sasl_mechanism')}: nothing came, and {variable('kafka.security_protocol')} is "
+            f"{protocol}; allowed with it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. Set the one "
+            "that the brokers' listener takes."
+        )
+        return
+    needed = ("sasl_token_file",) if mechanism == _OAUTH else ("sasl_username", "sasl_password_file")
+    given = _given(kafka, _SASL[1:])
+    missing = [field for field in needed if field not in given]
+    useless = [field for field in given if field not in needed]
+    if missing or useless:
+        came = ", ".join(variable(f"kafka.{field}") for field in given) or "nothing else"
+        yield (
+            f"{both_names('kafka.sasl_mechanism')}: {mechanism} came with {came}; allowed with it is "
+            f"{' and '.join(both_names(f'kafka.{field}') for field in needed)}, and nothing of other mechanisms. Set "
+            "just these."
+        )
+
+
+def _of_the_files(kafka: KafkaSettings) -> Iterator[str]:
+    try:
+        if kafka.sasl_password_file is not None:
+            read_secret("kafka.sasl_password_file", kafka.sasl_password_file)
+        if kafka.sasl_token_file is not None:
+            read_secret("kafka.sasl_token_file", kafka.sasl_token_file)
+        if "SSL" in kafka.security_protocol:
+            tls_context(kafka)
+    except FileError as error:
+        yield (
+            f"{both_names(error.key)}: {str(error.path)!r} came, and {error.why}; allowed is {_CONTENT[error.key]}. "
+            "Correct the file or the path."
+        )

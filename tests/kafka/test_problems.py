@@ -1,0 +1,169 @@
+"""What is wrong with Kafka: one reason for each error, told once when it comes and once when it is mended."""
+
+import logging
+import re
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
+
+from aurora_bridge.kafka.problems import REASONS, Problem, Problems, explain
+from aurora_bridge.kafka.security import UnusableFileError
+from aurora_bridge.metrics import Metrics
+
+BROKER = "kafka-1:9093"
+
+
+class Desk:
+    """Problems with their metrics, and what was logged of them."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.metrics = Metrics(kafka_problems=tuple(REASONS))
+        self.problems = Problems(self.metrics)
+        self._caplog = caplog
+
+    def metric(self) -> set[str]:
+        return {str(reason) for reason, value in self.metrics.kafka_problem.items() if value}
+
+    def logged(self) -> list[tuple[str, str]]:
+        return [(record.levelname, record.getMessage()) for record in self._caplog.records]
+
+
+@pytest.fixture
+def desk(caplog: pytest.LogCaptureFixture) -> Iterator[Desk]:
+    with caplog.at_level(logging.INFO):
+        yield Desk(caplog)
+
+
+def unverified(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, f"certificate verify failed: {code}")
+    error.verify_code = code
+    return error
+
+
+def alert(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(), "unreachable"),
+        (TimeoutError(), "unreachable"),
+        (EOFError(), "closed_by_broker"),
+        (ConnectionResetError(), "closed_by_broker"),
+        (unverified(9), "certificate_expired"),
+        (unverified(10), "certificate_expired"),
+        (unverified(20), "certificate_untrusted"),
+        (unverified(62), "host_name_mismatch"),
+        (unverified(64), "host_name_mismatch"),
+        (alert("SSLV3_ALERT_BAD_CERTIFICATE"), "client_certificate_refused"),
+        (alert("SSLV3_ALERT_CERTIFICATE_UNKNOWN"), "client_certificate_refused"),
+        (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), "client_certificate_refused"),
+        (alert("TLSV1_ALERT_UNKNOWN_CA"), "client_certificate_refused"),
+        (alert("TLSV1_ALERT_PROTOCOL_VERSION"), "tls_failed"),
+        (alert("WRONG_VERSION_NUMBER"), "tls_failed"),
+        (SaslAuthenticationFailed(), "authentication_failed"),
+        (UnsupportedSaslMechanismError(), "mechanism_refused"),
+        (IllegalSaslStateError(), "mechanism_refused"),
+        (UnusableFileError("/run/password: it is empty"), "unusable_file"),
+        (ClusterAuthorizationFailedError(), "producer_id_denied"),
+        (TopicAuthorizationFailedError(), "read_denied"),
+    ],
+    ids=repr,
+)
+def test_an_error_has_its_reason_also_as_the_cause_of_another(error: Exception, reason: str) -> None:
+    wrapped = KafkaConnectionError("closed")
+    wrapped.__cause__ = error
+    assert {explain(error, BROKER).reason, explain(wrapped, BROKER).reason} == {reason}
+
+
+def test_the_document_has_every_reason_and_no_other() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "kafka.md").read_text().partition("| reason |")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == REASONS.keys()
+
+
+def test_a_broker_that_is_not_reached_is_told_with_the_systems_word_for_it() -> None:
+    error = KafkaConnectionError("none can be used")
+    error.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    assert str(explain(error, BROKER)).endswith("([Errno 111] Connection refused)")
+
+
+def test_what_a_broker_says_is_not_repeated_since_it_may_hold_a_secret() -> None:
+    assert "canary" not in str(explain(SaslAuthenticationFailed("bad password canary"), BROKER))
+
+
+def test_a_problem_is_logged_when_it_comes_and_when_it_is_mended_and_not_in_between(desk: Desk) -> None:
+    for _ in range(3):
+        desk.problems.connection(BROKER, SaslAuthenticationFailed())
+    assert desk.metric() == {"authentication_failed"}
+    desk.problems.connection(BROKER, None)
+    desk.problems.connection(BROKER, None)
+    text = str(Problem("authentication_failed", BROKER))
+    assert desk.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: no problem any more")]
+    assert desk.metric() == set()
+
+
+def test_a_broker_that_is_away_is_a_warning_what_only_a_person_can_mend_an_error(desk: Desk) -> None:
+    desk.problems.connection("a:1", ConnectionRefusedError())
+    desk.problems.connection("b:1", unverified(10))
+    assert [level for level, _ in desk.logged()] == ["WARNING", "ERROR"]
+
+
+def test_another_reason_takes_the_place_of_the_last_one(desk: Desk) -> None:
+    desk.problems.connection(BROKER, ConnectionRefusedError())
+    desk.problems.connection(BROKER, unverified(10))
+    assert desk.metric() == {"certificate_expired"}
+    assert [problem.reason for problem in desk.problems] == ["certificate_expired"]
+
+
+def test_attempts_with_refused_credentials_are_further_apart(desk: Desk) -> None:
+    desk.problems.connection(BROKER, ConnectionRefusedError())
+    assert desk.problems.pause(0.5) == 0.5
+    desk.problems.connection(BROKER, SaslAuthenticationFailed())
+    assert desk.problems.pause(0.5) == 2
+
+
+def test_a_reason_that_two_brokers_have_holds_until_both_are_mended(desk: Desk) -> None:
+    for address in ("a:1", "b:1"):
+        desk.problems.connection(address, unverified(10))
+    desk.problems.connection("a:1", None)
+    assert desk.metric() == {"certificate_expired"}
+    desk.problems.connection("b:1", None)
+    assert desk.metric() == set()
+
+
+def test_a_broker_that_kafka_does_not_name_any_more_is_forgotten(desk: Desk) -> None:
+    for address in ("a:1", "b:1"):
+        desk.problems.connection(address, ConnectionRefusedError())
+    desk.problems.only(["b:1", "c:1"])
+    assert [desk.problems.unusable(address) for address in ("a:1", "b:1", "c:1")] == [False, True, False]
+
+
+def test_a_topic_is_refused_until_records_are_taken(desk: Desk) -> None:
+    desk.problems.refused("one", "topic_authorization_failed")
+    desk.problems.refused("two", "topic_authorization_failed")
+    desk.problems.refused("three", "policy_violation")
+    assert {problem.reason: problem.about for problem in desk.problems} == {
+        "write_denied": "one, two",
+        "topic_refused": "three",
+    }
+    for topic in ("one", "two", "three", "four"):
+        desk.problems.accepted(topic)
+    assert list(desk.problems) == []
+
+
+def test_of_many_topics_five_are_named_and_the_others_counted(desk: Desk) -> None:
+    desk.problems.set("create_denied", "gfedcba")
+    assert [problem.about for problem in desk.problems] == ["a, b, c, d, e and 2 more"]

@@ -1,0 +1,166 @@
+"""What a connection takes comes from the files as they are then; a broken one leaves the last good content in force."""
+
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aurora_bridge.kafka.security import Security, UnusableFileError
+from aurora_bridge.settings import KafkaSettings
+from tests.support import certificates
+from tests.support.certificates import Authority
+
+needs_openssl = pytest.mark.skipif(not certificates.possible(), reason=certificates.INSTALL)
+
+
+def password_of(security: Security) -> object:
+    return security.options()["sasl_plain_password"]
+
+
+def scram(file: Path) -> Security:
+    return Security(
+        KafkaSettings(
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="SCRAM-SHA-512",
+            sasl_username="bridge",
+            sasl_password_file=file,
+        )
+    )
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    file = tmp_path / "password"
+    file.write_text("first\n")
+    return file
+
+
+def test_without_settings_a_connection_is_plain() -> None:
+    options = Security(KafkaSettings()).options()
+    assert (options["security_protocol"], options["sasl_mechanism"]) == ("PLAINTEXT", None)
+
+
+def test_a_connection_has_the_password_that_its_file_has_then(password: Path) -> None:
+    security = scram(password)
+    assert password_of(security) == "first"
+    password.write_text("second")
+    assert password_of(security) == "second"
+    assert security.options()["sasl_plain_username"] == "bridge"
+
+
+def test_of_a_password_only_the_end_of_the_line_is_left_out(password: Path) -> None:
+    password.write_text(" with spaces: and ü \r\n")
+    assert password_of(scram(password)) == " with spaces: and ü "
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"canary\nsecond line", "it has more than one line"),
+        (b"\xff\xfe", "it is not UTF-8"),
+        (None, "it cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_broken_file_leaves_the_last_good_content_in_force_until_it_is_mended(
+    password: Path, content: bytes | None, why: str
+) -> None:
+    security = scram(password)
+    told: list[list[str]] = []
+    security.on_files = told.append
+    security.options()
+    password.unlink()
+    if content is not None:
+        password.write_bytes(content)
+    assert password_of(security) == "first"
+    password.write_text("mended")
+    assert password_of(security) == "mended"
+    assert told == [[], [f"{password}: {why}"], []]
+
+
+def test_a_file_that_never_was_good_is_named_without_its_content(password: Path) -> None:
+    password.write_text("canary\nsecond line")
+    with pytest.raises(UnusableFileError) as refused:
+        scram(password).options()
+    assert str(password) in str(refused.value)
+    assert "canary" not in repr(refused.value)
+
+
+async def test_a_connection_has_the_token_that_its_file_has_then(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("a.b.c\n")
+    security = Security(
+        KafkaSettings(security_protocol="SASL_PLAINTEXT", sasl_mechanism="OAUTHBEARER", sasl_token_file=file)
+    )
+    first = security.options()["sasl_oauth_token_provider"]
+    file.write_text("d.e.f\n")
+    second = security.options()["sasl_oauth_token_provider"]
+    assert (await first.token(), await second.token()) == ("a.b.c", "d.e.f")
+    assert "a.b.c" not in repr(first)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def tls(authority: Authority, **settings: Any) -> Security:  # noqa: ANN401 - any setting
+    return Security(KafkaSettings(security_protocol="SSL", tls_ca_file=authority.file, **settings))
+
+
+def trusted(context: ssl.SSLContext) -> list[object]:
+    return [certificate["subject"] for certificate in context.get_ca_certs()]
+
+
+def subject(name: str) -> object:
+    return ((("commonName", name),),)
+
+
+@needs_openssl
+def test_the_context_is_made_anew_only_when_one_of_its_files_has_changed(authority: Authority, tmp_path: Path) -> None:
+    security = tls(authority)
+    first = security.options()["ssl_context"]
+    assert security.options()["ssl_context"] is first
+    authority.file.write_bytes(Authority(tmp_path, "another").file.read_bytes())
+    second = security.options()["ssl_context"]
+    assert (trusted(first), trusted(second)) == ([subject("test-ca")], [subject("another")])
+
+
+@needs_openssl
+def test_a_certificate_that_is_swapped_for_a_broken_one_leaves_the_last_good_one_in_force(
+    authority: Authority,
+) -> None:
+    certificate = authority.sign("ours", "bridge")
+    security = tls(authority, tls_certificate_file=certificate)
+    told: list[list[str]] = []
+    security.on_files = told.append
+    first = security.options()["ssl_context"]
+    certificate.write_text("no certificate")
+    assert security.options()["ssl_context"] is first
+    assert told == [[], [f"{certificate}: OpenSSL cannot use it (no PEM)"]]
+
+
+@needs_openssl
+def test_a_broker_is_checked_and_so_is_its_host_unless_the_settings_say_otherwise(authority: Authority) -> None:
+    checked, unchecked = (tls(authority, tls_check_hostname=check).options()["ssl_context"] for check in (True, False))
+    assert (checked.check_hostname, unchecked.check_hostname) == (True, False)
+    assert checked.verify_mode == unchecked.verify_mode == ssl.CERT_REQUIRED
+
+
+@needs_openssl
+def test_a_key_with_a_password_is_an_error_and_asks_nobody(authority: Authority, tmp_path: Path) -> None:
+    certificate = authority.sign("ours", "bridge")
+    key = tmp_path / "encrypted.key"
+    subprocess.run(
+        ["openssl", "pkcs8", "-topk8", "-in", certificate, "-out", key, "-passout", "pass:secret"], check=True
+    )
+    with pytest.raises(UnusableFileError, match="OpenSSL cannot use it"):
+        tls(authority, tls_certificate_file=certificate, tls_key_file=key).options()
+
+
+def test_without_a_file_of_authorities_those_of_the_system_count() -> None:
+    context = Security(KafkaSettings(security_protocol="SSL")).options()["ssl_context"]
+    assert trusted(context) == trusted(ssl.create_default_context())

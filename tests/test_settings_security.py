@@ -1,0 +1,156 @@
+"""Settings of Kafka's security: one that would be ignored, or a file that cannot be used, is refused at start."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from aurora_bridge.settings import Settings, SettingsError, load
+from tests.support import certificates
+from tests.support.certificates import Authority
+
+PREFIX: Final = "AURORA_BRIDGE_KAFKA__"
+needs_openssl = pytest.mark.skipif(not certificates.possible(), reason=certificates.INSTALL)
+
+
+def loaded(**settings: object) -> Settings:
+    return load(None, {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.items()})
+
+
+def problem(**settings: object) -> str:
+    with pytest.raises(SettingsError) as refused:
+        loaded(**settings)
+    (only,) = refused.value.problems
+    return only
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "secret"
+    file.write_text("canary")
+    return file
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def test_the_default_is_what_kafka_itself_has() -> None:
+    assert Settings().kafka.security_protocol == "PLAINTEXT"
+
+
+def test_each_mechanism_is_taken_with_what_it_needs(secret: Path) -> None:
+    for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        loaded(
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism=mechanism,
+            sasl_username="bridge",
+            sasl_password_file=secret,
+        )
+    loaded(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_file=secret)
+
+
+@needs_openssl
+def test_a_certificate_is_taken_with_its_key_in_the_same_file_or_in_another(authority: Authority) -> None:
+    both = authority.sign("both", "bridge")
+    loaded(security_protocol="SSL", tls_ca_file=authority.file, tls_certificate_file=both)
+    loaded(security_protocol="SSL", tls_certificate_file=both, tls_key_file=both.with_suffix(".key"))
+
+
+def test_relative_paths_start_at_the_file_that_has_them(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t")
+    config = tmp_path / "bridge.toml"
+    config.write_text(
+        '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_mechanism = "OAUTHBEARER"\nsasl_token_file = "token"\n'
+    )
+    assert load(config, {}).kafka.sasl_token_file == tmp_path / "token"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "setting", "allowed"),
+    [
+        ("PLAINTEXT", {"sasl_username": "bridge"}, "SASL_SSL or SASL_PLAINTEXT"),
+        ("SSL", {"sasl_mechanism": "PLAIN"}, "SASL_SSL or SASL_PLAINTEXT"),
+        ("PLAINTEXT", {"tls_check_hostname": "false"}, "SSL or SASL_SSL"),
+    ],
+)
+def test_a_setting_that_the_protocol_would_ignore_is_refused(
+    protocol: str, setting: dict[str, str], allowed: str
+) -> None:
+    (field,) = setting
+    expected = (
+        f"{PREFIX}SECURITY_PROTOCOL (kafka.security_protocol in the file): {protocol} came together with "
+        f"{PREFIX}{field.upper()} (kafka.{field} in the file), which it does not use; allowed with that is {allowed}. "
+        "Set it to one of the two, or leave the rest out."
+    )
+    assert problem(security_protocol=protocol, **setting) == expected
+
+
+def test_sasl_needs_a_mechanism() -> None:
+    expected = (
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): nothing came, and {PREFIX}SECURITY_PROTOCOL is "
+        "SASL_SSL; allowed with it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. Set the one that the "
+        "brokers' listener takes."
+    )
+    assert problem(security_protocol="SASL_SSL") == expected
+
+
+def test_a_mechanism_without_its_credentials_is_refused() -> None:
+    expected = (
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): SCRAM-SHA-512 came with {PREFIX}SASL_USERNAME; "
+        f"allowed with it is {PREFIX}SASL_USERNAME (kafka.sasl_username in the file) and {PREFIX}SASL_PASSWORD_FILE "
+        "(kafka.sasl_password_file in the file), and nothing of other mechanisms. Set just these."
+    )
+    given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "bridge"}
+    assert problem(**given) == expected
+
+
+def test_a_mechanism_with_the_credentials_of_another_is_refused(secret: Path) -> None:
+    given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "sasl_token_file": secret}
+    assert "nothing of other mechanisms" in problem(**given, sasl_username="bridge")
+
+
+@needs_openssl
+def test_a_key_without_a_certificate_is_refused(authority: Authority) -> None:
+    key = authority.sign("ours", "bridge").with_suffix(".key")
+    expected = (
+        f"{PREFIX}TLS_KEY_FILE (kafka.tls_key_file in the file): '{key}' came without a certificate; allowed is the "
+        f"two together. Set {PREFIX}TLS_CERTIFICATE_FILE (kafka.tls_certificate_file in the file), or leave the key "
+        "out."
+    )
+    assert problem(security_protocol="SSL", tls_key_file=key) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", "it is empty"), (b"a\nb", "it has more than one line"), (b"\xff", "it is not UTF-8")]
+)
+def test_a_password_file_without_a_password_is_refused_and_not_quoted(secret: Path, content: bytes, why: str) -> None:
+    secret.write_bytes(content)
+    expected = (
+        f"{PREFIX}SASL_PASSWORD_FILE (kafka.sasl_password_file in the file): '{secret}' came, and {why}; allowed is a "
+        "file with the password on one line, in UTF-8. Correct the file or the path."
+    )
+    given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "sasl_username": "bridge"}
+    assert problem(**given, sasl_password_file=secret) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "allowed"),
+    [
+        ("tls_ca_file", "a file with certificates in PEM"),
+        ("tls_certificate_file", "a file with a certificate in PEM, and its private key without a password"),
+    ],
+)
+def test_what_is_no_certificate_is_refused(secret: Path, field: str, allowed: str) -> None:
+    said = problem(security_protocol="SSL", **{field: secret})
+    assert said.startswith(f"{PREFIX}{field.upper()} (kafka.{field} in the file): '{secret}' came, and OpenSSL cannot")
+    assert allowed in said
+    assert "canary" not in said
+
+
+@needs_openssl
+def test_a_key_that_is_not_the_certificates_is_refused(authority: Authority) -> None:
+    certificate, other = authority.sign("ours", "bridge"), authority.sign("other", "bridge")
+    said = problem(security_protocol="SSL", tls_certificate_file=certificate, tls_key_file=other)
+    assert "OpenSSL cannot use it (key values mismatch)" in said
