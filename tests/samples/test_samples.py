@@ -73,7 +73,8 @@ def test_every_legacy_name_has_a_sample() -> None:
 
 def test_every_defect_has_a_sample() -> None:
     letters = [sample for sample in SAMPLES if sample.expect["outcome"] == "dead_lettered"]
-    assert set(Defect) == {sample.expect["reason"] for sample in letters}
+    of_written_routes = {Defect.NOT_AS_TEMPLATE}  # the samples come by the default route
+    assert set(Defect) - of_written_routes == {sample.expect["reason"] for sample in letters}
     assert {DEAD_LETTER} == {sample.expect["topic"] for sample in letters}
 
 
