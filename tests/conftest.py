@@ -35,6 +35,7 @@ MARKERS: Final = {
     "kafka1": ["kafka"],
     "kafka3": ["kafka", "kafka3"],
     "kafka_secure": ["kafka"],
+    "kafka_secure3": ["kafka", "kafka3"],
 }
 """By fixture, what its tests are marked with."""
 
@@ -83,6 +84,14 @@ def kafka_secure(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureClu
     if not certificates.possible():
         _unavailable(NO_OPENSSL)
     yield from _started(SecureCluster, 1, brokers)
+
+
+@pytest.fixture(scope="module")
+def kafka_secure3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureCluster]:
+    """Three such nodes; they serve one module, since they take their room."""
+    if not certificates.possible():
+        _unavailable(NO_OPENSSL)
+    yield from _started(SecureCluster, 3, brokers)
 
 
 @pytest.fixture

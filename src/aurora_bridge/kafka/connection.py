@@ -24,6 +24,14 @@ class _Connection(AIOKafkaConnection):
     def authenticator_oauth(self) -> _OAuth:
         return _OAuth(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
 
+    def close(self, reason: object = None, exc: BaseException | None = None) -> Any:  # noqa: ANN401 - aiokafka's
+        """Close at once: a TLS farewell would be waited for by the end of the event loop, for half a minute."""
+        writer = self._writer
+        closed = super().close(reason, exc)  # type: ignore[no-untyped-call]  # theirs
+        if writer is not None and writer.get_extra_info("sslcontext") is not None:
+            writer.transport.abort()
+        return closed
+
 
 async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:  # noqa: ANN401 - aiokafka's
     """Return a connection that is ready for requests. Raises `KafkaError`, `OSError`, `TimeoutError`."""

@@ -35,6 +35,9 @@ _FETCH_BYTES = 2**20
 _RETRY_SECONDS = 1.0
 _METADATA_SECONDS = 5.0
 _CLOSE_SECONDS = 0.5
+_AGAIN_SECONDS = 0.1
+_GIVE_UP_SECONDS = 2.0
+"""After so long without success, the client is made anew, and judging waits for no catch-up."""
 _STALE_SECONDS = 10.0
 """With other replicas: for so long after a look the index counts as up to date."""
 _SHRUNK_LOOKS = 3
@@ -71,6 +74,7 @@ class Follower:
         self._others: dict[str, float] = {name: us / 1e6 for name, us in dedup.instances.items() if name != instance}
         self._waited: dict[TopicPartition, int] = {}
         self._refused: set[TopicPartition] = set()
+        self._metadata_at = 0.0
         self._problems = problems
         dedup.known_positions = self._known
         metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
@@ -115,28 +119,46 @@ class Follower:
             log.info("the follower's client did not close cleanly: %r", error)
 
     async def _follow(self, client: Client) -> None:
-        metadata_at = monotonic()
+        """Look again and again, until that has failed for a while.
+
+        One failure is nothing out of the ordinary: a broker may end a connection at any time (KIP-368), and a leader
+        may move. Raises what went wrong.
+        """
+        failing_since: float | None = None
+        self._metadata_at = monotonic()
         while True:
             began = monotonic()
+            try:
+                await self._catch_up(client, began)
+            except (KafkaError, OSError, TimeoutError):
+                failing_since = failing_since or began
+                if monotonic() - failing_since > _GIVE_UP_SECONDS:
+                    raise
+                client.force_metadata_update()
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                failing_since = None
+                await asyncio.sleep(max(0.0, began + LOOK_SECONDS - monotonic()))
+
+    async def _catch_up(self, client: Client, now: float) -> None:
+        """Look once, at monotonic time `now`, and read what is missing."""
+        places, missing = self._places(client)
+        if missing or now - self._metadata_at > _METADATA_SECONDS:
+            self._metadata_at = now
+            self._refused.clear()  # perhaps they may be read by now
+            await client.force_metadata_update()
             places, missing = self._places(client)
-            if missing or began - metadata_at > _METADATA_SECONDS:
-                metadata_at = began
-                self._refused.clear()  # perhaps they may be read by now
-                await client.force_metadata_update()
-                places, missing = self._places(client)
-            await self._begin(client, places)
-            await self._look(client, places)
-            gaps = self._gaps(places)
-            while gaps:
-                await self._read(client, gaps)
-                gaps = {place: node for place, node in gaps.items() if self._is_behind(place)}
-            self._problems.set("read_denied", {place.topic for place in self._refused})
-            if not missing & client.cluster.unauthorized_topics and not any(
-                self._position(place).behind for place in places if place not in self._waited
-            ):
-                self._dedup.follow_succeeded(began + _STALE_SECONDS if self._recent_others() else None)
-            self._dedup.checkpoint()
-            await asyncio.sleep(max(0.0, began + LOOK_SECONDS - monotonic()))
+        await self._begin(client, places)
+        await self._look(client, places)
+        gaps = self._gaps(places)
+        while gaps:
+            await self._read(client, gaps)
+            gaps = {place: node for place, node in gaps.items() if self._is_behind(place)}
+        self._problems.set("read_denied", {place.topic for place in self._refused})
+        unknown = missing & client.cluster.unauthorized_topics
+        if not unknown and not any(self._position(place).behind for place in places if place not in self._waited):
+            self._dedup.follow_succeeded(now + _STALE_SECONDS if self._recent_others() else None)
+        self._dedup.checkpoint()
 
     def _places(self, client: Client) -> tuple[dict[TopicPartition, int], set[str]]:
         """Return every partition that has a leader, with its node, and the topics that have none, or are not there."""

@@ -62,7 +62,10 @@ class Connection(RequestHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's own
         """Answer what is in flight, and close; a body that has not come is not waited for."""
         self._give_up_body()
+        transport = self.transport
         await super().shutdown(timeout)
+        if transport is not None and transport.get_extra_info("sslcontext") and not transport.get_write_buffer_size():
+            transport.abort()  # nothing is left to say, and no TLS farewell is waited for
 
     def _give_up_body(self) -> None:
         if self._body is not None:
