@@ -78,7 +78,7 @@ def test_when_kafka_is_away_it_gives_up_and_everything_stays(tmp_path: Path, nob
     assert left.returncode == 1
     waiting, problem = left.stderr.splitlines()
     assert waiting == "2 wait"
-    assert problem.startswith(f"2 are left: Kafka took nothing for 0.3 s. Kafka at {nobody} is away, ")
+    assert problem.startswith(f"2 are left: Kafka took nothing for 0.3 s. {nobody}: no connection; ")
     assert f"What is left stays in {tmp_path}; run this again" in problem
     assert [stored.key for stored in spooled(tmp_path)] == ["1", "2"]
 

@@ -94,7 +94,7 @@ def mended(daemon: Daemon) -> None:
 
 def secrets_seen(daemon: Daemon, *secrets: str) -> list[str]:
     """Return those of the secrets that came out somewhere. The daemon must have ended, its state still be there."""
-    outputs = [daemon.log.read_bytes(), *(path.read_bytes() for path in daemon.state.iterdir())]
+    outputs = [daemon.log.read_bytes(), *(path.read_bytes() for path in daemon.state.iterdir() if path.is_file())]
     return [secret for secret in secrets if any(secret.encode() in output for output in outputs)]
 
 

@@ -152,7 +152,7 @@ async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | 
 
 def _trouble(settings: KafkaSettings, sender: Sender, publisher: Publisher, metrics: Metrics) -> str:
     """Return what is known of why Kafka takes nothing."""
-    problems = " ".join(f"{str(problem).capitalize()}." for problem in sender.problems)
+    problems = " ".join(f"{problem}." for problem in sender.problems)
     if problems:
         return problems
     if len(sender.missing()) == len(EVENTS):

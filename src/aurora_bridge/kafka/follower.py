@@ -184,12 +184,10 @@ class Follower:
         if not new:
             return
         firsts = await self._ask(client, new, EARLIEST)
-        for place, offset in (await self._ask(client, new, since_ms)).items():
-            young = offset if offset >= 0 else None
-            if young is None:  # nothing is so young: begin at the end
-                young = (await self._ask(client, {place: new[place]}, LATEST)).get(place, 0)
-            if place in firsts:
-                self._position(place).begin(max(firsts[place], young))
+        ends = await self._ask(client, new, LATEST)  # before the next, so that nothing comes in between unseen
+        for place, young in (await self._ask(client, new, since_ms)).items():
+            if place in firsts and place in ends:
+                self._position(place).begin(max(firsts[place], young if young >= 0 else ends[place]))
 
     async def _look(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
         """Look where the partitions end."""
