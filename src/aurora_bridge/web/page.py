@@ -80,7 +80,7 @@ def _kafka(kafka: Kafka | None, topics: Sequence[Topic]) -> Iterator[Html]:
     yield _facts(
         [
             ("State", state),
-            ("Topics with a leader", f"{led} of {len(topics)}"),
+            ("Topics with leaders", f"{led} of {len(topics)}, {kafka.prefix}*"),
             ("Brokers to begin with", kafka.servers),
             *(("Problem", problem) for problem in kafka.problems),
         ]
@@ -107,33 +107,25 @@ def _spool(spool: Spool | None, *, embedded: bool) -> Html:
 
 def _events(status: Status) -> Iterator[Html]:
     """Yield the topics in trouble and those with a history, then the others, folded."""
-    told = [topic for topic in status.topics if topic.received or topic.waiting]
+    in_part = len({topic.writable for topic in status.topics}) > 1
+    told = [topic for topic in status.topics if topic.received or topic.waiting or (in_part and not topic.writable)]
     rest = [topic for topic in status.topics if topic not in told]
     told.sort(key=lambda topic: (topic.writable, -topic.received))
     columns = ["Event", "Last received", *(["Topic", "#In the spool"] if status.kafka else [])]
-    columns += (f"#{outcome.value}" for outcome in Outcome if outcome is not Outcome.REFUSED)
-
-    def rows(topics: Iterable[Topic]) -> list[list[Html]]:
-        return [_event(topic, status) for topic in topics]
-
+    columns += ["#Accepted", "#Known already"]
     if told:
-        yield _table("Since the start, the latest first", columns, rows(told))
-    else:
-        yield element("p", "None since the start.")
+        yield _table("The latest first", columns, (_event(topic, status) for topic in told))
     if rest:
-        away = sum(not topic.writable for topic in rest)
-        summary = f"{counted(len(rest), 'more')[:-1] if len(rest) > 1 else '1 more'}, not received since the start"
-        trouble = f"; {away} of them without a leader" if away else ""
-        folded = _table("Not received since the start", columns, rows(rest))
-        yield element("details", element("summary", summary + trouble), folded)
+        folded = _table("Not received since the start", columns, (_event(topic, status) for topic in rest))
+        yield element("details", element("summary", f"Not received since the start: {len(rest)}"), folded)
 
 
 def _event(topic: Topic, status: Status) -> list[Html]:
     kafka = []
     if status.kafka is not None:
         kafka = [_cell("has leaders" if topic.writable else "no leader"), _number(topic.waiting)]
-    counts = [_number(count) for outcome, count in topic.outcomes.items() if outcome != Outcome.REFUSED.value]
-    return [_key(topic.event), _cell(_ago(topic.received, status.now)), *kafka, *counts]
+    last = _cell(_ago(topic.received, status.now))
+    return [_key(topic.event), last, *kafka, _number(topic.accepted), _number(topic.duplicates)]
 
 
 def _answers(status: Status) -> Iterator[Html]:
@@ -145,7 +137,7 @@ def _answers(status: Status) -> Iterator[Html]:
         columns.append(f"#Later than Aurora waits ({BUDGET_SECONDS} s)")
         yield _table("Since the start, from receipt to answer", columns, rows)
     oldest = f", the oldest for {duration(status.oldest_unanswered)}" if status.in_flight else ""
-    yield element("p", f"Not answered yet: {counted(status.in_flight, 'delivery')}{oldest}.")
+    yield element("p", f"Not answered yet: {status.in_flight}{oldest}.")
 
 
 def _answer(answers: Answers) -> list[Html]:
@@ -258,7 +250,7 @@ def _cell(content: str, **attributes: str) -> Html:
     return element("td", content, **attributes)
 
 
-def _number(count: float) -> Html:
+def _number(count: int) -> Html:
     return _cell(f"{count:,}", class_="number")
 
 

@@ -16,29 +16,33 @@ from aurora_bridge.routing import Paste, to_paste
 from aurora_bridge.settings import Settings
 from aurora_bridge.web.readiness import Readiness
 
-_KAFKA = "kafka: "
-"""What the reasons of readiness begin with that are about Kafka."""
+_ACCEPTED = (Outcome.PUBLISHED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.DEAD_LETTERED)
 
 
 class Topic(NamedTuple):
     """An event, and its topic."""
 
     event: str
-    name: str
     writable: bool
     """Whether all its partitions have a leader."""
     waiting: int
     """Events of it in the spool."""
     received: float
     """When a delivery last came, seconds since the epoch; 0: not since start."""
-    outcomes: dict[str, int]
+    accepted: int
+    """Deliveries that were answered with a 2xx or are kept as dead letters."""
+    duplicates: int
+    """How many of these brought what was known already."""
 
 
 class Kafka(NamedTuple):
     """Kafka as the daemon sees it."""
 
     servers: str
+    prefix: str
+    """What the names of all topics begin with."""
     problems: Sequence[str]
+    """What is wrong between the daemon and Kafka, and what to do about it."""
     errors: dict[str, int]
     """Batches that Kafka did not acknowledge, by its own word."""
 
@@ -126,7 +130,6 @@ class Observer:
     def look(self) -> Status:
         """Return what is so now."""
         metrics, now = self._metrics, time()
-        ready, document = self._readiness.report()
         bridge = self._readiness.bridge
         (version,) = metrics.build_info
         return Status(
@@ -135,8 +138,8 @@ class Observer:
             version=str(version),
             state_dir=str(self._settings.state_dir),
             stopping=bridge.stopping,
-            ready=ready,
-            kafka=self._kafka(document["reasons"]),
+            ready=self._readiness.report()[0],
+            kafka=self._kafka(),
             topics=list(map(self._topic, self._publisher.backlogs)),
             spool=self._spool(now),
             answers=[_answers(outcome, metrics.response_seconds[outcome]) for outcome in Outcome],
@@ -155,21 +158,22 @@ class Observer:
             public_url=self._settings.ingress.public_url,
         )
 
-    def _kafka(self, reasons: Sequence[str]) -> Kafka | None:
-        if self._readiness.sender is None:
+    def _kafka(self) -> Kafka | None:
+        sender, kafka = self._readiness.sender, self._settings.kafka
+        if sender is None:
             return None
-        problems = [reason.removeprefix(_KAFKA) for reason in reasons if reason.startswith(_KAFKA)]
-        return Kafka(self._settings.kafka.bootstrap_servers, problems, _counted(self._metrics.publish_errors))
+        errors = _counted(self._metrics.publish_errors)
+        return Kafka(kafka.bootstrap_servers, kafka.topic_prefix, list(map(str, sender.problems)), errors)
 
     def _topic(self, event: str) -> Topic:
         metrics, sender = self._metrics, self._readiness.sender
         return Topic(
             event,
-            self._settings.kafka.topic_prefix + event,
             sender is None or sender.writable(event),
             self._publisher.backlogs[event].waiting,
             metrics.event_last_received[event],
-            {outcome.value: metrics.deliveries[event, outcome] for outcome in Outcome},
+            sum(metrics.deliveries[event, outcome] for outcome in _ACCEPTED),
+            metrics.deliveries[event, Outcome.DUPLICATE],
         )
 
     def _spool(self, now: float) -> Spool | None:

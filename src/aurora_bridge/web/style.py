@@ -15,7 +15,7 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .25rem; }
 p { margin: .25rem 0; max-width: 50rem; }
 header p, small { font-size: .85rem; opacity: .8; }
 .line { border-left: .4rem solid; padding: .5rem .75rem; margin: .5rem 0; background: var(--soft); }
-.line p { margin: 0; }
+.line p { margin: 0; max-width: none; }
 .line:first-child strong { font-size: 1.4rem; line-height: 1.3; }
 .level { font-weight: 700; text-transform: uppercase; font-size: .8rem; letter-spacing: .05em; }
 .good { border-color: var(--good); } .look { border-color: var(--look); } .bad { border-color: var(--bad); }
@@ -27,7 +27,7 @@ th, td { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; bor
 tbody th { font-weight: 400; font-family: ui-monospace, monospace; }
 .number { text-align: right; white-space: nowrap; }
 time { white-space: nowrap; }
-code { font-size: .9em; overflow-wrap: anywhere; user-select: all; }
+code { display: block; min-width: 18rem; font-size: .9em; overflow-wrap: anywhere; user-select: all; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .2rem 1rem; margin: .25rem 0; }
 dd { margin: 0; overflow-wrap: anywhere; }
 dt { opacity: .8; }

@@ -1,7 +1,8 @@
 """Whether anything is being lost: the first line of the status page, and what else deserves a look.
 
-A pure judgement of `status`. A refusal counts as going on while the last one is a few minutes old; those that may be
-nobody's webhook (a scanner's requests find no route and have no credential) are no alarm, but are said.
+A pure judgement of `status`. A refusal counts as going on while the last one is a few minutes old. What the bridge
+refuses for a fault of its own, or Kafka's, is bad; a request without route or credential may be Aurora's or a
+scanner's, and deserves a look.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ LAG_RECORDS = 1000
 STUCK_SECONDS = 5.0
 """Age of a delivery by which it should have been in Kafka or in the spool."""
 _SERVER_ERROR = 500
+_PERHAPS_AURORA = frozenset({Reason.NO_ROUTE, Reason.UNAUTHORIZED, Reason.TARGET_TOO_LONG})
 
 
 class Level(StrEnum):
@@ -72,8 +74,6 @@ def _losing(status: Status) -> Line:
     """Return what becomes of webhooks that are taken."""
     if status.stopping:
         return Line(Level.LOOK, "The daemon is stopping: what it still takes is stored, Aurora retries the rest")
-    if status.kafka is None:
-        return Line(Level.GOOD, "Nothing is being lost: events are kept in the embedded log, without a Kafka")
     away = [topic for topic in status.topics if not topic.writable]
     if away:
         what = "Kafka is away" if len(away) == len(status.topics) else f"Kafka lacks {counted(len(away), 'topic')}"
@@ -82,19 +82,21 @@ def _losing(status: Status) -> Line:
             f"Nothing is lost: events wait in the spool while {what}",
             "They are published in order, by themselves, when Kafka takes them again.",
         )
-    waiting = sum(topic.waiting for topic in status.topics)
+    waiting = 0 if status.kafka is None else sum(topic.waiting for topic in status.topics)
     if waiting:
         return Line(Level.LOOK, f"Nothing is lost: {counted(waiting, 'event')} on the way from the spool to Kafka")
-    return Line(Level.GOOD, "Nothing is being lost")
+    if _doubted(status):
+        return Line(Level.LOOK, "Nothing that was let in is being lost, but requests are refused that may be Aurora's")
+    where = ": without a Kafka, events are kept in the embedded log" if status.kafka is None else ""
+    return Line(Level.GOOD, f"Nothing is being lost{where}")
 
 
 def _worth_a_look(status: Status) -> Iterator[Line]:
-    for refused in _recent(status):
-        if refused.reason.status < _SERVER_ERROR:
-            last = duration(status.now - refused.last)
-            yield Line(
-                Level.LOOK, f"Requests are refused: {refused.reason.value}, {last} ago", REMEDIES[refused.reason]
-            )
+    for problem in status.kafka.problems if status.kafka else ():
+        yield Line(Level.LOOK, f"Kafka: {problem}")
+    for refused in _doubted(status):
+        last = duration(status.now - refused.last)
+        yield Line(Level.LOOK, f"Requests are refused: {refused.reason.value}, {last} ago", REMEDIES[refused.reason])
     if status.spool is not None:
         yield from _spool(status.spool)
     elif status.kafka is not None and status.ready:
@@ -135,6 +137,10 @@ def _spool(spool: Spool) -> Iterator[Line]:
             f"The spool is full to {100 * spool.bytes // spool.limit_bytes} %",
             "Full, it refuses webhooks. Bring Kafka back, or raise SPOOL__MAX_BYTES and restart the daemon.",
         )
+
+
+def _doubted(status: Status) -> list[Refused]:
+    return [refused for refused in _recent(status) if refused.reason in _PERHAPS_AURORA]
 
 
 def _recent(status: Status) -> list[Refused]:

@@ -82,6 +82,6 @@ def size(count: int) -> str:
     return f"{amount:.1f} GiB"
 
 
-def counted(count: float, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     """Return how many there are of something: `1 event`, `12,345 events`."""
-    return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
