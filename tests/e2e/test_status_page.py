@@ -40,25 +40,25 @@ def test_it_is_plain_html_with_a_strict_policy_in_every_state(pages: dict[str, h
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ("fresh", "Good: Nothing is being lost ."),
+        ("fresh", "Good: Nothing is being lost."),
         ("fresh", "State connected Topics with leaders 38 of 38"),
         ("fresh", "Not received since the start: 38"),
-        ("busy", "Look: Nothing that was let in is being lost, but requests are refused that may be Aurora's ."),
-        ("busy", "lead_changed 0 s ago has leaders 0 40 0"),
+        ("busy", "Look: Nothing that was let in is being lost, but requests are refused that may be Aurora's."),
+        ("busy", "lead_changed 0 s ago has leaders 0 41 0"),
         ("busy", "project_created 0 s ago has leaders 0 42 1"),
-        ("busy", "published acknowledged by Kafka 122"),
+        ("busy", "published acknowledged by Kafka 123"),
         ("busy", "unauthorized 1 0 s ago No credential, or a wrong one."),
         ("busy", "unfilled_placeholder 21 Aurora does not know a placeholder"),
         ("busy", "The last 20"),
         ("busy", "conflicting_values default"),
         ("busy", "https://hooks.example.com/acme/v2/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&token=***"),
         ("busy", "tokens, header, 2 1"),
-        ("kafka-down", "Look: Nothing is lost: events wait in the spool while Kafka is away ."),
+        ("kafka-down", "Look: Nothing is lost: events wait in the spool while Kafka is away."),
         ("kafka-down", "no connection; is it up"),
         ("kafka-down", "State not connected Topics with leaders 0 of 38"),
         ("kafka-down", "Waiting for Kafka 12 events"),
         ("kafka-down", "project_status_changed 0 s ago no leader 12 12 0"),
-        ("spool-full", "Bad: Webhooks are being refused: the spool is full, and Kafka is away ."),
+        ("spool-full", "Bad: Webhooks are being refused: the spool is full, and Kafka is away."),
         ("spool-full", "Bring Kafka back, or raise SPOOL__MAX_BYTES and restart the daemon."),
         ("spool-full", "State full"),
         ("spool-full", "spool_full 10 0 s ago"),
@@ -80,5 +80,5 @@ def test_it_is_there_on_the_embedded_log_too(tmp_path_factory: pytest.TempPathFa
     with Daemon(tmp_path_factory.mktemp("embedded")) as daemon:
         daemon.get("/lead_changed?lead_id=1")
         text = Page(http.get(daemon.admin_url, "/?still").body.decode()).text
-    assert "Good: Nothing is being lost: without a Kafka, events are kept in the embedded log ." in text
+    assert "Good: Nothing is being lost: without a Kafka, events are kept in the embedded log." in text
     assert "Kept 1 event" in text

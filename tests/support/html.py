@@ -4,10 +4,11 @@ from html.parser import HTMLParser
 from typing import Final
 
 VOID: Final = frozenset({"meta"})
-KNOWN: Final = frozenset(
-    "html head meta title style body header main section div span p a small strong h1 h2 dl dt dd table caption thead "
-    "tbody tr th td time code details summary".split()
-)
+KNOWN: Final = VOID | {
+    *("html", "head", "title", "style", "body", "header", "main", "section", "div", "h1", "h2", "p", "span", "a"),
+    *("strong", "time", "code", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tr", "th", "td"),
+    *("details", "summary"),
+}
 
 
 class Page(HTMLParser):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.daemon import Daemon
-from tests.support.http import Connection
+from tests.support.http import Connection, request
 from tests.support.node import KafkaNode
 from tests.support.ports import HOST, free_ports
 
@@ -71,18 +71,21 @@ def be_busy(daemon: Daemon) -> None:
     deliver(daemon, "/project_created?project_id=1&source=app")
     deliver(daemon, "/roof_painted?roof_id=1")
     deliver(daemon, f"/{SCRIPT}?lead_id=%ff")
-    deliver(daemon, "/lead_created?lead_id=%3CLEAD_ID%3E&session_token=canary-session")
-    deliver(daemon, "/project_status_changed?project_id=a&project_id=b&token=canary-parameter")
     for _ in range(20):
         deliver(daemon, "/lead_created?lead_id=%3CLEAD_ID%3E")
+    deliver(daemon, "/lead_created?lead_id=%3CLEAD_ID%3E&session_token=canary-session")
+    deliver(daemon, "/project_status_changed?project_id=a&project_id=b&token=canary-parameter")
     deliver(daemon, "/no/route?token=canary-lost")
     deliver(daemon, "/lead_changed?lead_id=1", token="canary-wrong")  # noqa: S106 - it is meant to be seen nowhere
-    deliver(daemon, "/lead_changed?lead_id=1", host="<script>alert(2)</script>")
-    with Connection(daemon.url) as connection:
-        connection.send(b"canary-garbage\r\n\r\n")
-        connection.receive()
+    for data in (
+        request("/lead_changed?lead_id=1", [(HEADER, TOKEN)]).replace(b"bridge.example", b"<script>alert(2)</script>"),
+        b"canary-garbage\r\n\r\n",
+    ):
+        with Connection(daemon.url) as connection:
+            connection.send(data)
+            connection.receive()
 
 
-def deliver(daemon: Daemon, target: str, *, token: str = TOKEN, host: str = "hooks.example.com") -> None:
+def deliver(daemon: Daemon, target: str, *, token: str = TOKEN) -> None:
     """Send one delivery with a token."""
-    daemon.get(target, [(HEADER, token), ("X-Forwarded-Host", host)])
+    daemon.get(target, [(HEADER, token)])
