@@ -1,6 +1,7 @@
 """What the status page could be about: a quiet daemon, to be changed in one place or the other."""
 
 from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.routing import Paste
 from aurora_bridge.web.status import Answers, Kafka, Refused, Spool, Status, Topic
@@ -46,7 +47,7 @@ def eventful(text: str) -> Status:
     return QUIET._replace(
         version=text,
         state_dir=text,
-        kafka=Kafka(text, text, [text], {text: 1}),
+        kafka=Kafka(text, text, [Problem("unreachable", text, text)], {text: 1}),
         topics=[Topic(text, False, 1, NOW, 1, 0), Topic(f"{text}2", True, 0, 0.0, 0, 0)],  # noqa: FBT003
         refused=[Refused(reason, 1, NOW) for reason in Reason],
         dead_letters={defect.value: 1 for defect in Defect},

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from aurora_bridge.bridge import EVENTS, DeadLetter
+from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
@@ -15,6 +16,8 @@ from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Answers, Observer, Refused
 from tests.web.serving import BridgeDouble
+
+UNREACHABLE = Problem("unreachable", "kafka:9092")
 
 
 class Observing:
@@ -33,7 +36,7 @@ def kafka(*missing: str) -> Any:  # noqa: ANN401 - a double
     return SimpleNamespace(
         missing=lambda: list(missing),
         writable=lambda event: event not in missing,
-        problems=["kafka:9092: no connection"],
+        problems=[UNREACHABLE],
     )
 
 
@@ -55,7 +58,7 @@ async def test_what_is_wrong_with_kafka_is_taken_from_the_sender_and_what_it_sai
     observing.metrics.publish_errors["not_leader"] += 1
     found = observing.observer.look().kafka
     assert found is not None
-    assert (found.problems, found.errors) == (["kafka:9092: no connection"], {"not_leader": 1})
+    assert (found.problems, found.errors) == ([UNREACHABLE], {"not_leader": 1})
 
 
 async def test_without_kafka_and_spool_there_is_nothing_to_say_of_them() -> None:

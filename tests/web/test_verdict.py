@@ -2,11 +2,15 @@
 
 import pytest
 
-from aurora_bridge.refusal import Reason
+from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.web.status import Status
 from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge
-from tests.web.looking import AWAY, KAFKA, QUIET, SPOOL, refused
+from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, refused
 
+UNREACHABLE = Problem("unreachable", "kafka:9092")
+DEAD_LETTER = DeadLetter(NOW - 60, Defect.NOT_UTF8, "lead_created", "default", "the-id")
 FULL = SPOOL._replace(bytes=990_000, full=True)
 
 
@@ -60,7 +64,8 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (QUIET._replace(kafka=KAFKA._replace(problems=["kafka:9092: no connection"])), "kafka:9092: no connection"),
+        (QUIET._replace(kafka=KAFKA._replace(problems=[UNREACHABLE])), "Kafka, kafka:9092: unreachable"),
+        (QUIET._replace(last_dead_letters=[DEAD_LETTER]), "A delivery became a dead letter: not_utf8, 1 min ago"),
         (refused(Reason.NO_ROUTE, 60), "no_route, 1 min ago"),
         (QUIET._replace(spool=SPOOL._replace(set_aside=2)), "2 events for themselves; they are kept, set aside"),
         (QUIET._replace(spool=SPOOL._replace(bytes=800_000)), "The spool is full to 80 %"),
@@ -79,4 +84,6 @@ def test_what_deserves_a_look_is_said_below(status: Status, said: str) -> None:
 
 
 def test_of_a_quiet_daemon_nothing_more_is_said() -> None:
-    assert judge(QUIET._replace(lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000)))[1:] == []
+    old = DEAD_LETTER._replace(time=NOW - RECENT_SECONDS - 1)
+    quiet = QUIET._replace(lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old])
+    assert judge(quiet)[1:] == []

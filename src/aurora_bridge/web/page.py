@@ -80,9 +80,8 @@ def _kafka(kafka: Kafka | None, topics: Sequence[Topic]) -> Iterator[Html]:
     yield _facts(
         [
             ("State", state),
-            ("Topics with leaders", f"{led} of {len(topics)}, {kafka.prefix}*"),
-            ("Brokers to begin with", kafka.servers),
-            *(("Problem", problem) for problem in kafka.problems),
+            ("Topics with leaders", f"{led} of {len(topics)} ({kafka.prefix}*)"),
+            ("Bootstrap servers", kafka.servers),
         ]
     )
     if kafka.errors:

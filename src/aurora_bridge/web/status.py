@@ -9,6 +9,7 @@ from time import time
 from typing import NamedTuple
 
 from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.refusal import Outcome, Reason
@@ -41,8 +42,8 @@ class Kafka(NamedTuple):
     servers: str
     prefix: str
     """What the names of all topics begin with."""
-    problems: Sequence[str]
-    """What is wrong between the daemon and Kafka, and what to do about it."""
+    problems: Sequence[Problem]
+    """What is wrong between the daemon and Kafka."""
     errors: dict[str, int]
     """Batches that Kafka did not acknowledge, by its own word."""
 
@@ -163,7 +164,7 @@ class Observer:
         if sender is None:
             return None
         errors = _counted(self._metrics.publish_errors)
-        return Kafka(kafka.bootstrap_servers, kafka.topic_prefix, list(map(str, sender.problems)), errors)
+        return Kafka(kafka.bootstrap_servers, kafka.topic_prefix, list(sender.problems), errors)
 
     def _topic(self, event: str) -> Topic:
         metrics, sender = self._metrics, self._readiness.sender

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from aurora_bridge.refusal import Reason
 from aurora_bridge.web.status import Refused, Spool, Status
-from aurora_bridge.web.words import REMEDIES, counted, duration
+from aurora_bridge.web.words import DEFECTS, REMEDIES, counted, duration
 
 RECENT_SECONDS = 330.0
 """A refusal goes on for so long after the last one: Aurora's second retry comes 5 min after its first."""
 NEARLY_FULL = 0.8
-"""Share of the spool from which on it is said; half a day is left if it took two days to get there."""
+"""Share of the spool from which on it is said: after two days of outage, half a day is left."""
 LAG_RECORDS = 1000
 """Records that the index may lag behind without a word: 50 ms of the follower's time."""
 STUCK_SECONDS = 5.0
@@ -93,35 +93,32 @@ def _losing(status: Status) -> Line:
 
 def _worth_a_look(status: Status) -> Iterator[Line]:
     for problem in status.kafka.problems if status.kafka else ():
-        yield Line(Level.LOOK, f"Kafka: {problem}")
-    for refused in _doubted(status):
-        last = duration(status.now - refused.last)
-        yield Line(Level.LOOK, f"Requests are refused: {refused.reason.value}, {last} ago", REMEDIES[refused.reason])
+        yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", problem.words)
+    yield from _deliveries(status)
     if status.spool is not None:
         yield from _spool(status.spool)
-    elif status.kafka is not None and status.ready:
+    elif status.ready:
         yield Line(
             Level.LOOK, "There is no spool: while Kafka is away, webhooks are refused", "Set SPOOL__ENABLED=true."
         )
-    if status.oldest_unanswered > STUCK_SECONDS:
-        age = duration(status.oldest_unanswered)
-        yield Line(Level.LOOK, f"A delivery has waited {age} for its answer", REMEDIES[Reason.TOO_LATE])
-    if status.index_failed:
-        yield Line(
-            Level.LOOK,
-            "The index failed: events pass unjudged, duplicates with them. Nothing is lost by that",
-            "Restart the daemon: a broken index is put aside and made anew.",
-        )
-    if status.lag > LAG_RECORDS:
-        yield Line(
-            Level.LOOK,
-            f"The index lags {counted(status.lag, 'record')} behind Kafka: duplicates of those may pass",
-            "It catches up by itself once Kafka can be read.",
-        )
+    yield from _index(status)
     for file in status.failing_files:
         yield Line(
             Level.LOOK, f"{file} cannot be used: what it held before stays in force", "Mend it; the log says why."
         )
+
+
+def _deliveries(status: Status) -> Iterator[Line]:
+    for refused in _doubted(status):
+        last = duration(status.now - refused.last)
+        yield Line(Level.LOOK, f"Requests are refused: {refused.reason.value}, {last} ago", REMEDIES[refused.reason])
+    for letter in status.last_dead_letters[:1]:
+        if status.now - letter.time < RECENT_SECONDS:
+            last = f"{letter.reason.value}, {duration(status.now - letter.time)} ago"
+            yield Line(Level.LOOK, f"A delivery became a dead letter: {last}", DEFECTS[letter.reason])
+    if status.oldest_unanswered > STUCK_SECONDS:
+        age = duration(status.oldest_unanswered)
+        yield Line(Level.LOOK, f"A delivery has waited {age} for its answer", REMEDIES[Reason.TOO_LATE])
 
 
 def _spool(spool: Spool) -> Iterator[Line]:
@@ -136,6 +133,21 @@ def _spool(spool: Spool) -> Iterator[Line]:
             Level.LOOK,
             f"The spool is full to {100 * spool.bytes // spool.limit_bytes} %",
             "Full, it refuses webhooks. Bring Kafka back, or raise SPOOL__MAX_BYTES and restart the daemon.",
+        )
+
+
+def _index(status: Status) -> Iterator[Line]:
+    if status.index_failed:
+        yield Line(
+            Level.LOOK,
+            "The index failed: events pass unjudged, duplicates with them. Nothing is lost by that",
+            "Restart the daemon: a broken index is put aside and made anew.",
+        )
+    if status.lag > LAG_RECORDS:
+        yield Line(
+            Level.LOOK,
+            f"The index lags {counted(status.lag, 'record')} behind Kafka: duplicates of those may pass",
+            "It catches up by itself once Kafka can be read.",
         )
 
 
