@@ -55,7 +55,7 @@ def test_it_is_plain_html_with_a_strict_policy_in_every_state(pages: dict[str, h
         ("busy", "https://hooks.example.com/acme/v2/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&token=***"),
         ("busy", "tokens, header, 2 1"),
         ("kafka-down", "Look: Nothing is lost: events wait in the spool while Kafka is away."),
-        ("kafka-down", "unreachable. no connection; is it up"),
+        ("kafka-down", "unreachable. No connection; is it up"),
         ("kafka-down", "State not connected Topics with leaders 0 of 38"),
         ("kafka-down", "Waiting for Kafka 12 events"),
         ("kafka-down", "project_status_changed 0 s ago no leader 12 12 0"),

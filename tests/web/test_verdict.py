@@ -23,7 +23,7 @@ FULL = SPOOL._replace(bytes=990_000, full=True)
         (
             QUIET._replace(topics=[QUIET.topics[0], AWAY.topics[1]]),
             Level.LOOK,
-            "Nothing is lost: events wait in the spool while Kafka lacks 1 topic",
+            "Nothing is lost: events wait in the spool while Kafka has no leader for 1 topic",
         ),
         (
             QUIET._replace(topics=[topic._replace(waiting=2) for topic in QUIET.topics]),

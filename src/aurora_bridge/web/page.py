@@ -158,7 +158,7 @@ def _refusals(status: Status) -> Html:
             _key(refused.reason.value),
             _number(refused.deliveries),
             _cell(_ago(refused.last, status.now)),
-            _cell(REMEDIES[refused.reason]),
+            _cell(REMEDIES[refused.reason], class_="prose"),
         ]
         for refused in status.refused
     ]
@@ -169,7 +169,10 @@ def _dead_letters(status: Status) -> Iterator[Html]:
     if not status.dead_letters:
         yield element("p", "None since the start.")
         return
-    rows = [[_key(reason), _number(count), _cell(DEFECTS[reason])] for reason, count in status.dead_letters.items()]
+    rows = [
+        [_key(reason), _number(count), _cell(DEFECTS[reason], class_="prose")]
+        for reason, count in status.dead_letters.items()
+    ]
     yield _table("Causes, since the start", ["Reason", "#Deliveries", "What it means"], rows)
     last = [
         [

@@ -26,6 +26,7 @@ caption { text-align: left; font-weight: 600; padding: .5rem 0 .25rem; }
 th, td { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line); }
 tbody th { font-weight: 400; font-family: ui-monospace, monospace; }
 .number { text-align: right; white-space: nowrap; }
+.prose { min-width: 14rem; }
 time { white-space: nowrap; }
 code { display: block; min-width: 18rem; font-size: .9em; overflow-wrap: anywhere; user-select: all; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .2rem 1rem; margin: .25rem 0; }

@@ -57,7 +57,7 @@ def _refusing(status: Status) -> Line | None:
         if refused is not None:
             reason, why = refused.reason, f"{refused.reason.value}, {duration(status.now - refused.last)} ago"
     elif spool is None:
-        reason, why = Reason.KAFKA_UNAVAILABLE, "Kafka is away, and there is no spool"
+        reason, why = Reason.KAFKA_UNAVAILABLE, f"{_away(status)}, and there is no spool"
     elif status.kafka is None:
         return Line(
             Level.BAD,
@@ -66,7 +66,7 @@ def _refusing(status: Status) -> Line | None:
             "daemon, or name a Kafka in KAFKA__BOOTSTRAP_SERVERS: the events then go there.",
         )
     else:
-        reason, why = Reason.SPOOL_FULL, "the spool is full, and Kafka is away"
+        reason, why = Reason.SPOOL_FULL, f"the spool is full, and {_away(status)}"
     return Line(Level.BAD, f"Webhooks are being refused: {why}", REMEDIES[reason]) if reason else None
 
 
@@ -74,12 +74,11 @@ def _losing(status: Status) -> Line:
     """Return what becomes of webhooks that are taken."""
     if status.stopping:
         return Line(Level.LOOK, "The daemon is stopping: what it still takes is stored, Aurora retries the rest")
-    away = [topic for topic in status.topics if not topic.writable]
+    away = _away(status)
     if away:
-        what = "Kafka is away" if len(away) == len(status.topics) else f"Kafka lacks {counted(len(away), 'topic')}"
         return Line(
             Level.LOOK,
-            f"Nothing is lost: events wait in the spool while {what}",
+            f"Nothing is lost: events wait in the spool while {away}",
             "They are published in order, by themselves, when Kafka takes them again.",
         )
     waiting = 0 if status.kafka is None else sum(topic.waiting for topic in status.topics)
@@ -93,7 +92,8 @@ def _losing(status: Status) -> Line:
 
 def _worth_a_look(status: Status) -> Iterator[Line]:
     for problem in status.kafka.problems if status.kafka else ():
-        yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", problem.words)
+        words = problem.words
+        yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", words[:1].upper() + words[1:])
     yield from _deliveries(status)
     if status.spool is not None:
         yield from _spool(status.spool)
@@ -149,6 +149,14 @@ def _index(status: Status) -> Iterator[Line]:
             f"The index lags {counted(status.lag, 'record')} behind Kafka: duplicates of those may pass",
             "It catches up by itself once Kafka can be read.",
         )
+
+
+def _away(status: Status) -> str:
+    """Return in words how much of Kafka is away, nothing if all is there."""
+    away = sum(not topic.writable for topic in status.topics)
+    if away == len(status.topics):
+        return "Kafka is away"
+    return f"Kafka has no leader for {counted(away, 'topic')}" if away else ""
 
 
 def _doubted(status: Status) -> list[Refused]:
