@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check docs kafka bench lock clean
+.PHONY: help run test check docs look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -27,6 +27,9 @@ check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whet
 
 docs: .venv/.dev  ## write the references of settings and metrics from the code
 	$(BIN)/python -m docs.reference
+
+look: .venv/.dev  ## take pictures of the status page in its states, into build/look (needs a Chromium)
+	$(BIN)/python -m tests.support.look build/look
 
 kafka: .venv/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
 	@exec $(BIN)/python -m tests.support.play

@@ -6,6 +6,7 @@ What each step does stands in `webhook`, `state` and `kafka`; `web.ingress` call
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -30,6 +31,8 @@ EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 _STRUCTURED: Headers = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
+_DEAD_LETTERS_KEPT = 20
+"""At most as many names of events, each as long as a target: 160 kB."""
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _PUBLISH, _DURABLE, _LATE = Action.PUBLISH, End.DURABLE, End.LATE
 
@@ -43,6 +46,18 @@ class Answer(NamedTuple):
     id: str | None = None
     reason: Reason | Defect | None = None
     claim: Claim | None = None
+
+
+class DeadLetter(NamedTuple):
+    """What is remembered of a delivery that went to the dead letters, for people: nothing of its attributes."""
+
+    time: float
+    """When it came, seconds since the epoch."""
+    reason: Defect
+    event: str
+    """As it was called in the request."""
+    route: str
+    id: str
 
 
 class Bridge:
@@ -74,6 +89,8 @@ class Bridge:
         self._flights: dict[asyncio.Task[object] | None, float] = {}
         """Deliveries that are not answered yet, by their task, which has one at a time; when they came (monotonic)."""
         self._overdue: set[asyncio.Task[object] | None] = set()
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS_KEPT)
+        """The last ones, the latest at the end."""
         self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
@@ -113,6 +130,7 @@ class Bridge:
             del self._flights[task]
             self._overdue.discard(task)
         if defect is not None:
+            self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, defect, match.event, match.route.name, key))
             return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, claim)
         return Answer(200, outcome, event.name, key, None, claim)
 

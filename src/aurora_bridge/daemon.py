@@ -37,6 +37,7 @@ from aurora_bridge.state.directory import INSTANCE, instance_name, locked
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
+from aurora_bridge.web.status import Observer
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.recurrence import Slot
 
@@ -100,7 +101,8 @@ async def run(settings: Settings, announce: Announce) -> None:
         readiness = Readiness(bridge, sender, spool)
         bridge.healthy = lambda: readiness.report()[0]
         await stack.enter_async_context(_task(_measure(metrics), stop))
-        admin_url = await stack.enter_async_context(admin(readiness, metrics, settings.admin))
+        look = Observer(settings, readiness, publisher, metrics).look
+        admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
         url = await stack.enter_async_context(
             ingress(bridge, ledger, settings.ingress, settings.deadlines.answer_seconds, files)
         )

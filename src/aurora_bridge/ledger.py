@@ -5,12 +5,12 @@ line, and a flood of one kind only so many a minute, with the number of those le
 """
 
 import logging
-from time import monotonic
+from time import monotonic, time
 
 from aurora_bridge.bridge import Answer
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.refusal import Defect, Outcome, Reason
+from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.webhook.delivery import Delivery
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,13 @@ class Ledger:
             log.info("delivery", extra=_fields(answer, seconds=round(now - delivery.received, 4)))
 
     def enter_refusal(self, reason: Reason) -> None:
-        """Enter what was refused before it was a delivery."""
+        """Enter what was refused, also before it was a delivery."""
         self._metrics.refusals[reason] += 1
+        self._metrics.last_refused[reason] = time()
 
     def _enter_reason(self, answer: Answer, reason: Reason | Defect) -> None:
-        if answer.outcome is Outcome.REFUSED:
-            self._metrics.refusals[reason] += 1
+        if isinstance(reason, Reason):
+            self.enter_refusal(reason)
         else:
             self._metrics.dead_letters[reason] += 1
         left_out = self._quotas[reason].take()

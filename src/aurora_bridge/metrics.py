@@ -83,6 +83,10 @@ class Gauge(dict[Key, float]):
         self.labels = [(label, tuple(values)) for label, values in labels]
         self.source: Callable[[], float] | None = None
 
+    def value(self) -> float:
+        """Return the one without labels as it stands."""
+        return self[()] if self.source is None else self.source()
+
     def collect(self) -> Metric:
         """Return the series as they stand."""
         if self.source is not None:
@@ -151,6 +155,11 @@ class Metrics(Collector):
         self.refusals = Counter(
             "aurora_bridge_refusals",
             "Deliveries refused, by reason. Aurora retries each, and counts it toward switching the subscription off.",
+            (("reason", [reason.value for reason in Reason]),),
+        )
+        self.last_refused = Gauge(
+            "aurora_bridge_last_refused_timestamp_seconds",
+            "When a delivery was last refused for this reason, seconds since the epoch; 0: not since start.",
             (("reason", [reason.value for reason in Reason]),),
         )
         self.dead_letters = Counter(

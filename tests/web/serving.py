@@ -1,13 +1,14 @@
 """aiohttp's low-level server on a free port, and a blocking client beside it."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiohttp import web
 
-from aurora_bridge.bridge import Answer, Bridge
+from aurora_bridge.bridge import Answer, Bridge, DeadLetter
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.webhook.delivery import Delivery
 from tests.support.http import Connection
@@ -53,6 +54,7 @@ class BridgeDouble(Bridge):
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.stopping = False
+        self.dead_letters: deque[DeadLetter] = deque()
         self.healthy = lambda: not self.stopping
 
     async def accept(self, delivery: Delivery) -> Answer:

@@ -1,4 +1,4 @@
-"""The operators' port: probes and metrics."""
+"""The operators' port: status page, probes and metrics."""
 
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -13,6 +13,8 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import AdminSettings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin
+from tests.support.html import Page
+from tests.web.looking import QUIET
 from tests.web.serving import BridgeDouble, talk
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -32,8 +34,15 @@ class Operating:
 @pytest.fixture
 async def operating() -> AsyncIterator[Operating]:
     operating = Operating()
-    async with admin(operating.readiness, operating.metrics, AdminSettings(port=0)) as operating.url:
+    async with admin(operating.readiness, operating.metrics, lambda: QUIET, AdminSettings(port=0)) as operating.url:
         yield operating
+
+
+async def test_the_status_page_is_at_the_root_and_stands_still_when_asked(operating: Operating) -> None:
+    pages = await talk(operating.url, lambda connection: [connection.get(target) for target in ("/", "/?still")])
+    assert [page.headers["content-type"] for page in pages] == ["text/html; charset=utf-8"] * 2
+    refreshing = [{"http-equiv": "refresh", "content": "15"} in Page(page.body.decode()).of("meta") for page in pages]
+    assert refreshing == [True, False]
 
 
 async def test_livez_says_that_the_event_loop_is_alive(operating: Operating) -> None:
@@ -77,6 +86,7 @@ async def test_metrics_come_in_the_format_that_was_asked_for(
 
 async def test_nothing_else_is_there(operating: Operating) -> None:
     statuses = await talk(
-        operating.url, lambda connection: [connection.get(path).status for path in ("/", "/lead_changed", "/livez/")]
+        operating.url,
+        lambda connection: [connection.get(path).status for path in ("/status", "/lead_changed", "/livez/")],
     )
     assert statuses == [404, 404, 404]

@@ -14,6 +14,7 @@ from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import ListenError, admin, ingress
 from tests.support.http import request
 from tests.support.ports import HOST
+from tests.web.looking import QUIET
 from tests.web.serving import PATIENCE, BridgeDouble, talk
 
 
@@ -45,7 +46,7 @@ async def test_a_port_in_use_is_explained() -> None:
             async with ingress(BridgeDouble(), ledger(), IngressSettings(port=port), 1, SecretFiles(Metrics())):
                 pass
         with pytest.raises(ListenError, match="AURORA_BRIDGE_ADMIN__PORT"):
-            async with admin(Readiness(BridgeDouble(), None, None), Metrics(), AdminSettings(port=port)):
+            async with admin(Readiness(BridgeDouble(), None, None), Metrics(), lambda: QUIET, AdminSettings(port=port)):
                 pass
 
 

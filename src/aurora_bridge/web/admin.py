@@ -1,14 +1,23 @@
-"""The operators' edge: probes and metrics, on a port of its own that is never routed to the public."""
+"""The operators' edge: status page, probes and metrics, on a port of its own that is never routed to the public."""
+
+from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.web.page import page
 from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.web.status import Status
+from aurora_bridge.web.style import HEADERS
 
 
-def make_application(readiness: Readiness, metrics: Metrics) -> web.Application:
-    """Return the application of the admin port."""
+def make_application(readiness: Readiness, metrics: Metrics, look: Callable[[], Status]) -> web.Application:
+    """Return the application of the admin port; `look` finds what the status page shows."""
+
+    async def status(request: web.Request) -> web.Response:
+        text = page(look(), refreshing="still" not in request.query)
+        return web.Response(text=text, content_type="text/html", charset="utf-8", headers=HEADERS)
 
     async def livez(_request: web.Request) -> web.Response:
         """Whether the event loop is alive: it answers."""
@@ -23,5 +32,6 @@ def make_application(readiness: Readiness, metrics: Metrics) -> web.Application:
         return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
 
     application = web.Application()
-    application.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", expose)])
+    handlers = {"/": status, "/livez": livez, "/readyz": readyz, "/metrics": expose}
+    application.add_routes(web.get(path, handler) for path, handler in handlers.items())
     return application

@@ -1,7 +1,7 @@
 """Listens on the two ports, and closes them."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import http_parser, web
@@ -14,6 +14,7 @@ from aurora_bridge.settings import AdminSettings, IngressSettings
 from aurora_bridge.web.admin import make_application
 from aurora_bridge.web.ingress import Ingress, make_server
 from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.web.status import Status
 from aurora_bridge.web.tls import server_context
 
 
@@ -39,9 +40,11 @@ async def ingress(
 
 
 @asynccontextmanager
-async def admin(readiness: Readiness, metrics: Metrics, settings: AdminSettings) -> AsyncIterator[str]:
-    """Serve probes and metrics; yield the URL."""
-    runner = web.AppRunner(make_application(readiness, metrics), access_log=None, shutdown_timeout=1)
+async def admin(
+    readiness: Readiness, metrics: Metrics, look: Callable[[], Status], settings: AdminSettings
+) -> AsyncIterator[str]:
+    """Serve probes, metrics and the page of what `look` finds; yield the URL."""
+    runner = web.AppRunner(make_application(readiness, metrics, look), access_log=None, shutdown_timeout=1)
     async with _listening(runner, settings.host, settings.port, "ADMIN") as port:
         yield f"http://{_authority(settings.host, port)}"
 

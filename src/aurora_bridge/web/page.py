@@ -1,0 +1,274 @@
+"""The status page: `status` as one plain HTML page, below the first line that `verdict` gives it.
+
+It needs no script. What is not markup is escaped (`markup`); how it looks, and what its policy allows, is in `style`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from math import isinf
+
+from aurora_bridge.metrics import BUDGET_SECONDS
+from aurora_bridge.refusal import Outcome
+from aurora_bridge.web.markup import Html, element, join
+from aurora_bridge.web.status import Answers, Kafka, Spool, Status, Topic
+from aurora_bridge.web.style import STYLE
+from aurora_bridge.web.verdict import Line, judge
+from aurora_bridge.web.words import DEFECTS, REMEDIES, answer_time, counted, duration, size
+
+REFRESH_SECONDS = 15
+_LONGEST_NAME = 60
+_OUTCOMES = {
+    Outcome.PUBLISHED: "acknowledged by Kafka",
+    Outcome.SPOOLED: "stored on disk",
+    Outcome.DUPLICATE: "known already",
+    Outcome.DEAD_LETTERED: "kept, unreadable",
+    Outcome.REFUSED: "not taken",
+}
+
+
+def page(status: Status, *, refreshing: bool = True) -> str:
+    """Return the page; `refreshing`, it loads itself anew every few seconds."""
+    first, *others = judge(status)
+    head = [
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        *([element("meta", http_equiv="refresh", content=str(REFRESH_SECONDS))] if refreshing else []),
+        element("title", f"{first.level.value}: {first.text} - aurora-bridge"),
+        element("style", Html(STYLE)),
+    ]
+    body = [
+        _header(status, refreshing=refreshing),
+        element("main", element("div", *map(_line, [first, *others])), *_sections(status)),
+    ]
+    return "<!DOCTYPE html>\n" + element("html", element("head", *head), element("body", *body), lang="en")
+
+
+def _header(status: Status, *, refreshing: bool) -> Html:
+    link = element("a", "hold it still", href="?still") if refreshing else element("a", "let it go on", href="?")
+    every = f", new every {REFRESH_SECONDS} s: " if refreshing else ", standing still: "
+    return element(
+        "header",
+        element("h1", f"aurora-bridge {status.version}"),
+        element("p", "As of ", _moment(status.now), every, link, f". Up {duration(status.now - status.started)}."),
+    )
+
+
+def _line(line: Line) -> Html:
+    text = element("p", element("span", f"{line.level.value}:", class_="level"), " ", element("strong", line.text, "."))
+    remedy = [element("p", line.remedy)] if line.remedy else []
+    return element("div", text, *remedy, class_=f"line {line.level.name.lower()}")
+
+
+def _sections(status: Status) -> Iterator[Html]:
+    yield _section("Kafka", *_kafka(status.kafka, status.topics))
+    yield _section("Spool" if status.kafka else "Embedded log", _spool(status.spool, embedded=status.kafka is None))
+    yield _section("Events", *_events(status))
+    yield _section("Answers", *_answers(status))
+    yield _section("Refusals", _refusals(status))
+    yield _section("Dead letters", *_dead_letters(status))
+    yield _section("Routes", *_routes(status))
+    yield _section("Credentials", *_credentials(status))
+    yield _section("This daemon", _daemon(status))
+
+
+def _kafka(kafka: Kafka | None, topics: Sequence[Topic]) -> Iterator[Html]:
+    if kafka is None:
+        yield element("p", "Not configured: the events stay in the embedded log.")
+        return
+    led = sum(topic.writable for topic in topics)
+    state = "connected" if led == len(topics) else "not connected" if not led else "connected in part"
+    yield _facts(
+        [
+            ("State", state),
+            ("Topics with leaders", f"{led} of {len(topics)} ({kafka.prefix}*)"),
+            ("Bootstrap servers", kafka.servers),
+        ]
+    )
+    if kafka.errors:
+        rows = [[_key(reason), _number(count)] for reason, count in kafka.errors.items()]
+        yield _table("Batches that Kafka did not acknowledge, since the start", ["Kafka's word", "#Batches"], rows)
+
+
+def _spool(spool: Spool | None, *, embedded: bool) -> Html:
+    if spool is None:
+        return element("p", "Switched off: while Kafka is away, webhooks are refused.")
+    share = f"{size(spool.bytes)} of {size(spool.limit_bytes)}, {100 * spool.bytes / spool.limit_bytes:.0f} %"
+    return _facts(
+        [
+            ("State", "the disk failed" if spool.failed else "full" if spool.full else "takes events"),
+            ("Kept" if embedded else "Waiting for Kafka", counted(spool.waiting, "event")),
+            ("Oldest", duration(spool.oldest_seconds) if spool.waiting else "none"),
+            ("Size", share),
+            ("Set aside, refused by Kafka", counted(spool.set_aside, "event")),
+        ]
+    )
+
+
+def _events(status: Status) -> Iterator[Html]:
+    """Yield the topics in trouble and those with a history, then the others, folded."""
+    in_part = len({topic.writable for topic in status.topics}) > 1
+    told = [topic for topic in status.topics if topic.received or topic.waiting or (in_part and not topic.writable)]
+    rest = [topic for topic in status.topics if topic not in told]
+    told.sort(key=lambda topic: (topic.writable, -topic.received))
+    columns = ["Event", "Last received", *(["Topic", "#In the spool"] if status.kafka else [])]
+    columns += ["#Accepted", "#Known already"]
+    if told:
+        yield _table("The latest first", columns, (_event(topic, status) for topic in told))
+    if rest:
+        folded = _table("Not received since the start", columns, (_event(topic, status) for topic in rest))
+        yield element("details", element("summary", f"Not received since the start: {len(rest)}"), folded)
+
+
+def _event(topic: Topic, status: Status) -> list[Html]:
+    kafka = []
+    if status.kafka is not None:
+        kafka = [_cell("has leaders" if topic.writable else "no leader"), _number(topic.waiting)]
+    last = _cell(_ago(topic.received, status.now))
+    return [_key(topic.event), last, *kafka, _number(topic.accepted), _number(topic.duplicates)]
+
+
+def _answers(status: Status) -> Iterator[Html]:
+    rows = [_answer(answers) for answers in status.answers if answers.deliveries]
+    if not rows:
+        yield element("p", "None since the start.")
+    else:
+        columns = ["Outcome", "Meaning", "#Deliveries", "#Half within", "#99 % within", "#All within"]
+        columns.append(f"#Later than Aurora waits ({BUDGET_SECONDS} s)")
+        yield _table("Since the start, from receipt to answer", columns, rows)
+    oldest = f", the oldest for {duration(status.oldest_unanswered)}" if status.in_flight else ""
+    yield element("p", f"Not answered yet: {status.in_flight}{oldest}.")
+
+
+def _answer(answers: Answers) -> list[Html]:
+    times = (answers.half, answers.most, answers.all)
+    return [
+        _key(answers.outcome),
+        _cell(_OUTCOMES[Outcome(answers.outcome)]),
+        _number(answers.deliveries),
+        *(_cell("longer" if isinf(seconds) else answer_time(seconds), class_="number") for seconds in times),
+        _number(answers.late),
+    ]
+
+
+def _refusals(status: Status) -> Html:
+    if not status.refused:
+        return element("p", "None since the start.")
+    rows = [
+        [
+            _key(refused.reason.value),
+            _number(refused.deliveries),
+            _cell(_ago(refused.last, status.now)),
+            _cell(REMEDIES[refused.reason], class_="prose"),
+        ]
+        for refused in status.refused
+    ]
+    return _table("Since the start, the latest first", ["Reason", "#Deliveries", "Last", "What to do"], rows)
+
+
+def _dead_letters(status: Status) -> Iterator[Html]:
+    if not status.dead_letters:
+        yield element("p", "None since the start.")
+        return
+    rows = [
+        [_key(reason), _number(count), _cell(DEFECTS[reason], class_="prose")]
+        for reason, count in status.dead_letters.items()
+    ]
+    yield _table("Causes, since the start", ["Reason", "#Deliveries", "What it means"], rows)
+    last = [
+        [
+            _cell(_ago(letter.time, status.now)),
+            _cell(_shortened(letter.event)),
+            _cell(letter.reason.value),
+            _cell(_shortened(letter.route)),
+            _cell(element("code", letter.id)),
+        ]
+        for letter in status.last_dead_letters
+    ]
+    columns = ["When", "Event in the request", "Reason", "Route", "Id in the dead-letter topic"]
+    yield _table(f"The last {len(last)}" if len(last) > 1 else "The last one", columns, last)
+
+
+def _routes(status: Status) -> Iterator[Html]:
+    if not status.public_url:
+        hint = "HOST is the name that Aurora reaches; set INGRESS__PUBLIC_URL to have it here."
+        yield element("p", hint)
+    rows = [[_key(paste.event), _cell(paste.tenant), _cell(element("code", paste.url))] for paste in status.routes]
+    yield _table("What to paste into Aurora, secrets hidden", ["Event", "Tenant", "URL template"], rows)
+
+
+def _credentials(status: Status) -> Iterator[Html]:
+    if not status.credentials:
+        yield element("p", "None was used since the start.")
+        return
+    rows = [[_key(which), _number(count)] for which, count in status.credentials.items()]
+    yield _table("Deliveries let in, since the start", ["File, kind, line", "#Deliveries"], rows)
+
+
+def _daemon(status: Status) -> Html:
+    return _facts(
+        [
+            ("Version", status.version),
+            ("Started", _moment(status.started)),
+            ("State directory", status.state_dir),
+            ("Index", "failed" if status.index_failed else "judges events"),
+            ("Published unjudged", counted(status.unjudged, "event")),
+            ("In Kafka, not yet in the index", counted(status.lag, "record")),
+            ("Other instances, last 24 h", str(status.other_instances)),
+        ]
+    )
+
+
+# Pieces.
+
+
+def _section(title: str, *content: Html) -> Html:
+    return element("section", element("h2", title), *content)
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> Html:
+    return element("dl", *(join(element("dt", name), element("dd", value)) for name, value in facts))
+
+
+def _table(caption: str, columns: Iterable[str], rows: Iterable[Sequence[Html]]) -> Html:
+    """Return a table; `#` before a column's name says that numbers stand below it."""
+    heads = [
+        element("th", column.removeprefix("#"), scope="col", **({"class_": "number"} if column[0] == "#" else {}))
+        for column in columns
+    ]
+    table = element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", *heads)),
+        element("tbody", *(element("tr", *row) for row in rows)),
+    )
+    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def _key(text: str) -> Html:
+    return element("th", text, scope="row")
+
+
+def _cell(content: str, **attributes: str) -> Html:
+    return element("td", content, **attributes)
+
+
+def _number(count: int) -> Html:
+    return _cell(f"{count:,}", class_="number")
+
+
+def _moment(time: float) -> Html:
+    moment = datetime.fromtimestamp(time, UTC)
+    return element("time", f"{moment:%Y-%m-%d %H:%M:%S} UTC", datetime=f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _ago(time: float, now: float) -> Html:
+    """Return how long ago a time was, itself where one points at it."""
+    if not time:
+        return join("-")
+    moment = datetime.fromtimestamp(time, UTC)
+    absolute = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return element("time", f"{duration(now - time)} ago", datetime=absolute, title=absolute)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."

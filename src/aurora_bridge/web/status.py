@@ -1,0 +1,211 @@
+"""What the status page shows, as plain data: one look at every part of the daemon.
+
+Nothing is kept for the page but what its parts know anyway. `verdict` judges what is found here, `page` shows it.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from time import time
+from typing import NamedTuple
+
+from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
+from aurora_bridge.refusal import Outcome, Reason
+from aurora_bridge.routing import Paste, to_paste
+from aurora_bridge.settings import Settings
+from aurora_bridge.web.readiness import Readiness
+
+_ACCEPTED = (Outcome.PUBLISHED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.DEAD_LETTERED)
+
+
+class Topic(NamedTuple):
+    """An event, and its topic."""
+
+    event: str
+    writable: bool
+    """Whether all its partitions have a leader."""
+    waiting: int
+    """Events of it in the spool."""
+    received: float
+    """When a delivery last came, seconds since the epoch; 0: not since start."""
+    accepted: int
+    """Deliveries that were answered with a 2xx or are kept as dead letters."""
+    duplicates: int
+    """How many of these brought what was known already."""
+
+
+class Kafka(NamedTuple):
+    """Kafka as the daemon sees it."""
+
+    servers: str
+    prefix: str
+    """What the names of all topics begin with."""
+    problems: Sequence[Problem]
+    """What is wrong between the daemon and Kafka."""
+    errors: dict[str, int]
+    """Batches that Kafka did not acknowledge, by its own word."""
+
+
+class Spool(NamedTuple):
+    """What the spool holds."""
+
+    waiting: int
+    bytes: int
+    limit_bytes: int
+    oldest_seconds: float
+    set_aside: int
+    full: bool
+    failed: bool
+
+
+class Answers(NamedTuple):
+    """How soon the answers of one outcome left: the bound that half, 99 % and all of them kept, in seconds."""
+
+    outcome: str
+    deliveries: int
+    half: float
+    most: float
+    all: float
+    late: int
+    """How many took longer than Aurora waits."""
+
+
+class Refused(NamedTuple):
+    """Deliveries refused for one reason."""
+
+    reason: Reason
+    deliveries: int
+    last: float
+    """When, seconds since the epoch."""
+
+
+class Status(NamedTuple):
+    """Everything that the page shows."""
+
+    now: float
+    started: float
+    version: str
+    state_dir: str
+    stopping: bool
+    ready: bool
+    kafka: Kafka | None
+    """None: the spool is the event log."""
+    topics: Sequence[Topic]
+    spool: Spool | None
+    answers: Sequence[Answers]
+    in_flight: int
+    oldest_unanswered: float
+    refused: Sequence[Refused]
+    """The latest first."""
+    dead_letters: dict[str, int]
+    """By reason."""
+    last_dead_letters: Sequence[DeadLetter]
+    """The latest first."""
+    index_failed: bool
+    unjudged: int
+    lag: int
+    """Records in Kafka that the index does not know yet."""
+    other_instances: int
+    credentials: dict[str, int]
+    """Deliveries let in, by file, kind of credential and line."""
+    failing_files: Sequence[str]
+    """Secret files that cannot be used."""
+    routes: Sequence[Paste]
+    public_url: str
+
+
+class Observer:
+    """Looks at the parts of the daemon."""
+
+    def __init__(self, settings: Settings, readiness: Readiness, publisher: Publisher, metrics: Metrics) -> None:
+        """Count the time since now as that since the start."""
+        self._settings = settings
+        self._readiness = readiness
+        self._publisher = publisher
+        self._metrics = metrics
+        self._started = time()
+        self._routes = list(to_paste(settings))
+
+    def look(self) -> Status:
+        """Return what is so now."""
+        metrics, now = self._metrics, time()
+        bridge = self._readiness.bridge
+        (version,) = metrics.build_info
+        return Status(
+            now=now,
+            started=self._started,
+            version=str(version),
+            state_dir=str(self._settings.state_dir),
+            stopping=bridge.stopping,
+            ready=self._readiness.report()[0],
+            kafka=self._kafka(),
+            topics=list(map(self._topic, self._publisher.backlogs)),
+            spool=self._spool(now),
+            answers=[_answers(outcome, metrics.response_seconds[outcome]) for outcome in Outcome],
+            in_flight=int(metrics.in_flight_deliveries.value()),
+            oldest_unanswered=metrics.oldest_unanswered_seconds.value(),
+            refused=self._refused(),
+            dead_letters=_counted(metrics.dead_letters),
+            last_dead_letters=list(reversed(bridge.dead_letters)),
+            index_failed=bool(metrics.index_failed[()]),
+            unjudged=metrics.unjudged[()],
+            lag=int(metrics.follower_lag_records.value()),
+            other_instances=int(metrics.other_instances.value()),
+            credentials=_counted(metrics.credentials_used),
+            failing_files=[str(file) for file, failing in metrics.secret_file_failing.items() if failing],
+            routes=self._routes,
+            public_url=self._settings.ingress.public_url,
+        )
+
+    def _kafka(self) -> Kafka | None:
+        sender, kafka = self._readiness.sender, self._settings.kafka
+        if sender is None:
+            return None
+        errors = _counted(self._metrics.publish_errors)
+        return Kafka(kafka.bootstrap_servers, kafka.topic_prefix, list(sender.problems), errors)
+
+    def _topic(self, event: str) -> Topic:
+        metrics, sender = self._metrics, self._readiness.sender
+        return Topic(
+            event,
+            sender is None or sender.writable(event),
+            self._publisher.backlogs[event].waiting,
+            metrics.event_last_received[event],
+            sum(metrics.deliveries[event, outcome] for outcome in _ACCEPTED),
+            metrics.deliveries[event, Outcome.DUPLICATE],
+        )
+
+    def _spool(self, now: float) -> Spool | None:
+        spool = self._readiness.spool
+        if spool is None:
+            return None
+        stats = spool.stats
+        oldest = spool.oldest_seconds(now)
+        return Spool(
+            spool.waiting, stats.bytes, spool.limit_bytes, oldest, stats.set_aside, spool.full, spool.failed.is_set()
+        )
+
+    def _refused(self) -> list[Refused]:
+        metrics = self._metrics
+        found = [Refused(reason, metrics.refusals[reason], metrics.last_refused[reason]) for reason in Reason]
+        return sorted((refused for refused in found if refused.deliveries), key=lambda refused: -refused.last)
+
+
+def _counted(counter: Counter) -> dict[str, int]:
+    """Return the series of a counter that have counted anything."""
+    return {key if isinstance(key, str) else ", ".join(key): count for key, count in counter.items() if count}
+
+
+def _answers(outcome: Outcome, series: Series) -> Answers:
+    running = list(accumulate(series.counts))
+    count = running[-1]
+    half, most, all_ = (_bound(series, running, share * count) for share in (0.5, 0.99, 1))
+    in_time = running[series.bounds.index(BUDGET_SECONDS)]
+    return Answers(outcome.value, count, half, most, all_, count - in_time)
+
+
+def _bound(series: Series, running: Sequence[int], count: float) -> float:
+    """Return the bound that this many observations kept."""
+    return next((bound for bound, kept in zip(series.bounds, running, strict=False) if kept >= count), float("inf"))

@@ -1,0 +1,167 @@
+"""Whether anything is being lost: the first line of the status page, and what else deserves a look.
+
+A pure judgement of `status`. A refusal counts as going on while the last one is a few minutes old. What the bridge
+refuses for a fault of its own, or Kafka's, is bad; a request without route or credential may be Aurora's or a
+scanner's, and deserves a look.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from aurora_bridge.refusal import Reason
+from aurora_bridge.web.status import Refused, Spool, Status
+from aurora_bridge.web.words import DEFECTS, REMEDIES, counted, duration
+
+RECENT_SECONDS = 330.0
+"""A refusal goes on for so long after the last one: Aurora's second retry comes 5 min after its first."""
+NEARLY_FULL = 0.8
+"""Share of the spool from which on it is said: after two days of outage, half a day is left."""
+LAG_RECORDS = 1000
+"""Records that the index may lag behind without a word: 50 ms of the follower's time."""
+STUCK_SECONDS = 5.0
+"""Age of a delivery by which it should have been in Kafka or in the spool."""
+_SERVER_ERROR = 500
+_PERHAPS_AURORA = frozenset({Reason.NO_ROUTE, Reason.UNAUTHORIZED, Reason.TARGET_TOO_LONG})
+
+
+class Level(StrEnum):
+    """How a line is meant; the value is the word that stands before it."""
+
+    GOOD = "Good"
+    LOOK = "Look"
+    BAD = "Bad"
+
+
+class Line(NamedTuple):
+    """Something that is said, and what to do about it."""
+
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+def judge(status: Status) -> list[Line]:
+    """Return whether anything is being lost, and behind it what else deserves a look."""
+    return [_refusing(status) or _losing(status), *_worth_a_look(status)]
+
+
+def _refusing(status: Status) -> Line | None:
+    """Return why webhooks are refused that ought to be taken, if they are."""
+    spool = status.spool
+    reason = None
+    if spool is not None and spool.failed:
+        reason, why = Reason.SPOOL_FAILED, "the disk of the spool failed, and the daemon is about to stop"
+    elif status.ready or status.stopping:
+        refused = next((refused for refused in _recent(status) if refused.reason.status >= _SERVER_ERROR), None)
+        if refused is not None:
+            reason, why = refused.reason, f"{refused.reason.value}, {duration(status.now - refused.last)} ago"
+    elif spool is None:
+        reason, why = Reason.KAFKA_UNAVAILABLE, f"{_away(status)}, and there is no spool"
+    elif status.kafka is None:
+        return Line(
+            Level.BAD,
+            "Webhooks are being refused: the embedded log is full",
+            "It has room again when old events expire (SPOOL__RETENTION_DAYS). Raise SPOOL__MAX_BYTES and restart the "
+            "daemon, or name a Kafka in KAFKA__BOOTSTRAP_SERVERS: the events then go there.",
+        )
+    else:
+        reason, why = Reason.SPOOL_FULL, f"the spool is full, and {_away(status)}"
+    return Line(Level.BAD, f"Webhooks are being refused: {why}", REMEDIES[reason]) if reason else None
+
+
+def _losing(status: Status) -> Line:
+    """Return what becomes of webhooks that are taken."""
+    if status.stopping:
+        return Line(Level.LOOK, "The daemon is stopping: what it still takes is stored, Aurora retries the rest")
+    away = _away(status)
+    if away:
+        return Line(
+            Level.LOOK,
+            f"Nothing is lost: events wait in the spool while {away}",
+            "They are published in order, by themselves, when Kafka takes them again.",
+        )
+    waiting = 0 if status.kafka is None else sum(topic.waiting for topic in status.topics)
+    if waiting:
+        return Line(Level.LOOK, f"Nothing is lost: {counted(waiting, 'event')} on the way from the spool to Kafka")
+    if _doubted(status):
+        return Line(Level.LOOK, "Nothing that was let in is being lost, but requests are refused that may be Aurora's")
+    where = ": without a Kafka, events are kept in the embedded log" if status.kafka is None else ""
+    return Line(Level.GOOD, f"Nothing is being lost{where}")
+
+
+def _worth_a_look(status: Status) -> Iterator[Line]:
+    for problem in status.kafka.problems if status.kafka else ():
+        words = problem.words
+        yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", words[:1].upper() + words[1:])
+    yield from _deliveries(status)
+    if status.spool is not None:
+        yield from _spool(status.spool)
+    elif status.ready:
+        yield Line(
+            Level.LOOK, "There is no spool: while Kafka is away, webhooks are refused", "Set SPOOL__ENABLED=true."
+        )
+    yield from _index(status)
+    for file in status.failing_files:
+        yield Line(
+            Level.LOOK, f"{file} cannot be used: what it held before stays in force", "Mend it; the log says why."
+        )
+
+
+def _deliveries(status: Status) -> Iterator[Line]:
+    for refused in _doubted(status):
+        last = duration(status.now - refused.last)
+        yield Line(Level.LOOK, f"Requests are refused: {refused.reason.value}, {last} ago", REMEDIES[refused.reason])
+    for letter in status.last_dead_letters[:1]:
+        if status.now - letter.time < RECENT_SECONDS:
+            last = f"{letter.reason.value}, {duration(status.now - letter.time)} ago"
+            yield Line(Level.LOOK, f"A delivery became a dead letter: {last}", DEFECTS[letter.reason])
+    if status.oldest_unanswered > STUCK_SECONDS:
+        age = duration(status.oldest_unanswered)
+        yield Line(Level.LOOK, f"A delivery has waited {age} for its answer", REMEDIES[Reason.TOO_LATE])
+
+
+def _spool(spool: Spool) -> Iterator[Line]:
+    if spool.set_aside:
+        yield Line(
+            Level.LOOK,
+            f"Kafka refused {counted(spool.set_aside, 'event')} for themselves; they are kept, set aside",
+            "aurora-bridge set-aside list says why. Mend the cause, then: aurora-bridge set-aside retry.",
+        )
+    if spool.bytes >= NEARLY_FULL * spool.limit_bytes and not spool.full:
+        yield Line(
+            Level.LOOK,
+            f"The spool is full to {100 * spool.bytes // spool.limit_bytes} %",
+            "Full, it refuses webhooks. Bring Kafka back, or raise SPOOL__MAX_BYTES and restart the daemon.",
+        )
+
+
+def _index(status: Status) -> Iterator[Line]:
+    if status.index_failed:
+        yield Line(
+            Level.LOOK,
+            "The index failed: events pass unjudged, duplicates with them. Nothing is lost by that",
+            "Restart the daemon: a broken index is put aside and made anew.",
+        )
+    if status.lag > LAG_RECORDS:
+        yield Line(
+            Level.LOOK,
+            f"The index lags {counted(status.lag, 'record')} behind Kafka: duplicates of those may pass",
+            "It catches up by itself once Kafka can be read.",
+        )
+
+
+def _away(status: Status) -> str:
+    """Return in words how much of Kafka is away, nothing if all is there."""
+    away = sum(not topic.writable for topic in status.topics)
+    if away == len(status.topics):
+        return "Kafka is away"
+    return f"Kafka has no leader for {counted(away, 'topic')}" if away else ""
+
+
+def _doubted(status: Status) -> list[Refused]:
+    return [refused for refused in _recent(status) if refused.reason in _PERHAPS_AURORA]
+
+
+def _recent(status: Status) -> list[Refused]:
+    return [refused for refused in status.refused if status.now - refused.last < RECENT_SECONDS]

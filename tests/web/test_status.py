@@ -1,0 +1,125 @@
+"""One look at the parts of the daemon."""
+
+import asyncio
+from time import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aurora_bridge.bridge import EVENTS, DeadLetter
+from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.refusal import Defect, Outcome, Reason
+from aurora_bridge.settings import Settings
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.web.status import Answers, Observer, Refused
+from tests.web.serving import BridgeDouble
+
+UNREACHABLE = Problem("unreachable", "kafka:9092")
+
+
+class Observing:
+    """An observer of parts that a test can change."""
+
+    def __init__(self, sender: object = None, spool: object = None, **settings: Any) -> None:  # noqa: ANN401
+        self.metrics = Metrics(version="1.2.3", events=EVENTS, publish_errors=["not_leader"])
+        self.bridge = BridgeDouble()
+        made = Settings(**settings)
+        self.publisher = Publisher(made.deadlines, EVENTS, None, None, self.metrics)
+        readiness = Readiness(self.bridge, cast("Sender | None", sender), cast("Spool | None", spool))
+        self.observer = Observer(made, readiness, self.publisher, self.metrics)
+
+
+def kafka(*missing: str) -> Any:  # noqa: ANN401 - a double
+    return SimpleNamespace(
+        missing=lambda: list(missing),
+        writable=lambda event: event not in missing,
+        problems=[UNREACHABLE],
+    )
+
+
+async def test_each_event_is_shown_with_its_topic_and_its_deliveries() -> None:
+    observing = Observing(kafka("lead_created"))
+    observing.publisher.backlogs["lead_created"].waiting = 2
+    observing.metrics.event_last_received["lead_created"] = 17.0
+    for outcome in Outcome:
+        observing.metrics.deliveries["lead_created", outcome] += 1
+    status = observing.observer.look()
+    (topic,) = [topic for topic in status.topics if topic.event == "lead_created"]
+    assert topic == ("lead_created", False, 2, 17.0, 4, 1)
+    assert len(status.topics) == len(EVENTS)
+    assert all(topic.writable for topic in status.topics if topic.event != "lead_created")
+
+
+async def test_what_is_wrong_with_kafka_is_taken_from_the_sender_and_what_it_said_from_the_metrics() -> None:
+    observing = Observing(kafka())
+    observing.metrics.publish_errors["not_leader"] += 1
+    found = observing.observer.look().kafka
+    assert found is not None
+    assert (found.problems, found.errors) == ([UNREACHABLE], {"not_leader": 1})
+
+
+async def test_without_kafka_and_spool_there_is_nothing_to_say_of_them() -> None:
+    status = Observing().observer.look()
+    assert (status.kafka, status.spool) == (None, None)
+    assert all(topic.writable for topic in status.topics)
+
+
+async def test_the_spool_is_shown_as_of_its_last_look() -> None:
+    spool = SimpleNamespace(
+        waiting=3,
+        stats=SimpleNamespace(bytes=10, set_aside=1),
+        limit_bytes=100,
+        oldest_seconds=lambda _now: 5.0,
+        full=True,
+        failed=asyncio.Event(),
+    )
+    assert Observing(spool=spool).observer.look().spool == (3, 10, 100, 5.0, 1, True, False)
+
+
+async def test_reasons_that_refused_anything_are_shown_the_latest_first() -> None:
+    observing = Observing()
+    for reason, when in ((Reason.NO_ROUTE, 1.0), (Reason.UNAUTHORIZED, 2.0)):
+        observing.metrics.refusals[reason] += 1
+        observing.metrics.last_refused[reason] = when
+    refused = observing.observer.look().refused
+    assert refused == [Refused(Reason.UNAUTHORIZED, 1, 2.0), Refused(Reason.NO_ROUTE, 1, 1.0)]
+
+
+async def test_the_last_dead_letters_are_shown_the_latest_first() -> None:
+    observing = Observing()
+    letters = [DeadLetter(time(), Defect.NOT_UTF8, "lead_created", "default", key) for key in ("first", "second")]
+    observing.bridge.dead_letters.extend(letters)
+    assert observing.observer.look().last_dead_letters == [*reversed(letters)]
+
+
+async def test_how_soon_answers_left_is_told_by_bounds_that_they_kept() -> None:
+    observing = Observing()
+    series = observing.metrics.response_seconds[Outcome.PUBLISHED]
+    for seconds in (*[0.0009] * 90, *[0.0019] * 8, 0.4, 11.0):
+        series.observe(seconds)
+    answers = {answers.outcome: answers for answers in observing.observer.look().answers}
+    assert answers["published"] == Answers("published", 100, 0.001, 0.5, 15.0, 1)
+    assert answers["spooled"].deliveries == 0
+
+
+async def test_an_answer_beyond_every_bound_is_longer_than_all() -> None:
+    observing = Observing()
+    observing.metrics.response_seconds[Outcome.REFUSED].observe(16.0)
+    (late,) = [answers for answers in observing.observer.look().answers if answers.deliveries]
+    assert (late.all, late.late) == (float("inf"), 1)
+
+
+async def test_secret_files_that_cannot_be_used_and_credentials_that_were_used_are_named() -> None:
+    observing = Observing()
+    observing.metrics.secret_file_failing |= {"/etc/tokens": 1.0, "/etc/good": 0.0}
+    observing.metrics.credentials_used |= {("/etc/tokens", "header", "2"): 4}
+    status = observing.observer.look()
+    assert (status.failing_files, status.credentials) == (["/etc/tokens"], {"/etc/tokens, header, 2": 4})
+
+
+async def test_the_templates_to_paste_begin_with_the_public_url() -> None:
+    status = Observing(ingress={"public_url": "https://hooks.example.com"}).observer.look()
+    assert all(paste.url.startswith("https://hooks.example.com/") for paste in status.routes)

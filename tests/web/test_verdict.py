@@ -1,0 +1,89 @@
+"""The first line of the status page, and what else deserves a look."""
+
+import pytest
+
+from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.refusal import Defect, Reason
+from aurora_bridge.web.status import Status
+from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge
+from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, refused
+
+UNREACHABLE = Problem("unreachable", "kafka:9092")
+DEAD_LETTER = DeadLetter(NOW - 60, Defect.NOT_UTF8, "lead_created", "default", "the-id")
+FULL = SPOOL._replace(bytes=990_000, full=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "said"),
+    [
+        (QUIET, Level.GOOD, "Nothing is being lost"),
+        (QUIET._replace(kafka=None), Level.GOOD, "without a Kafka, events are kept in the embedded log"),
+        (AWAY, Level.LOOK, "Nothing is lost: events wait in the spool while Kafka is away"),
+        (
+            QUIET._replace(topics=[QUIET.topics[0], AWAY.topics[1]]),
+            Level.LOOK,
+            "Nothing is lost: events wait in the spool while Kafka has no leader for 1 topic",
+        ),
+        (
+            QUIET._replace(topics=[topic._replace(waiting=2) for topic in QUIET.topics]),
+            Level.LOOK,
+            "Nothing is lost: 4 events on the way from the spool to Kafka",
+        ),
+        (AWAY._replace(spool=FULL, ready=False), Level.BAD, "refused: the spool is full, and Kafka is away"),
+        (AWAY._replace(spool=None, ready=False), Level.BAD, "refused: Kafka is away, and there is no spool"),
+        (QUIET._replace(kafka=None, spool=FULL, ready=False), Level.BAD, "refused: the embedded log is full"),
+        (
+            QUIET._replace(spool=SPOOL._replace(failed=True), ready=False),
+            Level.BAD,
+            "refused: the disk of the spool failed",
+        ),
+        (QUIET._replace(stopping=True, ready=False), Level.LOOK, "The daemon is stopping"),
+        (refused(Reason.TOO_LATE, 60), Level.BAD, "Webhooks are being refused: too_late, 1 min ago"),
+        (refused(Reason.UNAUTHORIZED, 60), Level.LOOK, "requests are refused that may be Aurora's"),
+        (refused(Reason.MALFORMED_HTTP, 60), Level.GOOD, "Nothing is being lost"),
+        (refused(Reason.TOO_LATE, RECENT_SECONDS + 1), Level.GOOD, "Nothing is being lost"),
+    ],
+    ids=str,
+)
+def test_the_first_line_says_whether_anything_is_being_lost(status: Status, level: Level, said: str) -> None:
+    line = judge(status)[0]
+    assert line.level is level
+    assert said in line.text
+
+
+@pytest.mark.parametrize(
+    "status",
+    [AWAY._replace(spool=FULL, ready=False), AWAY._replace(spool=None, ready=False), refused(Reason.OVERLOADED, 1)],
+    ids=str,
+)
+def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
+    assert judge(status)[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (QUIET._replace(kafka=KAFKA._replace(problems=[UNREACHABLE])), "Kafka, kafka:9092: unreachable"),
+        (QUIET._replace(last_dead_letters=[DEAD_LETTER]), "A delivery became a dead letter: not_utf8, 1 min ago"),
+        (refused(Reason.NO_ROUTE, 60), "no_route, 1 min ago"),
+        (QUIET._replace(spool=SPOOL._replace(set_aside=2)), "2 events for themselves; they are kept, set aside"),
+        (QUIET._replace(spool=SPOOL._replace(bytes=800_000)), "The spool is full to 80 %"),
+        (QUIET._replace(spool=None), "There is no spool"),
+        (QUIET._replace(oldest_unanswered=6.0), "A delivery has waited 6 s for its answer"),
+        (QUIET._replace(index_failed=True), "The index failed"),
+        (QUIET._replace(lag=LAG_RECORDS + 1), "The index lags 1,001 records behind Kafka"),
+        (QUIET._replace(failing_files=["/etc/tokens"]), "/etc/tokens cannot be used"),
+    ],
+    ids=str,
+)
+def test_what_deserves_a_look_is_said_below(status: Status, said: str) -> None:
+    (line,) = judge(status)[1:]
+    assert line.level is Level.LOOK
+    assert said in line.text
+
+
+def test_of_a_quiet_daemon_nothing_more_is_said() -> None:
+    old = DEAD_LETTER._replace(time=NOW - RECENT_SECONDS - 1)
+    quiet = QUIET._replace(lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old])
+    assert judge(quiet)[1:] == []
