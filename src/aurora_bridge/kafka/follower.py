@@ -34,6 +34,7 @@ _FETCH_BYTES = 2**20
 """Of one answer: about a thousand records, decoded in some ten milliseconds."""
 _RETRY_SECONDS = 1.0
 _METADATA_SECONDS = 5.0
+_CHECKPOINT_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
 _AGAIN_SECONDS = 0.1
 _GIVE_UP_SECONDS = 2.0
@@ -75,6 +76,7 @@ class Follower:
         self._waited: dict[TopicPartition, int] = {}
         self._refused: set[TopicPartition] = set()
         self._metadata_at = 0.0
+        self._checkpoint_at = 0.0
         self._problems = problems
         dedup.known_positions = self._known
         metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
@@ -158,7 +160,9 @@ class Follower:
         unknown = missing & client.cluster.unauthorized_topics
         if not unknown and not any(self._position(place).behind for place in places if place not in self._waited):
             self._dedup.follow_succeeded(now + _STALE_SECONDS if self._recent_others() else None)
-        self._dedup.checkpoint()
+        if now - self._checkpoint_at > _CHECKPOINT_SECONDS:
+            self._checkpoint_at = now
+            self._dedup.checkpoint()
 
     def _places(self, client: Client) -> tuple[dict[TopicPartition, int], set[str]]:
         """Return every partition that has a leader, with its node, and the topics that have none, or are not there."""

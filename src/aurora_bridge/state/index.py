@@ -91,6 +91,8 @@ _FIND_LATEST_TIME = """SELECT l.family_key, s.time_us FROM json_each(?) AS j
 CROSS JOIN latest AS l ON l.family_key = j.value CROSS JOIN seen AS s ON s.fingerprint = l.fingerprint"""
 _INSTANCE = """INSERT INTO instances VALUES (?, ?)
 ON CONFLICT DO UPDATE SET time_us = max(time_us, excluded.time_us)"""
+_CHECKPOINT = """INSERT OR REPLACE INTO followed
+SELECT value->>0, value->>1, value->>2 FROM json_each(?)"""
 _UNLEARNED = f"""SELECT json_group_array(json(value)) FROM json_each(?1) AS j
 WHERE NOT EXISTS (SELECT 1 FROM seen WHERE fingerprint = j.value->>0
 AND (NOT ?2 OR seq > j.value->>1 OR seq = j.value->>1 AND standing != {Standing.CLAIMED.value}))"""  # noqa: S608 - constants
@@ -328,7 +330,7 @@ def follow(
 
 def checkpoint(db: sqlite3.Connection, positions: Sequence[tuple[str, int, int]]) -> None:
     """Note up to which offsets the topics are known."""
-    db.executemany("INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", positions)
+    db.execute(_CHECKPOINT, (_json(positions),))
 
 
 def remember(db: sqlite3.Connection, wall_us: int) -> None:
