@@ -84,10 +84,9 @@ class Follower:
 
     def acknowledged(self, topic: str, partition: int, offset: int, count: int) -> None:
         """Note where `count` records of ours lie. Called by the sender."""
-        place = TopicPartition(topic, partition)
-        position = self._positions.get(place)
+        position = self._positions.get((topic, partition))  # type: ignore[call-overload]  # equal, and sooner made
         if position is None:
-            position = self._positions[place] = Position()
+            position = self._position(TopicPartition(topic, partition))
         position.acknowledged(offset, count)
 
     async def run(self) -> None:

@@ -31,6 +31,9 @@ class Position:
 
     def acknowledged(self, offset: int, count: int) -> None:
         """Note that `count` records of ours lie at `offset`."""
+        if offset == self.next and not self._own:  # as nearly always
+            self.next = offset + count
+            return
         if offset < 0 or (self.next is not None and offset + count <= self.next):
             return
         self._own[offset] = offset + count
