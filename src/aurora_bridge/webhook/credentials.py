@@ -81,7 +81,7 @@ class Secrets:
         """
         digest, found = sha256(secret).digest(), 0
         for position, valid in enumerate(self._digests, 1):
-            found |= compare_digest(digest, valid) * position
+            found = max(found, compare_digest(digest, valid) * position)
         if found:
             self._uses[self._keys[kind][found - 1]] += 1
         return found > 0
