@@ -86,10 +86,10 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
     An event that a written route takes is left out of the default route's.
     """
     public_url = settings.ingress.public_url or "https://HOST"
-    written = set()
+    written, secrets = set(), _secret_parameters(settings)
     for route in settings.routes:
         written.add((todays_name(route.event), tenant := route.tenant or settings.tenant))
-        template = shown_template(route, settings)
+        template = _shown(route, secrets)
         has_host = not template.startswith(("/", "?"))
         yield Paste(todays_name(route.event), tenant, template if has_host else public_url + template)
     if not settings.default_route:
@@ -105,14 +105,17 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
 
 def shown_template(route: RouteSettings, settings: Settings) -> str:
     """Return the template of a route for people to see, its secrets as asterisks."""
-    return redact_target(route.template.encode(), _secret_parameters(settings))
+    return _shown(route, _secret_parameters(settings))
+
+
+def _shown(route: RouteSettings, secrets: frozenset[str]) -> str:
+    return redact_target(route.template.encode(), secrets)
 
 
 def _secret_parameters(settings: Settings) -> frozenset[str]:
     """Return the parameters that reach no event and no eye: also a token that was sent to another route is one."""
-    auths = (settings.auth, *(route.auth(settings.auth) for route in settings.routes))
-    tokens = {canonical_name(auth.query_parameter) for auth in auths if auth.query_parameter is not None}
-    return frozenset(settings.ingress.secret_parameters) | tokens
+    carrying = {settings.auth.query_parameter, *(route.query_parameter for route in settings.routes)}
+    return frozenset((*settings.ingress.secret_parameters, *(canonical_name(name) for name in carrying if name)))
 
 
 class _Maker:
@@ -136,7 +139,7 @@ class _Maker:
 
     def written(self, number: int, route: RouteSettings) -> "_Numbered | None":
         """Return a route of the file, None for one that cannot be used."""
-        where, shown = f"[[routes]] number {number}", shown_template(route, self._settings)
+        where, shown = f"[[routes]] number {number}", _shown(route, self._secret_parameters)
         credentials = self._credentials(where, route.auth(self._settings.auth))
         try:
             template = Template(route.template, self._secret_parameters)
