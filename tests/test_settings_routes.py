@@ -104,8 +104,8 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
         (
             '[[routes]]\nevent = "lead_created"',
             (
-                "[[routes]] number 1 in {file}: template is missing; it takes a URL template as it stands in Aurora, such "
-                "as https://hooks.example.com/x?a=<AGREEMENT_ID>. Add it."
+                "[[routes]] number 1 in {file}: template is missing; it takes a URL template as it stands in Aurora, "
+                "such as https://hooks.example.com/x?a=<AGREEMENT_ID>. Add it."
             ),
         ),
         (
@@ -132,29 +132,29 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
         (
             f'{ROUTE}filtered = "often"',
             (
-                "[[routes]] number 1 in {file}: filtered = 'often' came; allowed is true or false. Correct it or leave it "
-                "out."
+                "[[routes]] number 1 in {file}: filtered = 'often' came; allowed is true or false. Correct it or leave "
+                "it out."
             ),
         ),
         (
             f'{ROUTE}query_parameter = "key"',
             (
-                "query_parameter of [[routes]] number 1: 'key' came without a tokens_file, which has what is valid in it. "
-                "Add tokens_file, or leave query_parameter out."
+                "query_parameter of [[routes]] number 1: 'key' came without a tokens_file, which has what is valid in "
+                "it. Add tokens_file, or leave query_parameter out."
             ),
         ),
         (
             '[routes]\ntemplate = "/x?token=canary"',
             (
-                "routes in {file}: a table came; allowed is a list of tables, each below a line [[routes]]. Correct it or "
-                "remove it."
+                "routes in {file}: a table came; allowed is a list of tables, each below a line [[routes]]. Correct it "
+                "or remove it."
             ),
         ),
         (
             'routes = ["/x"]',
             (
-                "routes in {file}: '/x' came; allowed is a list of tables, each below a line [[routes]]. Correct it or "
-                "remove it."
+                "routes in {file}: '/x' came; allowed is a list of tables, each below a line [[routes]]. Correct it "
+                "or remove it."
             ),
         ),
     ],
@@ -229,8 +229,8 @@ def test_an_event_has_these_keys(file: Path) -> None:
         (
             '[events."lead created"]\nrecurrence = "once"',
             (
-                "events in {file}: 'lead created' came; allowed is tables, each below a line [events.NAME]. Correct it or "
-                "remove it."
+                "events in {file}: 'lead created' came; allowed is tables, each below a line [events.NAME]. Correct it "
+                "or remove it."
             ),
         ),
     ],
