@@ -81,7 +81,7 @@ def _show_routes(measured: list[routes.Figures]) -> None:
     for kind, cost in few.microseconds.items():
         print(f"{kind:30}{cost:12.1f}{many.microseconds[kind]:12.1f}{many.microseconds[kind] / cost:8.2f}")
     print(f"{'memory, MB':30}{few.megabytes:12.2f}{many.megabytes:12.2f}")
-    print(f"{'time to make them, s':30}{few.seconds_to_make:12.3f}{many.seconds_to_make:12.3f}", flush=True)
+    print(f"{'CPU s to make them':30}{few.seconds_to_make:12.3f}{many.seconds_to_make:12.3f}", flush=True)
 
 
 def _show(comparison: Comparison) -> None:

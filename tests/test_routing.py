@@ -149,6 +149,29 @@ def test_what_is_perhaps_not_meant_is_a_warning_with_the_routes_number(route: Ta
     assert words in warning
 
 
+@pytest.mark.parametrize(
+    ("template", "base_path", "taken"),
+    [
+        ("/<AGREEMENT_ID>?st=<STATUS>", "/", True),
+        ("/base/<AGREEMENT_ID>?st=<STATUS>", "/base", True),
+        ("/<AGREEMENT_ID>?st=<STATUS>", "/base", False),
+        ("/a<AGREEMENT_ID>?st=<STATUS>", "/", True),
+        ("/a-<AGREEMENT_ID>?st=<STATUS>", "/", False),
+        ("/-<AGREEMENT_ID>?st=<STATUS>", "/", False),
+        ("/<AGREEMENT_ID>?st=<STATUS>&kind=a", "/", False),
+        ("/hooks/<AGREEMENT_ID>?st=<STATUS>", "/", False),
+    ],
+)
+def test_a_placeholder_that_takes_the_default_routes_paths_is_a_warning(
+    template: str, base_path: str, *, taken: bool
+) -> None:
+    route = {**QUIET, "template": template}
+    warnings = routing(route, ingress={"base_path": base_path}).warnings
+    assert taken == any("more paths of the default route" in warning for warning in warnings)
+    assert len(warnings) == taken
+    assert routing(route, default_route=False).warnings == []
+
+
 def test_a_placeholder_for_a_secret_is_no_warning() -> None:
     route = {"event": "site_survey_requested", "template": "/x?id=<SITE_SURVEY_REQUEST_ID>&s=<SESSION_TOKEN>"}
     assert routing(route).warnings == []

@@ -27,7 +27,7 @@ from aurora_bridge.webhook.credentials import (
 )
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
 from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Template, TemplateError
+from aurora_bridge.webhook.template import Template, TemplateError, could_match_one
 from aurora_bridge.webhook.text import canonical_name
 
 DEFAULT = "default"
@@ -130,6 +130,8 @@ class _Maker:
         self._secrets: dict[tuple[Path, bool], Secrets] = {}
         self._secret_parameters = _secret_parameters(settings)
         self._types = overridden(settings, self.problems, self.warnings)
+        base = settings.ingress.base_path.rstrip("/")
+        self._default_paths = {name: Template(f"{base}/{name}", frozenset()) for name in CATALOGUE}
         self._rules_made: dict[tuple[frozenset[str], bool], Rules] = {}
 
     def default(self) -> Route:
@@ -149,6 +151,7 @@ class _Maker:
         rules = self._rules(template.secret_parameters, filtered=route.filtered)
         event = todays_name(route.event)
         self.warnings += (f"{where}: {doubt}" for doubt in _doubts(event, template, rules))
+        self.warnings += (f"{where}: {doubt}" for doubt in self._taken(event, template))
         tenant = route.tenant or self._settings.tenant
         return _Numbered(where, shown, Route(template.name, tenant, credentials, rules, template, event))
 
@@ -157,6 +160,18 @@ class _Maker:
         by_route = {id(one.route): one for one in written}
         for one, other in conflicts([one.route for one in written]):
             yield by_route[id(one)], by_route[id(other)]
+
+    def _taken(self, event: str, template: Template) -> Iterator[str]:
+        """Yield a line if a placeholder takes the paths of other events away from the default route."""
+        if not self._settings.default_route or template.static or isinstance(template.segments[-1], str):
+            return
+        others = (path for name, path in self._default_paths.items() if name != event)
+        taken = [path.text for path in others if could_match_one(template, path)]
+        if taken:
+            yield (
+                f"its placeholder takes {taken[0]} too, and {len(taken) - 1} more paths of the default route. "
+                "Put something in front of the placeholder, or set default_route = false."
+            )
 
     def _rules(self, renamed: frozenset[str] = frozenset(), *, filtered: bool = False) -> Rules:
         """Return rules, the same object for all routes that are read alike, so that they share their shapes."""
