@@ -57,6 +57,12 @@ def test_every_printed_template_can_be_a_route_of_the_file_without_a_warning() -
         assert received(settings, sent(template)).name == event
 
 
+def test_the_readmes_list_is_what_the_command_prints() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    templates = printed()
+    assert re.findall(r"^https://HOST/.*$", readme, re.MULTILINE) == [templates[event] for event in FOUNDING]
+
+
 def test_no_printed_template_lets_two_events_look_alike() -> None:
     """Each has what its event is told by, so that retries are recognised."""
     for event, template in printed().items():
