@@ -5,5 +5,6 @@ get the same kind of webhooks from the same load generator in turns, and each ro
 The figure that counts is CPU time of the server's process, which a busy machine disturbs less than it does throughput.
 
 `__main__` has the options and the table, `runs` what is measured in which order, `servers` the processes, `load` the
-load generator (a process of its own), `hello` the yardstick. Nothing here asserts a timing.
+load generator (a process of its own), `hello` the yardstick. `routes` measures in its own process what many routes
+cost. Nothing here asserts a timing.
 """

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import runs
+from bench import routes, runs
 from bench.runs import SCENARIOS, Comparison, Record, Scenario
 from tests.support.broker import KafkaCluster
 from tests.support.ports import HOST, free_ports
@@ -22,6 +22,17 @@ def main() -> None:
     """Start a broker and measure what was asked for."""
     options = _options()
     figures: dict[str, Any] = {}
+    if options.routes:
+        measured = routes.measure(options.rounds)
+        _show_routes(measured)
+        figures["routes"] = [few_or_many._asdict() for few_or_many in measured]
+    if options.start or options.million or options.scenarios:
+        _measure_daemon(options, figures)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _measure_daemon(options: argparse.Namespace, figures: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as name, KafkaCluster() as kafka:
         folder = Path(name)
         if options.start:
@@ -38,8 +49,6 @@ def main() -> None:
             comparison = runs.compare(scenario, options.rounds, folder / str(number), kafka.bootstrap)
             _show(comparison)
             figures[scenario.name] = dataclasses.asdict(comparison)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _options() -> argparse.Namespace:
@@ -53,16 +62,26 @@ def _options() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="how often each server is measured (default 5)")
     add("--million", action="store_true", help="the daemon's memory on the way to a million webhooks (or to --count)")
     add("--start", action="store_true", help="the time from the daemon's start until it listens")
+    add("--routes", action="store_true", help="what finding and reading cost with few and with many routes")
     add("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
     options = parser.parse_args()
     options.scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenario]
     if (options.connections or options.rate) and not options.million:
         options.scenarios.append(Scenario("own", options.connections or 64, 40_000, options.rate))
-    if not (options.start or options.million or options.scenarios):
+    if not (options.start or options.million or options.routes or options.scenarios):
         options.start, options.scenarios = True, list(SCENARIOS)
     if options.count:
         options.scenarios = [dataclasses.replace(scenario, count=options.count) for scenario in options.scenarios]
     return options
+
+
+def _show_routes(measured: list[routes.Figures]) -> None:
+    few, many = measured
+    print(f"\n{'CPU us a webhook, by route':30}{f'{few.routes} routes':>12}{f'{many.routes} routes':>12}{'ratio':>8}")
+    for kind, cost in few.microseconds.items():
+        print(f"{kind:30}{cost:12.1f}{many.microseconds[kind]:12.1f}{many.microseconds[kind] / cost:8.2f}")
+    print(f"{'memory, MB':30}{few.megabytes:12.2f}{many.megabytes:12.2f}")
+    print(f"{'CPU s to make them':30}{few.seconds_to_make:12.3f}{many.seconds_to_make:12.3f}", flush=True)
 
 
 def _show(comparison: Comparison) -> None:

@@ -3,26 +3,17 @@
 `daemon` serves what comes out; `cli.config` only looks whether anything is wrong, `cli.templates` prints what to paste.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
+from aurora_bridge.event_types import overridden, todays_name, unknown
 from aurora_bridge.logs import redact_target
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
-from aurora_bridge.settings import AuthSettings, EventSettings, RouteSettings, Settings, SettingsError
-from aurora_bridge.webhook.catalogue import (
-    CATALOGUE,
-    LEGACY_NAMES,
-    PLACEHOLDER_ALIASES,
-    UNRECOGNIZED,
-    EventType,
-    Recurrence,
-)
+from aurora_bridge.settings import AuthSettings, RouteSettings, Settings, SettingsError
+from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, Recurrence
 from aurora_bridge.webhook.credentials import (
     BASIC,
     HEADER,
@@ -36,13 +27,14 @@ from aurora_bridge.webhook.credentials import (
 )
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
 from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Template, TemplateError
+from aurora_bridge.webhook.template import Template, TemplateError, could_match_one
 from aurora_bridge.webhook.text import canonical_name
 
 DEFAULT = "default"
 FILTERED_WINDOW_SECONDS = 60
 """A filter can hide the state in between: what comes later than an immediate copy is taken for a new event."""
 _SECOND_US = 1_000_000
+_PLACEHOLDERS = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
 
 
 class Routing(NamedTuple):
@@ -58,7 +50,7 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
     default = maker.default() if settings.default_route else None
     written = list(filter(None, (maker.written(number, route) for number, route in enumerate(settings.routes, 1))))
     maker.problems += (
-        f"{one.where} and {other.where} could both match one request: {one.text!r} and {other.text!r}. "
+        f"{one.where} and {other.where} could both match one request: {one.shown!r} and {other.shown!r}. "
         "Change a path, or give both the same static parameter with different values."
         for one, other in maker.conflicts(written)
     )
@@ -94,29 +86,36 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
     An event that a written route takes is left out of the default route's.
     """
     public_url = settings.ingress.public_url or "https://HOST"
-    written = set()
+    written, secrets = set(), _secret_parameters(settings)
     for route in settings.routes:
-        written.add((_todays_name(route.event), tenant := route.tenant or settings.tenant))
-        template = shown_template(route, settings)
-        yield Paste(_todays_name(route.event), tenant, template if "://" in template else public_url + template)
+        written.add((todays_name(route.event), tenant := route.tenant or settings.tenant))
+        template = _shown(route, secrets)
+        has_host = not template.startswith(("/", "?"))
+        yield Paste(todays_name(route.event), tenant, template if has_host else public_url + template)
     if not settings.default_route:
         return
     base = public_url + settings.ingress.base_path.rstrip("/")
-    placeholders = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
     for name, event_type in CATALOGUE.items():
         # A placeholder that Aurora does not know makes dead letters: of those that are in doubt, only the identifier.
         sure = [at for at in event_type.attributes if at not in event_type.attribute_standing]
         names = [at for at in event_type.attributes if at in sure or at == event_type.identifier]
         if names and (name, settings.tenant) not in written:
-            values = (f"{at}=<{placeholders.get(at, at).upper()}>" for at in names)
-            yield Paste(name, settings.tenant, f"{base}/{name}?{'&'.join(values)}")
+            yield Paste(name, settings.tenant, f"{base}/{name}?{'&'.join(map(_parameter, names))}")
 
 
 def shown_template(route: RouteSettings, settings: Settings) -> str:
     """Return the template of a route for people to see, its secrets as asterisks."""
-    own = route.auth(settings.auth).query_parameter
-    secrets = {*settings.ingress.secret_parameters, *([own] if own else ())}
-    return redact_target(route.template.encode(), frozenset(secrets))
+    return _shown(route, _secret_parameters(settings))
+
+
+def _shown(route: RouteSettings, secrets: frozenset[str]) -> str:
+    return redact_target(route.template.encode(), secrets)
+
+
+def _secret_parameters(settings: Settings) -> frozenset[str]:
+    """Return the parameters that reach no event and no eye: also a token that was sent to another route is one."""
+    carrying = {settings.auth.query_parameter, *(route.query_parameter for route in settings.routes)}
+    return frozenset((*settings.ingress.secret_parameters, *(canonical_name(name) for name in carrying if name)))
 
 
 class _Maker:
@@ -129,29 +128,32 @@ class _Maker:
         self._files = files
         self._uses = metrics.credentials_used
         self._secrets: dict[tuple[Path, bool], Secrets] = {}
-        self._types = self._overridden()
+        self._secret_parameters = _secret_parameters(settings)
+        self._types = overridden(settings, self.problems, self.warnings)
+        base = settings.ingress.base_path.rstrip("/")
+        self._default_paths = {name: Template(f"{base}/{name}", frozenset()) for name in CATALOGUE}
+        self._rules_made: dict[tuple[frozenset[str], bool], Rules] = {}
 
     def default(self) -> Route:
         """Return the default route."""
         auth = self._settings.auth
-        return Route(DEFAULT, self._settings.tenant, self._credentials("[auth]", auth), self._rules(auth))
+        return Route(DEFAULT, self._settings.tenant, self._credentials("[auth]", auth), self._rules())
 
     def written(self, number: int, route: RouteSettings) -> "_Numbered | None":
         """Return a route of the file, None for one that cannot be used."""
-        where = f"[[routes]] number {number}"
-        auth = route.auth(self._settings.auth)
-        credentials, rules = self._credentials(where, auth), self._rules(auth, filtered=route.filtered)
+        where, shown = f"[[routes]] number {number}", _shown(route, self._secret_parameters)
+        credentials = self._credentials(where, route.auth(self._settings.auth))
         try:
-            template = Template(route.template, rules.secret_parameters)
+            template = Template(route.template, self._secret_parameters)
         except TemplateError as error:
-            self.problems.append(f"{where}: the template {route.template!r} cannot be used: {error}.")
+            self.problems.append(f"{where}: the template {shown!r} cannot be used: {error}.")
             return None
-        if template.secret_parameters:
-            rules = replace(rules, secret_parameters=rules.secret_parameters | template.secret_parameters)
-        event = _todays_name(route.event)
+        rules = self._rules(template.secret_parameters, filtered=route.filtered)
+        event = todays_name(route.event)
         self.warnings += (f"{where}: {doubt}" for doubt in _doubts(event, template, rules))
+        self.warnings += (f"{where}: {doubt}" for doubt in self._taken(event, template))
         tenant = route.tenant or self._settings.tenant
-        return _Numbered(where, route.template, Route(template.name, tenant, credentials, rules, template, event))
+        return _Numbered(where, shown, Route(template.name, tenant, credentials, rules, template, event))
 
     def conflicts(self, written: Sequence["_Numbered"]) -> Iterator[tuple["_Numbered", "_Numbered"]]:
         """Yield the pairs of routes that one request could mean."""
@@ -159,14 +161,30 @@ class _Maker:
         for one, other in conflicts([one.route for one in written]):
             yield by_route[id(one)], by_route[id(other)]
 
-    def _rules(self, auth: AuthSettings, *, filtered: bool = False) -> Rules:
-        own = {canonical_name(auth.query_parameter)} if auth.query_parameter else set()
+    def _taken(self, event: str, template: Template) -> Iterator[str]:
+        """Yield a line if a placeholder takes the paths of other events away from the default route."""
+        if not self._settings.default_route or template.static or isinstance(template.segments[-1], str):
+            return
+        others = (path for name, path in self._default_paths.items() if name != event)
+        taken = [path.text for path in others if could_match_one(template, path)]
+        if taken:
+            yield (
+                f"its placeholder takes {taken[0]} too, and {len(taken) - 1} more paths of the default route. "
+                "Put something in front of the placeholder, or set default_route = false."
+            )
+
+    def _rules(self, renamed: frozenset[str] = frozenset(), *, filtered: bool = False) -> Rules:
+        """Return rules, the same object for all routes that are read alike, so that they share their shapes."""
         index = self._settings.index
-        return Rules(
-            frozenset(self._settings.ingress.secret_parameters) | own,
-            (FILTERED_WINDOW_SECONDS if filtered else index.repeat_window_seconds) * _SECOND_US,
-            self._types,
-            frozenset(index.volatile_attributes),
+        window_seconds = FILTERED_WINDOW_SECONDS if filtered else index.repeat_window_seconds
+        return self._rules_made.setdefault(
+            (renamed, filtered),
+            Rules(
+                self._secret_parameters | renamed,
+                window_seconds * _SECOND_US,
+                self._types,
+                frozenset(index.volatile_attributes),
+            ),
         )
 
     def _credentials(self, where: str, auth: AuthSettings) -> Authenticator:
@@ -192,31 +210,12 @@ class _Maker:
                 self.problems.append(f"{where}: {error}.")
         return self._secrets[file, basic]
 
-    def _overridden(self) -> Mapping[str, EventType]:
-        """Return the catalogue with what an operator knows better."""
-        types = dict(CATALOGUE)
-        for name, known in self._settings.events.items():
-            event = _todays_name(name)
-            event_type = _override(types.get(event, EventType(UNRECOGNIZED, family=event)), known)
-            where = f"[events.{name}]"
-            if event_type.recurrence is not Recurrence.SIGNAL and event_type.identifier is None:
-                self.problems.append(
-                    f"{where}: recurrence = {event_type.recurrence.value!r} came, and nothing tells which attribute "
-                    "identifies the thing. Add identifier = with its name, or leave recurrence out."
-                )
-            elif known.recurrence == "state" and event_type.state_attribute is None and event not in CATALOGUE:
-                self.problems.append(
-                    f"{where}: recurrence = 'state' came, and nothing tells which attribute holds the state. "
-                    "Add state_attribute = with its name, or leave recurrence out."
-                )
-            types[event] = event_type
-        return MappingProxyType(types)
-
 
 class _Numbered(NamedTuple):
     where: str
     """Where it is written, for people."""
-    text: str
+    shown: str
+    """Its template, without secrets."""
     route: Route
 
 
@@ -224,34 +223,16 @@ def _replace(secrets: Secrets, parse: Callable[[str], Sequence[bytes]], contents
     secrets.replace(parse(contents[0].decode("utf-8-sig")))
 
 
-def _override(event_type: EventType, known: EventSettings) -> EventType:
-    identifier = known.identifier or event_type.identifier
-    subject = event_type.subject
-    if known.identifier is not None:  # what a state is the latest of is its subject
-        subject = ((known.identifier.removesuffix("_id"), known.identifier), *subject)
-    return replace(
-        event_type,
-        recurrence=Recurrence(known.recurrence) if known.recurrence else event_type.recurrence,
-        identifier=identifier,
-        subject=subject,
-        state_attribute=known.state_attribute or event_type.state_attribute,
-        volatile=frozenset(known.volatile_attributes),
-        repeat_window_seconds=known.repeat_window_seconds,
-    )
-
-
-def _todays_name(event: str) -> str:
-    name = canonical_name(event)
-    return LEGACY_NAMES.get(name, name)
+def _parameter(attribute: str) -> str:
+    """Return what carries an attribute in a template: `project_id=<PROJECT_ID>`."""
+    return f"{attribute}=<{_PLACEHOLDERS.get(attribute, attribute).upper()}>"
 
 
 def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
     """Yield what is perhaps not meant with a route."""
     event_type = rules.type_of(event)
     if event not in CATALOGUE:
-        meant = get_close_matches(event, CATALOGUE, n=1)
-        guess = f" Did you mean {meant[0]}?" if meant else ""
-        yield f"the bridge knows no event {event!r}; what comes here goes to the topic {UNRECOGNIZED}.{guess}"
+        yield unknown(event)
         return
     known = {*event_type.attributes, event_type.identifier, event_type.state_attribute, "tenant_id"}
     for attribute in sorted(template.attributes - known - rules.secret_parameters) if event_type.attributes else ():
@@ -259,9 +240,11 @@ def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
             f"{event} has no attribute {attribute} that the bridge knows. If Aurora does not know its placeholder "
             "either, it arrives as it stands, and each delivery becomes a dead letter (unfilled_placeholder)."
         )
-    needed = event_type.identifier
-    if needed is not None and needed not in template.attributes and event_type.recurrence is not Recurrence.SIGNAL:
-        yield (
-            f"the template has no {needed}; without it two events look alike, and every delivery is published, "
-            f"Aurora's retries too. Add {needed}=<{needed.upper()}>."
-        )
+    if event_type.recurrence is Recurrence.SIGNAL:
+        return
+    for needed in (event_type.identifier, event_type.state_attribute):
+        if needed is not None and needed not in template.attributes:
+            yield (
+                f"the template has no {needed}; without it two events look alike, and every delivery is published, "
+                f"Aurora's retries too. Add {_parameter(needed)}."
+            )

@@ -27,12 +27,13 @@ class SecretFileError(Exception):
 
 
 class _Followed:
-    __slots__ = ("digest", "paths", "take")
+    __slots__ = ("digest", "failing", "paths", "take")
 
     def __init__(self, paths: Sequence[Path], take: Take) -> None:
         self.paths = paths
         self.take = take
         self.digest = b""
+        self.failing = False
 
 
 class SecretFiles:
@@ -97,12 +98,14 @@ class SecretFiles:
 
     def _note(self, followed: _Followed, error: Exception | None) -> None:
         """Say that files can be used or not, when that changes."""
-        failing = int(error is not None)
-        if self._failing[str(followed.paths[0])] != failing:
-            for path in followed.paths:
-                self._failing[str(path)] = failing
-            if error is not None:
-                log.error("%s; what it held before stays in force", _why(followed.paths, error))
+        failing = error is not None
+        if failing == followed.failing:
+            return
+        followed.failing = failing
+        for path in followed.paths:
+            self._failing[str(path)] = int(failing)
+        if error is not None:
+            log.error("%s; what it held before stays in force", _why(followed.paths, error))
 
 
 def _read(paths: Sequence[Path]) -> list[bytes]:

@@ -32,3 +32,27 @@ def test_a_missing_file_is_told_with_exit_code_78(tmp_path: Path) -> None:
     ended = here("config", "--config", str(tmp_path / "none.toml"))
     assert (ended.returncode, ended.stdout) == (78, "")
     assert "No such file or directory" in ended.stderr
+
+
+def test_the_templates_of_routes_are_shown_without_their_secrets_and_doubts_are_warnings(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text('[[routes]]\ntemplate = "/in?token=canary&a=<AGE>"\nevent = "lead_changed"\n')
+    ended = here("config", "--config", str(file))
+    assert (ended.returncode, json.loads(ended.stdout)["routes"][0]["template"]) == (0, "/in?token=***&a=<AGE>")
+    assert ended.stderr.startswith("warning: [[routes]] number 1: lead_changed has no attribute age")
+
+
+def test_routes_that_cannot_be_served_are_told_with_exit_code_78(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text('[[routes]]\ntemplate = "/in?a=<A"\nevent = "lead_changed"\n')
+    ended = here("config", "--config", str(file))
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr.startswith("[[routes]] number 1: the template '/in?a=<A' cannot be used")
+
+
+def test_a_certificate_that_cannot_be_used_is_told_with_exit_code_78(tmp_path: Path) -> None:
+    file = tmp_path / "tls.pem"
+    file.write_text("no certificate\n")
+    ended = here("config", ingress__tls_certificate_file=file, ingress__tls_key_file=file)
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert "AURORA_BRIDGE_INGRESS__TLS_CERTIFICATE_FILE" in ended.stderr

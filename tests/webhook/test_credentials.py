@@ -1,11 +1,13 @@
-"""Header tokens: several are valid at once, and nothing tells which or why not."""
+"""Tokens in a header or in the query, and Basic: several are valid at once, and nothing tells which or why not."""
+
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Reason, Refusal
-from aurora_bridge.webhook.credentials import Anonymous, Credentials, Secrets, parse_tokens
+from aurora_bridge.webhook.credentials import UNNEEDED, Anonymous, Credentials, Secrets, Uses, parse_basic, parse_tokens
 from aurora_bridge.webhook.delivery import Delivery
 
 HEADER = "X-Aurora-Webhook-Token"
@@ -104,3 +106,158 @@ def test_a_file_has_one_token_a_line(text: str, tokens: tuple[bytes, ...]) -> No
 def test_a_file_without_a_token_says_what_to_do(text: str) -> None:
     with pytest.raises(ValueError, match="holds no token"):
         parse_tokens(text)
+
+
+# HTTP Basic
+
+PAIRS = "aurora:a:b c \n\nüser:pässword\r\n:only a password\nonly-a-user:\n"
+
+
+def basic(pair: bytes, scheme: bytes = b"Basic ") -> tuple[bytes, bytes]:
+    return b"Authorization", scheme + b64encode(pair)
+
+
+def takes_basic(uses: Uses | None = None) -> Credentials:
+    pairs = Secrets("basic", ("basic",), {} if uses is None else uses)
+    pairs.replace(parse_basic(PAIRS))
+    return Credentials(HEADER, None, pairs)
+
+
+@pytest.mark.parametrize("pair", [b"aurora:a:b c ", "üser:pässword".encode(), b":only a password", b"only-a-user:"])
+def test_a_pair_is_taken_as_it_stands_with_its_colons_spaces_and_letters(pair: bytes) -> None:
+    takes_basic().admit(delivery(basic(pair)))
+
+
+@pytest.mark.parametrize("scheme", [b"basic ", b"BASIC ", b"Basic  "])
+def test_the_scheme_has_no_case(scheme: bytes) -> None:
+    takes_basic().admit(delivery((b"authorization", scheme + b64encode(b"only-a-user:"))))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        basic(b"aurora:a:b c"),
+        basic(b"aurora:a"),
+        basic(b"aurora"),
+        basic(b""),
+        basic("üser:pässword".encode("latin-1")),
+        basic(b"only-a-user:", b"Bearer "),
+        (b"Authorization", b""),
+        (b"Authorization", b"Basic"),
+        (b"Authorization", b"Basic only-a-user:"),
+        (b"Authorization", b"Basic " + b64encode(b"only-a-user:")[:-1] + b"*"),
+        (b"Authorization", b"Basic \xff\xfe"),
+        (b"Proxy-Authorization", basic(b"only-a-user:")[1]),
+        (HEADER.encode(), b"only-a-user:"),
+    ],
+)
+def test_any_other_authorization_is_refused_alike(header: tuple[bytes, bytes]) -> None:
+    with pytest.raises(Refusal) as caught:
+        takes_basic().admit(delivery(header))
+    assert caught.value.reason is Reason.UNAUTHORIZED
+
+
+@given(st.binary())
+def test_any_bytes_behind_basic_are_refused(value: bytes) -> None:
+    with pytest.raises(Refusal):
+        takes_basic().admit(delivery((b"Authorization", b"Basic x" + value)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "holds no credentials"), (" \n", "holds no credentials"), ("a:b\n\nab\n", "has no colon in line 3")],
+)
+def test_a_file_that_has_no_pair_says_what_to_do_and_nothing_of_its_content(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        parse_basic(text)
+    assert "ab" not in str(caught.value)
+
+
+# The token in the query
+
+
+def with_query(target: bytes, *tokens: bytes) -> None:
+    Credentials(HEADER, valid(*tokens), query_parameter="st").admit(Delivery("GET", target, (), 0, 0.0))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/x?st=a+b",
+        b"/x?st=a%2Bb",
+        b"/x?y=1&st=%61%2bb",
+        b"/x?%73t=a+b&z",
+        b"/x?st=wrong&st=a+b",
+        b"http://bridge.example/x?st=a+b",
+    ],
+)
+def test_a_token_in_the_query_is_found_however_it_is_encoded(target: bytes) -> None:
+    with_query(target, b"other", b"a+b")
+
+
+def test_a_plus_may_stand_for_a_space() -> None:
+    with_query(b"/x?st=a+b", b"a b")
+
+
+@pytest.mark.parametrize(
+    "target", [b"/x", b"/x?st", b"/x?st=", b"/x?St=a", b"/x?s=a", b"/st=a", b"/x?xst=a", b"/x?st=a%20"]
+)
+def test_a_query_without_a_valid_token_is_refused(target: bytes) -> None:
+    with pytest.raises(Refusal):
+        with_query(target, b"a")
+
+
+def test_without_a_parameter_a_token_in_the_query_is_none() -> None:
+    with pytest.raises(Refusal):
+        Credentials(HEADER, valid(b"a")).admit(Delivery("GET", b"/x?=a&st=a&X-Aurora-Webhook-Token=a", (), 0, 0.0))
+
+
+# Several, and their uses
+
+
+def test_any_one_valid_credential_of_several_kinds_is_enough_and_is_counted_by_kind_and_position() -> None:
+    uses: Uses = {}
+    tokens, pairs = Secrets("tokens", ("header", "query"), uses), Secrets("basic", ("basic",), uses)
+    tokens.replace([b"old", b"new"])
+    pairs.replace([b"u:p"])
+    credentials = Credentials(HEADER, tokens, pairs, "st", uses=uses)
+    credentials.admit(delivery((HEADER.encode(), b"new")))
+    credentials.admit(delivery((HEADER.encode(), b"wrong"), basic(b"u:p")))
+    credentials.admit(Delivery("GET", b"/x?st=old", (basic(b"wrong:pair"),), 0, 0.0))
+    with pytest.raises(Refusal):
+        credentials.admit(delivery((HEADER.encode(), b"u:p"), basic(b"new")))
+    assert uses == {
+        ("tokens", "header", "1"): 0,
+        ("tokens", "header", "2"): 1,
+        ("tokens", "query", "1"): 1,
+        ("tokens", "query", "2"): 0,
+        ("basic", "basic", "1"): 1,
+    }
+
+
+def test_what_replaces_the_secrets_is_valid_at_once_and_what_it_left_out_no_more() -> None:
+    uses: Uses = {}
+    tokens = Secrets("tokens", ("header",), uses)
+    credentials = Credentials(HEADER, tokens)
+    tokens.replace([b"old", b"new"])
+    credentials.admit(delivery((HEADER.encode(), b"new")))
+    tokens.replace([b"new"])
+    credentials.admit(delivery((HEADER.encode(), b"new")))
+    with pytest.raises(Refusal):
+        credentials.admit(delivery((HEADER.encode(), b"old")))
+    assert uses == {("tokens", "header", "1"): 1, ("tokens", "header", "2"): 1}
+
+
+def test_a_token_that_stands_twice_in_the_file_is_valid() -> None:
+    tokens = valid(b"one", b"two", b"one")
+    assert tokens.admit("header", b"one")
+
+
+def test_where_anonymous_deliveries_are_allowed_beside_tokens_both_come_in_and_are_told_apart() -> None:
+    uses: Uses = {}
+    tokens = Secrets("tokens", ("header",), uses)
+    tokens.replace([b"one"])
+    credentials = Credentials(HEADER, tokens, anonymous=True, uses=uses)
+    for headers in ((), ((HEADER.encode(), b"wrong"),), ((HEADER.encode(), b"one"),)):
+        credentials.admit(delivery(*headers))
+    assert uses == {("tokens", "header", "1"): 1, UNNEEDED: 2}

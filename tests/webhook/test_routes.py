@@ -1,4 +1,4 @@
-"""The default route: which event a target means, and what lies outside."""
+"""Which route a target means: the default one, those written by template, and what lies outside of all."""
 
 import pytest
 from hypothesis import given
@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
-from aurora_bridge.webhook.credentials import Anonymous
+from aurora_bridge.webhook.credentials import Anonymous, Credentials, Secrets
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.routes import Match, Route, Routes, split_target
+from aurora_bridge.webhook.routes import Match, Route, Routes, conflicts, split_target
 from aurora_bridge.webhook.rules import Rules
+from aurora_bridge.webhook.template import Template
 
 DEFAULT = Route("default", "acme", Anonymous(), Rules(frozenset({"token"}), 86_400_000_000))
 
@@ -163,3 +164,95 @@ def test_any_target_is_matched_or_refused(target: bytes, method: str, base_path:
     except Refusal as refusal:
         outcome = refusal.reason
     assert outcome in {Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED} or outcome is DEFAULT
+
+
+# Routes written by template
+
+
+def written(text: str, event: str = "lead_created") -> Route:
+    template = Template(text, frozenset({"token"}))
+    return Route(template.name, "acme", Anonymous(), DEFAULT.rules, template, event)
+
+
+def test_a_written_route_goes_before_the_default_one_and_leaves_it_the_rest() -> None:
+    route = written("/lead_changed?kind=mine&lead_id=<LEAD_ID>")
+    routes = Routes("/", DEFAULT, [route])
+    mine = routes.match(get(b"/lead_changed?kind=mine&lead_id=1"))
+    other = routes.match(get(b"/lead_changed?kind=other&lead_id=1"))
+    assert (mine.route, mine.event) == (route, "lead_created")
+    assert (other.route, other.event) == (DEFAULT, "lead_changed")
+
+
+@pytest.mark.parametrize("target", [b"/lead_changed?lead_id=1", b"/leadChanged?lead_id=1", b"/lead%5Fchanged"])
+def test_a_placeholder_for_the_whole_path_takes_the_default_routes_paths_too(target: bytes) -> None:
+    route = written("/<LEAD_ID>")
+    assert Routes("/", DEFAULT, [route]).match(get(target)).route is route
+
+
+def test_a_template_holds_the_whole_path_and_the_base_path_is_the_default_routes_alone() -> None:
+    routes = Routes("/base", DEFAULT, [written("/hooks/<LEAD_ID>"), written("/base/v2/<LEAD_ID>", "lead_changed")])
+    found = [routes.match(get(target)).event for target in (b"/hooks/1", b"/base/v2/1", b"/base/lead_converted")]
+    assert found == ["lead_created", "lead_changed", "lead_converted"]
+    with pytest.raises(Refusal):
+        routes.match(get(b"/base/hooks/1"))
+
+
+def test_without_a_default_route_its_paths_are_outside() -> None:
+    routes = Routes("/", None, [written("/hooks")])
+    assert routes.match(get(b"/hooks")).event == "lead_created"
+    for target in (b"/lead_changed?lead_id=1", b"/?aurora_event=lead_changed", b"/"):
+        with pytest.raises(Refusal) as caught:
+            routes.match(get(target))
+        assert caught.value.reason is Reason.NO_ROUTE
+
+
+def test_a_discriminator_can_be_a_templates_static_parameter() -> None:
+    routes = Routes("/", None, [written(f"/?aurora_event={name}&id=<LEAD_ID>", name) for name in CATALOGUE])
+    for name in CATALOGUE:
+        assert routes.match(get(f"/?id=1&aurora_event={name}".encode())).event == name
+
+
+def test_a_written_route_is_outside_before_it_is_not_allowed_and_not_allowed_before_it_is_unauthorized() -> None:
+    tokens = Secrets("tokens", ("header", "query"), {})
+    tokens.replace([b"valid"])
+    template = Template("/hooks", frozenset())
+    route = Route("/hooks", "acme", Credentials("X-Token", tokens), DEFAULT.rules, template, "lead_created")
+    routes = Routes("/", None, [route])
+
+    def deliver(target: bytes, method: str) -> None:
+        delivery = get(target, method)
+        routes.match(delivery).route.credentials.admit(delivery)
+
+    def refused(target: bytes, method: str) -> Reason:
+        with pytest.raises(Refusal) as caught:
+            deliver(target, method)
+        return caught.value.reason
+
+    assert refused(b"/hook", "POST") is Reason.NO_ROUTE
+    assert refused(b"/hooks", "POST") is Reason.METHOD_NOT_ALLOWED
+    assert refused(b"/hooks", "GET") is Reason.UNAUTHORIZED
+
+
+def test_many_routes_at_one_path_are_told_apart_by_any_of_their_static_parameters() -> None:
+    texts = [f"/x?a={one}&b={other}" for one in "123" for other in "123"] + ["/x?a=4&c=1", "/x?a=4&c=2", "/x?a=5"]
+    routes = [written(text) for text in texts]
+    assert list(conflicts(routes)) == []
+    compiled = Routes("/", None, routes)
+    for text, route in zip(texts, routes, strict=True):
+        assert compiled.match(get(text.encode())).route is route
+    for target in (b"/x", b"/x?a=1", b"/x?a=1&b=4", b"/x?a=4", b"/x?b=1", b"/x?a=6&b=1"):
+        with pytest.raises(Refusal):
+            compiled.match(get(target))
+
+
+def test_static_parameters_that_not_all_have_tell_apart_too() -> None:
+    texts = ["/x?a=1&b=1", "/x?b=2&c=1", "/x?a=2&c=2"]
+    routes = [written(text) for text in texts]
+    assert list(conflicts(routes)) == []
+    compiled = Routes("/", None, routes)
+    assert [compiled.match(get(text.encode())).route for text in texts] == routes
+
+
+def test_conflicts_name_every_pair() -> None:
+    one, two, three = (written(text) for text in ("/a/<X>", "/<X>/b", "/c/d"))
+    assert list(conflicts([one, two, three])) == [(one, two)]

@@ -1,12 +1,13 @@
 """The shape of a query: what its names mean for its event, whatever its values."""
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook import shape
-from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType, Recurrence
 from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.shape import ALL, EMPTY, Shape, shape_of
 from aurora_bridge.webhook.text import split_query
@@ -15,10 +16,10 @@ RULES: Final = Rules(frozenset({"token"}))
 AGREEMENT: Final = "agreement_status_changed"
 
 
-def shape_in(query: bytes, event: str = AGREEMENT) -> Shape:
+def shape_in(query: bytes, event: str = AGREEMENT, rules: Rules = RULES) -> Shape:
     """Return the shape of a query."""
     frame, values, _ = split_query(query)
-    return shape_of(event, query, frame, tuple(map(bool, values)), RULES)
+    return shape_of(event, query, frame, tuple(map(bool, values)), rules)
 
 
 def test_names_are_canonical_in_their_order_and_know_the_place_of_their_value() -> None:
@@ -66,3 +67,33 @@ def test_large_shapes_are_not_kept(query: bytes) -> None:
     before = shape._known.cache_info().currsize  # noqa: SLF001
     assert shape_in(query).name == AGREEMENT
     assert shape._known.cache_info().currsize == before  # noqa: SLF001
+
+
+def test_volatile_attributes_are_those_of_all_events_and_those_of_this_one_that_it_has() -> None:
+    types = {AGREEMENT: replace(CATALOGUE[AGREEMENT], volatile=frozenset({"design_id", "absent"}))}
+    rules = Rules(frozenset(), 0, types, frozenset({"project_id"}))
+    found = shape_in(b"project_id=p&design_id=d&agreement_id=a&status=s", rules=rules)
+    assert found.volatile == {"design_id", "project_id"}
+    assert found.family == [AGREEMENT, ["agreement_id", "status"]]
+    assert [name for name, _ in found.attributes] == ["agreement_id", "design_id", "project_id", "status"]
+
+
+def test_the_repeat_window_is_the_events_own_before_the_routes() -> None:
+    types = {AGREEMENT: replace(CATALOGUE[AGREEMENT], repeat_window_seconds=5)}
+    rules = Rules(frozenset(), 60_000_000, types)
+    assert shape_in(b"status=s", rules=rules).window_us == 5_000_000
+    assert shape_in(b"status=s", "project_status_changed", rules).window_us == 60_000_000
+    types = {AGREEMENT: replace(CATALOGUE[AGREEMENT], repeat_window_seconds=0)}
+    assert shape_in(b"status=s", rules=Rules(frozenset(), 60_000_000, types)).window_us == 0
+
+
+def test_an_event_is_what_the_rules_say_it_is() -> None:
+    known = EventType(UNRECOGNIZED, Recurrence.ONCE, identifier="roof_id", family="roof_painted")
+    rules = Rules(frozenset(), types={"roof_painted": known})
+    found = shape_in(b"roof_id=r", "roof_painted", rules)
+    assert (found.name, found.type, found.recurrence) == (
+        "unrecognized",
+        "com.aurorasolar.roof_painted",
+        Recurrence.ONCE,
+    )
+    assert shape_in(b"roof_id=r", "roof_painted").recurrence is Recurrence.SIGNAL

@@ -17,6 +17,7 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, shown_template
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings, redacted
+from aurora_bridge.web.server import tls_context
 
 _EXAMPLES = """\
   aurora-bridge config                              what holds in this environment
@@ -40,7 +41,10 @@ def add(subparsers: Subparsers) -> None:
 def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the effective settings and return the exit code."""
     metrics = Metrics()
-    for warning in make_routing(settings, SecretFiles(metrics), metrics).warnings:
+    files = SecretFiles(metrics)
+    warnings = make_routing(settings, files, metrics).warnings
+    tls_context(settings.ingress, files)
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     shown = redacted(settings)
     for route, table in zip(settings.routes, shown["routes"], strict=True):

@@ -1,7 +1,8 @@
 """`aurora-bridge templates`: prints the URL template to paste into Aurora, one subscription a line.
 
 Standard output gets event and template, a tab between, in the order of the settings file and then of the catalogue.
-A secret in a template of the file is shown as asterisks: put it back when you paste.
+A secret in a template of the file is shown as asterisks: put it back when you paste. An event of which only the name is
+known has no line.
 """
 
 import argparse
@@ -36,7 +37,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the templates; return the exit code."""
     found = [paste for paste in to_paste(settings) if arguments.event in {None, paste.event}]
     if not found:
-        print(f"No route takes {arguments.event}, or its attributes are not known: see --help.", file=sys.stderr)
+        print(
+            f"No route takes {arguments.event}, or nothing but its name is known. For the default route, take Aurora's "
+            "own suggestion and replace the host.",
+            file=sys.stderr,
+        )
         return EX_FAILED
     for paste in found:
         print(f"{paste.event}\t{paste.url}")

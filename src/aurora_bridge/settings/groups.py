@@ -310,14 +310,15 @@ class RouteSettings(_Group):
 
     def auth(self, default: AuthSettings) -> AuthSettings:
         """Return what the route takes: the credentials it names, or those of `default` if it names none."""
-        names_some = self.tokens_file is not None or self.basic_file is not None or self.allow_anonymous is not None
+        names_some = self.tokens_file is not None or self.basic_file is not None or self.allow_anonymous
         credentials: RouteSettings | AuthSettings = self if names_some else default
+        anonymous = credentials.allow_anonymous if self.allow_anonymous is None else self.allow_anonymous
         return AuthSettings(
             tokens_file=credentials.tokens_file,
             basic_file=credentials.basic_file,
-            allow_anonymous=bool(credentials.allow_anonymous),
+            allow_anonymous=bool(anonymous),
             header=self.header or default.header,
-            query_parameter=self.query_parameter or default.query_parameter,
+            query_parameter=self.query_parameter or (default.query_parameter if credentials.tokens_file else None),
         )
 
 

@@ -30,7 +30,12 @@ def both_names(key: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: on one line, short, and without the `user:password@` of an address."""
+    """Return a value for a message: on one line, short, and without the `user:password@` of an address.
+
+    Of a table or a list only that it is one, since there may be a secret in it.
+    """
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
     text = str(value)
     if "@" in text:
         text = "***@" + text.rpartition("@")[2]

@@ -10,7 +10,7 @@ from aurora_bridge.bridge import Bridge
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
-from aurora_bridge.settings import AdminSettings, IngressSettings
+from aurora_bridge.settings import AdminSettings, IngressSettings, SettingsError
 from aurora_bridge.web.admin import make_application
 from aurora_bridge.web.ingress import Ingress, make_server
 from aurora_bridge.web.readiness import Readiness
@@ -28,13 +28,13 @@ async def ingress(
 ) -> AsyncIterator[str]:
     """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`.
 
-    Raises `ListenError`.
+    Raises `ListenError` and `SettingsError`.
     """
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
         raise ListenError(msg)
     runner = web.ServerRunner(make_server(Ingress(bridge, ledger, settings), settings), shutdown_timeout=answer_seconds)
-    context = _tls(settings, files)
+    context = tls_context(settings, files)
     async with _listening(runner, settings.host, settings.port, "INGRESS", context) as port:
         yield f"http{'s' if context else ''}://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"
 
@@ -69,7 +69,8 @@ async def _listening(
         await runner.cleanup()
 
 
-def _tls(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext | None:
+def tls_context(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext | None:
+    """Return what TLS of the ingress needs, None without it. Raises `SettingsError`."""
     certificate, key = settings.tls_certificate_file, settings.tls_key_file
     if certificate is None or key is None:
         return None
@@ -80,7 +81,7 @@ def _tls(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext | None
             f"{error}. Mend the files that AURORA_BRIDGE_INGRESS__TLS_CERTIFICATE_FILE and "
             "AURORA_BRIDGE_INGRESS__TLS_KEY_FILE name, or leave both out and put TLS in front."
         )
-        raise ListenError(msg) from error
+        raise SettingsError([msg]) from error
 
 
 def _authority(host: str, port: int) -> str:

@@ -29,5 +29,6 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        msg = f"are no certificate (PEM, with its chain) and unencrypted key that belong together: {error.reason}"
+        why = error.reason.replace("_", " ").lower() if error.reason else "no PEM, or encrypted"
+        msg = f"are no certificate (PEM, with its chain) and unencrypted key that belong together: {why}"
         raise ValueError(msg) from error

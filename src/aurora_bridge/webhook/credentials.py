@@ -81,7 +81,8 @@ class Secrets:
         """
         digest, found = sha256(secret).digest(), 0
         for position, valid in enumerate(self._digests, 1):
-            found |= compare_digest(digest, valid) * position
+            if compare_digest(digest, valid):
+                found = position
         if found:
             self._uses[self._keys[kind][found - 1]] += 1
         return found > 0

@@ -1,14 +1,15 @@
 """Finds what lies at a path, however many paths there are: a tree of their segments.
 
-A literal segment is looked up, and so are patterns, by what stands before and behind their placeholders. `routes` keeps
-the routes that were written by URL template in one.
+A literal segment is looked up, and so are patterns, by what stands before and behind their placeholders. Segments are
+compared decoded, so that no other spelling of a path gets past a route. `routes` keeps the routes that were written by
+URL template in one.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
-from urllib.parse import unquote_to_bytes
 
 from aurora_bridge.webhook.template import Pattern, Segment
+from aurora_bridge.webhook.text import decode_segment
 
 Leaf = TypeVar("Leaf")
 
@@ -18,14 +19,14 @@ class _Node(Generic[Leaf]):
 
     def __init__(self) -> None:
         self.leaf: Leaf | None = None
-        self.literals: dict[bytes, _Node[Leaf]] = {}
+        self.literals: dict[str, _Node[Leaf]] = {}
         self.wildcard: _Node[Leaf] | None = None
         self.patterns: dict[tuple[int, int], dict[tuple[str, str], list[tuple[Pattern, _Node[Leaf]]]]] = {}
         """By the lengths of what stands before and behind, then by these themselves."""
 
     def child(self, segment: Segment) -> "_Node[Leaf]":
         """Return the node below, made if it is missing."""
-        if isinstance(segment, bytes):
+        if isinstance(segment, str):
             return self.literals.setdefault(segment, _Node())
         if segment.whole:
             self.wildcard = self.wildcard or _Node()
@@ -39,19 +40,16 @@ class _Node(Generic[Leaf]):
         group.append((segment, node))
         return node
 
-    def below(self, piece: bytes) -> Iterator[tuple["_Node[Leaf]", tuple[str, ...]]]:
-        """Yield the nodes that a segment of a path leads to, each with what its placeholders carry, undecoded."""
-        literal = self.literals.get(unquote_to_bytes(piece) if b"%" in piece else piece)
+    def below(self, text: str) -> Iterator[tuple["_Node[Leaf]", tuple[str, ...]]]:
+        """Yield the nodes that a segment of a path leads to, each with what its placeholders carry."""
+        literal = self.literals.get(text)
         if literal is not None:
             yield literal, ()
-        if self.wildcard is None and not self.patterns:
-            return
-        text = piece.decode("latin-1")
         for (before, behind), groups in self.patterns.items():
             for pattern, node in groups.get((text[:before], text[len(text) - behind :]), ()):
-                found = pattern.regex.fullmatch(text)
-                if found is not None:
-                    yield node, found.groups()
+                parts = pattern.parts(text)
+                if parts is not None:
+                    yield node, parts
         if self.wildcard is not None:
             yield self.wildcard, (text,)
 
@@ -61,28 +59,23 @@ class PathTree(Generic[Leaf]):
 
     def __init__(self) -> None:
         self._root = _Node[Leaf]()
+        self._lengths: set[int] = set()
 
     def add(self, segments: Sequence[Segment], leaf: Leaf) -> None:
         """Put a leaf at the end of a path."""
+        self._lengths.add(len(segments))
         node = self._root
         for segment in segments:
             node = node.child(segment)
         node.leaf = leaf
 
     def find(self, path: bytes) -> Iterator[tuple[Leaf, tuple[str, ...]]]:
-        """Yield the leaf of every path that is this one, each with what its placeholders carry, undecoded.
-
-        A slash at the end may be there or not.
-        """
-        pieces = path.split(b"/")[1:]
-        yield from _walk(self._root, pieces, ())
-        if len(pieces) > 1 and not pieces[-1]:
-            yield from _walk(self._root, pieces[:-1], ())
+        """Yield the leaf of every path that is this one, each with what its placeholders carry, as in `Segment`."""
+        if path.count(b"/") in self._lengths:  # nobody's long path is taken apart in vain
+            yield from _walk(self._root, [decode_segment(piece) for piece in path.split(b"/")[1:]], ())
 
 
-def _walk(
-    node: _Node[Leaf], pieces: Sequence[bytes], carried: tuple[str, ...]
-) -> Iterator[tuple[Leaf, tuple[str, ...]]]:
+def _walk(node: _Node[Leaf], pieces: Sequence[str], carried: tuple[str, ...]) -> Iterator[tuple[Leaf, tuple[str, ...]]]:
     if not pieces:
         if node.leaf is not None:
             yield node.leaf, carried

@@ -59,7 +59,7 @@ class Match(NamedTuple):
     contradicted: bool = False
     """Whether path and discriminator name different events."""
     path_values: tuple[str, ...] = ()
-    """What the placeholders in the path carry, undecoded."""
+    """What the placeholders in the path carry, each byte a character: see `text.strict_text`."""
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -150,7 +150,7 @@ class _Written:
 
     def match(self, path: bytes, query: bytes) -> Match | None:
         """Return the match of a target, None outside of these routes."""
-        parameters: Mapping[str, Sequence[str]] = {}
+        parameters: Mapping[str, str] = {}
         for choice, path_values in self._tree.find(path):
             if not parameters and not (isinstance(choice, Route) and not _template(choice).static):
                 parameters = _parameters(query)
@@ -170,7 +170,7 @@ def _template(route: Route) -> Template:
 def _place(route: Route) -> tuple[object, ...]:
     """Return what the paths of two routes have in common if they are the same."""
     segments = _template(route).segments
-    return tuple(segment if isinstance(segment, bytes) else segment.literals for segment in segments)
+    return tuple(segment if isinstance(segment, str) else segment.literals for segment in segments)
 
 
 class _Fork(NamedTuple):
@@ -198,25 +198,26 @@ def _choice(routes: list[Route]) -> _Choice:
     return _Fork(parameter, {value: _choice(branch) for value, branch in branches.items()})
 
 
-def _choose(choice: _Choice, parameters: Mapping[str, Sequence[str]]) -> Route | None:
+def _choose(choice: _Choice, parameters: Mapping[str, str]) -> Route | None:
     """Return the route whose static parameters are among `parameters`."""
     if isinstance(choice, Route):
         static = _template(choice).static
-        return choice if all(value in parameters.get(name, ()) for name, value in static.items()) else None
+        return choice if all(parameters.get(name) == value for name, value in static.items()) else None
     if isinstance(choice, _Fork):
-        values = parameters.get(choice.parameter, ())
-        branches = [choice.branches[value] for value in values if value in choice.branches]
-    else:
-        branches = [*choice]
-    return next((route for branch in branches if (route := _choose(branch, parameters)) is not None), None)
+        branch = choice.branches.get(parameters.get(choice.parameter, ""))
+        return None if branch is None else _choose(branch, parameters)
+    return next((route for route in choice if _choose(route, parameters) is not None), None)
 
 
-def _parameters(query: bytes) -> Mapping[str, Sequence[str]]:
-    """Return a query's values by their parameters, decoded as far as static ones need."""
-    found: dict[str, list[str]] = {}
+def _parameters(query: bytes) -> Mapping[str, str]:
+    """Return a query's values by their parameters, decoded as far as static ones need.
+
+    The first value counts of a parameter that comes twice: an extra one never unchooses the route.
+    """
+    found: dict[str, str] = {}
     for piece in query.split(b"&"):
         name, _, value = piece.partition(b"=")
-        found.setdefault(_text(name), []).append(_text(value))
+        found.setdefault(_text(name), _text(value))
     return found
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import PLACEHOLDER_ALIASES
-from aurora_bridge.webhook.text import Frame, canonical_name, decode_segment, names_in
+from aurora_bridge.webhook.text import Frame, canonical_name, decode_segment, names_in, strict_text
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _PLACEHOLDER = re.compile(r"<([^<>]*)>")
@@ -33,21 +33,38 @@ class TemplateError(ValueError):
 
 
 class Pattern(NamedTuple):
-    """A path segment, or a value, with at least one placeholder."""
+    """A path segment, or a value, with at least one placeholder; decoded, like what it is compared with."""
 
     literals: tuple[str, ...]
     """What stands before, between and behind the placeholders."""
     attributes: tuple[str, ...]
-    regex: re.Pattern[str]
 
     @property
     def whole(self) -> bool:
         """Whether there is nothing but one placeholder."""
         return self.literals == ("", "")
 
+    def parts(self, text: str) -> tuple[str, ...] | None:
+        """Return what stands in a text in the place of each placeholder, None where the literals are not all there.
 
-Segment = bytes | Pattern
-"""A literal, decoded, or a pattern over what stands in the target."""
+        A value ends where the next literal first comes. No regular expression, since one with several placeholders
+        takes the square of a long text's length, and more, to find that it does not match.
+        """
+        before, *between, behind = self.literals
+        if len(text) < len(before) + len(behind) or not text.startswith(before) or not text.endswith(behind):
+            return None
+        found = []
+        rest = text[len(before) : len(text) - len(behind)]
+        for literal in between:
+            part, literal_found, rest = rest.partition(literal)
+            if not literal_found:
+                return None
+            found.append(part)
+        return (*found, rest)
+
+
+Segment = str | Pattern
+"""A literal or a pattern, both decoded to bytes and these read as Latin-1."""
 
 
 class Reading(NamedTuple):
@@ -70,7 +87,7 @@ class Template:
         """
         self.text = text
         path, _, query = _origin_form(text).partition("?")
-        self.segments: tuple[Segment, ...] = tuple(map(_segment, _pieces_of(path)))
+        self.segments: tuple[Segment, ...] = tuple(map(_segment, path.split("/")[1:]))
         self.static: dict[str, str] = {}
         """Parameters whose value is part of the template: they choose the route, and are no attributes."""
         self._parameters: dict[str, Pattern] = {}
@@ -106,15 +123,15 @@ class Template:
 
     def _read_query(self, query: str, secrets: frozenset[str]) -> None:
         for piece in filter(None, query.split("&")):
-            raw_name, equals, raw_value = piece.partition("=")
+            raw_name, _, raw_value = piece.partition("=")
             name, value = _decoded(raw_name), _decoded(raw_value)
             if _PLACEHOLDER.search(raw_name):
                 msg = (
                     f"{raw_name} is the name of a parameter; a placeholder stands for a value. Write name=<PLACEHOLDER>"
                 )
                 raise TemplateError(msg)
-            if not name or not equals:
-                msg = f"{piece!r} is no parameter. Write name=<PLACEHOLDER> or name=value"
+            if not name:
+                msg = "a parameter without a name. Write name=<PLACEHOLDER> or name=value"
                 raise TemplateError(msg)
             if name in self.static or name in self._parameters:
                 msg = f"the parameter {name} is there twice. Remove one of the two"
@@ -131,16 +148,14 @@ class Template:
         """Return frame and values of a query in the form of the template's attributes. Raises `Malformed`."""
         small = len(query) <= _MOST_BYTES and query.count(b"&") < _MOST_NAMES
         reading = _known_reading(self, frame) if small else self.work_out(frame)
-        everything = [*values, *map(decode_segment, path_values)]
+        everything = [*values, *map(strict_text, path_values)]
         read = [everything[place] for place in reading.places]
         for place, pattern in reading.parts:
-            found = pattern.regex.fullmatch(values[place])
-            if found is not None:
-                read += found.groups()
-            elif values[place]:
+            value = values[place]
+            parts = pattern.parts(value) if value else ("",) * len(pattern.attributes)
+            if parts is None:
                 raise Malformed(Defect.NOT_AS_TEMPLATE)
-            else:
-                read += [""] * len(pattern.attributes)
+            read += parts
         return reading.frame, read
 
     def work_out(self, frame: Frame) -> Reading:
@@ -190,16 +205,14 @@ def could_match_one(one: Template, other: Template) -> bool:
 
 
 def _unify(one: Segment, other: Segment) -> bool:
-    if isinstance(one, bytes):
-        if isinstance(other, bytes):
-            return one == other
-        return other.regex.fullmatch(one.decode("latin-1")) is not None
-    if isinstance(other, bytes):
-        return _unify(other, one)
-    begins, ends = one.literals[0], one.literals[-1]
-    others_begins, others_ends = other.literals[0], other.literals[-1]
-    return (begins.startswith(others_begins) or others_begins.startswith(begins)) and (
-        ends.endswith(others_ends) or others_ends.endswith(ends)
+    if isinstance(one, str):
+        return one == other if isinstance(other, str) else other.parts(one) is not None
+    if isinstance(other, str):
+        return one.parts(other) is not None
+    # What stands between can follow one another: only the ends must fit.
+    (begin, *_, end), (others_begin, *_, others_end) = one.literals, other.literals
+    return (begin.startswith(others_begin) or others_begin.startswith(begin)) and (
+        end.endswith(others_end) or others_end.endswith(end)
     )
 
 
@@ -218,13 +231,9 @@ def _origin_form(text: str) -> str:
     return rest if rest.startswith("/") else "/" + rest
 
 
-def _pieces_of(path: str) -> list[str]:
-    pieces = path.split("/")[1:]
-    return pieces[:-1] if len(pieces) > 1 and not pieces[-1] else pieces
-
-
 def _segment(text: str) -> Segment:
-    return _pattern(text) or unquote_to_bytes(text)
+    decoded = decode_segment(text.encode())
+    return _pattern(decoded) or decoded
 
 
 def _pattern(text: str) -> Pattern | None:
@@ -243,9 +252,7 @@ def _pattern(text: str) -> Pattern | None:
     if not all(literals[1:-1]):
         msg = f"{text!r} has two placeholders without anything between them, so nothing tells where one value ends"
         raise TemplateError(msg)
-    groups = ["(.*?)"] * (len(names) - 1) + ["(.*)"]
-    regex = "".join(re.escape(literal) + group for literal, group in zip(literals, [*groups, ""], strict=True))
-    return Pattern(tuple(literals), tuple(map(placeholder_attribute, names)), re.compile(regex, re.DOTALL))
+    return Pattern(tuple(literals), tuple(map(placeholder_attribute, names)))
 
 
 def _decoded(text: str) -> str:

@@ -55,16 +55,27 @@ def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
             yield _decode(name), None
 
 
-def decode_segment(text: str) -> str:
-    """Undo the percent-encoding of a path, in which a plus stands for itself. Raises `Malformed` like `split_query`."""
-    return _decode(text.replace("+", "%2B"))
+def decode_segment(raw: bytes) -> str:
+    """Undo the percent-encoding of a path's segment, in which a plus stands for itself.
+
+    The result has a character for each byte: whether they are UTF-8 only matters for a value, see `strict_text`.
+    """
+    return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("latin-1")
+
+
+def strict_text(text: str) -> str:
+    """Return the text of bytes that were read as Latin-1. Raises `Malformed` like `split_query`."""
+    return text if text.isascii() and text.isprintable() else _strict(text.encode("latin-1"))
 
 
 def _decode(text: str) -> str:
     """Undo the query's percent-encoding strictly: U+FFFD would let two different values share one identity."""
-    raw = text.replace("+", " ").encode("latin-1")
+    return _strict(unquote_to_bytes(text.replace("+", " ").encode("latin-1")))
+
+
+def _strict(raw: bytes) -> str:
     try:
-        decoded = unquote_to_bytes(raw).decode()
+        decoded = raw.decode()
     except UnicodeDecodeError as error:
         raise Malformed(Defect.NOT_UTF8) from error
     if _CONTROL.search(decoded):

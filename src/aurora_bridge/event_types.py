@@ -1,0 +1,78 @@
+"""The catalogue with what an operator knows better: `[events.NAME]` of the settings, and what is wrong with it.
+
+`routing` gives the result to the rules of its routes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from aurora_bridge.settings import EventSettings, Settings
+from aurora_bridge.settings.problems import both_names
+from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, UNRECOGNIZED, EventType, Recurrence
+from aurora_bridge.webhook.text import canonical_name
+
+
+def overridden(settings: Settings, problems: list[str], warnings: list[str]) -> Mapping[str, EventType]:
+    """Return the type of every event that is known; `problems` and `warnings` get a line each."""
+    types = dict(CATALOGUE)
+    for name, known in settings.events.items():
+        event, where = todays_name(name), f"[events.{name}]"
+        types[event] = event_type = _override(types.get(event, EventType(UNRECOGNIZED, family=event)), known)
+        if event not in CATALOGUE:
+            warnings.append(f"{where}: {unknown(event)}")
+        if event_type.recurrence is not Recurrence.SIGNAL and event_type.identifier is None:
+            problems.append(
+                f"{where}: recurrence = {event_type.recurrence.value!r} came, and nothing tells which attribute "
+                "identifies the thing. Add identifier = with its name, or leave recurrence out."
+            )
+        elif known.recurrence == "state" and event_type.state_attribute is None and event not in CATALOGUE:
+            problems.append(
+                f"{where}: recurrence = 'state' came, and nothing tells which attribute holds the state. "
+                "Add state_attribute = with its name, or leave recurrence out."
+            )
+        problems += _lost(f"{where}: volatile_attributes", event_type.volatile, {event: event_type})
+    problems += _lost(both_names("index.volatile_attributes"), settings.index.volatile_attributes, types)
+    return MappingProxyType(types)
+
+
+def todays_name(event: str) -> str:
+    """Return the name that an event has today, in canonical form."""
+    name = canonical_name(event)
+    return LEGACY_NAMES.get(name, name)
+
+
+def unknown(event: str) -> str:
+    """Return what to say of an event without a row in the catalogue."""
+    meant = get_close_matches(event, CATALOGUE, n=1)
+    guess = f" Did you mean {meant[0]}?" if meant else ""
+    return f"the bridge knows no event {event!r}; what comes of it goes to the topic {UNRECOGNIZED}.{guess}"
+
+
+def _override(event_type: EventType, known: EventSettings) -> EventType:
+    subject = event_type.subject
+    if known.identifier is not None:  # what a state is the latest of is its subject
+        subject = ((known.identifier.removesuffix("_id"), known.identifier), *subject)
+    return replace(
+        event_type,
+        recurrence=Recurrence(known.recurrence) if known.recurrence else event_type.recurrence,
+        identifier=known.identifier or event_type.identifier,
+        subject=subject,
+        state_attribute=known.state_attribute or event_type.state_attribute,
+        volatile=frozenset(known.volatile_attributes),
+        repeat_window_seconds=known.repeat_window_seconds,
+    )
+
+
+def _lost(setting: str, volatile: Iterable[str], types: Mapping[str, EventType]) -> Iterable[str]:
+    """Yield a line for each attribute that tells two events apart: without it the second is lost as a duplicate."""
+    for attribute in sorted(volatile):
+        for event, event_type in types.items():
+            told_by = {event_type.identifier, event_type.state_attribute}
+            if event_type.recurrence is not Recurrence.SIGNAL and attribute in told_by:
+                yield (
+                    f"{setting}: {attribute} came, and it tells one {event} from the next, which would be lost as a "
+                    "duplicate. Leave it out; what is volatile for one event only stands below [events.NAME]."
+                )
+                break

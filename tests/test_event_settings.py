@@ -1,0 +1,134 @@
+"""What is known better of an event, as a consumer sees it: the whole way from the settings to the embedded log.
+
+The clock is a parameter, so that a minute passes at once.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from aurora_bridge.bridge import EVENTS, Bridge
+from aurora_bridge.daemon import make_metrics
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.routing import make_routing
+from aurora_bridge.secret_files import SecretFiles
+from aurora_bridge.settings import Settings
+from aurora_bridge.state.dedup import Deduplicator
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.event import structured
+from tests.e2e.stores import spooled
+
+PATIENCE: Final = 30.0
+NOON_US: Final = 1_795_521_600_000_000
+MILLION: Final = 1_000_000
+STATE: Final = "/project_status_changed?project_id=p&status=sold"
+
+Consumed = list[dict[str, Any]]
+
+
+async def consumed(folder: Path, deliveries: Sequence[tuple[str, float]], **settings: Any) -> Consumed:  # noqa: ANN401 - settings
+    """Return the events that a consumer gets of deliveries, each a target and the seconds since noon."""
+    given, metrics = Settings.model_validate(settings), make_metrics()
+    spool, dedup = Spool(folder, MILLION), Deduplicator(folder, given.index, PATIENCE, metrics)
+    spool.start()
+    dedup.start()
+    publisher = Publisher(given.deadlines, EVENTS, None, spool, metrics)
+    routes = make_routing(given, SecretFiles(metrics), metrics).routes
+    bridge = Bridge(given, routes, dedup, publisher, instance="test", metrics=metrics)
+    async with asyncio.timeout(PATIENCE):
+        for target, seconds in deliveries:
+            received_us = NOON_US + int(seconds * MILLION)
+            delivery = Delivery("GET", target.encode(), (), received_us, monotonic())
+            answer = await bridge.accept(delivery)
+            assert answer.status == 200
+            bridge.answered(delivery, answer, handed=True)
+        assert await dedup.stop(PATIENCE)
+        assert await spool.stop(PATIENCE)
+    return [
+        orjson.loads(structured(one.value, [(name, text.encode()) for name, text in one.headers.items()]))
+        for one in spooled(folder)
+    ]
+
+
+def repeats(events: Consumed) -> list[bool]:
+    """Return, for each event, whether it is marked as a repeat."""
+    assert len({event["id"] for event in events}) == len(events)
+    return [event["repeat"] for event in events]
+
+
+@pytest.mark.parametrize(
+    ("recurrence", "expected"), [(None, [False]), ("once", [False]), ("state", [False]), ("signal", [False, True])]
+)
+async def test_the_recurrence_of_an_event_can_be_another(
+    tmp_path: Path, recurrence: str | None, expected: list[bool]
+) -> None:
+    events = {"project_status_changed": {"recurrence": recurrence}}
+    assert expected == repeats(await consumed(tmp_path, [(STATE, 0), (STATE, 60)], events=events))
+
+
+async def test_an_unknown_event_can_be_made_one_that_happens_once(tmp_path: Path) -> None:
+    painted = [("/roof_painted?roof_id=r&colour=red", 0), ("/roof_painted?roof_id=r&colour=red", 90_000)]
+    assert repeats(await consumed(tmp_path, painted)) == [False, True]
+    (tmp_path / "known").mkdir()
+    known = {"roof_painted": {"recurrence": "once", "identifier": "roof_id"}}
+    (event,) = await consumed(tmp_path / "known", painted, events=known)
+    assert (event["type"], event["subject"], event["id"]) == (
+        "com.aurorasolar.roof_painted",
+        "roof/r",
+        event["fingerprint"],
+    )
+
+
+async def test_an_event_that_differs_in_a_volatile_attribute_only_is_the_same_and_keeps_what_came_first(
+    tmp_path: Path,
+) -> None:
+    deliveries = [(f"{STATE}&seen_at={second}", second) for second in (1, 2)]
+    assert len(await consumed(tmp_path, deliveries)) == 2
+    (tmp_path / "volatile").mkdir()
+    (event,) = await consumed(tmp_path / "volatile", deliveries, index={"volatile_attributes": ["seen_at"]})
+    assert event["data"] == {"project_id": "p", "seen_at": "1", "status": "sold"}
+
+
+async def test_the_same_state_after_the_repeat_window_is_an_event_again(tmp_path: Path) -> None:
+    deliveries = [(STATE, 0), (STATE, 99), (STATE, 101), (STATE, 150)]
+    window = {"project_status_changed": {"repeat_window_seconds": 100}}
+    assert repeats(await consumed(tmp_path, deliveries, events=window)) == [False, True]
+    (tmp_path / "day").mkdir()
+    assert repeats(await consumed(tmp_path / "day", deliveries)) == [False]
+
+
+async def test_on_a_filtered_route_the_same_state_after_a_minute_is_an_event_again(tmp_path: Path) -> None:
+    """The filter may have hidden the state in between."""
+    routes = [
+        {
+            "event": "project_status_changed",
+            "template": f"/{name}?p=<PROJECT_ID>&st=<STATUS>",
+            "filtered": name == "some",
+        }
+        for name in ("all", "some")
+    ]
+    for name, expected in (("all", [False]), ("some", [False, True])):
+        (tmp_path / name).mkdir()
+        target = f"/{name}?p=p&st=sold"
+        events = await consumed(tmp_path / name, [(target, 0), (target, 59), (target, 61)], routes=routes)
+        assert expected == repeats(events)
+
+
+async def test_a_record_in_binary_mode_is_the_same_event(tmp_path: Path) -> None:
+    """Kafka Protocol Binding for CloudEvents: the value is the data, the attributes are headers."""
+    target = "/project_status_changed?project_id=p&status=caf%C3%A9"
+    for mode in ("structured", "binary"):
+        (tmp_path / mode).mkdir()
+    (expected,) = await consumed(tmp_path / "structured", [(target, 0)])
+    assert [expected] == await consumed(tmp_path / "binary", [(target, 0)], kafka={"content_mode": "binary"})
+    (record,) = spooled(tmp_path / "binary")
+    assert orjson.loads(record.value) == expected["data"]
+    assert record.headers["content-type"] == "application/json"
+    for name in ("specversion", "id", "source", "type", "subject", "time", "dataschema", "fingerprint"):
+        assert record.headers[f"ce_{name}"] == expected[name]

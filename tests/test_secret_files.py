@@ -1,0 +1,182 @@
+"""Files that change while the daemon runs: taken over within one look, and what cannot be used leaves the last good."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.secret_files import LOOK_SECONDS, SecretFileError, SecretFiles
+
+
+class Taker:
+    """Takes contents over, and refuses empty ones."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[bytes]] = []
+
+    def __call__(self, contents: Sequence[bytes]) -> None:
+        if not all(contents):
+            msg = "holds nothing"
+            raise ValueError(msg)
+        for content in contents:
+            content.decode()
+        self.taken.append(list(contents))
+
+
+class Desk:
+    """A file that is followed, and what came of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "tokens"
+        self.file.write_bytes(b"one")
+        self.file.chmod(0o600)
+        self.metrics = Metrics()
+        self.files = SecretFiles(self.metrics)
+        self.taker = Taker()
+
+    def follow(self, *paths: Path) -> None:
+        """Follow the file, or others that belong together."""
+        self.files.follow(paths or [self.file], self.taker)
+
+    def look(self) -> None:
+        """Look once."""
+        asyncio.run(self.files.look())
+
+    @property
+    def failing(self) -> float:
+        """What the metric says of the file."""
+        return self.metrics.secret_file_failing[str(self.file)]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_a_look_comes_often_enough_for_a_change_to_hold_within_ten_seconds() -> None:
+    assert LOOK_SECONDS <= 5
+
+
+def test_the_content_is_handed_over_at_once_and_after_each_change_only(desk: Desk) -> None:
+    desk.follow()
+    desk.look()
+    desk.file.write_bytes(b"two")
+    desk.look()
+    desk.look()
+    assert desk.taker.taken == [[b"one"], [b"two"]]
+    assert desk.metrics.secret_file_reloads[str(desk.file)] == 1
+
+
+def test_a_change_that_leaves_time_and_size_alone_is_seen(desk: Desk) -> None:
+    desk.follow()
+    before = desk.file.stat()
+    desk.file.write_bytes(b"two")
+    os.utime(desk.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    desk.look()
+    assert desk.taker.taken[-1] == [b"two"]
+
+
+def test_the_swap_of_a_symbolic_link_is_seen_as_kubernetes_does_it(desk: Desk) -> None:
+    """Secret -> ..data/secret, and ..data -> ..2026_1 is renamed over."""
+    folder = desk.folder
+    for version, content in (("..2026_1", b"one"), ("..2026_2", b"two")):
+        (folder / version).mkdir()
+        (folder / version / "secret").write_bytes(content)
+    (folder / "..data").symlink_to("..2026_1")
+    (folder / "secret").symlink_to("..data/secret")
+    desk.follow(folder / "secret")
+    (folder / "..data_tmp").symlink_to("..2026_2")
+    (folder / "..data_tmp").rename(folder / "..data")
+    (folder / "..2026_1" / "secret").unlink()
+    desk.look()
+    assert desk.taker.taken == [[b"one"], [b"two"]]
+
+
+def make_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda file: file.write_bytes(b""), "holds nothing"),
+        (lambda file: file.write_bytes(b"canary \xff"), "is not UTF-8"),
+        (Path.unlink, "cannot be read (No such file or directory)"),
+        (make_folder, "cannot be read (Is a directory)"),
+    ],
+    ids=["empty", "not UTF-8", "missing", "a folder"],
+)
+def test_what_cannot_be_used_leaves_the_last_good_and_says_so_once_until_it_is_mended(
+    desk: Desk, spoil: Callable[[Path], object], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.follow()
+    spoil(desk.file)
+    desk.look()
+    desk.look()
+    assert (desk.taker.taken, desk.failing) == ([[b"one"]], 1)
+    (line,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert line.getMessage() == f"{desk.file} {words}; what it held before stays in force"
+    assert "canary" not in caplog.text
+    if desk.file.is_dir():
+        desk.file.rmdir()
+    desk.file.write_bytes(b"two")
+    desk.look()
+    assert (desk.taker.taken, desk.failing) == ([[b"one"], [b"two"]], 0)
+
+
+def test_a_file_that_comes_back_as_it_was_is_no_change(desk: Desk) -> None:
+    desk.follow()
+    desk.file.unlink()
+    desk.look()
+    desk.file.write_bytes(b"one")
+    desk.look()
+    assert (desk.taker.taken, desk.failing) == ([[b"one"]], 0)
+    assert desk.metrics.secret_file_reloads[str(desk.file)] == 0
+
+
+def test_one_file_that_fails_holds_up_no_other(desk: Desk) -> None:
+    other = desk.folder / "other"
+    other.write_bytes(b"three")
+    desk.follow()
+    desk.follow(other)
+    desk.file.unlink()
+    other.write_bytes(b"four")
+    desk.look()
+    assert desk.taker.taken == [[b"one"], [b"three"], [b"four"]]
+
+
+def test_files_that_belong_together_are_handed_over_together(desk: Desk) -> None:
+    key = desk.folder / "key"
+    key.write_bytes(b"k-one")
+    desk.follow(desk.file, key)
+    key.write_bytes(b"k-two")
+    desk.look()
+    assert desk.taker.taken == [[b"one", b"k-one"], [b"one", b"k-two"]]
+    key.unlink()
+    desk.look()
+    assert desk.failing == 1 == desk.metrics.secret_file_failing[str(key)]
+
+
+@pytest.mark.parametrize("content", [b"", None, b"\xff"])
+def test_a_file_that_cannot_be_used_at_first_is_refused_by_name(desk: Desk, content: bytes | None) -> None:
+    if content is None:
+        desk.file.unlink()
+    else:
+        desk.file.write_bytes(content)
+    with pytest.raises(SecretFileError, match=str(desk.file)):
+        desk.follow()
+
+
+def test_what_every_user_may_read_is_noted(desk: Desk) -> None:
+    other = desk.folder / "other"
+    other.write_bytes(b"x")
+    other.chmod(0o644)
+    desk.follow()
+    desk.follow(other)
+    assert desk.files.exposed == [other]
