@@ -146,12 +146,18 @@ class _Written:
 
     def covers(self, path: bytes) -> bool:
         """Whether a route lies at this path, whatever its static parameters."""
-        return any(True for _ in self._tree.find(path))
+        return any(True for _ in self._find(path))
+
+    def _find(self, path: bytes) -> Iterator[tuple["_Choice", tuple[str, ...]]]:
+        """Yield what lies at a path, then what lies there without the slash at its end, which may be one too many."""
+        yield from self._tree.find(path)
+        if path.endswith(b"/") and path != b"/":
+            yield from self._tree.find(path[:-1])
 
     def match(self, path: bytes, query: bytes) -> Match | None:
         """Return the match of a target, None outside of these routes."""
         parameters: Mapping[str, str] = {}
-        for choice, path_values in self._tree.find(path):
+        for choice, path_values in self._find(path):
             if not parameters and not (isinstance(choice, Route) and not _template(choice).static):
                 parameters = _parameters(query)
             route = _choose(choice, parameters)
