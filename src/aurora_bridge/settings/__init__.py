@@ -1,24 +1,23 @@
 """Every setting of the daemon.
 
-`groups` has the settings, `kinds` the kinds of value, `load` reads them, `names`, `checks`, `security` and `problems`
-say what is wrong with them, `files` what is in the files that they name.
+`groups`, `tables` and `whole` have the settings, `kinds` the kinds of value; `load` reads them. `names`, `checks`,
+`security` and `problems` say what is wrong with them, `files` what is in the files that they name.
 """
 
 from aurora_bridge.settings.groups import (
     AdminSettings,
     AuthSettings,
     DeadlinesSettings,
-    EventSettings,
     IndexSettings,
     IngressSettings,
     KafkaSettings,
     LogSettings,
-    RouteSettings,
-    Settings,
     SpoolSettings,
 )
 from aurora_bridge.settings.load import load, redacted
 from aurora_bridge.settings.problems import SettingsError
+from aurora_bridge.settings.tables import EventSettings, RouteSettings
+from aurora_bridge.settings.whole import Settings
 
 __all__ = [
     "AdminSettings",

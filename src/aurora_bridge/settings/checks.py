@@ -7,10 +7,11 @@ import importlib.util
 import ipaddress
 from collections.abc import Iterator
 
-from aurora_bridge.settings.groups import DeadlinesSettings, Settings
+from aurora_bridge.settings.groups import DeadlinesSettings
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names, table_name
 from aurora_bridge.settings.security import kafka_security
+from aurora_bridge.settings.whole import Settings
 
 _AURORA_GIVES_UP_SECONDS = 10
 _EXTRA_CODECS = frozenset({"snappy", "lz4", "zstd"})

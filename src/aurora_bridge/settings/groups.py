@@ -5,23 +5,18 @@ setting's environment variable is its path in capitals, `AURORA_BRIDGE_INGRESS__
 below `[ingress]`. How the values get here is in `load`, what must hold between them in `checks`.
 """
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aurora_bridge.settings.kinds import (
     EMPTY_IS_NONE,
     NO_BOOL,
-    Allowed,
     AttributeNames,
     BasePath,
     Brokers,
     ClientId,
     Deadline,
-    EventName,
-    Folder,
     HeaderName,
     Host,
     MalformedStatus,
@@ -32,23 +27,22 @@ from aurora_bridge.settings.kinds import (
     ReadableFile,
     Seconds,
     SecretFile,
-    SnakeCase,
-    Template,
-    Tenant,
     TopicPrefix,
     UserName,
     Whole,
 )
 
-_DAY = 86_400  # seconds
+DAY = 86_400  # seconds
 _GIBIBYTE = 2**30
 
 
-class _Group(BaseModel):
+class Group(BaseModel):
+    """Settings that belong together: frozen, closed, described by their docstrings."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class IngressSettings(_Group):
+class IngressSettings(Group):
     """Where webhooks come in."""
 
     host: Host = "127.0.0.1"
@@ -116,7 +110,7 @@ class IngressSettings(_Group):
     """
 
 
-class AdminSettings(_Group):
+class AdminSettings(Group):
     """Where probes, metrics and people look."""
 
     host: Host = "127.0.0.1"
@@ -126,7 +120,7 @@ class AdminSettings(_Group):
     """Admin port; 0 takes a free one."""
 
 
-class KafkaSettings(_Group):
+class KafkaSettings(Group):
     """Where events go."""
 
     bootstrap_servers: Brokers = ""
@@ -192,7 +186,7 @@ class KafkaSettings(_Group):
     """
 
 
-class AuthSettings(_Group):
+class AuthSettings(Group):
     """Who may deliver: any one valid credential lets a delivery in."""
 
     tokens_file: SecretFile = None
@@ -214,7 +208,7 @@ class AuthSettings(_Group):
     """Whether deliveries without a valid credential are taken, on every address and beside those with one."""
 
 
-class DeadlinesSettings(_Group):
+class DeadlinesSettings(Group):
     """When the daemon stops waiting, in seconds since receipt. Each ends before the next, the last before Aurora's."""
 
     publish_seconds: Deadline = 3
@@ -227,7 +221,7 @@ class DeadlinesSettings(_Group):
     """Seconds after which an answer leaves in any case: 2 s before Aurora gives up, for the way back."""
 
 
-class SpoolSettings(_Group):
+class SpoolSettings(Group):
     """The local durable queue that takes events while Kafka is away; without Kafka it is the event log."""
 
     enabled: bool = True
@@ -240,7 +234,7 @@ class SpoolSettings(_Group):
     """Days the embedded log keeps an event, as a topic would. No event that waits for Kafka ever leaves by age."""
 
 
-class IndexSettings(_Group):
+class IndexSettings(Group):
     """The memory of what was seen, by which duplicates are known."""
 
     max_bytes: Annotated[Whole, Field(ge=65_536, le=2**40)] = _GIBIBYTE
@@ -249,7 +243,7 @@ class IndexSettings(_Group):
     window_days: Annotated[Whole, Field(ge=1, le=3650)] = 30
     """Days an event is remembered: the span over which Aurora can send notifications again."""
 
-    repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * _DAY)] = _DAY
+    repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * DAY)] = DAY
     """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries."""
 
     volatile_attributes: AttributeNames = ()
@@ -265,7 +259,7 @@ class IndexSettings(_Group):
     """
 
 
-class LogSettings(_Group):
+class LogSettings(Group):
     """What the daemon says on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -273,129 +267,3 @@ class LogSettings(_Group):
 
     format: Literal["auto", "json", "text"] = "auto"
     """Form of a line; `auto` is text on a terminal and JSON elsewhere."""
-
-
-class RouteSettings(_Group):
-    """One route, written as `[[routes]]` in the file. Which credentials it names are all it takes."""
-
-    template: Template
-    """URL template as it stands in Aurora, with or without scheme and host."""
-
-    event: EventName
-    """Event that comes here."""
-
-    tenant: Tenant | None = None
-    """Aurora tenant whose webhooks these are. Left out: `tenant` at the top of the file."""
-
-    filtered: bool = False
-    """Whether the subscription has a filter: the same state twice is then a duplicate within 60 s only.
-
-    A filter can hide the state in between, so that two equal states in a row can be two events.
-    """
-
-    tokens_file: SecretFile = None
-    """As in `[auth]`, as are the next four."""
-
-    header: HeaderName | None = None
-    """Header in which Aurora sends the token."""
-
-    query_parameter: ParameterName | None = None
-    """Parameter that may carry the token instead."""
-
-    basic_file: SecretFile = None
-    """File with the valid pairs for HTTP Basic."""
-
-    allow_anonymous: bool | None = None
-    """Whether deliveries without a valid credential are taken."""
-
-    def auth(self, default: AuthSettings) -> AuthSettings:
-        """Return what the route takes: the credentials it names, or those of `default` if it names none."""
-        names_some = self.tokens_file is not None or self.basic_file is not None or self.allow_anonymous
-        credentials: RouteSettings | AuthSettings = self if names_some else default
-        anonymous = credentials.allow_anonymous if self.allow_anonymous is None else self.allow_anonymous
-        return AuthSettings(
-            tokens_file=credentials.tokens_file,
-            basic_file=credentials.basic_file,
-            allow_anonymous=bool(anonymous),
-            header=self.header or default.header,
-            query_parameter=self.query_parameter or (default.query_parameter if credentials.tokens_file else None),
-        )
-
-
-class EventSettings(_Group):
-    """What is known better of one event than the catalogue does, written as `[events.NAME]` in the file."""
-
-    recurrence: Literal["once", "state", "signal"] | None = None
-    """Whether the same content again is the same event, a state that may have come back, or always a new event."""
-
-    identifier: SnakeCase | None = None
-    """Attribute that tells one thing from another of its kind; without it, `once` and `state` cannot be told."""
-
-    state_attribute: SnakeCase | None = None
-    """Attribute that holds the state."""
-
-    volatile_attributes: AttributeNames = ()
-    """Attributes of this event that make it no new one."""
-
-    repeat_window_seconds: Annotated[int | None, Field(ge=0, le=30 * _DAY), NO_BOOL] = None
-    """Seconds within which the same state is a duplicate, on every route."""
-
-
-class Settings(BaseSettings):
-    """Every setting of the daemon. Made by `load`; `Settings()` is the defaults, whatever the environment holds."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="AURORA_BRIDGE_",
-        env_nested_delimiter="__",
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-    )
-
-    tenant: Tenant = "default"
-    """Aurora tenant whose webhooks these are: `/aurora/<tenant>` is the source of each event."""
-
-    state_dir: Folder = Path("aurora-bridge-state")
-    """Folder of the spool, the index and the instance's name, on a local disk; made if missing."""
-
-    embedded: Annotated[bool | None, EMPTY_IS_NONE] = None
-    """Whether the spool is the event log, without Kafka. Empty: on loopback it is when no Kafka is configured.
-
-    Elsewhere it must be asked for, so that a forgotten setting never swallows a production stream.
-    """
-
-    default_route: bool = True
-    """Whether `/{event}?{attribute}=...` is taken beside the routes of the file."""
-
-    routes: Annotated[tuple[RouteSettings, ...], Allowed("a list of tables, each below a line [[routes]]")] = ()
-    """Routes with a URL template of their own; in the file only."""
-
-    events: Annotated[dict[EventName, EventSettings], Allowed("tables, each below a line [events.NAME]")] = {}
-    """What is known better of an event than the catalogue does; in the file only."""
-
-    ingress: IngressSettings = IngressSettings()
-    admin: AdminSettings = AdminSettings()
-    kafka: KafkaSettings = KafkaSettings()
-    auth: AuthSettings = AuthSettings()
-    deadlines: DeadlinesSettings = DeadlinesSettings()
-    spool: SpoolSettings = SpoolSettings()
-    index: IndexSettings = IndexSettings()
-    log: LogSettings = LogSettings()
-
-    @property
-    def embedded_log(self) -> bool:
-        """Whether events stay in the embedded log, because no Kafka is configured."""
-        return not self.kafka.bootstrap_servers
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read nothing by itself: `load` brings the sources."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from aurora_bridge.settings.checks import conflicts
-from aurora_bridge.settings.groups import RouteSettings, Settings
 from aurora_bridge.settings.names import CONFIG_VARIABLE, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
 from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
+from aurora_bridge.settings.tables import RouteSettings
+from aurora_bridge.settings.whole import Settings
 
 
 class _Environment(EnvSettingsSource):

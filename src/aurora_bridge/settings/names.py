@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aurora_bridge.settings.groups import EventSettings, RouteSettings, Settings
+from aurora_bridge.settings.tables import EventSettings, RouteSettings
+from aurora_bridge.settings.whole import Settings
 
 PREFIX = "AURORA_BRIDGE_"
 CONFIG_VARIABLE = "AURORA_BRIDGE_CONFIG"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic_core import ErrorDetails
 
-from aurora_bridge.settings.groups import Settings
 from aurora_bridge.settings.kinds import allowed
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, SETTINGS, similar, variable
+from aurora_bridge.settings.whole import Settings
 
 _LONGEST_SHOWN = 120
 

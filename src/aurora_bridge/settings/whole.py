@@ -1,0 +1,85 @@
+"""All settings together: what stands at the top of the file, the groups and the tables. `load` makes it."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from aurora_bridge.settings.groups import (
+    AdminSettings,
+    AuthSettings,
+    DeadlinesSettings,
+    IndexSettings,
+    IngressSettings,
+    KafkaSettings,
+    LogSettings,
+    SpoolSettings,
+)
+from aurora_bridge.settings.kinds import (
+    EMPTY_IS_NONE,
+    Allowed,
+    EventName,
+    Folder,
+    Tenant,
+)
+from aurora_bridge.settings.tables import EventSettings, RouteSettings
+
+
+class Settings(BaseSettings):
+    """Every setting of the daemon. Made by `load`; `Settings()` is the defaults, whatever the environment holds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AURORA_BRIDGE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    tenant: Tenant = "default"
+    """Aurora tenant whose webhooks these are: `/aurora/<tenant>` is the source of each event."""
+
+    state_dir: Folder = Path("aurora-bridge-state")
+    """Folder of the spool, the index and the instance's name, on a local disk; made if missing."""
+
+    embedded: Annotated[bool | None, EMPTY_IS_NONE] = None
+    """Whether the spool is the event log, without Kafka. Empty: on loopback it is when no Kafka is configured.
+
+    Elsewhere it must be asked for, so that a forgotten setting never swallows a production stream.
+    """
+
+    default_route: bool = True
+    """Whether `/{event}?{attribute}=...` is taken beside the routes of the file."""
+
+    routes: Annotated[tuple[RouteSettings, ...], Allowed("a list of tables, each below a line [[routes]]")] = ()
+    """Routes with a URL template of their own; in the file only."""
+
+    events: Annotated[dict[EventName, EventSettings], Allowed("tables, each below a line [events.NAME]")] = {}
+    """What is known better of an event than the catalogue does; in the file only."""
+
+    ingress: IngressSettings = IngressSettings()
+    admin: AdminSettings = AdminSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    auth: AuthSettings = AuthSettings()
+    deadlines: DeadlinesSettings = DeadlinesSettings()
+    spool: SpoolSettings = SpoolSettings()
+    index: IndexSettings = IndexSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def embedded_log(self) -> bool:
+        """Whether events stay in the embedded log, because no Kafka is configured."""
+        return not self.kafka.bootstrap_servers
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing by itself: `load` brings the sources."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
