@@ -18,7 +18,7 @@ from time import monotonic, time
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, fetch, offsets
+from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, UnreadableError, fetch, offsets
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.logs import fields
@@ -74,14 +74,23 @@ class Follower:
         self._others: dict[str, float] = {name: us / 1e6 for name, us in dedup.instances.items() if name != instance}
         self._waited: dict[TopicPartition, int] = {}
         self._refused: set[TopicPartition] = set()
+        self._unreadable: set[TopicPartition] = set()
+        self._relearned = False
         self._metadata_at = 0.0
+        self._all_seen = False
+        """Whether the last look saw the end of every partition of every topic."""
         self._problems = problems
         dedup.known_positions = self._known
         metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
         metrics.other_instances.source = lambda: len(self._recent_others())
 
     def acknowledged(self, topic: str, partition: int, offset: int, count: int) -> None:
-        """Note where `count` records of ours lie. Called by the sender."""
+        """Note where `count` records of ours lie. Called by the sender.
+
+        What leaves the spool before that was looked through may be unknown: it is read like another's.
+        """
+        if not self._relearned:
+            return
         place = TopicPartition(topic, partition)
         position = self._positions.get(place)
         if position is None:
@@ -90,7 +99,6 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        relearned = False
         while True:
             client = self._connect()
             try:
@@ -98,11 +106,10 @@ class Follower:
                 client.set_topics(self._topics)
                 await client.force_metadata_update()
                 self._dedup.follow_began()
-                if not relearned:
-                    await self._dedup.relearn(self._instance)
-                    relearned = True
+                self._relearned = self._relearned or await self._dedup.relearn(self._instance)
                 self._refused.clear()
-                await self._follow(client)
+                if self._relearned:
+                    await self._follow(client)
             except (KafkaError, OSError, TimeoutError) as error:
                 told = any(self._problems)  # by the sender, once; this comes again and again
                 log.log(logging.DEBUG if told else logging.INFO, "the topics cannot be followed: %r", error)
@@ -142,28 +149,31 @@ class Follower:
 
     async def _catch_up(self, client: Client, now: float) -> None:
         """Look once, at monotonic time `now`, and read what is missing."""
-        places, missing = self._places(client)
-        if missing or now - self._metadata_at > _METADATA_SECONDS:
+        if not self._all_seen or now - self._metadata_at > _METADATA_SECONDS:
             self._metadata_at = now
             self._refused.clear()  # perhaps they may be read by now
             await client.force_metadata_update()
-            places, missing = self._places(client)
+        places, missing, dark = self._places(client)
         await self._begin(client, places)
-        await self._look(client, places)
+        seen = await self._look(client, places)
         gaps = self._gaps(places)
-        while gaps:
-            await self._read(client, gaps)
+        while gaps and await self._read(client, gaps):
             gaps = {place: node for place, node in gaps.items() if self._is_behind(place)}
-        self._problems.set("read_denied", {place.topic for place in self._refused})
-        unknown = missing & client.cluster.unauthorized_topics
-        if not unknown and not any(self._position(place).behind for place in places if place not in self._waited):
+        self._problems.set("read_denied", {place.topic for place in self._refused - self._unreadable})
+        dark |= missing & client.cluster.unauthorized_topics
+        self._all_seen = not missing and not dark and seen == places.keys()
+        if not dark and all(place in seen and self._is_known(place) for place in places):
             self._dedup.follow_succeeded(now + _STALE_SECONDS if self._recent_others() else None)
         self._dedup.checkpoint()
 
-    def _places(self, client: Client) -> tuple[dict[TopicPartition, int], set[str]]:
-        """Return every partition that has a leader, with its node, and the topics that have none, or are not there."""
+    def _places(self, client: Client) -> tuple[dict[TopicPartition, int], set[str], set[str]]:
+        """Return every partition that has a leader, with its node; the topics that are not there; and the dark ones.
+
+        Those have a partition without a leader: what lies in it cannot be known.
+        """
         places: dict[TopicPartition, int] = {}
         missing: set[str] = set()
+        dark: set[str] = set()
         for topic in self._topics:
             partitions = client.cluster.partitions_for_topic(topic)
             if not partitions:
@@ -172,10 +182,10 @@ class Follower:
                 place = TopicPartition(topic, partition)
                 leader = client.cluster.leader_for_partition(place)
                 if leader is None or leader < 0:
-                    missing.add(topic)
+                    dark.add(topic)
                 else:
                     places[place] = leader
-        return places, missing
+        return places, missing, dark
 
     async def _begin(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
         """Find out where to begin with partitions that were never followed: as far back as the index reaches."""
@@ -189,10 +199,11 @@ class Follower:
             if place in firsts and place in ends:
                 self._position(place).begin(max(firsts[place], young if young >= 0 else ends[place]))
 
-    async def _look(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
-        """Look where the partitions end."""
+    async def _look(self, client: Client, places: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        """Look where the partitions end; return those whose leader told."""
         known = {place: self._position(place).next or 0 for place in places}
-        for place, end in (await self._ask(client, places, LATEST)).items():
+        ends = await self._ask(client, places, LATEST)
+        for place, end in ends.items():
             position = self._position(place)
             position.end = end
             if end >= known[place]:
@@ -202,7 +213,8 @@ class Follower:
             if self._shrunk[place] >= _SHRUNK_LOOKS:
                 log.warning("%s-%d ends before what is known of it: it was made anew, and is followed anew", *place)
                 self._shrunk.pop(place)
-                self._positions[place] = Position(0)
+                self._positions[place] = Position()
+        return set(ends)
 
     async def _ask(self, client: Client, places: Mapping[TopicPartition, int], when: int) -> dict[TopicPartition, int]:
         """Return an offset of each partition whose leader knows it."""
@@ -227,8 +239,11 @@ class Follower:
                 self._waited[place] = position.end
         return gaps
 
-    async def _read(self, client: Client, gaps: Mapping[TopicPartition, int]) -> None:
-        """Read what is missing, one answer of each broker, into the index."""
+    async def _read(self, client: Client, gaps: Mapping[TopicPartition, int]) -> bool:
+        """Read what is missing, one answer of each broker, into the index; return whether that brought it forward.
+
+        It does not where the index is full, or a new leader has less than the old one had: until the next look.
+        """
         by_node: defaultdict[int, dict[TopicPartition, int]] = defaultdict(dict)
         for place, node in gaps.items():
             by_node[node][place] = self._position(place).next or 0
@@ -237,21 +252,32 @@ class Follower:
         told = [followed(head.key, head.headers) for fetched in readable for head in fetched.heads]
         records = [record for record in told if record is not None]
         self._notice_others(records)
-        if records:
-            await self._dedup.follow(records, self._instance)
+        if records and not await self._dedup.follow(records, self._instance):
+            return False
+        forward = False
         for fetched in readable:
+            forward = forward or fetched.next > (self._position(fetched.place).next or 0)
             self._position(fetched.place).read(fetched.next)
+        return forward
 
     def _is_readable(self, fetched: Fetched) -> bool:
         """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can mend."""
         if fetched.error is None:
             return True
-        if fetched.error is OffsetOutOfRangeError:
+        if isinstance(fetched.error, OffsetOutOfRangeError):
             log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
             self._position(fetched.place).next = None  # it begins anew where the partition does
             return False
-        if fetched.error is TopicAuthorizationFailedError:
+        if isinstance(fetched.error, TopicAuthorizationFailedError | UnreadableError):
             self._refused.add(fetched.place)
+            if isinstance(fetched.error, UnreadableError) and fetched.place not in self._unreadable:
+                self._unreadable.add(fetched.place)
+                log.warning(
+                    "%s-%d cannot be followed, so that no state can be known to be new: %s; set the topic's "
+                    "compression.type to 'producer', or install the codec",
+                    *fetched.place,
+                    fetched.error,
+                )
             return False
         raise fetched.error
 
@@ -271,6 +297,11 @@ class Follower:
         """Tell whether there is something to read: it has begun, may be read, and its end is not reached."""
         position = self._position(place)
         return position.next is not None and position.behind > 0 and place not in self._refused
+
+    def _is_known(self, place: TopicPartition) -> bool:
+        """Tell whether all up to the end is known, or a send of ours whose acknowledgement is on its way."""
+        position = self._position(place)
+        return position.next is not None and (position.behind == 0 or place in self._waited)
 
     def _position(self, place: TopicPartition) -> Position:
         position = self._positions.get(place)

@@ -15,6 +15,7 @@ _FINGERPRINT = 32
 _DAY = 8
 _DAY_US = 86_400_000_000
 _MILLION = 1_000_000
+_MOST_ATTEMPTS = 99
 _NOT_DURABLE = frozenset({Standing.CLAIMED, Standing.DOUBTFUL, Standing.REFUSED})
 
 
@@ -47,6 +48,7 @@ def followed(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> 
         fingerprint = found["aurora-bridge-fingerprint"].decode()
         id_text = (key or b"").decode()
         suffix = id_text[_FINGERPRINT + 1 :]
+        attempt = int(found["aurora-bridge-attempt"])
         if id_text[:_FINGERPRINT] != fingerprint or len(fingerprint) != _FINGERPRINT:
             return None
         family = found.get("aurora-bridge-family")
@@ -55,7 +57,7 @@ def followed(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> 
             _time_us(found["aurora-bridge-time"].decode()),
             _millisecond(suffix) if len(suffix) > _DAY else 0,
             not suffix,
-            int(found["aurora-bridge-attempt"]),
+            max(1, min(attempt, _MOST_ATTEMPTS)),
             family.decode() if family is not None else None,
             found["aurora-bridge-instance"].decode(),
         )
