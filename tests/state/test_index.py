@@ -452,7 +452,7 @@ def test_a_full_file_takes_claims_again_once_old_ones_are_expired(tmp_path: Path
 
 def record(fingerprint: str, after: int, instance: str = "other") -> Followed:
     """Return the record of a state, received so many microseconds after NOW."""
-    return Followed(fingerprint, NOW + after, 0, False, 1, FAMILY, instance)
+    return Followed(fingerprint, NOW + after, 0, once=False, attempt=1, family_key=FAMILY, instance=instance)
 
 
 def test_what_is_claimed_after_a_crash_comes_behind_what_was_followed_before_it(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ A replica knows the offsets of its own records from their acknowledgements. Wher
 wrote, and nothing has to be read. `kafka.follower` has one for each partition.
 """
 
-
 _MOST_RUNS = 1000
 """Kept behind a gap that cannot be read: 100 kB a partition. More of our own are read from Kafka like another's."""
 
