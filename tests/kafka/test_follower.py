@@ -25,7 +25,7 @@ from aurora_bridge.webhook.recurrence import Action
 from tests.kafka.sending import EVENT, PATIENCE, client_of, eventually
 from tests.models.desk import DAY, ONCE, A, B
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.topics import Record, configure_topic, create_topics, delete_topics, produce
+from tests.support.topics import Record, configure_topic, create_topics, delete_records, delete_topics, produce
 
 NOW: Final = int(time() * 1e6)
 SECOND: Final = 1_000_000
@@ -163,6 +163,21 @@ async def test_after_a_stop_it_goes_on_where_it_was(
         await eventually(lambda: first.followed == 2)
     async with running(kafka.bootstrap, prefix, tmp_path) as second:
         await second.write(second.of(B, NOW + 1))
+        await eventually(lambda: second.dedup.followed)
+        assert second.followed == 1
+        assert (await second.judge(ONCE, NOW + SECOND)).action is Action.DUPLICATE
+
+
+async def test_what_left_the_topic_before_it_was_read_is_passed_over(
+    kafka: KafkaCluster | NamedKafka, prefix: str, topic: str, tmp_path: Path
+) -> None:
+    async with running(kafka.bootstrap, prefix, tmp_path) as first:
+        await first.write(first.of(A, NOW))
+        await eventually(lambda: first.followed == 1)
+        await first.looked()
+    await first.write(*(first.of(A, NOW + number) for number in range(3)), first.of(ONCE, NOW))
+    await asyncio.to_thread(delete_records, kafka.bootstrap, topic, 4)
+    async with running(kafka.bootstrap, prefix, tmp_path) as second:
         await eventually(lambda: second.dedup.followed)
         assert second.followed == 1
         assert (await second.judge(ONCE, NOW + SECOND)).action is Action.DUPLICATE

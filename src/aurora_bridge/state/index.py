@@ -293,7 +293,9 @@ def follow(db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], inst
     Return the states among them that are the latest of their families now. The numbers are noted with them: what is
     claimed after the next start must come behind.
     """
-    fingerprints, families = _json([r.fingerprint for _, r in records]), _json([r.family_key for _, r in records])
+    # Sorted, here and below: neighbours share a page, of which there are more than memory keeps.
+    fingerprints = _json(sorted({record.fingerprint for _, record in records}))
+    families = _json(sorted({record.family_key for _, record in records if record.family_key is not None}))
     known = {
         row[0]: Knowledge(Standing(row[3]), row[5], row[6]) for row in db.execute(_FIND, (fingerprints,)).fetchall()
     }
@@ -316,7 +318,7 @@ def follow(db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], inst
         times = (record.time_us, record.id_ms, record.time_us, record.attempt)
         rows[record.fingerprint] = (record.fingerprint, seq, seq, int(standing), 0, *times)
     _insert(db, "seen", 9, _LEARN, sorted(rows.values()))
-    _insert(db, "latest", 3, _LEARN_LATEST, [state[:3] for state in states.values()])
+    _insert(db, "latest", 3, _LEARN_LATEST, [states[family][:3] for family in sorted(states)])
     owe(db, resolved)
     db.execute("UPDATE state SET last_seq=max(last_seq, ?)", (records[-1][0],))
     instances = {record.instance: record.time_us for _, record in records}
