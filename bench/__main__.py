@@ -9,13 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import routes, runs
+from bench import following, routes, runs
 from bench.runs import SCENARIOS, Comparison, Record, Scenario
 from tests.support.broker import KafkaCluster
 from tests.support.ports import HOST, free_ports
 
 COLUMNS = ("", "per CPU-s", "CPU us", "ratio", "per s", "p50 ms", "p99 ms", "p99.9 ms", "RSS MB", "peak MB")
 MILLION = 1_000_000
+FOLLOWED = 200_000
 
 
 def main() -> None:
@@ -45,6 +46,12 @@ def _measure_daemon(options: argparse.Namespace, figures: dict[str, Any]) -> Non
             for step in runs.memory(options.count or MILLION, options.connections or 64, folder, kafka.bootstrap):
                 print("after {:>9,} webhooks: {:4.0f} MB resident, {:4.0f} MB at the peak".format(*step), flush=True)
                 figures["memory"].append(step)
+        if options.follow:
+            speed = following.follow(options.count or FOLLOWED, folder / "following", kafka.bootstrap)
+            rate, cpu = speed.records / speed.seconds, speed.cpu_seconds / speed.records
+            print(f"follower: {speed.records:,} records in {speed.seconds:.1f} s, {rate:,.0f} a second", end="")
+            print(f", {1e6 * cpu:.1f} us of CPU each", flush=True)
+            figures["follower"] = speed._asdict()
         for number, scenario in enumerate(options.scenarios):
             comparison = runs.compare(scenario, options.rounds, folder / str(number), kafka.bootstrap)
             _show(comparison)
@@ -61,6 +68,7 @@ def _options() -> argparse.Namespace:
     add("--count", type=int, help="webhooks a round, instead of the scenario's own number")
     add("--rounds", type=int, default=5, help="how often each server is measured (default 5)")
     add("--million", action="store_true", help="the daemon's memory on the way to a million webhooks (or to --count)")
+    add("--follow", action="store_true", help="how fast a replica learns what others published (--count records)")
     add("--start", action="store_true", help="the time from the daemon's start until it listens")
     add("--routes", action="store_true", help="what finding and reading cost with few and with many routes")
     add("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
@@ -68,7 +76,7 @@ def _options() -> argparse.Namespace:
     options.scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenario]
     if (options.connections or options.rate) and not options.million:
         options.scenarios.append(Scenario("own", options.connections or 64, 40_000, options.rate))
-    if not (options.start or options.million or options.routes or options.scenarios):
+    if not (options.start or options.million or options.follow or options.routes or options.scenarios):
         options.start, options.scenarios = True, list(SCENARIOS)
     if options.count:
         options.scenarios = [dataclasses.replace(scenario, count=options.count) for scenario in options.scenarios]

@@ -19,8 +19,9 @@ from aurora_bridge.state import index
 from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.claims import Claim, End, Verdict
-from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.webhook.event import Event, rfc3339
+from aurora_bridge.webhook.following import Followed
+from aurora_bridge.webhook.record import Headers, Record
 from aurora_bridge.webhook.recurrence import Action, Standing, event_id
 from tests.models.desk import DAY, MINUTE, NOW, ONCE, SECOND, SIGNAL, A, B, C, Desk, state
 
@@ -38,9 +39,18 @@ FIRST: Final = 0
 class Life:
     """A deduplicator, started."""
 
-    def __init__(self, directory: Path, patience: float = PATIENCE, **settings: Any) -> None:  # noqa: ANN401 - settings
+    def __init__(
+        self,
+        directory: Path,
+        patience: float = PATIENCE,
+        *,
+        follows: bool = False,
+        **settings: Any,  # noqa: ANN401 - those of the index
+    ) -> None:
         self.metrics = Metrics()
-        self.dedup = Deduplicator(directory, IndexSettings(**settings), patience, self.metrics)
+        self.dedup = Deduplicator(
+            directory, IndexSettings(**settings), patience, self.metrics, first_knows=not follows, follows=follows
+        )
         self.dedup.start()
         self._stopped = False
 
@@ -102,9 +112,15 @@ class Life:
 
 
 @asynccontextmanager
-async def life(directory: Path, patience: float = PATIENCE, **settings: Any) -> AsyncIterator[Life]:  # noqa: ANN401
+async def life(
+    directory: Path,
+    patience: float = PATIENCE,
+    *,
+    follows: bool = False,
+    **settings: Any,  # noqa: ANN401 - those of the index
+) -> AsyncIterator[Life]:
     """Run a deduplicator and end it in order."""
-    running = Life(directory, patience, **settings)
+    running = Life(directory, patience, follows=follows, **settings)
     try:
         yield running
     finally:
@@ -702,3 +718,253 @@ async def test_what_was_seen_expires_when_a_daemon_ran_for_the_window_whatever_t
             clocks.running += 31 * 86_400
         await clocks.let_pass(2 * index.SLICES)
         assert len(standings(tmp_path)) == (0 if ran else 1)
+
+
+# What Kafka knows.
+
+
+def record(event: Event, at: int, *, id_ms: int = FIRST, instance: str = "other") -> Followed:
+    """Return what a record in Kafka tells of an event."""
+    return Followed(event.fingerprint, at, id_ms, event is ONCE, 1, event.family_key, instance)
+
+
+async def follow(running: Life, *records: Followed) -> None:
+    """Let the follower have read records."""
+    assert await running.dedup.follow(records, "me")
+
+
+@asynccontextmanager
+async def held(running: Life, *deliveries: tuple[Event, int]) -> AsyncIterator["asyncio.Future[list[Verdict]]"]:
+    """Let deliveries come together while a catch-up is under way."""
+    running.dedup.follow_began()
+    judging = asyncio.ensure_future(running.judge(*deliveries))
+    await asyncio.sleep(0)
+    try:
+        yield judging
+    finally:
+        await judging
+
+
+def identities(verdicts: list[Verdict]) -> list[tuple[Action, int]]:
+    """Return what was decided of deliveries, with the milliseconds of their ids."""
+    return [(verdict.action, verdict.claim.id_ms) for verdict in verdicts]
+
+
+async def test_what_comes_during_a_catch_up_is_judged_after_it_in_the_order_of_receipt(tmp_path: Path) -> None:
+    async with life(tmp_path, follows=True) as running:
+        async with held(running, (A, NOW), (B, NOW + 1), (A, NOW + 1000)) as judging:
+            await follow(running, record(A, NOW - MINUTE))
+            assert not judging.done()
+            running.dedup.follow_succeeded(None)
+        again = (NOW + 1000) // 1000
+        expected = [(Action.DUPLICATE, FIRST), (Action.PUBLISH, FIRST), (Action.PUBLISH, again)]
+        assert identities(judging.result()) == expected
+
+
+async def test_a_state_that_came_during_a_catch_up_is_a_later_one_than_what_was_caught_up_with(tmp_path: Path) -> None:
+    """A lies in Kafka, B comes meanwhile: A coming back is no duplicate, now and after the index has learned of B."""
+    async with life(tmp_path, follows=True) as running:
+        async with held(running, (B, NOW)) as judging:
+            await follow(running, record(A, NOW - MINUTE))
+            running.dedup.follow_succeeded(None)
+        running.finish(judging.result()[0], End.DURABLE, NOW)
+        await until(lambda: not running.in_memory)
+        assert (await running.happened(A, NOW + MINUTE)).action is Action.PUBLISH
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["in flight", "learned"])
+async def test_an_earlier_state_of_anothers_that_is_read_later_is_not_the_latest(
+    tmp_path: Path, *, learned: bool
+) -> None:
+    async with life(tmp_path) as running:
+        (verdict,) = await running.judge((B, NOW))
+        await follow(running, record(A, NOW - SECOND))
+        running.finish(verdict, End.DURABLE, NOW)
+        if learned:
+            await until(lambda: not running.in_memory)
+        assert (await running.happened(B, NOW + SECOND)).action is Action.DUPLICATE
+        back = await running.happened(A, NOW + MINUTE)
+        assert (back.action, back.claim.repeat) == (Action.PUBLISH, True)
+
+
+async def test_a_later_state_of_anothers_is_the_latest_while_ours_is_in_memory(tmp_path: Path) -> None:
+    async with life(tmp_path) as running:
+        (verdict,) = await running.judge((A, NOW))
+        await follow(running, record(B, NOW + SECOND))
+        running.finish(verdict, End.DURABLE, NOW)
+        assert (await running.happened(A, NOW + MINUTE)).claim.id_ms == (NOW + MINUTE) // 1000
+
+
+async def test_a_catch_up_that_takes_too_long_is_not_waited_for_and_no_state_gets_an_id_of_the_day(
+    tmp_path: Path,
+) -> None:
+    async with life(tmp_path, IMPATIENT, follows=True) as running:
+        verdicts = await running.judge((A, NOW), (ONCE, NOW + 1))
+        assert identities(verdicts) == [(Action.PUBLISH, NOW // 1000), (Action.PUBLISH, FIRST)]
+        assert written_ahead(tmp_path) == {(A.fingerprint, NOW // 1000), (ONCE.fingerprint, FIRST)}
+
+
+async def test_where_kafka_does_not_answer_nothing_is_waited_for(tmp_path: Path) -> None:
+    async with life(tmp_path, follows=True) as running:
+        async with held(running, (A, NOW)) as judging:
+            running.dedup.follow_failed()
+        assert identities(judging.result()) == [(Action.PUBLISH, NOW // 1000)]
+        assert (await running.happened(B, NOW + 1)).claim.id_ms == (NOW + 1) // 1000
+
+
+async def test_what_comes_while_a_look_up_is_under_way_is_held_by_a_catch_up_that_begins(tmp_path: Path) -> None:
+    """The look-up's answer must not take those with it that were proposed as if the catch-up had ended."""
+    async with life(tmp_path, follows=True) as running:
+        running.dedup.follow_failed()
+        with patch("aurora_bridge.state.dedup.GAP_SECONDS", 0), held_up("claim") as gate:
+            first = asyncio.ensure_future(running.judge((A, NOW)))
+            await until(lambda: running.asking)
+            async with held(running, (B, NOW + 1)) as judging:
+                gate.set()
+                await first
+                for _ in range(5):  # turns of the loop, in which the next look-up would begin
+                    await asyncio.sleep(0)
+                running.dedup.follow_failed()
+        assert identities(judging.result()) == [(Action.PUBLISH, (NOW + 1) // 1000)]
+
+
+async def test_with_other_replicas_what_was_not_looked_at_for_long_cannot_be_known(
+    tmp_path: Path, clocks: "Clocks"
+) -> None:
+    async with life(tmp_path, follows=True) as running:
+        running.dedup.follow_succeeded(clocks.running + 10)
+        clocks.running += 9
+        assert (await running.happened(A, NOW)).claim.id_ms == FIRST
+        clocks.running += 2
+        assert (await running.happened(B, NOW + 1)).claim.id_ms == (NOW + 1) // 1000
+
+
+async def test_what_was_lost_with_the_index_is_known_after_the_catch_up(tmp_path: Path) -> None:
+    (tmp_path / index.FILE).write_bytes(b"no database" * 1000)
+    async with life(tmp_path, follows=True) as running:
+        async with held(running, (A, NOW), (B, NOW + 1)) as judging:
+            await follow(running, record(A, NOW - SECOND, instance="me"))
+            running.dedup.follow_succeeded(None)
+        assert identities(judging.result()) == [(Action.DUPLICATE, FIRST), (Action.PUBLISH, FIRST)]
+        assert (await running.happened(C, NOW + 2)).claim.id_ms == FIRST
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+async def test_after_the_loss_of_the_index_the_spool_is_looked_through_though_kafka_comes_only_later(
+    tmp_path: Path, starts: int
+) -> None:
+    spool = Spool(tmp_path, ROOM)
+    spool.start()
+    kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    headers = {"fingerprint": ONCE.fingerprint, "time": rfc3339(NOW), "instance": "me", "attempt": "1"}
+    named: Headers = [(f"aurora-bridge-{name}", value.encode()) for name, value in headers.items()]
+    key = ONCE.fingerprint.encode()
+    spool.append([Record(ONCE.name, key, b"{}", named, b"1", NOW // 1000)], lambda *_: kept.set_result(None))
+    await kept
+    try:
+        for _ in range(starts - 1):
+            async with life(tmp_path, follows=True):
+                """Kafka is away."""
+        async with life(tmp_path, follows=True) as last:
+            await last.dedup.recover(spool)
+            assert await last.dedup.relearn("me")
+            last.dedup.follow_succeeded(None)
+            assert (await last.happened(ONCE, NOW + DAY)).action is Action.DUPLICATE
+    finally:
+        assert await spool.stop(PATIENCE)
+
+
+async def test_a_checkpoint_is_written_only_when_every_claim_before_it_is_learned(tmp_path: Path) -> None:
+    async with lives() as start:
+        first = start(tmp_path)
+        (verdict,) = await first.judge((A, NOW))
+        first.dedup.known_positions = lambda: {("t", 0): 1}
+        for _ in range(3):
+            first.dedup.checkpoint()
+        first.finish(verdict, End.DURABLE, NOW)
+        await until(lambda: standings(tmp_path) == [Standing.SEEN])
+        assert positions(tmp_path) == []
+        await until(lambda: not first.in_memory)
+        first.dedup.checkpoint()
+        await until(lambda: positions(tmp_path) == [("t", 0, 1)])
+
+
+async def test_what_passed_unjudged_holds_the_checkpoint_back(tmp_path: Path) -> None:
+    """It stands in no journal: after a crash, only Kafka has it."""
+    async with lives() as start:
+        first = start(tmp_path, IMPATIENT)
+        with held_up("claim"):
+            (late,) = await first.judge((A, NOW))
+            (unjudged,) = await first.judge((B, NOW + 1))
+        first.dedup.end(unjudged.claim, End.DURABLE)
+        await until(lambda: not first.late)
+        first.finish(late, End.DURABLE, NOW)
+        await until(lambda: first.in_memory == {B.fingerprint})
+        first.dedup.known_positions = lambda: {("t", 0): 2}
+        first.dedup.checkpoint()
+        await first.judge((C, NOW + 2))
+        assert positions(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["learn", "claim"])
+async def test_what_a_full_index_lost_is_read_again_after_a_start(tmp_path: Path, name: str) -> None:
+    async with life(tmp_path) as running:
+        with failing(name, sqlite3.SQLITE_FULL):
+            await running.happened(A, NOW)
+            await until(lambda: not running.in_memory)
+        running.dedup.known_positions = lambda: {("t", 0): 1}
+        running.dedup.checkpoint()
+        await running.happened(B, NOW + 1)
+    assert positions(tmp_path) == []
+
+
+async def test_a_full_index_takes_what_is_followed_when_it_has_made_room(tmp_path: Path) -> None:
+    async with life(tmp_path) as running:
+        with failing("follow", sqlite3.SQLITE_FULL):
+            assert not await running.dedup.follow([record(ONCE, NOW)], "me")
+        await follow(running, record(ONCE, NOW))
+        assert (await running.happened(ONCE, NOW + MINUTE)).action is Action.DUPLICATE
+
+
+async def test_an_index_that_fails_while_it_follows_has_failed_and_stops_nothing(tmp_path: Path) -> None:
+    async with life(tmp_path) as running:
+        with failing("follow", sqlite3.SQLITE_IOERR):
+            await follow(running, record(ONCE, NOW))
+        assert running.failed
+        assert (await running.happened(A, NOW)).claim.id_ms == NOW // 1000
+
+
+async def test_a_record_of_ours_is_the_acknowledgement_that_a_claim_in_doubt_did_not_get(tmp_path: Path) -> None:
+    async with life(tmp_path) as running:
+        (verdict,) = await running.judge((A, NOW))
+        running.dedup.end(verdict.claim, End.IN_DOUBT)
+        await follow(running, record(A, NOW, instance="me"))
+        running.dedup.answered(verdict.claim, NOW, in_time=True)
+        await running.happened(B, NOW + SECOND)
+        await until(lambda: not running.in_memory)
+        assert (await running.happened(A, NOW + 30 * SECOND)).action is Action.DUPLICATE
+
+
+async def test_what_is_in_flight_here_is_left_to_its_claim(tmp_path: Path) -> None:
+    """Its record may be read before its acknowledgement comes: the answer that was missed is owed all the same."""
+    async with life(tmp_path) as running:
+        (verdict,) = await running.judge((A, NOW))
+        await follow(running, record(A, NOW, instance="me"))
+        running.finish(verdict, End.DURABLE, NOW, in_time=False)
+        await running.happened(B, NOW + SECOND)
+        await until(lambda: not running.in_memory)
+        assert (await running.happened(A, NOW + 30 * SECOND)).action is Action.DUPLICATE
+
+
+async def test_an_event_of_yesterday_and_one_of_today_are_two_whichever_replica_had_them(tmp_path: Path) -> None:
+    midnight = NOW - NOW % DAY
+    async with life(tmp_path, follows=True) as running:
+        await follow(running, record(A, midnight - 25 * 60 * MINUTE), record(B, midnight - MINUTE))
+        running.dedup.follow_succeeded(None)
+        back = await running.happened(A, midnight + 1)
+        assert (back.action, back.claim.repeat, back.claim.id_ms) == (Action.PUBLISH, True, (midnight + 1) // 1000)
+
+
+def positions(directory: Path) -> list[tuple[Any, ...]]:
+    """Return the checkpoints."""
+    return rows(directory, "SELECT * FROM followed")

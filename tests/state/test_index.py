@@ -11,6 +11,7 @@ import pytest
 
 from aurora_bridge.state import index
 from aurora_bridge.webhook.claims import Claim, Latest
+from aurora_bridge.webhook.following import Followed
 from aurora_bridge.webhook.recurrence import Standing
 from tests.models.desk import Rows
 
@@ -69,6 +70,12 @@ class Index:
     def answer(self) -> index.Answer:
         """Return what the last `ask` found."""
         return self._answer
+
+    def follow(self, *records: Followed, first: int) -> None:
+        """Take records in Kafka over, numbered from `first`."""
+        self.db.execute("BEGIN IMMEDIATE")
+        index.follow(self.db, list(enumerate(records, first)), "me")
+        self.db.execute("COMMIT")
 
     def close_clean(self) -> None:
         """Note a clean end."""
@@ -438,3 +445,59 @@ def test_a_full_file_takes_claims_again_once_old_ones_are_expired(tmp_path: Path
         assert index.used_bytes(daemon.db) <= full / 2
         daemon.learn(*claims[last : last + 100])
         assert daemon.standing(claims[last + 99].fingerprint) is Standing.SEEN
+
+
+# Followed.
+
+
+def record(fingerprint: str, after: int, instance: str = "other") -> Followed:
+    """Return the record of a state, received so many microseconds after NOW."""
+    return Followed(fingerprint, NOW + after, 0, once=False, attempt=1, family_key=FAMILY, instance=instance)
+
+
+def test_what_is_claimed_after_a_crash_comes_behind_what_was_followed_before_it(tmp_path: Path) -> None:
+    with life(tmp_path) as first:
+        first.follow(record(A, 1), record(B, 2), first=1)
+    with life(tmp_path) as second:
+        assert second.state.last_seq == 2
+
+
+def test_a_state_that_waited_in_somebodys_spool_is_seen_and_is_not_the_latest(tmp_path: Path) -> None:
+    with life(tmp_path) as daemon:
+        daemon.follow(record(B, 2), first=1)
+        daemon.follow(record(A, 1), first=2)
+        assert (daemon.standing(A), daemon.latest()) == (Standing.SEEN, Latest(B, 1))
+
+
+def test_a_doubt_that_kafka_resolves_is_owed_and_a_later_state_than_what_was_followed_meanwhile(tmp_path: Path) -> None:
+    with life(tmp_path) as first:
+        first.ask(claim(B, 5))
+        first.follow(record(A, 1), first=6)
+    with life(tmp_path) as second:
+        assert (second.standing(B), second.latest()) == (Standing.DOUBTFUL, Latest(A, 6))
+        second.follow(record(B, 5, "me"), first=7)
+        assert (second.standing(B), second.latest()) == (Standing.OWED, Latest(B, 7))
+    with life(tmp_path) as third:
+        assert third.standing(B) is Standing.OWED
+
+
+def test_what_was_refused_here_and_accepted_there_is_seen(tmp_path: Path) -> None:
+    with life(tmp_path) as daemon:
+        daemon.ask(claim(A, 1))
+        daemon.learn(claim(A, 1, standing=Standing.REFUSED))
+        daemon.follow(record(A, 30), first=2)
+        row = daemon.row(A)
+        assert row is not None
+        assert (row.standing, row.time_us, daemon.latest()) == (Standing.SEEN, NOW + 30, Latest(A, 2))
+
+
+def test_how_far_the_topics_are_known_and_who_writes_there_is_there_after_a_crash(tmp_path: Path) -> None:
+    with life(tmp_path) as first:
+        first.follow(record(A, 1), record(B, 2), first=1)
+        first.db.execute("BEGIN")
+        index.checkpoint(first.db, [("t", 0, 5), ("t", 1, 6)])
+        index.checkpoint(first.db, [("t", 0, 7)])
+        first.db.execute("COMMIT")
+    with life(tmp_path) as second:
+        assert second.state.positions == {("t", 0): 7, ("t", 1): 6}
+        assert second.state.instances == {"other": NOW + 2}

@@ -132,6 +132,13 @@ def delete_topics(bootstrap: str, *names: str) -> None:
         _wait(admin.delete_topics(list(names), operation_timeout=REQUEST_SECONDS))
 
 
+def delete_records(bootstrap: str, name: str, before: int) -> None:
+    """Delete what lies below an offset of a topic's only partition, as age would. Raises `KafkaException`."""
+    admin = AdminClient(_client(bootstrap))
+    for future in admin.delete_records([TopicPartition(name, 0, before)]).values():
+        future.result(REQUEST_SECONDS)
+
+
 def _client(bootstrap: str) -> dict[str, str | int | float | bool]:
     # A test may have the broker down on purpose: come back quickly, and leave the terminal to the test runner.
     return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}

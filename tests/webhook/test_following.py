@@ -67,6 +67,11 @@ def test_what_no_replica_wrote_tells_nothing(key: bytes | None, others: dict[str
     assert followed(FINGERPRINT.encode(), []) is None
 
 
+def test_the_attempt_of_a_record_stays_in_bounds_whatever_somebody_wrote() -> None:
+    told = [followed(FINGERPRINT.encode(), headers(NOON, attempt=text)) for text in ("9" * 40, "-" + "9" * 40, "3")]
+    assert [record.attempt for record in told if record] == [99, 1, 3]
+
+
 def test_a_fingerprint_that_was_unknown_is_seen_now() -> None:
     assert news(None, event(), ours=False) is Standing.SEEN
 

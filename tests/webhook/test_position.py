@@ -46,6 +46,17 @@ def test_what_was_acknowledged_before_the_beginning_was_known_counts_from_there(
     assert position.next == 7
 
 
+def test_what_waits_behind_a_gap_that_is_never_read_is_bounded_and_read_in_the_end() -> None:
+    position = Position(0)
+    for offset in range(1, 10_000, 2):
+        position.acknowledged(offset, 1)
+    position.end = 10_000
+    while position.behind and position.next is not None:
+        assert position.next % 2 == 0 or position.next >= 2000
+        position.read(position.next + 1)
+    assert position.next == 10_000
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(1, 5)), max_size=30),
     st.randoms(use_true_random=False),

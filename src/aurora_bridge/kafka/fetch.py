@@ -23,6 +23,10 @@ _READ_UNCOMMITTED = 0
 _MAGIC_WITH_HEADERS = 2
 
 
+class UnreadableError(Exception):
+    """A batch cannot be decoded. The message says why."""
+
+
 class Head(NamedTuple):
     """A record without its value."""
 
@@ -35,7 +39,7 @@ class Fetched(NamedTuple):
     """What a broker gave of one partition."""
 
     place: TopicPartition
-    error: type[Exception] | None
+    error: Exception | None
     heads: list[Head]
     next: int
     """Offset to go on from."""
@@ -78,13 +82,22 @@ def _by_topic(places: Iterable[tuple[TopicPartition, tuple[int, ...]]]) -> list[
 def _fetched(place: TopicPartition, code: int, data: bytes | None, offset: int) -> Fetched:
     heads: list[Head] = []
     if code:
-        return Fetched(place, for_code(code), heads, offset)
+        return Fetched(place, for_code(code)(), heads, offset)
     batches = MemoryRecords(data or b"")
-    while batches.has_next():
-        batch: Any = batches.next_batch()
-        if batch.is_control_batch or data is None:
-            offset = batch.next_offset
-            continue
-        heads += (Head(record.offset, record.key, record.headers) for record in batch if record.offset >= offset)
-        offset = max(offset, batch.next_offset)
+    try:
+        while batches.has_next():
+            batch: Any = batches.next_batch()
+            if not batch.is_control_batch:
+                heads += _heads(batch, offset)
+            offset = max(offset, batch.next_offset)
+    except Exception as error:  # noqa: BLE001 - a codec that is not there, or what aiokafka trips over
+        if not heads:  # else they come first, and it again
+            return Fetched(place, UnreadableError(f"the batch at offset {offset}: {error!r}"), heads, offset)
     return Fetched(place, None, heads, offset)
+
+
+def _heads(batch: Iterable[Any], begin: int) -> list[Head]:
+    try:
+        return [Head(record.offset, record.key, record.headers) for record in batch if record.offset >= begin]
+    except UnicodeDecodeError:
+        return []  # the name of a header is no text: of a batch no replica wrote

@@ -18,7 +18,7 @@ from time import monotonic, time
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, fetch, offsets
+from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, UnreadableError, fetch, offsets
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.logs import fields
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 _FETCH_BYTES = 2**20
 """Of one answer: about a thousand records, decoded in some ten milliseconds."""
+_GROUP = 5000
+"""Records the index takes together: its pages are written once for all of them. Some 100 ms of its time, and 3 MB."""
 _RETRY_SECONDS = 1.0
 _METADATA_SECONDS = 5.0
 _CHECKPOINT_SECONDS = 2.0
@@ -75,15 +77,24 @@ class Follower:
         self._others: dict[str, float] = {name: us / 1e6 for name, us in dedup.instances.items() if name != instance}
         self._waited: dict[TopicPartition, int] = {}
         self._refused: set[TopicPartition] = set()
+        self._unreadable: set[TopicPartition] = set()
+        self._relearned = False
         self._metadata_at = 0.0
         self._checkpoint_at = 0.0
+        self._all_seen = False
+        """Whether the last look saw the end of every partition of every topic."""
         self._problems = problems
         dedup.known_positions = self._known
         metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
         metrics.other_instances.source = lambda: len(self._recent_others())
 
     def acknowledged(self, topic: str, partition: int, offset: int, count: int) -> None:
-        """Note where `count` records of ours lie. Called by the sender."""
+        """Note where `count` records of ours lie. Called by the sender.
+
+        What leaves the spool before that was looked through may be unknown: it is read like another's.
+        """
+        if not self._relearned:
+            return
         position = self._positions.get((topic, partition))  # type: ignore[call-overload]  # equal, and sooner made
         if position is None:
             position = self._position(TopicPartition(topic, partition))
@@ -91,7 +102,6 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        relearned = False
         while True:
             client = self._connect()
             try:
@@ -99,11 +109,10 @@ class Follower:
                 client.set_topics(self._topics)
                 await client.force_metadata_update()
                 self._dedup.follow_began()
-                if not relearned:
-                    await self._dedup.relearn(self._instance)
-                    relearned = True
+                self._relearned = self._relearned or await self._dedup.relearn(self._instance)
                 self._refused.clear()
-                await self._follow(client)
+                if self._relearned:
+                    await self._follow(client)
             except (KafkaError, OSError, TimeoutError) as error:
                 told = any(self._problems)  # by the sender, once; this comes again and again
                 log.log(logging.DEBUG if told else logging.INFO, "the topics cannot be followed: %r", error)
@@ -143,30 +152,32 @@ class Follower:
 
     async def _catch_up(self, client: Client, now: float) -> None:
         """Look once, at monotonic time `now`, and read what is missing."""
-        places, missing = self._places(client)
-        if missing or now - self._metadata_at > _METADATA_SECONDS:
+        if not self._all_seen or now - self._metadata_at > _METADATA_SECONDS:
             self._metadata_at = now
             self._refused.clear()  # perhaps they may be read by now
             await client.force_metadata_update()
-            places, missing = self._places(client)
+        places, missing, dark = self._places(client)
         await self._begin(client, places)
-        await self._look(client, places)
+        seen = await self._look(client, places)
         gaps = self._gaps(places)
-        while gaps:
-            await self._read(client, gaps)
-            gaps = {place: node for place, node in gaps.items() if self._is_behind(place)}
-        self._problems.set("read_denied", {place.topic for place in self._refused})
-        unknown = missing & client.cluster.unauthorized_topics
-        if not unknown and not any(self._position(place).behind for place in places if place not in self._waited):
+        await self._read(client, gaps)
+        self._problems.set("read_denied", {place.topic for place in self._refused - self._unreadable})
+        dark |= missing & client.cluster.unauthorized_topics
+        self._all_seen = not missing and not dark and seen == places.keys()
+        if not dark and all(place in seen and self._is_known(place) for place in places):
             self._dedup.follow_succeeded(now + _STALE_SECONDS if self._recent_others() else None)
         if now - self._checkpoint_at > _CHECKPOINT_SECONDS:
             self._checkpoint_at = now
             self._dedup.checkpoint()
 
-    def _places(self, client: Client) -> tuple[dict[TopicPartition, int], set[str]]:
-        """Return every partition that has a leader, with its node, and the topics that have none, or are not there."""
+    def _places(self, client: Client) -> tuple[dict[TopicPartition, int], set[str], set[str]]:
+        """Return every partition that has a leader, with its node; the topics that are not there; and the dark ones.
+
+        Those have a partition without a leader: what lies in it cannot be known.
+        """
         places: dict[TopicPartition, int] = {}
         missing: set[str] = set()
+        dark: set[str] = set()
         for topic in self._topics:
             partitions = client.cluster.partitions_for_topic(topic)
             if not partitions:
@@ -175,10 +186,10 @@ class Follower:
                 place = TopicPartition(topic, partition)
                 leader = client.cluster.leader_for_partition(place)
                 if leader is None or leader < 0:
-                    missing.add(topic)
+                    dark.add(topic)
                 else:
                     places[place] = leader
-        return places, missing
+        return places, missing, dark
 
     async def _begin(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
         """Find out where to begin with partitions that were never followed: as far back as the index reaches."""
@@ -192,10 +203,11 @@ class Follower:
             if place in firsts and place in ends:
                 self._position(place).begin(max(firsts[place], young if young >= 0 else ends[place]))
 
-    async def _look(self, client: Client, places: Mapping[TopicPartition, int]) -> None:
-        """Look where the partitions end."""
+    async def _look(self, client: Client, places: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        """Look where the partitions end; return those whose leader told."""
         known = {place: self._position(place).next or 0 for place in places}
-        for place, end in (await self._ask(client, places, LATEST)).items():
+        ends = await self._ask(client, places, LATEST)
+        for place, end in ends.items():
             position = self._position(place)
             position.end = end
             if end >= known[place]:
@@ -205,7 +217,8 @@ class Follower:
             if self._shrunk[place] >= _SHRUNK_LOOKS:
                 log.warning("%s-%d ends before what is known of it: it was made anew, and is followed anew", *place)
                 self._shrunk.pop(place)
-                self._positions[place] = Position(0)
+                self._positions[place] = Position()
+        return set(ends)
 
     async def _ask(self, client: Client, places: Mapping[TopicPartition, int], when: int) -> dict[TopicPartition, int]:
         """Return an offset of each partition whose leader knows it."""
@@ -231,30 +244,73 @@ class Follower:
         return gaps
 
     async def _read(self, client: Client, gaps: Mapping[TopicPartition, int]) -> None:
-        """Read what is missing, one answer of each broker, into the index."""
-        by_node: defaultdict[int, dict[TopicPartition, int]] = defaultdict(dict)
-        for place, node in gaps.items():
-            by_node[node][place] = self._position(place).next or 0
-        answers = await asyncio.gather(*(fetch(client, node, wanted, _FETCH_BYTES) for node, wanted in by_node.items()))
-        readable = [fetched for answer in answers for fetched in answer if self._is_readable(fetched)]
-        told = [followed(head.key, head.headers) for fetched in readable for head in fetched.heads]
-        records = [record for record in told if record is not None]
+        """Read what is missing into the index, which takes one group while the next is fetched.
+
+        Ends without having read all where the index is full, or a new leader has less than the old one had: what is
+        left is seen at the next look.
+        """
+        reached = {place: self._position(place).next or 0 for place in gaps}
+        taking: asyncio.Task[bool] | None = None
+        try:
+            while gaps:
+                before = dict(reached)
+                records = await self._fetch(client, gaps, reached)
+                if reached == before or (taking is not None and not await taking):
+                    break
+                taking = asyncio.create_task(self._take(records, dict(reached)))
+                gaps = {place: gaps[place] for place in gaps if self._is_behind(place, reached[place])}
+        finally:
+            if taking is not None:
+                await taking
+
+    async def _fetch(
+        self, client: Client, gaps: Mapping[TopicPartition, int], reached: dict[TopicPartition, int]
+    ) -> list[Followed]:
+        """Return the next group of records, one answer of each broker after the other; move `reached` behind them."""
+        records: list[Followed] = []
+        while gaps and len(records) < _GROUP:
+            by_node: defaultdict[int, dict[TopicPartition, int]] = defaultdict(dict)
+            for place, node in gaps.items():
+                by_node[node][place] = reached[place]
+            answers = await asyncio.gather(*(fetch(client, node, at, _FETCH_BYTES) for node, at in by_node.items()))
+            before = dict(reached)
+            for fetched in (fetched for answer in answers for fetched in answer if self._is_readable(fetched)):
+                told = (followed(head.key, head.headers) for head in fetched.heads)
+                records += (record for record in told if record is not None)
+                reached[fetched.place] = fetched.next
+            if reached == before:
+                break
+            gaps = {place: gaps[place] for place in gaps if self._is_behind(place, reached[place])}
+        return records
+
+    async def _take(self, records: list[Followed], reached: Mapping[TopicPartition, int]) -> bool:
+        """Let the index learn of records; return whether it did, and everything below `reached` is known."""
         self._notice_others(records)
-        if records:
-            await self._dedup.follow(records, self._instance)
-        for fetched in readable:
-            self._position(fetched.place).read(fetched.next)
+        if records and not await self._dedup.follow(records, self._instance):
+            return False
+        for place, offset in reached.items():
+            if self._position(place).next is not None:  # else it begins anew
+                self._position(place).read(offset)
+        return True
 
     def _is_readable(self, fetched: Fetched) -> bool:
         """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can mend."""
         if fetched.error is None:
             return True
-        if fetched.error is OffsetOutOfRangeError:
+        if isinstance(fetched.error, OffsetOutOfRangeError):
             log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
             self._position(fetched.place).next = None  # it begins anew where the partition does
             return False
-        if fetched.error is TopicAuthorizationFailedError:
+        if isinstance(fetched.error, TopicAuthorizationFailedError | UnreadableError):
             self._refused.add(fetched.place)
+            if isinstance(fetched.error, UnreadableError) and fetched.place not in self._unreadable:
+                self._unreadable.add(fetched.place)
+                log.warning(
+                    "%s-%d cannot be followed, so that no state can be known to be new: %s; set the topic's "
+                    "compression.type to 'producer', or install the codec",
+                    *fetched.place,
+                    fetched.error,
+                )
             return False
         raise fetched.error
 
@@ -270,10 +326,17 @@ class Follower:
         """Return the other instances that published within the span of Aurora's retries."""
         return [name for name, at in self._others.items() if at > time() - _DAY_SECONDS]
 
-    def _is_behind(self, place: TopicPartition) -> bool:
+    def _is_behind(self, place: TopicPartition, reached: int = 0) -> bool:
         """Tell whether there is something to read: it has begun, may be read, and its end is not reached."""
         position = self._position(place)
-        return position.next is not None and position.behind > 0 and place not in self._refused
+        if position.next is None or place in self._refused:
+            return False
+        return max(position.next, reached) < position.end
+
+    def _is_known(self, place: TopicPartition) -> bool:
+        """Tell whether all up to the end is known, or a send of ours whose acknowledgement is on its way."""
+        position = self._position(place)
+        return position.next is not None and (position.behind == 0 or place in self._waited)
 
     def _position(self, place: TopicPartition) -> Position:
         position = self._positions.get(place)

@@ -106,6 +106,8 @@ class Deduplicator:
         """Gives the offsets up to which the topics are known; the follower sets it."""
         self._checkpoint: tuple[int, Positions] | None = None
         self._written_positions = dict(self._state.positions)
+        self._followed_seq = 0
+        """The last number that was given to a record in Kafka."""
         self._asked: list[_Asked] = []
         self._asking = False
         self._burst_at = 0.0
@@ -116,6 +118,8 @@ class Deduplicator:
         self._learning: asyncio.TimerHandle | None = None
         self._slices = cycle(self._claims.finished)
         self._failed = False
+        self._lost = False
+        """Whether the index misses an event that it should have: the next start reads it from Kafka again."""
         self._bytes = 0
         self._worker = Worker("index", connection)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
@@ -164,10 +168,10 @@ class Deduplicator:
         answer: asyncio.Future[Verdict] = self._loop.create_future()
         if usable:
             if not self._asked and not self._asking:
-                self._hold_on() if self._held else self._ask_soon()
+                self._ask_soon()
             self._asked.append((claim, answer))
         else:
-            answer.set_result(self._unseen(claim))
+            answer.set_result(self._pass(claim))
         try:
             return await answer
         except asyncio.CancelledError:
@@ -190,6 +194,11 @@ class Deduplicator:
         """Look up what has come; what comes meanwhile is for the next burst."""
         if not self._asked:
             return
+        if self._held:
+            self._hold_on()
+            return
+        if self._asked[0][0].seq < self._followed_seq:
+            self._claims.renumber(claim for claim, _ in self._asked)
         self._asking = True
         self._burst_at = monotonic()
         self._entries = number = self._entries + 1
@@ -221,6 +230,17 @@ class Deduplicator:
         ]
         burst.written = self._rewrite(burst)
         self._release()
+
+    def _pass(self, claim: Claim) -> Verdict:
+        """Return the verdict over a delivery that the index is not asked about.
+
+        It stands in no journal; its number keeps the checkpoint behind it all the same.
+        """
+        verdict = self._unseen(claim)
+        if verdict.action is _PUBLISH:
+            self._entries = claim.burst = self._entries + 1
+            self._unlearned[claim.burst] = 1
+        return verdict
 
     def _unseen(self, claim: Claim) -> Verdict:
         """Return the verdict over a delivery without a look into the index."""
@@ -291,7 +311,8 @@ class Deduplicator:
 
     def _hold_on(self) -> None:
         """Judge nothing until the catch-up that is under way has ended, or took too long."""
-        self._hold = self._loop.call_later(self._patience, self._go_on, False)  # noqa: FBT003 - an argument of `_go_on`
+        if self._hold is None:
+            self._hold = self._loop.call_later(self._patience, self._go_on, False)  # noqa: FBT003 - of `_go_on`
 
     def _go_on(self, caught_up: bool) -> None:  # noqa: FBT001 - a callback
         """Judge what waited for a catch-up."""
@@ -300,10 +321,11 @@ class Deduplicator:
         self._held = False
         if self._hold is not None:
             self._hold.cancel()
+            self._hold = None
         if not caught_up:
             for claim, _ in self._asked:
                 self._claims.doubt(claim)
-        if self._asked:
+        if self._asked and not self._asking:
             self._ask_soon()
 
     def follow_began(self) -> None:
@@ -338,28 +360,44 @@ class Deduplicator:
         """Instances whose records were read before the start, and the time of the latest, in microseconds."""
         return self._state.instances
 
-    async def relearn(self, instance: str) -> None:
-        """Learn what the spool of this `instance` holds, if it may have been forgotten."""
-        if self._spool is None or self._state.forgotten_us == self._state.forgotten_before_us:
-            return
+    async def relearn(self, instance: str) -> bool:
+        """Learn what the spool of this `instance` holds, if it may have been forgotten, now or at an earlier start.
+
+        Return whether the index took it all.
+        """
+        if self._spool is None or not self._state.forgotten_us:
+            return True
         seq = 0
         while records := await self._spool.read(seq, _RELEARNED):
             seq = records[-1].seq or seq
             told = (followed(record.key, record.headers) for record in records)
-            await self.follow([event for event in told if event is not None], instance)
+            if not await self.follow([event for event in told if event is not None], instance):
+                return False
+        return True
 
-    async def follow(self, records: Sequence[Followed], instance: str) -> None:
-        """Learn of events in Kafka; those of `instance` are ours."""
-        if self._failed:
-            return
-        first = self._claims.last_seq + 1
-        numbered = [(first + at, record) for at, record in enumerate(records) if not self._claims.cover(record)]
-        self._claims.last_seq += len(records)
-        try:
-            self._claims.follow(await self._worker.call(lambda db: index.follow(db, numbered, instance)))
-        except sqlite3.Error as error:
-            self._failure(error)
+    async def follow(self, records: Sequence[Followed], instance: str) -> bool:
+        """Learn of events in Kafka; those of `instance` are ours.
+
+        Return whether the index took them: a full one does so only when it has made room.
+        """
+        claims = self._claims
+        first, claims.last_seq = claims.last_seq + 1, claims.last_seq + len(records)
+        self._followed_seq = claims.last_seq
+        numbered = [
+            (first + at, record)
+            for at, record in enumerate(records)
+            if not claims.cover(record, ours=record.instance == instance)
+        ]
+        if numbered and not self._failed:
+            try:
+                claims.follow(await self._worker.call(lambda db: index.follow(db, numbered, instance)))
+            except sqlite3.Error as error:
+                if error_code(error) == sqlite3.SQLITE_FULL:
+                    return False
+                self._failure(error)
+        self._learn_soon()  # what is under way changed, perhaps
         self._metrics.followed_records[()] += len(records)
+        return True
 
     def checkpoint(self) -> None:
         """Note how far Kafka is known, once every claim that was made before now is in the index.
@@ -375,7 +413,7 @@ class Deduplicator:
 
     def _write_checkpoint(self, positions: Positions) -> None:
         rows = [(*place, at) for place, at in positions.items() if self._written_positions.get(place) != at]
-        if rows and not self._failed:
+        if rows and not self._failed and not self._lost:
             self._written_positions.update(positions)
             self._worker.post(lambda db: index.checkpoint(db, rows), self._noted)
 
@@ -431,7 +469,7 @@ class Deduplicator:
 
     def _drop_finished(self) -> None:
         """Forget what an index that does not answer cannot take, before it fills the memory."""
-        self._forgotten_us = time_us()
+        self._forgotten_us, self._lost = time_us(), True
         self._learned(self._claims.take(self._claims.finished), None, None)
 
     def _learn(self, claims: list[Claim]) -> None:
@@ -467,7 +505,7 @@ class Deduplicator:
     def _failure(self, error: Exception) -> None:
         if error_code(error) == sqlite3.SQLITE_FULL:
             log.warning("the index is full; its oldest rows expire early")
-            self._forgotten_us = time_us()
+            self._forgotten_us, self._lost = time_us(), True
             return
         suspect(self._path, error)
         if not self._failed:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from aurora_bridge.state.database import Format, open_and_read
-from aurora_bridge.webhook.claims import Claim, Latest
+from aurora_bridge.webhook.claims import Claim, FollowedState, Latest
 from aurora_bridge.webhook.following import Followed, Knowledge, news
 from aurora_bridge.webhook.recurrence import Standing
 
@@ -289,40 +289,40 @@ def known_states(answer: Answer) -> dict[str, Latest]:
 # What others published.
 
 
-def follow(
-    db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], instance: str
-) -> list[tuple[str, str, int]]:
+def follow(db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], instance: str) -> list[FollowedState]:
     """Take over what records in Kafka tell, each with a number; those of `instance` are ours.
 
-    Return the states among them that are the latest of their families now: family key, fingerprint, number.
+    Return the states among them that are the latest of their families now. The numbers are noted with them: what is
+    claimed after the next start must come behind.
     """
-    fingerprints, families = _json([r.fingerprint for _, r in records]), _json([r.family_key for _, r in records])
+    # Sorted, here and below: neighbours share a page, of which there are more than memory keeps.
+    fingerprints = _json(sorted({record.fingerprint for _, record in records}))
+    families = _json(sorted({record.family_key for _, record in records if record.family_key is not None}))
     known = {
         row[0]: Knowledge(Standing(row[3]), row[5], row[6]) for row in db.execute(_FIND, (fingerprints,)).fetchall()
     }
     latest_us = dict(db.execute(_FIND_LATEST_TIME, (families,)).fetchall())
     rows: dict[str, tuple[Any, ...]] = {}
-    states: dict[str, tuple[str, str, int]] = {}
+    states: dict[str, FollowedState] = {}
     resolved = []
     for seq, record in records:
         standing = news(known.get(record.fingerprint), record, ours=record.instance == instance)
         if standing is None:
             continue
+        family_key = record.family_key
+        if family_key is not None and record.time_us >= latest_us.get(family_key, 0):  # else it came out of a spool
+            latest_us[family_key] = record.time_us
+            states[family_key] = FollowedState(family_key, record.fingerprint, seq, record.time_us)
         if standing is Standing.OWED:
             resolved.append(record.fingerprint)
             continue
         known[record.fingerprint] = Knowledge(standing, record.time_us, record.id_ms)
-        family_key = record.family_key
-        if family_key is not None and record.time_us < latest_us.get(family_key, 0):
-            family_key = None  # it came late, out of somebody's spool
-        if family_key is not None:
-            latest_us[family_key] = record.time_us
-            states[family_key] = (family_key, record.fingerprint, seq)
         times = (record.time_us, record.id_ms, record.time_us, record.attempt)
         rows[record.fingerprint] = (record.fingerprint, seq, seq, int(standing), 0, *times)
     _insert(db, "seen", 9, _LEARN, sorted(rows.values()))
-    _insert(db, "latest", 3, _LEARN_LATEST, list(states.values()))
+    _insert(db, "latest", 3, _LEARN_LATEST, [states[family][:3] for family in sorted(states)])
     owe(db, resolved)
+    db.execute("UPDATE state SET last_seq=max(last_seq, ?)", (records[-1][0],))
     instances = {record.instance: record.time_us for _, record in records}
     db.executemany(_INSTANCE, instances.items())
     return list(states.values())

@@ -12,6 +12,7 @@ from asyncio import Future
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from aurora_bridge.refusal import Refusal
@@ -53,6 +54,15 @@ class Latest(NamedTuple):
 
     fingerprint: str
     first_seq: int
+
+
+class FollowedState(NamedTuple):
+    """A record in Kafka that is the latest state of its family, as far as the index knows."""
+
+    family_key: str
+    fingerprint: str
+    first_seq: int
+    time_us: int
 
 
 @dataclass(eq=False)
@@ -205,19 +215,41 @@ class Claims:
             claim.changed = True
         return claim
 
-    def cover(self, record: Followed) -> bool:
-        """Whether a claim under way is the event of a record in Kafka: then the index learns of it by the claim."""
-        claim = self._newest.get(record.fingerprint)
-        if claim is None or claim.standing in _NOT_STORED:
-            return False
-        return record.is_event_of(claim.time_us, claim.id_ms)
+    def cover(self, record: Followed, *, ours: bool) -> bool:
+        """Whether a claim under way is the event of a record in Kafka: then the index learns of it by the claim.
 
-    def follow(self, states: Iterable[tuple[str, str, int]]) -> None:
-        """Take over the latest states that others published: family key, fingerprint, number."""
-        for family_key, fingerprint, seq in states:
+        A record of ours whose claim is in doubt is the acknowledgement that did not arrive.
+        """
+        claim = self._newest.get(record.fingerprint)
+        if claim is None or not record.is_event_of(claim.time_us, claim.id_ms):
+            return False
+        if claim.standing in _NOT_STORED:
+            if not ours:
+                return False
+            self.end(claim, End.LATE)
+        return True
+
+    def follow(self, states: Iterable[FollowedState]) -> None:
+        """Take over the latest states that others published.
+
+        What is under way here may have come later than they did, and has a lower number all the same: it gets another.
+        """
+        for family_key, fingerprint, first_seq, time_us in states:
             family = self._families.get(family_key)
-            if family is not None:
-                family.base = Latest(fingerprint, seq)
+            if family is None:
+                continue
+            family.base = Latest(fingerprint, first_seq)
+            for claim in sorted(family.claims, key=attrgetter("first_seq")):
+                if claim.time_us > time_us:
+                    self.last_seq += 1
+                    claim.first_seq, claim.changed = self.last_seq, True
+                    self._finish(claim)
+
+    def renumber(self, claims: Iterable[Claim]) -> None:
+        """Number proposed claims anew, behind the records that were followed while they waited."""
+        for claim in claims:
+            self.last_seq += 1
+            claim.seq = claim.first_seq = self.last_seq
 
     def end(self, claim: Claim, end: End) -> None:
         """Note what became of a claim. The refused retry of an event in doubt leaves that in doubt."""

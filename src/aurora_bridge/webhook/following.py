@@ -7,7 +7,7 @@ of it change nothing; another id of the same fingerprint is another event, and t
 from calendar import timegm
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aurora_bridge.webhook.recurrence import Standing
 
@@ -15,6 +15,7 @@ _FINGERPRINT = 32
 _DAY = 8
 _DAY_US = 86_400_000_000
 _MILLION = 1_000_000
+_MOST_ATTEMPTS = 99
 _NOT_DURABLE = frozenset({Standing.CLAIMED, Standing.DOUBTFUL, Standing.REFUSED})
 
 
@@ -42,24 +43,24 @@ class Followed(NamedTuple):
 
 def followed(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Followed | None:
     """Return what a record tells, None for one that no replica wrote."""
-    found = {name: value for name, value in headers if value is not None}
+    found: dict[str, Any] = dict(headers)
     try:
-        fingerprint = found["aurora-bridge-fingerprint"].decode()
-        id_text = (key or b"").decode()
-        suffix = id_text[_FINGERPRINT + 1 :]
-        if id_text[:_FINGERPRINT] != fingerprint or len(fingerprint) != _FINGERPRINT:
+        fingerprint = found["aurora-bridge-fingerprint"]
+        if key is None or key[:_FINGERPRINT] != fingerprint or len(fingerprint) != _FINGERPRINT:
             return None
+        suffix = key[_FINGERPRINT + 1 :].decode()
+        attempt = int(found["aurora-bridge-attempt"])
         family = found.get("aurora-bridge-family")
         return Followed(
-            fingerprint,
+            fingerprint.decode(),
             _time_us(found["aurora-bridge-time"].decode()),
             _millisecond(suffix) if len(suffix) > _DAY else 0,
             not suffix,
-            int(found["aurora-bridge-attempt"]),
+            max(1, min(attempt, _MOST_ATTEMPTS)),
             family.decode() if family is not None else None,
             found["aurora-bridge-instance"].decode(),
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, AttributeError, TypeError):  # the latter two: a header without a value
         return None
 
 
@@ -88,17 +89,18 @@ def news(known: Knowledge | None, record: Followed, *, ours: bool) -> Standing |
 
 def _time_us(text: str) -> int:
     """Return the microseconds since the epoch of a time as `event.rfc3339` writes it."""
-    return _seconds(text[:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19]) * _MILLION + int(
-        text[20:26]
-    )
+    return _seconds(text[:19]) * _MILLION + int(text[20:26])
 
 
 def _millisecond(suffix: str) -> int:
     """Return the milliseconds since the epoch of a time as `event.millisecond_of` writes it."""
-    at = _seconds(suffix[:4], suffix[4:6], suffix[6:8], suffix[9:11], suffix[11:13], suffix[13:15])
-    return at * 1000 + int(suffix[15:18])
+    day, time = suffix[:8], suffix[9:15]
+    text = f"{day[:4]}-{day[4:6]}-{day[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}"
+    return _seconds(text) * 1000 + int(suffix[15:18])
 
 
 @lru_cache(maxsize=1024)
-def _seconds(*parts: str) -> int:
+def _seconds(text: str) -> int:
+    """Return the seconds since the epoch of a time without its fraction; those of one burst are the same."""
+    parts = text[:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19]
     return timegm(tuple(map(int, parts)))
