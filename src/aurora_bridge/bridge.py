@@ -46,6 +46,8 @@ class Answer(NamedTuple):
     id: str | None = None
     reason: Reason | Defect | None = None
     claim: Claim | None = None
+    route: str | None = None
+    """The route of a delivery that was refused behind it."""
 
 
 class DeadLetter(NamedTuple):
@@ -103,7 +105,7 @@ class Bridge:
         """Take one delivery, top to bottom; its answer is a 2xx only once the event is durable."""
         task = asyncio.current_task(self._loop)
         self._flights[task] = delivery.received
-        event, claim, key = None, None, None
+        match, event, claim, key = None, None, None, None
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
@@ -120,7 +122,7 @@ class Bridge:
                 outcome = await self._refer(event, verdict)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
-            return _refused(refusal.reason, event, claim, key)
+            return _refused(refusal.reason, event, claim, key)._replace(route=match.route.name if match else None)
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise

@@ -62,4 +62,6 @@ def _fields(answer: Answer, **more: object) -> dict[str, dict[str, object]]:
     found = {"status": answer.status, "outcome": answer.outcome.value, "event": answer.event, "id": answer.id}
     if answer.reason is not None:
         found["reason"] = answer.reason.value
+    if answer.route is not None:
+        found["route"] = answer.route
     return fields(**found, **more)

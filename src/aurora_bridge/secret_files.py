@@ -27,13 +27,13 @@ class SecretFileError(Exception):
 
 
 class _Followed:
-    __slots__ = ("digest", "failing", "paths", "take")
+    __slots__ = ("digest", "paths", "take", "why")
 
     def __init__(self, paths: Sequence[Path], take: Take) -> None:
         self.paths = paths
         self.take = take
         self.digest = b""
-        self.failing = False
+        self.why = ""
 
 
 class SecretFiles:
@@ -98,14 +98,16 @@ class SecretFiles:
 
     def _note(self, followed: _Followed, error: Exception | None) -> None:
         """Say that files can be used or not, when that changes."""
-        failing = error is not None
-        if failing == followed.failing:
+        why = "" if error is None else _why(followed.paths, error)
+        if why == followed.why:
             return
-        followed.failing = failing
+        followed.why = why
         for path in followed.paths:
-            self._failing[str(path)] = int(failing)
-        if error is not None:
-            log.error("%s; what it held before stays in force", _why(followed.paths, error))
+            self._failing[str(path)] = int(bool(why))
+        if why:
+            log.error("%s; what it held before stays in force", why)
+        else:
+            log.info("can be used again", extra=fields(files=[str(path) for path in followed.paths]))
 
 
 def _read(paths: Sequence[Path]) -> list[bytes]:

@@ -62,6 +62,7 @@ REASONS = {
         "our user may not read them, so that replicas do not know of each other, and a lost index does not come back; "
         "allow it the operation Read on these topics"
     ),
+    "topic_missing": "they are not there; create them (aurora-bridge topics --apply), and what waits drains into them",
     "topic_refused": "Kafka refuses records to them; the reason is in aurora_bridge_publish_errors_total",
 }
 """Every reason, with what it means and what to do about it. docs/kafka.md has more."""
@@ -134,6 +135,8 @@ class Problems:
         self._brokers: dict[str, Problem] = {}
         self._others: dict[str, Problem] = {}
         self._refused: dict[str, str] = {}
+        self.creating = False
+        """Whether missing topics are being created: until that is through, it is no problem that they are missing."""
 
     def __iter__(self) -> Iterator[Problem]:
         yield from self._brokers.values()

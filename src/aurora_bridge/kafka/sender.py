@@ -333,7 +333,15 @@ class Sender:
         if cluster is not None:
             self.problems.only(addresses(cluster).values())
             self.problems.set("describe_denied", cluster.unauthorized_topics)
+            self.problems.set("topic_missing", self._missing_topics(cluster))
         self._look(cluster)
+
+    def _missing_topics(self, cluster: ClusterMetadata) -> set[str]:
+        """Return our topics that are not there; none before they were asked for, or while they are being created."""
+        if self._client is None or self.problems.creating:
+            return set()
+        topics = {self._prefix + event for event in self._events}
+        return {topic for topic in topics - cluster.unauthorized_topics if not cluster.partitions_for_topic(topic)}
 
     def _look(self, cluster: ClusterMetadata | None) -> None:
         """Take over partitions and their leaders, but those that we cannot connect to."""
@@ -361,10 +369,12 @@ class Sender:
 
     def _tell(self) -> None:
         """Say whether Kafka is there, when that changes."""
-        connected = not self.missing()
+        missing = len(self.missing())
+        connected = not missing
         if connected != bool(self._metrics.kafka_connected[()]):
             self._metrics.kafka_connected[()] = int(connected)
-            log.log(logging.INFO if connected else logging.WARNING, "Kafka is %s", "there" if connected else "away")
+            where = f"away for {missing} of {len(self._events)} topics" if missing < len(self._events) else "away"
+            log.log(logging.INFO if connected else logging.WARNING, "Kafka is %s", "there" if connected else where)
 
     def _lane(self, place: TopicPartition) -> Lane:
         lane = self._lanes.get(place)

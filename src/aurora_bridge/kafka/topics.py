@@ -54,6 +54,7 @@ async def create_at_start(
     settings: KafkaSettings, events: Iterable[str], security: Security, problems: Problems
 ) -> None:
     """Create the topics that are missing, once Kafka is there and lets us."""
+    problems.creating = True
     while True:
         try:
             created = await create_missing(settings, events, security)
@@ -65,6 +66,7 @@ async def create_at_start(
             await asyncio.sleep(problems.pause(_RETRY_SECONDS))
         else:
             problems.set("create_denied", ())
+            problems.creating = False
             log.info("topics checked, %d created", len(created))
             return
 

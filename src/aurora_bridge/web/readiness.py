@@ -24,7 +24,7 @@ class Readiness(NamedTuple):
         kafka_problem = self._kafka_problem()
         spool_problem = self._spool_problem()
         why = [f"kafka: {problem}" for problem in self.sender.problems] if self.sender else []
-        reasons = [reason for reason in (kafka_problem, *why, spool_problem) if reason]
+        reasons = [reason for reason in (*why, kafka_problem, spool_problem) if reason]
         if self.bridge.stopping:
             reasons.insert(0, "the daemon is stopping")
         failed = self.spool is not None and self.spool.failed.is_set()
@@ -38,7 +38,8 @@ class Readiness(NamedTuple):
         if not missing:
             return None
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        return f"kafka: no leader for {', '.join(missing[:_SHOWN])}{more}; events go to the spool, if there is one"
+        meanwhile = "deliveries are refused" if self.spool is None else "their events go to the spool"
+        return f"kafka: no leader for {', '.join(missing[:_SHOWN])}{more}; {meanwhile}"
 
     def _spool_problem(self) -> str | None:
         if self.spool is None:

@@ -79,7 +79,9 @@ def _losing(status: Status) -> Line:
         return Line(
             Level.LOOK,
             f"Nothing is lost: events wait in the spool while {away}",
-            "They are published in order, by themselves, when Kafka takes them again.",
+            "Create the topics, with aurora-bridge topics --apply: what waits then drains into them, in order."
+            if _only_missing(status)
+            else "They are published in order, by themselves, when Kafka takes them again.",
         )
     waiting = 0 if status.kafka is None else sum(topic.waiting for topic in status.topics)
     if waiting:
@@ -154,9 +156,17 @@ def _index(status: Status) -> Iterator[Line]:
 def _away(status: Status) -> str:
     """Return in words how much of Kafka is away, nothing if all is there."""
     away = sum(not topic.writable for topic in status.topics)
+    if away and _only_missing(status):
+        return f"{counted(away, 'topic')} of {len(status.topics)} are not there"
     if away == len(status.topics):
         return "Kafka is away"
     return f"Kafka has no leader for {counted(away, 'topic')}" if away else ""
+
+
+def _only_missing(status: Status) -> bool:
+    """Whether Kafka is there, and our topics are not."""
+    reasons = {problem.reason for problem in status.kafka.problems} if status.kafka else set()
+    return reasons == {"topic_missing"}
 
 
 def _doubted(status: Status) -> list[Refused]:
