@@ -47,6 +47,8 @@ _AT_ONCE = 8
 _MOST_FINISHED = 50_000
 """Claims kept for an index that does not answer: about 50 MB."""
 _NEARLY_FULL = 0.95
+_SPARE = 200_000
+"""Numbers kept free behind records that are followed, for what is under way: two for each claim, with room."""
 _RELEARNED = 1000
 """Events of the spool that are read together."""
 
@@ -381,8 +383,9 @@ class Deduplicator:
         Return whether the index took them: a full one does so only when it has made room.
         """
         claims = self._claims
-        first, claims.last_seq = claims.last_seq + 1, claims.last_seq + len(records)
-        self._followed_seq = claims.last_seq
+        first = claims.last_seq + 1
+        spare = first + len(records)
+        self._followed_seq = claims.last_seq = spare + _SPARE
         numbered = [
             (first + at, record)
             for at, record in enumerate(records)
@@ -390,7 +393,8 @@ class Deduplicator:
         ]
         if numbered and not self._failed:
             try:
-                claims.follow(await self._worker.call(lambda db: index.follow(db, numbered, instance)))
+                states = await self._worker.call(lambda db: index.follow(db, numbered, claims.last_seq, instance))
+                claims.follow(numbered, states, spare)
             except sqlite3.Error as error:
                 if error_code(error) == sqlite3.SQLITE_FULL:
                     return False
