@@ -27,7 +27,7 @@ def main() -> None:
         measured = routes.measure(options.rounds)
         _show_routes(measured)
         figures["routes"] = [few_or_many._asdict() for few_or_many in measured]
-    if options.start or options.million or options.scenarios:
+    if options.start or options.million or options.follow or options.scenarios:
         _measure_daemon(options, figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,11 +1,15 @@
 """Two daemons on one Kafka: what one has published, the other knows, and what an index lost, Kafka gives back."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from aurora_bridge.webhook.recurrence import Standing
+from tests.e2e.load import Load
+from tests.e2e.stores import published
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.topics import read_all
@@ -102,3 +106,40 @@ def test_an_index_that_was_lost_is_rebuilt_from_kafka(replicas: Replicas) -> Non
     assert deliver(one, AGREEMENT.format("a", "viewed")) == ("duplicate", states[1][1])
     outcome, again = deliver(one, AGREEMENT.format("a", "sent"))
     assert (outcome, again not in {key for _, key in states}) == ("published", True)
+
+
+def test_under_load_at_both_every_delivered_event_is_there_once_and_nothing_else(replicas: Replicas) -> None:
+    one, other = replicas.daemons
+    loads = Load(), Load()
+    with loads[0].on(one.url), loads[1].on(other.url):
+        for load in loads:
+            load.wait_for(200, "published")
+    told = [told for load in loads for told in load.told]
+    kept = published(replicas.bootstrap, replicas.prefix)
+    assert {(answer.status, answer.outcome) for answer in told} == {(200, "published")}
+    assert sorted(answer.id or "" for answer in told) == sorted(record.key for record in kept)
+    for daemon, load in ((one, loads[1]), (other, loads[0])):
+        wait_until_followed(daemon, len(load.told))
+
+
+def test_what_a_crash_left_in_doubt_is_resolved_from_kafka(replicas: Replicas) -> None:
+    """What was stored before a kill -9 is owed; of what is still in doubt, nothing is in Kafka."""
+    one, _ = replicas.daemons
+    load = Load()
+    with load.on(one.url):
+        load.wait_for(300, "published")
+        one.kill()
+    kept = {record.key[:32] for record in published(replicas.bootstrap, replicas.prefix)}
+    one.start()
+    one.wait_until_connected()
+    one.wait_until("its doubts are resolved", lambda _: not kept & set(standing(one, Standing.DOUBTFUL)))
+    owed = set(standing(one, Standing.OWED))
+    assert owed
+    assert owed <= kept
+
+
+def standing(daemon: Daemon, as_what: Standing) -> list[str]:
+    """Return the fingerprints that the index of a daemon has so."""
+    with closing(sqlite3.connect(f"file:{daemon.state / 'index.db'}?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT fingerprint FROM seen WHERE standing = ?", (int(as_what),)).fetchall()
+    return [fingerprint for (fingerprint,) in rows]

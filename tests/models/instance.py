@@ -171,7 +171,7 @@ class Instance:
         self._tasks: list[asyncio.Task[None]] = []
         self._patches = ExitStack()
         for name, double in (
-            ("state.dedup.Worker", SteppedWorker),
+            ("state.index_file.Worker", SteppedWorker),
             ("state.spool.Worker", SteppedWorker),
             ("state.dedup._LEARN_SECONDS", NEVER),
             ("state.dedup.GAP_SECONDS", 0),

@@ -617,7 +617,7 @@ async def test_a_corrupt_index_is_looked_through_at_the_next_start(tmp_path: Pat
 @pytest.mark.parametrize("name", ["claim", "learn"])
 async def test_while_the_index_is_full_events_pass_and_none_takes_an_id_of_today(tmp_path: Path, name: str) -> None:
     """What could not be written is forgotten: whether A came before, nobody knows until the day is over."""
-    with patch("aurora_bridge.state.dedup.time_us", lambda: NOW + 1):
+    with patch("aurora_bridge.state.index_file.time_us", lambda: NOW + 1):
         async with life(tmp_path) as running:
             with failing(name, sqlite3.SQLITE_FULL):
                 await running.happened(A, NOW)
@@ -630,7 +630,7 @@ async def test_while_the_index_is_full_events_pass_and_none_takes_an_id_of_today
 
 
 async def test_what_a_full_index_forgot_is_not_known_after_a_clean_end_either(tmp_path: Path) -> None:
-    with patch("aurora_bridge.state.dedup.time_us", lambda: NOW + 1):
+    with patch("aurora_bridge.state.index_file.time_us", lambda: NOW + 1):
         async with life(tmp_path) as first:
             with failing("learn", sqlite3.SQLITE_FULL):
                 await first.happened(A, NOW)
@@ -643,9 +643,9 @@ async def test_a_file_that_fills_up_makes_room_and_goes_on(tmp_path: Path) -> No
     """3,000 events of 100 bytes come to a file of 128 KiB."""
     now = NOW
     with (
-        patch("aurora_bridge.state.dedup._CARE_SECONDS", 0),
+        patch("aurora_bridge.state.index_file._CARE_SECONDS", 0),
         patch("aurora_bridge.state.dedup._LEARN_SECONDS", 0),
-        patch("aurora_bridge.state.dedup.time_us", lambda: now),
+        patch("aurora_bridge.state.index_file.time_us", lambda: now),
     ):
         async with life(tmp_path, max_bytes=131_072) as running, caring(running):
             for burst in range(30):
@@ -697,8 +697,9 @@ def clocks() -> Iterator[Clocks]:
     moved = Clocks()
     with (
         patch("aurora_bridge.state.dedup.monotonic", lambda: moved.running),
-        patch("aurora_bridge.state.dedup.time_us", lambda: moved.wall),
-        patch("aurora_bridge.state.dedup._CARE_SECONDS", 0),
+        patch("aurora_bridge.state.index_file.monotonic", lambda: moved.running),
+        patch("aurora_bridge.state.index_file.time_us", lambda: moved.wall),
+        patch("aurora_bridge.state.index_file._CARE_SECONDS", 0),
         patch.object(index, "used_bytes", moved.round),
     ):
         yield moved

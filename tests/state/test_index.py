@@ -74,7 +74,7 @@ class Index:
     def follow(self, *records: Followed, first: int) -> None:
         """Take records in Kafka over, numbered from `first`."""
         self.db.execute("BEGIN IMMEDIATE")
-        index.follow(self.db, list(enumerate(records, first)), "me")
+        index.follow(self.db, list(enumerate(records, first)), first + len(records) - 1, "me")
         self.db.execute("COMMIT")
 
     def close_clean(self) -> None:

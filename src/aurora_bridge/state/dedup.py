@@ -1,8 +1,8 @@
 """Judges deliveries: asks the index about a burst at a time, and keeps it up to date.
 
-`webhook.claims` decides, `index` remembers, this module drives both: one look-up for all deliveries of a turn of the
-loop, verdicts in the order of receipt. A claim that is no ordinary new one is written before its event may be sent, and
-those behind it wait, so that order holds.
+`webhook.claims` decides, `index` remembers in the file that `index_file` keeps, this module drives them: one look-up
+for all deliveries of a turn of the loop, verdicts in the order of receipt. A claim that is no ordinary new one is
+written before its event may be sent, and those behind it wait, so that order holds.
 
 An index that is late or fails blocks nothing: its deliveries pass unjudged, with ids of a millisecond, and are counted.
 """
@@ -12,19 +12,19 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count, cycle, islice
+from itertools import cycle, islice
 from math import inf
 from operator import attrgetter
 from pathlib import Path
-from time import monotonic, time_ns
+from time import monotonic
 
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state import index
-from aurora_bridge.state.database import error_code, suspect
+from aurora_bridge.state.database import error_code
+from aurora_bridge.state.index_file import IndexFile, time_us
 from aurora_bridge.state.spool import Spool
-from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.claims import Claim, Claims, End, Verdict
 from aurora_bridge.webhook.event import Event
@@ -37,8 +37,6 @@ GAP_SECONDS = 0.008
 """Between two look-ups under load: each is a commit, and more share one. At once when idle."""
 _PUBLISH = Action.PUBLISH  # in Python 3.11 each look-up of a member of an enumeration is a call
 _DAY_US = 86_400_000_000
-_CARE_SECONDS = 1.0
-_MARK_TICKS = 60
 _LEARN_SECONDS = 0.05
 _LEARN_AT_ONCE = 64
 _RECENT = 10_000
@@ -46,7 +44,8 @@ _AT_ONCE = 8
 """Slices, of 256, that are learned together: a round takes 1.6 s, in which neighbours come together on a page."""
 _MOST_FINISHED = 50_000
 """Claims kept for an index that does not answer: about 50 MB."""
-_NEARLY_FULL = 0.95
+_SPARE = 200_000
+"""Numbers kept free behind records that are followed, for what is under way: two for each claim, with room."""
 _RELEARNED = 1000
 """Events of the spool that are read together."""
 
@@ -90,10 +89,9 @@ class Deduplicator:
         self._settings = settings
         self._patience = patience
         self._metrics = metrics
-        self._path = directory / index.FILE
-        connection, self._state = index.open_index(directory, settings.max_bytes, time_us(), first_knows=first_knows)
-        self._forgotten_us = self._state.forgotten_us
-        self._started = monotonic() - self._state.ran_us / 1e6
+        self._file = IndexFile(directory, settings, metrics, first_knows=first_knows)
+        self._state = self._file.state
+        self._worker = self._file.worker
         self._claims = Claims(self._state.last_seq)
         self.followed = not follows
         """Whether the index was up to date with Kafka once since the start."""
@@ -117,14 +115,7 @@ class Deduplicator:
         self._unlearned: dict[int, int] = {}
         self._learning: asyncio.TimerHandle | None = None
         self._slices = cycle(self._claims.finished)
-        self._failed = False
-        self._lost = False
-        """Whether the index misses an event that it should have: the next start reads it from Kafka again."""
-        self._bytes = 0
-        self._worker = Worker("index", connection)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
-        metrics.index_bytes.source = lambda: self._bytes
-        metrics.index_failed.source = lambda: int(self._failed)
 
     def start(self) -> None:
         """Start the thread, on the running loop."""
@@ -138,11 +129,11 @@ class Deduplicator:
         self._learn(last)
         if sum(self._unlearned.values()) == sum(claim.burst > 0 for claim in last):
             self._write_checkpoint(self.known_positions())
-        ran_us = self._ran_us()
-        forgotten_us = self._forgotten_us
-        self._worker.post(lambda db: index.forget(db, forgotten_us), self._noted)
-        self._worker.post(lambda db: index.close(db, ran_us), self._noted)
-        return await self._worker.stop(patience)
+        return await self._file.stop(patience)
+
+    async def care(self) -> None:
+        """Let old rows expire, until cancelled."""
+        await self._file.care(lambda: self._claims.last_seq)
 
     async def recover(self, spool: Spool) -> None:
         """Learn from the spool which events in doubt are durable after all."""
@@ -158,11 +149,11 @@ class Deduplicator:
 
     async def claim(self, event: Event, received_us: int) -> Verdict:
         """Return the verdict over a delivery, once its claim is in the index."""
-        usable = not self._failed and not self._late
+        usable = not self._file.failed and not self._late
         if self._held:
             forgotten_us, followed = self._state.forgotten_before_us, True
         else:
-            forgotten_us, followed = self._forgotten_us, monotonic() < self._known_until
+            forgotten_us, followed = self._file.forgotten_us, monotonic() < self._known_until
         can_know = usable and followed and forgotten_us < received_us - received_us % _DAY_US
         claim = self._claims.propose(event, received_us, can_know=can_know)
         answer: asyncio.Future[Verdict] = self._loop.create_future()
@@ -218,7 +209,7 @@ class Deduplicator:
         if burst.verdicts:
             return  # given up meanwhile
         if error is not None:
-            self._failure(error)
+            self._file.failure(error)
             self._judge_unseen(burst)
             self._release()
             return
@@ -262,7 +253,7 @@ class Deduplicator:
                     rewritten.append(claim)
         if published:
             self._unlearned[burst.number] = published
-        if not rewritten or self._failed:
+        if not rewritten or self._file.failed:
             return True
         self._entries = number = self._entries + 1
         rows = index.rows_of(rewritten)
@@ -271,7 +262,7 @@ class Deduplicator:
 
     def _written(self, burst: _Burst, _answer: object, error: Exception | None) -> None:
         if error is not None:
-            self._failure(error)
+            self._file.failure(error)
         self._late.discard(burst)
         burst.written = True
         self._release()
@@ -345,9 +336,9 @@ class Deduplicator:
         if not self.followed:
             self.followed = True
             log.info("the index is up to date with Kafka")
-            if self._forgotten_us == self._state.forgotten_us:
-                self._forgotten_us = forgotten_us = self._state.forgotten_before_us
-                self._worker.post(lambda db: index.remember(db, forgotten_us), self._noted)
+            if self._file.forgotten_us == self._state.forgotten_us:
+                self._file.forgotten_us = forgotten_us = self._state.forgotten_before_us
+                self._worker.post(lambda db: index.remember(db, forgotten_us), self._file.noted)
         self._go_on(caught_up=True)
 
     @property
@@ -381,20 +372,22 @@ class Deduplicator:
         Return whether the index took them: a full one does so only when it has made room.
         """
         claims = self._claims
-        first, claims.last_seq = claims.last_seq + 1, claims.last_seq + len(records)
-        self._followed_seq = claims.last_seq
+        first = claims.last_seq + 1
+        spare = first + len(records)
+        self._followed_seq = claims.last_seq = spare + _SPARE
         numbered = [
             (first + at, record)
             for at, record in enumerate(records)
             if not claims.cover(record, ours=record.instance == instance)
         ]
-        if numbered and not self._failed:
+        if numbered and not self._file.failed:
             try:
-                claims.follow(await self._worker.call(lambda db: index.follow(db, numbered, instance)))
+                states = await self._worker.call(lambda db: index.follow(db, numbered, claims.last_seq, instance))
+                claims.follow(numbered, states, spare)
             except sqlite3.Error as error:
                 if error_code(error) == sqlite3.SQLITE_FULL:
                     return False
-                self._failure(error)
+                self._file.failure(error)
         self._learn_soon()  # what is under way changed, perhaps
         self._metrics.followed_records[()] += len(records)
         return True
@@ -413,9 +406,9 @@ class Deduplicator:
 
     def _write_checkpoint(self, positions: Positions) -> None:
         rows = [(*place, at) for place, at in positions.items() if self._written_positions.get(place) != at]
-        if rows and not self._failed and not self._lost:
+        if rows and not self._file.failed and not self._file.lost:
             self._written_positions.update(positions)
-            self._worker.post(lambda db: index.checkpoint(db, rows), self._noted)
+            self._worker.post(lambda db: index.checkpoint(db, rows), self._file.noted)
 
     def _cut(self) -> int:
         """Return the first journal entry that still has a claim the index has not learned."""
@@ -469,7 +462,7 @@ class Deduplicator:
 
     def _drop_finished(self) -> None:
         """Forget what an index that does not answer cannot take, before it fills the memory."""
-        self._forgotten_us, self._lost = time_us(), True
+        self._file.forgotten_us, self._file.lost = time_us(), True
         self._learned(self._claims.take(self._claims.finished), None, None)
 
     def _learn(self, claims: list[Claim]) -> None:
@@ -477,7 +470,7 @@ class Deduplicator:
         if not claims:
             return
         claims.sort(key=attrgetter("fingerprint"))
-        if self._failed:
+        if self._file.failed:
             self._learned(claims, None, None)
             return
         rows, last_seq, cut = index.rows_of(claims), self._claims.last_seq, self._cut()
@@ -487,7 +480,7 @@ class Deduplicator:
 
     def _learned(self, claims: list[Claim], _answer: object, error: Exception | None) -> None:
         if error is not None:
-            self._failure(error)
+            self._file.failure(error)
         for claim in claims:
             if claim.burst:
                 left = self._unlearned[claim.burst] - 1
@@ -498,69 +491,7 @@ class Deduplicator:
                 claim.burst = 0
         self._claims.confirmed(claims)
 
-    def _noted(self, _result: object, error: Exception | None) -> None:
-        if error is not None:
-            self._failure(error)
-
-    def _failure(self, error: Exception) -> None:
-        if error_code(error) == sqlite3.SQLITE_FULL:
-            log.warning("the index is full; its oldest rows expire early")
-            self._forgotten_us, self._lost = time_us(), True
-            return
-        suspect(self._path, error)
-        if not self._failed:
-            log.error("the index failed: %s; events pass unjudged until the daemon is started again", error)
-        self._failed = True
-
-    # Age.
-
-    def _ran_us(self) -> int:
-        """Return how long daemons have run on this file, in microseconds."""
-        return int((monotonic() - self._started) * 1e6)
-
-    async def care(self) -> None:
-        """Let old rows expire, a slice a second, and the oldest early when the file is nearly full; until cancelled."""
-        window_us, expired = self._settings.window_days * _DAY_US, 0
-        for tick in count():
-            if self._failed:
-                return
-            try:
-                if tick % _MARK_TICKS == 0:
-                    await self._worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), self._claims.last_seq))
-                self._bytes = await self._worker.call(index.used_bytes)
-                if self._bytes > self._settings.max_bytes * _NEARLY_FULL:
-                    await self._make_room()
-                if tick % index.SLICES == 0:  # for a whole round: at its end, nothing so old is left
-                    expired = await self._worker.call(lambda db: index.expired_seq(db, self._ran_us() - window_us))
-                if expired:
-                    await self._expire(tick % index.SLICES, expired)
-            except sqlite3.Error as error:
-                self._failure(error)
-            await asyncio.sleep(_CARE_SECONDS)
-
-    async def _expire(self, number: int, seq: int) -> None:
-        await self._worker.call(lambda db: index.expire(db, number, seq))
-        if number == index.SLICES - 1:
-            await self._worker.call(lambda db: index.forget_marks(db, seq))
-
-    async def _make_room(self) -> None:
-        """Forget the oldest tenth. Until the day of its youngest is over, this replica cannot know."""
-        oldest = await self._worker.call(index.oldest_tenth)
-        if oldest is None:
-            await self._worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), self._claims.last_seq))
-            return
-        seq, wall_us = oldest
-        self._forgotten_us = max(self._forgotten_us, wall_us)
-        await self._worker.call(lambda db: index.forget(db, wall_us))
-        for number in range(index.SLICES):
-            await self._expire(number, seq)
-
 
 def _possible_ids(fingerprint: str, time_us: int, id_ms: int) -> set[str]:
     """Return the ids that a claim's event can have: the index does not keep its recurrence."""
     return {event_id(fingerprint, recurrence, time_us, id_ms) for recurrence in Recurrence}
-
-
-def time_us() -> int:
-    """Return the wall clock in microseconds since the epoch."""
-    return time_ns() // 1000

@@ -289,10 +289,12 @@ def known_states(answer: Answer) -> dict[str, Latest]:
 # What others published.
 
 
-def follow(db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], instance: str) -> list[FollowedState]:
+def follow(
+    db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], last_seq: int, instance: str
+) -> list[FollowedState]:
     """Take over what records in Kafka tell, each with a number; those of `instance` are ours.
 
-    Return the states among them that are the latest of their families now. The numbers are noted with them: what is
+    Return the states among them that are the latest of their families now. `last_seq` is noted with them: what is
     claimed after the next start must come behind.
     """
     # Sorted, here and below: neighbours share a page, of which there are more than memory keeps.
@@ -322,7 +324,7 @@ def follow(db: sqlite3.Connection, records: Sequence[tuple[int, Followed]], inst
     _insert(db, "seen", 9, _LEARN, sorted(rows.values()))
     _insert(db, "latest", 3, _LEARN_LATEST, [states[family][:3] for family in sorted(states)])
     owe(db, resolved)
-    db.execute("UPDATE state SET last_seq=max(last_seq, ?)", (records[-1][0],))
+    db.execute("UPDATE state SET last_seq=max(last_seq, ?)", (last_seq,))
     instances = {record.instance: record.time_us for _, record in records}
     db.executemany(_INSTANCE, instances.items())
     return list(states.values())

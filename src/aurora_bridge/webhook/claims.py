@@ -12,6 +12,7 @@ from asyncio import Future
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -229,21 +230,31 @@ class Claims:
             self.end(claim, End.LATE)
         return True
 
-    def follow(self, states: Iterable[FollowedState]) -> None:
-        """Take over the latest states that others published.
+    def follow(self, records: Iterable[tuple[int, Followed]], states: Iterable[FollowedState], spare: int) -> None:
+        """Take over what others published: records with their numbers, and the latest states among them.
 
-        What is under way here may have come later than they did, and has a lower number all the same: it gets another.
+        What is under way here may have come later than they did, and has a lower number all the same: it gets another,
+        from `spare` on, below those of whatever comes after the records.
         """
+        numbers = count(spare)
+        for seq, record in records:
+            claim = self._newest.get(record.fingerprint)
+            if claim is not None and claim.seq < seq and claim.time_us > record.time_us:
+                claim.seq = next(numbers)
+                self._learn_anew(claim)
         for family_key, fingerprint, first_seq, time_us in states:
             family = self._families.get(family_key)
             if family is None:
                 continue
             family.base = Latest(fingerprint, first_seq)
             for claim in sorted(family.claims, key=attrgetter("first_seq")):
-                if claim.time_us > time_us:
-                    self.last_seq += 1
-                    claim.first_seq, claim.changed = self.last_seq, True
-                    self._finish(claim)
+                if claim.first_seq < first_seq and claim.time_us > time_us:
+                    claim.first_seq = next(numbers)
+                    self._learn_anew(claim)
+
+    def _learn_anew(self, claim: Claim) -> None:
+        claim.changed = True
+        self._finish(claim)
 
     def renumber(self, claims: Iterable[Claim]) -> None:
         """Number proposed claims anew, behind the records that were followed while they waited."""
