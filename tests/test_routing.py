@@ -290,3 +290,8 @@ def test_the_token_of_a_route_is_hidden_in_what_is_shown_of_it(tokens: Path) -> 
     route = {"event": AGREEMENT, "template": "/x?key=canary&y=<Y>", "tokens_file": tokens, "query_parameter": "key"}
     settings = Settings.model_validate({"routes": [route]})
     assert shown_template(settings.routes[0], settings) == "/x?key=***&y=<Y>"
+
+
+def test_settings_of_kafka_without_brokers_are_perhaps_not_meant() -> None:
+    assert any("kafka.bootstrap_servers is not set" in line for line in routing(kafka={"partitions": 5}).warnings)
+    assert not routing(kafka={}).warnings

@@ -180,3 +180,24 @@ def test_what_every_user_may_read_is_noted(desk: Desk) -> None:
     desk.follow()
     desk.follow(other)
     assert desk.files.exposed == [other]
+
+
+def test_what_is_wrong_is_said_anew_when_it_changes_and_so_is_that_it_is_mended(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    desk.follow()
+    desk.file.write_bytes(b"")
+    desk.look()
+    desk.look()
+    desk.file.unlink()
+    desk.look()
+    desk.file.write_bytes(b"one")
+    desk.look()
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.removeprefix(str(desk.file)) for line in said] == [
+        " holds nothing; what it held before stays in force",
+        " cannot be read (No such file or directory); what it held before stays in force",
+        "can be used again",
+    ]
+    assert desk.failing == 0

@@ -64,8 +64,8 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
     kafka = settings.kafka
     if settings.embedded_log and kafka.model_fields_set - {"bootstrap_servers"}:
         maker.warnings.append(
-            "kafka.bootstrap_servers is not set, while other settings of kafka are: the events stay in the embedded log. "
-            "Name the brokers, or leave the others out."
+            "kafka.bootstrap_servers is not set, while other settings of kafka are: the events stay in the embedded "
+            "log. Name the brokers, or leave the others out."
         )
     for path in (kafka.sasl_password_file, kafka.sasl_token_file, kafka.tls_key_file, settings.ingress.tls_key_file):
         files.note(path)

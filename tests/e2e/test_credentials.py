@@ -63,3 +63,18 @@ def test_a_file_without_a_token_does_not_let_everybody_in(tmp_path: Path) -> Non
     assert ended.returncode in {1, 78}
     assert str(tokens) in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_log_names_the_route_that_a_refused_delivery_came_by(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("new-one\n")
+    tokens.chmod(0o600)
+    with Daemon(tmp_path, auth__tokens_file=tokens) as daemon:
+        assert daemon.get(target(), [(HEADER, "no-one")]).status == 401
+        assert daemon.get("/no/route").status == 404
+        daemon.terminate()
+        refused = [line for line in daemon.log_lines() if line.get("outcome") == "refused"]
+    assert [(line["reason"], line.get("route")) for line in refused] == [
+        ("unauthorized", "default"),
+        ("no_route", None),
+    ]

@@ -7,7 +7,9 @@ from uuid import uuid4
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.support import http
-from tests.support.daemon import Daemon, Metrics
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.daemon import Daemon, Metrics, command
+from tests.support.topics import read_all
 
 
 def counted(before: Metrics, after: Metrics, family: str) -> Mapping[frozenset[tuple[str, str]], float]:
@@ -86,3 +88,35 @@ def test_before_its_end_the_daemon_is_not_ready_but_still_accepts_so_that_load_b
         daemon.wait_until("it is not ready", lambda daemon: daemon.ready()[0] == 503)
         assert daemon.get(f"/project_created?project_id={uuid4()}&source=app").status == 200
         assert http.get(daemon.admin_url, "/livez").status == 200
+
+
+def test_topics_that_are_not_there_are_told_until_somebody_makes_them(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    settings = {
+        "kafka__bootstrap_servers": kafka.bootstrap,
+        "kafka__topic_prefix": prefix,
+        "kafka__create_topics": False,
+    }
+    with Daemon(tmp_path, **settings) as daemon:
+        missing = {"reason": "topic_missing"}
+        daemon.wait_until("it is told", lambda d: d.metrics().value("aurora_bridge_kafka_problem", **missing))
+        status, document = daemon.ready()
+        assert status == 200
+        assert any("they are not there; create them" in reason for reason in document["reasons"])
+        page = http.get(daemon.admin_url, "/").body.decode()
+        assert "are not there" in page
+        assert "aurora-bridge topics --apply" in page
+        assert daemon.get(f"/project_created?project_id={uuid4()}&source=app").json["outcome"] == "spooled"
+        assert command("topics", "--apply", cwd=tmp_path, **settings).returncode == 0
+        daemon.wait_until_connected()
+        daemon.wait_until("it is over", lambda d: not d.metrics().value("aurora_bridge_kafka_problem", **missing))
+        assert len(read_all(kafka.bootstrap, [f"{prefix}project_created"])) == 1
+
+
+def test_topics_that_are_being_made_are_no_problem(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    with Daemon(tmp_path, kafka__bootstrap_servers=kafka.bootstrap, kafka__topic_prefix=prefix) as daemon:
+        daemon.wait_until_connected()
+        assert "topic_missing" not in {line.get("reason") for line in daemon.log_lines()}

@@ -220,7 +220,10 @@ def _origin_form(text: str) -> str:
     """Return path and query of a template. Raises `TemplateError`."""
     rest = text if text.startswith(("/", "?")) else _ORIGIN.sub("", text, count=1)
     if rest == text and not text.startswith(("/", "?")):
-        msg = f"{text!r} begins neither with a scheme and host, as in https://hooks.example.com/..., nor with a slash: copy it from Aurora"
+        msg = (
+            f"{text!r} begins neither with a scheme and host, as in https://hooks.example.com/..., nor with a slash. "
+            "Copy it from Aurora as it stands"
+        )
         raise TemplateError(msg)
     if "#" in rest:
         msg = "a # begins a fragment, which is never sent. Remove it and what is behind it, or write %23"
