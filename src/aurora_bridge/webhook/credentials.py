@@ -8,6 +8,7 @@ The secrets of a file are one `Secrets`, which all routes share that name the fi
 
 from base64 import b64decode
 from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Protocol
@@ -114,9 +115,9 @@ class Credentials:
         """
         self._by_header: list[tuple[bytes, Callable[[bytes], bool]]] = []
         if tokens is not None:
-            self._by_header.append((header.lower().encode(), lambda value: tokens.admit(HEADER, value)))
+            self._by_header.append((header.lower().encode(), partial(tokens.admit, HEADER)))
         if basic is not None:
-            self._by_header.append((_AUTHORIZATION, lambda value: _admit_basic(basic, value)))
+            self._by_header.append((_AUTHORIZATION, partial(_admit_basic, basic)))
         self._in_query = tokens if query_parameter is not None else None
         self._parameter = (query_parameter or "").encode()
         self._anonymous = anonymous

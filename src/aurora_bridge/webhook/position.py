@@ -40,7 +40,8 @@ class Position:
                 self._own[offset] = last
         elif offset >= 0 and last > self.next:
             self.next = last
-            self._join()
+            if self._own:
+                self._join()
 
     def read(self, up_to: int) -> None:
         """Note that everything below `up_to` was read."""
