@@ -28,7 +28,7 @@ from aurora_bridge.webhook.routes import Match, Routes
 
 EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event a topic is for."""
-_STRUCTURED: Headers = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+_STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
 _DEAD_LETTERS_KEPT = 20
@@ -161,26 +161,28 @@ class Bridge:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
         key_bytes, subject = key.encode(), (event.subject or "").encode()
         time = rfc3339(claim.time_us)
+        headers: Headers = [
+            _STRUCTURED,
+            ("aurora-bridge-fingerprint", event.fingerprint.encode()),
+            _EVENT_HEADERS[event.name],
+            ("aurora-bridge-subject", subject),
+            ("aurora-bridge-time", time.encode()),
+            self._instance,
+            ("aurora-bridge-route", match.route.name.encode()),
+            ("aurora-bridge-attempt", b"%d" % claim.attempt),
+        ]
+        if event.family_key is not None:
+            headers.append(("aurora-bridge-family", event.family_key.encode()))
         if self._binary:
             value, attributes = encode_binary(event, key, time, repeat=claim.repeat)
+            headers = [*attributes, *headers[1:]]
         else:
-            value, attributes = encode(event, key, time, repeat=claim.repeat), _STRUCTURED
-        family = [("aurora-bridge-family", event.family_key.encode())] if event.family_key is not None else []
+            value = encode(event, key, time, repeat=claim.repeat)
         return Record(
             event.name,
             key_bytes,
             value,
-            [
-                *attributes,
-                *family,
-                ("aurora-bridge-fingerprint", event.fingerprint.encode()),
-                _EVENT_HEADERS[event.name],
-                ("aurora-bridge-subject", subject),
-                ("aurora-bridge-time", time.encode()),
-                self._instance,
-                ("aurora-bridge-route", match.route.name.encode()),
-                ("aurora-bridge-attempt", b"%d" % claim.attempt),
-            ],
+            headers,
             subject or key_bytes,
             claim.time_us // 1000,
             event.fingerprint,
