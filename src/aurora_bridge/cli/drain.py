@@ -108,6 +108,7 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     try:
         connect = partial(make_client, kafka, security)
         sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
+        sender.problems.creating = True  # what is missing of the topics that nothing waits for is no matter here
         publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
         async with asyncio.TaskGroup() as group:
             work = [sender.run(), Drainer(publisher, sender, spool).run()]
