@@ -6,22 +6,21 @@ first test asks for it and serves the whole run; whatever a test did to a node i
 its `prefix` are deleted. `support/broker.py` has the rest, `support/secure.py` the last.
 
 A broker named in AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
-it are skipped, and the summary says so loudly; with CI=true they fail instead.
+it are skipped, and the summary says so loudly; with CI=true they fail instead (`support/missing.py`).
 """
 
 import os
 from collections.abc import Iterator
-from typing import Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 
 import hypothesis
 import pytest
 
 from tests.support import certificates, jars
+from tests.support.missing import CI, REASONS, unavailable
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.secure import SecureCluster
 from tests.support.topics import delete_topics, topic_names, unique_prefix
-
-CI: Final = os.environ.get("CI") == "true"
 
 NAMED: Final = os.environ.pop("AURORA_BRIDGE_TEST_BOOTSTRAP", None)
 """Taken out of the environment, because daemons that tests start refuse names they do not know."""
@@ -66,7 +65,7 @@ def kafka(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster | N
 def kafka1(kafka: KafkaCluster | NamedKafka) -> KafkaCluster:
     """The node behind `kafka`, for tests that stop it."""
     if isinstance(kafka, NamedKafka):
-        _unavailable(NOT_OURS)
+        unavailable(NOT_OURS)
     return kafka
 
 
@@ -74,7 +73,7 @@ def kafka1(kafka: KafkaCluster | NamedKafka) -> KafkaCluster:
 def kafka3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
     """Three nodes, three copies, two in sync wanted; for tests that stop one or more of them."""
     if NAMED:
-        _unavailable(NOT_OURS)
+        unavailable(NOT_OURS)
     yield from _started(KafkaCluster, 3, brokers)
 
 
@@ -82,7 +81,7 @@ def kafka3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
 def kafka_secure(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureCluster]:
     """One node with TLS, SASL and access control lists, that tests may stop."""
     if not certificates.possible():
-        _unavailable(NO_OPENSSL)
+        unavailable(NO_OPENSSL)
     yield from _started(SecureCluster, 1, brokers)
 
 
@@ -90,7 +89,7 @@ def kafka_secure(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureClu
 def kafka_secure3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureCluster]:
     """Three such nodes; they serve one module, since they take their room."""
     if not certificates.possible():
-        _unavailable(NO_OPENSSL)
+        unavailable(NO_OPENSSL)
     yield from _started(SecureCluster, 3, brokers)
 
 
@@ -123,23 +122,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly which tests could not run for want of a broker, and what to do about it."""
+    """Say loudly which tests could not run for want of a broker or a program, and what to do about it."""
     reports = terminalreporter.stats.get("skipped", [])
-    for reason in (CANNOT_RUN, NOT_OURS, NO_OPENSSL):
+    for reason in REASONS:
         if count := sum(reason in str(report.longrepr) for report in reports):
             terminalreporter.write_line(f"{count} TESTS WERE SKIPPED, {reason}", red=True, bold=True)
 
 
 def _started(kind: type[Cluster], nodes: int, brokers: list[KafkaCluster | NamedKafka]) -> Iterator[Cluster]:
     if not jars.possible():
-        _unavailable(CANNOT_RUN)
+        unavailable(CANNOT_RUN)
     with kind(nodes) as cluster:
         brokers.append(cluster)
         yield cluster
         brokers.remove(cluster)
-
-
-def _unavailable(reason: str) -> NoReturn:
-    if CI:
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
