@@ -17,8 +17,8 @@ import hypothesis
 import pytest
 
 from tests.support import certificates, jars
-from tests.support.missing import CI, REASONS, unavailable
 from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.missing import CI, REASONS, unavailable
 from tests.support.secure import SecureCluster
 from tests.support.topics import delete_topics, topic_names, unique_prefix
 

