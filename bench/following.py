@@ -89,6 +89,7 @@ async def _measure(events: list[str], prefix: str, folder: Path, bootstrap: str)
         events,
         index,
         instance="me",
+        stored=tuple,
         window_days=3650,
         problems=Problems(metrics),
         metrics=metrics,

@@ -29,6 +29,7 @@ from aurora_bridge.webhook.routes import Match, Routes
 EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event a topic is for."""
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+_FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
 _EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
 _DEAD_LETTERS_KEPT = 20
@@ -169,7 +170,7 @@ class Bridge:
             ("aurora-bridge-time", time.encode()),
             self._instance,
             ("aurora-bridge-route", match.route.name.encode()),
-            ("aurora-bridge-attempt", b"%d" % claim.attempt),
+            _FIRST_ATTEMPT if claim.attempt == 1 else ("aurora-bridge-attempt", b"%d" % claim.attempt),
         ]
         if event.family_key is not None:
             headers.append(("aurora-bridge-family", event.family_key.encode()))

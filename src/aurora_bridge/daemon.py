@@ -88,11 +88,11 @@ async def run(settings: Settings, announce: Announce) -> None:
                 EVENTS,
                 dedup,
                 instance=instance,
+                stored=sender.take_stored,
                 window_days=settings.index.window_days,
                 problems=sender.problems,
                 metrics=metrics,
             )
-            sender.acknowledged = follower.acknowledged
             await stack.enter_async_context(_task(follower.run(), stop))
         bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
         await stack.enter_async_context(_task(files.run(), stop))

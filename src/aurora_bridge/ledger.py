@@ -24,6 +24,7 @@ class Ledger:
     def __init__(self, metrics: Metrics, *, log_deliveries: bool) -> None:
         """Count in `metrics`; with `log_deliveries`, each ordinary delivery gets a line, too."""
         self._metrics = metrics
+        self._answer_seconds = metrics.stage_seconds["answer"]
         self._log_deliveries = log_deliveries
         self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in (*Reason, *Defect)}
 
@@ -31,7 +32,7 @@ class Ledger:
         """Enter one answer, which was ready at monotonic time `since`."""
         now = monotonic()
         metrics = self._metrics
-        metrics.stage_seconds["answer"].observe(now - since)
+        self._answer_seconds.observe(now - since)
         metrics.response_seconds[answer.outcome].observe(now - delivery.received)
         metrics.deliveries[answer.event, answer.outcome] += 1
         if answer.reason is not None:

@@ -42,16 +42,27 @@ class Following:
         self.dedup.start()
         self.fetches = 0
         self.looks = 0
+        self.stored: list[tuple[TopicPartition, int, int]] = []
         self.follower = Follower(
             client_of(bootstrap),
             prefix,
             [EVENT],
             self.dedup,
             instance="me",
+            stored=self.take_stored,
             window_days=30,
             problems=Problems(self.metrics),
             metrics=self.metrics,
         )
+
+    def take_stored(self) -> list[tuple[TopicPartition, int, int]]:
+        """Return where records of ours were stored since the last call."""
+        taken, self.stored = self.stored, []
+        return taken
+
+    def acknowledge(self, offset: int) -> None:
+        """Let one record of ours have been stored."""
+        self.stored.append((TopicPartition(self.topic, 0), offset, offset + 1))
 
     async def fetch(self, *args: Any) -> list[Fetched]:  # noqa: ANN401 - those of `fetch`
         """Count what is fetched."""
@@ -118,7 +129,7 @@ async def following(
 
 async def test_where_only_we_write_nothing_is_fetched(following: Following) -> None:
     for offset in range(3):
-        following.follower.acknowledged(following.topic, 0, offset, 1)
+        following.acknowledge(offset)
         await following.write(following.of(A, NOW + offset, "me"))
     await following.looked()
     assert (following.fetches, following.followed) == (0, 0)
@@ -127,7 +138,7 @@ async def test_where_only_we_write_nothing_is_fetched(following: Following) -> N
 async def test_what_another_wrote_between_ours_is_read_and_known(following: Following) -> None:
     await following.write(following.of(A, NOW, "me"), following.of(ONCE, NOW), following.of(B, NOW, "me"))
     for offset in (0, 2):
-        following.follower.acknowledged(following.topic, 0, offset, 1)
+        following.acknowledge(offset)
     await eventually(lambda: following.followed > 0)
     assert (await following.judge(ONCE, NOW + SECOND)).action is Action.DUPLICATE
 
@@ -203,7 +214,7 @@ async def test_what_is_acknowledged_before_the_spool_was_looked_through_is_read_
     """The drainer is faster than the follower, and the index was lost: nobody else remembers what left the spool."""
     del topic
     async with running(kafka.bootstrap, prefix, tmp_path) as made:
-        made.follower.acknowledged(made.topic, 0, 0, 1)
+        made.acknowledge(0)
         await made.write(made.of(ONCE, NOW, "me"))
         await eventually(lambda: made.followed == 1)
         assert (await made.judge(ONCE, NOW + SECOND)).action is Action.DUPLICATE

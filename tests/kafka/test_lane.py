@@ -86,6 +86,29 @@ def test_a_copy_that_kafka_recognised_has_no_offset_and_moves_the_sequence_on() 
     assert told.told == [("a", End.ACKNOWLEDGED, -1), ("b", End.ACKNOWLEDGED, -1)]
 
 
+def test_where_records_lie_is_told_once_in_runs_without_a_gap() -> None:
+    told = Told()
+    for offset in (0, 2, 7, -1, 9):
+        told.add("a", "b")
+        told.send()
+        told.answered().acknowledge(offset)
+    assert told.lane.take_stored() == [[0, 4], [7, 11]]
+    assert told.lane.take_stored() == []
+    told.add("c")
+    told.send()
+    told.answered().acknowledge(11)
+    assert told.lane.take_stored() == [[11, 12]]
+
+
+def test_of_very_many_runs_those_that_are_remembered_are_bounded() -> None:
+    told = Told()
+    for offset in range(1, 5000, 2):
+        told.add("a")
+        told.send()
+        told.answered().acknowledge(offset)
+    assert told.lane.take_stored() == [[offset, offset + 1] for offset in range(1, 1999, 2)]
+
+
 def test_the_sequence_begins_again_after_its_largest_number() -> None:
     told = Told("a", "b")
     told.lane._sequence = 2**31 - 1  # noqa: SLF001 - two thousand million records earlier

@@ -31,13 +31,6 @@ def test_acknowledgements_that_come_out_of_order_close_their_gap_by_themselves()
     assert position.next == 3
 
 
-def test_a_copy_that_kafka_recognised_without_its_offset_is_no_news() -> None:
-    position = Position(7)
-    position.acknowledged(-1, 1)
-    position.acknowledged(5, 2)
-    assert position.next == 7
-
-
 def test_what_was_acknowledged_before_the_beginning_was_known_counts_from_there() -> None:
     position = Position()
     position.acknowledged(5, 2)

@@ -59,18 +59,21 @@ class Follower:
         dedup: Deduplicator,
         *,
         instance: str,
+        stored: Callable[[], Iterable[tuple[TopicPartition, int, int]]],
         window_days: int,
         problems: Problems,
         metrics: Metrics,
     ) -> None:
         """Follow with clients that `connect` makes, from `window_days` back at most; records of `instance` are ours.
 
-        What may not be read is noted in `problems`, which are the sender's as well.
+        `stored` gives where records of ours were stored since it was last called (`Sender.take_stored`). What may not
+        be read is noted in `problems`, which are the sender's as well.
         """
         self._connect = connect
         self._topics = [prefix + event for event in events]
         self._dedup = dedup
         self._instance = instance
+        self._stored = stored
         self._window_seconds = window_days * _DAY_SECONDS
         self._positions = {TopicPartition(*place): Position(offset) for place, offset in dedup.positions.items()}
         self._shrunk: defaultdict[TopicPartition, int] = defaultdict(int)
@@ -88,18 +91,6 @@ class Follower:
         metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
         metrics.other_instances.source = lambda: len(self._recent_others())
 
-    def acknowledged(self, topic: str, partition: int, offset: int, count: int) -> None:
-        """Note where `count` records of ours lie. Called by the sender.
-
-        What leaves the spool before that was looked through may be unknown: it is read like another's.
-        """
-        if not self._relearned:
-            return
-        position = self._positions.get((topic, partition))  # type: ignore[call-overload]  # equal, and sooner made
-        if position is None:
-            position = self._position(TopicPartition(topic, partition))
-        position.acknowledged(offset, count)
-
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
@@ -109,7 +100,10 @@ class Follower:
                 client.set_topics(self._topics)
                 await client.force_metadata_update()
                 self._dedup.follow_began()
-                self._relearned = self._relearned or await self._dedup.relearn(self._instance)
+                if not self._relearned:
+                    relearned = await self._dedup.relearn(self._instance)
+                    self._note_stored()
+                    self._relearned = relearned
                 self._refused.clear()
                 if self._relearned:
                     await self._follow(client)
@@ -120,6 +114,15 @@ class Follower:
             finally:
                 await self._close(client)
             await asyncio.sleep(self._problems.pause(_RETRY_SECONDS))
+
+    def _note_stored(self) -> None:
+        """Take note of where records of ours were stored.
+
+        What left the spool before that was looked through may be unknown: it is read like another's.
+        """
+        for place, first, end in self._stored():
+            if self._relearned:
+                self._position(place).acknowledged(first, end - first)
 
     async def _close(self, client: Client) -> None:
         try:
@@ -207,6 +210,7 @@ class Follower:
         """Look where the partitions end; return those whose leader told."""
         known = {place: self._position(place).next or 0 for place in places}
         ends = await self._ask(client, places, LATEST)
+        self._note_stored()
         for place, end in ends.items():
             position = self._position(place)
             position.end = end
@@ -346,6 +350,7 @@ class Follower:
 
     def _known(self) -> dict[tuple[str, int], int]:
         """Return up to which offsets everything is known, by topic and partition."""
+        self._note_stored()
         return {
             (place.topic, place.partition): position.next
             for place, position in self._positions.items()

@@ -16,6 +16,8 @@ from aurora_bridge.webhook.record import End, Record, Result
 MAX_BATCH_BYTES = 512 * 1024
 """Values and keys of one batch: half of the broker's default `message.max.bytes`."""
 _SEQUENCE_LIMIT = 2**31
+_MOST_RUNS = 1000
+"""Of offsets that are ours, between two looks of the follower. What is beyond is read from Kafka like another's."""
 _ACKNOWLEDGED = End.ACKNOWLEDGED  # in Python 3.11 each look-up of a member of an enumeration is a call
 
 
@@ -96,6 +98,7 @@ class Lane:
         "_limit",
         "_listener",
         "_sequence",
+        "_stored",
         "head",
         "leader",
         "partition",
@@ -120,6 +123,8 @@ class Lane:
         """Monotonic time before which nothing is sent: set after a "not now"."""
         self._sequence = 0
         self._limit: int | None = None
+        self._stored = [[0, 0]]
+        """Where our records lie: runs of offsets, each with its first and the one behind its last."""
 
     def __bool__(self) -> bool:
         return self.head is not None or bool(self.waiting)
@@ -148,15 +153,23 @@ class Lane:
             records.append(waiting.popleft())
         return records
 
-    def acknowledge(self, offset: int) -> int:
-        """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say).
-
-        Return how many records that are.
-        """
+    def acknowledge(self, offset: int) -> None:
+        """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say)."""
         head = self._finish()
         self._advance(head)
+        end = offset + len(head.records)
+        run = self._stored[-1]
+        if run[1] == offset:
+            run[1] = end
+        elif offset >= 0 and len(self._stored) < _MOST_RUNS:
+            self._stored.append([offset, end])
         self._listener(head.records, Result(_ACKNOWLEDGED, "", offset))
-        return len(head.records)
+
+    def take_stored(self) -> list[list[int]]:
+        """Return where records of ours were stored since the last call: runs of offsets, the end behind the last."""
+        taken, end = self._stored, self._stored[-1][1]
+        self._stored = [[end, end]]
+        return [run for run in taken if run[0] < run[1]]
 
     def refuse(self, reason: str) -> None:
         """End the head and all that waits: the topic is refused, and what is behind must not get ahead.

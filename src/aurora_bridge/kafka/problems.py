@@ -134,7 +134,8 @@ class Problems:
         self._gauge = metrics.kafka_problem
         self._brokers: dict[str, Problem] = {}
         self._others: dict[str, Problem] = {}
-        self._refused: dict[str, str] = {}
+        self.refused_topics: dict[str, str] = {}
+        """Topics that Kafka refused when it was last sent records to them, with its word for why."""
         self.creating = False
         """Whether missing topics are being created: until that is through, it is no problem that they are missing."""
 
@@ -168,19 +169,18 @@ class Problems:
 
     def refused(self, topic: str, reason: str) -> None:
         """Note that Kafka refuses a topic, with its word for why."""
-        self._refused[topic] = reason
+        self.refused_topics[topic] = reason
         self._sort_refused()
 
     def accepted(self, topic: str) -> None:
-        """Note that Kafka took records of a topic."""
-        if topic in self._refused:
-            del self._refused[topic]
-            self._sort_refused()
+        """Note that Kafka took records of a topic that it had refused."""
+        del self.refused_topics[topic]
+        self._sort_refused()
 
     def _sort_refused(self) -> None:
-        denied = {topic for topic, reason in self._refused.items() if reason == WRITE_DENIED}
+        denied = {topic for topic, reason in self.refused_topics.items() if reason == WRITE_DENIED}
         self.set("write_denied", denied)
-        self.set("topic_refused", self._refused.keys() - denied)
+        self.set("topic_refused", self.refused_topics.keys() - denied)
 
     # All else, by reason.
 

@@ -87,7 +87,8 @@ class Publisher:
         end = result.end
         if end is _ACKNOWLEDGED:
             self._acknowledged(records)
-        elif end is End.RECORD_REFUSED:
+            return
+        if end is End.RECORD_REFUSED:
             for record in records:
                 self._set_aside(record, result.reason)
         elif end is End.TOPIC_REFUSED:
@@ -100,8 +101,8 @@ class Publisher:
                 if self._spool is not None:
                     self._give_backlog(record.event)
         for record in records:
-            if record.drained is not None and not record.in_sender and not record.drained.done():
-                record.drained.set_result(end)
+            if record.drained is not None and not record.in_sender:
+                _tell_drainer(record.drained, end)
 
     def _acknowledged(self, records: Sequence[Record]) -> None:
         now = monotonic()
@@ -113,6 +114,8 @@ class Publisher:
                 self._leave_spool(record, record.seq)
             if not self._answer(record, _PUBLISHED) and record.late is not None:
                 record.late()
+            if record.drained is not None:
+                _tell_drainer(record.drained, _ACKNOWLEDGED)
 
     def _leave_spool(self, record: Record, seq: int) -> None:
         self.doubtful.pop(seq, None)
@@ -237,3 +240,8 @@ class Publisher:
         else:
             future.set_result(answer)
         return True
+
+
+def _tell_drainer(drained: "asyncio.Future[End]", end: End) -> None:
+    if not drained.done():
+        drained.set_result(end)

@@ -12,7 +12,7 @@ first to go.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 
 from aiokafka.cluster import ClusterMetadata
@@ -66,8 +66,6 @@ class Sender:
         """What is wrong between us and Kafka now."""
         self.listener: Listener = lambda _records, _result: None
         """Told what becomes of records; the publisher sets it."""
-        self.acknowledged: Callable[[str, int, int, int], None] = lambda _topic, _partition, _offset, _count: None
-        """Told where records lie: topic, partition, offset of the first, and how many; the follower sets it."""
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
         self.on_unreachable: Callable[[str], None] = lambda _event: None
@@ -105,6 +103,12 @@ class Sender:
             if lane.topic in topics:
                 taken |= lane.withdraw(wanted)
         return taken
+
+    def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
+        """Yield where our records were stored since the last call: partition, first offset, offset behind the last."""
+        for place, lane in self._lanes.items():
+            for first, end in lane.take_stored():
+                yield place, first, end
 
     async def flush(self, seconds: float) -> None:
         """Wait until nothing is queued or under way, at most `seconds`."""
@@ -206,35 +210,42 @@ class Sender:
 
     async def _settle(self, client: Client, node: int, lanes: dict[tuple[str, int], Lane], parts: list[Part]) -> None:
         unnumbered = []
+        refused = self.problems.refused_topics
         for topic, partition, error, offset in parts:
             lane = lanes.pop((topic, partition))
             answer, reason = ANSWERS.get(error, UNKNOWN_ANSWER)
             if answer is _STORED:
                 lane.under_way = False
-                self.acknowledged(topic, partition, offset, lane.acknowledge(offset))
-                self.problems.accepted(topic)
-                continue
-            lane.under_way = answer is Answer.RENUMBER
-            self._metrics.publish_errors[reason] += 1
-            match answer:
-                case Answer.SPLIT:
-                    lane.split(reason)
-                case Answer.REFUSED:
-                    self.problems.refused(topic, reason)
-                    lane.refuse(reason)
-                case Answer.RENUMBER:
-                    log.warning("%s-%d: %s; taking a new producer id", topic, partition, reason)
+                lane.acknowledge(offset)
+                if topic in refused:
+                    self.problems.accepted(topic)
+            else:
+                self._not_stored(client, lane, answer, reason)
+                if answer is Answer.RENUMBER:
                     unnumbered.append(lane)
-                case Answer.RETRY | Answer.RETRY_IN_DOUBT:
-                    lane.retry_at = monotonic() + _RETRY_SECONDS
-                    if answer is Answer.RETRY_IN_DOUBT:
-                        lane.in_doubt(sent=True)
-                        lane.stall(reason)
-                    client.force_metadata_update()
         if lanes:
             self._fail(client, node, list(lanes.values()), CONNECTION_LOST)
         for lane in unnumbered:
             await self._renumber(client, lane)
+
+    def _not_stored(self, client: Client, lane: Lane, answer: Answer, reason: str) -> None:
+        """Act on an error that Kafka gives for a partition's batch."""
+        lane.under_way = answer is Answer.RENUMBER
+        self._metrics.publish_errors[reason] += 1
+        match answer:
+            case Answer.SPLIT:
+                lane.split(reason)
+            case Answer.REFUSED:
+                self.problems.refused(lane.topic, reason)
+                lane.refuse(reason)
+            case Answer.RENUMBER:
+                log.warning("%s-%d: %s; taking a new producer id", lane.topic, lane.partition, reason)
+            case _:
+                lane.retry_at = monotonic() + _RETRY_SECONDS
+                if answer is Answer.RETRY_IN_DOUBT:
+                    lane.in_doubt(sent=True)
+                    lane.stall(reason)
+                client.force_metadata_update()
 
     async def _renumber(self, client: Client, lane: Lane) -> None:
         """Give a partition whose sequence the broker does not know a producer id it has not used."""

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 GAP_SECONDS = 0.008
 """Between two look-ups under load: each is a commit, and more share one. At once when idle."""
-_PUBLISH = Action.PUBLISH  # in Python 3.11 each look-up of a member of an enumeration is a call
+# In Python 3.11 each look-up of a member of an enumeration is a call.
+_PUBLISH, _LATE = Action.PUBLISH, End.LATE
 _DAY_US = 86_400_000_000
 _LEARN_SECONDS = 0.05
 _LEARN_AT_ONCE = 64
@@ -432,7 +433,7 @@ class Deduplicator:
                 if not waiter.done():
                     waiter.set_result(None)
             claim.waiters = None
-        if end is End.LATE:
+        if end is _LATE:
             self._learn_soon()
 
     def answered(self, claim: Claim, attempt_us: int, *, in_time: bool) -> None:

@@ -38,7 +38,7 @@ class Position:
         if self.next is None or offset > self.next:
             if len(self._own) < _MOST_RUNS:
                 self._own[offset] = last
-        elif offset >= 0 and last > self.next:
+        elif last > self.next:
             self.next = last
             if self._own:
                 self._join()
