@@ -1,6 +1,7 @@
 """Fixtures for the tests of what operates the daemon: each program that a test needs, as its path."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,12 @@ def _found(find: Callable[[str], str], name: str) -> str:
         return find(name)
     except tools.ToolMissingError as error:
         unavailable(str(error))
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Finds a program of this machine by its name."""
+    return partial(_found, tools.program)
 
 
 @pytest.fixture(scope="session", params=["helm3", "helm4"])

@@ -24,6 +24,7 @@ INSTALL: Final = {
     "prometheus": "prometheus",
     "buildah": "buildah",
     "podman": "podman",
+    "runc": "runc",
     "mmdebstrap": "mmdebstrap",
     "chromium": "chromium",
     "systemd-analyze": "systemd",
