@@ -1,0 +1,65 @@
+{{/* Names, labels and the image. */}}
+
+{{- define "aurora-bridge.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* At most 40 characters, so that what is hung on it stays below the 52 of a StatefulSet's and the 63 of a label's. */}}
+{{- define "aurora-bridge.fullname" -}}
+{{- $name := include "aurora-bridge.name" . }}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
+{{- default $full .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Labels that never change: selectors and volume claims keep them for ever. */}}
+{{- define "aurora-bridge.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "aurora-bridge.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "aurora-bridge.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "aurora-bridge.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* The daemon's own pods, as opposed to those of Jobs. */}}
+{{- define "aurora-bridge.podSelector" -}}
+{{ include "aurora-bridge.selectorLabels" . }}
+app.kubernetes.io/component: bridge
+{{- end }}
+
+{{- define "aurora-bridge.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "aurora-bridge.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The URL under which Aurora reaches the ingress, empty where nothing says it. */}}
+{{- define "aurora-bridge.publicUrl" -}}
+{{- $hosts := concat (ternary .Values.ingress.hosts list .Values.ingress.enabled) (ternary .Values.httpRoute.hostnames list .Values.httpRoute.enabled) }}
+{{- if .Values.settings.ingress.public_url }}
+{{- .Values.settings.ingress.public_url }}
+{{- else if $hosts }}
+{{- printf "https://%s" (first $hosts) }}
+{{- end }}
+{{- end }}
+
+{{/* What the daemon may need to end, and the margin: a number of seconds. 10 are for Kafka, the index and the spool. */}}
+{{- define "aurora-bridge.gracePeriod" -}}
+{{- $settings := .Values.settings }}
+{{- addf $settings.ingress.shutdown_pause_seconds $settings.deadlines.answer_seconds 10 .Values.terminationMarginSeconds | ceil | int64 }}
+{{- end }}

@@ -1,0 +1,147 @@
+{{/* What the pods of the daemon, and those of the Jobs that run its commands, have in common. */}}
+
+{{- define "aurora-bridge.podCommon" -}}
+serviceAccountName: {{ include "aurora-bridge.serviceAccountName" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.containerCommon" -}}
+image: {{ include "aurora-bridge.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+env:
+  - name: AURORA_BRIDGE_CONFIG
+    value: /etc/aurora-bridge/aurora-bridge.toml
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.mountsCommon" -}}
+- name: settings
+  mountPath: /etc/aurora-bridge
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.volumesCommon" -}}
+{{ include "aurora-bridge.settingsVolume" . }}
+- name: tmp
+  emptyDir:
+    sizeLimit: 64Mi
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The pod template of the daemon. Only a changed settings file rolls the pods: changed secrets are taken over. */}}
+{{- define "aurora-bridge.podTemplate" -}}
+metadata:
+  labels:
+    {{- with .Values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- include "aurora-bridge.podSelector" . | nindent 4 }}
+    app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+  annotations:
+    {{- with .Values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    checksum/settings: {{ include "aurora-bridge.toml" . | sha256sum }}
+    kubectl.kubernetes.io/default-container: aurora-bridge
+spec:
+  {{- include "aurora-bridge.podCommon" . | nindent 2 }}
+  terminationGracePeriodSeconds: {{ include "aurora-bridge.gracePeriod" . }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if .Values.topologySpreadConstraints }}
+  topologySpreadConstraints:
+    {{- $selector := dict "labelSelector" (dict "matchLabels" (include "aurora-bridge.podSelector" . | fromYaml)) }}
+    {{- range .Values.topologySpreadConstraints }}
+    - {{- merge (dict) . $selector | toYaml | nindent 6 }}
+    {{- end }}
+  {{- end }}
+  {{- with .Values.initContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: aurora-bridge
+      {{- include "aurora-bridge.containerCommon" . | nindent 6 }}
+      args: [serve]
+      ports:
+        - name: webhooks
+          containerPort: 8080
+        - name: admin
+          containerPort: 9090
+      # Kafka is no part of any: while it is away the spool accepts. The first gives a spool that is large, or has to be
+      # salvaged, ten minutes.
+      startupProbe:
+        httpGet:
+          path: /livez
+          port: admin
+        periodSeconds: 2
+        timeoutSeconds: 2
+        failureThreshold: 300
+      livenessProbe:
+        httpGet:
+          path: /livez
+          port: admin
+        periodSeconds: 10
+        timeoutSeconds: 5
+        failureThreshold: 3
+      readinessProbe:
+        httpGet:
+          path: /readyz
+          port: admin
+        periodSeconds: 5
+        timeoutSeconds: 3
+        failureThreshold: 2
+      volumeMounts:
+        - name: state
+          mountPath: /var/lib/aurora-bridge
+        {{- include "aurora-bridge.mountsCommon" . | nindent 8 }}
+    {{- with .Values.sidecars }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    {{- include "aurora-bridge.volumesCommon" . | nindent 4 }}
+    {{- if not .Values.persistence.enabled }}
+    - name: state
+      emptyDir: {}
+    {{- end }}
+{{- end }}

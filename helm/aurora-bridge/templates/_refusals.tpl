@@ -1,0 +1,2 @@
+{{- define "aurora-bridge.refusals" -}}
+{{- end }}

@@ -1,0 +1,108 @@
+{{/*
+From `settings` to the TOML file that the daemon reads, and to the volume with it and the secrets that it names. Paths in
+the file start at its folder, where the volume has each secret under its name. What the daemon would refuse is refused by
+`values.schema.json` and by `_refusals.tpl`.
+*/}}
+
+{{/* The path of a secret reference, empty for none. */}}
+{{- define "aurora-bridge.path" -}}
+{{- if .file }}
+{{- .file }}
+{{- else if .existingSecret }}
+{{- printf "secret/%s/%s" .existingSecret .key }}
+{{- else if .existingConfigMap }}
+{{- printf "configmap/%s/%s" .existingConfigMap .key }}
+{{- end }}
+{{- end }}
+
+{{/* A value in TOML. JSON's strings, lists and booleans are TOML's too; its numbers must not come as 1.073741824e+09. */}}
+{{- define "aurora-bridge.tomlValue" -}}
+{{- if or (kindIs "string" .) (kindIs "bool" .) (kindIs "slice" .) }}
+{{- toRawJson . }}
+{{- else if eq (float64 .) (floor .) }}
+{{- int64 . }}
+{{- else }}
+{{- float64 . }}
+{{- end }}
+{{- end }}
+
+{{/* The lines of one table: what is null is left out, and a map is where a secret comes from. */}}
+{{- define "aurora-bridge.tomlTable" -}}
+{{- range $name, $value := . }}
+{{- if kindIs "map" $value }}
+{{- with include "aurora-bridge.path" $value }}
+{{ $name }}_file = {{ toRawJson . }}
+{{- end }}
+{{- else if not (kindIs "invalid" $value) }}
+{{ $name }} = {{ include "aurora-bridge.tomlValue" $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.toml" -}}
+{{- $settings := .Values.settings }}
+{{- $host := .Values.listenAddress }}
+{{- $own := dict
+    "ingress" (dict "host" $host "port" 8080 "public_url" (include "aurora-bridge.publicUrl" .))
+    "admin" (dict "host" $host "port" 9090)
+    "spool" (dict "enabled" .Values.persistence.enabled) }}
+state_dir = "/var/lib/aurora-bridge"
+{{- include "aurora-bridge.tomlTable" (pick $settings "tenant" "embedded" "default_route") }}
+{{- range $group := list "ingress" "admin" "kafka" "auth" "deadlines" "spool" "index" "log" }}
+{{- if not (and (eq $group "kafka") $settings.embedded) }}
+
+[{{ $group }}]
+{{- include "aurora-bridge.tomlTable" (merge (dict) (default dict (get $own $group)) (default dict (get $settings $group))) }}
+{{- end }}
+{{- end }}
+{{- range $settings.routes }}
+
+[[routes]]
+{{- include "aurora-bridge.tomlTable" . }}
+{{- end }}
+{{- range $event, $known := $settings.events }}
+
+[events.{{ $event }}]
+{{- include "aurora-bridge.tomlTable" $known }}
+{{- end }}
+{{- end }}
+
+{{/* Every secret reference of the settings, as a JSON list. */}}
+{{- define "aurora-bridge.references" -}}
+{{- $found := list }}
+{{- $settings := .Values.settings }}
+{{- $tables := concat (list $settings.ingress $settings.auth) $settings.routes }}
+{{- if not $settings.embedded }}
+{{- $tables = append $tables $settings.kafka }}
+{{- end }}
+{{- range $table := $tables }}
+{{- range $value := $table }}
+{{- if kindIs "map" $value }}
+{{- if or $value.existingSecret $value.existingConfigMap }}
+{{- $found = append $found $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson (uniq $found) }}
+{{- end }}
+
+{{/* The volume with the settings file and every secret that it names: whole, so that Kubernetes renews what changes. */}}
+{{- define "aurora-bridge.settingsVolume" -}}
+- name: settings
+  projected:
+    defaultMode: 0440
+    sources:
+      - configMap:
+          name: {{ include "aurora-bridge.fullname" . }}
+          items:
+            - key: aurora-bridge.toml
+              path: aurora-bridge.toml
+      {{- range include "aurora-bridge.references" . | fromJsonArray }}
+      - {{ ternary "secret" "configMap" (hasKey . "existingSecret") }}:
+          name: {{ default .existingConfigMap .existingSecret }}
+          items:
+            - key: {{ .key }}
+              path: {{ include "aurora-bridge.path" . }}
+      {{- end }}
+{{- end }}
