@@ -1,2 +1,196 @@
+{{/*
+What must hold between values that are each right by themselves, so that no settings file is rendered which the daemon
+refuses (`settings/checks.py`, `settings/security.py`, `routing.py`), and no objects that would lose events. Each part
+gives one line for each problem: which value, what came, what is allowed, what to do. `_routes.tpl` has those of routes.
+*/}}
+
 {{- define "aurora-bridge.refusals" -}}
+{{- $problems := list }}
+{{- range list "image" "references" "eventLog" "deadlines" "credentials" "tls" "kafka" "routes" "events" "objects" }}
+{{- $problems = concat $problems (include (printf "aurora-bridge.refusals.%s" .) $ | splitList "\n") }}
+{{- end }}
+{{- with $problems | compact }}
+{{- fail (printf "\n\n%s\n" (join "\n" .)) }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.refusals.image" -}}
+{{- if not .Values.image.repository }}
+image.repository: nothing came, and no image of this project is published. Build it from the Dockerfile, push it to your registry, and set image.repository to its name there.
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "AURORA_BRIDGE_" (default "" .name) }}
+extraEnv: {{ .name }} came; the environment would win over the settings file, unchecked. Put it below settings, by its name in docs/settings.md.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A reference names one place. */}}
+{{- define "aurora-bridge.refusals.references" -}}
+{{- $tables := dict "settings.ingress" .Values.settings.ingress "settings.kafka" .Values.settings.kafka "settings.auth" .Values.settings.auth }}
+{{- range $number, $route := .Values.settings.routes }}
+{{- $_ := set $tables (printf "settings.routes[%d]" $number) $route }}
+{{- end }}
+{{- range $where, $table := $tables }}
+{{- range $name, $value := $table }}
+{{- if and (kindIs "map" $value) $value }}
+{{- $places := compact (list $value.existingSecret $value.existingConfigMap $value.file) }}
+{{- if ne (len $places) 1 }}
+{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is one place: existingSecret with its key{{ if eq $name "tls_ca" }}, existingConfigMap with its key{{ end }}, or file. Take the others out, with null where another values file brings them.
+{{- else if not (eq (empty $value.key) (not (empty $value.file))) }}
+{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is a key with existingSecret{{ if eq $name "tls_ca" }} or existingConfigMap{{ end }}, and none with file. Name the key in which the secret holds it.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.refusals.eventLog" -}}
+{{- $settings := .Values.settings }}
+{{- $brokers := $settings.kafka.bootstrap_servers }}
+{{- if and $settings.embedded $brokers }}
+settings.embedded: true came together with settings.kafka.bootstrap_servers, {{ $brokers | quote }}; allowed is one of the two. Leave embedded out to publish to Kafka, or the brokers to keep the events in the pod's own log.
+{{- else if not (or $settings.embedded $brokers) }}
+settings.kafka.bootstrap_servers: nothing came, so the events have no place. Set it to your brokers, as in kafka-1:9092,kafka-2:9092; or ask for the pod's own log in so many words: settings.embedded=true, with replicas=1.
+{{- end }}
+{{- if $settings.embedded }}
+{{- if ne (int .Values.replicas) 1 }}
+replicas: {{ .Values.replicas }} came with settings.embedded; allowed is 1, because each replica would keep a log of its own with a part of the events. Set replicas=1, or name Kafka.
+{{- end }}
+{{- if not .Values.persistence.enabled }}
+persistence.enabled: false came with settings.embedded; the events would end with the pod. Leave it true, or name Kafka.
+{{- end }}
+{{- if .Values.topicsJob.enabled }}
+topicsJob.enabled: true came with settings.embedded, where there are no topics. Leave it out.
+{{- end }}
+{{- if .Values.drain.claim }}
+drain.claim: {{ .Values.drain.claim | quote }} came with settings.embedded; a volume is drained into Kafka. Name it in settings.kafka.bootstrap_servers, and leave embedded out.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.refusals.deadlines" -}}
+{{- with .Values.settings.deadlines }}
+{{- if not (and (lt (float64 .publish_seconds) (float64 .spool_seconds)) (lt (float64 .spool_seconds) (float64 .answer_seconds))) }}
+settings.deadlines: publish_seconds {{ .publish_seconds }}, spool_seconds {{ .spool_seconds }} and answer_seconds {{ .answer_seconds }} came; allowed is each less than the next. Put them in that order, or leave all three out for 3, 5 and 8.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What each route takes, as `RouteSettings.auth` says: the credentials that it names, or else those of auth. */}}
+{{- define "aurora-bridge.refusals.credentials" -}}
+{{- $auth := .Values.settings.auth }}
+{{- $all := list }}
+{{- if .Values.settings.default_route }}
+{{- $all = append $all (dict "where" "settings.auth" "from" $auth "anonymous" $auth.allow_anonymous "parameter" $auth.query_parameter) }}
+{{- end }}
+{{- range $number, $route := .Values.settings.routes }}
+{{- $from := ternary $route $auth (not (empty (or $route.tokens $route.basic $route.allow_anonymous))) }}
+{{- $anonymous := ternary $route.allow_anonymous $from.allow_anonymous (kindIs "bool" $route.allow_anonymous) }}
+{{- $parameter := default (ternary $auth.query_parameter "" (not (empty $from.tokens))) $route.query_parameter }}
+{{- $all = append $all (dict "where" (printf "settings.routes[%d]" $number) "from" $from "anonymous" $anonymous "parameter" $parameter) }}
+{{- end }}
+{{- range $all }}
+{{- if and .parameter (not .from.tokens) }}
+{{ .where }}.query_parameter: {{ .parameter | quote }} came without tokens, which say what is valid in it. Add tokens, or leave query_parameter out.
+{{- end }}
+{{- if not (or .from.tokens .from.basic .anonymous) }}
+{{ .where }}: no credentials came, so that everybody could deliver. Put a token into a secret and name it: tokens: {existingSecret: NAME, key: KEY}; or basic likewise; or allow it in so many words: allow_anonymous: true.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.refusals.tls" -}}
+{{- with .Values.settings.ingress }}
+{{- if ne (empty .tls_certificate) (empty .tls_key) }}
+settings.ingress: {{ ternary "tls_key came without tls_certificate" "tls_certificate came without tls_key" (empty .tls_certificate) }}; allowed is both or neither. Add the other, which may be in the same secret.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.refusals.kafka" -}}
+{{- with .Values.settings.kafka }}
+{{- $protocol := .security_protocol }}
+{{- $sasl := dict "sasl_mechanism" .sasl_mechanism "sasl_username" .sasl_username "sasl_password" .sasl_password "sasl_token" .sasl_token }}
+{{- $tls := dict "tls_ca" .tls_ca "tls_certificate" .tls_certificate "tls_key" .tls_key "tls_check_hostname" (not .tls_check_hostname) }}
+{{- if not (contains "SASL" $protocol) }}
+{{- range $name, $value := $sasl }}
+{{- if $value }}
+settings.kafka.{{ $name }}: it came with security_protocol {{ $protocol }}, which does not use it. Set security_protocol to SASL_SSL or SASL_PLAINTEXT, or leave {{ $name }} out.
+{{- end }}
+{{- end }}
+{{- else if not .sasl_mechanism }}
+settings.kafka.sasl_mechanism: nothing came with security_protocol {{ $protocol }}. Set the one that the brokers' listener takes: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
+{{- else }}
+{{- $needed := ternary (list "sasl_token") (list "sasl_username" "sasl_password") (eq .sasl_mechanism "OAUTHBEARER") }}
+{{- range $name, $value := omit $sasl "sasl_mechanism" }}
+{{- if ne (has $name $needed) (not (empty $value)) }}
+settings.kafka.{{ $name }}: {{ ternary "nothing came" "it came" (empty $value) }} with sasl_mechanism {{ $sasl.sasl_mechanism }}, which takes {{ join " and " $needed }} and nothing of other mechanisms. Set just these.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not (contains "SSL" $protocol) }}
+{{- range $name, $value := $tls }}
+{{- if $value }}
+settings.kafka.{{ $name }}: it came with security_protocol {{ $protocol }}, which does not use it. Set security_protocol to SSL or SASL_SSL, or leave {{ $name }} out.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .tls_key (not .tls_certificate) }}
+settings.kafka.tls_key: it came without tls_certificate; allowed is the two together. Add the certificate, or leave the key out.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What is known better of events: nothing may hide what tells one event from the next (`event_types.py`). */}}
+{{- define "aurora-bridge.refusals.events" -}}
+{{- $catalogue := .Files.Get "files/catalogue.json" | fromJson }}
+{{- $types := deepCopy $catalogue.events }}
+{{- range $name, $known := .Values.settings.events }}
+{{- $event := default $name (get $catalogue.legacy $name) }}
+{{- $type := merge (dict) (pick $known "recurrence" "identifier" "state_attribute") (default (dict "recurrence" "signal") (get $types $event)) }}
+{{- $_ := set $types $event $type }}
+{{- if and (ne $type.recurrence "signal") (not $type.identifier) }}
+settings.events.{{ $name }}: recurrence {{ $type.recurrence }} came, and nothing tells which attribute identifies the thing. Add identifier with its name, or leave recurrence out.
+{{- else if and (eq (default "" $known.recurrence) "state") (not $type.state_attribute) (not (hasKey $catalogue.events $event)) }}
+settings.events.{{ $name }}: recurrence state came, and nothing tells which attribute holds the state. Add state_attribute with its name, or leave recurrence out.
+{{- end }}
+{{- range $attribute := default list $known.volatile_attributes }}
+{{- if and (ne $type.recurrence "signal") (has $attribute (list $type.identifier $type.state_attribute)) }}
+settings.events.{{ $name }}.volatile_attributes: {{ $attribute }} came, and it tells one {{ $event }} from the next, which would be lost as a duplicate. Leave it out.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $attribute := .Values.settings.index.volatile_attributes }}
+{{- range $event, $type := $types }}
+{{- if and (ne $type.recurrence "signal") (has $attribute (list $type.identifier $type.state_attribute)) }}
+settings.index.volatile_attributes: {{ $attribute }} came, and it tells one {{ $event }} from the next, which would be lost as a duplicate. Leave it out; what is volatile for one event only stands below settings.events.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What would lose acknowledged events, or send nothing on. */}}
+{{- define "aurora-bridge.refusals.objects" -}}
+{{- $units := dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
+{{- $size := .Values.persistence.size }}
+{{- $bytes := mulf (float64 (regexFind "^[0-9]+" $size)) (float64 (get $units (regexFind "[A-Z]i$" $size))) }}
+{{- $wanted := mulf 1.5 (addf (float64 .Values.settings.spool.max_bytes) (float64 .Values.settings.index.max_bytes)) }}
+{{- if and .Values.persistence.enabled (lt $bytes $wanted) }}
+persistence.size: {{ $size }} came; allowed is {{ divf $wanted 1048576 | ceil | int64 }}Mi or more, one and a half times settings.spool.max_bytes and settings.index.max_bytes together, because a volume that is full cannot even be emptied. Make it larger, or these smaller.
+{{- end }}
+{{- with .Values.autoscaling }}
+{{- if and .enabled $.Values.persistence.enabled }}
+autoscaling.enabled: true came with persistence.enabled; scaling down would strand acknowledged events on the volumes of the pods that go. Leave autoscaling off and set replicas, or persistence.enabled=false, where Kafka away means 503.
+{{- end }}
+{{- if lt (int .maxReplicas) (int .minReplicas) }}
+autoscaling.maxReplicas: {{ .maxReplicas }} came with minReplicas {{ .minReplicas }}; allowed is that or more. Raise it.
+{{- end }}
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
+ingress.hosts: nothing came with ingress.enabled. Name the host that Aurora sends to, as in [hooks.example.com].
+{{- end }}
+{{- if and .Values.httpRoute.enabled (not (and .Values.httpRoute.parentRefs .Values.httpRoute.hostnames)) }}
+httpRoute: parentRefs or hostnames are missing with httpRoute.enabled. Name the gateway, as in [{name: public, namespace: gateways}], and the host that Aurora sends to.
+{{- end }}
 {{- end }}

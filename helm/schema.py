@@ -1,0 +1,160 @@
+"""`values.schema.json`: closed, bounded, with the descriptions of `values.yaml`.
+
+What is below `settings` comes from the daemon's models, in `settings_schema`; here is what is Kubernetes's. What it
+checks itself (a toleration, a container) is left to it, as is what must hold between values to the templates.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from helm.settings_schema import Schema, settings_schema
+
+_BOOLEAN: Final[Schema] = {"type": "boolean"}
+_OBJECT: Final[Schema] = {"type": "object"}
+_OBJECTS: Final[Schema] = {"type": "array", "items": _OBJECT}
+_STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def _text(pattern: str, longest: int = 253) -> Schema:
+    return {"type": "string", "pattern": pattern, "maxLength": longest}
+
+
+def _one_of(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+def _whole(least: int, most: int) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+_NAME = _text(r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+_SHORT_NAME = _text(r"^([a-z]([a-z0-9-]*[a-z0-9])?)?$", 40)
+_LABELS: Final[Schema] = {"type": "object", "additionalProperties": _text(r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", 63)}
+_HOSTS: Final[Schema] = {"type": "array", "items": _text(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")}
+_PATH = _text(r"^/[A-Za-z0-9._~/-]*$", 1000)
+_QUANTITY = _text(r"^[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$", 20)
+_AMOUNTS: Final[Schema] = {"type": "object", "additionalProperties": {"type": ["string", "number"], "pattern": _QUANTITY["pattern"]}}
+
+_KINDS: Final[Mapping[str, Schema]] = {
+    "nameOverride": _SHORT_NAME,
+    "fullnameOverride": _SHORT_NAME,
+    "image.repository": _text(r"^([a-zA-Z0-9]([a-zA-Z0-9._:/-]*[a-zA-Z0-9])?)?$"),
+    "image.tag": _text(r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"),
+    "image.digest": _text(r"^(sha256:[0-9a-f]{64})?$"),
+    "image.pullPolicy": _one_of("IfNotPresent", "Always", "Never"),
+    "imagePullSecrets": _OBJECTS,
+    "replicas": _whole(1, 100),
+    "persistence.size": _text(r"^[1-9][0-9]{0,6}(Mi|Gi|Ti)$", 20),
+    "persistence.storageClass": _NAME,
+    "persistence.accessMode": _one_of("ReadWriteOnce", "ReadWriteOncePod"),
+    "persistence.annotations": _STRINGS,
+    "listenAddress": _one_of("0.0.0.0", "::"),  # noqa: S104 - a pod's address; who may reach it says the NetworkPolicy
+    "terminationMarginSeconds": _whole(5, 600),
+    "resources": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS},
+    },
+    "extraEnv": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name"],
+            "properties": {"name": _text(r"^[A-Za-z_][A-Za-z0-9_]*$"), "value": {"type": "string"}, "valueFrom": _OBJECT},
+        },
+    },
+    "extraVolumes": _OBJECTS,
+    "extraVolumeMounts": _OBJECTS,
+    "sidecars": _OBJECTS,
+    "initContainers": _OBJECTS,
+    "podLabels": _LABELS,
+    "podAnnotations": _STRINGS,
+    "podSecurityContext": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "runAsNonRoot": {"const": True},
+            "runAsUser": _whole(1, 2**31 - 1),
+            "runAsGroup": _whole(0, 2**31 - 1),
+            "fsGroup": _whole(0, 2**31 - 1),
+            "fsGroupChangePolicy": _one_of("OnRootMismatch", "Always"),
+            "supplementalGroups": {"type": "array", "items": _whole(0, 2**31 - 1)},
+            "seccompProfile": _OBJECT,
+            "seLinuxOptions": _OBJECT,
+            "appArmorProfile": _OBJECT,
+            "sysctls": _OBJECTS,
+        },
+    },
+    "serviceAccount.name": _NAME,
+    "serviceAccount.annotations": _STRINGS,
+    "nodeSelector": _STRINGS,
+    "tolerations": _OBJECTS,
+    "affinity": _OBJECT,
+    "topologySpreadConstraints": _OBJECTS,
+    "priorityClassName": _NAME,
+    "service.type": _one_of("ClusterIP", "NodePort", "LoadBalancer"),
+    "service.port": _whole(1, 65535),
+    "service.annotations": _STRINGS,
+    "service.loadBalancerClass": _text(r"^[A-Za-z0-9./-]*$"),
+    "service.loadBalancerSourceRanges": {"type": "array", "items": _text(r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")},
+    "ingress.className": _NAME,
+    "ingress.annotations": _STRINGS,
+    "ingress.hosts": _HOSTS,
+    "ingress.path": _PATH,
+    "ingress.tls": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"secretName": _NAME, "hosts": _HOSTS},
+        },
+    },
+    "httpRoute.annotations": _STRINGS,
+    "httpRoute.parentRefs": _OBJECTS,
+    "httpRoute.hostnames": _HOSTS,
+    "httpRoute.path": _PATH,
+    "networkPolicy.webhooksFrom": _OBJECTS,
+    "networkPolicy.adminFrom": _OBJECTS,
+    "networkPolicy.kafkaTo": _OBJECTS,
+    "networkPolicy.kafkaPorts": {"type": "array", "items": _whole(1, 65535)},
+    "networkPolicy.extraEgress": _OBJECTS,
+    "podDisruptionBudget.maxUnavailable": _whole(1, 100),
+    "autoscaling.minReplicas": _whole(1, 100),
+    "autoscaling.maxReplicas": _whole(1, 100),
+    "autoscaling.targetCPUUtilizationPercentage": _whole(1, 100),
+    "podMonitor.labels": _LABELS,
+    "podMonitor.interval": _text(r"^[1-9][0-9]*(s|m)$", 10),
+    "prometheusRule.labels": _LABELS,
+    "prometheusRule.runbookBaseUrl": _text(r"^(https?://[^\s\"'\\$]+)?$", 1000),
+    "dashboards.labels": _LABELS,
+    "dashboards.annotations": _STRINGS,
+    "dashboards.namespace": _NAME,
+    "drain.claim": _NAME,
+    "drain.patience": _whole(1, 86400),
+}
+"""By path, what a value can be that is neither true or false nor a group."""
+
+
+def schema(values: Mapping[str, Any], descriptions: Mapping[str, str]) -> Schema:
+    """Return the schema of the values, whose defaults are given. Raises `KeyError` for one that has no kind."""
+    top = _node("", dict(values), descriptions)
+    top["properties"]["settings"] = settings_schema() | {"description": descriptions["settings"]}
+    top["properties"]["global"] = {"type": "object", "description": "Of the chart that has this one below it; not used."}
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of aurora-bridge"} | top
+
+
+def _node(path: str, value: object, descriptions: Mapping[str, str]) -> Schema:
+    described = {"description": descriptions[path]} if path in descriptions else {}
+    if path in _KINDS:
+        return _KINDS[path] | described
+    if isinstance(value, bool):
+        return _BOOLEAN | described
+    if isinstance(value, dict):
+        properties = {
+            key: _node(f"{path}.{key}" if path else key, inner, descriptions)
+            for key, inner in value.items()
+            if path or key != "settings"
+        }
+        return {"type": "object", "additionalProperties": False, "properties": properties} | described
+    raise KeyError(path)

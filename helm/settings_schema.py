@@ -1,0 +1,134 @@
+"""The part of the chart's schema below `settings`, made from the daemon's own models, so that the two cannot differ.
+
+Stricter than these where the daemon checks what JSON Schema cannot say and the templates cannot find out: templates of
+routes without percent-encoding, names of events in snake_case. `schema` has the rest of the values.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aurora_bridge.settings import Settings
+
+Schema = dict[str, Any]
+
+_BY_CHART: Final = {
+    "settings": {"state_dir", "admin"},
+    "IngressSettings": {"host", "port"},
+    "SpoolSettings": {"enabled"},
+}
+"""By model, what the chart sets itself."""
+
+_EMPTY_IS_NONE: Final = {"AuthSettings": {"query_parameter"}, "KafkaSettings": {"sasl_mechanism"}}
+"""By model, the texts of which the empty one means that there is none."""
+
+_BOUNDS: Final = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+"""pydantic leaves bounds behind a validator as they are in Python."""
+
+_LITERAL = r"[!-;=?-~]"  # printable, without < and >
+_PLACEHOLDER = r"<[A-Za-z][A-Za-z0-9_-]*>"
+
+
+def _text(literal: str) -> str:
+    """Return the pattern of literals and placeholders, of which no two follow one another."""
+    return f"{literal}*({_PLACEHOLDER}{literal}+)*({_PLACEHOLDER})?"
+
+
+_SEGMENT = _text(r"[!-$&'-.0-;=@-~]")  # no # % / < > ?
+_NAME = r"[!\"$'-*,-;?-~]+"  # no # % & + < = >
+_PARAMETER = _NAME + "(=" + _text(r"[!\"$'-*,-;=?-~]") + ")?"
+TEMPLATE: Final = (
+    r"^(([A-Za-z][A-Za-z0-9+.-]*://[!\"$&'-.0-;=@-~]*(/SEGMENT)*|(/SEGMENT)+)(\?QUERY)?|\?QUERY)$".replace(
+        "SEGMENT", _SEGMENT
+    ).replace("QUERY", f"({_PARAMETER}(&{_PARAMETER})*)?")
+)
+"""Of `webhook/template.py`, what needs no decoding."""
+
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_BROKER = rf"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):{_PORT}"
+_SNAKE_CASE = "^[a-z0-9]+(_[a-z0-9]+)*$"
+
+_STRICTER: Final[Mapping[str, Schema]] = {
+    "bootstrap_servers": {"pattern": f"^({_BROKER}(,{_BROKER})*)?$"},
+    "compression": {"enum": ["none", "gzip"]},
+    "template": {"pattern": TEMPLATE},
+    "event": {"pattern": _SNAKE_CASE, "maxLength": 128},
+}
+
+_DNS_NAME: Final = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+
+
+def settings_schema() -> Schema:
+    """Return the schema of `settings`."""
+    whole = Settings.model_json_schema()
+    top = _object("settings", whole, whole["$defs"])
+    top["properties"]["embedded"] = {"type": "boolean"}
+    events = top["properties"]["events"]
+    (of_event,) = events.pop("patternProperties").values()
+    events |= {"additionalProperties": of_event, "propertyNames": {"pattern": _SNAKE_CASE, "maxLength": 128}}
+    return top
+
+
+def reference(*, config_map: bool = False) -> Schema:
+    """Return the schema of where a secret comes from; which of its parts go together, the templates check."""
+    name = {"type": "string", "pattern": _DNS_NAME, "maxLength": 253}
+    properties = {
+        "existingSecret": name | {"description": "Name of a Secret in the release's namespace."},
+        "existingConfigMap": name | {"description": "Name of a ConfigMap in the release's namespace."},
+        "key": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+            "maxLength": 253,
+            "description": "Key in it.",
+        },
+        "file": {
+            "type": "string",
+            "pattern": "^/[A-Za-z0-9._/-]+$",
+            "maxLength": 1000,
+            "description": "Path of a file that extraVolumes bring.",
+        },
+    }
+    if not config_map:
+        del properties["existingConfigMap"]
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _object(name: str, model: Schema, models: Mapping[str, Schema]) -> Schema:
+    properties = {
+        key.removesuffix("_file"): _field(key, field, models)
+        for key, field in model["properties"].items()
+        if key not in _BY_CHART.get(name, ())
+    }
+    for key in _EMPTY_IS_NONE.get(name, ()):
+        properties[key] = {"anyOf": [properties[key], {"const": ""}]}
+    required = {"required": model["required"]} if "required" in model else {}
+    return {"type": "object", "additionalProperties": False, "properties": properties} | required
+
+
+def _field(key: str, field: Schema, models: Mapping[str, Schema]) -> Schema:
+    described = {"description": field["description"].split("\n\n")[0]} if "description" in field else {}
+    if key.endswith("_file"):
+        return reference(config_map=key == "tls_ca_file") | described
+    return _kind(field, models) | _STRICTER.get(key, {}) | described
+
+
+def _kind(field: Schema, models: Mapping[str, Schema]) -> Schema:
+    """Return what a field takes, without names and defaults; for what may be left out, without null."""
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return _object(name, models[name], models)
+    if "anyOf" in field:
+        first, _null = field["anyOf"]
+        kind = _kind(first, models)
+        kind["type"] = [kind["type"], "null"]
+        if "enum" in kind:
+            kind["enum"] = [*kind["enum"], None]
+        return kind
+    kind = {key: value for key, value in field.items() if key not in {"default", "description", "title"}}
+    kind = {_BOUNDS.get(key, key): value for key, value in kind.items()}
+    if kind["type"] == "array":
+        kind["items"] = _kind(kind["items"], models)
+        if "minLength" in kind:
+            kind["minItems"] = kind.pop("minLength")
+    if "patternProperties" in kind:
+        kind["patternProperties"] = {key: _kind(value, models) for key, value in kind["patternProperties"].items()}
+    return kind
