@@ -36,6 +36,13 @@ securityContext:
 env:
   - name: AURORA_BRIDGE_CONFIG
     value: /etc/aurora-bridge/aurora-bridge.toml
+  # Not in the file, because an image may have set them, and the environment wins.
+  - name: AURORA_BRIDGE_STATE_DIR
+    value: /var/lib/aurora-bridge
+  - name: AURORA_BRIDGE_INGRESS__HOST
+    value: {{ .Values.listenAddress | quote }}
+  - name: AURORA_BRIDGE_ADMIN__HOST
+    value: {{ .Values.listenAddress | quote }}
   {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -110,6 +110,12 @@ settings.ingress: {{ ternary "tls_key came without tls_certificate" "tls_certifi
 
 {{- define "aurora-bridge.refusals.kafka" -}}
 {{- with .Values.settings.kafka }}
+{{- range splitList "," .bootstrap_servers | compact }}
+{{- $port := splitList ":" . | last | int }}
+{{- if or (lt $port 1) (gt $port 65535) }}
+settings.kafka.bootstrap_servers: {{ . }} came; allowed is a port from 1 to 65535. Correct it.
+{{- end }}
+{{- end }}
 {{- $protocol := .security_protocol }}
 {{- $sasl := dict "sasl_mechanism" .sasl_mechanism "sasl_username" .sasl_username "sasl_password" .sasl_password "sasl_token" .sasl_token }}
 {{- $tls := dict "tls_ca" .tls_ca "tls_certificate" .tls_certificate "tls_key" .tls_key "tls_check_hostname" (not .tls_check_hostname) }}
@@ -165,6 +171,7 @@ settings.events.{{ $name }}.volatile_attributes: {{ $attribute }} came, and it t
 {{- range $event, $type := $types }}
 {{- if and (ne $type.recurrence "signal") (has $attribute (list $type.identifier $type.state_attribute)) }}
 settings.index.volatile_attributes: {{ $attribute }} came, and it tells one {{ $event }} from the next, which would be lost as a duplicate. Leave it out; what is volatile for one event only stands below settings.events.
+{{- break }}
 {{- end }}
 {{- end }}
 {{- end }}

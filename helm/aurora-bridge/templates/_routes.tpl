@@ -1,7 +1,6 @@
 {{/*
-What is wrong with routes (`webhook/template.py`): two that one request could match, a parameter that is there twice, a
-secret in the path. Only templates without percent-encoding come here, by `values.schema.json`, so that what is equal is
-equal as it stands.
+What is wrong with routes (`webhook/template.py`): templates that cannot be read, and two that one request could match.
+Percent-encoding is refused, so that what is equal is equal as it stands.
 */}}
 
 {{/* A name of a parameter or a placeholder in the one form in which all its spellings are equal. */}}
@@ -9,21 +8,52 @@ equal as it stands.
 {{- regexReplaceAll "[^a-z0-9]" (lower .) "" }}
 {{- end }}
 
-{{/* A template taken apart, as JSON: segments of the path, static parameters, and names of all parameters. */}}
+{{/* A template without scheme and host. */}}
+{{- define "aurora-bridge.originForm" -}}
+{{- regexReplaceAll "^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*" . "" }}
+{{- end }}
+
+{{/* Why a template cannot be read, empty for one that can. */}}
+{{- define "aurora-bridge.templateFault" -}}
+{{- $rest := include "aurora-bridge.originForm" . }}
+{{- $query := default "" (splitn "?" 2 $rest)._1 }}
+{{- if not (or (ne $rest .) (hasPrefix "/" .) (hasPrefix "?" .)) }}
+{{- "begins neither with a scheme and host, as in https://hooks.example.com/..., nor with a slash. Copy it from Aurora as it stands" }}
+{{- else if contains "#" $rest }}
+{{- "has a #, which begins a fragment, and that is never sent. Remove it and what is behind it" }}
+{{- else if or (contains "%" $rest) (contains "+" $query) }}
+{{- "has percent-encoding, or a plus in the query, which the chart cannot compare. Use letters, digits and - . _ ~" }}
+{{- else if regexMatch "[<>]" (regexReplaceAll "<[A-Za-z][A-Za-z0-9_-]*>" $rest "") }}
+{{- "has a < or > that is no part of a placeholder. One is a name of letters, digits, - and _, as in <PROJECT_ID>" }}
+{{- else if contains "><" $rest }}
+{{- "has two placeholders without anything between them, so nothing tells where one value ends. Put something there" }}
+{{- else }}
+{{- $names := list }}
+{{- range splitList "&" $query | compact }}
+{{- $names = append $names (splitn "=" 2 .)._0 }}
+{{- end }}
+{{- if has "" $names }}
+{{- "has a parameter without a name. Write name=<PLACEHOLDER> or name=value" }}
+{{- else if contains "<" (join "" $names) }}
+{{- "has a placeholder for the name of a parameter. Write name=<PLACEHOLDER>" }}
+{{- else if ne (len $names) (len (uniq $names)) }}
+{{- "has a parameter twice. Remove one of the two" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A template taken apart, as JSON: segments of the path, and static parameters. */}}
 {{- define "aurora-bridge.parsedTemplate" -}}
 {{- $secrets := .secrets }}
-{{- $rest := regexReplaceAll "^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*" .template "" }}
-{{- $halves := splitn "?" 2 $rest }}
+{{- $halves := splitn "?" 2 (include "aurora-bridge.originForm" .template) }}
 {{- $static := dict }}
-{{- $names := list }}
 {{- range splitList "&" (default "" $halves._1) | compact }}
 {{- $piece := splitn "=" 2 . }}
-{{- $names = append $names $piece._0 }}
 {{- if not (or (contains "<" .) (has (include "aurora-bridge.bareName" $piece._0) $secrets)) }}
 {{- $_ := set $static $piece._0 (default "" $piece._1) }}
 {{- end }}
 {{- end }}
-{{- toJson (dict "segments" (splitList "/" (trimPrefix "/" $halves._0)) "static" $static "names" $names) }}
+{{- toJson (dict "segments" (splitList "/" (trimPrefix "/" $halves._0)) "static" $static) }}
 {{- end }}
 
 {{/* Not empty where no segment can match two of them, one from each path. */}}
@@ -54,22 +84,21 @@ equal as it stands.
 {{- if not (or $settings.default_route $settings.routes) }}
 settings.default_route: false came, and there is no other route. Write one below settings.routes, or leave default_route out.
 {{- end }}
-{{- $secrets := list }}
-{{- range concat $settings.ingress.secret_parameters (list $settings.auth.query_parameter) | compact }}
-{{- $secrets = append $secrets (include "aurora-bridge.bareName" .) }}
-{{- end }}
+{{- $parameters := append $settings.ingress.secret_parameters $settings.auth.query_parameter }}
 {{- range $settings.routes }}
-{{- with .query_parameter }}
-{{- $secrets = append $secrets (include "aurora-bridge.bareName" .) }}
+{{- $parameters = append $parameters (default "" .query_parameter) }}
 {{- end }}
+{{- $secrets := list }}
+{{- range compact $parameters }}
+{{- $secrets = append $secrets (include "aurora-bridge.bareName" .) }}
 {{- end }}
 {{- $parsed := list }}
 {{- range $number, $route := $settings.routes }}
+{{- with include "aurora-bridge.templateFault" $route.template }}
+settings.routes[{{ $number }}].template: {{ $route.template }} {{ . }}.
+{{- end }}
 {{- $template := include "aurora-bridge.parsedTemplate" (dict "template" $route.template "secrets" $secrets) | fromJson }}
 {{- $parsed = append $parsed $template }}
-{{- if ne (len $template.names) (len (uniq $template.names)) }}
-settings.routes[{{ $number }}].template: {{ $route.template }} has a parameter twice. Remove one of the two.
-{{- end }}
 {{- range $placeholder := regexFindAll "<[^<>]*>" (join "/" $template.segments) -1 }}
 {{- if has (include "aurora-bridge.bareName" $placeholder) $secrets }}
 settings.routes[{{ $number }}].template: {{ $placeholder }} is a secret and stands in the path, where proxies log it and nothing can take it out. Move it into the query, or remove it.

@@ -41,12 +41,10 @@ the file start at its folder, where the volume has each secret under its name. W
 
 {{- define "aurora-bridge.toml" -}}
 {{- $settings := .Values.settings }}
-{{- $host := .Values.listenAddress }}
 {{- $own := dict
-    "ingress" (dict "host" $host "port" 8080 "public_url" (include "aurora-bridge.publicUrl" .))
-    "admin" (dict "host" $host "port" 9090)
+    "ingress" (dict "port" 8080 "public_url" (include "aurora-bridge.publicUrl" .))
+    "admin" (dict "port" 9090)
     "spool" (dict "enabled" .Values.persistence.enabled) }}
-state_dir = "/var/lib/aurora-bridge"
 {{- include "aurora-bridge.tomlTable" (pick $settings "tenant" "embedded" "default_route") }}
 {{- range $group := list "ingress" "admin" "kafka" "auth" "deadlines" "spool" "index" "log" }}
 {{- if not (and (eq $group "kafka") $settings.embedded) }}
