@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-ops tools docs look kafka bench lock clean
+.PHONY: help run test check check-ops check-chart-live tools docs look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,16 +24,21 @@ check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.reference --check
+	$(BIN)/python -m helm.reference --check
 
 check-ops: .venv/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
 	$(BIN)/python -m pytest tests/ops -m "ops or not ops" -ra
+
+check-chart-live: .venv/.dev  ## install, upgrade and roll back the chart in a real Kubernetes API (needs Go; 5 minutes the first time)
+	$(BIN)/python -m pytest tests/ops/chart/test_live.py -m ops -ra
 
 tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get update --quiet
 	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium golang-go npm systemd
 
-docs: .venv/.dev  ## write the references of settings and metrics from the code
+docs: .venv/.dev  ## write the references of settings, metrics and the chart's values from the code
 	$(BIN)/python -m docs.reference
+	$(BIN)/python -m helm.reference
 
 look: .venv/.dev  ## take pictures of the status page in its states, into build/look (needs a Chromium)
 	$(BIN)/python -m tests.support.look build/look
@@ -50,7 +55,7 @@ lock: .venv/.dev  ## write the lock files anew after a change of pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
 
 clean:  ## remove what the targets above made, except the daemon's state
-	rm -rf .venv .kafka .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
+	rm -rf .venv .kafka .kube .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
 
 # What the locks name, by hash; then the package itself, in place, built by the locked backend. A stamp for each, so that
 # the set-up is repeated only when its list has changed.

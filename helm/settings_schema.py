@@ -50,19 +50,19 @@ def settings_schema() -> Schema:
 
 
 def reference(*, config_map: bool = False) -> Schema:
-    """Return the schema of where a secret comes from; which of its parts go together, the templates check."""
-    name = {"type": "string", "pattern": _DNS_NAME, "maxLength": 253}
+    """Return the schema of where a secret comes from; which of its parts go together, the templates check.
+
+    Null takes out what another values file brings.
+    """
+    text = {"type": ["string", "null"]}
+    name = text | {"pattern": _DNS_NAME, "maxLength": 253}
     properties = {
         "existingSecret": name | {"description": "Name of a Secret in the release's namespace."},
         "existingConfigMap": name | {"description": "Name of a ConfigMap in the release's namespace."},
-        "key": {
-            "type": "string",
-            "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
-            "maxLength": 253,
-            "description": "Key in it.",
-        },
-        "file": {
-            "type": "string",
+        "key": text
+        | {"pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$", "maxLength": 253, "description": "Key in it."},
+        "file": text
+        | {
             "pattern": "^/[A-Za-z0-9._/-]+$",
             "maxLength": 1000,
             "description": "Path of a file that extraVolumes bring.",

@@ -97,7 +97,7 @@ the file start at its folder, where the volume has each secret under its name. W
             - key: aurora-bridge.toml
               path: aurora-bridge.toml
       {{- range include "aurora-bridge.references" . | fromJsonArray }}
-      - {{ ternary "secret" "configMap" (hasKey . "existingSecret") }}:
+      - {{ ternary "configMap" "secret" (empty .existingSecret) }}:
           name: {{ default .existingConfigMap .existingSecret }}
           items:
             - key: {{ .key }}

@@ -4,8 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import certificates
+from tests.support import certificates, tools
 from tests.support.missing import unavailable
+
+
+@pytest.fixture(scope="session")
+def helm4() -> str:
+    """The newer Helm, where one is enough."""
+    try:
+        return tools.fetched("helm4")
+    except tools.ToolMissingError as error:
+        unavailable(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,142 @@
+"""What the chart says of itself is true: the table, the defaults, the templates to paste."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import pytest
+import yaml
+
+from aurora_bridge.settings import Settings
+from aurora_bridge.settings.names import SETTINGS
+from tests.ops.chart.rendering import CHART, SCENARIOS, merged, render, settings_folder
+from tests.support.daemon import command
+
+VALUES: Final = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())
+README: Final = (CHART / "README.md").read_text()
+
+OTHERWISE: Final = {
+    "embedded": False,  # empty means "on loopback", which a pod never is
+    "ingress.shutdown_pause_seconds": 10,  # as the daemon's reference advises for Kubernetes
+}
+"""The chart's defaults that are not the daemon's."""
+
+BY_CHART: Final = {"state_dir", "ingress.host", "ingress.port", "admin.host", "admin.port", "spool.enabled"}
+
+
+def test_schema_catalogue_and_table_are_up_to_date() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "helm.reference", "--check"], check=False, cwd=CHART.parents[1], capture_output=True
+    )
+    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+
+
+def test_every_value_is_described() -> None:
+    described = set(re.findall(r"^\| `([A-Za-z_.]+)` \|", README, re.MULTILINE))
+    undescribed = [path for path in leaves(VALUES) if not any(f"{path}.".startswith(f"{one}.") for one in described)]
+    assert undescribed == []
+
+
+def leaves(values: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield above + key
+
+
+def test_every_setting_of_the_daemon_is_there_with_its_default() -> None:
+    defaults = Settings().model_dump(mode="json")
+    expected: dict[str, Any] = {}
+    for key in SETTINGS.keys() - BY_CHART:
+        group, _, name = key.rpartition(".")
+        value = (defaults[group] if group else defaults)[name]
+        if name.endswith("_file"):
+            expected[key.removesuffix("_file")] = {}
+        else:
+            expected[key] = OTHERWISE.get(key, value)
+    found = dict(flat(VALUES["settings"]))
+    assert (found.pop("routes"), found.pop("events")) == ([], {})
+    for key in ("auth.query_parameter", "kafka.sasl_mechanism"):
+        expected[key] = ""
+    assert found == expected
+
+
+def flat(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict) and key != "events":
+            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, value
+
+
+def objects_in(schema: object) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield schema
+        for inner in schema.values():
+            yield from objects_in(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from objects_in(inner)
+
+
+def test_the_schema_is_closed_everywhere_and_takes_the_defaults() -> None:
+    assert all(each["additionalProperties"] is False for each in objects_in(SCHEMA) if each.get("type") == "object")
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    jsonschema.Draft7Validator(SCHEMA).validate(VALUES)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda file: file.stem)
+def test_the_notes_print_what_the_daemon_would_have_pasted(
+    scenario: Path, helm4: str, tmp_path: Path, pem: Path
+) -> None:
+    arguments = ["install", "release", CHART, "--dry-run=client", "--namespace", "hooks", "--values", scenario]
+    notes = subprocess.run([helm4, *arguments], check=True, capture_output=True, text=True).stdout.partition("NOTES:")[2]
+    file = settings_folder(render(helm4, scenario), tmp_path, pem)
+    printed = command("templates", "--config", str(file), cwd=tmp_path, ingress__host="0.0.0.0").stdout  # noqa: S104
+    wanted = [line.split("\t")[-1] for line in printed.splitlines()]
+    assert len(wanted) > 0
+    assert re.findall(r"^ *(https://\S+\?\S+)$", hidden(notes), re.MULTILINE) == wanted
+
+
+def hidden(notes: str) -> str:
+    """Return the notes with the daemon's asterisks in the place of secrets, which are placeholders in a scenario."""
+    return notes.replace("PUT-THE-TOKEN-HERE", "***")
+
+
+def test_the_notes_say_what_to_look_at(helm4: str) -> None:
+    said = {}
+    for scenario in SCENARIOS:
+        arguments = ["install", "release", CHART, "--dry-run=client", "--namespace", "hooks", "--values", scenario]
+        output = subprocess.run([helm4, *arguments], check=True, capture_output=True, text=True).stdout
+        said[scenario.stem] = output.partition("NOTES:")[2]
+    assert all("helm test release --namespace hooks" in notes for notes in said.values())
+    assert "the key tokens of the secret aurora-bridge" in said["production"]
+    assert "HOST is where you let Aurora in" in said["minimal"]
+    assert "HOST" not in said["production"].replace("HTTPS", "")
+    assert "Never make replicas smaller" in said["production"]
+    assert "There are no volumes, and so no spool" in said["confluent-cloud"]
+    assert "There is no Kafka" in said["embedded"]
+    assert "statefulset/release-aurora-bridge" in said["production"]
+    assert "deployment/release-aurora-bridge" in said["confluent-cloud"]
+
+
+def yaml_examples() -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(yaml_examples())))
+def test_the_values_in_the_readme_are_taken(number: int, helm4: str) -> None:
+    render(helm4, merged({}, yaml.safe_load(yaml_examples()[number])))
+
+
+def test_the_readme_has_the_production_scenario_as_it_is_tested() -> None:
+    scenario = yaml.safe_load((CHART / "ci" / "production.yaml").read_text())
+    assert scenario in [yaml.safe_load(example) for example in yaml_examples()]
