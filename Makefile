@@ -27,9 +27,11 @@ check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whet
 	$(BIN)/python -m helm.reference --check
 
 check-ops: .venv/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
+	$(BIN)/python -m tests.support.control_plane
 	$(BIN)/python -m pytest tests/ops -m "ops or not ops" -ra
 
 check-chart-live: .venv/.dev  ## install, upgrade and roll back the chart in a real Kubernetes API (needs Go; 5 minutes the first time)
+	$(BIN)/python -m tests.support.control_plane
 	$(BIN)/python -m pytest tests/ops/chart/test_live.py -m ops -ra
 
 tools:  ## install what the checks of operations need, with Debian's apt-get

@@ -29,11 +29,17 @@ def _whole(least: int, most: int) -> Schema:
 
 _NAME = _text(r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
 _SHORT_NAME = _text(r"^([a-z]([a-z0-9-]*[a-z0-9])?)?$", 40)
-_LABELS: Final[Schema] = {"type": "object", "additionalProperties": _text(r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", 63)}
+_LABELS: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": _text(r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", 63),
+}
 _HOSTS: Final[Schema] = {"type": "array", "items": _text(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")}
 _PATH = _text(r"^/[A-Za-z0-9._~/-]*$", 1000)
 _QUANTITY = _text(r"^[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$", 20)
-_AMOUNTS: Final[Schema] = {"type": "object", "additionalProperties": {"type": ["string", "number"], "pattern": _QUANTITY["pattern"]}}
+_AMOUNTS: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number"], "pattern": _QUANTITY["pattern"]},
+}
 
 _KINDS: Final[Mapping[str, Schema]] = {
     "nameOverride": _SHORT_NAME,
@@ -61,7 +67,11 @@ _KINDS: Final[Mapping[str, Schema]] = {
             "type": "object",
             "additionalProperties": False,
             "required": ["name"],
-            "properties": {"name": _text(r"^[A-Za-z_][A-Za-z0-9_]*$"), "value": {"type": "string"}, "valueFrom": _OBJECT},
+            "properties": {
+                "name": _text(r"^[A-Za-z_][A-Za-z0-9_]*$"),
+                "value": {"type": "string"},
+                "valueFrom": _OBJECT,
+            },
         },
     },
     "extraVolumes": _OBJECTS,
@@ -140,7 +150,7 @@ def schema(values: Mapping[str, Any], descriptions: Mapping[str, str]) -> Schema
     """Return the schema of the values, whose defaults are given. Raises `KeyError` for one that has no kind."""
     top = _node("", dict(values), descriptions)
     top["properties"]["settings"] = settings_schema() | {"description": descriptions["settings"]}
-    top["properties"]["global"] = {"type": "object", "description": "Of the chart that has this one below it; not used."}
+    top["properties"]["global"] = {"type": "object", "description": "Of a chart above; not used."}
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of aurora-bridge"} | top
 
 

@@ -59,8 +59,7 @@ def reference(*, config_map: bool = False) -> Schema:
     properties = {
         "existingSecret": name | {"description": "Name of a Secret in the release's namespace."},
         "existingConfigMap": name | {"description": "Name of a ConfigMap in the release's namespace."},
-        "key": text
-        | {"pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$", "maxLength": 253, "description": "Key in it."},
+        "key": text | {"pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$", "maxLength": 253, "description": "Key in it."},
         "file": text
         | {
             "pattern": "^/[A-Za-z0-9._/-]+$",

@@ -36,7 +36,8 @@ class Objects(list[Object]):
         found = [each for each in self if each["kind"] == kind and each["metadata"]["name"].endswith(suffix)]
         if len(found) != 1:
             raise LookupError(kind, suffix, [each["metadata"]["name"] for each in found])
-        return found[0]
+        (only,) = found
+        return only
 
     def has(self, kind: str) -> bool:
         """Tell whether there is an object of a kind."""
@@ -120,9 +121,9 @@ def settings_folder(objects: Objects, folder: Path, pem: Path) -> Path:
         (projected,) = source.values()
         for item in projected["items"]:
             _write(folder / item["path"], contents.get(item["path"], text))
-    for path in contents:
+    for path, content in contents.items():
         if path.startswith("/"):
-            _write(folder / "extra" / path[1:], contents[path])
+            _write(folder / "extra" / path[1:], content)
             text = text.replace(f'"{path}"', f'"extra{path}"')
     file = folder / "aurora-bridge.toml"
     file.chmod(0o640)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,27 +98,27 @@ def test_the_schema_is_closed_everywhere_and_takes_the_defaults() -> None:
 def test_the_notes_print_what_the_daemon_would_have_pasted(
     scenario: Path, helm4: str, tmp_path: Path, pem: Path
 ) -> None:
-    arguments = ["install", "release", CHART, "--dry-run=client", "--namespace", "hooks", "--values", scenario]
-    notes = subprocess.run([helm4, *arguments], check=True, capture_output=True, text=True).stdout.partition("NOTES:")[2]
     file = settings_folder(render(helm4, scenario), tmp_path, pem)
     printed = command("templates", "--config", str(file), cwd=tmp_path, ingress__host="0.0.0.0").stdout  # noqa: S104
     wanted = [line.split("\t")[-1] for line in printed.splitlines()]
     assert len(wanted) > 0
-    assert re.findall(r"^ *(https://\S+\?\S+)$", hidden(notes), re.MULTILINE) == wanted
+    assert (
+        re.findall(r"^ *(https://\S+\?\S+)$", notes(helm4, scenario).replace("PUT-THE-TOKEN-HERE", "***"), re.MULTILINE)
+        == wanted
+    )
 
 
-def hidden(notes: str) -> str:
-    """Return the notes with the daemon's asterisks in the place of secrets, which are placeholders in a scenario."""
-    return notes.replace("PUT-THE-TOKEN-HERE", "***")
+@cache
+def notes(helm: str, scenario: Path) -> str:
+    """Return what Helm prints after an installation."""
+    arguments = ["install", "release", str(CHART), "--dry-run=client", "--namespace=hooks", f"--values={scenario}"]
+    ended = subprocess.run([helm, *arguments], check=True, capture_output=True, text=True)
+    return ended.stdout.partition("NOTES:")[2]
 
 
 def test_the_notes_say_what_to_look_at(helm4: str) -> None:
-    said = {}
-    for scenario in SCENARIOS:
-        arguments = ["install", "release", CHART, "--dry-run=client", "--namespace", "hooks", "--values", scenario]
-        output = subprocess.run([helm4, *arguments], check=True, capture_output=True, text=True).stdout
-        said[scenario.stem] = output.partition("NOTES:")[2]
-    assert all("helm test release --namespace hooks" in notes for notes in said.values())
+    said = {scenario.stem: notes(helm4, scenario) for scenario in SCENARIOS}
+    assert all("helm test release --namespace hooks" in words for words in said.values())
     assert "the key tokens of the secret aurora-bridge" in said["production"]
     assert "HOST is where you let Aurora in" in said["minimal"]
     assert "HOST" not in said["production"].replace("HTTPS", "")

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-import kubernetes_validate
 import pytest
 import yaml
+from kubernetes_validate.utils import latest_version, validate
 
 from tests.ops.chart.rendering import CHART, SCENARIOS, Object, daemon_says, render
 
@@ -64,13 +64,13 @@ def test_every_object_fits_the_schemas_of_each_kubernetes(scenario: Path, versio
 def fits(scenario: Path, helm4: str, version: str) -> None:
     for each in render(helm4, scenario, kube=f"{version}.0"):
         if each["kind"] not in CUSTOM:
-            kubernetes_validate.validate(each, version, strict=True)
+            validate(each, version, strict=True)
 
 
 def test_the_versions_are_those_that_the_chart_allows() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
-    assert kubernetes_validate.latest_version() == f"{VERSIONS[-1]}.0"
+    assert latest_version() == f"{VERSIONS[-1]}.0"
 
 
 @each_scenario

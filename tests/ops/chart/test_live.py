@@ -1,0 +1,206 @@
+"""The chart in a real Kubernetes API that enforces Pod Security "restricted": install, upgrade, roll back, uninstall.
+
+The API has the custom resources of the Prometheus operator and the Gateway API. There is no node, so pods stay pending
+and Helm's hooks, which wait for a pod, are left out; what they would start is applied by itself.
+"""
+
+import itertools
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.ops.chart.rendering import CHART, SCENARIOS
+from tests.support import certificates
+from tests.support.control_plane import ControlPlane, ControlPlaneError
+from tests.support.missing import unavailable
+from tests.support.tools import ToolMissingError
+
+pytestmark = [pytest.mark.ops, pytest.mark.slow]
+
+SECONDS: Final = 30.0
+NUMBERS: Final = itertools.count()
+NAME: Final = "release-aurora-bridge"
+PRODUCTION: Final = CHART / "ci" / "production.yaml"
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """A Kubernetes API with what a cluster's administrator brings: a priority class."""
+    if not certificates.possible():
+        unavailable(certificates.INSTALL)
+    plane = ControlPlane()
+    try:
+        plane.start()
+    except (ToolMissingError, ControlPlaneError) as error:
+        plane.stop()
+        unavailable(f"no Kubernetes API: {error}")
+    plane.kubectl("create", "priorityclass", "business-critical", "--value=1000")
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane) -> Iterator[str]:
+    """A namespace of this test's own, in which "restricted" is enforced."""
+    name = f"test-{next(NUMBERS)}"
+    plane.kubectl("create", "namespace", name)
+    plane.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield name
+    plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+Helm = Callable[..., str]
+
+
+@pytest.fixture
+def run(helm: str, plane: ControlPlane, namespace: str) -> Helm:
+    """Helm in that namespace; fails with its complaint."""
+
+    def run(*arguments: str) -> str:
+        ended = subprocess.run(
+            [helm, *arguments, f"--namespace={namespace}"],
+            check=False,
+            env=os.environ | {"KUBECONFIG": str(plane.config)},
+            capture_output=True,
+            text=True,
+        )
+        if ended.returncode:
+            raise AssertionError(ended.stderr)
+        return ended.stdout
+
+    return run
+
+
+def eventually(look: Callable[[], object]) -> None:
+    """Return once `look` finds something: what a controller does takes a moment."""
+    deadline = time.monotonic() + SECONDS
+    while not look():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+
+
+def pods_of(plane: ControlPlane, namespace: str) -> list[dict[str, Any]]:
+    """Return the daemon's pods. Pod Security has let each of them in."""
+    return [
+        pod
+        for pod in plane.get("pods", namespace).values()
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "bridge"
+    ]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda file: file.stem)
+def test_it_is_installed_upgraded_rolled_back_and_uninstalled(
+    scenario: Path, run: Helm, plane: ControlPlane, namespace: str
+) -> None:
+    values = yaml.safe_load(scenario.read_text())
+    replicas = 2 if values.get("autoscaling") else values.get("replicas", 2)
+    options = (str(CHART), f"--values={scenario}", "--no-hooks")
+
+    def settings() -> str:
+        return str(plane.get("configmaps", namespace)[NAME]["data"]["aurora-bridge.toml"])
+
+    installed = run("install", "release", *options)
+    assert "What to paste into Aurora" in installed
+    eventually(lambda: len(pods_of(plane, namespace)) == replicas)
+    before = settings()
+    run("upgrade", "release", *options, "--set=settings.log.level=debug")
+    assert settings() != before
+    run("rollback", "release", "1", "--no-hooks")
+    assert settings() == before
+    eventually(lambda: len(pods_of(plane, namespace)) >= replicas)
+    claims = plane.get("persistentvolumeclaims", namespace)
+    run("uninstall", "release", "--no-hooks")
+    eventually(lambda: not pods_of(plane, namespace))
+    assert plane.get("persistentvolumeclaims", namespace).keys() == claims.keys()
+    assert len(claims) == (replicas if values.get("persistence", {}).get("enabled", True) else 0)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda file: file.stem)
+def test_the_api_knows_every_field_also_of_custom_resources_and_jobs(
+    scenario: Path, run: Helm, plane: ControlPlane, namespace: str
+) -> None:
+    rendered = run("template", "release", str(CHART), f"--values={scenario}")
+    plane.kubectl("apply", "--validate=strict", f"--namespace={namespace}", "--filename=-", stdin=rendered)
+
+
+def test_a_pod_that_breaks_restricted_would_be_refused(run: Helm, plane: ControlPlane, namespace: str) -> None:
+    values = ("--set=sidecars[0].name=root", "--set=sidecars[0].image=root")
+    run("install", "release", str(CHART), f"--values={CHART / 'ci' / 'minimal.yaml'}", "--no-hooks", *values)
+
+    def refused() -> bool:
+        events = plane.get("events", namespace).values()
+        return any('violates PodSecurity "restricted' in event["message"] for event in events)
+
+    eventually(refused)
+    assert pods_of(plane, namespace) == []
+
+
+def test_only_changed_settings_roll_the_pods(run: Helm, plane: ControlPlane, namespace: str) -> None:
+    def revision() -> str:
+        status = plane.get("statefulsets", namespace)[NAME]["status"]
+        return str(status.get("updateRevision")) if status["observedGeneration"] == generation() else ""
+
+    def generation() -> int:
+        return int(plane.get("statefulsets", namespace)[NAME]["metadata"]["generation"])
+
+    options = (str(CHART), f"--values={PRODUCTION}", "--no-hooks")
+    run("install", "release", *options)
+    eventually(revision)
+    first = revision()
+    run("upgrade", "release", *options, "--set=podMonitor.enabled=false", "--set=replicas=4")
+    eventually(revision)
+    assert revision() == first
+    run("upgrade", "release", *options, "--set=settings.log.level=debug")
+    eventually(lambda: revision() not in {"", first})
+
+
+def test_a_volume_stays_when_its_replica_goes_and_a_job_may_drain_it(
+    run: Helm, plane: ControlPlane, namespace: str
+) -> None:
+    options = (str(CHART), f"--values={PRODUCTION}")
+    run("install", "release", *options, "--no-hooks")
+    eventually(lambda: len(plane.get("persistentvolumeclaims", namespace)) == 3)
+    run("upgrade", "release", *options, "--no-hooks", "--set=replicas=2")
+    eventually(lambda: len(pods_of(plane, namespace)) == 2)
+    claim = f"state-{NAME}-2"
+    assert claim in plane.get("persistentvolumeclaims", namespace)
+    job = run("template", "release", *options, "--show-only=templates/job-drain.yaml", f"--set=drain.claim={claim}")
+    plane.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=job)
+
+    def drains() -> bool:
+        pods = plane.get("pods", namespace).values()
+        volumes = [volume for pod in pods for volume in pod["spec"]["volumes"]]
+        labels = [pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods]
+        return "drain" in labels and {"name": "state", "persistentVolumeClaim": {"claimName": claim}} in volumes
+
+    eventually(drains)
+    assert len(pods_of(plane, namespace)) == 2
+
+
+def test_a_larger_volume_takes_the_two_steps_of_the_readme(run: Helm, plane: ControlPlane, namespace: str) -> None:
+    options = (str(CHART), f"--values={PRODUCTION}", "--no-hooks")
+    run("install", "release", *options)
+    eventually(lambda: len(pods_of(plane, namespace)) == 3)
+    with pytest.raises(AssertionError, match="updates to statefulset spec"):
+        run("upgrade", "release", *options, "--set=persistence.size=20Gi")
+    plane.kubectl("delete", "statefulset", NAME, "--cascade=orphan", f"--namespace={namespace}")
+    pods = {pod["metadata"]["uid"] for pod in pods_of(plane, namespace)}
+    run("upgrade", "release", *options, "--set=persistence.size=20Gi")
+    assert plane.get("statefulsets", namespace)[NAME]["spec"]["volumeClaimTemplates"][0]["spec"]["resources"] == {
+        "requests": {"storage": "20Gi"}
+    }
+    assert {pod["metadata"]["uid"] for pod in pods_of(plane, namespace)} == pods
+
+
+def test_the_job_that_creates_topics_is_admitted(run: Helm, plane: ControlPlane, namespace: str) -> None:
+    options = (str(CHART), f"--values={CHART / 'ci' / 'confluent-cloud.yaml'}")
+    run("install", "release", *options, "--no-hooks")
+    job = run("template", "release", *options, "--show-only=templates/job-topics.yaml")
+    plane.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=job)
+    eventually(lambda: plane.get("jobs", namespace)[f"{NAME}-topics"]["status"].get("active"))
