@@ -35,7 +35,9 @@ def catalogue() -> dict[str, Any]:
             for name, kind in CATALOGUE.items()
         },
         "legacy": dict(LEGACY_NAMES),
-        "paste": {paste.event: paste.url.removeprefix("https://HOST") for paste in to_paste(Settings())},
+        "paste": [
+            {"event": paste.event, "target": paste.url.removeprefix("https://HOST")} for paste in to_paste(Settings())
+        ],
     }
 
 

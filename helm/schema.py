@@ -49,7 +49,7 @@ _KINDS: Final[Mapping[str, Schema]] = {
     "image.digest": _text(r"^(sha256:[0-9a-f]{64})?$"),
     "image.pullPolicy": _one_of("IfNotPresent", "Always", "Never"),
     "imagePullSecrets": _OBJECTS,
-    "replicas": _whole(1, 100),
+    "replicas": _whole(0, 100),
     "persistence.size": _text(r"^[1-9][0-9]{0,6}(Mi|Gi|Ti)$", 20),
     "persistence.storageClass": _NAME,
     "persistence.accessMode": _one_of("ReadWriteOnce", "ReadWriteOncePod"),

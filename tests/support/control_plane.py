@@ -11,12 +11,10 @@ modules too.
 
 import json
 import shutil
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -193,11 +191,8 @@ class ControlPlane:
                 self._processes[-1].wait(POLL_SECONDS)
 
     def _ready(self) -> bool:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {_TOKEN}"})
-        with suppress(OSError), urllib.request.urlopen(request, timeout=5, context=context) as answer:
-            return bool(answer.status == 200)
+        with suppress(ControlPlaneError):
+            return self.kubectl("get", "--raw=/readyz", "--request-timeout=5s") == "ok"
         return False
 
     def __enter__(self) -> Self:

@@ -45,7 +45,8 @@ class Objects(list[Object]):
 
     def pod(self) -> Object:
         """Return the specification of the daemon's pods."""
-        return self.pod_template()["spec"]
+        spec: Object = self.pod_template()["spec"]
+        return spec
 
     def pod_template(self) -> Object:
         """Return the template of the daemon's pods."""

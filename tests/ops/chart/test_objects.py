@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from tests.ops.chart.rendering import CHART, render
+from tests.support.daemon import Daemon
 
 NO_VOLUMES: Final = {"persistence": {"enabled": False}}
 SELECTOR: Final = {
@@ -473,3 +475,14 @@ def test_helm_test_asks_through_the_service_whether_a_pod_accepts(values: dict[s
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     (container,) = pod["spec"]["containers"]
     assert container["args"] == [url]
+
+
+def test_what_helm_test_runs_tells_a_daemon_that_accepts_from_none(helm4: str, tmp_path: Path) -> None:
+    (container,) = render(helm4, {}).one("Pod")["spec"]["containers"]
+    _python, *options = container["command"]
+    with Daemon(tmp_path) as daemon:
+        asked = [sys.executable, *options, f"{daemon.url}/-/healthy"]
+        healthy = subprocess.run(asked, check=False, capture_output=True, text=True)
+    gone = subprocess.run(asked, check=False, capture_output=True)
+    assert (healthy.returncode, healthy.stdout.split()[0]) == (0, "200")
+    assert gone.returncode != 0

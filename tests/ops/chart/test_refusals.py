@@ -199,7 +199,7 @@ def test_what_is_right_is_not_refused(values: dict[str, Any], helm4: str) -> Non
 
 
 UNBOUNDED: Final[list[dict[str, Any]]] = [
-    {"replicas": 0},
+    {"replicas": -1},
     {"replicas": "2"},
     {"unknown": 1},
     {"image": {"pullPolicy": "Sometimes"}},
