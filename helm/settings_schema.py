@@ -1,8 +1,8 @@
 """The part of the chart's schema below `settings`, made from the daemon's own models, so that the two cannot differ.
 
 Stricter than these where the chart cannot follow the daemon: only codecs that the image has, names of events in
-snake_case. What must hold between settings, and inside the template of a route, is in the chart's templates. `schema`
-has the rest of the values.
+snake_case, ASCII. What must hold between settings, and inside the template of a route, is in the chart's templates.
+`schema` has the rest of the values.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,7 @@ _STRICTER: Final[Mapping[str, Schema]] = {
     "compression": {"enum": ["none", "gzip"]},
     "template": {"pattern": "^[!-~]+$"},
     "event": {"pattern": _SNAKE_CASE, "maxLength": 128},
+    "sasl_username": {"pattern": "^[ -~]{0,255}$"},
 }
 
 _DNS_NAME: Final = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"

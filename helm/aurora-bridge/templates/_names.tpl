@@ -13,8 +13,8 @@
 
 {{/* Labels that never change: selectors and volume claims keep them for ever. */}}
 {{- define "aurora-bridge.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "aurora-bridge.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "aurora-bridge.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "aurora-bridge.labels" -}}

@@ -1,7 +1,7 @@
 {{/* What the pods of the daemon, and those of the Jobs that run its commands, have in common. */}}
 
 {{- define "aurora-bridge.podCommon" -}}
-serviceAccountName: {{ include "aurora-bridge.serviceAccountName" . }}
+serviceAccountName: {{ include "aurora-bridge.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
@@ -21,7 +21,7 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 

@@ -92,15 +92,15 @@ the file start at its folder, where the volume has each secret under its name. W
     defaultMode: 0440
     sources:
       - configMap:
-          name: {{ include "aurora-bridge.fullname" . }}
+          name: {{ include "aurora-bridge.fullname" . | quote }}
           items:
             - key: aurora-bridge.toml
               path: aurora-bridge.toml
       {{- range include "aurora-bridge.references" . | fromJsonArray }}
       - {{ ternary "configMap" "secret" (empty .existingSecret) }}:
-          name: {{ default .existingConfigMap .existingSecret }}
+          name: {{ default .existingConfigMap .existingSecret | quote }}
           items:
-            - key: {{ .key }}
+            - key: {{ .key | quote }}
               path: {{ include "aurora-bridge.path" . }}
       {{- end }}
 {{- end }}

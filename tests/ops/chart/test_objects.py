@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from kubernetes_validate.utils import validate
 
 from tests.ops.chart.rendering import CHART, render
 from tests.support.daemon import Daemon
@@ -206,6 +207,16 @@ def test_objects_are_named_after_release_and_chart(values: dict[str, Any], name:
     objects = render(helm4, values)
     assert objects.one("StatefulSet")["metadata"]["name"] == name
     assert {each["metadata"]["name"].removeprefix(name).strip("-") for each in objects} == {"", "admin", "test"}
+
+
+@pytest.mark.parametrize("name", ["1e3", "null", "on"])
+def test_a_name_that_yaml_could_take_for_something_else_stays_a_text(name: str, helm4: str) -> None:
+    tokens = {"existingSecret": name, "key": name}
+    given = {"fullnameOverride": "null", "nameOverride": "on", "settings": {"auth": {"tokens": tokens}}}
+    given |= {"persistence": {"storageClass": name}, "priorityClassName": name, "serviceAccount": {"name": name}}
+    given |= {"ingress": {"enabled": True, "className": name, "hosts": [name]}, "drain": {"claim": name}}
+    for each in render(helm4, given):
+        validate(each, "1.37", strict=True)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Both Helms render the same, which is a test; so the others use one of them.
 
 import json
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -55,20 +56,21 @@ def test_every_object_fits_the_schemas_of_the_newest_kubernetes(scenario: Path, 
 
 
 @pytest.mark.ops
-@pytest.mark.parametrize("version", VERSIONS[:-1])
+@pytest.mark.parametrize("kubernetes", VERSIONS[:-1])
 @each_scenario
-def test_every_object_fits_the_schemas_of_each_kubernetes(scenario: Path, version: str, helm4: str) -> None:
-    fits(scenario, helm4, version)
+def test_every_object_fits_the_schemas_of_each_kubernetes(scenario: Path, kubernetes: str, helm4: str) -> None:
+    fits(scenario, helm4, kubernetes)
 
 
-def fits(scenario: Path, helm4: str, version: str) -> None:
-    for each in render(helm4, scenario, kube=f"{version}.0"):
+def fits(scenario: Path, helm4: str, kubernetes: str) -> None:
+    for each in render(helm4, scenario, kube=f"{kubernetes}.0"):
         if each["kind"] not in CUSTOM:
-            validate(each, version, strict=True)
+            validate(each, kubernetes, strict=True)
 
 
 def test_the_versions_are_those_that_the_chart_allows() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == version("aurora-bridge")
     assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
     assert latest_version() == f"{VERSIONS[-1]}.0"
 
