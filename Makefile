@@ -36,7 +36,7 @@ check-chart-live: .venv/.dev  ## install, upgrade and roll back the chart in a r
 
 tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get update --quiet
-	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium golang-go npm systemd
+	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium golang-go npm systemd jq openssl
 
 docs: .venv/.dev  ## write the references of settings, metrics and the chart's values from the code
 	$(BIN)/python -m docs.reference

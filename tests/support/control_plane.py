@@ -50,6 +50,7 @@ CRDS: Final = {
 _CONTROLLERS: Final = (
     "statefulset-controller,deployment-controller,replicaset-controller,job-controller,disruption-controller,"
     "serviceaccount-controller,serviceaccount-token-controller,namespace-controller,garbage-collector-controller,"
+    "persistentvolumeclaim-protection-controller,"
     "horizontal-pod-autoscaler-controller"
 )
 _TOKEN: Final = "of-these-tests"  # noqa: S105 - of a server on loopback that lives for a minute

@@ -4,8 +4,11 @@ The API has the custom resources of the Prometheus operator and the Gateway API.
 and Helm's hooks, which wait for a pod, are left out; what they would start is applied by itself.
 """
 
+import base64
+import functools
 import itertools
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +19,9 @@ import pytest
 import yaml
 
 from tests.ops.chart.rendering import CHART, SCENARIOS
-from tests.support import certificates
 from tests.support.control_plane import ControlPlane, ControlPlaneError
 from tests.support.missing import unavailable
-from tests.support.tools import ToolMissingError
+from tests.support.tools import ToolMissingError, fetched, program
 
 pytestmark = [pytest.mark.ops, pytest.mark.slow]
 
@@ -32,10 +34,10 @@ PRODUCTION: Final = CHART / "ci" / "production.yaml"
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """A Kubernetes API with what a cluster's administrator brings: a priority class."""
-    if not certificates.possible():
-        unavailable(certificates.INSTALL)
     plane = ControlPlane()
     try:
+        for name in ("openssl", "jq"):
+            program(name)
         plane.start()
     except (ToolMissingError, ControlPlaneError) as error:
         plane.stop()
@@ -204,3 +206,63 @@ def test_the_job_that_creates_topics_is_admitted(run: Helm, plane: ControlPlane,
     job = run("template", "release", *options, "--show-only=templates/job-topics.yaml")
     plane.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=job)
     eventually(lambda: plane.get("jobs", namespace)[f"{NAME}-topics"]["status"].get("active"))
+
+
+LEFT_OUT: Final = (
+    r"^helm test .*\n",  # waits for a pod to run,
+    r"^ *kubectl .* (wait|logs) .*\n",  # as do these
+    r"^ *for claim in .*\n.*\n *done\n",  # a claim can grow once it has a volume
+)
+"""Of the README's commands, what needs a node."""
+
+
+@pytest.fixture
+def shell(helm: str, plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """A shell in a checkout, with a values file and without the namespaces of the README before and afterwards."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "helm").symlink_to(helm)
+    (programs / "kubectl").symlink_to(fetched("kubectl"))
+    (tmp_path / "helm").symlink_to(CHART.parent)
+    (tmp_path / "values.yaml").write_text(PRODUCTION.read_text())
+    environment = os.environ | {"KUBECONFIG": str(plane.config), "PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def shell(script: str) -> str:
+        command = ["bash", "-euo", "pipefail", "-c", script]
+        ended = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert ended.returncode == 0, f"{script}\n{ended.stderr}"
+        return ended.stdout
+
+    yield shell
+    plane.kubectl("delete", "namespace", "hooks", "kafka")
+
+
+def test_the_commands_of_the_readme_do_what_it_says(shell: Callable[[str], str], plane: ControlPlane) -> None:
+    text = (CHART / "README.md").read_text()
+    blocks = [block for _, block in re.findall(r"^( *)```sh\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)]
+    create, install, copy, rotate, upgrade, enlarge, drain = (
+        functools.reduce(lambda kept, line: re.sub(line, "", kept, flags=re.MULTILINE), LEFT_OUT, block)
+        for block in blocks
+    )
+    shell(create)
+    plane.kubectl("label", "namespace", "hooks", "pod-security.kubernetes.io/enforce=restricted")
+    plane.kubectl("create", "namespace", "kafka")
+    for name in ("aurora-bridge-kafka", "events-cluster-ca-cert"):
+        plane.kubectl("create", "secret", "generic", name, "--namespace=kafka", f"--from-literal=password={name}")
+    shell(copy)
+    shell(install)
+    eventually(lambda: len(pods_of(plane, "hooks")) == 3)
+    before = tokens(plane)
+    shell(rotate)
+    assert (before, len(tokens(plane))) == (tokens(plane)[:1], 2)
+    assert {"aurora-bridge", "aurora-bridge-kafka", "events-cluster-ca-cert"} <= plane.get("secrets", "hooks").keys()
+    shell(upgrade)
+    shell(enlarge)
+    eventually(lambda: len(pods_of(plane, "hooks")) == 3)
+    shell(drain)
+    eventually(lambda: plane.get("jobs", "hooks")["drain-state-aurora-bridge-2"]["status"].get("active"))
+
+
+def tokens(plane: ControlPlane) -> list[str]:
+    """Return the tokens in the secret of the README."""
+    return base64.b64decode(plane.get("secrets", "hooks")["aurora-bridge"]["data"]["tokens"]).decode().split()
