@@ -15,8 +15,8 @@ import yaml
 
 from aurora_bridge.settings import Settings
 from aurora_bridge.settings.names import SETTINGS
+from tests.cli.here import here
 from tests.ops.chart.rendering import CHART, SCENARIOS, merged, render, settings_folder
-from tests.support.daemon import command
 
 VALUES: Final = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())
@@ -99,7 +99,7 @@ def test_the_notes_print_what_the_daemon_would_have_pasted(
     scenario: Path, helm4: str, tmp_path: Path, pem: Path
 ) -> None:
     file = settings_folder(render(helm4, scenario), tmp_path, pem)
-    printed = command("templates", "--config", str(file), cwd=tmp_path, ingress__host="0.0.0.0").stdout  # noqa: S104
+    printed = here("templates", "--config", str(file), ingress__host="0.0.0.0").stdout  # noqa: S104 - as in a pod
     wanted = [line.split("\t")[-1] for line in printed.splitlines()]
     assert len(wanted) > 0
     assert (
