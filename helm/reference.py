@@ -15,7 +15,7 @@ import yaml
 
 from aurora_bridge.routing import to_paste
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
+from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, PLACEHOLDER_ALIASES
 from helm.comments import descriptions
 from helm.schema import schema
 
@@ -35,10 +35,16 @@ def catalogue() -> dict[str, Any]:
             for name, kind in CATALOGUE.items()
         },
         "legacy": dict(LEGACY_NAMES),
+        "aliases": {_bare(placeholder): _bare(attribute) for placeholder, attribute in PLACEHOLDER_ALIASES.items()},
         "paste": [
             {"event": paste.event, "target": paste.url.removeprefix("https://HOST")} for paste in to_paste(Settings())
         ],
     }
+
+
+def _bare(name: str) -> str:
+    """Return a name as the templates compare it (`aurora-bridge.bareName`)."""
+    return name.replace("_", "")
 
 
 def table(values: Mapping[str, Any], described: Mapping[str, str]) -> str:

@@ -149,6 +149,7 @@ _KINDS: Final[Mapping[str, Schema]] = {
 def schema(values: Mapping[str, Any], descriptions: Mapping[str, str]) -> Schema:
     """Return the schema of the values, whose defaults are given. Raises `KeyError` for one that has no kind."""
     top = _node("", dict(values), descriptions)
+    top["required"] += ["settings"]
     top["properties"]["settings"] = settings_schema() | {"description": descriptions["settings"]}
     top["properties"]["global"] = {"type": "object", "description": "Of a chart above; not used."}
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of aurora-bridge"} | top
@@ -166,5 +167,7 @@ def _node(path: str, value: object, descriptions: Mapping[str, str]) -> Schema:
             for key, inner in value.items()
             if path or key != "settings"
         }
-        return {"type": "object", "additionalProperties": False, "properties": properties} | described
+        groups = [key for key, inner in properties.items() if "properties" in inner and key not in _KINDS]
+        required = {"required": groups} if groups else {}
+        return {"type": "object", "additionalProperties": False, "properties": properties} | required | described
     raise KeyError(path)

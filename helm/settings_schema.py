@@ -19,6 +19,9 @@ _BY_CHART: Final = {
 }
 """By model, what the chart sets itself."""
 
+_TABLES: Final = {"RouteSettings", "EventSettings"}
+"""The models of which there can be any number, without defaults in `values.yaml`."""
+
 _EMPTY_IS_NONE: Final = {"AuthSettings": {"query_parameter"}, "KafkaSettings": {"sasl_mechanism"}}
 """By model, the texts of which the empty one means that there is none."""
 
@@ -81,8 +84,23 @@ def _object(name: str, model: Schema, models: Mapping[str, Schema]) -> Schema:
     }
     for key in _EMPTY_IS_NONE.get(name, ()):
         properties[key] = {"anyOf": [properties[key], {"const": ""}]}
-    required = {"required": model["required"]} if "required" in model else {}
-    return {"type": "object", "additionalProperties": False, "properties": properties} | required
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "required": _required(name, model),
+    }
+
+
+def _required(name: str, model: Schema) -> list[str]:
+    """Return what must be there: of the groups everything that has a default, which null would take away."""
+    if name in _TABLES:
+        return list(model["required"]) if "required" in model else []
+    return [
+        key
+        for key, field in model["properties"].items()
+        if key not in _BY_CHART.get(name, ()) and field["default"] is not None
+    ]
 
 
 def _field(key: str, field: Schema, models: Mapping[str, Schema]) -> Schema:

@@ -92,6 +92,7 @@ settings.default_route: false came, and there is no other route. Write one below
 {{- range compact $parameters }}
 {{- $secrets = append $secrets (include "aurora-bridge.bareName" .) }}
 {{- end }}
+{{- $aliases := (.Files.Get "files/catalogue.json" | fromJson).aliases }}
 {{- $parsed := list }}
 {{- range $number, $route := $settings.routes }}
 {{- with include "aurora-bridge.templateFault" $route.template }}
@@ -100,7 +101,8 @@ settings.routes[{{ $number }}].template: {{ $route.template }} {{ . }}.
 {{- $template := include "aurora-bridge.parsedTemplate" (dict "template" $route.template "secrets" $secrets) | fromJson }}
 {{- $parsed = append $parsed $template }}
 {{- range $placeholder := regexFindAll "<[^<>]*>" (join "/" $template.segments) -1 }}
-{{- if has (include "aurora-bridge.bareName" $placeholder) $secrets }}
+{{- $name := include "aurora-bridge.bareName" $placeholder }}
+{{- if or (has $name $secrets) (has (default "" (get $aliases $name)) $secrets) }}
 settings.routes[{{ $number }}].template: {{ $placeholder }} is a secret and stands in the path, where proxies log it and nothing can take it out. Move it into the query, or remove it.
 {{- end }}
 {{- end }}

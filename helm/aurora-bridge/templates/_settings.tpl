@@ -11,7 +11,7 @@ the file start at its folder, where the volume has each secret under its name. W
 {{- else if .existingSecret }}
 {{- printf "secret/%s/%s" .existingSecret .key }}
 {{- else if .existingConfigMap }}
-{{- printf "configmap/%s/%s" .existingConfigMap .key }}
+{{- printf "configMap/%s/%s" .existingConfigMap .key }}
 {{- end }}
 {{- end }}
 
@@ -65,8 +65,8 @@ the file start at its folder, where the volume has each secret under its name. W
 {{- end }}
 {{- end }}
 
-{{/* Every secret reference of the settings, as a JSON list. */}}
-{{- define "aurora-bridge.references" -}}
+{{/* The paths of all references that are to be mounted, `secret/NAME/KEY`, as a JSON list. */}}
+{{- define "aurora-bridge.mountedPaths" -}}
 {{- $found := list }}
 {{- $settings := .Values.settings }}
 {{- $tables := concat (list $settings.ingress $settings.auth) $settings.routes }}
@@ -76,13 +76,13 @@ the file start at its folder, where the volume has each secret under its name. W
 {{- range $table := $tables }}
 {{- range $value := $table }}
 {{- if kindIs "map" $value }}
-{{- if or $value.existingSecret $value.existingConfigMap }}
-{{- $found = append $found $value }}
+{{- if not $value.file }}
+{{- $found = append $found (include "aurora-bridge.path" $value) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
-{{- toJson (uniq $found) }}
+{{- $found | compact | uniq | toJson }}
 {{- end }}
 
 {{/* The volume with the settings file and every secret that it names: whole, so that Kubernetes renews what changes. */}}
@@ -96,11 +96,12 @@ the file start at its folder, where the volume has each secret under its name. W
           items:
             - key: aurora-bridge.toml
               path: aurora-bridge.toml
-      {{- range include "aurora-bridge.references" . | fromJsonArray }}
-      - {{ ternary "configMap" "secret" (empty .existingSecret) }}:
-          name: {{ default .existingConfigMap .existingSecret | quote }}
+      {{- range $path := include "aurora-bridge.mountedPaths" . | fromJsonArray }}
+      {{- $parts := splitList "/" $path }}
+      - {{ index $parts 0 }}:
+          name: {{ index $parts 1 | quote }}
           items:
-            - key: {{ .key | quote }}
-              path: {{ include "aurora-bridge.path" . }}
+            - key: {{ index $parts 2 | quote }}
+              path: {{ $path }}
       {{- end }}
 {{- end }}

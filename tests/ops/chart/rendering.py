@@ -19,6 +19,13 @@ CHART: Final = Path(__file__).parents[3] / "helm" / "aurora-bridge"
 SCENARIOS: Final = sorted((CHART / "ci").glob("*.yaml"))
 MINIMAL: Final = yaml.safe_load((CHART / "ci" / "minimal.yaml").read_text())
 
+SELECTOR: Final = {
+    "app.kubernetes.io/name": "aurora-bridge",
+    "app.kubernetes.io/instance": "release",
+    "app.kubernetes.io/component": "bridge",
+}
+"""The labels of the daemon's pods, in which a Job's and that of `helm test` differ."""
+
 Object = dict[str, Any]
 
 _WORKLOADS: Final = ("StatefulSet", "Deployment", "Job")

@@ -154,7 +154,20 @@ def test_no_settings_are_rendered_that_the_daemon_refuses(base: str, changes: Va
 
 
 PIECE: Final = st.sampled_from(
-    ["a", "b", "a-b", "<X>", "<PROJECT_ID>", "v-<X>", "<X>.json", "v-<X>-<Y>", "v-1", "", "~"]
+    [
+        "a",
+        "b",
+        "a-b",
+        "<X>",
+        "<DESIGN_REQUEST_ID_IN_AURORA>",
+        "<PROJECT_ID>",
+        "v-<X>",
+        "<X>.json",
+        "v-<X>-<Y>",
+        "v-1",
+        "",
+        "~",
+    ]
 )
 PARAMETER: Final = st.sampled_from(
     ["x=<X>", "id=<LEAD_ID>", "k=1", "k=2", "k", "token=1", "t=<SESSION_TOKEN>", "api-key=<API_KEY>", "v=a-<A>-<B>", ""]
@@ -196,14 +209,16 @@ AUTH: Final = st.sampled_from(
         {"tokens": None},
     ]
 )
+SECRETS: Final = st.sampled_from([["token", "session_token"], ["lead_id"], ["design_request_id"], ["api_key"]])
 
 
-@given(routes=st.lists(ROUTE, min_size=1, max_size=3), default_route=st.booleans(), auth=AUTH)
+@given(routes=st.lists(ROUTE, min_size=1, max_size=3), default_route=st.booleans(), auth=AUTH, secrets=SECRETS)
 @LOOKED_AT
 def test_no_routes_are_rendered_that_the_daemon_refuses(
-    routes: list[Values], default_route: object, auth: Values, judge: Judge
+    routes: list[Values], default_route: object, auth: Values, secrets: list[str], judge: Judge
 ) -> None:
-    changed = {"routes": routes, "default_route": default_route, "auth": auth}
+    hidden = {"secret_parameters": secrets}
+    changed = {"routes": routes, "default_route": default_route, "auth": auth, "ingress": hidden}
     judge(merged(BASES["minimal"], {"settings": changed}))
 
 

@@ -121,6 +121,10 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "a placeholder for a name": (templates("/a?<X>=1"), "has a placeholder for the name of a parameter"),
     "a parameter twice": (templates("/a?x=1&x=<X>"), "has a parameter twice"),
     "a secret in the path": (templates("/a/<SESSION_TOKEN>"), "<SESSION_TOKEN> is a secret and stands in the path"),
+    "a secret in the path, by Aurora's other name": (
+        routes({"template": "/a/<DESIGN_REQUEST_ID_IN_AURORA>"}, ingress={"secret_parameters": ["design_request_id"]}),
+        "<DESIGN_REQUEST_ID_IN_AURORA> is a secret",
+    ),
     "a token in the path": (
         routes({"template": "/a/<API-KEY>"}, {"template": "/b", "tokens": SECRET, "query_parameter": "api_key"}),
         "<API-KEY> is a secret",
@@ -174,6 +178,8 @@ def test_all_that_is_wrong_is_told_at_once(helm4: str) -> None:
 def test_both_helms_refuse(helm: str) -> None:
     assert "set image.repository" in refusal(helm, {"image": {"repository": ""}})
     assert "tenent" in refusal(helm, settings(tenent="x"))
+    assert "publish_seconds" in refusal(helm, settings(deadlines={"publish_seconds": None}))
+    assert "kafka" in refusal(helm, settings(kafka=None))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,170 @@
+"""What each value does to what watches the pods, and to Jobs, where a scenario does not show it."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.ops.chart.rendering import CHART, SELECTOR, render
+from tests.support.daemon import Daemon
+
+
+def test_a_pod_monitor_reads_the_metrics_of_each_pod(helm4: str) -> None:
+    monitor = render(helm4, {"podMonitor": {"enabled": True, "labels": {"release": "p"}}}).one("PodMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "p"
+    assert monitor["spec"]["selector"]["matchLabels"] == SELECTOR
+    assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "admin", "path": "/metrics", "interval": "30s"}]
+    assert not render(helm4, {}).has("PodMonitor")
+
+
+RULES: Final = """\
+# A comment.
+groups:
+  - name: aurora-bridge
+    rules:
+      - alert: Some
+        expr: up == 0
+        annotations:
+          summary: "{{ $labels.pod }} is {{ $value | humanize }}"
+          runbook_url: docs/runbooks/Some.md
+      - alert: Other
+        expr: up == 0
+        annotations:
+          runbook_url: https://example.com/x/docs/runbooks/Other.md
+"""
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chart as in the repository, links included, beside rules and dashboards of which a test knows the text."""
+    root = tmp_path_factory.mktemp("repository")
+    chart = root / "helm" / "aurora-bridge"
+    shutil.copytree(CHART, chart, symlinks=True)
+    rules, dashboards = root / "grafana" / "rules", root / "grafana" / "dashboards"
+    (rules / "tests").mkdir(parents=True)
+    dashboards.mkdir()
+    (rules / "aurora-bridge.rules.yaml").write_text(RULES)
+    (rules / "tests" / "some.yaml").write_text("no rules")
+    (dashboards / "overview.json").write_text('{"legendFormat": "{{pod}}"}\n')
+    return chart
+
+
+def test_rules_are_installed_as_they_stand(copy: Path, helm4: str) -> None:
+    given = {"prometheusRule": {"enabled": True, "labels": {"release": "p"}}}
+    rule = render(helm4, given, chart=copy).one("PrometheusRule")
+    assert rule["metadata"]["name"] == "release-aurora-bridge-aurora-bridge"
+    assert rule["metadata"]["labels"]["release"] == "p"
+    assert rule["spec"] == yaml.safe_load(RULES)
+
+
+def test_the_links_of_rules_lead_to_the_users_runbooks(copy: Path, helm4: str) -> None:
+    given = {"prometheusRule": {"enabled": True, "runbookBaseUrl": "https://git.example.com/runbooks/"}}
+    (group,) = render(helm4, given, chart=copy).one("PrometheusRule")["spec"]["groups"]
+    assert [rule["annotations"]["runbook_url"] for rule in group["rules"]] == [
+        "https://git.example.com/runbooks/Some.md",
+        "https://git.example.com/runbooks/Other.md",
+    ]
+    assert group["rules"][0]["annotations"]["summary"] == "{{ $labels.pod }} is {{ $value | humanize }}"
+
+
+def test_dashboards_are_installed_for_grafanas_sidecar(copy: Path, helm4: str) -> None:
+    given = {"enabled": True, "annotations": {"grafana_folder": "Aurora"}, "namespace": "grafana"}
+    config_map = render(helm4, {"dashboards": given}, chart=copy).one("ConfigMap", "-dashboard-overview")
+    assert config_map["data"] == {"aurora-bridge-overview.json": '{"legendFormat": "{{pod}}"}\n'}
+    metadata = config_map["metadata"]
+    assert (metadata["namespace"], metadata["annotations"]) == ("grafana", {"grafana_folder": "Aurora"})
+    assert metadata["labels"]["grafana_dashboard"] == "1"
+
+
+def test_neither_rules_nor_dashboards_are_installed_unasked(copy: Path, helm4: str) -> None:
+    objects = render(helm4, {}, chart=copy)
+    assert not objects.has("PrometheusRule")
+    assert len([each for each in objects if each["kind"] == "ConfigMap"]) == 1
+
+
+def test_every_rule_file_and_dashboard_of_the_repository_is_installed(helm4: str) -> None:
+    objects = render(helm4, {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}})
+    grafana = CHART.parents[1] / "grafana"
+    rules = [each["spec"] for each in objects if each["kind"] == "PrometheusRule"]
+    assert rules == [yaml.safe_load(file.read_text()) for file in sorted((grafana / "rules").glob("*.yaml"))]
+    dashboards = [each["data"] for each in objects if "-dashboard-" in each["metadata"]["name"]]
+    files = sorted((grafana / "dashboards").glob("*.json"))
+    assert dashboards == [{f"aurora-bridge-{file.name}": file.read_text()} for file in files]
+
+
+def test_the_package_holds_rules_and_dashboards_and_no_tests(copy: Path, helm: str, tmp_path: Path) -> None:
+    subprocess.run([helm, "package", copy, "--destination", tmp_path], check=True, capture_output=True)
+    (package,) = tmp_path.glob("*.tgz")
+    with tarfile.open(package) as archive:
+        names = {name.removeprefix("aurora-bridge/") for name in archive.getnames()}
+    assert {"files/rules/aurora-bridge.rules.yaml", "files/dashboards/overview.json", "README.md"} <= names
+    assert not [name for name in names if name.startswith(("ci/", "files/rules/tests/"))]
+
+
+def test_a_job_creates_the_topics_after_each_installation_if_it_is_asked_for(helm4: str) -> None:
+    objects = render(helm4, {"topicsJob": {"enabled": True}})
+    job = objects.one("Job", "-topics")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["topics", "--apply"]
+    assert settings_mount(container) == settings_mount(objects.container())
+    assert not render(helm4, {}).has("Job")
+
+
+def test_a_job_drains_the_volume_of_a_replica_that_is_gone(helm4: str) -> None:
+    objects = render(helm4, {"drain": {"claim": "state-release-aurora-bridge-2", "patience": 9}})
+    job = objects.one("Job", "-2")
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"] == ["drain", "/var/lib/aurora-bridge", "--patience", "9"]
+    assert settings_mount(container) == settings_mount(objects.container())
+    claim = {"claimName": "state-release-aurora-bridge-2"}
+    assert {"name": "state", "persistentVolumeClaim": claim} in pod["volumes"]
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert not SELECTOR.items() <= labels.items()
+
+
+def settings_mount(container: dict[str, Any]) -> list[dict[str, Any]]:
+    return [mount for mount in container["volumeMounts"] if mount["name"] == "settings"]
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({}, "http://release-aurora-bridge.hooks.svc:80/-/healthy"),
+        ({"settings": {"ingress": {"base_path": "/x/"}}}, "http://release-aurora-bridge.hooks.svc:80/x/-/healthy"),
+        (
+            {
+                "service": {"port": 443},
+                "settings": {
+                    "ingress": {
+                        "tls_certificate": {"existingSecret": "t", "key": "tls.crt"},
+                        "tls_key": {"existingSecret": "t", "key": "tls.key"},
+                    }
+                },
+            },
+            "https://release-aurora-bridge.hooks.svc:443/-/healthy",
+        ),
+    ],
+)
+def test_helm_test_asks_through_the_service_whether_a_pod_accepts(values: dict[str, Any], url: str, helm4: str) -> None:
+    pod = render(helm4, values).one("Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    (container,) = pod["spec"]["containers"]
+    assert container["args"] == [url]
+
+
+def test_what_helm_test_runs_tells_a_daemon_that_accepts_from_none(helm4: str, tmp_path: Path) -> None:
+    (container,) = render(helm4, {}).one("Pod")["spec"]["containers"]
+    _python, *options = container["command"]
+    with Daemon(tmp_path) as daemon:
+        asked = [sys.executable, *options, f"{daemon.url}/-/healthy"]
+        healthy = subprocess.run(asked, check=False, capture_output=True, text=True)
+    gone = subprocess.run(asked, check=False, capture_output=True)
+    assert (healthy.returncode, healthy.stdout.split()[0]) == (0, "200")
+    assert gone.returncode != 0

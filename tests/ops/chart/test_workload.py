@@ -1,0 +1,174 @@
+"""What each value does to the workload and its pods, where a scenario does not show it."""
+
+from typing import Any, Final
+
+import pytest
+
+from tests.ops.chart.rendering import SELECTOR, render
+
+NO_VOLUMES: Final = {"persistence": {"enabled": False}}
+
+
+def test_by_default_two_replicas_have_a_volume_each_that_nothing_deletes(helm4: str) -> None:
+    objects = render(helm4, {})
+    assert not objects.has("Deployment")
+    spec = objects.one("StatefulSet")["spec"]
+    assert (spec["replicas"], spec["podManagementPolicy"]) == (2, "Parallel")
+    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert spec["serviceName"] == objects.one("Service", "-admin")["metadata"]["name"]
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"] == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}}}
+    assert objects.container()["args"] == ["serve"]
+    assert {"name": "state", "mountPath": "/var/lib/aurora-bridge"} in objects.container()["volumeMounts"]
+    assert objects.settings()["spool"]["enabled"] is True
+
+
+def test_what_cannot_be_changed_holds_nothing_that_a_new_version_changes(helm4: str) -> None:
+    spec = render(helm4, {"podLabels": {"a": "b"}}).one("StatefulSet")["spec"]
+    (claim,) = spec["volumeClaimTemplates"]
+    assert spec["selector"]["matchLabels"] == SELECTOR
+    assert SELECTOR.items() >= claim["metadata"]["labels"].items()
+
+
+def test_the_volume_is_as_the_values_say(helm4: str) -> None:
+    given = {"size": "1Ti", "storageClass": "fast", "accessMode": "ReadWriteOncePod", "annotations": {"a": "b"}}
+    (claim,) = render(helm4, {"persistence": given}).one("StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["annotations"] == {"a": "b"}
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOncePod"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "1Ti"}},
+    }
+
+
+def test_without_volumes_it_is_a_deployment_without_a_spool(helm4: str) -> None:
+    objects = render(helm4, NO_VOLUMES)
+    assert not objects.has("StatefulSet")
+    spec = objects.one("Deployment")["spec"]
+    assert (spec["replicas"], spec["selector"]["matchLabels"]) == (2, SELECTOR)
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert {"name": "state", "emptyDir": {}} in objects.pod()["volumes"]
+    assert objects.settings()["spool"]["enabled"] is False
+
+
+def test_an_autoscaler_takes_the_number_of_replicas_over(helm4: str) -> None:
+    given = {"enabled": True, "minReplicas": 3, "maxReplicas": 9, "targetCPUUtilizationPercentage": 50}
+    objects = render(helm4, {**NO_VOLUMES, "autoscaling": given})
+    assert "replicas" not in objects.one("Deployment")["spec"]
+    spec = objects.one("HorizontalPodAutoscaler")["spec"]
+    assert spec["scaleTargetRef"]["name"] == objects.one("Deployment")["metadata"]["name"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (3, 9)
+    assert spec["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
+    assert not render(helm4, NO_VOLUMES).has("HorizontalPodAutoscaler")
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ({}, 10 + 8 + 10 + 15),
+        ({"settings": {"ingress": {"shutdown_pause_seconds": 0.5}}}, 34),
+        ({"settings": {"ingress": {"shutdown_pause_seconds": 600}, "deadlines": {"answer_seconds": 9.9}}}, 635),
+        ({"terminationMarginSeconds": 5}, 33),
+    ],
+)
+def test_kubernetes_waits_longer_than_the_daemon_takes_to_end(values: dict[str, Any], seconds: int, helm4: str) -> None:
+    assert render(helm4, values).pod()["terminationGracePeriodSeconds"] == seconds
+
+
+def test_probes_ask_the_daemon_itself_and_only_readiness_what_it_can_store(helm4: str) -> None:
+    container = render(helm4, {}).container()
+    for probe, path in {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": "admin"}
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"webhooks": 8080, "admin": 9090}
+
+
+def test_the_daemon_listens_where_kubernetes_reaches_it_whatever_the_image_says(helm4: str) -> None:
+    names = ("AURORA_BRIDGE_INGRESS__HOST", "AURORA_BRIDGE_ADMIN__HOST")
+    for address in ("0.0.0.0", "::"):  # noqa: S104 - a pod's addresses
+        env = {each["name"]: each["value"] for each in render(helm4, {"listenAddress": address}).container()["env"]}
+        assert [env[name] for name in names] == [address, address]
+        assert env["AURORA_BRIDGE_STATE_DIR"] == "/var/lib/aurora-bridge"
+
+
+def test_a_changed_setting_rolls_the_pods_and_nothing_else_does(helm4: str) -> None:
+    def checksum(values: dict[str, Any]) -> str:
+        return str(render(helm4, values).pod_template()["metadata"]["annotations"]["checksum/settings"])
+
+    assert checksum({}) != checksum({"settings": {"log": {"level": "debug"}}})
+    assert checksum({}) == checksum({"replicas": 5, "podMonitor": {"enabled": True}})
+
+
+def test_each_key_of_a_secret_that_is_named_is_in_the_volume_once_and_no_other(helm4: str) -> None:
+    secret = {"existingSecret": "a.b", "key": "t"}
+    (route, other) = ({"template": f"/{path}", "event": "lead_created", "tokens": secret} for path in "ab")
+    other["tokens"] = secret | {"file": None}
+    routed = {"settings": {"auth": {"basic": {"existingSecret": "a.b", "key": "b"}}, "routes": [route, other]}}
+    objects = render(helm4, routed)
+    (volume,) = (each for each in objects.pod()["volumes"] if each["name"] == "settings")
+    sources = volume["projected"]["sources"]
+    assert [(each["secret"]["name"], each["secret"]["items"]) for each in sources[1:]] == [
+        ("a.b", [{"key": "b", "path": "secret/a.b/b"}]),
+        ("aurora-bridge", [{"key": "tokens", "path": "secret/aurora-bridge/tokens"}]),
+        ("a.b", [{"key": "t", "path": "secret/a.b/t"}]),
+    ]
+    assert volume["projected"]["defaultMode"] == 0o440
+    assert [each["tokens_file"] for each in objects.settings()["routes"]] == ["secret/a.b/t"] * 2
+
+
+def test_a_value_of_another_file_can_be_replaced_by_another_place(helm4: str) -> None:
+    tokens = {"existingSecret": None, "key": None, "file": "/run/agent/tokens"}
+    objects = render(helm4, {"settings": {"auth": {"tokens": tokens}}})
+    assert objects.settings()["auth"]["tokens_file"] == "/run/agent/tokens"
+
+
+def test_what_is_given_for_the_pod_is_there(helm4: str) -> None:
+    extras: dict[str, Any] = {
+        "extraEnv": [{"name": "TZ", "value": "UTC"}],
+        "extraVolumes": [{"name": "x", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "x", "mountPath": "/x"}],
+        "sidecars": [{"name": "side", "image": "i"}],
+        "initContainers": [{"name": "init", "image": "i"}],
+        "podLabels": {"team": "a"},
+        "podAnnotations": {"note": "b"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "k", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "imagePullSecrets": [{"name": "registry"}],
+        "resources": {"limits": {"cpu": 1}},
+    }
+    objects = render(helm4, extras)
+    pod, container, metadata = objects.pod(), objects.container(), objects.pod_template()["metadata"]
+    assert extras["extraEnv"][0] in container["env"]
+    assert extras["extraVolumes"][0] in pod["volumes"]
+    assert extras["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert extras["sidecars"][0] in pod["containers"]
+    for name in ("initContainers", "nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets"):
+        assert pod[name] == extras[name]
+    assert metadata["labels"]["team"] == "a"
+    assert metadata["annotations"]["note"] == "b"
+    assert container["resources"]["limits"] == {"memory": "512Mi", "cpu": 1}
+    assert {"initContainers", "nodeSelector", "tolerations", "affinity", "priorityClassName"}.isdisjoint(
+        render(helm4, {}).pod()
+    )
+
+
+def test_a_label_of_the_user_does_not_take_a_pod_out_of_its_services(helm4: str) -> None:
+    given = {"podLabels": {"app.kubernetes.io/component": "mine"}}
+    assert SELECTOR.items() <= render(helm4, given).pod_template()["metadata"]["labels"].items()
+
+
+def test_pods_are_spread_over_nodes_and_zones(helm4: str) -> None:
+    spread = render(helm4, {}).pod()["topologySpreadConstraints"]
+    assert {each["topologyKey"] for each in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    assert all(each["labelSelector"] == {"matchLabels": SELECTOR} for each in spread)
+    mine = {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+    (own,) = render(helm4, {"topologySpreadConstraints": [mine]}).pod()["topologySpreadConstraints"]
+    assert (own["topologyKey"], own["maxSkew"]) == ("rack", 2)
+    assert "topologySpreadConstraints" not in render(helm4, {"topologySpreadConstraints": []}).pod()
+
+
+def test_numbers_can_be_taken_out_of_the_security_context_for_openshift(helm4: str) -> None:
+    given = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
+    security = render(helm4, given).pod()["securityContext"]
+    assert security.keys() == {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
