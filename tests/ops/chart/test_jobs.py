@@ -1,0 +1,45 @@
+"""What the Jobs run does its work with the settings that the chart renders, on a real Kafka."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.filling import fill
+from tests.cli.here import here
+from tests.ops.chart.rendering import Objects, render, settings_folder
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.topics import topic_names
+from tests.webhook.records import make_record
+
+
+@pytest.fixture
+def objects(helm4: str, kafka: KafkaCluster | NamedKafka, prefix: str) -> Objects:
+    """The chart with both Jobs, for a real Kafka."""
+    reached = {"bootstrap_servers": kafka.bootstrap, "topic_prefix": prefix}
+    jobs: dict[str, Any] = {"topicsJob": {"enabled": True}, "drain": {"claim": "state-release-aurora-bridge-2"}}
+    return render(helm4, {"settings": {"kafka": reached}, **jobs})
+
+
+def arguments(objects: Objects, suffix: str) -> list[str]:
+    (container,) = objects.one("Job", suffix)["spec"]["template"]["spec"]["containers"]
+    return list(container["args"])
+
+
+def test_the_one_creates_the_topics(
+    objects: Objects, kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path, pem: Path
+) -> None:
+    file = settings_folder(objects, tmp_path, pem)
+    ran = here(*arguments(objects, "-topics"), config=file)
+    assert ran.returncode == 0
+    assert f"{prefix}dead_letter" in topic_names(kafka.bootstrap)
+
+
+def test_the_other_drains_the_volume_into_them(objects: Objects, tmp_path: Path, pem: Path) -> None:
+    file, volume = settings_folder(objects, tmp_path, pem), tmp_path / "volume"
+    fill(volume, make_record("left-behind"))
+    command, mounted, *options = arguments(objects, "-2")
+    assert mounted == "/var/lib/aurora-bridge"
+    here(*arguments(objects, "-topics"), config=file)
+    ran = here(command, str(volume), *options, config=file)
+    assert (ran.returncode, ran.stderr.splitlines()) == (0, ["1 wait", "nothing waits any more"])
