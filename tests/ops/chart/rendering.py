@@ -86,7 +86,7 @@ class Objects(list[Object]):
 def render(helm: str, values: Mapping[str, Any] | Path, *, chart: Path = CHART, kube: str = "1.32.0") -> Objects:
     """Return the objects for these values: a file, or what is added to the minimal ones. Raises `RefusedError`."""
     text = values.read_text() if isinstance(values, Path) else json.dumps(merged(MINIMAL, values))
-    return Objects(yaml.safe_load_all(_template(helm, text, chart, kube)))
+    return Objects(yaml.load_all(_template(helm, text, chart, kube), Loader=yaml.CSafeLoader))
 
 
 def refusal(helm: str, values: Mapping[str, Any]) -> str:
