@@ -204,6 +204,16 @@ class Metrics(Collector):
         self.spool_set_aside_events = Gauge(
             "aurora_bridge_spool_set_aside_events", "Events that Kafka refused for themselves, kept for an operator."
         )
+        self.drained = Counter(
+            "aurora_bridge_drained", "Events that left the spool because Kafka acknowledged them: its progress."
+        )
+        self.state_disk_free_bytes = Gauge(
+            "aurora_bridge_state_disk_free_bytes",
+            "Room on the volume of the state directory for this daemon's user; NaN while the system does not tell.",
+        )
+        self.state_disk_size_bytes = Gauge(
+            "aurora_bridge_state_disk_size_bytes", "Size of the volume of the state directory; NaN likewise."
+        )
         self.publish_seconds = Histogram(
             "aurora_bridge_publish_seconds",
             "From handing an event to the sender to Kafka's acknowledgement.",
