@@ -35,6 +35,8 @@ FIXED: dict[str, dict[str, set[str]]] = {
         "slot": {"echo", "30s", "5min", "30min", "3h", "20h", "none"},
     },
     "aurora_bridge_repeats_total": {"event": set(EVENTS)},
+    "aurora_bridge_owed_retries_total": {},
+    "aurora_bridge_backlog_events": {"event": set(EVENTS)},
     "aurora_bridge_spool_events": {},
     "aurora_bridge_spool_bytes": {},
     "aurora_bridge_spool_limit_bytes": {},
@@ -176,6 +178,13 @@ def test_a_gauge_shows_its_source_when_it_has_one(metrics: Metrics) -> None:
     assert series(metrics, "aurora_bridge_spool_events") == {(): 3.0}
     value = 4.0
     assert series(metrics, "aurora_bridge_spool_events") == {(): 4.0}
+
+
+def test_a_gauge_with_labels_shows_those_of_its_sources(metrics: Metrics) -> None:
+    metrics.backlog_events.sources = lambda: {"lead_changed": 3.0}
+    found = series(metrics, "aurora_bridge_backlog_events")
+    assert {key: value for key, value in found.items() if value} == {("lead_changed",): 3.0}
+    assert len(EVENTS) == len(found)
 
 
 # Histograms

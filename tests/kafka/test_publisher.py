@@ -443,6 +443,11 @@ async def test_the_time_until_kafkas_acknowledgement_is_measured(spooling: Publi
 async def test_what_kafka_acknowledges_out_of_the_spool_is_counted_and_what_went_directly_is_not(
     spooling: Publishing,
 ) -> None:
+    def waiting() -> float:
+        return {tuple(s.labels.values()): s.value for s in spooling.metrics.backlog_events.collect().samples}[
+            EVENTS[0],
+        ]
+
     direct, answer = spooling.deliver("a")
     spooled, other = spooling.deliver("b")
     await asyncio.sleep(0)
@@ -450,5 +455,7 @@ async def test_what_kafka_acknowledges_out_of_the_spool_is_counted_and_what_went
     spooling.sender.say(spooled, IN_DOUBT)
     assert [await outcome_of(answer), await outcome_of(other)] == [Outcome.PUBLISHED, Outcome.SPOOLED]
     assert spooling.metrics.drained[()] == 0
+    assert waiting() == 1
     spooling.sender.say(spooled, ACKNOWLEDGED)
     assert spooling.metrics.drained[()] == 1
+    assert waiting() == 0

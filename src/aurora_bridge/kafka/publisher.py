@@ -53,6 +53,7 @@ class Publisher:
         self.backlogs: dict[str, Backlog[Record]] = {event: Backlog() for event in events}
         for event, count in (spool.found if spool else {}).items():
             self.backlogs[event].waiting = count
+        metrics.backlog_events.sources = lambda: {event: backlog.waiting for event, backlog in self.backlogs.items()}
         self.doubtful: dict[int, Record] = {}
         """By their row: spooled records that are still in the sender."""
         if sender is not None:
