@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-ops tools docs look kafka bench lock clean
+.PHONY: help run test check check-ops tools docs dashboards look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,12 +18,13 @@ run: .venv/.run  ## install, and start the daemon on the embedded log on loopbac
 test: .venv/.dev  ## install, obtain Apache Kafka, and run every test
 	$(BIN)/python -m pytest
 
-check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether the references are up to date
+check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether references and dashboards are up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.reference --check
+	$(BIN)/python -m grafana --check
 
 check-ops: .venv/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
 	$(BIN)/python -m pytest tests/ops -m "ops or not ops" -ra
@@ -34,6 +35,9 @@ tools:  ## install what the checks of operations need, with Debian's apt-get
 
 docs: .venv/.dev  ## write the references of settings and metrics from the code
 	$(BIN)/python -m docs.reference
+
+dashboards: .venv/.dev  ## write the Grafana dashboards from their code
+	$(BIN)/python -m grafana
 
 look: .venv/.dev  ## take pictures of the status page in its states, into build/look (needs a Chromium)
 	$(BIN)/python -m tests.support.look build/look
