@@ -8,10 +8,12 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from aurora_bridge.metrics import BUDGET_SECONDS
 from grafana.frame import Section, framed
-from grafana.panels import GREEN, OUTCOMES, RED, YELLOW, About, bars, lines, number, times
+from grafana.panels import GREEN, ORANGE, OUTCOMES, RED, YELLOW, About, bars, lines, number, times
 from grafana.queries import AT_THE_DOOR, INTERVAL, OBJECTIVE, OUR_FAULT, RANGE, Query, due, missed, quantile
 
 _RESPONSE = "aurora_bridge_response_seconds"
+_LATE = [(3, YELLOW), (8, ORANGE), (BUDGET_SECONDS, RED)]
+"""Slow for Kafka, for the disk, for Aurora."""
 
 _LOST = Section(
     "Is anything being lost?",
@@ -141,7 +143,7 @@ _BUDGET = Section(
             Query(f"histogram_quantile(1, sum by (le) (increase({_RESPONSE}_bucket{RANGE})))"),
             unit=units.Seconds,
             decimals=3,
-            steps=[(3, YELLOW), (8, RED)],
+            steps=_LATE,
         ),
         number(
             204,
@@ -156,7 +158,7 @@ _BUDGET = Section(
             Query("max(aurora_bridge_oldest_unanswered_seconds)"),
             unit=units.Seconds,
             decimals=3,
-            steps=[(3, YELLOW), (8, RED)],
+            steps=_LATE,
         ),
         number(
             205,

@@ -102,7 +102,7 @@ SPOOL = Section(
         ),
         lines(
             402,
-            "Filled",
+            "Spool filled",
             About(
                 "Share of SPOOL__MAX_BYTES in use, by instance. Full, and Kafka away: webhooks are refused.",
                 "0 %.",
@@ -251,7 +251,7 @@ INDEX = Section(
         ),
         lines(
             503,
-            "Filled",
+            "Index filled",
             About(
                 "Share in use of the size at which the index forgets its oldest tenth early, by instance.",
                 "Below 100 %, level after INDEX__WINDOW_DAYS.",

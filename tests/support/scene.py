@@ -1,0 +1,196 @@
+"""A day in the life of two replicas, in a minute: load, faults of every kind, and a Prometheus that saw it all.
+
+Everything that a dashboard shows happens: deliveries of many kinds, duplicates, retries in Aurora's slots, repeats,
+unknown values and events, dead letters, wrong tokens; Kafka freezes, dies until a spool is full, and comes back. The
+dashboards' queries are then asked of that Prometheus, and `pictures` draws the panels.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from threading import Event
+from time import monotonic, time
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from tests.support.daemon import Daemon
+from tests.support.http import Connection, Headers, request
+from tests.support.node import KafkaNode
+from tests.support.prometheus import Prometheus
+from tests.support.topics import create_topics, unique_prefix
+
+TOKEN: Final = "a-token-of-the-tests"  # noqa: S105 - it opens nothing
+HEADER: Final = [("X-Aurora-Webhook-Token", TOKEN)]
+CLIENTS: Final = 2
+"""For each daemon."""
+PAUSE_SECONDS: Final = 0.01
+"""Between two deliveries of a client."""
+RETRY_SECONDS: Final = (30, 300)
+"""Aurora's first two slots."""
+SPOOL_BYTES: Final = 262_144
+"""Of the second daemon: full within seconds."""
+SMALL_TOPIC_BYTES: Final = 1000
+"""Of one topic: an event with a long attribute is refused for itself."""
+STATES: Final = ("in_design", "sold", "installed", "cancelled", "archived")
+RETRIED: Final = "/lead_created?lead_id={new}"
+RETRIED_SHARE: Final = 0.1
+MIX: Final[tuple[tuple[float, str, Headers], ...]] = (
+    (30, "/project_status_changed?project_id={project}&status={state}", HEADER),
+    (20, "/lead_changed?lead_id={lead}", HEADER),
+    (15, RETRIED, HEADER),
+    (10, "/design_created?project_id={project}&design_id={new}", HEADER),
+    (10, "/asset_created?asset_id={new}&asset_type=image", HEADER),
+    (10, "/agreement_status_changed?agreement_id={new}&status=signed", HEADER),
+    (0.5, "/agreement_status_changed?agreement_id={new}&status=notarized", HEADER),  # a value that is not known
+    (0.5, "/roof_painted?project_id={project}", HEADER),  # an event that is not known
+    (0.3, "/lead_created", HEADER),  # dead letters: no attributes, an unfilled placeholder, not UTF-8
+    (0.3, "/lead_created?lead_id=%3CLEAD_ID%3E", HEADER),
+    (0.3, "/lead_created?lead_id=%FF", HEADER),
+    (1, "/lead_created?lead_id=always-the-same", HEADER),
+    (0.2, "/asset_created?asset_id={new}&note={long}", HEADER),  # too large for its topic
+    (1, "/lead_changed?lead_id={lead}", []),  # no token
+    (0.5, "/wp-login.php", HEADER),
+)
+"""What is delivered: how often, the target, the headers."""
+
+
+class Played(NamedTuple):
+    """What was seen of the scene."""
+
+    prometheus: Prometheus
+    began: float
+    """Seconds since the epoch, as is the next."""
+    ended: float
+
+    @property
+    def seconds(self) -> int:
+        """How long it took."""
+        return int(self.ended - self.began) + 1
+
+    def asked(self, expression: str, *, instant: bool, step: int = 1) -> list[dict[str, Any]]:
+        """Return the series of a query over the whole scene, or at its end. Raises `PrometheusError`."""
+        if instant:
+            found = self.prometheus.get("/api/v1/query", query=expression, time=str(self.ended))
+            return [series | {"values": [series["value"]]} for series in found["result"]]
+        times = {"start": str(self.began), "end": str(self.ended), "step": str(step)}
+        series: list[dict[str, Any]] = self.prometheus.get("/api/v1/query_range", query=expression, **times)["result"]
+        return series
+
+
+@contextmanager
+def played(folder: Path, program: str, node: KafkaNode, *, calm: float = 0) -> Iterator[Played]:
+    """Play the scene on a broker, with `calm` seconds of traffic between its acts; yield what the Prometheus saw."""
+    prefix, bootstrap = unique_prefix(), node.client
+    create_topics(bootstrap, f"{prefix}asset_created", config={"max.message.bytes": str(SMALL_TOPIC_BYTES)})
+    tokens = folder / "tokens"
+    tokens.write_text(f"{TOKEN}\n")
+    settings = {"kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, "auth__tokens_file": tokens}
+    with ExitStack() as stack:
+        daemons = []
+        for name, more in (("a", {}), ("b", {"spool__max_bytes": SPOOL_BYTES})):
+            (folder / name).mkdir()
+            daemons.append(stack.enter_context(Daemon(folder / name, **settings, **more)))
+        for daemon in daemons:
+            daemon.wait_until_connected()
+        server = stack.enter_context(Prometheus(program, folder / "prometheus"))
+        urls = [daemon.admin_url for daemon in daemons]
+        server.scrape(*urls)
+        server.wait_until_scraped(*urls)
+        began = time()
+        with traffic(*daemons):
+            _acts(daemons, node, Event(), calm)
+        ended = time()
+        server.wait_until("the end was scraped", lambda server: server.query(f"min(timestamp(up)) > {ended}"))
+        yield Played(server, began, ended)
+
+
+def _acts(daemons: list[Daemon], node: KafkaNode, pause: Event, calm: float) -> None:
+    """Let it all happen, each act until its effect is seen."""
+    first, second = daemons
+    _until(first, 300, "aurora_bridge_deliveries_total", outcome="published")
+    pause.wait(calm)
+    node.pause()
+    first.wait_until("a delivery hangs", lambda daemon: daemon.metrics().value("aurora_bridge_in_flight_deliveries"))
+    for _ in range(5):  # clients that do not wait for their answers
+        with Connection(first.url) as connection:
+            connection.send(request("/lead_created?lead_id=impatient", HEADER))
+    _until(first, 100, "aurora_bridge_deliveries_total", outcome="spooled")
+    node.resume()
+    for daemon in daemons:
+        daemon.wait_until_connected()
+    _until(first, 1, "aurora_bridge_owed_retries_total")
+    pause.wait(calm)
+    node.kill()
+    _until(second, 20, "aurora_bridge_refusals_total", reason="spool_full")
+    pause.wait(calm / 4)
+    node.restart()
+    for daemon in daemons:
+        daemon.wait_until_connected()
+    pause.wait(calm)
+    _until(first, 1, "aurora_bridge_duplicates_total", slot="30s")
+    _until(first, 1, "aurora_bridge_spool_set_aside_events")
+
+
+def _until(daemon: Daemon, least: float, name: str, **labels: str) -> None:
+    daemon.wait_until(f"{least} {name} {labels}", lambda daemon: daemon.metrics().value(name, **labels) >= least, 60)
+
+
+@contextmanager
+def traffic(*daemons: Daemon) -> Iterator[None]:
+    """Deliver to the daemons until the block ends."""
+    stop = Event()
+    with ThreadPoolExecutor(CLIENTS * len(daemons)) as pool:
+        clients = [
+            pool.submit(_deliver, daemon.url, Random(f"{at} {number}"), stop)
+            for at, daemon in enumerate(daemons)
+            for number in range(CLIENTS)
+        ]
+        try:
+            yield
+        finally:
+            stop.set()
+    for client in clients:
+        client.result()
+
+
+def _deliver(url: str, choice: Random, stop: Event) -> None:
+    deliveries = _deliveries(choice)
+    with Connection(url) as connection:
+        while not stop.wait(PAUSE_SECONDS):
+            target, headers = next(deliveries)
+            connection.get(target, headers)
+
+
+def _deliveries(choice: Random) -> Iterator[tuple[str, Headers]]:
+    """Yield what a client delivers, of `MIX`; some events again in Aurora's slots."""
+    projects, leads = _names(choice, 30), _names(choice, 30)
+    due = deque[tuple[float, str, tuple[int, ...]]]()
+    while True:
+        if due and due[0][0] < monotonic():
+            _, target, slots = due.popleft()
+            if slots:
+                due.append((monotonic() + slots[0], target, slots[1:]))
+            yield target, HEADER
+        else:
+            ((_, template, headers),) = choice.choices(MIX, [weight for weight, *_ in MIX])
+            target = template.format(
+                project=choice.choice(projects),
+                lead=choice.choice(leads),
+                state=choice.choice(STATES),
+                new=_name(choice),
+                long="x" * 2 * SMALL_TOPIC_BYTES,
+            )
+            if template == RETRIED and choice.random() < RETRIED_SHARE:
+                due.append((monotonic() + RETRY_SECONDS[0], target, RETRY_SECONDS[1:]))
+            yield target, headers
+
+
+def _names(choice: Random, count: int) -> list[str]:
+    return [_name(choice) for _ in range(count)]
+
+
+def _name(choice: Random) -> str:
+    return str(UUID(int=choice.getrandbits(128)))
