@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-ops tools docs dashboards look kafka bench lock clean
+.PHONY: help run test check check-ops tools docs dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,9 @@ docs: .venv/.dev  ## write the references of settings and metrics from the code
 
 dashboards: .venv/.dev  ## write the Grafana dashboards from their code
 	$(BIN)/python -m grafana
+
+pictures: .venv/.dev  ## play load and faults, and take pictures of the dashboards, into build/pictures
+	$(BIN)/python -m tests.support.pictures build/pictures
 
 look: .venv/.dev  ## take pictures of the status page in its states, into build/look (needs a Chromium)
 	$(BIN)/python -m tests.support.look build/look

@@ -8,13 +8,14 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from aurora_bridge.refusal import Reason
 from aurora_bridge.webhook.catalogue import UNRECOGNIZED
+from aurora_bridge.webhook.recurrence import Slot
 from grafana.frame import Section, framed
 from grafana.panels import GREEN, ORANGE, RED, YELLOW, About, bars, lines, number
 from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query
 
 _DAY = 86_400
 _LAST = 'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event"} > 0)'
-_RETRIES = 'slot!~"echo|none"'
+_RETRIES = f'slot!~"{Slot.ECHO.value}|{Slot.NONE.value}"'
 
 _SENT = Section(
     "Silence: what comes, and what does not come any more",
@@ -68,7 +69,10 @@ _RETRIED = Section(
                 "30s and later: Aurora did not get our 2xx in time; compare with Owed retries. Only later ones: the "
                 "earlier attempts did not come through to us.",
             ),
-            Query(f'sum by (slot) (increase(aurora_bridge_duplicates_total{{event=~"$event"}}{RANGE}))', "{{slot}}"),
+            *(
+                Query(f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",slot="{slot}"}}{RANGE}))', slot)
+                for slot in [slot.value for slot in Slot]
+            ),
         ),
         lines(
             202,
@@ -105,7 +109,7 @@ _RETRIED = Section(
             204,
             "Owed retries",
             About(
-                "Deliveries in the time shown that we took, but whose 2xx may not have reached Aurora in time: the "
+                "Events in the time shown that we took, but whose 2xx may not have reached Aurora in time: the "
                 "client was gone, or 10 s were over. Aurora will send each again, and it will be taken for a "
                 "duplicate.",
                 "0.",
@@ -249,7 +253,7 @@ _UNKNOWN = Section(
                 "unfilled_placeholder, no_attributes, not_as_template: the URL template in Aurora. conflicting_*: two "
                 "values for one attribute in it. not_utf8, control_characters: not Aurora, most likely.",
             ),
-            Query(f"sum by (reason) (increase(aurora_bridge_dead_letters_total{RANGE}))", "{{reason}}"),
+            Query(f"sort_desc(sum by (reason) (increase(aurora_bridge_dead_letters_total{RANGE})))", "{{reason}}"),
             steps=[(0.5, ORANGE)],
         ),
         lines(

@@ -112,7 +112,7 @@ _BUDGET = Section(
             ),
             Query(f"1 - {missed(RANGE)} / {due(RANGE)}"),
             unit=units.PercentUnit,
-            decimals=3,
+            decimals=2,
             base=RED,
             steps=[(OBJECTIVE, GREEN)],
         ),
@@ -142,7 +142,7 @@ _BUDGET = Section(
             ),
             Query(f"histogram_quantile(1, sum by (le) (increase({_RESPONSE}_bucket{RANGE})))"),
             unit=units.Seconds,
-            decimals=3,
+            decimals=1,
             steps=_LATE,
         ),
         number(
@@ -157,7 +157,7 @@ _BUDGET = Section(
             ),
             Query("max(aurora_bridge_oldest_unanswered_seconds)"),
             unit=units.Seconds,
-            decimals=3,
+            decimals=1,
             steps=_LATE,
         ),
         number(

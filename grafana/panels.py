@@ -71,7 +71,7 @@ def number(  # noqa: PLR0913 - what tells one such panel from another
     about: About,
     query: Query,
     *,
-    unit: str = units.Short,
+    unit: str = units.NoUnit,
     decimals: int = 0,
     base: str = GREEN,
     steps: Steps = (),
@@ -148,16 +148,15 @@ def bars(  # noqa: PLR0913 - as above
     panel_id: int,
     title: str,
     about: About,
-    query: Query,
-    *,
-    unit: str = units.Short,
+    *queries: Query,
+    unit: str = units.NoUnit,
     base: str = BLUE,
     steps: Steps = (),
     width: int = 8,
 ) -> Panel:
     """Return a panel of a bar for each series, as they stand at the end of the range."""
     panel = bargauge.Panel().id(panel_id).title(title).description(str(about)).datasource(DATASOURCE)
-    panel.height(_GRAPH_HEIGHT).span(width).targets(_targets([query], instant=True))
+    panel.height(_GRAPH_HEIGHT).span(width).targets(_targets(queries, instant=True))
     panel.unit(unit).decimals(0).min(0).no_value("none yet").display_mode(BarGaugeDisplayMode.BASIC)
     panel.orientation(VizOrientation.HORIZONTAL).thresholds(_thresholds(base, steps))
     return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))

@@ -7,6 +7,7 @@ from grafana.panels import FULL, GREEN, RED, YELLOW, About, lines, number, times
 from grafana.queries import INTERVAL, RANGE, Query, quantile
 
 _PUBLISH = "aurora_bridge_publish_seconds"
+_WEEK = 7 * 86_400
 
 KAFKA = Section(
     "Kafka",
@@ -117,13 +118,13 @@ SPOOL = Section(
             403,
             "Time until it is full",
             About(
-                "At the pace of the last 15 minutes, by instance.",
-                "No line: it does not grow.",
+                "At the pace of the last 15 minutes, by instance; shown when it is less than a week.",
+                "No line.",
                 "Less than the rest of the night: raise SPOOL__MAX_BYTES now, if the volume has room.",
             ),
             Query(
                 "(aurora_bridge_spool_limit_bytes - aurora_bridge_spool_bytes)"
-                " / (deriv(aurora_bridge_spool_bytes[15m]) > 0)",
+                f" / (deriv(aurora_bridge_spool_bytes[15m]) > 0) < {_WEEK}",
                 "{{instance}}",
             ),
             unit=units.Seconds,

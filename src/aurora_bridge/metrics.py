@@ -203,8 +203,8 @@ class Metrics(Collector):
         )
         self.owed_retries = Counter(
             "aurora_bridge_owed_retries",
-            "Deliveries taken whose 2xx may not have reached Aurora in time, so that a retry is owed: the client was "
-            "gone, or the answer took longer than Aurora waits.",
+            "Events taken whose 2xx may not have reached Aurora in time, so that a retry is owed: the client was gone, "
+            "or the answer took longer than Aurora waits.",
         )
         self.backlog_events = Gauge(
             "aurora_bridge_backlog_events",

@@ -26,8 +26,6 @@ TOKEN: Final = "a-token-of-the-tests"  # noqa: S105 - it opens nothing
 HEADER: Final = [("X-Aurora-Webhook-Token", TOKEN)]
 CLIENTS: Final = 2
 """For each daemon."""
-PAUSE_SECONDS: Final = 0.01
-"""Between two deliveries of a client."""
 RETRY_SECONDS: Final = (30, 300)
 """Aurora's first two slots."""
 SPOOL_BYTES: Final = 262_144
@@ -42,7 +40,7 @@ MIX: Final[tuple[tuple[float, str, Headers], ...]] = (
     (20, "/lead_changed?lead_id={lead}", HEADER),
     (15, RETRIED, HEADER),
     (10, "/design_created?project_id={project}&design_id={new}", HEADER),
-    (10, "/asset_created?asset_id={new}&asset_type=image", HEADER),
+    (10, "/asset_created?asset_id={new}&asset_type=Design+DXF", HEADER),
     (10, "/agreement_status_changed?agreement_id={new}&status=signed", HEADER),
     (0.5, "/agreement_status_changed?agreement_id={new}&status=notarized", HEADER),  # a value that is not known
     (0.5, "/roof_painted?project_id={project}", HEADER),  # an event that is not known
@@ -70,28 +68,32 @@ class Played(NamedTuple):
         """How long it took."""
         return int(self.ended - self.began) + 1
 
-    def asked(self, expression: str, *, instant: bool, step: int = 1) -> list[dict[str, Any]]:
-        """Return the series of a query over the whole scene, or at its end. Raises `PrometheusError`."""
-        if instant:
-            found = self.prometheus.get("/api/v1/query", query=expression, time=str(self.ended))
-            return [series | {"values": [series["value"]]} for series in found["result"]]
+    def asked(self, expression: str, *, step: int = 1) -> list[dict[str, Any]]:
+        """Return the series of a query over the whole scene, a value each `step` seconds. Raises `PrometheusError`."""
         times = {"start": str(self.began), "end": str(self.ended), "step": str(step)}
         series: list[dict[str, Any]] = self.prometheus.get("/api/v1/query_range", query=expression, **times)["result"]
         return series
 
+    def asked_at_the_end(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series of a query at the end, with a list of one value each. Raises `PrometheusError`."""
+        found = self.prometheus.get("/api/v1/query", query=expression, time=str(self.ended))["result"]
+        return [series | {"values": [series["value"]]} for series in found]
+
 
 @contextmanager
-def played(folder: Path, program: str, node: KafkaNode, *, calm: float = 0) -> Iterator[Played]:
-    """Play the scene on a broker, with `calm` seconds of traffic between its acts; yield what the Prometheus saw."""
+def played(folder: Path, program: str, node: KafkaNode, *, calm: float = 0, pause: float = 0.01) -> Iterator[Played]:
+    """Play the scene on a broker; yield what the Prometheus saw.
+
+    Between its acts are `calm` seconds, between two deliveries of a client `pause`.
+    """
     prefix, bootstrap = unique_prefix(), node.client
     create_topics(bootstrap, f"{prefix}asset_created", config={"max.message.bytes": str(SMALL_TOPIC_BYTES)})
-    tokens = folder / "tokens"
-    tokens.write_text(f"{TOKEN}\n")
-    settings = {"kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, "auth__tokens_file": tokens}
+    settings = {"kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, "auth__tokens_file": "tokens"}
     with ExitStack() as stack:
         daemons = []
         for name, more in (("a", {}), ("b", {"spool__max_bytes": SPOOL_BYTES})):
             (folder / name).mkdir()
+            (folder / name / "tokens").write_text(f"{TOKEN}\n")
             daemons.append(stack.enter_context(Daemon(folder / name, **settings, **more)))
         for daemon in daemons:
             daemon.wait_until_connected()
@@ -100,7 +102,7 @@ def played(folder: Path, program: str, node: KafkaNode, *, calm: float = 0) -> I
         server.scrape(*urls)
         server.wait_until_scraped(*urls)
         began = time()
-        with traffic(*daemons):
+        with traffic(*daemons, pause=pause):
             _acts(daemons, node, Event(), calm)
         ended = time()
         server.wait_until("the end was scraped", lambda server: server.query(f"min(timestamp(up)) > {ended}"))
@@ -139,12 +141,12 @@ def _until(daemon: Daemon, least: float, name: str, **labels: str) -> None:
 
 
 @contextmanager
-def traffic(*daemons: Daemon) -> Iterator[None]:
+def traffic(*daemons: Daemon, pause: float) -> Iterator[None]:
     """Deliver to the daemons until the block ends."""
     stop = Event()
     with ThreadPoolExecutor(CLIENTS * len(daemons)) as pool:
         clients = [
-            pool.submit(_deliver, daemon.url, Random(f"{at} {number}"), stop)
+            pool.submit(_deliver, daemon.url, Random(f"{at} {number}"), stop, pause)
             for at, daemon in enumerate(daemons)
             for number in range(CLIENTS)
         ]
@@ -156,17 +158,17 @@ def traffic(*daemons: Daemon) -> Iterator[None]:
         client.result()
 
 
-def _deliver(url: str, choice: Random, stop: Event) -> None:
+def _deliver(url: str, choice: Random, stop: Event, pause: float) -> None:
     deliveries = _deliveries(choice)
     with Connection(url) as connection:
-        while not stop.wait(PAUSE_SECONDS):
+        while not stop.wait(pause):
             target, headers = next(deliveries)
             connection.get(target, headers)
 
 
 def _deliveries(choice: Random) -> Iterator[tuple[str, Headers]]:
     """Yield what a client delivers, of `MIX`; some events again in Aurora's slots."""
-    projects, leads = _names(choice, 30), _names(choice, 30)
+    projects, leads = _names(choice, 1000), _names(choice, 1000)
     due = deque[tuple[float, str, tuple[int, ...]]]()
     while True:
         if due and due[0][0] < monotonic():
