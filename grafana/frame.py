@@ -56,7 +56,16 @@ def framed(uid: str, title: str, description: str, since: str, *sections: Sectio
         board.with_row(Row(section.title).id(number))
         for panel in section.panels:
             board.with_panel(panel)
-    return board.build()
+    return _without_defaults(board.build())
+
+
+def _without_defaults(made: model.Dashboard) -> model.Dashboard:
+    """Drop what the SDK gives to all: variables get what is for those of intervals, links a place in a menu."""
+    for variable in (made.templating and made.templating.list_val) or ():
+        variable.auto = variable.auto_min = variable.auto_count = None
+    for link in made.links or ():
+        link.placement = None  # type: ignore[assignment]
+    return made
 
 
 def _variable(label: str, metric: str, description: str) -> QueryVariable:

@@ -1,5 +1,5 @@
 // A dashboard as Grafana would show it: its panels at their places, drawn by Grafana's own parts from Prometheus's
-// answers. `tests/support/pictures.py` gives both in `window.given`. Not the whole of Grafana: of overrides those by
+// answers. `tests/support/drawing.py` gives both in `window.given`. Not the whole of Grafana: of overrides those by
 // name, of mappings values and null, and the heatmap, which is no part of @grafana/ui, by hand.
 
 import {
@@ -175,7 +175,7 @@ function Placed({ panel }) {
   const Kind = KINDS[panel.type];
   const frame = { background: theme.colors.background.primary, border: `1px solid ${theme.colors.border.weak}`, boxSizing: 'border-box' };
   return (
-    <div style={{ ...place, ...frame }}>
+    <div data-panel={panel.id} style={{ ...place, ...frame }}>
       <div style={{ height: TITLE, lineHeight: `${TITLE}px`, paddingLeft: GAP, fontWeight: 500, whiteSpace: 'nowrap', overflow: 'hidden' }}>{panel.title}</div>
       <div style={{ padding: `0 ${GAP}px`, overflow: 'hidden' }}>
         <Kind panel={panel} width={place.width - 2 * GAP} height={place.height - TITLE - GAP} />

@@ -1,13 +1,17 @@
-"""Every query of every panel, asked of a real Prometheus that saw the real daemon under load and faults."""
+"""Every query of every panel, asked of a real Prometheus that saw the real daemon under load and faults; and drawn."""
 
 from collections.abc import Iterator
 from math import isfinite
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.support import tools
 from tests.support.broker import KafkaCluster
-from tests.support.dashboards import Asked, asked, replaced
+from tests.support.dashboards import Asked, asked, dashboards, panels, replaced
+from tests.support.drawing import Drawing
+from tests.support.missing import unavailable
 from tests.support.scene import Played, played
 
 pytestmark = pytest.mark.ops
@@ -46,3 +50,26 @@ def test_what_grafana_asks_for_at_one_time_has_an_answer_at_the_end(scene: Playe
         if query.instant:
             expression = replaced(query.expression, interval=INTERVAL, shown=f"{scene.seconds}s")
             assert scene.asked_at_the_end(expression), query.place
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Drawing:
+    """Where dashboards are drawn."""
+    try:
+        return Drawing(tmp_path)
+    except tools.ToolMissingError as error:
+        unavailable(str(error))
+
+
+def test_the_files_are_of_the_type_that_grafana_says(drawing: Drawing) -> None:
+    assert drawing.mistyped() == ""
+
+
+def test_every_panel_can_be_drawn_by_grafanas_own_parts(scene: Played, drawing: Drawing) -> None:
+    for picture in drawing.draw(scene, interval=INTERVAL):
+        board = dashboards()[picture.stem]
+        page = drawing.page(picture.stem)
+        for panel in panels(board):
+            assert f'data-panel="{panel["id"]}"' in page
+        assert page.count("<canvas") == sum(panel["type"] == "timeseries" for panel in panels(board))
+        assert picture.stat().st_size > len(board["panels"]) * 1000
