@@ -19,6 +19,10 @@ pytestmark = pytest.mark.ops
 INTERVAL: Final = "5s"
 """Four scrapes, as Grafana would choose: the scene has one each 250 ms."""
 ZERO: Final = {
+    **dict.fromkeys(
+        ("aurora 201 C", "aurora 201 D", "aurora 201 E", "aurora 201 F", "aurora 201 G"),
+        "retries after 5 minutes and more: webhook/test_recurrence.py",
+    ),
     "aurora 306 A": "a secret file that turns bad is tried in e2e/test_credentials.py",
     "overview 205 A": "no answer takes 10 s, whatever happens",
     "pipeline 306 A": "a new producer id takes a broker that forgets: kafka/test_sender_renewal.py",
