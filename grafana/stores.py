@@ -105,7 +105,8 @@ SPOOL = Section(
             402,
             "Spool filled",
             About(
-                "Share of SPOOL__MAX_BYTES in use, by instance. Full, and Kafka away: webhooks are refused.",
+                "Share of SPOOL__MAX_BYTES in use, by instance, what is set aside included. Full, and Kafka away: "
+                "webhooks are refused.",
                 "0 %.",
                 "At 80 %: bring Kafka back, or raise SPOOL__MAX_BYTES and restart. See the time left to the right.",
             ),

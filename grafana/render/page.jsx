@@ -3,7 +3,7 @@
 // name, of mappings values and null, and the heatmap, which is no part of @grafana/ui, by hand.
 
 import {
-  createTheme, dateTime, FieldType, formattedValueToString, getDisplayProcessor, ThemeContext, toDataFrame,
+  applyNullInsertThreshold, createTheme, dateTime, FieldType, formattedValueToString, getDisplayProcessor, ThemeContext, toDataFrame,
 } from '@grafana/data';
 import { BarGauge, BigValue, GlobalStyles, TimeSeries } from '@grafana/ui';
 import { createRoot } from 'react-dom/client';
@@ -71,7 +71,7 @@ function Lines({ panel, width, height }) {
     const field = frame.fields[1];
     field.state = { seriesIndex: at, displayName: series.name };
     field.display = getDisplayProcessor({ field, theme });
-    return frame;
+    return applyNullInsertThreshold({ frame }); // gaps stay gaps
   });
   const range = { from: dateTime(from * 1000), to: dateTime(to * 1000) };
   return (

@@ -125,8 +125,11 @@ def _acts(daemons: list[Daemon], node: KafkaNode, pause: Event, calm: float) -> 
         daemon.wait_until_connected()
     _until(first, 1, "aurora_bridge_owed_retries_total")
     pause.wait(calm)
+    full = second.metrics().value("aurora_bridge_refusals_total", reason="spool_full")  # so it was before, perhaps
     node.kill()
-    _until(second, 20, "aurora_bridge_refusals_total", reason="spool_full")
+    _until(second, full + 20, "aurora_bridge_refusals_total", reason="spool_full")
+    for daemon in daemons:
+        daemon.wait_until("Kafka is missed", lambda it: not it.metrics().value("aurora_bridge_kafka_connected"))
     pause.wait(calm / 4)
     node.restart()
     for daemon in daemons:
