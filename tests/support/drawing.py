@@ -23,7 +23,7 @@ SECONDS: Final = 300
 """Bound of each program; the packages are some 400 MB."""
 MANNERS: Final = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files")
 TYPED: Final = "import type { DashboardFile } from '../schema';\nexport const dashboard: DashboardFile = "
-UNTIL_DRAWN: Final = "--virtual-time-budget=15000"
+UNTIL_DRAWN: Final = "--virtual-time-budget=5000"
 
 
 class Drawing:
@@ -45,19 +45,22 @@ class Drawing:
             files[-1].write_text(f"{TYPED}{path.read_text()}")
         return self._run(self._npm, "run", "--silent", "types", "--", *map(str, files), check=False)
 
-    def draw(self, scene: Played, *, interval: str) -> list[Path]:
-        """Make a page of each dashboard and take a picture of it; return the pictures. Rates are over `interval`."""
+    def write_pages(self, scene: Played, *, interval: str) -> None:
+        """Write a page for each dashboard; rates are over `interval`."""
         self._run(self._npm, "run", "--silent", "bundle", "--", f"--outfile={self.folder}/page.js")
-        pictures = []
         for name, board in dashboards().items():
             self._write_page(name, board, scene, interval)
-            height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"]) * ROW_PIXELS + 60
-            pictures.append(self.folder / f"{name}.png")
-            self._browse(name, f"--window-size={WIDTH},{height}", f"--screenshot={pictures[-1]}")
-        return pictures
 
-    def page(self, name: str) -> str:
-        """Return the page of a dashboard as it is once it is drawn."""
+    def picture(self, name: str) -> Path:
+        """Take a picture of a dashboard's page; return where it is."""
+        panel = dashboards()[name]["panels"][-1]["gridPos"]
+        height = (panel["y"] + panel["h"]) * ROW_PIXELS + 60
+        path = self.folder / f"{name}.png"
+        self._browse(name, f"--window-size={WIDTH},{height}", f"--screenshot={path}")
+        return path
+
+    def drawn(self, name: str) -> str:
+        """Return the HTML of a dashboard's page as it is once it is drawn."""
         return self._browse(name, "--dump-dom")
 
     def _write_page(self, name: str, board: dict[str, Any], scene: Played, interval: str) -> None:

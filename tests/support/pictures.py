@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.support import jars, tools
 from tests.support.broker import KafkaCluster
+from tests.support.dashboards import dashboards
 from tests.support.drawing import Drawing
 from tests.support.scene import played
 
@@ -29,8 +30,9 @@ def main(folder: Path) -> str | None:
         KafkaCluster() as kafka,
         played(Path(place), prometheus, kafka.nodes[0], calm=CALM_SECONDS, pause=PAUSE_SECONDS) as scene,
     ):
-        for picture in drawing.draw(scene, interval=INTERVAL):
-            print(picture, flush=True)
+        drawing.write_pages(scene, interval=INTERVAL)
+    for name in dashboards():
+        print(drawing.picture(name), flush=True)
     return None
 
 
