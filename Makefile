@@ -18,7 +18,7 @@ run: .venv/.run  ## install, and start the daemon on the embedded log on loopbac
 test: .venv/.dev  ## install, obtain Apache Kafka, and run every test
 	$(BIN)/python -m pytest
 
-check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether references and dashboards are up to date
+check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether what is made of the code is up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -46,10 +46,10 @@ def of_ours(expression: str) -> str:
     return f"({expression} and on (namespace, job, instance) aurora_bridge_build_info)"
 
 
-def quantile(share: float, metric: str, labels: str = "", by: str = "") -> str:
+def quantile(share: float, metric: str, by: str = "") -> str:
     """Return a quantile of one of our histograms, for each value of the label `by`."""
     grouping = f"le, {by}" if by else "le"
-    return f"histogram_quantile({share}, sum by ({grouping}) (rate({metric}_bucket{labels}{INTERVAL})))"
+    return f"histogram_quantile({share}, sum by ({grouping}) (rate({metric}_bucket{INTERVAL})))"
 
 
 def missed(window: str) -> str:

@@ -444,9 +444,8 @@ async def test_what_kafka_acknowledges_out_of_the_spool_is_counted_and_what_went
     spooling: Publishing,
 ) -> None:
     def waiting() -> float:
-        return {tuple(s.labels.values()): s.value for s in spooling.metrics.backlog_events.collect().samples}[
-            EVENTS[0],
-        ]
+        spooling.metrics.backlog_events.collect()
+        return spooling.metrics.backlog_events[EVENTS[0]]
 
     direct, answer = spooling.deliver("a")
     spooled, other = spooling.deliver("b")

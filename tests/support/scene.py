@@ -1,8 +1,8 @@
 """A day in the life of two replicas, in a minute: load, faults of every kind, and a Prometheus that saw it all.
 
-Everything that a dashboard shows happens: deliveries of many kinds, duplicates, retries in Aurora's slots, repeats,
-unknown values and events, dead letters, wrong tokens; Kafka freezes, dies until a spool is full, and comes back. The
-dashboards' queries are then asked of that Prometheus, and `pictures` draws the panels.
+Everything that a dashboard shows happens: deliveries of many kinds, duplicates, retries, repeats, unknown values and
+events, dead letters, wrong tokens; Kafka freezes, dies until a spool is full, and comes back. The dashboards' queries
+are then asked of that Prometheus, and `drawing` draws the panels.
 """
 
 from collections import deque
@@ -26,8 +26,8 @@ TOKEN: Final = "a-token-of-the-tests"  # noqa: S105 - it opens nothing
 HEADER: Final = [("X-Aurora-Webhook-Token", TOKEN)]
 CLIENTS: Final = 2
 """For each daemon."""
-RETRY_SECONDS: Final = (30, 300)
-"""Aurora's first two slots."""
+RETRY_SECONDS: Final = 30
+"""Aurora's first slot."""
 SPOOL_BYTES: Final = 262_144
 """Of the second daemon: full within seconds."""
 SMALL_TOPIC_BYTES: Final = 1000
@@ -134,6 +134,10 @@ def _acts(daemons: list[Daemon], node: KafkaNode, pause: Event, calm: float) -> 
     node.restart()
     for daemon in daemons:
         daemon.wait_until_connected()
+    tokens = second.folder / "tokens"
+    tokens.write_text("")
+    _until(second, 1, "aurora_bridge_secret_file_failing")
+    tokens.write_text(f"{TOKEN}\n")
     pause.wait(calm)
     _until(first, 1, "aurora_bridge_duplicates_total", slot="30s")
     _until(first, 1, "aurora_bridge_spool_set_aside_events")
@@ -170,15 +174,12 @@ def _deliver(url: str, choice: Random, stop: Event, pause: float) -> None:
 
 
 def _deliveries(choice: Random) -> Iterator[tuple[str, Headers]]:
-    """Yield what a client delivers, of `MIX`; some events again in Aurora's slots."""
+    """Yield what a client delivers, of `MIX`; some events again in Aurora's first slot."""
     projects, leads = _names(choice, 1000), _names(choice, 1000)
-    due = deque[tuple[float, str, tuple[int, ...]]]()
+    due = deque[tuple[float, str]]()
     while True:
         if due and due[0][0] < monotonic():
-            _, target, slots = due.popleft()
-            if slots:
-                due.append((monotonic() + slots[0], target, slots[1:]))
-            yield target, HEADER
+            yield due.popleft()[1], HEADER
         else:
             ((_, template, headers),) = choice.choices(MIX, [weight for weight, *_ in MIX])
             target = template.format(
@@ -189,7 +190,7 @@ def _deliveries(choice: Random) -> Iterator[tuple[str, Headers]]:
                 long="x" * 2 * SMALL_TOPIC_BYTES,
             )
             if template == RETRIED and choice.random() < RETRIED_SHARE:
-                due.append((monotonic() + RETRY_SECONDS[0], target, RETRY_SECONDS[1:]))
+                due.append((monotonic() + RETRY_SECONDS, target))
             yield target, headers
 
 
