@@ -24,8 +24,8 @@ SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
 """Between two looks at what is not there yet."""
 
-INTERVAL: Final = "250ms"
-"""Between two scrapes, and between two evaluations of the rules."""
+INTERVAL: Final = "1s"
+"""Between two scrapes, and between two evaluations of the rules; and what a scrape may take, on a busy machine."""
 
 JOB: Final = "aurora-bridge"
 

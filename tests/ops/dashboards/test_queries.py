@@ -17,7 +17,7 @@ from tests.support.scene import Played, played
 pytestmark = pytest.mark.ops
 
 INTERVAL: Final = "5s"
-"""Four scrapes, as Grafana would choose: the scene has one each 250 ms."""
+"""A few scrapes, as Grafana would choose."""
 ZERO: Final = {
     **dict.fromkeys(
         ("aurora 201 C", "aurora 201 D", "aurora 201 E", "aurora 201 F", "aurora 201 G"),
