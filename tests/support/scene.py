@@ -69,8 +69,9 @@ class Played(NamedTuple):
         return int(self.ended - self.began) + 1
 
     def asked(self, expression: str, *, step: float = 0.5) -> list[dict[str, Any]]:
-        """Return the series of a query over the whole scene, a value each `step` seconds. Raises `PrometheusError`."""
-        times = {"start": str(self.began), "end": str(self.ended), "step": str(step)}
+        """Return the series of a query over the scene, up to its end, by `step` seconds. Raises `PrometheusError`."""
+        began = self.ended - (self.ended - self.began) // step * step
+        times = {"start": str(began), "end": str(self.ended), "step": str(step)}
         series: list[dict[str, Any]] = self.prometheus.get("/api/v1/query_range", query=expression, **times)["result"]
         return series
 
