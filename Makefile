@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-ops check-chart-live tools docs look kafka bench lock clean
+.PHONY: help run test check check-ops check-chart-live tools docs dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,13 +18,14 @@ run: .venv/.run  ## install, and start the daemon on the embedded log on loopbac
 test: .venv/.dev  ## install, obtain Apache Kafka, and run every test
 	$(BIN)/python -m pytest
 
-check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether the references are up to date
+check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether what is made of the code is up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.reference --check
 	$(BIN)/python -m helm.reference --check
+	$(BIN)/python -m grafana --check
 
 check-ops: .venv/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
 	$(BIN)/python -m tests.support.control_plane
@@ -41,6 +42,12 @@ tools:  ## install what the checks of operations need, with Debian's apt-get
 docs: .venv/.dev  ## write the references of settings, metrics and the chart's values from the code
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m helm.reference
+
+dashboards: .venv/.dev  ## write the Grafana dashboards from their code
+	$(BIN)/python -m grafana
+
+pictures: .venv/.dev  ## play load and faults, and take pictures of the dashboards, into build/pictures
+	$(BIN)/python -m tests.support.pictures build/pictures
 
 look: .venv/.dev  ## take pictures of the status page in its states, into build/look (needs a Chromium)
 	$(BIN)/python -m tests.support.look build/look

@@ -35,11 +35,16 @@ FIXED: dict[str, dict[str, set[str]]] = {
         "slot": {"echo", "30s", "5min", "30min", "3h", "20h", "none"},
     },
     "aurora_bridge_repeats_total": {"event": set(EVENTS)},
+    "aurora_bridge_owed_retries_total": {},
+    "aurora_bridge_backlog_events": {"event": set(EVENTS)},
     "aurora_bridge_spool_events": {},
     "aurora_bridge_spool_bytes": {},
     "aurora_bridge_spool_limit_bytes": {},
     "aurora_bridge_spool_oldest_seconds": {},
     "aurora_bridge_spool_set_aside_events": {},
+    "aurora_bridge_drained_total": {},
+    "aurora_bridge_state_disk_free_bytes": {},
+    "aurora_bridge_state_disk_size_bytes": {},
     "aurora_bridge_publish_seconds_count": {},
     "aurora_bridge_publish_errors_total": {"reason": set(ERROR_REASONS)},
     "aurora_bridge_producer_ids_total": {},
@@ -173,6 +178,13 @@ def test_a_gauge_shows_its_source_when_it_has_one(metrics: Metrics) -> None:
     assert series(metrics, "aurora_bridge_spool_events") == {(): 3.0}
     value = 4.0
     assert series(metrics, "aurora_bridge_spool_events") == {(): 4.0}
+
+
+def test_a_gauge_with_labels_shows_those_of_its_sources(metrics: Metrics) -> None:
+    metrics.backlog_events.sources = lambda: {"lead_changed": 3.0}
+    found = series(metrics, "aurora_bridge_backlog_events")
+    assert {key: value for key, value in found.items() if value} == {("lead_changed",): 3.0}
+    assert len(EVENTS) == len(found)
 
 
 # Histograms

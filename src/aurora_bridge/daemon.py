@@ -33,7 +33,7 @@ from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.directory import INSTANCE, instance_name, locked
+from aurora_bridge.state.directory import INSTANCE, instance_name, locked, room
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
@@ -65,6 +65,8 @@ async def run(settings: Settings, announce: Announce) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
         metrics = make_metrics()
+        metrics.state_disk_free_bytes.source = lambda: room(settings.state_dir).free
+        metrics.state_disk_size_bytes.source = lambda: room(settings.state_dir).size
         files = SecretFiles(metrics)
         routing = make_routing(settings, files, metrics)
         for warning in routing.warnings:

@@ -6,7 +6,7 @@ sets: every series is there from the start, and one that is not raises `KeyError
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -75,13 +75,17 @@ class Counter(dict[Key, int]):
 
 
 class Gauge(dict[Key, float]):
-    """A gauge's series; `source`, if set, gives the value of the one without labels when it is read."""
+    """A gauge's series; what its holder knows anyway is asked for when it is read.
+
+    `source`, if set, gives the value of the one without labels, `sources` the values of those with labels.
+    """
 
     def __init__(self, name: str, text: str, labels: Labels = ()) -> None:
         super().__init__(dict.fromkeys(_keys(labels), 0.0))
         self.name, self.text = name, text
         self.labels = [(label, tuple(values)) for label, values in labels]
         self.source: Callable[[], float] | None = None
+        self.sources: Callable[[], Mapping[str, float]] | None = None
 
     def value(self) -> float:
         """Return the one without labels as it stands."""
@@ -91,6 +95,8 @@ class Gauge(dict[Key, float]):
         """Return the series as they stand."""
         if self.source is not None:
             self[()] = self.source()
+        if self.sources is not None:
+            self.update(self.sources())
         family = GaugeMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
         for key, value in self.items():
             family.add_metric(_values(key), value)
@@ -195,6 +201,16 @@ class Metrics(Collector):
         self.repeats = Counter(
             "aurora_bridge_repeats", "Events published although their content was seen before.", (event,)
         )
+        self.owed_retries = Counter(
+            "aurora_bridge_owed_retries",
+            "Events taken whose 2xx may not have reached Aurora in time, so that a retry is owed: the client was gone, "
+            "or the answer took longer than Aurora waits.",
+        )
+        self.backlog_events = Gauge(
+            "aurora_bridge_backlog_events",
+            "Events that wait in the spool for their topic, by event. While there are any, new ones join behind them.",
+            (event,),
+        )
         self.spool_events = Gauge("aurora_bridge_spool_events", "Events that wait in the spool.")
         self.spool_bytes = Gauge("aurora_bridge_spool_bytes", "Size of what waits in the spool.")
         self.spool_limit_bytes = Gauge("aurora_bridge_spool_limit_bytes", "Size at which the spool is full.")
@@ -203,6 +219,16 @@ class Metrics(Collector):
         )
         self.spool_set_aside_events = Gauge(
             "aurora_bridge_spool_set_aside_events", "Events that Kafka refused for themselves, kept for an operator."
+        )
+        self.drained = Counter(
+            "aurora_bridge_drained", "Events that left the spool because Kafka acknowledged them: its progress."
+        )
+        self.state_disk_free_bytes = Gauge(
+            "aurora_bridge_state_disk_free_bytes",
+            "Room on the volume of the state directory for this daemon's user; NaN while the system does not tell.",
+        )
+        self.state_disk_size_bytes = Gauge(
+            "aurora_bridge_state_disk_size_bytes", "Size of the volume of the state directory; NaN likewise."
         )
         self.publish_seconds = Histogram(
             "aurora_bridge_publish_seconds",
@@ -229,6 +255,14 @@ class Metrics(Collector):
             "aurora_bridge_index_failed", "1 while the dedup index cannot be used, and events pass unjudged."
         )
         self.index_bytes = Gauge("aurora_bridge_index_bytes", "Size of the dedup index.")
+        self.index_limit_bytes = Gauge(
+            "aurora_bridge_index_limit_bytes",
+            "Size of the dedup index from which on it forgets its oldest tenth early.",
+        )
+        self.index_forgotten = Counter(
+            "aurora_bridge_index_forgotten",
+            "Times that the dedup index was full and forgot its oldest tenth before its window was over.",
+        )
         self.unjudged = Counter(
             "aurora_bridge_unjudged", "Events published without a look into the index, which failed or was late."
         )

@@ -438,3 +438,23 @@ async def test_the_time_until_kafkas_acknowledgement_is_measured(spooling: Publi
     await outcome_of(answer)
     samples = {sample.name: sample.value for sample in spooling.metrics.publish_seconds.collect().samples}
     assert samples["aurora_bridge_publish_seconds_count"] == 1
+
+
+async def test_what_kafka_acknowledges_out_of_the_spool_is_counted_and_what_went_directly_is_not(
+    spooling: Publishing,
+) -> None:
+    def waiting() -> float:
+        spooling.metrics.backlog_events.collect()
+        return spooling.metrics.backlog_events[EVENTS[0]]
+
+    direct, answer = spooling.deliver("a")
+    spooled, other = spooling.deliver("b")
+    await asyncio.sleep(0)
+    spooling.sender.say(direct, ACKNOWLEDGED)
+    spooling.sender.say(spooled, IN_DOUBT)
+    assert [await outcome_of(answer), await outcome_of(other)] == [Outcome.PUBLISHED, Outcome.SPOOLED]
+    assert spooling.metrics.drained[()] == 0
+    assert waiting() == 1
+    spooling.sender.say(spooled, ACKNOWLEDGED)
+    assert spooling.metrics.drained[()] == 1
+    assert waiting() == 0

@@ -307,6 +307,7 @@ async def test_an_owed_retry_is_known_after_a_clean_end_though_a_newer_state_cam
     async with life(tmp_path) as first:
         await first.happened(A, NOW, in_time=False)
         await first.happened(B, NOW + SECOND)
+        assert first.metrics.owed_retries[()] == 1
     async with life(tmp_path) as second:
         assert (await second.happened(A, NOW + 30 * SECOND)).action is Action.DUPLICATE
 
@@ -655,6 +656,7 @@ async def test_a_file_that_fills_up_makes_room_and_goes_on(tmp_path: Path) -> No
                     running.finish(verdict, End.DURABLE, now)
                 await until(lambda: not running.in_memory)
             assert not running.failed
+            assert running.metrics.index_forgotten[()] > 0
             assert (await running.happened(A, now + 1000)).claim.id_ms == (now + 1000) // 1000
             await until(lambda: not running.in_memory)
             assert (await running.happened(A, now + 2000)).action is Action.DUPLICATE

@@ -2,13 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from math import isnan
 from pathlib import Path
 
 import pytest
 
-from aurora_bridge.state.directory import StateError, instance_name, locked
+from aurora_bridge.state.directory import StateError, instance_name, locked, room
 
 HOLD = """
 import sys
@@ -84,3 +86,16 @@ def test_a_crash_at_the_first_start_leaves_no_empty_name(tmp_path: Path) -> None
     name = instance_name(tmp_path)
     assert name
     assert name == instance_name(tmp_path)
+
+
+# Room
+
+
+def test_the_room_is_that_of_its_volume(tmp_path: Path) -> None:
+    size, free = room(tmp_path)
+    assert size == shutil.disk_usage(tmp_path).total
+    assert 0 < free <= size
+
+
+def test_a_volume_that_the_system_does_not_tell_of_is_not_a_number(tmp_path: Path) -> None:
+    assert all(map(isnan, room(tmp_path / "gone")))

@@ -47,11 +47,13 @@ class Publisher:
         self._sender = sender
         self._spool = spool
         self._publish_seconds = metrics.publish_seconds[()]
+        self._drained = metrics.drained
         self._awaited: dict[Record, None] = {}
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.backlogs: dict[str, Backlog[Record]] = {event: Backlog() for event in events}
         for event, count in (spool.found if spool else {}).items():
             self.backlogs[event].waiting = count
+        metrics.backlog_events.sources = lambda: {event: backlog.waiting for event, backlog in self.backlogs.items()}
         self.doubtful: dict[int, Record] = {}
         """By their row: spooled records that are still in the sender."""
         if sender is not None:
@@ -121,6 +123,7 @@ class Publisher:
         self.doubtful.pop(seq, None)
         if self._spool is not None:
             self._spool.remove(seq)
+        self._drained[()] += 1
         self.backlogs[record.event].left(1)
 
     def _set_aside(self, record: Record, reason: str) -> None:

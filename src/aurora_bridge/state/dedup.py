@@ -94,6 +94,7 @@ class Deduplicator:
         self._state = self._file.state
         self._worker = self._file.worker
         self._claims = Claims(self._state.last_seq)
+        self._claims.on_owed = self._count_owed
         self.followed = not follows
         """Whether the index was up to date with Kafka once since the start."""
         self._known_until = -inf if follows else inf
@@ -117,6 +118,9 @@ class Deduplicator:
         self._learning: asyncio.TimerHandle | None = None
         self._slices = cycle(self._claims.finished)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
+
+    def _count_owed(self) -> None:
+        self._metrics.owed_retries[()] += 1
 
     def start(self) -> None:
         """Start the thread, on the running loop."""

@@ -1,10 +1,13 @@
-"""The state directory: made if it is missing, and locked against a second daemon."""
+"""The state directory: made if it is missing, and locked against a second daemon; how much room its volume has."""
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import nan
 from pathlib import Path
+from typing import NamedTuple
 
 LOCK = "lock"
 INSTANCE = "instance"
@@ -63,3 +66,20 @@ def instance_name(directory: Path) -> str:
         name = os.urandom(6).hex()
         path.write_text(f"{name}\n")
     return name
+
+
+class Room(NamedTuple):
+    """The volume of a directory, in bytes."""
+
+    size: float
+    free: float
+    """For this process's user."""
+
+
+def room(directory: Path) -> Room:
+    """Return the room on a directory's volume; NaN while the system does not tell, as of a disk that failed."""
+    try:
+        usage = shutil.disk_usage(directory)
+    except OSError:
+        return Room(nan, nan)
+    return Room(usage.total, usage.free)

@@ -43,7 +43,9 @@ class IndexFile:
         """Whether the index misses an event that it should have: the next start reads it from Kafka again."""
         self._started = monotonic() - self.state.ran_us / 1e6
         self._bytes = 0
+        self._forgotten = metrics.index_forgotten
         metrics.index_bytes.source = lambda: self._bytes
+        metrics.index_limit_bytes[()] = settings.max_bytes * _NEARLY_FULL
         metrics.index_failed.source = lambda: int(self.failed)
 
     async def stop(self, patience: float) -> bool:
@@ -112,6 +114,7 @@ class IndexFile:
         await self.worker.call(lambda db: index.forget(db, wall_us))
         for number in range(index.SLICES):
             await self._expire(number, seq)
+        self._forgotten[()] += 1
 
 
 def time_us() -> int:

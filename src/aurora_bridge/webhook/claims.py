@@ -9,7 +9,7 @@ answered is *finished*: it is taken from `finished`, written into the index, and
 """
 
 from asyncio import Future
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -142,6 +142,8 @@ class Claims:
         self.last_seq = last_seq
         self.finished: dict[str, list[Claim]] = {f"{number:02x}": [] for number in range(256)}
         """Claims that the index has to learn, by the first two digits of their fingerprint."""
+        self.on_owed: Callable[[], None] = lambda: None
+        """Called when a retry of an event is owed because its answer was not heard in time."""
         self._newest: dict[str, Claim] = {}
         self._families: dict[str, _Family] = {}
 
@@ -279,6 +281,7 @@ class Claims:
         claim.holders -= 1
         if not in_time and claim.standing is Standing.SEEN:
             claim.standing, claim.attempt_us, claim.changed = Standing.OWED, attempt_us, True
+            self.on_owed()
         self._finish(claim)
 
     def take(self, slices: Iterable[str]) -> list[Claim]:

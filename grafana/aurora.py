@@ -1,0 +1,291 @@
+"""Aurora, for whoever owns the integration: what Aurora sends, retries, turns away, and what is not understood of it.
+
+What the bridge does with it is in `pipeline`.
+"""
+
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from aurora_bridge.refusal import Reason
+from aurora_bridge.webhook.catalogue import UNRECOGNIZED
+from aurora_bridge.webhook.recurrence import Slot
+from grafana.frame import Section, framed
+from grafana.panels import GREEN, ORANGE, RED, YELLOW, About, bars, lines, number
+from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query
+
+_DAY = 86_400
+_LAST = 'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event"} > 0)'
+_RETRIES = f'slot!~"{Slot.ECHO.value}|{Slot.NONE.value}"'
+
+_SENT = Section(
+    "Silence: what comes, and what does not come any more",
+    (
+        lines(
+            101,
+            "Deliveries by event",
+            About(
+                "Deliveries a minute, by Aurora's event, its retries included.",
+                "The rhythm of your projects: working days, not nights.",
+                "One that stops while the others go on: its subscription in Aurora is switched off, or was changed.",
+            ),
+            Query(
+                f'60 * sum by (event) (rate(aurora_bridge_deliveries_total{{event=~"$event"}}{INTERVAL})) > 0',
+                "{{event}}",
+            ),
+            unit=units.CountsPerMinute,
+            stacked=True,
+            width=12,
+        ),
+        bars(
+            102,
+            "Since the last one",
+            About(
+                "Time since a delivery of each event last came to any instance. Events that never came since the "
+                "start of the daemon are not shown.",
+                "Depends on the event: leads by the hour, deletions by the month.",
+                "Far above its usual gap: look at the subscription in Aurora. After failures without an end, Aurora "
+                "switches it off.",
+            ),
+            Query(f"sort_desc(time() - {_LAST})", "{{event}}"),
+            unit=units.DurationSeconds,
+            base=GREEN,
+            steps=[(_DAY, YELLOW), (7 * _DAY, ORANGE)],
+            width=12,
+        ),
+    ),
+)
+
+_RETRIED = Section(
+    "Retries: what Aurora sends again",
+    (
+        bars(
+            201,
+            "Retries by slot",
+            About(
+                "Deliveries in the time shown that brought a known event, by the interval of Aurora's schedule that "
+                "they fit: 30s, 5min, 30min, 3h, 20h after the attempt before. echo: at once, two subscriptions "
+                "alike, say. none: at some other time.",
+                "0, or a few echoes.",
+                "30s and later: Aurora did not get our 2xx in time; compare with Owed retries. Only later ones: the "
+                "earlier attempts did not come through to us.",
+            ),
+            *(
+                Query(f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",slot="{slot}"}}{RANGE}))', slot)
+                for slot in [slot.value for slot in Slot]
+            ),
+        ),
+        lines(
+            202,
+            "Duplicates by event",
+            About(
+                "Deliveries a minute that brought a known event, and were answered 200 without publishing it again.",
+                "None, or few.",
+                "One event only: two subscriptions for it? All events: our answers do not reach Aurora in time.",
+            ),
+            Query(
+                f'60 * sum by (event) (rate(aurora_bridge_duplicates_total{{event=~"$event"}}{INTERVAL})) > 0',
+                "{{event}}",
+            ),
+            unit=units.CountsPerMinute,
+            stacked=True,
+        ),
+        lines(
+            203,
+            "Repeats by event",
+            About(
+                "Events a minute that were published although their content was seen before: a state that came back, "
+                "or a signal such as lead_changed again. Aurora's retries of a signal are among them.",
+                "Some: signals repeat.",
+                "Many of a state: compare INDEX__REPEAT_WINDOW_SECONDS with the filters of the subscription.",
+            ),
+            Query(
+                f'60 * sum by (event) (rate(aurora_bridge_repeats_total{{event=~"$event"}}{INTERVAL})) > 0',
+                "{{event}}",
+            ),
+            unit=units.CountsPerMinute,
+            stacked=True,
+        ),
+        number(
+            204,
+            "Owed retries",
+            About(
+                "Events in the time shown that we took, but whose 2xx may not have reached Aurora in time: the "
+                "client was gone, or 10 s were over. Aurora will send each again, and it will be taken for a "
+                "duplicate.",
+                "0.",
+                "A proxy in front with a time-out below 10 s, or answers that are slow: see the dashboard Pipeline.",
+            ),
+            Query(f"sum(increase(aurora_bridge_owed_retries_total{RANGE}))"),
+            steps=[(0.5, YELLOW)],
+            width=12,
+        ),
+        number(
+            205,
+            "Retries that were duplicates",
+            About(
+                "Deliveries in the time shown that fit Aurora's schedule and brought a known event.",
+                "0.",
+                "Far above Owed retries: our answers get lost behind us, in the proxy or the network.",
+            ),
+            Query(f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",{_RETRIES}}}{RANGE}))'),
+            steps=[(0.5, YELLOW)],
+            width=12,
+        ),
+    ),
+)
+
+_REFUSED = Section(
+    "Refusals: each burns one of Aurora's retries",
+    (
+        lines(
+            301,
+            "Refusals by reason",
+            About(
+                "Requests a minute that were refused, by reason. Aurora tries its own again, up to five times in 24 "
+                "h, and counts them toward switching the subscription off.",
+                "None, or some no_route from scanners of the internet.",
+                "unauthorized: the token in Aurora is not the one here; give the old one back until both sides have "
+                "the new one. no_route: the URL in Aurora. target_too_long: INGRESS__MAX_TARGET_BYTES. The others are "
+                "our fault: see the dashboard Pipeline.",
+            ),
+            Query(f"60 * sum by (reason) (rate(aurora_bridge_refusals_total{INTERVAL})) > 0", "{{reason}}"),
+            unit=units.CountsPerMinute,
+            stacked=True,
+        ),
+        bars(
+            302,
+            "Since the last refusal",
+            About(
+                "Time since a request was last refused, by reason; those that never happened since the start are not "
+                "shown.",
+                "Longer than a retry of Aurora takes to come, or nothing.",
+                "Below 20 h, Aurora's next try of it may still come: mend the cause now, and nothing is lost.",
+            ),
+            Query(
+                "sort(time() - max by (reason) (aurora_bridge_last_refused_timestamp_seconds > 0))",
+                "{{reason}}",
+            ),
+            unit=units.DurationSeconds,
+            base=RED,
+            steps=[(20 * 3600, YELLOW), (7 * _DAY, GREEN)],
+        ),
+        lines(
+            303,
+            "Credentials in use",
+            About(
+                "Deliveries a minute, by the file, kind and line of the credential that let them in.",
+                "One line in the file is used; two during a rotation.",
+                "A rotation is over when the line of the old token is at 0: delete it then. No lines at all: "
+                "deliveries are taken without a credential (AUTH__ALLOW_ANONYMOUS).",
+            ),
+            Query(
+                f"60 * sum by (file, kind, position) (rate(aurora_bridge_credentials_used_total{INTERVAL})) > 0",
+                "{{file}} {{kind}} {{position}}",
+            ),
+            unit=units.CountsPerMinute,
+        ),
+        number(
+            304,
+            "Unauthorized",
+            About(
+                "Requests in the time shown with a wrong token, or none.",
+                "0.",
+                "After a change of the token: put both into the file, one a line; it is read within seconds.",
+            ),
+            Query(f'sum(increase(aurora_bridge_refusals_total{{reason="{Reason.UNAUTHORIZED.value}"}}{RANGE}))'),
+            steps=[(0.5, RED)],
+            width=8,
+        ),
+        number(
+            305,
+            "Turned away",
+            About(
+                "Requests in the time shown that were refused for what they are, of all such reasons.",
+                "0, or a few from scanners.",
+                "The panel Refusals by reason tells them apart, the log names the route.",
+            ),
+            Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{AT_THE_DOOR}"}}{RANGE}))'),
+            steps=[(0.5, YELLOW)],
+            width=8,
+        ),
+        number(
+            306,
+            "Secret files that cannot be used",
+            About(
+                "Files of tokens or certificates that changed and cannot be read, now. What they held before stays in "
+                "force.",
+                "0; none yet: no setting names a file.",
+                "The log says what is wrong with which file. Mend it; it is taken over within seconds.",
+            ),
+            Query("sum(aurora_bridge_secret_file_failing)"),
+            steps=[(0.5, RED)],
+            width=8,
+        ),
+    ),
+)
+
+_UNKNOWN = Section(
+    "What is not understood",
+    (
+        bars(
+            401,
+            "Unknown values",
+            About(
+                "Values in the time shown that the catalogue does not know, by event and attribute. They were "
+                "published as they are.",
+                "0: no bar.",
+                "Aurora has a new status: tell the consumers, they may not expect it.",
+            ),
+            Query(
+                'sum by (event, attribute) (increase(aurora_bridge_unknown_values_total{event=~"$event"}'
+                f"{RANGE})) > 0.5",
+                "{{event}} {{attribute}}",
+            ),
+            base=YELLOW,
+        ),
+        bars(
+            402,
+            "Dead letters by cause",
+            About(
+                "Deliveries in the time shown without a readable event, by what was wrong. They are kept in the "
+                "dead-letter topic, with their target.",
+                "0.",
+                "unfilled_placeholder, no_attributes, not_as_template: the URL template in Aurora. conflicting_*: two "
+                "values for one attribute in it. not_utf8, control_characters: not Aurora, most likely.",
+            ),
+            Query(f"sort_desc(sum by (reason) (increase(aurora_bridge_dead_letters_total{RANGE})))", "{{reason}}"),
+            steps=[(0.5, ORANGE)],
+        ),
+        lines(
+            403,
+            "Unrecognized events and dead letters",
+            About(
+                "Deliveries a minute of events that this version does not know, and of those without a readable "
+                "event. Each kind is kept in a topic of its own.",
+                "None.",
+                "Unrecognized: Aurora has a new event; consumers can read it from its topic, by its type. Dead "
+                "letters: see the panel to the left.",
+            ),
+            Query(
+                f'60 * sum(rate(aurora_bridge_deliveries_total{{event="{UNRECOGNIZED}"}}{INTERVAL}))', "unrecognized"
+            ),
+            Query(f"60 * sum(rate(aurora_bridge_dead_letters_total{INTERVAL}))", "dead letters"),
+            unit=units.CountsPerMinute,
+            colors={"unrecognized": YELLOW, "dead letters": ORANGE},
+        ),
+    ),
+)
+
+
+def aurora() -> Dashboard:
+    """Return the dashboard."""
+    return framed(
+        "aurora",
+        "Aurora",
+        "What Aurora sends and sends again, what is turned away, and what is not understood.",
+        "now-24h",
+        _SENT,
+        _RETRIED,
+        _REFUSED,
+        _UNKNOWN,
+    )

@@ -1,0 +1,221 @@
+"""Pipeline, for whoever is on call: where a delivery spends its time, where its event is kept, and the process.
+
+`stores` has the rows of Kafka, spool and index. `aurora` is for what Aurora sends.
+"""
+
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana.frame import Section, framed
+from grafana.panels import FULL, OUTCOMES, About, bars, heat, lines, times
+from grafana.queries import INTERVAL, OUR_FAULT, Query, of_ours, quantile
+from grafana.stores import INDEX, KAFKA, SPOOL
+
+_RESPONSE, _STAGE = "aurora_bridge_response_seconds", "aurora_bridge_stage_seconds"
+_ROWS = r"0.001|0.002|0.005|0.01|0.02|0.05|0.1|0.5|1.0|3.0|5.0|8.0|10.0|\\+Inf"
+"""Of the buckets of the response time, those that the heatmap shows: the topmost is what came after Aurora's 10 s."""
+
+_ANSWERS = Section(
+    "Answers",
+    (
+        times(
+            101,
+            "Answer times by outcome, 99 %",
+            About(
+                "What 99 % of the answers of each outcome kept.",
+                "Published, spooled and duplicate within milliseconds.",
+                "Published near 3 s: Kafka is slow. Spooled near 5 s: the disk is. Refused near 5 or 8 s: both.",
+            ),
+            Query(quantile(0.99, _RESPONSE, by="outcome"), "{{outcome}}"),
+            colors=OUTCOMES,
+        ),
+        heat(
+            102,
+            "Answers by time taken (topmost row: after Aurora gave up)",
+            About(
+                "Answers a minute by how long they took, the darker the more. The lower border of the topmost row is "
+                "the line at 10 s.",
+                "All in the lower rows, the topmost row empty.",
+                "A second band higher up is a part of the deliveries with a problem of their own: one broker, one "
+                "topic.",
+            ),
+            Query(f'60 * sum by (le) (rate({_RESPONSE}_bucket{{le=~"{_ROWS}"}}{INTERVAL}))', "{{le}}"),
+        ),
+        times(
+            103,
+            "Oldest unanswered delivery",
+            About(
+                "Age of the delivery that waits longest, by instance: what is stuck shows here, and nowhere else.",
+                "No line, or far below 1 s.",
+                "A line that climbs to 8 s is a hanging disk or Kafka, or a fault of ours: the log says too_late.",
+            ),
+            Query("aurora_bridge_oldest_unanswered_seconds > 0", "{{instance}}"),
+        ),
+        lines(
+            104,
+            "Refusals by reason, our fault",
+            About(
+                "Answers 5xx a minute, by reason. Each makes Aurora retry, and counts toward switching the "
+                "subscription off.",
+                "None.",
+                "spool_full: bring Kafka back, or raise SPOOL__MAX_BYTES. spool_failed: the disk. too_late: neither "
+                "Kafka nor the disk answers. kafka_*: Kafka is away and there is no spool. overloaded: something "
+                "hangs.",
+            ),
+            Query(
+                f'60 * sum by (reason) (rate(aurora_bridge_refusals_total{{reason=~"{OUR_FAULT}"}}{INTERVAL}))',
+                "{{reason}}",
+            ),
+            unit=units.CountsPerMinute,
+        ),
+        lines(
+            105,
+            "Deliveries by outcome",
+            About(
+                "Deliveries a minute, by what became of them.",
+                "Published, with the odd duplicate.",
+                "Spooled: see Kafka. Refused: see the panel to the left, and the dashboard Aurora for what was turned "
+                "away.",
+            ),
+            Query(
+                f'60 * sum by (outcome) (rate(aurora_bridge_deliveries_total{{event=~"$event"}}{INTERVAL}))',
+                "{{outcome}}",
+            ),
+            unit=units.CountsPerMinute,
+            colors=OUTCOMES,
+            stacked=True,
+        ),
+        lines(
+            106,
+            "Deliveries in flight",
+            About(
+                "Deliveries that are not answered yet, by instance.",
+                "A handful, even under load.",
+                "It grows with the time of an answer: see Stages. At INGRESS__MAX_IN_FLIGHT (2048), more are refused "
+                "as overloaded.",
+            ),
+            Query("aurora_bridge_in_flight_deliveries", "{{instance}}"),
+            unit=units.Short,
+        ),
+    ),
+)
+
+_STAGES = Section(
+    "Stages of a delivery",
+    (
+        times(
+            201,
+            "Stages, 99 %",
+            About(
+                "What 99 % of the deliveries kept in each stage: read (route, token, event), judge (same event or new "
+                "one), publish (until Kafka or the disk has it), answer (until the socket has it).",
+                "publish takes the longest, some milliseconds; read and answer below 1 ms.",
+                "publish: Kafka or the disk. judge: the disk of the index, or a catch-up with Kafka after a start. "
+                "read and answer: the event loop is busy, see Runtime.",
+            ),
+            Query(quantile(0.99, _STAGE, by="stage"), "{{stage}}"),
+            width=12,
+        ),
+        times(
+            202,
+            "Stages, half",
+            About(
+                "What half of the deliveries kept in each stage.",
+                "As to the left, lower.",
+                "If this rises too, all deliveries are concerned, not only some.",
+            ),
+            Query(quantile(0.5, _STAGE, by="stage"), "{{stage}}"),
+            width=12,
+        ),
+    ),
+)
+
+_RUNTIME = Section(
+    "Runtime",
+    (
+        times(
+            601,
+            "Lag of the event loop",
+            About(
+                "How late the loop last woke up, by instance: every delivery waits for so long.",
+                "Below 10 ms.",
+                "The process gets too little CPU (a limit?), or something blocks it. Look at CPU to the right.",
+            ),
+            Query("aurora_bridge_loop_lag_seconds", "{{instance}}"),
+        ),
+        lines(
+            602,
+            "CPU",
+            About(
+                "Cores in use, by instance. One is the most that the loop can use.",
+                "A few per cent.",
+                "Near 1: add a replica.",
+            ),
+            Query(of_ours(f"rate(process_cpu_seconds_total{INTERVAL})"), "{{instance}}"),
+            unit=units.Short,
+        ),
+        lines(
+            603,
+            "Memory",
+            About(
+                "Resident memory, by instance.",
+                "Level, below 200 MiB.",
+                "docs/architecture.md, Bounds, has the worst case of each part. Growth without an end is a fault: "
+                "tell us, with the metrics of that time.",
+            ),
+            Query(of_ours("process_resident_memory_bytes"), "{{instance}}"),
+            unit=units.BytesIEC,
+        ),
+        lines(
+            604,
+            "Open files",
+            About(
+                "Share of the file descriptors that the process may open: connections, mostly.",
+                "A few per cent.",
+                "Clients that connect and stay: a proxy without limits? INGRESS__MAX_CONNECTIONS and the limit of the "
+                "process (ulimit -n) belong together.",
+            ),
+            Query(f"{of_ours('process_open_fds')} / {of_ours('process_max_fds')}", "{{instance}}"),
+            unit=units.PercentUnit,
+            steps=FULL,
+        ),
+        lines(
+            605,
+            "Running since",
+            About(
+                "Time since the start of each process. A fall to 0 is a restart.",
+                "It climbs.",
+                "Restarts that nobody asked for: the end of the log before says why; exit code 1 is the disk, or a "
+                "fault.",
+            ),
+            Query(f"time() - {of_ours('process_start_time_seconds')}", "{{instance}}"),
+            unit=units.DurationSeconds,
+        ),
+        bars(
+            606,
+            "Instances by version",
+            About(
+                "Instances, by the version that they run.",
+                "One version, but during an upgrade.",
+                "Two versions for long: an upgrade is stuck. The previous minor version can read the state files.",
+            ),
+            Query("count by (version) (aurora_bridge_build_info)", "{{version}}"),
+        ),
+    ),
+)
+
+
+def pipeline() -> Dashboard:
+    """Return the dashboard."""
+    return framed(
+        "pipeline",
+        "Pipeline",
+        "Where deliveries spend their time, and how Kafka, spool, index and process are.",
+        "now-3h",
+        _ANSWERS,
+        _STAGES,
+        KAFKA,
+        SPOOL,
+        INDEX,
+        _RUNTIME,
+    )
