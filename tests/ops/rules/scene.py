@@ -1,4 +1,4 @@
-"""Daemons in trouble, all at the same time beside one Kafka, each in a state of its own and with topics of its own.
+"""Daemons in trouble, all at the same time, each in a state of its own and with topics of its own.
 
 Each state is built in two steps: the daemon before anything happens, so that Prometheus sees its counters at nothing,
 and what then happens to it.
@@ -11,10 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from confluent_kafka.admin import AclOperation
+
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.ports import HOST, free_ports
-from tests.support.topics import configure_topic, create_topics, delete_topics, topic_names, unique_prefix
+from tests.support.secure import USER, SecureCluster
+from tests.support.topics import create_topics, delete_topics, topic_names, unique_prefix
 
 GOOD: Final = [("X-Aurora-Webhook-Token", "valid")]
 WRONG: Final = [("X-Aurora-Webhook-Token", "of-yesterday")]
@@ -34,12 +37,12 @@ class State(NamedTuple):
 class Scene:
     """The daemons, by the name of their state."""
 
-    def __init__(self, folder: Path, kafka: KafkaCluster | NamedKafka, stack: ExitStack) -> None:
-        """Start them in folders of their own; they end with `stack`."""
+    def __init__(self, folder: Path, kafka: KafkaCluster | NamedKafka, secure: SecureCluster, stack: ExitStack) -> None:
+        """Start them in folders of their own, beside a Kafka and one with access lists; they end with `stack`."""
         self.states: dict[str, State] = {}
         self.missing: dict[str, str] = {}
         """States that this machine does not allow, and why."""
-        self._folder, self._kafka, self._stack = folder, kafka, stack
+        self._folder, self._kafka, self._secure, self._stack = folder, kafka, secure, stack
         self._happenings: list[Happening] = []
         (port,) = free_ports(1)
         self._nobody = f"{HOST}:{port}"
@@ -93,9 +96,6 @@ class Scene:
         self.states[name] = State(self._stack.enter_context(daemon), settings)
         return daemon
 
-    def _topic(self, name: str) -> str:
-        return f"{self.states[name].settings['kafka__topic_prefix']}lead_changed"
-
     def _refusing(self) -> Happening:
         """Wrong tokens, wrong paths, and a template with a placeholder that Aurora does not know."""
         daemon = self._daemon("refusing")
@@ -121,25 +121,35 @@ class Scene:
         return happen
 
     def _full(self) -> Happening:
-        """Kafka is away, and the spool is full."""
+        """Kafka is away, and the spool is full: enough is refused to stand out of what all others take."""
         daemon = self._daemon("full", kafka__bootstrap_servers=self._nobody, spool__max_bytes=200_000)
 
         def happen() -> None:
-            refused = 0
-            for number in range(100):
-                refused += daemon.get(f"/lead_changed?lead_id={number}&note={'x' * 8000}", GOOD).status == 503
-                if refused == 10:
-                    break
+            answers = [daemon.get(f"/lead_changed?lead_id={number}&note={'x' * 8000}", GOOD) for number in range(300)]
+            assert sum(answer.status == 503 for answer in answers) > 200
 
         return happen
 
     def _stalled(self) -> Happening:
-        """A topic wants more replicas in sync than there are; the daemon was restarted since."""
-        daemon = self._daemon("stalled")
-        daemon.wait_until_connected()
-        configure_topic(self._kafka.plain, self._topic("stalled"), {"min.insync.replicas": "2"})
+        """Kafka lets the daemon see a topic, and not write to it; the daemon was restarted since."""
+        prefix, secure, folder = unique_prefix(), self._secure, self._folder
+        secure.allow(prefix, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ)
+        secure.allow(f"{prefix}project_created", AclOperation.WRITE)
+        password = folder / "password"
+        password.write_text(f"{secure.password}\n")
+        daemon = self._daemon(
+            "stalled",
+            kafka__bootstrap_servers=secure.bootstrap,
+            kafka__topic_prefix=prefix,
+            kafka__security_protocol="SASL_SSL",
+            kafka__sasl_mechanism="SCRAM-SHA-512",
+            kafka__sasl_username=USER,
+            kafka__sasl_password_file=password,
+            kafka__tls_ca_file=secure.authority.file,
+        )
 
         def happen() -> None:
+            daemon.wait_until_connected()
             daemon.get("/lead_changed?lead_id=1", GOOD)
             daemon.terminate()
             daemon.start()
@@ -148,11 +158,10 @@ class Scene:
 
     def _aside(self) -> Happening:
         """Events are larger than their topic takes."""
-        prefix = unique_prefix()
-        create_topics(self._kafka.plain, f"{prefix}lead_changed", partitions=1, config={"max.message.bytes": "2000"})
-        daemon = self._daemon("aside", kafka__topic_prefix=prefix)
-        plain = self._kafka.plain
+        prefix, plain = unique_prefix(), self._kafka.plain
         self._stack.callback(lambda: delete_topics(plain, *topic_names(plain, prefix)))
+        create_topics(plain, f"{prefix}lead_changed", partitions=1, config={"max.message.bytes": "2000"})
+        daemon = self._daemon("aside", kafka__topic_prefix=prefix)
 
         def happen() -> None:
             daemon.wait_until_connected()

@@ -21,9 +21,11 @@ from tests.ops.rules.scene import GOOD, Scene, State
 from tests.ops.rules.test_rules import ALERTS, EVERY, RULES
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PROGRAM, Daemon, environment
+from tests.support.daemon import command as run_command
 from tests.support.missing import unavailable
 from tests.support.ports import HOST, free_ports
 from tests.support.prometheus import Prometheus
+from tests.support.secure import SecureCluster
 
 pytestmark = pytest.mark.ops
 
@@ -79,13 +81,17 @@ def sooner(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def look(
-    kafka: KafkaCluster | NamedKafka, prometheus: str, sooner: Path, tmp_path_factory: pytest.TempPathFactory
+    kafka: KafkaCluster | NamedKafka,
+    kafka_secure: SecureCluster,
+    prometheus: str,
+    sooner: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Look]:
     """Every state at once, after a while with one healthy daemon."""
     folder = tmp_path_factory.mktemp("live")
     with ExitStack() as stack:
         server = stack.enter_context(Prometheus(prometheus, folder / "prometheus", rules=[sooner]))
-        scene = Scene(folder, kafka, stack)
+        scene = Scene(folder, kafka, kafka_secure, stack)
         healthy = scene.healthy()
         server.scrape(healthy.admin_url)
         server.wait_until_scraped(healthy.admin_url)
@@ -176,7 +182,8 @@ def run(command: Command, state: State, folder: Path, *, shows: bool) -> None:
     )
     assert done.returncode in command.exit_codes or (not shows and line.count("grep")), (line, done.stdout, done.stderr)
     if shows:
-        assert [word for word in command.shows if word not in done.stdout] == [], (line, done.stdout, done.stderr)
+        said = done.stdout + done.stderr
+        assert [word for word in command.shows if word not in said] == [], (line, said)
 
 
 def test_replicas_that_crash_are_missing_and_gone_are_told(prometheus: str, sooner: Path, tmp_path: Path) -> None:
@@ -222,8 +229,6 @@ def test_the_commands_of_scaling_down_empty_a_volume(
         for command in commands(before):
             run(command, state, tmp_path, shows=True)
         daemon.terminate()
-        with Daemon(tmp_path, **settings, kafka__bootstrap_servers=kafka.bootstrap) as other:
-            other.wait_until_connected()  # it makes the topics
-            other.terminate()
+    assert run_command("topics", "--apply", cwd=tmp_path, **state.settings).returncode == 0
     for command in commands(after):
         run(command, state, tmp_path, shows=True)
