@@ -66,7 +66,7 @@ class Scene:
             self._happenings.append(state())
 
     def happen(self) -> None:
-        """Let to each happen what it is about."""
+        """Let happen to each what it is about."""
         for happening in self._happenings:
             happening()
 
@@ -77,16 +77,14 @@ class Scene:
         return daemon
 
     def _daemon(self, name: str, **more: object) -> Daemon:
-        folder, prefix = self._folder / name, unique_prefix()
+        folder = self._folder / name
         folder.mkdir()
         tokens = folder / "tokens"
         tokens.write_text("valid\n")
-        plain = self._kafka.plain
-        self._stack.callback(lambda: delete_topics(plain, *topic_names(plain, prefix)))
         settings: dict[str, object] = {
             "auth__tokens_file": tokens,
             "kafka__bootstrap_servers": self._kafka.bootstrap,
-            "kafka__topic_prefix": prefix,
+            "kafka__topic_prefix": self._prefix(self._kafka),
             "kafka__partitions": 1,
             "state_dir": folder / "state",
             **more,
@@ -95,6 +93,12 @@ class Scene:
         daemon.state = Path(str(settings["state_dir"]))
         self.states[name] = State(self._stack.enter_context(daemon), settings)
         return daemon
+
+    def _prefix(self, kafka: KafkaCluster | NamedKafka) -> str:
+        """Return one for topics that are deleted at the end."""
+        prefix = unique_prefix()
+        self._stack.callback(lambda: delete_topics(kafka.plain, *topic_names(kafka.plain, prefix)))
+        return prefix
 
     def _refusing(self) -> Happening:
         """Wrong tokens, wrong paths, and a template with a placeholder that Aurora does not know."""
@@ -132,10 +136,10 @@ class Scene:
 
     def _stalled(self) -> Happening:
         """Kafka lets the daemon see a topic, and not write to it; the daemon was restarted since."""
-        prefix, secure, folder = unique_prefix(), self._secure, self._folder
+        secure, password = self._secure, self._folder / "password"
+        prefix = self._prefix(secure)
         secure.allow(prefix, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ)
         secure.allow(f"{prefix}project_created", AclOperation.WRITE)
-        password = folder / "password"
         password.write_text(f"{secure.password}\n")
         daemon = self._daemon(
             "stalled",
@@ -158,9 +162,8 @@ class Scene:
 
     def _aside(self) -> Happening:
         """Events are larger than their topic takes."""
-        prefix, plain = unique_prefix(), self._kafka.plain
-        self._stack.callback(lambda: delete_topics(plain, *topic_names(plain, prefix)))
-        create_topics(plain, f"{prefix}lead_changed", partitions=1, config={"max.message.bytes": "2000"})
+        prefix, small = self._prefix(self._kafka), {"max.message.bytes": "2000"}
+        create_topics(self._kafka.plain, f"{prefix}lead_changed", partitions=1, config=small)
         daemon = self._daemon("aside", kafka__topic_prefix=prefix)
 
         def happen() -> None:
