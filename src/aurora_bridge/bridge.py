@@ -123,12 +123,12 @@ class Bridge:
                 outcome = await self._refer(event, verdict)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
-            return _refused(refusal.reason, event, claim, key)._replace(route=match.route.name if match else None)
+            return _refused(refusal.reason, _event_of(match, event), claim, key, match.route.name if match else None)
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise
             task.uncancel()  # the connection has the same task, and goes on
-            return _refused(Reason.TOO_LATE, event, claim, key)
+            return _refused(Reason.TOO_LATE, _event_of(match, event), claim, key)
         finally:
             del self._flights[task]
             self._overdue.discard(task)
@@ -242,5 +242,15 @@ class Bridge:
         return monotonic() - min(self._flights.values()) if self._flights else 0.0
 
 
-def _refused(reason: Reason, event: Event | None, claim: Claim | None, key: str | None) -> Answer:
-    return Answer(reason.status, Outcome.REFUSED, NO_EVENT if event is None else event.name, key, reason, claim)
+def _refused(reason: Reason, event: str, claim: Claim | None, key: str | None, route: str | None = None) -> Answer:
+    return Answer(reason.status, Outcome.REFUSED, event, key, reason, claim, route)
+
+
+def _event_of(match: Match | None, event: Event | None) -> str:
+    """Return the name of a refused delivery's event, if it is known.
+
+    Also of one whose credential is wrong: on the path of a known event it is Aurora's, most likely, and no scanner's.
+    """
+    if event is not None:
+        return event.name
+    return match.event if match is not None and match.event in CATALOGUE else NO_EVENT

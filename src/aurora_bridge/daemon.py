@@ -124,6 +124,7 @@ async def _start_sender(
     kafka: KafkaSettings, metrics: Metrics, stack: AsyncExitStack, stop: asyncio.Event
 ) -> tuple[Callable[[], Client], Sender]:
     """Start to send; return what makes a client, and the sender. It ends with `stack`, after a last flush."""
+    metrics.kafka_configured[()] = 1
     security = Security(kafka)
     connect = partial(make_client, kafka, security)
     sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)

@@ -140,7 +140,7 @@ class Histogram(dict[Key, Series]):
 class Metrics(Collector):
     """All metrics of the daemon."""
 
-    def __init__(  # noqa: PLR0913 - an argument for each closed set of label values
+    def __init__(  # noqa: PLR0913, PLR0915 - an argument for each closed set of label values, a statement a metric
         self,
         *,
         version: str = "",
@@ -242,6 +242,9 @@ class Metrics(Collector):
         )
         self.producer_ids = Counter(
             "aurora_bridge_producer_ids", "Producer ids taken: one at start, another when Kafka forgot a sequence."
+        )
+        self.kafka_configured = Gauge(
+            "aurora_bridge_kafka_configured", "1 where events go to Kafka, 0 where the spool is the event log."
         )
         self.kafka_connected = Gauge(
             "aurora_bridge_kafka_connected", "1 once every partition of our topics has a leader."
