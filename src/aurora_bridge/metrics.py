@@ -212,7 +212,7 @@ class Metrics(Collector):
             (event,),
         )
         self.spool_events = Gauge("aurora_bridge_spool_events", "Events that wait in the spool.")
-        self.spool_bytes = Gauge("aurora_bridge_spool_bytes", "Size of what waits in the spool.")
+        self.spool_bytes = Gauge("aurora_bridge_spool_bytes", "Size of what waits in the spool, or is set aside.")
         self.spool_limit_bytes = Gauge("aurora_bridge_spool_limit_bytes", "Size at which the spool is full.")
         self.spool_oldest_seconds = Gauge(
             "aurora_bridge_spool_oldest_seconds", "Age of the oldest event in the spool, 0 without one."

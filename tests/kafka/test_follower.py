@@ -172,6 +172,7 @@ async def test_after_a_stop_it_goes_on_where_it_was(
     async with running(kafka.bootstrap, prefix, tmp_path) as first:
         await first.write(first.of(A, NOW), first.of(ONCE, NOW))
         await eventually(lambda: first.followed == 2)
+        await first.looked()  # what was taken over is behind it
     async with running(kafka.bootstrap, prefix, tmp_path) as second:
         await second.write(second.of(B, NOW + 1))
         await eventually(lambda: second.dedup.followed)

@@ -18,7 +18,9 @@ def test_a_pod_monitor_reads_the_metrics_of_each_pod(helm4: str) -> None:
     monitor = render(helm4, {"podMonitor": {"enabled": True, "labels": {"release": "p"}}}).one("PodMonitor")
     assert monitor["metadata"]["labels"]["release"] == "p"
     assert monitor["spec"]["selector"]["matchLabels"] == SELECTOR
-    assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "admin", "path": "/metrics", "interval": "30s"}]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    named = {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
+    assert endpoint == {"port": "admin", "path": "/metrics", "interval": "30s", "relabelings": [named]}
     assert not render(helm4, {}).has("PodMonitor")
 
 
