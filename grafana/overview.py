@@ -88,10 +88,10 @@ _LOST = Section(
                 "Whether every instance can write to all its topics, now.",
                 "connected.",
                 "Events wait on disk meanwhile, nothing is lost while there is room. The dashboard Pipeline, Kafka, "
-                "has the reason. An instance without a Kafka (embedded log) is never connected.",
+                "has the reason. Instances that have no Kafka keep their events in their own log.",
             ),
-            Query("min(aurora_bridge_kafka_connected)"),
-            words={"0": ("not connected", RED), "1": ("connected", GREEN)},
+            Query("min(aurora_bridge_kafka_connected + 2 * (1 - aurora_bridge_kafka_configured))"),
+            words={"0": ("not connected", RED), "1": ("connected", GREEN), "2": ("own log", GREEN)},
         ),
     ),
 )
