@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -75,6 +75,7 @@ class Daemon:
         self.log = folder / "daemon.log"
         self.url = self.admin_url = ""
         self.seconds_to_listen = 0.0
+        self.program: Sequence[str | Path] = [PROGRAM]
         self._settings: Mapping[str, object] = {
             "ingress__port": 0,
             "admin__port": 0,
@@ -96,7 +97,7 @@ class Daemon:
         began = monotonic()
         with self.log.open("ab") as log:
             self._process = process = subprocess.Popen(
-                [PROGRAM, "serve"],
+                [*self.program, "serve"],
                 cwd=self.folder,
                 env=environment(**self._settings),
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,186 @@
+"""Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, and writes all of it down.
+
+A program of its own that shares no code with the daemon, nor with the tests: `aurora.py JOURNAL RATE RETRIES URL...`.
+Before each request its intent goes into the journal, after it what became of it (`ledger` reads both). SIGTERM ends
+what is new; what was not answered with a 2xx is tried again to the end of the schedule, and then the program ends.
+
+Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
+that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
+second copy of a state or once event that was just accepted.
+"""
+
+import asyncio
+import hashlib
+import heapq
+import json
+import random
+import signal
+import sys
+from collections import deque
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+from typing import IO
+
+PATIENCE_SECONDS = 10.0
+"""Aurora gives up then. "Subscribing to Webhooks", Delivery."""
+CONNECTIONS = 400
+"""At once. More than that is not offered: then the daemon is late for hundreds of webhooks."""
+SUBJECTS = 300
+COPIES = 0.1
+KINDS = ("state", "state", "state", "once", "once", "signal")
+TOKEN = "of-the-fault-tests"  # noqa: S105 - a secret of nobody's
+
+
+@dataclass(eq=False)
+class Webhook:
+    """One event to be told, and how often that was tried."""
+
+    key: int
+    kind: str
+    subject: int
+    target: str
+    digest: str
+    attempt: int = 0
+    copy: bool = False
+
+
+class Aurora:
+    """The sender of webhooks."""
+
+    def __init__(self, journal: IO[str], rate: float, retries: list[float], addresses: list[tuple[str, int]]) -> None:
+        self._journal = journal
+        self._rate = rate
+        self._retries = retries
+        self._addresses = addresses
+        self._keys = count(1)
+        self._random = random.Random(1)
+        self._idle = deque(range(SUBJECTS))
+        self._due: list[tuple[float, int, Webhook]] = []
+        self._numbers = count()
+        self._pool: dict[tuple[str, int], list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    async def run(self) -> None:
+        """Send until SIGTERM, and then until nothing is left to try."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
+        next_at = monotonic()
+        while not self._ending or self._due or self._under_way:
+            now = monotonic()
+            while self._due and self._due[0][0] <= now and len(self._under_way) < CONNECTIONS:
+                self._begin(heapq.heappop(self._due)[2])
+            if not self._ending and next_at <= now:
+                next_at = max(next_at + 1 / self._rate, now - 0.1)  # what could not be offered is not made up for
+                if len(self._under_way) < CONNECTIONS:
+                    self._begin(self._new())
+                continue
+            wake = now + 0.05 if self._ending else next_at
+            if self._due:
+                wake = min(wake, self._due[0][0])
+            await asyncio.sleep(max(0.0005, wake - now))
+
+    def _end(self) -> None:
+        self._ending = True
+
+    def _new(self) -> Webhook:
+        key, kind = next(self._keys), self._random.choice(KINDS)
+        if kind == "state" and not self._idle:
+            kind = "once"
+        if kind == "state":
+            subject = self._idle.popleft()
+            data = {"project_id": f"p-{subject}", "agreement_id": f"a-{subject}", "status": "signed", "key": str(key)}
+            event = "agreement_status_changed"
+        elif kind == "once":
+            subject, data, event = key, {"lead_id": f"l-{key}", "key": str(key)}, "lead_created"
+        else:
+            subject, data, event = key, {"lead_id": f"s-{key}", "key": str(key)}, "lead_changed"
+        target = f"/{event}?" + "&".join(f"{name}={value}" for name, value in data.items())
+        return Webhook(key, kind, subject, target, digest_of(data))
+
+    def _begin(self, webhook: Webhook) -> None:
+        task = asyncio.create_task(self._tell(webhook))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _tell(self, webhook: Webhook) -> None:
+        webhook.attempt += 1
+        self._note(
+            sent=webhook.key,
+            kind=webhook.kind,
+            subject=webhook.subject,
+            digest=webhook.digest,
+            attempt=webhook.attempt,
+            copy=webhook.copy,
+        )
+        began = monotonic()
+        status, body = await self._ask(webhook)
+        seconds = monotonic() - began
+        self._note(
+            answered=webhook.key,
+            attempt=webhook.attempt,
+            copy=webhook.copy,
+            status=status,
+            seconds=round(seconds, 4),
+            body=body,
+        )
+        accepted = 200 <= status < 300
+        if not accepted and webhook.attempt <= len(self._retries):
+            self._later(webhook, self._retries[webhook.attempt - 1])
+        elif accepted and webhook.attempt == 1 and webhook.kind != "signal" and not webhook.copy and self._chance():
+            again = Webhook(webhook.key, webhook.kind, webhook.subject, webhook.target, webhook.digest, copy=True)
+            await self._tell(again)
+            return
+        if webhook.kind == "state" and (webhook.attempt == 1 or webhook.copy) and webhook.subject not in self._idle:
+            self._idle.append(webhook.subject)
+
+    def _chance(self) -> bool:
+        return self._random.random() < COPIES * len(KINDS) / (len(KINDS) - 1)
+
+    def _later(self, webhook: Webhook, seconds: float) -> None:
+        heapq.heappush(self._due, (monotonic() + seconds, next(self._numbers), webhook))
+
+    async def _ask(self, webhook: Webhook) -> tuple[int, str]:
+        """Send a request; return its status and body, 0 and the reason where there is none."""
+        address = self._random.choice(self._addresses)
+        connection = None
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                idle = self._pool.setdefault(address, [])
+                connection = idle.pop() if idle else await asyncio.open_connection(*address)
+                reader, writer = connection
+                head = f"GET {webhook.target} HTTP/1.1\r\nHost: bridge\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
+                writer.write(head.encode())
+                answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                length = int(answer.partition("content-length:")[2].split("\r\n", 1)[0])
+                body = (await reader.readexactly(length)).decode()
+                if "connection: close" in answer:
+                    writer.close()
+                else:
+                    idle.append(connection)
+                return int(answer.split(" ", 2)[1]), body
+        except (OSError, TimeoutError, EOFError) as error:
+            if connection is not None:
+                connection[1].close()
+            return 0, type(error).__name__
+
+    def _note(self, **line: object) -> None:
+        self._journal.write(json.dumps(line | {"at": monotonic()}) + "\n")
+
+
+def digest_of(data: dict[str, str]) -> str:
+    """Return the digest of an event's attributes."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def main() -> None:
+    """Run as the module says."""
+    path, rate, retries, *urls = sys.argv[1:]
+    addresses = [(url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1].strip("/"))) for url in urls]
+    with open(path, "a", buffering=1) as journal:  # noqa: PTH123 - a line is with the system before the request is
+        aurora = Aurora(journal, float(rate), [float(seconds) for seconds in retries.split(",")], addresses)
+        asyncio.run(aurora.run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Daemons that lie: `broken.py WHICH serve` runs one. The ledger must find each of them out, or it would miss ours.
+
+The switches exist here only. Each replaces one step of the daemon's by what a careless one would do.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aurora_bridge import cli
+from aurora_bridge.kafka import wire
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.state.dedup import Deduplicator
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.webhook.claims import Claim, End, Verdict
+from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.record import Record
+
+_STARTED: set[object] = set()
+
+
+def acks_0() -> None:
+    """Take a request as acknowledged once it was written to the socket."""
+    send = wire.Client.send
+
+    async def careless(client: wire.Client, node: int, request: Any) -> Any:  # noqa: ANN401 - any request
+        if not isinstance(request, wire.Produce):
+            return await send(client, node, request)
+        task = asyncio.ensure_future(send(client, node, request))
+        _STARTED.add(task)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.sleep(0)
+        return wire._ProduceAnswer(request.places)  # noqa: SLF001 - what Kafka would say
+
+    class Remembering(wire.Produce):
+        def __init__(self, batches: dict[str, list[tuple[int, bytes]]], timeout_ms: int) -> None:
+            super().__init__(batches, timeout_ms)
+            self.places = [(topic, place, 0, -1) for topic, parts in batches.items() for place, _ in parts]
+
+    wire.Client.send = careless  # type: ignore[assignment, method-assign]
+    from aurora_bridge.kafka import sender  # noqa: PLC0415 - it has taken its own name of the class
+
+    sender.Produce = Remembering  # type: ignore[misc, attr-defined]
+
+
+def no_spool() -> None:
+    """Say "spooled" and keep nothing."""
+
+    def forget(
+        _spool: Spool, records: Sequence[Record], done: Callable[..., None], *, set_aside: str | None = None
+    ) -> None:
+        for number, record in enumerate(records):
+            record.seq = None
+            del number
+        done(records, None, set_aside)
+
+    Spool.append = forget  # type: ignore[assignment, method-assign]
+
+
+def early() -> None:
+    """Answer before anything is durable."""
+    publish = Publisher.publish
+
+    async def soon(publisher: Publisher, record: Record) -> Outcome:
+        async def rest() -> None:
+            try:
+                await publish(publisher, record)
+            except Refusal:
+                return
+
+        task = asyncio.ensure_future(rest())
+        _STARTED.add(task)
+        task.add_done_callback(_STARTED.discard)
+        return Outcome.PUBLISHED
+
+    Publisher.publish = soon  # type: ignore[assignment, method-assign]
+
+
+def no_dedup() -> None:
+    """Take every delivery for a new event."""
+
+    async def new(dedup: Deduplicator, event: Event, received_us: int) -> Verdict:
+        claim = dedup._claims.propose(event, received_us, can_know=False)  # noqa: SLF001
+        claim.id_ms = received_us // 1000
+        verdict = dedup._claims.judge(claim, None, None, resend=False)  # noqa: SLF001
+        if verdict.claim is not claim:
+            dedup._claims._newest.pop(claim.fingerprint)  # noqa: SLF001
+            verdict = dedup._claims.judge(claim, None, None, resend=False)  # noqa: SLF001
+        return verdict
+
+    Deduplicator.claim = new  # type: ignore[assignment, method-assign]
+
+
+def seen_early() -> None:
+    """Take an event for seen although it was refused, as if the mark had been set before it was durable."""
+    end = Deduplicator.end
+
+    def seen(dedup: Deduplicator, claim: Claim, how: End, refusal: Refusal | None = None) -> None:
+        del how, refusal
+        end(dedup, claim, End.DURABLE)
+
+    Deduplicator.end = seen  # type: ignore[method-assign]
+
+
+BROKEN = {"acks-0": acks_0, "no-spool": no_spool, "early": early, "no-dedup": no_dedup, "seen-early": seen_early}
+
+if __name__ == "__main__":
+    BROKEN[sys.argv[1]]()
+    sys.argv[1:] = sys.argv[2:]
+    sys.exit(cli.main())

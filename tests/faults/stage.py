@@ -1,0 +1,155 @@
+"""The stage of a scenario: brokers, daemons, and Aurora, with what a fault may do to them; and the verdict at the end.
+
+`Stage.load` offers webhooks while faults come and go; when it ends, Aurora tries to the end of its schedule what failed,
+the spools must get empty, everything is read back by librdkafka, and the ledger decides.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Final
+
+from tests.faults import ledger
+from tests.faults.aurora import TOKEN
+from tests.faults.ledger import Verdict
+from tests.support.broker import KafkaCluster
+from tests.support.daemon import Daemon
+from tests.support.ports import free_ports
+from tests.support.topics import read_all, topic_names
+
+SETTLE_SECONDS: Final = 180.0
+READ_SECONDS: Final = 120.0
+RETRIES: Final = "0.5,2,5,10,20"
+"""Aurora's schedule of 30 s to 20 h, on a compressed clock."""
+
+
+class Stage:
+    """Everything one scenario plays with."""
+
+    def __init__(
+        self,
+        folder: Path,
+        cluster: KafkaCluster,
+        prefix: str,
+        *,
+        daemons: int = 1,
+        scale: float = 1.0,
+        rate: float = 500.0,
+        broken: str | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """Keep everything in `folder`; `scale` shortens spans, and `broken` names a daemon that lies (`broken`)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.cluster, self.scale = folder, cluster, scale
+        self.random = random.Random(1)
+        self._prefix, self._rate = prefix, rate
+        self._journal = folder / "journal"
+        tokens = folder / "tokens"
+        tokens.write_text(TOKEN + "\n")
+        self.daemons = []
+        for number, port in enumerate(free_ports(daemons)):
+            own = folder / f"daemon-{number}"
+            own.mkdir(exist_ok=True)
+            self.daemons.append(
+                FaultyDaemon(
+                    own,
+                    broken,
+                    ingress__port=port,
+                    auth__tokens_file=tokens,
+                    kafka__bootstrap_servers=cluster.bootstrap,
+                    kafka__topic_prefix=prefix,
+                    ingress__shutdown_pause_seconds=0,
+                    **(settings or {}),
+                )
+            )
+        self.recovered = 0.0
+        """Seconds from the end of the load until everything was in Kafka."""
+
+    @property
+    def daemon(self) -> Daemon:
+        """The first daemon."""
+        return self.daemons[0]
+
+    def span(self, seconds: float) -> float:
+        """Return a span of the scenario, as long as it is at this scale."""
+        return seconds * self.scale
+
+    def wait(self, seconds: float) -> None:
+        """Let the load go on for so long at full scale."""
+        Event().wait(self.span(seconds))
+
+    @contextmanager
+    def load(self) -> Iterator[None]:
+        """Start the daemons, and have Aurora send while the block runs; return when all it had to try again is through."""
+        for one in self.daemons:
+            one.start()
+        for one in self.daemons:
+            one.wait_until_connected()
+        program = Path(__file__).with_name("aurora.py")
+        urls = [one.url for one in self.daemons]
+        aurora = subprocess.Popen(  # noqa: S603 - our own
+            [sys.executable, program, self._journal, str(self._rate), RETRIES, *urls]
+        )
+        try:
+            yield
+        finally:
+            aurora.send_signal(signal.SIGTERM)
+            ended = monotonic()
+            aurora.wait(SETTLE_SECONDS)
+            self._settle()
+            self.recovered = monotonic() - ended
+
+    def _settle(self) -> None:
+        for one in self.daemons:
+            if one.process.poll() is None:
+                one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
+
+    def verdict(self) -> Verdict:
+        """Read everything back and judge; the daemons have ended then."""
+        probe = self.daemon.get("/lead_created?lead_id=after&key=0", [("X-Aurora-Webhook-Token", TOKEN)])
+        if probe.status != 200:
+            message = f"a fresh event is answered {probe.status} at the end"
+            raise AssertionError(message)
+        for one in self.daemons:
+            one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
+            one.terminate()
+        topics = topic_names(self.cluster.plain, self._prefix)
+        records = read_all(self.cluster.plain, topics, READ_SECONDS)
+        told = ledger.read_journal(self._journal)
+        return ledger.judge(told, [record for record in records if b'"lead_id":"after"' not in (record.value or b"")])
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for one in self.daemons:
+            if one.started and one.process.poll() is None:
+                one.kill()
+
+
+class FaultyDaemon(Daemon):
+    """A daemon that may be one of the deliberately broken ones: the ledger must catch those."""
+
+    def __init__(self, folder: Path, broken: str | None, **settings: object) -> None:
+        super().__init__(folder, **settings)
+        if broken is not None:
+            self.program = [sys.executable, Path(__file__).with_name("broken.py"), broken]
+
+    @property
+    def started(self) -> bool:
+        """Whether it ever was."""
+        return self._process is not None
+
+    def kill_and_start(self) -> None:
+        """Crash, and come back."""
+        self.kill()
+        self.start()
+
+
+def _drained(one: Daemon) -> bool:
+    metrics = one.metrics()
+    return not metrics.value("aurora_bridge_spool_events") and bool(metrics.value("aurora_bridge_kafka_connected"))
