@@ -25,8 +25,10 @@ from tests.support.topics import read_all, topic_names
 
 SETTLE_SECONDS: Final = 180.0
 READ_SECONDS: Final = 120.0
-RETRIES: Final = "0.5,2,5,10,20"
-"""Aurora's schedule of 30 s to 20 h, on a compressed clock."""
+CLOCK: Final = 1200.0
+"""How much faster than Aurora's is the clock of retries: they come after 25 ms, 0.25, 1.5, 9 and 60 s."""
+SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
+"""Seconds after which Aurora tries again, each from the attempt before. "Subscribing to Webhooks", Delivery."""
 
 
 class Stage:
@@ -44,7 +46,7 @@ class Stage:
         broken: str | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Keep everything in `folder`; `scale` shortens spans, and `broken` names a daemon that lies (`broken`)."""
+        """Keep everything in `folder`; `scale` shortens spans, and `broken` names a daemon that lies (`lies`)."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.cluster, self.scale = folder, cluster, scale
         self.random = random.Random(1)
@@ -93,8 +95,9 @@ class Stage:
             one.wait_until_connected()
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
+        retries = ",".join(str(seconds / CLOCK) for seconds in SCHEDULE)
         aurora = subprocess.Popen(  # noqa: S603 - our own
-            [sys.executable, program, self._journal, str(self._rate), RETRIES, *urls]
+            [sys.executable, program, self._journal, str(self._rate), retries, *urls]
         )
         try:
             yield
@@ -132,12 +135,12 @@ class Stage:
 
 
 class FaultyDaemon(Daemon):
-    """A daemon that may be one of the deliberately broken ones: the ledger must catch those."""
+    """A daemon on the clock of these tests, that may be one of those that lie: the ledger must catch them."""
 
     def __init__(self, folder: Path, broken: str | None, **settings: object) -> None:
         super().__init__(folder, **settings)
-        if broken is not None:
-            self.program = [sys.executable, Path(__file__).with_name("broken.py"), broken]
+        self.program = [sys.executable, "-m", "tests.faults.launch", str(CLOCK), broken or "none"]
+        self.surroundings = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
     @property
     def started(self) -> bool:

@@ -76,6 +76,8 @@ class Daemon:
         self.url = self.admin_url = ""
         self.seconds_to_listen = 0.0
         self.program: Sequence[str | Path] = [PROGRAM]
+        self.surroundings: dict[str, str] = {}
+        """Variables of the environment that are no settings."""
         self._settings: Mapping[str, object] = {
             "ingress__port": 0,
             "admin__port": 0,
@@ -99,7 +101,7 @@ class Daemon:
             self._process = process = subprocess.Popen(
                 [*self.program, "serve"],
                 cwd=self.folder,
-                env=environment(**self._settings),
+                env=environment(**self._settings) | self.surroundings,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

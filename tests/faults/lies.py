@@ -1,14 +1,12 @@
-"""Daemons that lie: `broken.py WHICH serve` runs one. The ledger must find each of them out, or it would miss ours.
+"""Daemons that lie. The ledger must find each of them out, or it would miss ours.
 
 The switches exist here only. Each replaces one step of the daemon's by what a careless one would do.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aurora_bridge import cli
 from aurora_bridge.kafka import wire
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.refusal import Outcome, Refusal
@@ -51,9 +49,6 @@ def no_spool() -> None:
     def forget(
         _spool: Spool, records: Sequence[Record], done: Callable[..., None], *, set_aside: str | None = None
     ) -> None:
-        for number, record in enumerate(records):
-            record.seq = None
-            del number
         done(records, None, set_aside)
 
     Spool.append = forget  # type: ignore[assignment, method-assign]
@@ -104,9 +99,4 @@ def seen_early() -> None:
     Deduplicator.end = seen  # type: ignore[method-assign]
 
 
-BROKEN = {"acks-0": acks_0, "no-spool": no_spool, "early": early, "no-dedup": no_dedup, "seen-early": seen_early}
-
-if __name__ == "__main__":
-    BROKEN[sys.argv[1]]()
-    sys.argv[1:] = sys.argv[2:]
-    sys.exit(cli.main())
+LIES = {"acks-0": acks_0, "no-spool": no_spool, "early": early, "no-dedup": no_dedup, "seen-early": seen_early}
