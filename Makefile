@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-ops check-chart-live tools docs dashboards pictures look kafka bench lock clean
+.PHONY: help run test check check-ops check-chart-live tools docs faults dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,9 @@ check-chart-live: .venv/.dev  ## install, upgrade and roll back the chart in a r
 tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get update --quiet
 	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium golang-go npm systemd jq openssl
+
+faults: .venv/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)
+	$(BIN)/python -m tests.faults --scale $(or $(SCALE),1)
 
 docs: .venv/.dev  ## write the references of settings, metrics and the chart's values from the code
 	$(BIN)/python -m docs.reference

@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: every scenario, then every lie; one line each, and a report that can be gone on with."""
+"""`make faults`: every scenario, then every lie; a line for each, and a report. It goes on where it was stopped."""
 
 import argparse
 import json
@@ -6,48 +6,62 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
+from typing import Any, Final
 
 from tests.faults.scenarios import CONTROLS, SCENARIOS, Scenario
-from tests.faults.stage import Stage
+from tests.faults.stage import CLOCK, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.topics import unique_prefix
 
+Result = dict[str, Any]
+_COLUMNS: Final = {
+    "sent": "sent",
+    "acknowledged": "acknowledged",
+    "in_kafka": "in Kafka",
+    "lost": "lost",
+    "raw_duplicates": "raw duplicates",
+    "slowest": "slowest answer, s",
+    "recovered": "recovered in, s",
+}
+
 
 def main() -> int:
-    """Run what was not run yet; return whether all is as it should be."""
+    """Run what has no result yet; return 1 if something is not as it should be."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--scale", type=float, default=0.1, help="of the spans of faults (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=500, help="webhooks a second (default %(default)s)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the spans of faults (default %(default)g)")
+    parser.add_argument("--rate", type=float, default=500.0, help="webhooks a second (default %(default)g)")
     parser.add_argument("--only", default="", help="scenarios whose names hold one of these, with commas between")
     parser.add_argument("--folder", type=Path, default=Path("build/faults"), help="where results are kept")
     parser.add_argument("--fresh", action="store_true", help="run again what has a result already")
     options = parser.parse_args()
     wanted = options.only.split(",")
-    chosen = [one for one in (*SCENARIOS, *CONTROLS) if any(part in one.name for part in wanted)]
     options.folder.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    for scenario in chosen:
+    results = []
+    for scenario in (*SCENARIOS, *CONTROLS):
         path = options.folder / f"{scenario.name}.json"
+        if not any(part in scenario.name for part in wanted):
+            continue
         if options.fresh or not path.exists():
-            path.write_text(json.dumps(run(scenario, options.folder, options.scale, options.rate), indent=2))
-        result = json.loads(path.read_text())
-        print(line(result), flush=True)
-        failed += not result["passed"]
-    return 1 if failed else 0
+            result = play(scenario, options.folder.resolve(), scale=options.scale, rate=options.rate)
+            path.write_text(json.dumps(result, indent=2))
+        results.append(json.loads(path.read_text()))
+        print(line(results[-1]), flush=True)
+    (options.folder / "report.md").write_text(report(results))
+    return int(not all(result["as_expected"] for result in results))
 
 
-def run(scenario: Scenario, folder: Path, scale: float, rate: float) -> dict[str, object]:
+def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: float = CLOCK) -> Result:
     """Play one scenario; return its result."""
     began = monotonic()
     with KafkaCluster(scenario.nodes) as cluster:
-        own = folder.resolve() / f"{scenario.name}-{int(began)}"
         stage = Stage(
-            own,
+            folder / f"{scenario.name}-{began:.0f}",
             cluster,
             unique_prefix(),
             daemons=scenario.daemons,
             scale=scale,
             rate=rate,
+            clock=clock,
             broken=scenario.broken,
             settings=scenario.settings,
         )
@@ -56,29 +70,44 @@ def run(scenario: Scenario, folder: Path, scale: float, rate: float) -> dict[str
             verdict = stage.verdict()
         finally:
             stage.close()
-    found = verdict.faults(ids_may_differ=scenario.ids_may_differ)
-    return {
+    found = verdict.faults()
+    numbers = {name: len(value) if isinstance(value, list) else value for name, value in asdict(verdict).items()}
+    return numbers | {
         "name": scenario.name,
-        "lies": scenario.broken is not None,
-        "passed": bool(found) is (scenario.broken is not None),
+        "what": (scenario.fault.__doc__ or "").strip(),
+        "broken": scenario.broken,
         "found": found,
+        "as_expected": bool(found) is (scenario.broken is not None),
         "scale": scale,
+        "rate": rate,
         "recovered": round(stage.recovered, 1),
+        "slowest": round(verdict.slowest, 2),
         "seconds": round(monotonic() - began, 1),
-        **{name: value if not isinstance(value, list) else len(value) for name, value in asdict(verdict).items()},
     }
 
 
-def line(result: dict[str, object]) -> str:
-    """Return the line of a result. A daemon that lies must FAIL."""
-    word = "FAIL" if result["found"] else "PASS"
-    mark = "" if result["passed"] else "  <-- NOT AS IT SHOULD BE"
-    return (
-        f"{word} {result['name']}: sent {result['sent']}, acknowledged {result['acknowledged']}, "
-        f"in Kafka {result['in_kafka']}, lost {result['lost']}, raw duplicates {result['raw_duplicates']}, "
-        f"slowest answer {result['slowest']:.2f} s, recovered in {result['recovered']} s"
-        f"{' | ' + '; '.join(map(str, result['found'])) if result['found'] else ''}{mark}"  # type: ignore[call-overload]
-    )
+def line(result: Result) -> str:
+    """Return the line of a result. A daemon that lies has to FAIL."""
+    numbers = ", ".join(f"{words} {result[name]}" for name, words in _COLUMNS.items())
+    found = f" | {'; '.join(result['found'])}" if result["found"] else ""
+    mark = "" if result["as_expected"] else "  <-- NOT AS IT SHOULD BE"
+    return f"{'FAIL' if result['found'] else 'PASS'} {result['name']}: {numbers}{found}{mark}"
+
+
+def report(results: list[Result]) -> str:
+    """Return the results as a page of Markdown."""
+    head = ["scenario", "what happens", "verdict", *_COLUMNS.values()]
+    rows = [
+        [
+            result["name"],
+            result["what"],
+            "; ".join(["FAIL", *result["found"]]) if result["found"] else "PASS",
+            *(str(result[name]) for name in _COLUMNS),
+        ]
+        for result in results
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
 if __name__ == "__main__":

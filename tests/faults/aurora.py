@@ -1,4 +1,4 @@
-"""Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, and writes all of it down.
+"""Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, writes all of it down.
 
 A program of its own that shares no code with the daemon, nor with the tests: `aurora.py JOURNAL RATE RETRIES URL...`.
 Before each request its intent goes into the journal, after it what became of it (`ledger` reads both). SIGTERM ends

@@ -17,8 +17,8 @@ def run_faster(clock: float) -> None:
     due = [seconds * 1_000_000 / clock for _, seconds in recurrence._SCHEDULE]  # noqa: SLF001
     ends = [*(after / 2 for after in due[1:]), due[-1] * 3]
     slots = zip(recurrence._SLOTS, (seconds / 2 for seconds in due), ends, strict=True)  # noqa: SLF001
-    recurrence._SLOTS = tuple((slot, begin, end) for (slot, _, _), begin, end in slots)  # type: ignore[misc]  # noqa: SLF001
-    recurrence._ECHO_US = due[0] / 2  # type: ignore[misc]  # noqa: SLF001
+    recurrence._SLOTS = tuple((slot, begin, end) for (slot, _, _), begin, end in slots)  # noqa: SLF001
+    recurrence._ECHO_US = due[0] / 2  # noqa: SLF001
 
 
 if __name__ == "__main__":

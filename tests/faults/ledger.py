@@ -50,7 +50,7 @@ class Ledger:
     slowest: float = 0.0
     """Seconds of the slowest answer of the daemon."""
     late: int = 0
-    """Answers after `LATEST_SECONDS` and the machine's noise; requests without an answer in Aurora's time among them."""
+    """Answers after `LATEST_SECONDS` and the machine's noise, and requests without one in Aurora's time."""
     statuses: Counter[int] = field(default_factory=Counter)
 
 
@@ -102,7 +102,7 @@ class Verdict:
 
     def faults(self, *, ids_may_differ: bool = False, late_allowed: bool = False) -> list[str]:
         """Return what is wrong, in words; nothing if the promise was kept."""
-        found = {
+        found: dict[str, list[int] | list[str]] = {
             "acknowledged and lost": self.lost,
             "in Kafka and never sent": self.invented,
             "one event under several ids": [] if ids_may_differ else self.doubled,

@@ -4,7 +4,7 @@ The switches exist here only. Each replaces one step of the daemon's by what a c
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aurora_bridge.kafka import wire
@@ -21,10 +21,10 @@ _STARTED: set[object] = set()
 
 def acks_0() -> None:
     """Take a request as acknowledged once it was written to the socket."""
-    send = wire.Client.send
+    send: Callable[..., Awaitable[Any]] = wire.Client.send
 
     async def careless(client: wire.Client, node: int, request: Any) -> Any:  # noqa: ANN401 - any request
-        if not isinstance(request, wire.Produce):
+        if not isinstance(request, Remembering):
             return await send(client, node, request)
         task = asyncio.ensure_future(send(client, node, request))
         _STARTED.add(task)
@@ -40,7 +40,7 @@ def acks_0() -> None:
     wire.Client.send = careless  # type: ignore[assignment, method-assign]
     from aurora_bridge.kafka import sender  # noqa: PLC0415 - it has taken its own name of the class
 
-    sender.Produce = Remembering  # type: ignore[misc, attr-defined]
+    sender.Produce = Remembering  # type: ignore[attr-defined]
 
 
 def no_spool() -> None:
@@ -96,7 +96,7 @@ def seen_early() -> None:
         del how, refusal
         end(dedup, claim, End.DURABLE)
 
-    Deduplicator.end = seen  # type: ignore[method-assign]
+    Deduplicator.end = seen  # type: ignore[assignment, method-assign]
 
 
 LIES = {"acks-0": acks_0, "no-spool": no_spool, "early": early, "no-dedup": no_dedup, "seen-early": seen_early}

@@ -1,6 +1,6 @@
 """The stage of a scenario: brokers, daemons, and Aurora, with what a fault may do to them; and the verdict at the end.
 
-`Stage.load` offers webhooks while faults come and go; when it ends, Aurora tries to the end of its schedule what failed,
+`Stage.load` offers webhooks while faults come and go. When it ends, Aurora tries to the end of its schedule,
 the spools must get empty, everything is read back by librdkafka, and the ledger decides.
 """
 
@@ -26,7 +26,7 @@ from tests.support.topics import read_all, topic_names
 SETTLE_SECONDS: Final = 180.0
 READ_SECONDS: Final = 120.0
 CLOCK: Final = 1200.0
-"""How much faster than Aurora's is the clock of retries: they come after 25 ms, 0.25, 1.5, 9 and 60 s."""
+"""How much faster than Aurora's the clock of retries is: they come after 25 ms, 0.25, 1.5, 9 and 60 s."""
 SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
 """Seconds after which Aurora tries again, each from the attempt before. "Subscribing to Webhooks", Delivery."""
 
@@ -34,7 +34,7 @@ SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
 class Stage:
     """Everything one scenario plays with."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a scenario chooses
         self,
         folder: Path,
         cluster: KafkaCluster,
@@ -43,14 +43,18 @@ class Stage:
         daemons: int = 1,
         scale: float = 1.0,
         rate: float = 500.0,
+        clock: float = CLOCK,
         broken: str | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Keep everything in `folder`; `scale` shortens spans, and `broken` names a daemon that lies (`lies`)."""
+        """Keep everything in `folder`; `broken` names a daemon that lies (`lies`).
+
+        `scale` shortens the spans of a scenario, `clock` is how much faster than Aurora's its schedule of retries is.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.cluster, self.scale = folder, cluster, scale
         self.random = random.Random(1)
-        self._prefix, self._rate = prefix, rate
+        self._prefix, self._rate, self._clock = prefix, rate, clock
         self._journal = folder / "journal"
         tokens = folder / "tokens"
         tokens.write_text(TOKEN + "\n")
@@ -61,6 +65,7 @@ class Stage:
             self.daemons.append(
                 FaultyDaemon(
                     own,
+                    clock,
                     broken,
                     ingress__port=port,
                     auth__tokens_file=tokens,
@@ -88,17 +93,15 @@ class Stage:
 
     @contextmanager
     def load(self) -> Iterator[None]:
-        """Start the daemons, and have Aurora send while the block runs; return when all it had to try again is through."""
+        """Start the daemons, have Aurora send while the block runs, and return when its retries are through."""
         for one in self.daemons:
             one.start()
         for one in self.daemons:
             one.wait_until_connected()
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
-        retries = ",".join(str(seconds / CLOCK) for seconds in SCHEDULE)
-        aurora = subprocess.Popen(  # noqa: S603 - our own
-            [sys.executable, program, self._journal, str(self._rate), retries, *urls]
-        )
+        retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
+        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, *urls])
         try:
             yield
         finally:
@@ -137,9 +140,9 @@ class Stage:
 class FaultyDaemon(Daemon):
     """A daemon on the clock of these tests, that may be one of those that lie: the ledger must catch them."""
 
-    def __init__(self, folder: Path, broken: str | None, **settings: object) -> None:
+    def __init__(self, folder: Path, clock: float, broken: str | None, **settings: object) -> None:
         super().__init__(folder, **settings)
-        self.program = [sys.executable, "-m", "tests.faults.launch", str(CLOCK), broken or "none"]
+        self.program = [sys.executable, "-m", "tests.faults.launch", str(clock), broken or "none"]
         self.surroundings = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
     @property
