@@ -1,7 +1,9 @@
 """Fixtures for the tests of what operates the daemon: each program that a test needs, as its path."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,20 @@ def promtool() -> str:
 def prometheus() -> str:
     """The Prometheus server."""
     return _found(tools.program, "prometheus")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say of each part how much of it ran; what could not is told by the line of each reason."""
+    here, ran = Path(__file__).parent, Counter[tuple[str, str]]()
+    for outcome in ("passed", "failed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            path = Path(report.nodeid.partition("::")[0])
+            if "tests/ops/" in report.nodeid and report.when == ("setup" if report.skipped else "call"):
+                ran[path.parts[path.parts.index("ops") + 1], outcome] += 1
+    for part in sorted({part for part, _ in ran} | {folder.name for folder in here.iterdir() if _is_part(folder)}):
+        told = ", ".join(f"{ran[part, outcome]} {outcome}" for outcome in ("passed", "failed", "skipped"))
+        terminalreporter.write_line(f"{part}: {told}")
+
+
+def _is_part(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.glob("test_*.py"))

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from aurora_bridge.bridge import EVENTS
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import AdminSettings
@@ -52,11 +53,11 @@ async def test_livez_says_that_the_event_loop_is_alive(operating: Operating) -> 
 
 async def test_readyz_says_whether_events_can_be_accepted_and_why_not(operating: Operating) -> None:
     ready = await talk(operating.url, lambda connection: connection.get("/readyz"))
-    operating.missing.append("aurora.lead_changed")
+    operating.missing += [f"aurora.{event}" for event in EVENTS]
     not_ready = await talk(operating.url, lambda connection: connection.get("/readyz"))
     assert (ready.status, ready.json["ready"]) == (200, True)
     assert (not_ready.status, not_ready.json["ready"]) == (503, False)
-    assert "aurora.lead_changed" in not_ready.json["reasons"][0]
+    assert f"aurora.{EVENTS[0]}" in not_ready.json["reasons"][0]
 
 
 @pytest.mark.parametrize(

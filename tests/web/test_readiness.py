@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aurora_bridge.bridge import EVENTS
 from aurora_bridge.web.readiness import Readiness
 from tests.web.serving import BridgeDouble
 
@@ -22,7 +23,7 @@ def spool(*, full: bool = False, failed: bool = False) -> Any:  # noqa: ANN401 -
     return SimpleNamespace(full=full, failed=event)
 
 
-THERE, AWAY = sender(), sender("aurora.lead_changed")
+THERE, PART, AWAY = sender(), sender("aurora.lead_changed"), sender(*EVENTS)
 OK, FULL, FAILED = spool(), spool(full=True), spool(failed=True)
 
 
@@ -31,6 +32,9 @@ OK, FULL, FAILED = spool(), spool(full=True), spool(failed=True)
     [
         (THERE, OK, True, []),
         (AWAY, OK, True, ["kafka"]),
+        (PART, FULL, True, ["kafka", "spool"]),
+        (PART, None, True, ["kafka", "spool"]),
+        (PART, FAILED, False, ["kafka", "spool"]),
         (THERE, FULL, True, ["spool"]),
         (AWAY, FULL, False, ["kafka", "spool"]),
         (THERE, FAILED, False, ["spool"]),

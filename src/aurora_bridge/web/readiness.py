@@ -1,11 +1,12 @@
 """Whether the daemon can durably accept, and why not: what `/readyz` says.
 
-Kafka away is no reason while the spool accepts: to take this instance out then would lose webhooks.
+Kafka away is no reason while the spool accepts: to take this instance out then would lose webhooks. Nor are some topics
+that cannot be written while others can: every instance sees the same ones, and all events would be refused for a few.
 """
 
 from typing import Any, NamedTuple
 
-from aurora_bridge.bridge import Bridge
+from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.state.spool import Spool
 
@@ -28,7 +29,8 @@ class Readiness(NamedTuple):
         if self.bridge.stopping:
             reasons.insert(0, "the daemon is stopping")
         failed = self.spool is not None and self.spool.failed.is_set()
-        ready = not self.bridge.stopping and not failed and not (kafka_problem and spool_problem)
+        kafka_away = self.sender is None or len(self.sender.missing()) == len(EVENTS)
+        ready = not self.bridge.stopping and not failed and not (kafka_away and spool_problem)
         return ready, {"ready": ready, "reasons": reasons}
 
     def _kafka_problem(self) -> str | None:
@@ -38,7 +40,7 @@ class Readiness(NamedTuple):
         if not missing:
             return None
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        meanwhile = "deliveries are refused" if self.spool is None else "their events go to the spool"
+        meanwhile = "their deliveries are refused" if self.spool is None else "their events go to the spool"
         return f"kafka: no leader for {', '.join(missing[:_SHOWN])}{more}; {meanwhile}"
 
     def _spool_problem(self) -> str | None:

@@ -24,7 +24,10 @@ IMAGE = "localhost/aurora-bridge:test"
 VERSION = metadata.version("aurora-bridge")
 REVISION = "0123456789abcdef"
 STATE = "/var/lib/aurora-bridge"
+MOST_BYTES = 55_000_000
+"""Of what we add to the base: docs/deploy.md says 49 MB."""
 ANONYMOUS = "--env=AURORA_BRIDGE_EMBEDDED=true", "--env=AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true"
+KAFKA_AWAY = "--env=AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9", ANONYMOUS[1]
 GRACE_SECONDS = 30
 CONFIGURATION_ERROR = 78
 
@@ -39,6 +42,15 @@ while True:
         if time.monotonic() > deadline:
             raise
         time.sleep(0.05)
+"""
+SPOOLED = """
+import urllib.request
+metrics = urllib.request.urlopen("http://127.0.0.1:9090/metrics").read().decode()
+print(*(line for line in metrics.splitlines() if line.startswith("aurora_bridge_spool_events ")))
+"""
+SIZE = """
+import os
+print(sum(os.lstat(os.path.join(at, name)).st_size for at, _, names in os.walk("/opt") for name in names))
 """
 DELIVER = """
 import urllib.request
@@ -140,6 +152,21 @@ def test_it_takes_a_webhook_ends_when_asked_and_the_next_one_has_the_event(stora
     with storage.running(*ANONYMOUS, volume, IMAGE) as container:
         assert '"outcome":"duplicate"' in deliver(container)
         assert '"lead_id":"l-1"' in container.run("aurora-bridge", "tail")
+
+
+def test_the_spool_on_a_volume_survives_while_kafka_is_away(storage: Storage) -> None:
+    volume = f"--volume=spool:{STATE}"
+    with storage.running(*KAFKA_AWAY, volume, IMAGE) as container:
+        assert '"outcome":"spooled"' in deliver(container)
+        assert container.stop(GRACE_SECONDS) == 0
+    with storage.running(*KAFKA_AWAY, volume, IMAGE) as container:
+        container.python(WAIT_UNTIL_READY)
+        assert container.python(SPOOLED).split() == ["aurora_bridge_spool_events", "1.0"]
+
+
+def test_it_is_as_small_as_the_page_says(storage: Storage) -> None:
+    with storage.running(*ANONYMOUS, f"--volume=size:{STATE}", IMAGE) as container:
+        assert int(container.python(SIZE)) < MOST_BYTES
 
 
 def test_a_platform_may_choose_another_user_of_group_0(storage: Storage) -> None:
