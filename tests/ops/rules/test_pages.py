@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tests.ops.rules.pages import FORWARD, RUNBOOKS, blocks, commands
+from tests.ops.rules.pages import RUNBOOKS, blocks, commands, in_all_pods, in_the_pod
+from tests.ops.rules.test_rules import ALERTS
 
 PAGES = sorted(path.stem for path in RUNBOOKS.glob("AuroraBridge*.md"))
 LINKED = [*PAGES, "README", "scale-down"]
@@ -21,8 +22,10 @@ def test_each_page_begins_with_three_commands_on_a_host_and_the_same_on_kubernet
     host, kubernetes = blocks(page)
     first = commands(host)
     assert len(first) == 3
-    forward = [FORWARD] if any("curl" in command.line for command in first) else []
-    assert kubernetes == [*forward, *(command.on_kubernetes for command in first)]
+    one = "$labels.pod" in ALERTS[page]["annotations"]["summary"]
+    said = "On Kubernetes, with the pod of the alert:" if one else "On Kubernetes, for all pods:"
+    assert said in (RUNBOOKS / f"{page}.md").read_text()
+    assert kubernetes == (in_the_pod(first) if one else in_all_pods(first))
 
 
 @pytest.mark.parametrize("page", LINKED)
