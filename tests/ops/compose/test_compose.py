@@ -66,6 +66,16 @@ def test_prometheus_takes_its_settings(promtool: str, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_prometheus_keeps_what_the_alerts_and_the_dashboards_look_back_to(prometheus: str) -> None:
+    given = SERVICES["prometheus"]["command"]
+    weeks = re.findall(r"offset (\d+)w", (REPOSITORY / "grafana" / "rules" / "aurora-bridge.rules.yaml").read_text())
+    days = re.findall(r"\[(\d+)d\]", (REPOSITORY / "grafana" / "dashboards" / "overview.json").read_text())
+    (kept,) = (int(days) for one in given for days in re.findall(r"^--storage\.tsdb\.retention\.time=(\d+)d$", one))
+    assert kept > max(*(int(number) * 7 for number in weeks), *(int(number) for number in days))
+    asked = subprocess.run([prometheus, *given, "--version"], check=False, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+
+
 def test_grafana_has_a_first_page_among_the_dashboards_that_are_mounted() -> None:
     environment = SERVICES["grafana"]["environment"]
     page = Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])

@@ -225,7 +225,7 @@ def test_the_commands_of_scaling_down_empty_a_volume(
 ) -> None:
     (port,) = free_ports(1)
     settings: dict[str, object] = {"kafka__topic_prefix": prefix, "state_dir": tmp_path / "state"}
-    before, after, _ = blocks("scale-down")
+    before, after, *_ = blocks("scale-down")
     with Daemon(tmp_path, **settings, kafka__bootstrap_servers=f"{HOST}:{port}") as daemon:
         for number in range(3):
             assert daemon.get(f"/lead_created?lead_id={number}").json["outcome"] == "spooled"
