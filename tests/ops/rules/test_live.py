@@ -190,7 +190,9 @@ def run(command: Command, state: State, folder: Path, *, shows: bool) -> None:
     assert not shows or [word for word in command.shows if word not in said] == [], (line, said)
 
 
-def test_replicas_that_crash_are_missing_and_gone_are_told(prometheus: str, sooner: Path, tmp_path: Path) -> None:
+def test_replicas_that_crash_are_missing_and_gone_are_told_and_their_pages_help(
+    prometheus: str, sooner: Path, tmp_path: Path
+) -> None:
     ports = free_ports(2)
     with ExitStack() as stack:
         server = stack.enter_context(Prometheus(prometheus, tmp_path / "prometheus", rules=[sooner]))
@@ -209,11 +211,20 @@ def test_replicas_that_crash_are_missing_and_gone_are_told(prometheus: str, soon
             server.wait_until_scraped(*urls)
         server.wait_until("the crashes are told", lambda server: "AuroraBridgeRestarts" in names(server))
         assert "AuroraBridgeDown" not in names(server)
+        try_page("AuroraBridgeRestarts", crashing, tmp_path)
         crashing.kill()
         server.wait_until("a missing one is told", lambda server: "AuroraBridgeReplicaMissing" in names(server))
         assert "AuroraBridgeDown" not in names(server)
+        try_page("AuroraBridgeReplicaMissing", crashing, tmp_path)
         other.kill()
         server.wait_until("it is told that none is left", lambda server: "AuroraBridgeDown" in names(server))
+        try_page("AuroraBridgeDown", crashing, tmp_path)
+
+
+def try_page(alert: str, daemon: Daemon, folder: Path) -> None:
+    """Run the commands of a page on a daemon in its state."""
+    for command in commands(blocks(alert)[0]):
+        run(command, State(daemon, {"state_dir": daemon.state}), folder, shows=True)
 
 
 def names(server: Prometheus) -> set[str]:
