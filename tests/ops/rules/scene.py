@@ -17,12 +17,14 @@ from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.ports import HOST, free_ports
 from tests.support.secure import USER, SecureCluster
-from tests.support.topics import create_topics, delete_topics, topic_names, unique_prefix
+from tests.support.topics import Record, create_topics, delete_topics, produce, topic_names, unique_prefix
 
 GOOD: Final = [("X-Aurora-Webhook-Token", "valid")]
 WRONG: Final = [("X-Aurora-Webhook-Token", "of-yesterday")]
 VOLUME: Final = 40 * 2**20
 """Bytes of the volume that is nearly full."""
+LAG: Final = 1000
+"""Records that a replica may be behind before it is told."""
 
 Happening = Callable[[], object]
 
@@ -59,6 +61,7 @@ class Scene:
             self._away,
             self._full,
             self._stalled,
+            self._blind,
             self._aside,
             self._broken,
             self._nearly_full_volume,
@@ -136,21 +139,10 @@ class Scene:
 
     def _stalled(self) -> Happening:
         """Kafka lets the daemon see a topic, and not write to it; the daemon was restarted since."""
-        secure, password = self._secure, self._folder / "password"
-        prefix = self._prefix(secure)
-        secure.allow(prefix, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ)
-        secure.allow(f"{prefix}project_created", AclOperation.WRITE)
-        password.write_text(f"{secure.password}\n")
-        daemon = self._daemon(
-            "stalled",
-            kafka__bootstrap_servers=secure.bootstrap,
-            kafka__topic_prefix=prefix,
-            kafka__security_protocol="SASL_SSL",
-            kafka__sasl_mechanism="SCRAM-SHA-512",
-            kafka__sasl_username=USER,
-            kafka__sasl_password_file=password,
-            kafka__tls_ca_file=secure.authority.file,
-        )
+        prefix = self._prefix(self._secure)
+        self._secure.allow(prefix, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.READ)
+        self._secure.allow(f"{prefix}project_created", AclOperation.WRITE)
+        daemon = self._restricted("stalled", prefix)
 
         def happen() -> None:
             daemon.wait_until_connected()
@@ -159,6 +151,34 @@ class Scene:
             daemon.start()
 
         return happen
+
+    def _blind(self) -> Happening:
+        """Kafka lets the daemon write, and not read what others wrote."""
+        prefix = self._prefix(self._secure)
+        self._secure.allow(prefix, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE)
+        daemon = self._restricted("blind", prefix)
+
+        def happen() -> None:
+            daemon.wait_until_connected()
+            anothers = Record(f"{prefix}lead_created", 0, 0, key=None, value=b"{}", headers={}, timestamp=0)
+            produce(self._secure.plain, *[anothers] * (LAG + 1))
+
+        return happen
+
+    def _restricted(self, name: str, prefix: str) -> Daemon:
+        """Start a daemon that may do with its topics what it was allowed."""
+        password = self._folder / f"{name}-password"
+        password.write_text(f"{self._secure.password}\n")
+        return self._daemon(
+            name,
+            kafka__bootstrap_servers=self._secure.bootstrap,
+            kafka__topic_prefix=prefix,
+            kafka__security_protocol="SASL_SSL",
+            kafka__sasl_mechanism="SCRAM-SHA-512",
+            kafka__sasl_username=USER,
+            kafka__sasl_password_file=password,
+            kafka__tls_ca_file=self._secure.authority.file,
+        )
 
     def _aside(self) -> Happening:
         """Events are larger than their topic takes."""

@@ -53,11 +53,12 @@ FIRES: Final = {
     "AuroraBridgeSetAside": "aside",
     "AuroraBridgeIndexFailed": "broken",
     "AuroraBridgeIndexForgets": "away",
+    "AuroraBridgeFollowerLag": "blind",
     "AuroraBridgeSecretFile": "broken",
     "AuroraBridgeStateDisk": "disk",
 }
-"""By alert, the daemon for which it fires. Those that need weeks, a fault of the daemon or another version are left
-to promtool, and the commands of their pages are tried on a healthy daemon."""
+"""By alert, the daemon for which it fires. Those of crashes have a test of their own. Those that need weeks, a fault of
+the daemon or another version are left to promtool, and the commands of their pages are tried on a healthy daemon."""
 
 
 class Look(NamedTuple):

@@ -49,8 +49,8 @@ def test_a_shell_can_read_the_blocks_of_a_page(page: str) -> None:
 def test_what_a_page_links_to_is_there(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#([^)]*))?\)", (RUNBOOKS / f"{page}.md").read_text())
     for link, anchor in links:
-        assert not anchor or anchor in anchors(RUNBOOKS / link)
         assert (RUNBOOKS / link).is_file()
+        assert not anchor or anchor in anchors(RUNBOOKS / link)
 
 
 def anchors(page: Path) -> set[str]:
