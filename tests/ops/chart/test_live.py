@@ -202,6 +202,7 @@ def test_a_larger_volume_takes_the_two_steps_of_the_readme(run: Helm, plane: Con
 
 def test_each_revision_has_a_job_of_its_own_that_creates_topics(run: Helm, plane: ControlPlane, namespace: str) -> None:
     def job() -> str:
+        eventually(lambda: len(plane.get("jobs", namespace)) == 1)
         (name,) = plane.get("jobs", namespace)
         eventually(lambda: plane.get("jobs", namespace)[name]["status"].get("active"))
         return name
@@ -211,7 +212,7 @@ def test_each_revision_has_a_job_of_its_own_that_creates_topics(run: Helm, plane
     first = job()
     run("upgrade", "release", *options)
     second = job()
-    run("upgrade", "release", *options, "--set=image.tag=2")
+    run("upgrade", "release", *options, "--set=image.tag=next")
     third = job()
     assert len({first, second, third}) == 3
     run("rollback", "release", "1", "--no-hooks")

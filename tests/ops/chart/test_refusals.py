@@ -229,7 +229,7 @@ def test_both_helms_refuse(helm: str) -> None:
             **routes({"template": "/hooks?id=<X>"}, ingress={"base_path": "/hooks"}),
         },
         {"ingress": INGRESS | {"path": "/hooks"}, **routes({"template": "/hooks/<X>"}, default_route=False)},
-        {"ingress": INGRESS, **templates("HTTPS://A.example.com:8443/<X>", "?k=1")},
+        {"ingress": INGRESS, **templates("HTTPS://A.example.com:8443/<X>", "/a/b")},
         {"ingress": {**INGRESS, "enabled": False, "path": "/hooks"}, **templates("https://elsewhere.example.com/a")},
         {
             "ingress": INGRESS | {"path": "/a"},

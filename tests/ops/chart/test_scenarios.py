@@ -98,7 +98,7 @@ def test_every_pod_keeps_to_pod_security_restricted_and_has_no_token(scenario: P
 def test_secrets_are_files_that_kubernetes_renews_never_environment_nor_settings(scenario: Path, helm4: str) -> None:
     jobs: dict[str, Any] = {"topicsJob": {"enabled": True}, "drain": {"claim": "state-2"}}
     values = yaml.safe_load(scenario.read_text())
-    objects = render(helm4, values if values["settings"].get("embedded") else merged(values, jobs))
+    objects = render(helm4, scenario if values["settings"].get("embedded") else merged(values, jobs))
     assert not objects.has("Secret")
     for container in (container for pod in objects.pods() for container in containers(pod)):
         assert not any("valueFrom" in each for each in container.get("env", []))
