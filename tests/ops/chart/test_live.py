@@ -200,22 +200,25 @@ def test_a_larger_volume_takes_the_two_steps_of_the_readme(run: Helm, plane: Con
     assert {pod["metadata"]["uid"] for pod in pods_of(plane, namespace)} == pods
 
 
-def test_each_revision_has_a_job_of_its_own_that_creates_topics(run: Helm, plane: ControlPlane, namespace: str) -> None:
+def test_each_revision_has_a_job_of_its_own_that_creates_topics_before_pods_are_ready(
+    run: Helm, plane: ControlPlane, namespace: str
+) -> None:
     def job() -> str:
         eventually(lambda: len(plane.get("jobs", namespace)) == 1)
         (name,) = plane.get("jobs", namespace)
         eventually(lambda: plane.get("jobs", namespace)[name]["status"].get("active"))
         return name
 
-    options = (str(CHART), f"--values={CHART / 'ci' / 'confluent-cloud.yaml'}", "--no-hooks")
-    run("install", "release", *options)
+    options = (str(CHART), f"--values={CHART / 'ci' / 'confluent-cloud.yaml'}")
+    with pytest.raises(AssertionError, match=r"deadline|timed out"):
+        run("install", "release", *options, "--wait", "--timeout=2s")
     first = job()
     run("upgrade", "release", *options)
     second = job()
     run("upgrade", "release", *options, "--set=image.tag=next")
     third = job()
     assert len({first, second, third}) == 3
-    run("rollback", "release", "1", "--no-hooks")
+    run("rollback", "release", "1")
     assert job() == first
 
 
