@@ -1,12 +1,13 @@
 {{/*
 What must hold between values that are each right by themselves, so that no settings file is rendered which the daemon
 refuses (`settings/checks.py`, `settings/security.py`, `routing.py`), and no objects that would lose events. Each part
-gives one line for each problem: which value, what came, what is allowed, what to do. `_routes.tpl` has those of routes.
+gives one line for each problem: which value, what came, what is allowed, what to do. `_routes.tpl`, `_reach.tpl` and
+`_credentials.tpl` have those of routes.
 */}}
 
 {{- define "aurora-bridge.refusals" -}}
 {{- $problems := list }}
-{{- range list "image" "references" "eventLog" "deadlines" "credentials" "tls" "kafka" "routes" "events" "objects" }}
+{{- range list "image" "references" "eventLog" "deadlines" "credentials" "tls" "kafka" "routes" "reach" "events" "objects" }}
 {{- $problems = concat $problems (include (printf "aurora-bridge.refusals.%s" .) $ | splitList "\n") }}
 {{- end }}
 {{- with $problems | compact }}
@@ -73,29 +74,6 @@ drain.claim: {{ .Values.drain.claim | quote }} came with settings.embedded; a vo
 {{- with .Values.settings.deadlines }}
 {{- if not (and (lt (float64 .publish_seconds) (float64 .spool_seconds)) (lt (float64 .spool_seconds) (float64 .answer_seconds))) }}
 settings.deadlines: publish_seconds {{ .publish_seconds }}, spool_seconds {{ .spool_seconds }} and answer_seconds {{ .answer_seconds }} came; allowed is each less than the next. Put them in that order, or leave all three out for 3, 5 and 8.
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{/* What each route takes, as `RouteSettings.auth` says: the credentials that it names, or else those of auth. */}}
-{{- define "aurora-bridge.refusals.credentials" -}}
-{{- $auth := .Values.settings.auth }}
-{{- $all := list }}
-{{- if .Values.settings.default_route }}
-{{- $all = append $all (dict "where" "settings.auth" "from" $auth "anonymous" $auth.allow_anonymous "parameter" $auth.query_parameter) }}
-{{- end }}
-{{- range $number, $route := .Values.settings.routes }}
-{{- $from := ternary $route $auth (not (empty (or $route.tokens $route.basic $route.allow_anonymous))) }}
-{{- $anonymous := ternary $route.allow_anonymous $from.allow_anonymous (kindIs "bool" $route.allow_anonymous) }}
-{{- $parameter := default (ternary $auth.query_parameter "" (not (empty $from.tokens))) $route.query_parameter }}
-{{- $all = append $all (dict "where" (printf "settings.routes[%d]" $number) "from" $from "anonymous" $anonymous "parameter" $parameter) }}
-{{- end }}
-{{- range $all }}
-{{- if and .parameter (not .from.tokens) }}
-{{ .where }}.query_parameter: {{ .parameter | quote }} came without tokens, which say what is valid in it. Add tokens, or leave query_parameter out.
-{{- end }}
-{{- if not (or .from.tokens .from.basic .anonymous) }}
-{{ .where }}: no credentials came, so that everybody could deliver. Put a token into a secret and name it: tokens: {existingSecret: NAME, key: KEY}; or basic likewise; or allow it in so many words: allow_anonymous: true.
 {{- end }}
 {{- end }}
 {{- end }}
@@ -199,5 +177,10 @@ ingress.hosts: nothing came with ingress.enabled. Name the host that Aurora send
 {{- end }}
 {{- if and .Values.httpRoute.enabled (not (and .Values.httpRoute.parentRefs .Values.httpRoute.hostnames)) }}
 httpRoute: parentRefs or hostnames are missing with httpRoute.enabled. Name the gateway, as in [{name: public, namespace: gateways}], and the host that Aurora sends to.
+{{- end }}
+{{- range $value, $files := dict "prometheusRule" "files/rules/*.yaml" "dashboards" "files/dashboards/*.json" }}
+{{- if and (get $.Values $value).enabled (not ($.Files.Glob $files)) }}
+{{ $value }}.enabled: true came, and this copy of the chart has no {{ $files }}: what copied it did not follow the symbolic links. Package the chart from a checkout that has them, helm package helm/aurora-bridge, and install the package.
+{{- end }}
 {{- end }}
 {{- end }}

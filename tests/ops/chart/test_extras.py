@@ -1,5 +1,6 @@
 """What each value does to what watches the pods, and to Jobs, where a scenario does not show it."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.ops.chart.rendering import CHART, SELECTOR, render
+from tests.ops.chart.rendering import CHART, SELECTOR, RefusedError, render
 from tests.support.daemon import Daemon
 
 
@@ -21,6 +22,15 @@ def test_a_pod_monitor_reads_the_metrics_of_each_pod(helm4: str) -> None:
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     named = {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
     assert endpoint == {"port": "admin", "path": "/metrics", "interval": "30s", "relabelings": [named]}
+
+
+def test_the_job_label_of_metrics_is_the_releases_name(helm4: str) -> None:
+    objects = render(helm4, {"podMonitor": {"enabled": True}})
+    label = objects.one("PodMonitor")["spec"]["jobLabel"]
+    assert objects.pod_template()["metadata"]["labels"][label] == "release"
+
+
+def test_there_is_no_pod_monitor_unasked(helm4: str) -> None:
     assert not render(helm4, {}).has("PodMonitor")
 
 
@@ -108,14 +118,42 @@ def test_the_package_holds_rules_and_dashboards_and_no_tests(copy: Path, helm: s
     assert not [name for name in names if name.startswith(("ci/", "files/rules/tests/"))]
 
 
-def test_a_job_creates_the_topics_after_each_installation_if_it_is_asked_for(helm4: str) -> None:
+def test_a_copy_of_the_chart_without_the_linked_files_is_refused_once_it_needs_them(helm4: str, tmp_path: Path) -> None:
+    chart = tmp_path / "aurora-bridge"
+    shutil.copytree(CHART, chart, symlinks=True)
+    for link in (chart / "files" / "rules", chart / "files" / "dashboards"):
+        target = str(link.readlink())
+        link.unlink()
+        link.write_text(target)  # as Git does where there are no links
+    render(helm4, {}, chart=chart)
+    for value in ("prometheusRule", "dashboards"):
+        with pytest.raises(RefusedError, match=f"{value}.enabled: true came.* helm package helm/aurora-bridge"):
+            render(helm4, {value: {"enabled": True}}, chart=chart)
+
+
+def test_a_job_creates_the_topics_if_it_is_asked_for_and_waits_for_no_pod_to_be_ready(helm4: str) -> None:
     objects = render(helm4, {"topicsJob": {"enabled": True}})
-    job = objects.one("Job", "-topics")
-    assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+    job = objects.one("Job")
+    assert "annotations" not in job["metadata"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["topics", "--apply"]
     assert settings_mount(container) == settings_mount(objects.container())
     assert not render(helm4, {}).has("Job")
+
+
+def test_what_changes_the_job_or_its_settings_makes_another_since_a_job_cannot_be_changed(helm4: str) -> None:
+    def name(values: dict[str, Any]) -> str:
+        return str(render(helm4, {"topicsJob": {"enabled": True}} | values).one("Job")["metadata"]["name"])
+
+    changes: list[dict[str, Any]] = [
+        {},
+        {"image": {"tag": "2"}},
+        {"nodeSelector": {"disk": "ssd"}},
+        {"settings": {"kafka": {"partitions": 6}}},
+    ]
+    assert len({name(values) for values in changes}) == len(changes)
+    assert name({}) == name({"replicas": 5})
+    assert re.fullmatch(r"release-aurora-bridge-topics-[0-9a-f]{8}", name({}))
 
 
 def test_a_job_drains_the_volume_of_a_replica_that_is_gone(helm4: str) -> None:

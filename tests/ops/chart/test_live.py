@@ -200,12 +200,26 @@ def test_a_larger_volume_takes_the_two_steps_of_the_readme(run: Helm, plane: Con
     assert {pod["metadata"]["uid"] for pod in pods_of(plane, namespace)} == pods
 
 
-def test_the_job_that_creates_topics_is_admitted(run: Helm, plane: ControlPlane, namespace: str) -> None:
+def test_each_revision_has_a_job_of_its_own_that_creates_topics_before_pods_are_ready(
+    run: Helm, plane: ControlPlane, namespace: str
+) -> None:
+    def job() -> str:
+        eventually(lambda: len(plane.get("jobs", namespace)) == 1)
+        (name,) = plane.get("jobs", namespace)
+        eventually(lambda: plane.get("jobs", namespace)[name]["status"].get("active"))
+        return name
+
     options = (str(CHART), f"--values={CHART / 'ci' / 'confluent-cloud.yaml'}")
-    run("install", "release", *options, "--no-hooks")
-    job = run("template", "release", *options, "--show-only=templates/job-topics.yaml")
-    plane.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=job)
-    eventually(lambda: plane.get("jobs", namespace)[f"{NAME}-topics"]["status"].get("active"))
+    with pytest.raises(AssertionError, match=r"deadline|timed out"):
+        run("install", "release", *options, "--wait", "--timeout=2s")
+    first = job()
+    run("upgrade", "release", *options)
+    second = job()
+    run("upgrade", "release", *options, "--set=image.tag=next")
+    third = job()
+    assert len({first, second, third}) == 3
+    run("rollback", "release", "1")
+    assert job() == first
 
 
 LEFT_OUT: Final = (
@@ -217,13 +231,15 @@ LEFT_OUT: Final = (
 
 
 @pytest.fixture
-def shell(helm: str, plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+def shell(helm: str, plane: ControlPlane, tmp_path: Path, pem: Path) -> Iterator[Callable[[str], str]]:
     """A shell in a checkout, with a values file and without the namespaces of the README before and afterwards."""
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "helm").symlink_to(helm)
     (programs / "kubectl").symlink_to(fetched("kubectl"))
     (tmp_path / "helm").symlink_to(CHART.parent)
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / name).symlink_to(pem)
     (tmp_path / "values.yaml").write_text(PRODUCTION.read_text())
     environment = os.environ | {"KUBECONFIG": str(plane.config), "PATH": f"{programs}:{os.environ['PATH']}"}
 
@@ -240,11 +256,13 @@ def shell(helm: str, plane: ControlPlane, tmp_path: Path) -> Iterator[Callable[[
 def test_the_commands_of_the_readme_do_what_it_says(shell: Callable[[str], str], plane: ControlPlane) -> None:
     text = (CHART / "README.md").read_text()
     blocks = [block for _, block in re.findall(r"^( *)```sh\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)]
-    create, install, copy, rotate, upgrade, enlarge, drain = (
+    create, install, copy, tls, acme, rotate, upgrade, enlarge, drain = (
         functools.reduce(lambda kept, line: re.sub(line, "", kept, flags=re.MULTILINE), LEFT_OUT, block)
         for block in blocks
     )
     shell(create)
+    shell(tls)
+    shell(acme)
     plane.kubectl("label", "namespace", "hooks", "pod-security.kubernetes.io/enforce=restricted")
     plane.kubectl("create", "namespace", "kafka")
     for name in ("aurora-bridge-kafka", "events-cluster-ca-cert"):
@@ -255,7 +273,8 @@ def test_the_commands_of_the_readme_do_what_it_says(shell: Callable[[str], str],
     before = tokens(plane)
     shell(rotate)
     assert (before, len(tokens(plane))) == (tokens(plane)[:1], 2)
-    assert {"aurora-bridge", "aurora-bridge-kafka", "events-cluster-ca-cert"} <= plane.get("secrets", "hooks").keys()
+    named = {"aurora-bridge", "acme", "hooks-tls", "aurora-bridge-kafka", "events-cluster-ca-cert"}
+    assert named <= plane.get("secrets", "hooks").keys()
     shell(upgrade)
     shell(enlarge)
     eventually(lambda: len(pods_of(plane, "hooks")) == 3)

@@ -81,7 +81,7 @@ def test_the_admin_service_also_lists_pods_that_are_not_ready(helm4: str) -> Non
 def test_an_ingress_leads_each_host_to_the_webhooks_and_gives_the_public_url(helm4: str) -> None:
     given = {"enabled": True, "className": "nginx", "annotations": {"a": "b"}, "path": "/hooks"}
     given |= {"hosts": ["a.example.com", "b.example.com"], "tls": [{"secretName": "t", "hosts": ["a.example.com"]}]}
-    objects = render(helm4, {"ingress": given})
+    objects = render(helm4, {"ingress": given, "settings": {"ingress": {"base_path": "/hooks"}}})
     ingress = objects.one("Ingress")
     assert ingress["metadata"]["annotations"] == {"a": "b"}
     assert (ingress["spec"]["ingressClassName"], ingress["spec"]["tls"]) == ("nginx", given["tls"])
@@ -95,7 +95,8 @@ def test_an_ingress_leads_each_host_to_the_webhooks_and_gives_the_public_url(hel
 
 def test_an_http_route_leads_to_the_webhooks_and_gives_the_public_url(helm4: str) -> None:
     given: dict[str, Any] = {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["a.example.com"]}
-    objects = render(helm4, {"httpRoute": given | {"annotations": {"a": "b"}, "path": "/hooks"}})
+    below = {"settings": {"ingress": {"base_path": "/hooks/v2"}}}
+    objects = render(helm4, {"httpRoute": given | {"annotations": {"a": "b"}, "path": "/hooks"}, **below})
     route = objects.one("HTTPRoute")
     assert (route["apiVersion"], route["metadata"]["annotations"]) == ("gateway.networking.k8s.io/v1", {"a": "b"})
     assert route["spec"] == {

@@ -28,6 +28,9 @@ OTHERWISE: Final = {
 }
 """The chart's defaults that are not the daemon's."""
 
+MULTI_TENANT: Final = CHART / "ci" / "multi-tenant.yaml"
+HEADER: Final = "the header X-Aurora-Webhook-Token"
+
 BY_CHART: Final = {"state_dir", "ingress.host", "ingress.port", "admin.host", "admin.port", "spool.enabled"}
 
 
@@ -119,14 +122,48 @@ def notes(helm: str, scenario: Path) -> str:
 def test_the_notes_say_what_to_look_at(helm4: str) -> None:
     said = {scenario.stem: notes(helm4, scenario) for scenario in SCENARIOS}
     assert all("helm test release --namespace hooks" in words for words in said.values())
-    assert "the key tokens of the secret aurora-bridge" in said["production"]
     assert "HOST is where you let Aurora in" in said["minimal"]
     assert "HOST" not in said["production"].replace("HTTPS", "")
     assert "Never make replicas smaller" in said["production"]
+    assert "Authentication of all: the header X-Aurora-Webhook-Token, with a line of the key" in said["production"]
+    assert "Authentication of all: none" in said["embedded"]
     assert "There are no volumes, and so no spool" in said["confluent-cloud"]
     assert "There is no Kafka" in said["embedded"]
     assert "statefulset/release-aurora-bridge" in said["production"]
     assert "deployment/release-aurora-bridge" in said["confluent-cloud"]
+
+
+def test_below_each_url_the_notes_say_what_its_webhooks_must_bring(helm4: str) -> None:
+    tokens, basic = (f"with a line of the key {key} of the secret acme" for key in ("tokens", "basic"))
+    said = re.findall(r"^ +(https\S+)\n +Authentication: (.+)$", notes(helm4, MULTI_TENANT), re.MULTILINE)
+    assert [(url.partition("?")[0].split("/", 3)[-1], words) for url, words in said] == [
+        ("acme/agreements/<PROJECT_ID>", f"{HEADER}, {tokens}"),
+        ("acme/agreements/<PROJECT_ID>", f"{HEADER}, {tokens}; or Basic, {basic}"),
+        ("sunny/leads", f"{HEADER} or the parameter key, with a line of the key tokens of the secret sunny"),
+        (
+            "bright/projects/p-<PROJECT_ID>.json",
+            "the header X-Bright-Token, with a line of the file /run/agent/bright-tokens",
+        ),
+    ]
+    assert "Authentication of" not in notes(helm4, MULTI_TENANT)
+
+
+def test_the_notes_do_not_mix_the_credentials_of_routes_with_those_of_auth(helm4: str, tmp_path: Path) -> None:
+    acme = {"existingSecret": "acme", "key": "tokens"}
+    given: list[dict[str, Any]] = [{"tokens": acme}, {}, {"allow_anonymous": True}, {"header": "X-Mine"}]
+    routes = [{"template": f"/{number}", "event": "lead_created", **route} for number, route in enumerate(given)]
+    minimal = yaml.safe_load((CHART / "ci" / "minimal.yaml").read_text())
+    values = tmp_path / "values.yaml"
+    values.write_text(json.dumps(merged(minimal, {"settings": {"routes": routes}})))
+    common = "with a line of the key tokens of the secret aurora-bridge"
+    said = notes(helm4, values)
+    assert re.findall(r"^ +Authentication: (.+)$", said, re.MULTILINE) == [
+        f"{HEADER}, with a line of the key tokens of the secret acme",
+        f"{HEADER}, {common}",
+        "none",
+        f"the header X-Mine, {common}",
+    ]
+    assert f"Authentication of those without a line of their own: {HEADER}, {common}\n" in said
 
 
 def yaml_examples() -> list[str]:

@@ -32,6 +32,8 @@ def templates(*given: str) -> dict[str, Any]:
     return routes(*({"template": template} for template in given))
 
 
+INGRESS: Final = {"enabled": True, "hosts": ["a.example.com"]}
+HTTP_ROUTE: Final = {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["b.example.com"]}
 NO_KAFKA: Final = {"bootstrap_servers": ""}
 
 REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
@@ -161,6 +163,30 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"httpRoute": {"enabled": True, "hostnames": ["a.example.com"]}},
         "Name the gateway",
     ),
+    "an Ingress that leads elsewhere": (
+        {"ingress": INGRESS | {"path": "/hooks"}},
+        "settings.ingress.base_path: / came; allowed is a path that leads here, at or below ingress.path, /hooks",
+    ),
+    "an HTTPRoute that leads elsewhere": (
+        {"httpRoute": HTTP_ROUTE | {"path": "/hooks"}, **settings(ingress={"base_path": "/hooks2"})},
+        "base_path: /hooks2 came; allowed is a path that leads here, at or below httpRoute.path, /hooks. Correct",
+    ),
+    "a route that nothing leads to": (
+        {"ingress": INGRESS | {"path": "/hooks"}, **templates("/hook/<X>")},
+        "settings.routes[0].template: /hook/<X> came; allowed is a path that leads here, at or below ingress.path",
+    ),
+    "a route whose host leads elsewhere": (
+        {"ingress": INGRESS, "httpRoute": HTTP_ROUTE, **templates("https://c.example.com/a")},
+        "leads here: ingress.hosts, a.example.com; or httpRoute.hostnames, b.example.com. Add c.example.com there",
+    ),
+    "a route at the path of another host": (
+        {
+            "ingress": INGRESS | {"path": "/a"},
+            "httpRoute": HTTP_ROUTE | {"path": "/b"},
+            **templates("https://a.example.com/b/<X>"),
+        },
+        "https://a.example.com/b/<X> came; allowed is a path that leads here, at or below ingress.path, /a. Correct",
+    ),
 }
 
 
@@ -198,6 +224,18 @@ def test_both_helms_refuse(helm: str) -> None:
         routes({"template": "/a", "tokens": SECRET}, auth={"tokens": None, "allow_anonymous": True}),
         kafka(bootstrap_servers="[::1]:9092,kafka-1.example.com:65535"),
         {"persistence": {"size": "3072Mi"}},
+        {
+            "ingress": INGRESS | {"path": "/hooks/"},
+            **routes({"template": "/hooks?id=<X>"}, ingress={"base_path": "/hooks"}),
+        },
+        {"ingress": INGRESS | {"path": "/hooks"}, **routes({"template": "/hooks/<X>"}, default_route=False)},
+        {"ingress": INGRESS, **templates("HTTPS://A.example.com:8443/<X>", "/a/b")},
+        {"ingress": {**INGRESS, "enabled": False, "path": "/hooks"}, **templates("https://elsewhere.example.com/a")},
+        {
+            "ingress": INGRESS | {"path": "/a"},
+            "httpRoute": HTTP_ROUTE | {"path": "/b"},
+            **routes({"template": "https://a.example.com/a"}, {"template": "/b/<X>"}, default_route=False),
+        },
     ],
 )
 def test_what_is_right_is_not_refused(values: dict[str, Any], helm4: str) -> None:
