@@ -39,7 +39,7 @@ class Record:
     timestamp: int
 
 
-def read_all(bootstrap: str, topics: Iterable[str], timeout: float = 15.0) -> list[Record]:
+def read_all(bootstrap: str, topics: Iterable[str], timeout: float = 60.0) -> list[Record]:
     """Return every record of the topics, up to the ends that their partitions have now, by topic, partition and offset.
 
     Raises `LookupError` for a topic that does not exist and `TimeoutError` after `timeout` seconds.
