@@ -146,7 +146,7 @@ def test_a_pod_that_breaks_restricted_would_be_refused(run: Helm, plane: Control
 def test_only_changed_settings_roll_the_pods(run: Helm, plane: ControlPlane, namespace: str) -> None:
     def revision() -> str:
         status = plane.get("statefulsets", namespace)[NAME]["status"]
-        return str(status.get("updateRevision")) if status["observedGeneration"] == generation() else ""
+        return str(status.get("updateRevision")) if status.get("observedGeneration") == generation() else ""
 
     def generation() -> int:
         return int(plane.get("statefulsets", namespace)[NAME]["metadata"]["generation"])
