@@ -98,19 +98,18 @@ class Verdict:
     shared: list[str]
     """Ids that two genuine events share."""
     late: int
-    signals: int = 0
 
-    def faults(self, *, ids_may_differ: bool = False, late_allowed: bool = False) -> list[str]:
+    def faults(self) -> list[str]:
         """Return what is wrong, in words; nothing if the promise was kept."""
         found: dict[str, list[int] | list[str]] = {
             "acknowledged and lost": self.lost,
             "in Kafka and never sent": self.invented,
-            "one event under several ids": [] if ids_may_differ else self.doubled,
+            "one event under several ids": self.doubled,
             "several events under one id": self.shared,
             "subjects out of order": self.disordered,
         }
         words = [f"{what}: {len(items)} ({items[:5]})" for what, items in found.items() if items]
-        if self.late and not late_allowed:
+        if self.late:
             words.append(f"answers later than {LATEST_SECONDS:g} s: {self.late}")
         return words
 

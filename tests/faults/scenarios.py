@@ -19,8 +19,6 @@ class Scenario:
     daemons: int = 1
     broken: str | None = None
     """A daemon that lies: then the ledger must find it out."""
-    ids_may_differ: bool = False
-    """Whether one of README's corners is part of it, in which a copy gets another id."""
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
