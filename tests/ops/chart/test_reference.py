@@ -125,6 +125,7 @@ def test_the_notes_say_what_to_look_at(helm4: str) -> None:
     assert "HOST is where you let Aurora in" in said["minimal"]
     assert "HOST" not in said["production"].replace("HTTPS", "")
     assert "Never make replicas smaller" in said["production"]
+    assert "--set drain.claim=state-release-aurora-bridge-N --show-only templates/job-drain.yaml" in said["production"]
     assert "Authentication of all: the header X-Aurora-Webhook-Token, with a line of the key" in said["production"]
     assert "Authentication of all: none" in said["embedded"]
     assert "There are no volumes, and so no spool" in said["confluent-cloud"]
