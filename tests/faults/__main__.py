@@ -3,17 +3,12 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from time import monotonic
-from typing import Any, Final
+from typing import Final
 
-from tests.faults.scenarios import CONTROLS, SCENARIOS, Scenario
-from tests.faults.stage import CLOCK, Stage
-from tests.support.broker import KafkaCluster
-from tests.support.topics import unique_prefix
+from tests.faults.scenario import Result, play
+from tests.faults.scenarios import CONTROLS, SCENARIOS
 
-Result = dict[str, Any]
 _COLUMNS: Final = {
     "sent": "sent",
     "acknowledged": "acknowledged",
@@ -21,6 +16,7 @@ _COLUMNS: Final = {
     "lost": "lost",
     "raw_duplicates": "raw duplicates",
     "slowest": "slowest answer, s",
+    "p99": "p99, s",
     "recovered": "recovered in, s",
 }
 
@@ -50,64 +46,38 @@ def main() -> int:
     return int(not all(result["as_expected"] for result in results))
 
 
-def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: float = CLOCK) -> Result:
-    """Play one scenario; return its result."""
-    began = monotonic()
-    with KafkaCluster(scenario.nodes) as cluster:
-        stage = Stage(
-            folder / f"{scenario.name}-{began:.0f}",
-            cluster,
-            unique_prefix(),
-            daemons=scenario.daemons,
-            scale=scale,
-            rate=rate,
-            clock=clock,
-            broken=scenario.broken,
-            settings=scenario.settings,
-        )
-        try:
-            scenario.fault(stage)
-            verdict = stage.verdict()
-        finally:
-            stage.close()
-    found = verdict.faults()
-    numbers = {name: len(value) if isinstance(value, list) else value for name, value in asdict(verdict).items()}
-    return numbers | {
-        "name": scenario.name,
-        "what": (scenario.fault.__doc__ or "").strip(),
-        "broken": scenario.broken,
-        "found": found,
-        "as_expected": bool(found) is (scenario.broken is not None),
-        "scale": scale,
-        "rate": rate,
-        "recovered": round(stage.recovered, 1),
-        "slowest": round(verdict.slowest, 2),
-        "seconds": round(monotonic() - began, 1),
-    }
-
-
 def line(result: Result) -> str:
     """Return the line of a result. A daemon that lies has to FAIL."""
+    if result["skipped"]:
+        return f"SKIP {result['name']}: NOT PLAYED on this machine: {result['skipped']}"
     numbers = ", ".join(f"{words} {result[name]}" for name, words in _COLUMNS.items())
+    measured = "".join(f", {words} {value:g}" for words, value in result["measured"].items())
     found = f" | {'; '.join(result['found'])}" if result["found"] else ""
     mark = "" if result["as_expected"] else "  <-- NOT AS IT SHOULD BE"
-    return f"{'FAIL' if result['found'] else 'PASS'} {result['name']}: {numbers}{found}{mark}"
+    return f"{_word(result)} {result['name']}: {numbers}{measured}{found}{mark}"
 
 
 def report(results: list[Result]) -> str:
     """Return the results as a page of Markdown."""
-    head = ["scenario", "what happens", "verdict", *_COLUMNS.values()]
+    head = ["scenario", "what happens", "verdict", *_COLUMNS.values(), "also measured"]
     rows = [
         [
             result["name"],
             result["what"],
-            "; ".join(["FAIL", *result["found"]]) if result["found"] else "PASS",
-            *(str(result[name]) for name in _COLUMNS),
+            "; ".join([_word(result), *([result["skipped"]] if result["skipped"] else result["found"])]),
+            *(str(result.get(name, "")) for name in _COLUMNS),
+            ", ".join(f"{words} {value:g}" for words, value in result["measured"].items()),
         ]
         for result in results
     ]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def _word(result: Result) -> str:
+    if result["skipped"]:
+        return "SKIP"
+    return "FAIL" if result["found"] else "PASS"
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ class Ledger:
     """Everything that Aurora sent and was answered."""
 
     events: dict[int, Told] = field(default_factory=dict)
-    slowest: float = 0.0
-    """Seconds of the slowest answer of the daemon."""
+    seconds: list[float] = field(default_factory=list)
+    """Of every answer."""
     late: int = 0
     """Answers after `LATEST_SECONDS` and the machine's noise, and requests without one in Aurora's time."""
     statuses: Counter[int] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ def read_journal(path: Path) -> Ledger:
         ledger.events[line["answered"]].answers.append((line["attempt"], line["status"]))
         ledger.statuses[line["status"]] += 1
         if line["status"]:
-            ledger.slowest = max(ledger.slowest, line["seconds"])
+            ledger.seconds.append(line["seconds"])
         silent = line["status"] == 0 and line["seconds"] >= BUDGET_SECONDS - NOISE_SECONDS
         if silent or (line["status"] and line["seconds"] > LATEST_SECONDS + NOISE_SECONDS):
             ledger.late += 1
@@ -87,6 +87,9 @@ class Verdict:
     raw_duplicates: int
     """Records beyond the first of each id: consumers drop them by key alone."""
     slowest: float
+    """Seconds of the slowest answer."""
+    p99: float
+    """Seconds in which 99 of 100 answers came."""
     statuses: Mapping[int, int]
     lost: list[int]
     invented: list[str]
@@ -144,7 +147,8 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
         acknowledged=len(acknowledged),
         in_kafka=len(ids),
         raw_duplicates=copies,
-        slowest=ledger.slowest,
+        slowest=max(ledger.seconds, default=0.0),
+        p99=sorted(ledger.seconds)[len(ledger.seconds) * 99 // 100] if ledger.seconds else 0.0,
         statuses=dict(sorted(ledger.statuses.items())),
         lost=[key for key in acknowledged if key not in ids],
         invented=invented,

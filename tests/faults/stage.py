@@ -30,6 +30,8 @@ CLOCK: Final = 1200.0
 SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
 """Seconds after which Aurora tries again, each from the attempt before. "Subscribing to Webhooks", Delivery."""
 
+AUTHENTICATED: Final = [("X-Aurora-Webhook-Token", TOKEN)]
+
 
 class Stage:
     """Everything one scenario plays with."""
@@ -77,6 +79,10 @@ class Stage:
             )
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
+        self.complaints: list[str] = []
+        """What the scenario itself found wrong, beside the ledger."""
+        self.measured: dict[str, float] = {}
+        """What the scenario measured, for the report; by words that name the unit."""
 
     @property
     def daemon(self) -> Daemon:
@@ -90,6 +96,11 @@ class Stage:
     def wait(self, seconds: float) -> None:
         """Let the load go on for so long at full scale."""
         Event().wait(self.span(seconds))
+
+    def expect(self, true: object, words: str) -> None:
+        """Note what is wrong if it is: the scenario goes on, and fails."""
+        if not true:
+            self.complaints.append(words)
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -118,10 +129,8 @@ class Stage:
 
     def verdict(self) -> Verdict:
         """Read everything back and judge; the daemons have ended then."""
-        probe = self.daemon.get("/lead_created?lead_id=after&key=0", [("X-Aurora-Webhook-Token", TOKEN)])
-        if probe.status != 200:
-            message = f"a fresh event is answered {probe.status} at the end"
-            raise AssertionError(message)
+        probe = self.daemon.get("/lead_created?lead_id=after&key=0", AUTHENTICATED)
+        self.expect(probe.status == 200, f"a fresh event is answered {probe.status} at the end")
         for one in self.daemons:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()

@@ -1,0 +1,30 @@
+"""Daemons that lie, each under the fault that shows it: the ledger must find every one of them out."""
+
+from tests.faults.scenario import Scenario
+from tests.faults.scenarios.brokers import brokers_killed
+from tests.faults.scenarios.daemon import daemon_killed
+from tests.faults.stage import Stage
+
+
+def nothing(stage: Stage) -> None:
+    """Let the load run."""
+    with stage.load():
+        stage.wait(60)
+
+
+HONEST = Scenario("control-nothing-happens", nothing, nodes=1)
+"""The same load and judge without any fault."""
+
+CONTROLS = [
+    Scenario("control-acks-0", brokers_killed, nodes=1, broken="acks-0"),
+    Scenario("control-no-spool", brokers_killed, nodes=1, broken="no-spool"),
+    Scenario("control-answer-before-commit", daemon_killed, nodes=1, broken="early"),
+    Scenario("control-no-dedup", nothing, nodes=1, broken="no-dedup"),
+    Scenario(
+        "control-seen-before-durable",
+        brokers_killed,
+        nodes=1,
+        broken="seen-early",
+        settings={"spool__enabled": False},
+    ),
+]
