@@ -1,12 +1,17 @@
 """Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, writes all of it down.
 
-A program of its own that shares no code with the daemon, nor with the tests: `aurora.py JOURNAL RATE RETRIES URL...`.
+A program of its own that shares no code with the daemon, nor with the tests:
+`aurora.py JOURNAL RATE RETRIES TURNS URL...`.
 Before each request its intent goes into the journal, after it what became of it (`ledger` reads both). SIGTERM ends
 what is new; what was not answered with a 2xx is tried again to the end of the schedule, and then the program ends.
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
 second copy of a state or once event that was just accepted.
+
+On TURNS subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from the
+other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it comes;
+its retry comes after the B, and the next A only after that.
 """
 
 import asyncio
@@ -17,9 +22,10 @@ import random
 import signal
 import sys
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from itertools import count
-from time import monotonic
+from itertools import count, cycle
+from time import monotonic, time
 from typing import IO
 
 PATIENCE_SECONDS = 10.0
@@ -28,7 +34,13 @@ CONNECTIONS = 400
 """At once. More than that is not offered: then the daemon is late for hundreds of webhooks."""
 SUBJECTS = 300
 COPIES = 0.1
+TURN_SECONDS = 0.3
+"""Between two turns of a subject."""
+TURN_STATES = ("signed", "viewed")
+LOST = 0.1
+"""Of the answers to turns."""
 KINDS = ("state", "state", "state", "once", "once", "signal")
+COPIED = ("state", "once")
 TOKEN = "of-the-fault-tests"  # noqa: S105 - a secret of nobody's
 
 
@@ -43,12 +55,18 @@ class Webhook:
     digest: str
     attempt: int = 0
     copy: bool = False
+    lost: bool = False
+    """Whether the answer to the first attempt is lost."""
+    settled: bool = False
+    """Whether it is not tried again."""
 
 
 class Aurora:
     """The sender of webhooks."""
 
-    def __init__(self, journal: IO[str], rate: float, retries: list[float], addresses: list[tuple[str, int]]) -> None:
+    def __init__(
+        self, journal: IO[str], rate: float, retries: list[float], turns: int, addresses: list[tuple[str, int]]
+    ) -> None:
         self._journal = journal
         self._rate = rate
         self._retries = retries
@@ -56,6 +74,7 @@ class Aurora:
         self._keys = count(1)
         self._random = random.Random(1)
         self._idle = deque(range(SUBJECTS))
+        self._turns = turns
         self._due: list[tuple[float, int, Webhook]] = []
         self._numbers = count()
         self._pool: dict[tuple[str, int], list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
@@ -65,6 +84,8 @@ class Aurora:
     async def run(self) -> None:
         """Send until SIGTERM, and then until nothing is left to try."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
+        for number in range(self._turns):
+            self._keep(self._take_turns(SUBJECTS + number))
         next_at = monotonic()
         while not self._ending or self._due or self._under_way:
             now = monotonic()
@@ -99,7 +120,26 @@ class Aurora:
         return Webhook(key, kind, subject, target, digest_of(data))
 
     def _begin(self, webhook: Webhook) -> None:
-        task = asyncio.create_task(self._tell(webhook))
+        self._keep(self._tell(webhook))
+
+    async def _take_turns(self, subject: int) -> None:
+        """Tell of a subject one state, another, and the first again, until the end."""
+        last: dict[str, Webhook] = {}
+        for status in cycle(TURN_STATES):
+            while status in last and not last[status].settled:  # noqa: ASYNC110 - at most 60 s, and only after a failure
+                await asyncio.sleep(0.01)
+            if self._ending:
+                return
+            data = {"project_id": f"p-{subject}", "agreement_id": f"a-{subject}", "status": status}
+            target = "/agreement_status_changed?" + "&".join(f"{name}={value}" for name, value in data.items())
+            lost = self._random.random() < LOST
+            last[status] = Webhook(next(self._keys), "turn", subject, target, digest_of(data), lost=lost)
+            await self._tell(last[status])
+            if last[status].settled:  # else the next is there before the retry
+                await asyncio.sleep(TURN_SECONDS)
+
+    def _keep(self, telling: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(telling)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -125,9 +165,10 @@ class Aurora:
             body=body,
         )
         accepted = 200 <= status < 300
+        webhook.settled = accepted or webhook.attempt > len(self._retries)
         if not accepted and webhook.attempt <= len(self._retries):
             self._later(webhook, self._retries[webhook.attempt - 1])
-        elif accepted and webhook.attempt == 1 and webhook.kind != "signal" and not webhook.copy and self._chance():
+        elif accepted and webhook.attempt == 1 and webhook.kind in COPIED and not webhook.copy and self._chance():
             again = Webhook(webhook.key, webhook.kind, webhook.subject, webhook.target, webhook.digest, copy=True)
             await self._tell(again)
             return
@@ -151,6 +192,10 @@ class Aurora:
                 reader, writer = connection
                 head = f"GET {webhook.target} HTTP/1.1\r\nHost: bridge\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
                 writer.write(head.encode())
+                if webhook.lost and webhook.attempt == 1:
+                    await writer.drain()
+                    writer.transport.abort()
+                    return 0, "lost"
                 answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 length = int(answer.partition("content-length:")[2].split("\r\n", 1)[0])
                 body = (await reader.readexactly(length)).decode()
@@ -165,7 +210,7 @@ class Aurora:
             return 0, type(error).__name__
 
     def _note(self, **line: object) -> None:
-        self._journal.write(json.dumps(line | {"at": monotonic()}) + "\n")
+        self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")
 
 
 def digest_of(data: dict[str, str]) -> str:
@@ -175,10 +220,10 @@ def digest_of(data: dict[str, str]) -> str:
 
 def main() -> None:
     """Run as the module says."""
-    path, rate, retries, *urls = sys.argv[1:]
+    path, rate, retries, turns, *urls = sys.argv[1:]
     addresses = [(url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1].strip("/"))) for url in urls]
     with open(path, "a", buffering=1) as journal:  # noqa: PTH123 - a line is with the system before the request is
-        aurora = Aurora(journal, float(rate), [float(seconds) for seconds in retries.split(",")], addresses)
+        aurora = Aurora(journal, float(rate), [float(seconds) for seconds in retries.split(",")], int(turns), addresses)
         asyncio.run(aurora.run())
 
 

@@ -5,9 +5,12 @@ Pure functions over the journal that `aurora` wrote and the records that an inde
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,19 +30,17 @@ class Told:
     kind: str
     subject: int
     digest: str
-    requests: int = 0
-    answers: list[tuple[int, int]] = field(default_factory=list)
-    """Attempt and status of each answer."""
+    begun: float
+    """When the first request was about to be sent, by the monotonic clock."""
+    begun_wall: float
+    """The same, in seconds since 1970."""
+    accepted_at: float = inf
+    """When the first 2xx had come, by the monotonic clock."""
 
     @property
     def accepted(self) -> bool:
-        """Whether one of them was answered with a 2xx."""
-        return any(200 <= status < 300 for _, status in self.answers)
-
-    @property
-    def accepted_at_once(self) -> bool:
-        """Whether the very first was."""
-        return bool(self.answers) and 200 <= self.answers[0][1] < 300
+        """Whether one of its requests was answered with a 2xx."""
+        return self.accepted_at < inf
 
 
 @dataclass
@@ -63,10 +64,12 @@ def read_journal(path: Path) -> Ledger:
         except ValueError:
             continue
         if "sent" in line:
-            told = ledger.events.setdefault(line["sent"], Told(line["kind"], line["subject"], line["digest"]))
-            told.requests += 1
+            new = Told(line["kind"], line["subject"], line["digest"], line["at"], line["wall"])
+            ledger.events.setdefault(line["sent"], new)
             continue
-        ledger.events[line["answered"]].answers.append((line["attempt"], line["status"]))
+        told = ledger.events[line["answered"]]
+        if 200 <= line["status"] < 300:  # noqa: PLR2004 - HTTP
+            told.accepted_at = min(told.accepted_at, line["at"])
         ledger.statuses[line["status"]] += 1
         if line["status"]:
             ledger.seconds.append(line["seconds"])
@@ -97,7 +100,7 @@ class Verdict:
     doubled: list[int]
     """States and once-events that are there under more than one id."""
     disordered: list[int]
-    """Subjects whose events lie in another order than they were accepted in."""
+    """Subjects of which an event lies before one that was accepted before it was even sent."""
     shared: list[str]
     """Ids that two genuine events share."""
     late: int
@@ -121,15 +124,15 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
     """Hold the records of all topics, by partition and offset, against the ledger."""
     ids: defaultdict[int, set[str]] = defaultdict(set)
     owners: defaultdict[str, set[int]] = defaultdict(set)
-    order: defaultdict[int, list[int]] = defaultdict(list)
+    order: defaultdict[tuple[str, int], list[Told]] = defaultdict(list)
+    keys = _Keys(ledger)
     invented = []
     copies = 0
     for record in records:
         event = json.loads(record.value or b"{}")
         data: dict[str, Any] = event.get("data", {})
-        key = int(data.get("key", 0))
-        told = ledger.events.get(key)
-        if told is None or told.digest != _digest(data) or (record.key or b"").decode() != event["id"]:
+        key = keys.find(_digest(data), event.get("time"))
+        if key is None or (record.key or b"").decode() != event["id"]:
             invented.append(f"{record.topic}-{record.partition}@{record.offset}")
             continue
         owners[event["id"]].add(key)
@@ -137,11 +140,11 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
             copies += 1
             continue
         if not ids[key]:
-            order[told.subject].append(key)
+            told = ledger.events[key]
+            order[told.kind, told.subject].append(told)
         ids[key].add(event["id"])
     events = ledger.events
     acknowledged = [key for key, told in events.items() if told.accepted]
-    in_order = {key for key, told in events.items() if told.kind == "state" and told.accepted_at_once}
     return Verdict(
         sent=len(events),
         acknowledged=len(acknowledged),
@@ -153,14 +156,46 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
         lost=[key for key in acknowledged if key not in ids],
         invented=invented,
         doubled=[key for key, having in ids.items() if len(having) > 1 and events[key].kind != "signal"],
-        disordered=[subject for subject, keys in order.items() if not _ascending([k for k in keys if k in in_order])],
+        disordered=[subject for (_, subject), told in order.items() if not _in_order(told)],
         shared=[name for name, keys in owners.items() if len(keys) > 1],
         late=ledger.late,
     )
 
 
-def _ascending(keys: list[int]) -> bool:
-    return keys == sorted(keys)
+class _Keys:
+    """Tells which event a record is. By content; of *turns*, which have the same, by the `time` of the record.
+
+    That is the receipt of the event's first attempt, and the next event of the same content is sent only after it.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._begun: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+        for key, told in ledger.events.items():
+            self._begun[told.digest].append((told.begun_wall, key))
+        for begun in self._begun.values():
+            begun.sort()
+
+    def find(self, digest: str, time: str | None) -> int | None:
+        """Return the key of the event, None where none was sent that it could be."""
+        begun = self._begun.get(digest, [])
+        if len(begun) < 2 or time is None:  # noqa: PLR2004 - nothing to choose from
+            return begun[0][1] if begun else None
+        at = bisect_right(begun, (datetime.fromisoformat(time).timestamp(), inf))
+        return begun[at - 1][1] if at else None
+
+
+def _in_order(events: Sequence[Told]) -> bool:
+    """Tell whether no event lies before one that had been accepted when it was sent for the first time.
+
+    Only that can be asked: requests that were under way together may come in any order, and what was not accepted yet
+    may come late.
+    """
+    accepted_behind = inf
+    for told in reversed(events):
+        if accepted_behind < told.begun:
+            return False
+        accepted_behind = min(accepted_behind, told.accepted_at)
+    return True
 
 
 def _digest(data: Mapping[str, Any]) -> str:

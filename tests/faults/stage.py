@@ -103,8 +103,11 @@ class Stage:
             self.complaints.append(words)
 
     @contextmanager
-    def load(self) -> Iterator[None]:
-        """Start the daemons, have Aurora send while the block runs, and return when its retries are through."""
+    def load(self, turns: int = 0) -> Iterator[None]:
+        """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
+
+        On as many subjects as `turns`, the same two states take turns (`aurora`).
+        """
         for one in self.daemons:
             one.start()
         for one in self.daemons:
@@ -112,7 +115,7 @@ class Stage:
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, *urls])
+        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, str(turns), *urls])
         try:
             yield
         finally:

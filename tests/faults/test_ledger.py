@@ -1,6 +1,7 @@
 """The ledger finds each way of breaking the promise, and nothing where it was kept."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,29 +13,37 @@ from tests.support.topics import Record
 
 STATE: Final = {"agreement_id": "a-1", "key": "1"}
 NEXT: Final = {"agreement_id": "a-1", "key": "2"}
+TURN: Final = {"agreement_id": "a-2", "status": "signed"}
+OTHER_TURN: Final = {"agreement_id": "a-2", "status": "viewed"}
 
 
 def journal(folder: Path, *lines: dict[str, Any]) -> Path:
-    """Write a journal."""
+    """Write a journal, a second between its lines."""
     path = folder / "journal"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    numbered = (line | {"at": 100.0 + number, "wall": float(number)} for number, line in enumerate(lines))
+    path.write_text("".join(json.dumps(line) + "\n" for line in numbered))
     return path
 
 
-def sent(data: dict[str, str], *, kind: str = "state", subject: int = 1, attempt: int = 1) -> dict[str, Any]:
+def sent(
+    data: dict[str, str], *, kind: str = "state", subject: int = 1, attempt: int = 1, key: int | None = None
+) -> dict[str, Any]:
     """Return the intent of a request."""
-    key = int(data["key"])
+    key = key or int(data["key"])
     return {"sent": key, "kind": kind, "subject": subject, "digest": digest_of(data), "attempt": attempt}
 
 
-def answered(data: dict[str, str], status: int = 200, seconds: float = 0.1, attempt: int = 1) -> dict[str, Any]:
+def answered(
+    data: dict[str, str], status: int = 200, seconds: float = 0.1, attempt: int = 1, key: int | None = None
+) -> dict[str, Any]:
     """Return what became of a request."""
-    return {"answered": int(data["key"]), "attempt": attempt, "status": status, "seconds": seconds}
+    return {"answered": key or int(data["key"]), "attempt": attempt, "status": status, "seconds": seconds}
 
 
-def record(data: dict[str, str], name: str, offset: int = 0) -> Record:
-    """Return the record of an event, with this id."""
-    value = json.dumps({"id": name, "data": data}).encode()
+def record(data: dict[str, str], name: str, offset: int = 0, second: int = 0) -> Record:
+    """Return the record of an event, with this id, first received at a second of 1970."""
+    time = datetime.fromtimestamp(second, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    value = json.dumps({"id": name, "data": data, "time": time}).encode()
     return Record("topic", 0, offset, name.encode(), value, {}, 0)
 
 
@@ -77,6 +86,46 @@ def test_what_was_never_acknowledged_may_be_missing_or_there(tmp_path: Path) -> 
 def test_a_late_retry_may_stand_behind_what_came_after_it(tmp_path: Path) -> None:
     retried = (sent(STATE), answered(STATE, 503), *TOLD[2:], sent(STATE, attempt=2), answered(STATE, attempt=2))
     assert faults(tmp_path, retried, [record(NEXT, "y", 0), record(STATE, "x", 1)]) == ""
+
+
+def test_what_was_accepted_late_may_not_stand_before_what_had_been_accepted_before_it(tmp_path: Path) -> None:
+    retried = (*TOLD[:2], sent(NEXT), answered(NEXT, 503), sent(NEXT, attempt=2), answered(NEXT, attempt=2))
+    assert faults(tmp_path, retried, KEPT) == ""
+    backwards = [record(NEXT, "y", 0), record(STATE, "x", 1)]
+    assert faults(tmp_path, retried, backwards) == "subjects out of order: 1 ([1])"
+
+
+def test_what_was_under_way_together_may_stand_in_any_order(tmp_path: Path) -> None:
+    together = (sent(STATE), sent(NEXT), answered(STATE), answered(NEXT))
+    assert faults(tmp_path, together, [record(NEXT, "y", 0), record(STATE, "x", 1)]) == ""
+
+
+TURNS: Final = tuple(
+    line
+    for key, data in ((1, TURN), (2, OTHER_TURN), (3, TURN))
+    for line in (sent(data, kind="turn", key=key), answered(data, key=key))
+)
+"""Sent at the seconds 0, 2 and 4."""
+TAKEN: Final = [record(TURN, "x", 0, 1), record(OTHER_TURN, "y", 1, 3), record(TURN, "x.2", 2, 5)]
+
+
+def test_turns_that_were_all_told_have_no_fault(tmp_path: Path) -> None:
+    assert faults(tmp_path, TURNS, TAKEN) == ""
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        (TAKEN[:2], "acknowledged and lost: 1 ([3])"),
+        ([*TAKEN, record(TURN, "x.3", 3, 5)], "one event under several ids: 1 ([3])"),
+        ([*TAKEN, record(TURN, "x.3", 3, 1)], "one event under several ids: 1 ([1])"),
+        ([*TAKEN[:2], record(TURN, "x", 2, 5)], "several events under one id: 1 (['x'])"),
+        ([TAKEN[0], TAKEN[2], TAKEN[1]], "subjects out of order: 1 ([1])"),
+        ([record(TURN, "x", 0, -1), *TAKEN[1:]], "never sent: 1"),
+    ],
+)
+def test_each_way_of_confusing_turns_is_found(tmp_path: Path, records: list[Record], words: str) -> None:
+    assert words in faults(tmp_path, TURNS, records)
 
 
 def test_two_records_of_a_signal_are_two_looks(tmp_path: Path) -> None:
