@@ -68,7 +68,7 @@ def read_journal(path: Path) -> Ledger:
             ledger.events.setdefault(line["sent"], new)
             continue
         told = ledger.events[line["answered"]]
-        if 200 <= line["status"] < 300:  # noqa: PLR2004 - HTTP
+        if 200 <= line["status"] < 300:
             told.accepted_at = min(told.accepted_at, line["at"])
         ledger.statuses[line["status"]] += 1
         if line["status"]:
@@ -178,7 +178,7 @@ class _Keys:
     def find(self, digest: str, time: str | None) -> int | None:
         """Return the key of the event, None where none was sent that it could be."""
         begun = self._begun.get(digest, [])
-        if len(begun) < 2 or time is None:  # noqa: PLR2004 - nothing to choose from
+        if len(begun) < 2 or time is None:
             return begun[0][1] if begun else None
         at = bisect_right(begun, (datetime.fromisoformat(time).timestamp(), inf))
         return begun[at - 1][1] if at else None

@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.faults import ledger
 from tests.faults.aurora import TOKEN
+from tests.faults.hand import Hand
 from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
@@ -77,6 +78,8 @@ class Stage:
                     **(settings or {}),
                 )
             )
+        self.hand = Hand(self._journal)
+        """Sends single webhooks beside the load."""
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []

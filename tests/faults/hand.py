@@ -1,0 +1,98 @@
+"""Webhooks sent by hand, beside the load: exact ones, at exact moments, many at once.
+
+They stand in the same journal as Aurora's, so that the ledger judges them with the rest.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from threading import Barrier
+from time import monotonic, time
+from typing import Final, TypeVar
+
+from tests.faults.aurora import TOKEN, digest_of
+from tests.support import http
+
+FIRST_KEY: Final = 1_000_000_000
+"""Keys and subjects from here on are none of Aurora's."""
+HEADERS: Final = [("X-Aurora-Webhook-Token", TOKEN)]
+KINDS: Final = ("state", "once")
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An event that is told by hand."""
+
+    key: int
+    kind: str
+    target: str
+    data: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request was told; status 0 where nothing was."""
+
+    status: int
+    id: str = ""
+    outcome: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it is a 2xx."""
+        return 200 <= self.status < 300
+
+
+class Hand:
+    """Sends webhooks and writes them down."""
+
+    def __init__(self, journal: Path) -> None:
+        """Append to a journal."""
+        self._journal = journal.open("a", buffering=1)  # a line is one write, also between Aurora's
+        self._keys = count(FIRST_KEY)
+
+    def new(self, kind: str) -> Webhook:
+        """Return an event that was never told: a state of a subject of its own, or one that happens once."""
+        key = next(self._keys)
+        if kind == "state":
+            data = {"agreement_id": f"h-{key}", "status": "signed", "key": str(key)}
+            event = "agreement_status_changed"
+        else:
+            data, event = {"lead_id": f"h-{key}", "key": str(key)}, "lead_created"
+        query = "&".join(f"{name}={value}" for name, value in data.items())
+        return Webhook(key, kind, f"/{event}?{query}", data)
+
+    def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
+        """Send it once, and return what was answered."""
+        digest = digest_of(webhook.data)
+        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.key, digest=digest, attempt=attempt)
+        began = monotonic()
+        try:
+            response = http.get(url, webhook.target, HEADERS)
+            told = response.json
+            answer = Answer(response.status, told["id"], told["outcome"])
+        except OSError:
+            answer = Answer(0)
+        seconds = round(monotonic() - began, 4)
+        self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds)
+        return answer
+
+    def _note(self, **line: object) -> None:
+        self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")
+
+
+def at_once(calls: Sequence[Callable[[], Found]]) -> list[Found]:
+    """Make all calls at the same moment, each on a thread of its own; return what they returned, in their order."""
+    barrier = Barrier(len(calls))
+
+    def begin(call: Callable[[], Found]) -> Found:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(begin, calls))
