@@ -20,6 +20,8 @@ LATEST_SECONDS: Final = 8.0
 """The daemon's own deadline; beyond it only what a busy machine adds."""
 NOISE_SECONDS: Final = 1.0
 BUDGET_SECONDS: Final = 10.0
+_REPLICA: Final = "aurora-bridge-instance"
+"""Header with the name of the replica that published a record: the order of a subject is promised for each of them."""
 DEAD_LETTER: Final = "aurora-bridge.dead_letter"
 
 
@@ -124,7 +126,7 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
     """Hold the records of all topics, by partition and offset, against the ledger."""
     ids: defaultdict[int, set[str]] = defaultdict(set)
     owners: defaultdict[str, set[int]] = defaultdict(set)
-    order: defaultdict[tuple[str, int], list[Told]] = defaultdict(list)
+    order: defaultdict[tuple[str, int, object], list[Told]] = defaultdict(list)
     keys = _Keys(ledger)
     invented = []
     copies = 0
@@ -141,7 +143,7 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
             continue
         if not ids[key]:
             told = ledger.events[key]
-            order[told.kind, told.subject].append(told)
+            order[told.kind, told.subject, record.headers.get(_REPLICA)].append(told)
         ids[key].add(event["id"])
     events = ledger.events
     acknowledged = [key for key, told in events.items() if told.accepted]
@@ -156,7 +158,7 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
         lost=[key for key in acknowledged if key not in ids],
         invented=invented,
         doubled=[key for key, having in ids.items() if len(having) > 1 and events[key].kind != "signal"],
-        disordered=[subject for (_, subject), told in order.items() if not _in_order(told)],
+        disordered=sorted({subject for (_, subject, _), told in order.items() if not _in_order(told)}),
         shared=[name for name, keys in owners.items() if len(keys) > 1],
         late=ledger.late,
     )

@@ -40,11 +40,11 @@ def answered(
     return {"answered": key or int(data["key"]), "attempt": attempt, "status": status, "seconds": seconds}
 
 
-def record(data: dict[str, str], name: str, offset: int = 0, second: int = 0) -> Record:
+def record(data: dict[str, str], name: str, offset: int = 0, second: int = 0, replica: str = "one") -> Record:
     """Return the record of an event, with this id, first received at a second of 1970."""
     time = datetime.fromtimestamp(second, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     value = json.dumps({"id": name, "data": data, "time": time}).encode()
-    return Record("topic", 0, offset, name.encode(), value, {}, 0)
+    return Record("topic", 0, offset, name.encode(), value, {"aurora-bridge-instance": replica}, 0)
 
 
 TOLD: Final = (sent(STATE), answered(STATE), sent(NEXT), answered(NEXT))
@@ -98,6 +98,10 @@ def test_what_was_accepted_late_may_not_stand_before_what_had_been_accepted_befo
 def test_what_was_under_way_together_may_stand_in_any_order(tmp_path: Path) -> None:
     together = (sent(STATE), sent(NEXT), answered(STATE), answered(NEXT))
     assert faults(tmp_path, together, [record(NEXT, "y", 0), record(STATE, "x", 1)]) == ""
+
+
+def test_between_two_replicas_no_order_is_promised(tmp_path: Path) -> None:
+    assert faults(tmp_path, TOLD, [record(NEXT, "y", 0), record(STATE, "x", 1, replica="other")]) == ""
 
 
 TURNS: Final = tuple(
