@@ -39,6 +39,9 @@ TURN_SECONDS = 0.3
 TURN_STATES = ("signed", "viewed")
 LOST = 0.1
 """Of the answers to turns."""
+LOST_SECONDS = 8.5
+"""Until the retry of a turn whose answer was lost, at least. Aurora's comes after 30 s, when nothing of it is under way
+any more; on the compressed clock it would."""
 KINDS = ("state", "state", "state", "once", "once", "signal")
 COPIED = ("state", "once")
 TOKEN = "of-the-fault-tests"  # noqa: S105 - a secret of nobody's
@@ -167,7 +170,8 @@ class Aurora:
         accepted = 200 <= status < 300
         webhook.settled = accepted or webhook.attempt > len(self._retries)
         if not accepted and webhook.attempt <= len(self._retries):
-            self._later(webhook, self._retries[webhook.attempt - 1])
+            seconds = self._retries[webhook.attempt - 1]
+            self._later(webhook, max(seconds, LOST_SECONDS) if webhook.lost and webhook.attempt == 1 else seconds)
         elif accepted and webhook.attempt == 1 and webhook.kind in COPIED and not webhook.copy and self._chance():
             again = Webhook(webhook.key, webhook.kind, webhook.subject, webhook.target, webhook.digest, copy=True)
             await self._tell(again)

@@ -1,8 +1,11 @@
 """Every scenario, in the order of their numbers, and the controls."""
 
-from tests.faults.scenarios import brokers, daemon, replicas
+from tests.faults.scenarios import brokers, daemon, order, replicas
 from tests.faults.scenarios.controls import CONTROLS, HONEST
 
-SCENARIOS = [*sorted([*brokers.SCENARIOS, *daemon.SCENARIOS, *replicas.SCENARIOS], key=lambda one: one.name), HONEST]
+SCENARIOS = [
+    *sorted([*brokers.SCENARIOS, *daemon.SCENARIOS, *order.SCENARIOS, *replicas.SCENARIOS], key=lambda one: one.name),
+    HONEST,
+]
 
 __all__ = ["CONTROLS", "SCENARIOS"]

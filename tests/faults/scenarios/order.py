@@ -1,0 +1,101 @@
+"""Order and identity where ways change, requests arrive late and acknowledgements are lost. Spans are those at scale 1.
+
+In all of it states take turns: A, B, and A again, each an event of its own.
+"""
+
+from threading import Event
+
+from tests.faults.detour import Detour, DetourCluster
+from tests.faults.scenario import Scenario
+from tests.faults.stage import Stage
+
+TURNS = 40
+"""Subjects whose states take turns."""
+HANG_SECONDS = 3.0
+"""Longer than a request may take, whatever the scale: then the topics get a backlog."""
+
+
+def there_and_back(stage: Stage) -> None:
+    """All brokers are frozen for 3 s again and again: topics go from direct to backlog and back under load."""
+    with stage.load(TURNS):
+        for _ in range(rounds(stage, 20)):
+            stage.wait(20)
+            for node in stage.cluster.nodes:
+                node.pause()
+            Event().wait(HANG_SECONDS)
+            spooled = stage.daemon.metrics().value("aurora_bridge_backlog_events")
+            stage.measured["most waiting at a thaw"] = max(spooled, stage.measured.get("most waiting at a thaw", 0))
+            for node in stage.cluster.nodes:
+                node.resume()
+            stage.daemon.wait_until_drained()
+        stage.wait(20)
+    stage.expect(stage.measured["most waiting at a thaw"], "no topic ever had a backlog")
+
+
+def late_copies(stage: Stage) -> None:
+    """A connection is cut with requests under way; the daemon goes on, and then their copies arrive."""
+    with stage.load(TURNS):
+        _copies_land_late(stage, crash=False)
+        stage.wait(20)
+
+
+def late_copies_after_a_crash(stage: Stage) -> None:
+    """The same, with a kill -9 before the copies arrive: Kafka cannot recognise them, and takes them."""
+    with stage.load():
+        _copies_land_late(stage, crash=True)
+        stage.wait(20)
+
+
+def _copies_land_late(stage: Stage, *, crash: bool) -> None:
+    late = 0
+    for _ in range(rounds(stage, 20)):
+        stage.wait(10)
+        detours = _detours(stage)
+        for detour in detours:
+            detour.hold()
+        Event().wait(stage.random.uniform(0.05, 0.3))  # requests get under way
+        if crash:
+            stage.daemons[0].kill_and_start()
+        for detour in detours:
+            detour.cut()
+        Event().wait(stage.random.uniform(0, HANG_SECONDS))
+        late += sum(detour.release() for detour in detours)
+    stage.expect(late, "nothing that was held back arrived late")
+    stage.measured["connections with late requests"] = late
+
+
+def acknowledgement_lost(stage: Stage) -> None:
+    """Kafka's acknowledgements are lost and connections cut, again and again, while states go from A to B to A."""
+    with stage.load(TURNS):
+        for round_ in range(rounds(stage, 20)):
+            stage.wait(10)
+            for detour in _detours(stage):
+                detour.lose_answers()
+            Event().wait(HANG_SECONDS if round_ % 2 else 0.2)
+            for detour in _detours(stage):
+                detour.cut()
+        stage.wait(20)
+
+
+def rounds(stage: Stage, full: int) -> int:
+    """Return how many rounds are played of as many as `full` at scale 1."""
+    return max(3, int(stage.span(full)))
+
+
+def _detours(stage: Stage) -> list[Detour]:
+    assert isinstance(stage.cluster, DetourCluster)
+    return stage.cluster.detours
+
+
+SCENARIOS = [
+    Scenario("19-direct-backlog-direct", there_and_back),
+    Scenario("19-late-copies", late_copies, cluster=DetourCluster),
+    Scenario("19-late-copies-after-a-crash", late_copies_after_a_crash, cluster=DetourCluster),
+    Scenario("19-acknowledgement-lost", acknowledgement_lost, cluster=DetourCluster),
+    Scenario(
+        "19-acknowledgement-lost-no-spool",
+        acknowledgement_lost,
+        cluster=DetourCluster,
+        settings={"spool__enabled": False},
+    ),
+]
