@@ -33,6 +33,8 @@ class Scenario:
     daemons: int = 1
     broken: str | None = None
     """A daemon that lies: then the ledger must find it out."""
+    hook: str | None = None
+    """What every daemon does to itself (`hooks`)."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Of every daemon, named as in its environment."""
     cluster: Callable[[int], KafkaCluster] = KafkaCluster
@@ -59,7 +61,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
             scale=scale,
             rate=rate,
             clock=clock,
-            broken=scenario.broken,
+            broken=scenario.broken or scenario.hook,
             settings=scenario.settings,
         )
         try:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -49,7 +49,7 @@ class Stage:
         broken: str | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Keep everything in `folder`; `broken` names a daemon that lies (`lies`).
+        """Keep everything in `folder`; `broken` names daemons that lie (`lies`) or strike themselves (`hooks`).
 
         `scale` shortens the spans of a scenario, `clock` is how much faster than Aurora's its schedule of retries is.
         """
@@ -60,7 +60,7 @@ class Stage:
         self._journal = folder / "journal"
         tokens = folder / "tokens"
         tokens.write_text(TOKEN + "\n")
-        self.daemons = []
+        self.daemons: list[FaultyDaemon] = []
         for number, port in enumerate(free_ports(daemons)):
             own = folder / f"daemon-{number}"
             own.mkdir(exist_ok=True)
@@ -85,7 +85,7 @@ class Stage:
         """What the scenario measured, for the report; by words that name the unit."""
 
     @property
-    def daemon(self) -> Daemon:
+    def daemon(self) -> "FaultyDaemon":
         """The first daemon."""
         return self.daemons[0]
 
@@ -101,6 +101,16 @@ class Stage:
         """Note what is wrong if it is: the scenario goes on, and fails."""
         if not true:
             self.complaints.append(words)
+
+    def keep_alive(self, seconds: float) -> int:
+        """Start the first daemon again whenever it dies, for so long at full scale; return how often that was."""
+        deadline, deaths = monotonic() + self.span(seconds), 0
+        while (left := deadline - monotonic()) > 0:
+            with suppress(subprocess.TimeoutExpired):
+                self.daemon.process.wait(left)
+                self.daemon.start()
+                deaths += 1
+        return deaths
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -151,7 +161,8 @@ class FaultyDaemon(Daemon):
 
     def __init__(self, folder: Path, clock: float, broken: str | None, **settings: object) -> None:
         super().__init__(folder, **settings)
-        self.program = [sys.executable, "-m", "tests.faults.launch", str(clock), broken or "none"]
+        self._clock = clock
+        self._switch_to(broken or "none")
         self.surroundings = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
     @property
@@ -163,6 +174,14 @@ class FaultyDaemon(Daemon):
         """Crash, and come back."""
         self.kill()
         self.start()
+
+    def heal(self) -> None:
+        """Crash, and come back without what it did to itself."""
+        self._switch_to("none")
+        self.kill_and_start()
+
+    def _switch_to(self, switch: str) -> None:
+        self.program = [sys.executable, "-m", "tests.faults.launch", str(self._clock), switch]
 
 
 def _drained(one: Daemon) -> bool:

@@ -13,6 +13,34 @@ def daemon_killed(stage: Stage) -> None:
         stage.wait(5)
 
 
+def killed_before_answer(stage: Stage) -> None:
+    """Kill -9 between the spool's commit and the answers that wait for it, again and again; Kafka is away meanwhile."""
+    with stage.load():
+        for node in stage.cluster.nodes:
+            node.kill()
+        _killed_at_its_point(stage, 120)
+        stage.cluster.restore()
+        stage.wait(20)
+
+
+def killed_before_removal(stage: Stage) -> None:
+    """Kill -9 between Kafka's acknowledgement and the removal from the spool, again and again, as a backlog drains."""
+    with stage.load():
+        for node in stage.cluster.nodes:
+            node.kill()
+        stage.wait(120)
+        stage.cluster.restore()
+        _killed_at_its_point(stage, 120)
+        stage.wait(20)
+
+
+def _killed_at_its_point(stage: Stage, seconds: float) -> None:
+    deaths = stage.keep_alive(seconds)
+    stage.measured["kills"] = deaths
+    stage.expect(deaths, "the daemon never came to the point at which it was to be killed")
+    stage.daemon.heal()
+
+
 def daemon_ended(stage: Stage) -> None:
     """SIGTERM twenty times, every fifth with the brokers away."""
     with stage.load():
@@ -30,5 +58,7 @@ def daemon_ended(stage: Stage) -> None:
 
 SCENARIOS = [
     Scenario("01-daemon-killed", daemon_killed),
+    Scenario("01-killed-before-answer", killed_before_answer, hook="kill-before-answer"),
+    Scenario("01-killed-before-removal", killed_before_removal, hook="kill-before-removal"),
     Scenario("12-daemon-ended", daemon_ended),
 ]
