@@ -1,7 +1,13 @@
 """What is done to the daemon itself: it is killed, it is ended, it is replaced. Spans are those at scale 1."""
 
+from time import monotonic
+from typing import Final
+
+from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
+
+REPLACED_SECONDS: Final = 5.0
 
 
 def daemon_killed(stage: Stage) -> None:
@@ -56,9 +62,46 @@ def daemon_ended(stage: Stage) -> None:
                 stage.cluster.restore()
 
 
+def metadata_task_dies(stage: Stage) -> None:
+    """The tasks that keep the metadata of the sender's and of the follower's client die of an exception, again and again."""
+    folder = stage.daemon.folder
+    with stage.load():
+        for round_ in range(1, 6):
+            stage.wait(10)
+            stage.daemon.process.send_signal(BREAK)
+            stage.daemon.wait_until("both clients are struck", lambda _, n=round_: len(times(folder, BROKEN)) == 2 * n)
+            struck = times(folder, BROKEN)[-2:]
+            stage.daemon.wait_until(
+                "both clients are replaced", lambda _, at=struck[0]: sum(t > at for t in times(folder, REPLACED)) == 2
+            )
+            _replaced(stage, times(folder, REPLACED)[-1] - struck[0], "a client without its metadata task")
+
+
+def sender_dies(stage: Stage) -> None:
+    """The sender's own task dies of an exception, again and again: the daemon ends, and is started again."""
+    with stage.load():
+        for _ in range(5):
+            stage.wait(10)
+            began = monotonic()
+            stage.daemon.process.send_signal(BREAK)
+            code = stage.daemon.process.wait(30)
+            stage.expect(code == 1, f"without its sender the daemon ended with exit code {code}")
+            stage.daemon.start()
+            _replaced(stage, monotonic() - began, "a daemon without its sender")
+
+
+def _replaced(stage: Stage, seconds: float, what: str) -> None:
+    """Note how long it took to replace a part that had died."""
+    words = "slowest replacement, s"
+    stage.measured[words] = max(stage.measured.get(words, 0.0), round(seconds, 2))
+    stage.expect(seconds <= REPLACED_SECONDS, f"{what} was replaced after {seconds:.1f} s")
+
+
 SCENARIOS = [
     Scenario("01-daemon-killed", daemon_killed),
     Scenario("01-killed-before-answer", killed_before_answer, hook="kill-before-answer"),
     Scenario("01-killed-before-removal", killed_before_removal, hook="kill-before-removal"),
+    Scenario("09-metadata-task-dies", metadata_task_dies, hook="metadata-task-dies"),
+    Scenario("09-sender-dies", sender_dies, hook="sender-dies"),
     Scenario("12-daemon-ended", daemon_ended),
 ]
