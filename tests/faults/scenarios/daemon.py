@@ -6,6 +6,7 @@ from typing import Final
 from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
+from tests.support.daemon import Daemon
 
 REPLACED_SECONDS: Final = 5.0
 
@@ -63,18 +64,20 @@ def daemon_ended(stage: Stage) -> None:
 
 
 def metadata_task_dies(stage: Stage) -> None:
-    """The tasks that keep the metadata of the sender's and of the follower's client die of an exception, again and again."""
-    folder = stage.daemon.folder
+    """The tasks that keep the metadata of both clients, sender's and follower's, die of an exception, again and again."""
     with stage.load():
-        for round_ in range(1, 6):
+        for _ in range(5):
             stage.wait(10)
-            stage.daemon.process.send_signal(BREAK)
-            stage.daemon.wait_until("both clients are struck", lambda _, n=round_: len(times(folder, BROKEN)) == 2 * n)
-            struck = times(folder, BROKEN)[-2:]
-            stage.daemon.wait_until(
-                "both clients are replaced", lambda _, at=struck[0]: sum(t > at for t in times(folder, REPLACED)) == 2
-            )
-            _replaced(stage, times(folder, REPLACED)[-1] - struck[0], "a client without its metadata task")
+            _replaced(stage, _strike_clients(stage.daemon), "a client without its metadata task")
+
+
+def _strike_clients(daemon: Daemon) -> float:
+    """Return the seconds from the death of the first task to the second new client."""
+    broken, replaced = len(times(daemon.folder, BROKEN)), len(times(daemon.folder, REPLACED))
+    daemon.process.send_signal(BREAK)
+    daemon.wait_until("both tasks died", lambda one: len(times(one.folder, BROKEN)) == broken + 2)
+    daemon.wait_until("both clients are new", lambda one: len(times(one.folder, REPLACED)) == replaced + 2)
+    return times(daemon.folder, REPLACED)[-1] - times(daemon.folder, BROKEN)[broken]
 
 
 def sender_dies(stage: Stage) -> None:
