@@ -64,7 +64,7 @@ def daemon_ended(stage: Stage) -> None:
 
 
 def metadata_task_dies(stage: Stage) -> None:
-    """The tasks that keep the metadata of both clients, sender's and follower's, die of an exception, again and again."""
+    """The tasks that keep the metadata of the sender's and the follower's client die of an exception, five times."""
     with stage.load():
         for _ in range(5):
             stage.wait(10)
