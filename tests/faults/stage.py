@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from threading import Event
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from tests.faults import ledger
 from tests.faults.aurora import TOKEN
@@ -21,7 +22,7 @@ from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
 from tests.support.ports import free_ports
-from tests.support.topics import read_all, topic_names
+from tests.support.topics import Record, read_all, topic_names
 
 SETTLE_SECONDS: Final = 180.0
 READ_SECONDS: Final = 120.0
@@ -30,6 +31,8 @@ CLOCK: Final = 1200.0
 SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
 """Seconds after which Aurora tries again, each from the attempt before. "Subscribing to Webhooks", Delivery."""
 
+EVENTS: Final = {"state": "agreement_status_changed", "once": "lead_created", "signal": "lead_changed"}
+"""What `aurora` sends, by kind."""
 AUTHENTICATED: Final = [("X-Aurora-Webhook-Token", TOKEN)]
 
 
@@ -56,7 +59,9 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.cluster, self.scale = folder, cluster, scale
         self.random = random.Random(1)
-        self._prefix, self._rate, self._clock = prefix, rate, clock
+        self.prefix = prefix
+        """What the names of the topics begin with."""
+        self._rate, self._clock = rate, clock
         self._journal = folder / "journal"
         tokens = folder / "tokens"
         tokens.write_text(TOKEN + "\n")
@@ -83,6 +88,8 @@ class Stage:
         """What the scenario itself found wrong, beside the ledger."""
         self.measured: dict[str, float] = {}
         """What the scenario measured, for the report; by words that name the unit."""
+        self._witnessed: list[Record] = []
+        self._unread: list[tuple[str, float, float]] = []
 
     @property
     def daemon(self) -> "FaultyDaemon":
@@ -97,6 +104,18 @@ class Stage:
         """Let the load go on for so long at full scale."""
         Event().wait(self.span(seconds))
 
+    def answers(self, since: float = 0.0, until: float = inf) -> list[dict[str, Any]]:
+        """Return what Aurora noted of the answers of a span of monotonic time."""
+        return ledger.answers_between(self._journal, since, until)
+
+    def answers_by_event(self, since: float, until: float = inf) -> dict[str, list[dict[str, Any]]]:
+        """Return the same by the event that was told."""
+        found: dict[str, list[dict[str, Any]]] = {event: [] for event in EVENTS.values()}
+        events = ledger.read_journal(self._journal).events
+        for answer in self.answers(since, until):
+            found[EVENTS[events[answer["answered"]].kind]].append(answer)
+        return found
+
     def expect(self, true: object, words: str) -> None:
         """Note what is wrong if it is: the scenario goes on, and fails."""
         if not true:
@@ -106,11 +125,23 @@ class Stage:
         """Start the first daemon again whenever it dies, for so long at full scale; return how often that was."""
         deadline, deaths = monotonic() + self.span(seconds), 0
         while (left := deadline - monotonic()) > 0:
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(subprocess.TimeoutExpired, AssertionError):  # it may die before it listens
                 self.daemon.process.wait(left)
-                self.daemon.start()
                 deaths += 1
+                self.daemon.start()
         return deaths
+
+    @contextmanager
+    def losing(self, event: str) -> Iterator[None]:
+        """Have Kafka itself lose acknowledged records of an event's topic while the block runs.
+
+        What the topic holds is read before, and judged with what is there at the end. What is answered "published" from
+        then to the end of the block, and a second more, may be missing: it was in Kafka, but nobody had read it.
+        """
+        began = monotonic()
+        self._witnessed += read_all(self.cluster.plain, [self.prefix + event], READ_SECONDS)
+        yield
+        self._unread.append((event, began, monotonic() + 1))
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -144,10 +175,26 @@ class Stage:
         for one in self.daemons:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()
-        topics = topic_names(self.cluster.plain, self._prefix)
-        records = read_all(self.cluster.plain, topics, READ_SECONDS)
+        topics = topic_names(self.cluster.plain, self.prefix)
+        records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
+        seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         told = ledger.read_journal(self._journal)
-        return ledger.judge(told, [record for record in records if b'"lead_id":"after"' not in (record.value or b"")])
+        fresh = b'"lead_id":"after"'
+        verdict = ledger.judge(told, [record for record in seen.values() if fresh not in (record.value or b"")])
+        unread = self._lost_unread()
+        excused = [key for key in verdict.lost if key in unread]
+        if excused:
+            self.measured["acknowledged, and lost by Kafka before it could be read"] = len(excused)
+        verdict.lost = [key for key in verdict.lost if key not in unread]
+        return verdict
+
+    def _lost_unread(self) -> set[int]:
+        return {
+            answer["answered"]
+            for event, since, until in self._unread
+            for answer in self.answers_by_event(since, until)[event]
+            if '"published"' in answer["body"]
+        }
 
     def close(self) -> None:
         """End whatever still runs."""
@@ -169,6 +216,10 @@ class FaultyDaemon(Daemon):
     def started(self) -> bool:
         """Whether it ever was."""
         return self._process is not None
+
+    def change(self, **settings: object) -> None:
+        """Have the next start use these settings instead; None leaves one out."""
+        self._settings = {**self._settings, **settings}
 
     def kill_and_start(self) -> None:
         """Crash, and come back."""

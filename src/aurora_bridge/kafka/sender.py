@@ -111,9 +111,9 @@ class Sender:
                 yield place, first, end
 
     async def flush(self, seconds: float) -> None:
-        """Wait until nothing is queued or under way, at most `seconds`."""
+        """Wait until nothing is queued or under way, at most `seconds`, and not without a client that could send it."""
         end = monotonic() + seconds
-        while not self.idle and monotonic() < end:  # noqa: ASYNC110 - once, at the end
+        while self._client is not None and not self.idle and monotonic() < end:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(GAP_SECONDS)
 
     @property

@@ -91,6 +91,7 @@ def sender_dies(stage: Stage) -> None:
             stage.expect(code == 1, f"without its sender the daemon ended with exit code {code}")
             stage.daemon.start()
             _replaced(stage, monotonic() - began, "a daemon without its sender")
+            stage.daemon.wait_until_connected()
 
 
 def _replaced(stage: Stage, seconds: float, what: str) -> None:
