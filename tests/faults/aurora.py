@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import heapq
 import json
+import os
 import random
 import signal
 import sys
@@ -28,7 +29,7 @@ PATIENCE_SECONDS = 10.0
 CONNECTIONS = 400
 """At once. More than that is not offered: then the daemon is late for hundreds of webhooks."""
 SUBJECTS = 300
-COPIES = 0.1
+COPIES = float(os.environ.get("COPIES", "0.1"))
 KINDS = ("state", "state", "state", "once", "once", "signal")
 TOKEN = "of-the-fault-tests"  # noqa: S105 - a secret of nobody's
 

@@ -57,6 +57,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
         "broke": None,
         "found": [],
         "measured": {},
+        "remarks": [],
     }
     with scenario.cluster(scenario.nodes) as cluster:
         stage = Stage(
@@ -91,6 +92,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
             "slowest": round(verdict.slowest, 2),
             "p99": round(verdict.p99, 2),
             "measured": stage.measured,
+            "remarks": stage.remarks,
             "seconds": round(monotonic() - began, 1),
         }
     )

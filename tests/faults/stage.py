@@ -4,6 +4,7 @@
 the spools must get empty, everything is read back by librdkafka, and the ledger decides.
 """
 
+import os
 import random
 import signal
 import subprocess
@@ -86,6 +87,10 @@ class Stage:
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
         """What the scenario itself found wrong, beside the ledger."""
+        self.unordered: str | None = None
+        """Why the order of subjects cannot be promised, where it cannot; then it is measured and not judged."""
+        self.remarks: list[str] = []
+        """What is not as it is meant to be, though no promise is broken."""
         self.measured: dict[str, float] = {}
         """What the scenario measured, for the report; by words that name the unit."""
         self._witnessed: list[Record] = []
@@ -95,6 +100,15 @@ class Stage:
     def daemon(self) -> "FaultyDaemon":
         """The first daemon."""
         return self.daemons[0]
+
+    def replace(self) -> "FaultyDaemon":
+        """Put a daemon with a new state directory in the place of the first, which has ended; return that one.
+
+        It listens at the same address once it is started.
+        """
+        old = self.daemon
+        self.daemons[0] = old.anew(self.folder / "daemon-anew")
+        return old
 
     def span(self, seconds: float) -> float:
         """Return a span of the scenario, as long as it is at this scale."""
@@ -121,6 +135,11 @@ class Stage:
         if not true:
             self.complaints.append(words)
 
+    def wish(self, true: object, words: str) -> None:
+        """Remark in the report what is not as it is meant to be: the scenario may pass all the same."""
+        if not true:
+            self.remarks.append(words)
+
     def keep_alive(self, seconds: float) -> int:
         """Start the first daemon again whenever it dies, for so long at full scale; return how often that was."""
         deadline, deaths = monotonic() + self.span(seconds), 0
@@ -144,8 +163,11 @@ class Stage:
         self._unread.append((event, began, monotonic() + 1))
 
     @contextmanager
-    def load(self) -> Iterator[None]:
-        """Start the daemons, have Aurora send while the block runs, and return when its retries are through."""
+    def load(self, *, copies: bool = True) -> Iterator[None]:
+        """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
+
+        With `copies`, one request in ten tells again what was just accepted.
+        """
         for one in self.daemons:
             one.start()
         for one in self.daemons:
@@ -153,7 +175,10 @@ class Stage:
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, *urls])
+        aurora = subprocess.Popen(
+            [sys.executable, program, self._journal, str(self._rate), retries, *urls],
+            env=os.environ | ({} if copies else {"COPIES": "0"}),
+        )
         try:
             yield
         finally:
@@ -186,6 +211,9 @@ class Stage:
         if excused:
             self.measured["acknowledged, and lost by Kafka before it could be read"] = len(excused)
         verdict.lost = [key for key in verdict.lost if key not in unread]
+        if self.unordered:
+            self.measured[f"subjects out of order, since {self.unordered}"] = len(verdict.disordered)
+            verdict.disordered = []
         return verdict
 
     def _lost_unread(self) -> set[int]:
@@ -216,6 +244,11 @@ class FaultyDaemon(Daemon):
     def started(self) -> bool:
         """Whether it ever was."""
         return self._process is not None
+
+    def anew(self, folder: Path) -> "FaultyDaemon":
+        """Return one with the same settings in a new folder, that does nothing to itself."""
+        folder.mkdir()
+        return FaultyDaemon(folder, self._clock, None, **{**self._settings, "state_dir": folder / "state"})
 
     def change(self, **settings: object) -> None:
         """Have the next start use these settings instead; None leaves one out."""

@@ -16,6 +16,7 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewTopic,
     OffsetSpec,
+    PartitionMetadata,
     ResourceType,
 )
 
@@ -74,6 +75,11 @@ def topic_names(bootstrap: str, prefix: str = "") -> list[str]:
     """Return the names of the topics that begin with the prefix."""
     names = AdminClient(_client(bootstrap)).list_topics(timeout=REQUEST_SECONDS).topics
     return sorted(name for name in names if name.startswith(prefix))
+
+
+def partition_of(bootstrap: str, topic: str, number: int) -> PartitionMetadata:
+    """Return what a broker knows of a partition now: leader and replicas in sync. Raises `KafkaException`."""
+    return AdminClient(_client(bootstrap)).list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions[number]
 
 
 def create_topics(

@@ -1,14 +1,21 @@
 """What is done to the daemon itself: it is killed, it is ended, it is replaced. Spans are those at scale 1."""
 
+import subprocess
+from contextlib import closing
+from itertools import cycle
 from time import monotonic
 from typing import Final
 
+from aurora_bridge.state.look import look_into_spool
 from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.scenario import Scenario
-from tests.faults.stage import Stage
-from tests.support.daemon import Daemon
+from tests.faults.stage import SETTLE_SECONDS, Stage
+from tests.support.daemon import PROGRAM, Daemon, environment
+from tests.support.node import KafkaNode
 
 REPLACED_SECONDS: Final = 5.0
+GRACE_SECONDS: Final = 30.0
+"""What systemd's unit and compose.yaml leave the daemon to end."""
 
 
 def daemon_killed(stage: Stage) -> None:
@@ -46,21 +53,6 @@ def _killed_at_its_point(stage: Stage, seconds: float) -> None:
     stage.measured["kills"] = deaths
     stage.expect(deaths, "the daemon never came to the point at which it was to be killed")
     stage.daemon.heal()
-
-
-def daemon_ended(stage: Stage) -> None:
-    """SIGTERM twenty times, every fifth with the brokers away."""
-    with stage.load():
-        for round_ in range(20):
-            stage.wait(10)
-            if away := round_ % 5 == 4:
-                for node in stage.cluster.nodes:
-                    node.kill()
-            code = stage.daemon.terminate()
-            stage.expect(code == 0, f"SIGTERM ended the daemon with exit code {code}")
-            stage.daemon.start()
-            if away:
-                stage.cluster.restore()
 
 
 def metadata_task_dies(stage: Stage) -> None:
@@ -101,6 +93,84 @@ def _replaced(stage: Stage, seconds: float, what: str) -> None:
     stage.expect(seconds <= REPLACED_SECONDS, f"{what} was replaced after {seconds:.1f} s")
 
 
+def daemon_ended(stage: Stage) -> None:
+    """SIGTERM twenty times, every fifth with the brokers away."""
+    with stage.load():
+        for round_ in range(20):
+            stage.wait(10)
+            if away := round_ % 5 == 4:
+                for node in stage.cluster.nodes:
+                    node.kill()
+            _end(stage, stage.daemon)
+            stage.daemon.start()
+            if away:
+                stage.cluster.restore()
+
+
+def rolling_restart(stage: Stage) -> None:
+    """Two daemons and three brokers are restarted one after the other, for ten minutes."""
+    with stage.load():
+        end = monotonic() + stage.span(600)
+        parts: list[Daemon | KafkaNode] = [*stage.daemons, *stage.cluster.nodes]
+        for one in cycle(parts):
+            stage.wait(10)
+            if monotonic() > end:
+                break
+            if isinstance(one, Daemon):
+                _end(stage, one)
+                one.start()
+            else:
+                one.terminate()
+                one.restart()
+
+
+def _end(stage: Stage, daemon: Daemon) -> None:
+    """End a daemon with SIGTERM; it has to obey in good order, and in time."""
+    began = monotonic()
+    code = daemon.terminate()
+    seconds = monotonic() - began
+    words = "slowest end, s"
+    stage.measured[words] = max(stage.measured.get(words, 0.0), round(seconds, 2))
+    stage.expect(code == 0, f"SIGTERM ended the daemon with exit code {code}")
+    stage.expect(seconds < GRACE_SECONDS, f"the daemon took {seconds:.1f} s to end")
+
+
+def volume_left_behind(stage: Stage) -> None:
+    """A daemon ends while Kafka is away; another takes its place on a new volume, and `drain` empties the old one."""
+    stage.unordered = "what comes to another replica does not wait for what is in the spool of the first"
+    with stage.load(copies=False):  # one that comes to the other replica is another event to it
+        stage.wait(20)
+        for node in stage.cluster.nodes:
+            node.kill()
+        stage.wait(60)
+        _end(stage, stage.daemon)
+        left = stage.replace()
+        stage.measured["left behind"] = _waiting(left)
+        stage.expect(_waiting(left), "the volume that was left behind has an empty spool")
+        stage.daemon.start()
+        stage.cluster.restore()
+        drained = subprocess.run(
+            [PROGRAM, "drain", left.state],
+            check=False,
+            cwd=left.folder,
+            env=environment(
+                kafka__bootstrap_servers=stage.cluster.bootstrap, kafka__topic_prefix=stage.prefix, state_dir=left.state
+            ),
+            capture_output=True,
+            text=True,
+            timeout=SETTLE_SECONDS,
+        )
+        stage.expect(drained.returncode == 0, f"`drain` ended with exit code {drained.returncode}: {drained.stderr}")
+        stage.expect(not _waiting(left), f"{_waiting(left)} are still in the spool after `drain`")
+        stage.wait(20)
+
+
+def _waiting(daemon: Daemon) -> int:
+    with closing(look_into_spool(daemon.state)) as db:
+        (count,) = db.execute("SELECT count(*) FROM events").fetchone()
+        return int(count)
+
+
 SCENARIOS = [
     Scenario("01-daemon-killed", daemon_killed),
     Scenario("01-killed-before-answer", killed_before_answer, hook="kill-before-answer"),
@@ -108,4 +178,6 @@ SCENARIOS = [
     Scenario("09-metadata-task-dies", metadata_task_dies, hook="metadata-task-dies"),
     Scenario("09-sender-dies", sender_dies, hook="sender-dies"),
     Scenario("12-daemon-ended", daemon_ended),
+    Scenario("12-rolling-restart", rolling_restart, daemons=2),
+    Scenario("20-volume-left-behind", volume_left_behind),
 ]

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final, cast
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AclOperation, AdminClient, PartitionMetadata
+from confluent_kafka.admin import AclOperation, PartitionMetadata
 
 from aurora_bridge.kafka.sender import REQUEST_TIMEOUT_MS
 from tests.faults.ledger import p99
@@ -17,7 +17,7 @@ from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon, command
 from tests.support.node import KafkaNode
 from tests.support.secure import USER, SecureCluster
-from tests.support.topics import create_topics, delete_topics
+from tests.support.topics import create_topics, delete_topics, partition_of
 
 APART: Final = "lead_created"
 """The event whose topic's last partition is kept apart from the others."""
@@ -101,8 +101,7 @@ def _until(stage: Stage, condition: Callable[[], bool]) -> None:
 
 
 def _partition(stage: Stage) -> PartitionMetadata:
-    admin = AdminClient({"bootstrap.servers": stage.cluster.nodes[0].internal, "log_level": 0})
-    return admin.list_topics(stage.prefix + APART, timeout=2).topics[stage.prefix + APART].partitions[LAST]
+    return partition_of(stage.cluster.nodes[0].internal, stage.prefix + APART, LAST)
 
 
 def record_refused(stage: Stage) -> None:
