@@ -6,8 +6,8 @@ what is new; what was not answered with a 2xx is tried again to the end of the s
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
-second copy of a state or once event that was just accepted; of a state nothing newer is sent until the copy is, or it
-would be an old state that came back.
+second copy of a state or once event that was just accepted. It is not tried again: behind a newer state it would be an
+old one that came back.
 """
 
 import asyncio
@@ -127,15 +127,13 @@ class Aurora:
             body=body,
         )
         accepted = 200 <= status < 300
-        again_later = not accepted and webhook.attempt <= len(self._retries)
-        if again_later:
+        if not accepted and not webhook.copy and webhook.attempt <= len(self._retries):
             self._later(webhook, self._retries[webhook.attempt - 1])
         elif accepted and webhook.attempt == 1 and webhook.kind != "signal" and not webhook.copy and self._chance():
             again = Webhook(webhook.key, webhook.kind, webhook.subject, webhook.target, webhook.digest, copy=True)
             await self._tell(again)
             return
-        through = not again_later if webhook.copy else webhook.attempt == 1
-        if webhook.kind == "state" and through and webhook.subject not in self._idle:
+        if webhook.kind == "state" and (webhook.attempt == 1 or webhook.copy) and webhook.subject not in self._idle:
             self._idle.append(webhook.subject)
 
     def _chance(self) -> bool:

@@ -27,8 +27,11 @@ LAST: Final = 2
 LEADERLESS_SECONDS: Final = 5 * REQUEST_TIMEOUT_MS / 1000
 """Not shortened: it is the daemon's own patience that is tried."""
 RECOVERED_SECONDS: Final = 10.0
-NOISE_SECONDS: Final = 0.25
-"""That a busy machine may add to the p99 of those who are not concerned, beside twice as long."""
+NOISE_SECONDS: Final = 1.0
+"""That a busy machine may add to the p99 of others, beside twice as long. Who waits for a broker waits for 2.5 s."""
+NOISE_SHARE: Final = 0.01
+"""Of the others that may be spooled for the machine's sake."""
+USUAL_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.1
 
 
@@ -108,8 +111,7 @@ def record_refused(stage: Stage) -> None:
     """One event is larger than its topic takes, among others of the same topic."""
     create_topics(stage.cluster.plain, stage.prefix + HELD, config={"max.message.bytes": "10000"})
     with stage.load():
-        stage.wait(20)
-        began = monotonic()
+        usual, began = _usual(stage), monotonic()
         answer = stage.daemon.get(f"/{HELD}?lead_id=large&note={'x' * 12_000}", AUTHENTICATED)
         stage.expect(answer.status == 200, f"the event that is too large is answered {answer.status}")
         stage.wait(30)
@@ -119,18 +121,17 @@ def record_refused(stage: Stage) -> None:
         stage.expect("message_too_large" in listed, f"`set-aside list` does not show it: {listed}")
         stage.expect(aside == 1, f"the metric says that {aside:g} are set aside")
         stage.expect(logged, "the log does not tell of it")
-        _flow(stage, began, set(EVENTS.values()))
+        _flow(stage, usual, began, set(EVENTS.values()))
 
 
 def topic_deleted(stage: Stage) -> None:
     """A topic is deleted under load, and created again."""
     topic = stage.prefix + HELD
     with stage.load():
-        stage.wait(20)
-        began = monotonic()
+        usual, began = _usual(stage), monotonic()
         with stage.losing(HELD):
             delete_topics(stage.cluster.plain, topic)
-        _held_back(stage, began, "topic_missing")
+        _held_back(stage, usual, began, "topic_missing")
         create_topics(stage.cluster.plain, topic)
         _drains(stage)
         stage.wait(20)
@@ -150,16 +151,15 @@ def topic_forbidden(stage: Stage) -> None:
         kafka__tls_ca_file=cluster.authority.file,
     )
     with stage.load():
-        stage.wait(20)
-        began = monotonic()
+        usual, began = _usual(stage), monotonic()
         cluster.forbid(topic, AclOperation.WRITE)
-        _held_back(stage, began, "write_denied")
+        _held_back(stage, usual, began, "write_denied")
         cluster.let(topic, AclOperation.WRITE)
         _drains(stage)
         stage.wait(20)
 
 
-def _held_back(stage: Stage, began: float, reason: str) -> None:
+def _held_back(stage: Stage, usual: float, began: float, reason: str) -> None:
     """Check that one topic is held back from `began`, and that this is told; and that all others flow."""
     told = stage.daemon.wait_until(
         f"the metric says {reason}", lambda one: one.metrics().value("aurora_bridge_kafka_problem", reason=reason)
@@ -171,19 +171,32 @@ def _held_back(stage: Stage, began: float, reason: str) -> None:
     stage.expect(any(topic in why for why in document["reasons"]), f"/readyz does not name the topic: {document}")
     stage.expect(any(line.get("reason") == reason for line in stage.daemon.log_lines()), "the log does not tell of it")
     stage.expect(_backlog(stage.daemon, HELD), "nothing of the topic is held back")
-    _flow(stage, began, set(EVENTS.values()) - {HELD})
+    _flow(stage, usual, began, set(EVENTS.values()) - {HELD})
 
 
-def _flow(stage: Stage, began: float, events: set[str]) -> None:
+def _usual(stage: Stage) -> float:
+    """Return once everything is published directly, with the time from which on it was."""
+    deadline = monotonic() + 60
+    while (since := monotonic()) < deadline:
+        Event().wait(max(USUAL_SECONDS, stage.span(20)))
+        answers = stage.answers(since)
+        if answers and all('"spooled"' not in answer["body"] for answer in answers):
+            break
+    return since
+
+
+def _flow(stage: Stage, usual_since: float, began: float, events: set[str]) -> None:
     """Check that what happened at `began` neither held these events back nor slowed them."""
-    before, since = stage.answers_by_event(0.0, began), stage.answers_by_event(began)
+    before, since = stage.answers_by_event(usual_since, began), stage.answers_by_event(began)
     usual = p99([answer["seconds"] for event in events for answer in before[event]])
     now = p99([answer["seconds"] for event in events for answer in since[event]])
-    stage.measured["p99 of the others before, s"], stage.measured["p99 of the others meanwhile, s"] = usual, now
+    stage.measured["p99 of the others before, s"] = round(usual, 2)
+    stage.measured["p99 of the others meanwhile, s"] = round(now, 2)
     stage.expect(now <= 2 * usual + NOISE_SECONDS, f"the others are slowed: p99 {now:.2f} s, {usual:.2f} s before")
     for event in events:
         spooled = sum('"spooled"' in answer["body"] for answer in since[event])
-        stage.expect(not spooled and not _backlog(stage.daemon, event), f"{spooled} of {event} were held back as well")
+        few = spooled <= NOISE_SHARE * len(since[event]) and not _backlog(stage.daemon, event)
+        stage.expect(few, f"{spooled} of {len(since[event])} {event} were held back as well")
 
 
 def _drains(stage: Stage) -> None:
