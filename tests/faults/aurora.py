@@ -1,27 +1,27 @@
 """Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, writes all of it down.
 
-A program of its own that shares no code with the daemon, nor with the tests:
-`aurora.py JOURNAL RATE RETRIES TURNS URL...`.
-Before each request its intent goes into the journal, after it what became of it (`ledger` reads both). SIGTERM ends
-what is new; what was not answered with a 2xx is tried again to the end of the schedule, and then the program ends.
+A program of its own that shares no code with the daemon, nor with the tests. Before each request its intent goes into
+the journal, after it what became of it (`ledger` reads both). SIGTERM ends what is new; what was not answered with a 2xx
+is tried again to the end of the schedule, and then the program ends.
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
-second copy of a state or once event that was just accepted.
+second copy of a state or once event that was just accepted. A copy is not tried again, and a state gets none while an
+older one of its subject is: with another state between the two, the copy would be a state that came back.
 
-On TURNS subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from the
+On `--turns` subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from the
 other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it comes;
 its retry comes after the B, and the next A only after that.
 """
 
+import argparse
 import asyncio
 import hashlib
 import heapq
 import json
 import random
 import signal
-import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from itertools import count, cycle
@@ -33,7 +33,6 @@ PATIENCE_SECONDS = 10.0
 CONNECTIONS = 400
 """At once. More than that is not offered: then the daemon is late for hundreds of webhooks."""
 SUBJECTS = 300
-COPIES = 0.1
 TURN_SECONDS = 0.3
 """Between two turns of a subject."""
 TURN_STATES = ("signed", "viewed")
@@ -67,17 +66,20 @@ class Webhook:
 class Aurora:
     """The sender of webhooks."""
 
-    def __init__(
-        self, journal: IO[str], rate: float, retries: list[float], turns: int, addresses: list[tuple[str, int]]
-    ) -> None:
+    def __init__(self, journal: IO[str], options: argparse.Namespace) -> None:
+        """Note in `journal` what is done; `options` are those of the program."""
         self._journal = journal
-        self._rate = rate
-        self._retries = retries
-        self._addresses = addresses
+        self._options = options
+        self._rate: float = options.rate
+        self._retries = [float(seconds) for seconds in options.retries.split(",")]
+        self._addresses = [
+            (url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1].strip("/"))) for url in options.urls
+        ]
         self._keys = count(1)
         self._random = random.Random(1)
         self._idle = deque(range(SUBJECTS))
-        self._turns = turns
+        self._retried: Counter[int] = Counter()
+        """Webhooks that are to be tried again, by subject."""
         self._due: list[tuple[float, int, Webhook]] = []
         self._numbers = count()
         self._pool: dict[tuple[str, int], list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
@@ -87,7 +89,7 @@ class Aurora:
     async def run(self) -> None:
         """Send until SIGTERM, and then until nothing is left to try."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
-        for number in range(self._turns):
+        for number in range(self._options.turns):
             self._keep(self._take_turns(SUBJECTS + number))
         next_at = monotonic()
         while not self._ending or self._due or self._under_way:
@@ -169,20 +171,24 @@ class Aurora:
         )
         accepted = 200 <= status < 300
         webhook.settled = accepted or webhook.attempt > len(self._retries)
-        if not accepted and webhook.attempt <= len(self._retries):
+        self._retried[webhook.subject] -= webhook.attempt > 1
+        if not accepted and not webhook.copy and webhook.attempt <= len(self._retries):
             seconds = self._retries[webhook.attempt - 1]
             self._later(webhook, max(seconds, LOST_SECONDS) if webhook.lost and webhook.attempt == 1 else seconds)
-        elif accepted and webhook.attempt == 1 and webhook.kind in COPIED and not webhook.copy and self._chance():
+        elif accepted and webhook.attempt == 1 and webhook.kind in COPIED and self._copies(webhook):
             again = Webhook(webhook.key, webhook.kind, webhook.subject, webhook.target, webhook.digest, copy=True)
             await self._tell(again)
             return
         if webhook.kind == "state" and (webhook.attempt == 1 or webhook.copy) and webhook.subject not in self._idle:
             self._idle.append(webhook.subject)
 
-    def _chance(self) -> bool:
-        return self._random.random() < COPIES * len(KINDS) / (len(KINDS) - 1)
+    def _copies(self, webhook: Webhook) -> bool:
+        if webhook.copy or self._retried[webhook.subject]:
+            return False
+        return self._random.random() < self._options.copies * len(KINDS) / (len(KINDS) - 1)
 
     def _later(self, webhook: Webhook, seconds: float) -> None:
+        self._retried[webhook.subject] += 1
         heapq.heappush(self._due, (monotonic() + seconds, next(self._numbers), webhook))
 
     async def _ask(self, webhook: Webhook) -> tuple[int, str]:
@@ -224,11 +230,16 @@ def digest_of(data: dict[str, str]) -> str:
 
 def main() -> None:
     """Run as the module says."""
-    path, rate, retries, turns, *urls = sys.argv[1:]
-    addresses = [(url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1].strip("/"))) for url in urls]
-    with open(path, "a", buffering=1) as journal:  # noqa: PTH123 - a line is with the system before the request is
-        aurora = Aurora(journal, float(rate), [float(seconds) for seconds in retries.split(",")], int(turns), addresses)
-        asyncio.run(aurora.run())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("journal", help="file that gets a line before and after each request")
+    parser.add_argument("rate", type=float, help="webhooks a second")
+    parser.add_argument("retries", help="seconds from each attempt to the next, with commas between")
+    parser.add_argument("urls", nargs="+", help="of the daemons; each request goes to one of them")
+    parser.add_argument("--copies", type=float, default=0.1, help="share of requests that tell again what was accepted")
+    parser.add_argument("--turns", type=int, default=0, help="subjects whose states come back")
+    options = parser.parse_args()
+    with open(options.journal, "a", buffering=1) as journal:  # noqa: PTH123 - a line is with the system before the request
+        asyncio.run(Aurora(journal, options).run())
 
 
 if __name__ == "__main__":

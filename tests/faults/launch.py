@@ -1,14 +1,15 @@
-"""The daemon on the clock of the fault tests: `launch.py CLOCK LIE serve`.
+"""The daemon on the clock of the fault tests: `launch.py CLOCK SWITCH serve`.
 
 Aurora tries again after 30 s to 20 h; here all of it is `CLOCK` times as fast, and the daemon's idea of when a retry is
 due has to be, too. The slots are wider than the product's, by what a busy machine adds; `tests/webhook` tests those.
-LIE is one of `lies`, or `none`.
+SWITCH is one of `lies` or `hooks`, or `none`.
 """
 
 import sys
 
 from aurora_bridge import cli
 from aurora_bridge.webhook import recurrence
+from tests.faults.hooks import HOOKS
 from tests.faults.lies import LIES
 
 
@@ -23,7 +24,7 @@ def run_faster(clock: float) -> None:
 
 if __name__ == "__main__":
     run_faster(float(sys.argv[1]))
-    if sys.argv[2] in LIES:
-        LIES[sys.argv[2]]()
+    if sys.argv[2] != "none":
+        (LIES | HOOKS)[sys.argv[2]]()
     sys.argv[1:] = sys.argv[3:]
     sys.exit(cli.main())

@@ -48,7 +48,8 @@ def line(result: Result) -> str:
     numbers = ", ".join(f"{words} {result[name]}" for name, words in _COLUMNS.items())
     found = f" | {'; '.join(result['found'])}" if result["found"] else ""
     mark = "" if result["as_expected"] else "  <-- NOT AS IT SHOULD BE"
-    return f"{word(result)} {result['name']}: {numbers}{_measured(result, ', ')}{found}{mark}"
+    remarks = "".join(f"  <-- NOT AS IT IS MEANT TO BE: {words}" for words in result["remarks"])
+    return f"{word(result)} {result['name']}: {numbers}{_measured(result, ', ')}{found}{mark}{remarks}"
 
 
 def page(results: Iterable[Result]) -> str:
@@ -83,7 +84,8 @@ def _paragraph(result: Result) -> str:
         return f"{text} **Broke: {result['broke'].splitlines()[0]}**\n"
     found = f" The ledger found: {'; '.join(result['found'])}." if result["found"] else ""
     measured = f" Measured: {_measured(result, '')}." if result["measured"] else ""
-    return f"{text}{measured}{found}\n"
+    remarks = "".join(f" **Not as it is meant to be: {words}.**" for words in result["remarks"])
+    return f"{text}{measured}{found}{remarks}\n"
 
 
 def _measured(result: Result, before: str) -> str:

@@ -36,6 +36,8 @@ class Scenario:
     daemons: int = 1
     broken: str | None = None
     """A daemon that lies: then the ledger must find it out."""
+    hook: str | None = None
+    """What every daemon does to itself (`hooks`)."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Of every daemon, named as in its environment."""
     cluster: Callable[[int], KafkaCluster] = KafkaCluster
@@ -55,6 +57,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
         "broke": None,
         "found": [],
         "measured": {},
+        "remarks": [],
     }
     with scenario.cluster(scenario.nodes) as cluster:
         stage = Stage(
@@ -65,7 +68,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
             scale=scale,
             rate=rate,
             clock=clock,
-            broken=scenario.broken,
+            broken=scenario.broken or scenario.hook,
             settings=scenario.settings,
         )
         try:
@@ -89,6 +92,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
             "slowest": round(verdict.slowest, 2),
             "p99": round(verdict.p99, 2),
             "measured": stage.measured,
+            "remarks": stage.remarks,
             "seconds": round(monotonic() - began, 1),
         }
     )

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from threading import Event
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from tests.faults import ledger
 from tests.faults.aurora import TOKEN
@@ -22,7 +23,7 @@ from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
 from tests.support.ports import free_ports
-from tests.support.topics import read_all, topic_names
+from tests.support.topics import Record, read_all, topic_names
 
 SETTLE_SECONDS: Final = 180.0
 READ_SECONDS: Final = 120.0
@@ -31,6 +32,8 @@ CLOCK: Final = 1200.0
 SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
 """Seconds after which Aurora tries again, each from the attempt before. "Subscribing to Webhooks", Delivery."""
 
+EVENTS: Final = {"state": "agreement_status_changed", "once": "lead_created", "signal": "lead_changed"}
+"""What `aurora` sends, by kind."""
 AUTHENTICATED: Final = [("X-Aurora-Webhook-Token", TOKEN)]
 
 
@@ -50,18 +53,20 @@ class Stage:
         broken: str | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Keep everything in `folder`; `broken` names a daemon that lies (`lies`).
+        """Keep everything in `folder`; `broken` names daemons that lie (`lies`) or strike themselves (`hooks`).
 
         `scale` shortens the spans of a scenario, `clock` is how much faster than Aurora's its schedule of retries is.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.cluster, self.scale = folder, cluster, scale
         self.random = random.Random(1)
-        self._prefix, self._rate, self._clock = prefix, rate, clock
+        self.prefix = prefix
+        """What the names of the topics begin with."""
+        self._rate, self._clock = rate, clock
         self._journal = folder / "journal"
         tokens = folder / "tokens"
         tokens.write_text(TOKEN + "\n")
-        self.daemons = []
+        self.daemons: list[FaultyDaemon] = []
         for number, port in enumerate(free_ports(daemons)):
             own = folder / f"daemon-{number}"
             own.mkdir(exist_ok=True)
@@ -84,13 +89,28 @@ class Stage:
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
         """What the scenario itself found wrong, beside the ledger."""
+        self.unordered: str | None = None
+        """Why the order of subjects cannot be promised, where it cannot; then it is measured and not judged."""
+        self.remarks: list[str] = []
+        """What is not as it is meant to be, though no promise is broken."""
         self.measured: dict[str, float] = {}
         """What the scenario measured, for the report; by words that name the unit."""
+        self._witnessed: list[Record] = []
+        self._unread: list[tuple[str, float, float]] = []
 
     @property
-    def daemon(self) -> Daemon:
+    def daemon(self) -> "FaultyDaemon":
         """The first daemon."""
         return self.daemons[0]
+
+    def replace(self) -> "FaultyDaemon":
+        """Put a daemon with a new state directory in the place of the first, which has ended; return that one.
+
+        It listens at the same address once it is started.
+        """
+        old = self.daemon
+        self.daemons[0] = old.anew(self.folder / "daemon-anew")
+        return old
 
     def span(self, seconds: float) -> float:
         """Return a span of the scenario, as long as it is at this scale."""
@@ -100,16 +120,56 @@ class Stage:
         """Let the load go on for so long at full scale."""
         Event().wait(self.span(seconds))
 
+    def answers(self, since: float = 0.0, until: float = inf) -> list[dict[str, Any]]:
+        """Return what Aurora noted of the answers of a span of monotonic time."""
+        return ledger.answers_between(self._journal, since, until)
+
+    def answers_by_event(self, since: float, until: float = inf) -> dict[str, list[dict[str, Any]]]:
+        """Return the same by the event that was told."""
+        found: dict[str, list[dict[str, Any]]] = {event: [] for event in EVENTS.values()}
+        events = ledger.read_journal(self._journal).events
+        for answer in self.answers(since, until):
+            found[EVENTS[events[answer["answered"]].kind]].append(answer)
+        return found
+
     def expect(self, true: object, words: str) -> None:
         """Note what is wrong if it is: the scenario goes on, and fails."""
         if not true:
             self.complaints.append(words)
 
+    def wish(self, true: object, words: str) -> None:
+        """Remark in the report what is not as it is meant to be: the scenario may pass all the same."""
+        if not true:
+            self.remarks.append(words)
+
+    def keep_alive(self, seconds: float) -> int:
+        """Start the first daemon again whenever it dies, for so long at full scale; return how often that was."""
+        deadline, deaths = monotonic() + self.span(seconds), 0
+        while (left := deadline - monotonic()) > 0:
+            with suppress(subprocess.TimeoutExpired, AssertionError):  # it may die before it listens
+                self.daemon.process.wait(left)
+                deaths += 1
+                self.daemon.start()
+        return deaths
+
     @contextmanager
-    def load(self, turns: int = 0) -> Iterator[None]:
+    def losing(self, event: str) -> Iterator[None]:
+        """Have Kafka itself lose acknowledged records of an event's topic while the block runs.
+
+        What the topic holds is read before, and judged with what is there at the end. What is answered "published" from
+        then to the end of the block, and a second more, may be missing: it was in Kafka, but nobody had read it.
+        """
+        began = monotonic()
+        self._witnessed += read_all(self.cluster.plain, [self.prefix + event], READ_SECONDS)
+        yield
+        self._unread.append((event, began, monotonic() + 1))
+
+    @contextmanager
+    def load(self, *, copies: bool = True, turns: int = 0) -> Iterator[None]:
         """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
 
-        On as many subjects as `turns`, the same two states take turns (`aurora`).
+        With `copies`, one request in ten tells again what was just accepted. On as many subjects as `turns`, the same
+        two states take turns (`aurora`).
         """
         for one in self.daemons:
             one.start()
@@ -118,7 +178,8 @@ class Stage:
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, str(turns), *urls])
+        options = ["--turns", str(turns), "--copies", str(0.1 * copies)]
+        aurora = subprocess.Popen([sys.executable, program, *options, self._journal, str(self._rate), retries, *urls])
         try:
             yield
         finally:
@@ -140,10 +201,29 @@ class Stage:
         for one in self.daemons:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()
-        topics = topic_names(self.cluster.plain, self._prefix)
-        records = read_all(self.cluster.plain, topics, READ_SECONDS)
+        topics = topic_names(self.cluster.plain, self.prefix)
+        records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
+        seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         told = ledger.read_journal(self._journal)
-        return ledger.judge(told, [record for record in records if b'"lead_id":"after"' not in (record.value or b"")])
+        fresh = b'"lead_id":"after"'
+        verdict = ledger.judge(told, [record for record in seen.values() if fresh not in (record.value or b"")])
+        unread = self._lost_unread()
+        excused = [key for key in verdict.lost if key in unread]
+        if excused:
+            self.measured["acknowledged, and lost by Kafka before it could be read"] = len(excused)
+        verdict.lost = [key for key in verdict.lost if key not in unread]
+        if self.unordered:
+            self.measured[f"subjects out of order, since {self.unordered}"] = len(verdict.disordered)
+            verdict.disordered = []
+        return verdict
+
+    def _lost_unread(self) -> set[int]:
+        return {
+            answer["answered"]
+            for event, since, until in self._unread
+            for answer in self.answers_by_event(since, until)[event]
+            if '"published"' in answer["body"]
+        }
 
     def close(self) -> None:
         """End whatever still runs."""
@@ -157,7 +237,8 @@ class FaultyDaemon(Daemon):
 
     def __init__(self, folder: Path, clock: float, broken: str | None, **settings: object) -> None:
         super().__init__(folder, **settings)
-        self.program = [sys.executable, "-m", "tests.faults.launch", str(clock), broken or "none"]
+        self._clock = clock
+        self._switch_to(broken or "none")
         self.surroundings = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
     @property
@@ -165,10 +246,27 @@ class FaultyDaemon(Daemon):
         """Whether it ever was."""
         return self._process is not None
 
+    def anew(self, folder: Path) -> "FaultyDaemon":
+        """Return one with the same settings in a new folder, that does nothing to itself."""
+        folder.mkdir()
+        return FaultyDaemon(folder, self._clock, None, **{**self._settings, "state_dir": folder / "state"})
+
+    def change(self, **settings: object) -> None:
+        """Have the next start use these settings instead; None leaves one out."""
+        self._settings = {**self._settings, **settings}
+
     def kill_and_start(self) -> None:
         """Crash, and come back."""
         self.kill()
         self.start()
+
+    def heal(self) -> None:
+        """Crash, and come back without what it did to itself."""
+        self._switch_to("none")
+        self.kill_and_start()
+
+    def _switch_to(self, switch: str) -> None:
+        self.program = [sys.executable, "-m", "tests.faults.launch", str(self._clock), switch]
 
 
 def _drained(one: Daemon) -> bool:

@@ -37,6 +37,10 @@ class ScriptedClient(Client):
         self._topics_led = topics
         self._producer_id = 0
 
+    @property
+    def alive(self) -> bool:
+        return True
+
     async def bootstrap(self) -> None:
         self._tell()
 

@@ -42,6 +42,8 @@ class Following:
         self.dedup.start()
         self.fetches = 0
         self.looks = 0
+        self.client: Any = None
+        """The one that looked last."""
         self.stored: list[tuple[TopicPartition, int, int]] = []
         self.follower = Follower(
             client_of(bootstrap),
@@ -71,6 +73,7 @@ class Following:
 
     async def look(self, *args: Any) -> Any:  # noqa: ANN401 - of `_look`
         """Count the looks at the ends."""
+        self.client = args[0]
         seen = await Follower._look(self.follower, *args)  # noqa: SLF001 - a look is what all waiting here is for
         self.looks += 1
         return seen
@@ -273,3 +276,13 @@ async def test_an_end_that_is_never_reached_is_asked_for_again_and_does_not_keep
     with patch.object(module, "offsets", offsets):
         await following.looked(5)
     assert 0 < following.fetches <= 5
+
+
+async def test_a_client_whose_metadata_task_died_is_made_anew(following: Following) -> None:
+    """A wait for its metadata would never end."""
+    await following.looked(1)
+    dead = following.client
+    dead._sync_task.cancel()  # noqa: SLF001
+    await eventually(lambda: following.client is not dead)
+    await following.write(following.of(ONCE, NOW))
+    await eventually(lambda: following.followed == 1)

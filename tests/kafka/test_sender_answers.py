@@ -256,3 +256,20 @@ async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:
         await run.sender.flush(0.0)
     assert journal.ends("a") == [End.IN_DOUBT]
     assert not run.sender.writable(EVENT)
+
+
+async def test_the_last_flush_does_not_wait_where_no_client_is_left_to_send_anything() -> None:
+    """Else the daemon would be away for longer when its sender, or Kafka, has died."""
+
+    async def fails(batches: Batches) -> KafkaConnectionError:
+        del batches
+        return KafkaConnectionError()
+
+    client = ScriptedClient({EVENT: 1}, fails)
+    async with running(lambda: client, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(make_record("a"))
+        await eventually(lambda: bool(client.sent))
+    assert not run.sender.idle
+    async with asyncio.timeout(PATIENCE / 10):
+        await run.sender.flush(PATIENCE)

@@ -140,7 +140,19 @@ async def test_a_broker_whose_log_was_cut_off_gets_a_new_producer_id_which_is_co
     assert sending.metrics.producer_ids[()] == 2
 
 
-@pytest.mark.slow
+async def test_a_client_whose_metadata_task_died_is_made_anew_while_nothing_is_wrong(sending: Running) -> None:
+    """Or it would be noticed only seconds after a leader has moved."""
+    dead = sending.sender._client  # noqa: SLF001
+    assert dead is not None
+    assert dead._sync_task is not None  # noqa: SLF001
+    dead._sync_task.cancel()  # noqa: SLF001
+    await sending.until(lambda: sending.sender._client not in {dead, None})  # noqa: SLF001
+    journal = Journal()
+    await sending.until(lambda: sending.sender.writable(EVENT))
+    sending.submit(*journal.hear([make_record("after")]))
+    await journal.ended(1)
+
+
 async def test_a_client_whose_metadata_task_died_is_made_anew(
     kafka: KafkaCluster | NamedKafka, prefix: str, topic: str
 ) -> None:

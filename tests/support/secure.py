@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -96,6 +97,25 @@ class SecureCluster(KafkaCluster):
         admin = self._admin()
         _wait(admin.create_acls([_binding(prefix, user, operation) for operation in operations]))
 
+    def forbid(self, topic: str, operation: AclOperation, user: str = USER) -> None:
+        """Forbid a user this with a topic, whatever is allowed otherwise."""
+        admin = self._admin()
+        _wait(admin.create_acls([_binding(topic, user, operation, AclPermissionType.DENY)]))
+
+    def let(self, topic: str, operation: AclOperation, user: str = USER) -> None:
+        """Take back what `forbid` did."""
+        forbidden = AclBindingFilter(
+            ResourceType.TOPIC,
+            topic,
+            ResourcePatternType.PREFIXED,
+            f"User:{user}",
+            "*",
+            operation,
+            AclPermissionType.DENY,
+        )
+        admin = self._admin()
+        _wait(admin.delete_acls([forbidden]))
+
     def renew(self, listener: str) -> None:
         """Give a listener the good certificate, without a restart."""
         name = f"listener.name.{listener.lower()}.ssl.keystore.location"
@@ -147,7 +167,9 @@ def token(user: str = USER, seconds: int = 3600) -> str:
     return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), ""])
 
 
-def _binding(prefix: str, user: str, operation: AclOperation) -> AclBinding:
+def _binding(
+    prefix: str, user: str, operation: AclOperation, permission: AclPermissionType = AclPermissionType.ALLOW
+) -> AclBinding:
     return AclBinding(
         ResourceType.TOPIC,
         prefix,
@@ -155,7 +177,7 @@ def _binding(prefix: str, user: str, operation: AclOperation) -> AclBinding:
         f"User:{user}",
         "*",
         operation,
-        AclPermissionType.ALLOW,
+        permission,
     )
 
 

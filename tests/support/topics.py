@@ -16,6 +16,7 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewTopic,
     OffsetSpec,
+    PartitionMetadata,
     ResourceType,
 )
 
@@ -76,12 +77,26 @@ def topic_names(bootstrap: str, prefix: str = "") -> list[str]:
     return sorted(name for name in names if name.startswith(prefix))
 
 
-def create_topics(bootstrap: str, *names: str, partitions: int = 3, config: Mapping[str, str] | None = None) -> None:
+def partition_of(bootstrap: str, topic: str, number: int) -> PartitionMetadata:
+    """Return what a broker knows of a partition now: leader and replicas in sync. Raises `KafkaException`."""
+    return AdminClient(_client(bootstrap)).list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions[number]
+
+
+def create_topics(
+    bootstrap: str,
+    *names: str,
+    partitions: int = 3,
+    config: Mapping[str, str] | None = None,
+    replicas: list[list[int]] | None = None,
+) -> None:
     """Create topics with the cluster's own replication; return when they can be written.
 
-    Raises `KafkaException`, and `TimeoutError` where their partitions get no leaders.
+    `replicas` are the nodes of each partition instead, the one that is to lead it first. Raises `KafkaException`, and
+    `TimeoutError` where their partitions get no leaders.
     """
-    topics = [NewTopic(name, num_partitions=partitions, config=dict(config or {})) for name in names]
+    placed: dict[str, Any] = {"replica_assignment": replicas} if replicas else {}
+    count = len(replicas) if replicas else partitions
+    topics = [NewTopic(name, num_partitions=count, config=dict(config or {}), **placed) for name in names]
     admin = AdminClient(_client(bootstrap))  # has to live until the futures are done
     _wait(admin.create_topics(topics, operation_timeout=REQUEST_SECONDS))
     wait_until_writable(bootstrap, *names)

@@ -98,7 +98,7 @@ class Follower:
             try:
                 await client.bootstrap()
                 client.set_topics(self._topics)
-                await client.force_metadata_update()
+                await client.refresh()
                 self._dedup.follow_began()
                 if not self._relearned:
                     relearned = await self._dedup.relearn(self._instance)
@@ -135,7 +135,7 @@ class Follower:
         """Look again and again, until that has failed for a while.
 
         One failure is nothing out of the ordinary: a broker may end a connection at any time (KIP-368), and a leader
-        may move. Raises what went wrong.
+        may move. A client without its metadata task is never good again. Raises what went wrong.
         """
         failing_since: float | None = None
         self._metadata_at = monotonic()
@@ -145,7 +145,7 @@ class Follower:
                 await self._catch_up(client, began)
             except (KafkaError, OSError, TimeoutError):
                 failing_since = failing_since or began
-                if monotonic() - failing_since > _GIVE_UP_SECONDS:
+                if not client.alive or monotonic() - failing_since > _GIVE_UP_SECONDS:
                     raise
                 client.force_metadata_update()
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -155,10 +155,10 @@ class Follower:
 
     async def _catch_up(self, client: Client, now: float) -> None:
         """Look once, at monotonic time `now`, and read what is missing."""
-        if not self._all_seen or now - self._metadata_at > _METADATA_SECONDS:
+        if not (self._all_seen and client.alive) or now - self._metadata_at > _METADATA_SECONDS:
             self._metadata_at = now
             self._refused.clear()  # perhaps they may be read by now
-            await client.force_metadata_update()
+            await client.refresh()
         places, missing, dark = self._places(client)
         await self._begin(client, places)
         seen = await self._look(client, places)

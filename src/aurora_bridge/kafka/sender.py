@@ -111,9 +111,9 @@ class Sender:
                 yield place, first, end
 
     async def flush(self, seconds: float) -> None:
-        """Wait until nothing is queued or under way, at most `seconds`."""
+        """Wait until nothing is queued or under way, at most `seconds`, and not without a client that could send it."""
         end = monotonic() + seconds
-        while not self.idle and monotonic() < end:  # noqa: ASYNC110 - once, at the end
+        while self._client is not None and not self.idle and monotonic() < end:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(GAP_SECONDS)
 
     @property
@@ -305,11 +305,15 @@ class Sender:
     async def _watch(self, client: Client) -> None:
         """Return when the client should be made anew: it was asked for metadata, and heard nothing for a while.
 
-        That covers brokers that all moved, connections that hang, and a metadata task that died inside aiokafka.
+        That covers brokers that all moved, and connections that hang. A client whose metadata task died is made anew
+        at once, before a leader moves and nobody is told.
         """
         self._heard_at = monotonic()
         while True:
             await asyncio.sleep(self.problems.pause(_WATCH_SECONDS))
+            if not client.alive:
+                log.warning("the metadata task of aiokafka has ended; connecting anew")
+                return
             if self.idle and not self.missing():
                 self._heard_at = monotonic()
                 continue

@@ -122,6 +122,20 @@ class Client(AIOKafkaClient):
             **self._security(),
         )
 
+    @property
+    def alive(self) -> bool:
+        """Whether the task lives that keeps the metadata; an error that aiokafka does not expect ends it silently."""
+        return self._sync_task is not None and not self._sync_task.done()
+
+    async def refresh(self) -> None:
+        """Ask for new metadata, and wait for it. Raises `KafkaConnectionError` when no task is there to ask."""
+        update = self.force_metadata_update()
+        if self._sync_task is not None:
+            await asyncio.wait([update, self._sync_task], return_when=asyncio.FIRST_COMPLETED)
+        if not self.alive:
+            msg = "the metadata task of aiokafka has ended"
+            raise KafkaConnectionError(msg)
+
     async def close(self) -> None:
         """Close every connection, also when the metadata task died: aiokafka raises what killed it before it closes."""
         try:

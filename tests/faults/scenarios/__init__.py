@@ -1,11 +1,9 @@
 """Every scenario, in the order of their numbers, and the controls."""
 
-from tests.faults.scenarios import brokers, daemon, order, replicas
+from tests.faults.scenarios import brokers, daemon, order, partitions, replicas
 from tests.faults.scenarios.controls import CONTROLS, HONEST
 
-SCENARIOS = [
-    *sorted([*brokers.SCENARIOS, *daemon.SCENARIOS, *order.SCENARIOS, *replicas.SCENARIOS], key=lambda one: one.name),
-    HONEST,
-]
+_KINDS = (brokers, daemon, order, partitions, replicas)
+SCENARIOS = [*sorted((one for kind in _KINDS for one in kind.SCENARIOS), key=lambda one: one.name), HONEST]
 
 __all__ = ["CONTROLS", "SCENARIOS"]

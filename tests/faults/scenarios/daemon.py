@@ -1,7 +1,21 @@
 """What is done to the daemon itself: it is killed, it is ended, it is replaced. Spans are those at scale 1."""
 
+import subprocess
+from contextlib import closing
+from itertools import cycle
+from time import monotonic
+from typing import Final
+
+from aurora_bridge.state.look import look_into_spool
+from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.scenario import Scenario
-from tests.faults.stage import Stage
+from tests.faults.stage import SETTLE_SECONDS, Stage
+from tests.support.daemon import PROGRAM, Daemon, environment
+from tests.support.node import KafkaNode
+
+REPLACED_SECONDS: Final = 5.0
+GRACE_SECONDS: Final = 30.0
+"""What systemd's unit and compose.yaml leave the daemon to end."""
 
 
 def daemon_killed(stage: Stage) -> None:
@@ -13,6 +27,72 @@ def daemon_killed(stage: Stage) -> None:
         stage.wait(5)
 
 
+def killed_before_answer(stage: Stage) -> None:
+    """Kill -9 between the spool's commit and the answers that wait for it, again and again; Kafka is away meanwhile."""
+    with stage.load():
+        for node in stage.cluster.nodes:
+            node.kill()
+        _killed_at_its_point(stage, 120)
+        stage.cluster.restore()
+        stage.wait(20)
+
+
+def killed_before_removal(stage: Stage) -> None:
+    """Kill -9 between Kafka's acknowledgement and the removal from the spool, again and again, as a backlog drains."""
+    with stage.load():
+        for node in stage.cluster.nodes:
+            node.kill()
+        stage.wait(120)
+        stage.cluster.restore()
+        _killed_at_its_point(stage, 120)
+        stage.wait(20)
+
+
+def _killed_at_its_point(stage: Stage, seconds: float) -> None:
+    deaths = stage.keep_alive(seconds)
+    stage.measured["kills"] = deaths
+    stage.expect(deaths, "the daemon never came to the point at which it was to be killed")
+    stage.daemon.heal()
+
+
+def metadata_task_dies(stage: Stage) -> None:
+    """The tasks that keep the metadata of the sender's and the follower's client die of an exception, five times."""
+    with stage.load():
+        for _ in range(5):
+            stage.wait(10)
+            _replaced(stage, _strike_clients(stage.daemon), "a client without its metadata task")
+
+
+def _strike_clients(daemon: Daemon) -> float:
+    """Return the seconds from the death of the first task to the second new client."""
+    broken, replaced = len(times(daemon.folder, BROKEN)), len(times(daemon.folder, REPLACED))
+    daemon.process.send_signal(BREAK)
+    daemon.wait_until("both tasks died", lambda one: len(times(one.folder, BROKEN)) == broken + 2)
+    daemon.wait_until("both clients are new", lambda one: len(times(one.folder, REPLACED)) == replaced + 2)
+    return times(daemon.folder, REPLACED)[-1] - times(daemon.folder, BROKEN)[broken]
+
+
+def sender_dies(stage: Stage) -> None:
+    """The sender's own task dies of an exception, again and again: the daemon ends, and is started again."""
+    with stage.load():
+        for _ in range(5):
+            stage.wait(10)
+            began = monotonic()
+            stage.daemon.process.send_signal(BREAK)
+            code = stage.daemon.process.wait(30)
+            stage.expect(code == 1, f"without its sender the daemon ended with exit code {code}")
+            stage.daemon.start()
+            _replaced(stage, monotonic() - began, "a daemon without its sender")
+            stage.daemon.wait_until_connected()
+
+
+def _replaced(stage: Stage, seconds: float, what: str) -> None:
+    """Note how long it took to replace a part that had died."""
+    words = "slowest replacement, s"
+    stage.measured[words] = max(stage.measured.get(words, 0.0), round(seconds, 2))
+    stage.expect(seconds <= REPLACED_SECONDS, f"{what} was replaced after {seconds:.1f} s")
+
+
 def daemon_ended(stage: Stage) -> None:
     """SIGTERM twenty times, every fifth with the brokers away."""
     with stage.load():
@@ -21,14 +101,83 @@ def daemon_ended(stage: Stage) -> None:
             if away := round_ % 5 == 4:
                 for node in stage.cluster.nodes:
                     node.kill()
-            code = stage.daemon.terminate()
-            stage.expect(code == 0, f"SIGTERM ended the daemon with exit code {code}")
+            _end(stage, stage.daemon)
             stage.daemon.start()
             if away:
                 stage.cluster.restore()
 
 
+def rolling_restart(stage: Stage) -> None:
+    """Two daemons and three brokers are restarted one after the other, for ten minutes."""
+    with stage.load():
+        end = monotonic() + stage.span(600)
+        parts: list[Daemon | KafkaNode] = [*stage.daemons, *stage.cluster.nodes]
+        for one in cycle(parts):
+            stage.wait(10)
+            if monotonic() > end:
+                break
+            if isinstance(one, Daemon):
+                _end(stage, one)
+                one.start()
+            else:
+                one.terminate()
+                one.restart()
+
+
+def _end(stage: Stage, daemon: Daemon) -> None:
+    """End a daemon with SIGTERM; it has to obey in good order, and in time."""
+    began = monotonic()
+    code = daemon.terminate()
+    seconds = monotonic() - began
+    words = "slowest end, s"
+    stage.measured[words] = max(stage.measured.get(words, 0.0), round(seconds, 2))
+    stage.expect(code == 0, f"SIGTERM ended the daemon with exit code {code}")
+    stage.expect(seconds < GRACE_SECONDS, f"the daemon took {seconds:.1f} s to end")
+
+
+def volume_left_behind(stage: Stage) -> None:
+    """A daemon ends while Kafka is away; another takes its place on a new volume, and `drain` empties the old one."""
+    stage.unordered = "what comes to another replica does not wait for what is in the spool of the first"
+    with stage.load(copies=False):  # one that comes to the other replica is another event to it
+        stage.wait(20)
+        for node in stage.cluster.nodes:
+            node.kill()
+        stage.wait(60)
+        _end(stage, stage.daemon)
+        left = stage.replace()
+        stage.measured["left behind"] = _waiting(left)
+        stage.expect(_waiting(left), "the volume that was left behind has an empty spool")
+        stage.daemon.start()
+        stage.cluster.restore()
+        drained = subprocess.run(
+            [PROGRAM, "drain", left.state],
+            check=False,
+            cwd=left.folder,
+            env=environment(
+                kafka__bootstrap_servers=stage.cluster.bootstrap, kafka__topic_prefix=stage.prefix, state_dir=left.state
+            ),
+            capture_output=True,
+            text=True,
+            timeout=SETTLE_SECONDS,
+        )
+        stage.expect(drained.returncode == 0, f"`drain` ended with exit code {drained.returncode}: {drained.stderr}")
+        stage.expect(not _waiting(left), f"{_waiting(left)} are still in the spool after `drain`")
+        stage.wait(20)
+
+
+def _waiting(daemon: Daemon) -> int:
+    with closing(look_into_spool(daemon.state)) as db:
+        (count,) = db.execute("SELECT count(*) FROM events").fetchone()
+        return int(count)
+
+
 SCENARIOS = [
     Scenario("01-daemon-killed", daemon_killed),
+    Scenario("01-killed-before-answer", killed_before_answer, hook="kill-before-answer"),
+    Scenario("01-killed-before-removal", killed_before_removal, hook="kill-before-removal"),
+    Scenario("09-metadata-task-dies", metadata_task_dies, hook="metadata-task-dies"),
+    Scenario("09-sender-dies", sender_dies, hook="sender-dies"),
     Scenario("12-daemon-ended", daemon_ended),
+    Scenario("12-rolling-restart", rolling_restart, daemons=2),
+    Scenario("20-volume-left-behind", volume_left_behind),
 ]

@@ -1,0 +1,134 @@
+"""What a daemon does to itself at an exact point of its way, so that a fault can strike there.
+
+Like the lies, the switches exist here only. Points of death are reached by count, what breaks inside breaks when the
+daemon is sent `BREAK`; what matters of that is written down in `NOTES`, with the time.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+from weakref import WeakSet
+
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.kafka.wire import Client
+from aurora_bridge.state.spool import Spool
+from aurora_bridge.webhook.record import Record
+
+BREAK: Final = signal.SIGUSR1
+NOTES: Final = "hooks.jsonl"
+"""In the daemon's folder, a line for each `Note`."""
+BROKEN: Final = "broken"
+REPLACED: Final = "replaced"
+_COMMITS: Final = 100
+"""Most commits of the spool that one life lasts, with Kafka away: about a second."""
+_REMOVALS: Final = 1000
+"""Most events that one life drains: less would not get through what an outage left behind."""
+
+
+def kill_before_answer() -> None:
+    """Die between the spool's commit and the answers that it is for."""
+    stored, calls = Spool._stored, random.randint(1, _COMMITS)  # noqa: SLF001
+
+    def dying(spool: Spool, appended: list[Any], seqs: list[int], error: Exception | None) -> None:
+        nonlocal calls
+        calls -= 1
+        if not calls and error is None:
+            _die()
+        stored(spool, appended, seqs, error)
+
+    Spool._stored = dying  # type: ignore[assignment, method-assign]  # noqa: SLF001
+
+
+def kill_before_removal() -> None:
+    """Die between Kafka's acknowledgement of what was spooled and its removal from the spool."""
+    leave, calls = Publisher._leave_spool, random.randint(1, _REMOVALS)  # noqa: SLF001
+
+    def dying(publisher: Publisher, record: Record, seq: int) -> None:
+        nonlocal calls
+        calls -= 1
+        if not calls:
+            _die()
+        leave(publisher, record, seq)
+
+    Publisher._leave_spool = dying  # type: ignore[assignment, method-assign]  # noqa: SLF001
+
+
+def metadata_task_dies() -> None:
+    """Let the tasks that keep the clients' metadata die of an exception, those of sender and follower."""
+    bootstrap = Client.bootstrap
+    clients: WeakSet[Client] = WeakSet()
+
+    async def listed(client: Client) -> None:
+        _on_break(strike)
+        await bootstrap(client)
+        clients.add(client)
+        _note(REPLACED)
+
+    def strike() -> None:
+        for client in tuple(clients):
+            if client._sync_task is not None and not client._sync_task.done():  # noqa: SLF001
+                client._metadata_update = _fail  # type: ignore[assignment, method-assign]  # noqa: SLF001
+                client.force_metadata_update()
+        clients.clear()
+
+    Client.bootstrap = listed  # type: ignore[assignment, method-assign]
+
+
+def sender_dies() -> None:
+    """Let the sender's own task die of an exception."""
+    watch = Sender._watch  # noqa: SLF001
+
+    async def mortal(sender: Sender, client: Client) -> None:
+        struck = asyncio.Event()
+        _on_break(struck.set)
+        watching = asyncio.create_task(watch(sender, client))
+        striking = asyncio.create_task(struck.wait())
+        try:
+            await asyncio.wait([watching, striking], return_when=asyncio.FIRST_COMPLETED)
+            if struck.is_set():
+                await _fail()
+        finally:
+            watching.cancel()
+            striking.cancel()
+
+    Sender._watch = mortal  # type: ignore[assignment, method-assign]  # noqa: SLF001
+
+
+HOOKS: Final[dict[str, Callable[[], None]]] = {
+    "kill-before-answer": kill_before_answer,
+    "kill-before-removal": kill_before_removal,
+    "metadata-task-dies": metadata_task_dies,
+    "sender-dies": sender_dies,
+}
+
+
+def times(folder: Path, what: str) -> Sequence[float]:
+    """Return when a daemon noted something, by the monotonic clock."""
+    notes = [json.loads(line) for line in (folder / NOTES).read_text().splitlines()]
+    return [note["at"] for note in notes if note["what"] == what]
+
+
+async def _fail(*_: object) -> bool:
+    _note(BROKEN)
+    message = "a bug, as the fault tests have it"
+    raise RuntimeError(message)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _on_break(strike: Callable[[], object]) -> None:
+    asyncio.get_running_loop().add_signal_handler(BREAK, strike)
+
+
+def _note(what: str) -> None:
+    with Path(NOTES).open("a") as notes:
+        notes.write(json.dumps({"at": monotonic(), "what": what}) + "\n")

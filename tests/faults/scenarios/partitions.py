@@ -1,0 +1,225 @@
+"""What befalls one partition or one topic, while all others flow on. Spans are those at scale 1."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event
+from time import monotonic
+from typing import Final, cast
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AclOperation, PartitionMetadata
+
+from aurora_bridge.kafka.sender import REQUEST_TIMEOUT_MS
+from tests.faults.ledger import p99
+from tests.faults.scenario import Scenario
+from tests.faults.stage import AUTHENTICATED, EVENTS, Stage
+from tests.support.broker import KafkaCluster
+from tests.support.daemon import Daemon, command
+from tests.support.node import KafkaNode
+from tests.support.secure import USER, SecureCluster
+from tests.support.topics import create_topics, delete_topics, partition_of
+
+APART: Final = "lead_created"
+"""The event whose topic's last partition is kept apart from the others."""
+HELD: Final = "lead_changed"
+"""The event whose topic is held back."""
+LAST: Final = 2
+LEADERLESS_SECONDS: Final = 5 * REQUEST_TIMEOUT_MS / 1000
+"""Not shortened: it is the daemon's own patience that is tried."""
+RECOVERED_SECONDS: Final = 10.0
+NOISE_SECONDS: Final = 1.0
+"""That a busy machine may add to the p99 of others, beside twice as long. Who waits for a broker waits for 2.5 s."""
+NOISE_SHARE: Final = 0.01
+"""Of the others that may be spooled for the machine's sake."""
+USUAL_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 0.1
+
+
+def without_leader(stage: Stage) -> None:
+    """The only broker of one partition is dead for five times the request timeout."""
+    _create(stage, [[1], [2], [3]])
+    only = stage.cluster.nodes[2]
+    with stage.load():
+        stage.wait(20)
+        only.kill()
+        _come_back(stage, only)
+        stage.wait(20)
+
+
+def producer_id_expired(stage: Stage) -> None:
+    """The only broker of one partition is dead for so long that it comes back without the producer id's state."""
+    without_leader(stage)
+
+
+def log_truncated(stage: Stage) -> None:
+    """A partition's leader dies, and one that lagged behind takes over: the log is shorter than our sequence."""
+    _create(stage, [[1, 2], [1, 3], [3, 2]], {"unclean.leader.election.enable": "true"})
+    _, lagging, leading = stage.cluster.nodes
+    with stage.load():
+        stage.wait(20)
+        lagging.kill()
+        _until(stage, lambda: lagging.number not in _partition(stage).isrs)
+        stage.wait(20)
+        stage.daemon.wait_until("its backlog is gone", lambda one: not _backlog(one, APART))
+        with stage.losing(APART):
+            leading.kill()
+        _come_back(stage, lagging)
+        ids = stage.daemon.metrics().value("aurora_bridge_producer_ids_total")
+        stage.measured["producer ids"] = ids
+        stage.expect(ids > 1, "the new leader knew our sequence: it had forgotten nothing")
+        stage.cluster.restore()
+        stage.wait(20)
+
+
+def _create(stage: Stage, replicas: list[list[int]], config: dict[str, str] | None = None) -> None:
+    """Create the topic that the daemon would create otherwise, with a last partition that needs no second copy."""
+    config = {"min.insync.replicas": "1", **(config or {})}
+    create_topics(stage.cluster.plain, stage.prefix + APART, replicas=replicas, config=config)
+
+
+def _come_back(stage: Stage, node: KafkaNode) -> None:
+    """Let a partition be without its leader, then start `node`, and hold the daemon to its time from there."""
+    process = stage.daemon.process
+    Event().wait(LEADERLESS_SECONDS)
+    stage.expect(_backlog(stage.daemon, APART), "the partition without a leader was not missed")
+    node.spawn()
+    _until(stage, lambda: _partition(stage).leader == node.number)
+    began = monotonic()
+    stage.daemon.wait_until("its backlog is gone", lambda one: not _backlog(one, APART))
+    seconds = monotonic() - began
+    stage.measured["from the leader's return to an empty backlog, s"] = round(seconds, 1)
+    stage.expect(seconds <= RECOVERED_SECONDS, f"{seconds:.1f} s after the leader's return there was still a backlog")
+    stage.expect(stage.daemon.process is process and process.poll() is None, "the daemon was started again")
+
+
+def _until(stage: Stage, condition: Callable[[], bool]) -> None:
+    """Wait until the first node, which nothing happens to, sees a condition hold."""
+    deadline = monotonic() + 60
+    while monotonic() < deadline:
+        with suppress(KafkaException):
+            if condition():
+                return
+        Event().wait(LOOK_SECONDS)
+    stage.expect(None, "the brokers did not come to the state of the scenario")
+
+
+def _partition(stage: Stage) -> PartitionMetadata:
+    return partition_of(stage.cluster.nodes[0].internal, stage.prefix + APART, LAST)
+
+
+def record_refused(stage: Stage) -> None:
+    """One event is larger than its topic takes, among others of the same topic."""
+    create_topics(stage.cluster.plain, stage.prefix + HELD, config={"max.message.bytes": "10000"})
+    with stage.load():
+        usual, began = _usual(stage), monotonic()
+        answer = stage.daemon.get(f"/{HELD}?lead_id=large&note={'x' * 12_000}", AUTHENTICATED)
+        stage.expect(answer.status == 200, f"the event that is too large is answered {answer.status}")
+        stage.wait(30)
+        listed = command("set-aside", "list", cwd=stage.daemon.folder, state_dir=stage.daemon.state).stdout
+        aside = stage.daemon.metrics().value("aurora_bridge_spool_set_aside_events")
+        logged = [line for line in stage.daemon.log_lines() if line.get("reason") == "message_too_large"]
+        stage.expect("message_too_large" in listed, f"`set-aside list` does not show it: {listed}")
+        stage.expect(aside == 1, f"the metric says that {aside:g} are set aside")
+        stage.expect(logged, "the log does not tell of it")
+        _flow(stage, usual, began, set(EVENTS.values()))
+
+
+def topic_deleted(stage: Stage) -> None:
+    """A topic is deleted under load, and created again."""
+    topic = stage.prefix + HELD
+    with stage.load():
+        usual, began = _usual(stage), monotonic()
+        with stage.losing(HELD):
+            delete_topics(stage.cluster.plain, topic)
+        _held_back(stage, usual, began, "topic_missing")
+        create_topics(stage.cluster.plain, topic)
+        _drains(stage)
+        stage.wait(20)
+
+
+def topic_forbidden(stage: Stage) -> None:
+    """Access control lists forbid a topic under load, and allow it again."""
+    cluster, topic = cast("SecureCluster", stage.cluster), stage.prefix + HELD
+    cluster.allow(stage.prefix, AclOperation.CREATE, AclOperation.READ, AclOperation.WRITE)
+    password = stage.folder / "password"
+    password.write_text(cluster.password)
+    stage.daemon.change(
+        kafka__security_protocol="SASL_SSL",
+        kafka__sasl_mechanism="SCRAM-SHA-512",
+        kafka__sasl_username=USER,
+        kafka__sasl_password_file=password,
+        kafka__tls_ca_file=cluster.authority.file,
+    )
+    with stage.load():
+        usual, began = _usual(stage), monotonic()
+        cluster.forbid(topic, AclOperation.WRITE)
+        _held_back(stage, usual, began, "write_denied")
+        cluster.let(topic, AclOperation.WRITE)
+        _drains(stage)
+        stage.wait(20)
+
+
+def _held_back(stage: Stage, usual: float, began: float, reason: str) -> None:
+    """Check that one topic is held back from `began`, and that this is told; and that all others flow."""
+    told = stage.daemon.wait_until(
+        f"the metric says {reason}", lambda one: one.metrics().value("aurora_bridge_kafka_problem", reason=reason)
+    )
+    stage.wait(30)
+    status, document = stage.daemon.ready()
+    topic = stage.prefix + HELD
+    stage.expect(told == 1 and status == 200, f"/readyz is {status}")
+    stage.expect(any(topic in why for why in document["reasons"]), f"/readyz does not name the topic: {document}")
+    stage.expect(any(line.get("reason") == reason for line in stage.daemon.log_lines()), "the log does not tell of it")
+    stage.expect(_backlog(stage.daemon, HELD), "nothing of the topic is held back")
+    _flow(stage, usual, began, set(EVENTS.values()) - {HELD})
+
+
+def _usual(stage: Stage) -> float:
+    """Return once everything is published directly, with the time from which on it was."""
+    deadline = monotonic() + 60
+    while (since := monotonic()) < deadline:
+        Event().wait(max(USUAL_SECONDS, stage.span(20)))
+        answers = stage.answers(since)
+        if answers and all('"spooled"' not in answer["body"] for answer in answers):
+            break
+    return since
+
+
+def _flow(stage: Stage, usual_since: float, began: float, events: set[str]) -> None:
+    """Check that what happened at `began` neither held these events back nor slowed them."""
+    before, since = stage.answers_by_event(usual_since, began), stage.answers_by_event(began)
+    usual = p99([answer["seconds"] for event in events for answer in before[event]])
+    now = p99([answer["seconds"] for event in events for answer in since[event]])
+    stage.measured["p99 of the others before, s"] = round(usual, 2)
+    stage.measured["p99 of the others meanwhile, s"] = round(now, 2)
+    stage.expect(now <= 2 * usual + NOISE_SECONDS, f"the others are slowed: p99 {now:.2f} s, {usual:.2f} s before")
+    for event in events:
+        spooled = sum('"spooled"' in answer["body"] for answer in since[event])
+        few = spooled <= NOISE_SHARE * len(since[event]) and not _backlog(stage.daemon, event)
+        stage.expect(few, f"{spooled} of {len(since[event])} {event} were held back as well")
+
+
+def _drains(stage: Stage) -> None:
+    began = monotonic()
+    stage.daemon.wait_until("its backlog is gone", lambda one: not _backlog(one, HELD))
+    stage.measured["until its backlog was gone, s"] = round(monotonic() - began, 1)
+
+
+def _backlog(one: Daemon, event: str) -> float:
+    return one.metrics().value("aurora_bridge_backlog_events", event=event)
+
+
+def _forgetful(nodes: int) -> KafkaCluster:
+    """Return brokers that forget what they know of a producer id within seconds."""
+    properties = {"producer.id.expiration.ms": "3000", "producer.id.expiration.check.interval.ms": "500"}
+    return KafkaCluster(nodes, properties=properties)
+
+
+SCENARIOS = [
+    Scenario("06-without-leader", without_leader),
+    Scenario("06-producer-id-expired", producer_id_expired, cluster=_forgetful),
+    Scenario("06-log-truncated", log_truncated),
+    Scenario("07-record-refused", record_refused),
+    Scenario("07-topic-deleted", topic_deleted),
+    Scenario("07-topic-forbidden", topic_forbidden, cluster=SecureCluster),
+]
