@@ -1,16 +1,16 @@
 """Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, writes all of it down.
 
 A program of its own that shares no code with the daemon, nor with the tests. Before each request its intent goes into
-the journal, after it what became of it (`ledger` reads both). SIGTERM ends what is new; what was not answered with a 2xx
-is tried again to the end of the schedule, and then the program ends.
+the journal, after it what became of it (`ledger` reads both). SIGTERM ends what is new; what was not answered with a
+2xx is tried again to the end of the schedule, and then the program ends.
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
 second copy of a state or once event that was just accepted. A copy is not tried again, and a state gets none while an
 older one of its subject is: with another state between the two, the copy would be a state that came back.
 
-On `--turns` subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from the
-other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it comes;
+On `--turns` subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from
+the other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it comes;
 its retry comes after the B, and the next A only after that.
 """
 

@@ -17,7 +17,7 @@ HANG_SECONDS = 3.0
 
 def there_and_back(stage: Stage) -> None:
     """All brokers are frozen for 3 s again and again: topics go from direct to backlog and back under load."""
-    with stage.load(TURNS):
+    with stage.load(turns=TURNS):
         for _ in range(rounds(stage, 20)):
             stage.wait(20)
             for node in stage.cluster.nodes:
@@ -34,14 +34,14 @@ def there_and_back(stage: Stage) -> None:
 
 def late_copies(stage: Stage) -> None:
     """A connection is cut with requests under way; the daemon goes on, and then their copies arrive."""
-    with stage.load(TURNS):
+    with stage.load(turns=TURNS):
         _copies_land_late(stage, crash=False)
         stage.wait(20)
 
 
 def late_copies_after_a_crash(stage: Stage) -> None:
     """The same, with a kill -9 before the copies arrive: Kafka cannot recognise them, and takes them."""
-    with stage.load():
+    with stage.load(turns=):
         _copies_land_late(stage, crash=True)
         stage.wait(20)
 
@@ -66,7 +66,7 @@ def _copies_land_late(stage: Stage, *, crash: bool) -> None:
 
 def acknowledgement_lost(stage: Stage) -> None:
     """Kafka's acknowledgements are lost and connections cut, again and again, while states go from A to B to A."""
-    with stage.load(TURNS):
+    with stage.load(turns=TURNS):
         for round_ in range(rounds(stage, 20)):
             stage.wait(10)
             for detour in _detours(stage):
