@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -20,6 +20,7 @@ from tests.faults.aurora import TOKEN
 from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
+from tests.support.http import Response
 from tests.support.ports import free_ports
 from tests.support.topics import read_all, topic_names
 
@@ -56,7 +57,9 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.cluster, self.scale = folder, cluster, scale
         self.random = random.Random(1)
-        self._prefix, self._rate, self._clock = prefix, rate, clock
+        self.prefix = prefix
+        """What the names of the topics begin with."""
+        self._rate, self._clock = rate, clock
         self._journal = folder / "journal"
         tokens = folder / "tokens"
         tokens.write_text(TOKEN + "\n")
@@ -77,6 +80,8 @@ class Stage:
                     **(settings or {}),
                 )
             )
+        self.undo = ExitStack()
+        """What a scenario leaves behind on this machine is undone with it, after the daemons have ended."""
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
@@ -103,11 +108,14 @@ class Stage:
             self.complaints.append(words)
 
     @contextmanager
-    def load(self) -> Iterator[None]:
-        """Start the daemons, have Aurora send while the block runs, and return when its retries are through."""
+    def load(self, *, connected: bool = True) -> Iterator[None]:
+        """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
+
+        Unless `connected`, it begins at once, whether or not Kafka can be used.
+        """
         for one in self.daemons:
             one.start()
-        for one in self.daemons:
+        for one in self.daemons if connected else ():
             one.wait_until_connected()
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
@@ -127,14 +135,18 @@ class Stage:
             if one.process.poll() is None:
                 one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
 
+    def probe(self) -> Response:
+        """Deliver a fresh event beside the load, that the ledger leaves out; return the answer."""
+        return self.daemon.get("/lead_changed?lead_id=after&key=0", AUTHENTICATED)
+
     def verdict(self) -> Verdict:
         """Read everything back and judge; the daemons have ended then."""
-        probe = self.daemon.get("/lead_created?lead_id=after&key=0", AUTHENTICATED)
+        probe = self.probe()
         self.expect(probe.status == 200, f"a fresh event is answered {probe.status} at the end")
         for one in self.daemons:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()
-        topics = topic_names(self.cluster.plain, self._prefix)
+        topics = topic_names(self.cluster.plain, self.prefix)
         records = read_all(self.cluster.plain, topics, READ_SECONDS)
         told = ledger.read_journal(self._journal)
         return ledger.judge(told, [record for record in records if b'"lead_id":"after"' not in (record.value or b"")])
@@ -144,6 +156,7 @@ class Stage:
         for one in self.daemons:
             if one.started and one.process.poll() is None:
                 one.kill()
+        self.undo.close()
 
 
 class FaultyDaemon(Daemon):
@@ -158,6 +171,10 @@ class FaultyDaemon(Daemon):
     def started(self) -> bool:
         """Whether it ever was."""
         return self._process is not None
+
+    def change(self, **settings: object) -> None:
+        """Have the next start use these settings instead; None leaves one out."""
+        self._settings = {**self._settings, **settings}
 
     def kill_and_start(self) -> None:
         """Crash, and come back."""

@@ -73,10 +73,14 @@ class KafkaNode:
         self.spawn()
         self._wait_until_ready()
 
+    def configure(self, properties: Mapping[str, str]) -> None:
+        """Write the settings that the next start takes."""
+        self._settings.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
     def begin_format(self, properties: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Write the settings, and start the program that formats the data folder."""
         self.directory.mkdir()
-        self._settings.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        self.configure(properties)
         return self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._settings))
 
     def spawn(self) -> None:
