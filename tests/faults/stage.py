@@ -63,7 +63,7 @@ class Stage:
         self._journal = folder / "journal"
         tokens = folder / "tokens"
         tokens.write_text(TOKEN + "\n")
-        self.daemons = []
+        self.daemons: list[FaultyDaemon] = []
         for number, port in enumerate(free_ports(daemons)):
             own = folder / f"daemon-{number}"
             own.mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ class Stage:
         """What the scenario measured, for the report; by words that name the unit."""
 
     @property
-    def daemon(self) -> Daemon:
+    def daemon(self) -> "FaultyDaemon":
         """The first daemon."""
         return self.daemons[0]
 

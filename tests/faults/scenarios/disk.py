@@ -47,7 +47,7 @@ def fsync_fails(stage: Stage) -> None:
 
 
 def fsync_fails_once(stage: Stage) -> None:
-    """While Kafka is away, one fsync of the spool fails with EIO, what it was for is lost, and all later ones succeed."""
+    """While Kafka is away, one fsync of the spool fails with EIO and loses what it was for; all later ones succeed."""
     _fail_fsync(stage, FAULT_ONCE="1", FAULT_DROP="1")
 
 
