@@ -46,16 +46,16 @@ async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_
     first, second = ScriptedClient({EVENT: 1}, works), ScriptedClient({EVENT: 1}, works)
     clients, journal = iter([first, second]), Journal()
     async with running(lambda: next(clients), "", EVENT) as run:
-        watch = run.sender._watch
+        watch = run.sender._watch  # noqa: SLF001 - to have the client end at that very moment
 
         async def ends(client: Client) -> None:
             if client is second:
                 await watch(client)
             await run.until(lambda: run.sender.writable(EVENT))
             run.submit(*journal.hear([make_record("a")]))
-            run.sender._flush()
+            run.sender._flush()  # noqa: SLF001
 
-        run.sender._watch = ends  # type: ignore[method-assign]
+        run.sender._watch = ends  # type: ignore[method-assign]  # noqa: SLF001
         async with asyncio.timeout(10):
             await journal.ended(1)
     assert journal.ends("a")[-1] is End.ACKNOWLEDGED

@@ -13,7 +13,9 @@ from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.daemon import command
 
 CAP_BYTES = 1_000_000
-VOLUME = "8m"
+VOLUME_BYTES = 32 * 2**20
+LEFT_BYTES = 9 * 2**20
+"""Of these, the daemon keeps 4 MiB for emptying its files."""
 END_SECONDS = 15.0
 FILES = ("index.db", "spool.db")
 
@@ -30,12 +32,30 @@ def spool_at_its_cap(stage: Stage) -> None:
 
 
 def volume_full(stage: Stage) -> None:
-    """The state directory is a small volume, and Kafka is away until that is full, and for a minute more."""
+    """The volume of the state directory fills up while Kafka is away, which lasts for a minute more."""
     _mount_tmpfs(stage)
     with stage.load():
         stage.wait(10)
+        _occupy(stage, leaving=LEFT_BYTES)
         _fill(stage)
         stage.wait(60)
+        stage.cluster.restore()
+        stage.wait(20)
+    _expect_empty_and_whole(stage)
+
+
+def volume_filled_by_others(stage: Stage) -> None:
+    """While Kafka is away, another program fills the volume to its last byte for a minute."""
+    _mount_tmpfs(stage)
+    with stage.load():
+        stage.wait(10)
+        _end_kafka(stage)
+        stage.wait(10)
+        others = _occupy(stage, leaving=0)
+        stage.wait(60)
+        stage.expect(stage.probe().status == 503, "a volume without a byte left took an event")
+        others.unlink()
+        stage.wait(10)
         stage.cluster.restore()
         stage.wait(20)
     _expect_empty_and_whole(stage)
@@ -173,6 +193,15 @@ def _rows(path: Path) -> int:
     return int(rows)
 
 
+def _occupy(stage: Stage, *, leaving: int) -> Path:
+    """Be another program that has a file on the volume, and takes all of that but so many bytes; return the file."""
+    path = stage.daemon.state / "of-another-program"
+    with path.open("wb") as file:
+        volume = os.statvfs(path)
+        os.posix_fallocate(file.fileno(), 0, volume.f_bavail * volume.f_frsize - leaving)
+    return path
+
+
 def _fill(stage: Stage) -> None:
     """Kill the brokers, and return when the daemon refuses what it cannot store."""
     _end_kafka(stage)
@@ -205,7 +234,7 @@ def _mount_tmpfs(stage: Stage) -> None:
         raise UnavailableError(message)
     state = stage.daemon.state
     state.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={VOLUME}", "aurora-bridge-faults", str(state)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={VOLUME_BYTES}", "aurora-bridge-faults", str(state)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         message = f"no tmpfs can be mounted here: {done.stderr.strip()}"
@@ -216,6 +245,7 @@ def _mount_tmpfs(stage: Stage) -> None:
 SCENARIOS = [
     Scenario("11-spool-at-its-cap", spool_at_its_cap, nodes=1, settings={"spool__max_bytes": CAP_BYTES}),
     Scenario("11-volume-full", volume_full, nodes=1),
+    Scenario("11-volume-filled-by-others", volume_filled_by_others, nodes=1),
     Scenario("11-fsync-fails", fsync_fails, nodes=1),
     Scenario("11-fsync-fails-once", fsync_fails_once, nodes=1),
     Scenario("11-files-overwritten", files_overwritten, nodes=1),
