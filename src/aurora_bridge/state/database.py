@@ -178,6 +178,12 @@ def suspect(path: Path, error: BaseException) -> None:
         _suspicion(path).touch()
 
 
+def broken_files(directory: Path, name: str) -> list[str]:
+    """Return the names of the files that were put aside as broken, of those called `name`."""
+    found = (path.name for path in directory.glob(f"{name}.broken-*"))
+    return sorted(file for file in found if not file.endswith(("-wal", "-shm")))
+
+
 def _suspicion(path: Path) -> Path:
     return path.with_name(path.name + ".suspect")
 

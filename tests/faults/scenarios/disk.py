@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults.scenario import Scenario, UnavailableError
 from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.daemon import command
+from tests.support.http import get
 
 CAP_BYTES = 1_000_000
 VOLUME_BYTES = 32 * 2**20
@@ -131,9 +132,7 @@ def _fail_fsync(stage: Stage, **how: str) -> None:
         flag.touch()
         code = daemon.process.wait(END_SECONDS)
         stage.expect(code == 1, f"after EIO at fsync the daemon ended with exit code {code}")
-        said = [
-            line for line in daemon.log_lines() if line["level"] == "CRITICAL" and "the spool failed" in line["message"]
-        ]
+        said = "the spool failed: disk I/O error" in daemon.log.read_text()
         stage.expect(said, "the log does not say that the spool failed")
         stage.wait(10)
         flag.unlink()
@@ -185,6 +184,10 @@ def _expect_put_aside(stage: Stage, name: str) -> None:
     stage.expect(all(re.fullmatch(rf"{name}\.broken-\d{{8}}T\d+", found) for found in kept), f"names {kept}")
     said = [line for line in daemon.log_lines() if line["level"] == "ERROR" and "put aside as" in line["message"]]
     stage.expect(any(name in line["message"] for line in said), f"the log does not say that {name} was put aside")
+    counted = daemon.metrics().value("aurora_bridge_broken_files", file=name)
+    stage.expect(counted == 1, f"the metric says that {counted:g} files called {name} were put aside")
+    page = get(daemon.admin_url, "/").body.decode()
+    stage.expect(all(found in page for found in kept), f"the status page does not name {kept}")
 
 
 def _rows(path: Path) -> int:
