@@ -9,16 +9,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from tests.faults.apart import UnavailableError, play_apart
 from tests.faults.stage import CLOCK, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.topics import unique_prefix
 
+__all__ = ["Fault", "Result", "Scenario", "UnavailableError", "play"]
+
 Fault = Callable[[Stage], None]
 Result = dict[str, Any]
-
-
-class UnavailableError(Exception):
-    """This machine does not allow what a scenario needs; the text says what, and how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,8 @@ class Scenario:
     """Of every daemon, named as in its environment."""
     cluster: Callable[[int], KafkaCluster] = KafkaCluster
     """Makes the brokers, of their number."""
+    apart: bool = False
+    """Played in a network namespace of its own (`apart`)."""
 
 
 def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: float = CLOCK) -> Result:
@@ -50,6 +51,12 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
         "rate": rate,
         "skipped": None,
     }
+    skipped = {"found": [], "as_expected": True, "measured": {}}
+    if scenario.apart:
+        try:
+            return play_apart(scenario.name, folder, scale=scale, rate=rate)
+        except UnavailableError as error:
+            return result | skipped | {"skipped": str(error)}
     with scenario.cluster(scenario.nodes) as cluster:
         stage = Stage(
             folder / f"{scenario.name}-{began:.0f}",
@@ -66,7 +73,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
             scenario.fault(stage)
             verdict = stage.verdict()
         except UnavailableError as error:
-            return result | {"skipped": str(error), "found": [], "as_expected": True, "measured": {}}
+            return result | skipped | {"skipped": str(error)}
         finally:
             stage.close()
     found = [*verdict.faults(), *stage.complaints]

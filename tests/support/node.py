@@ -38,6 +38,8 @@ class KafkaNode:
         self.log = directory / "server.log"
         self.up = False
         self.paused = False
+        self.group: int | None = None
+        """Group of the process, by which a test can tell its packets from others'; None: that of the test."""
         self._wait_until_ready = wait_until_ready
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -103,7 +105,7 @@ class KafkaNode:
         classpath = os.pathsep.join(map(str, jars.obtain()))
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*JVM, "-cp", classpath, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*JVM, "-cp", classpath, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, group=self.group
             )
 
     def _end(self, number: signal.Signals) -> None:

@@ -3,9 +3,11 @@
 from time import monotonic
 from typing import cast
 
+from tests.faults.apart import Wall
 from tests.faults.proxied import ProxiedCluster
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
+from tests.support.broker import KafkaCluster
 from tests.support.proxy import Proxy
 
 
@@ -45,6 +47,53 @@ def addresses_change(stage: Stage) -> None:
         stage.wait(30)
 
 
+def parted_from_all(stage: Stage) -> None:
+    """The network between daemon and brokers drops everything for a minute, three times."""
+    wall = Wall()
+    with stage.load():
+        for _ in range(3):
+            stage.wait(20)
+            wall.before(stage.cluster.nodes)
+            stage.wait(60)
+            wall.fall()
+        stage.wait(20)
+
+
+def parted_from_one(stage: Stage) -> None:
+    """The network between the daemon and one broker drops everything for a minute; brokers see each other. For each."""
+    wall = Wall()
+    with stage.load():
+        for node in stage.cluster.nodes:
+            stage.wait(20)
+            wall.before([node])
+            stage.wait(60)
+            wall.fall()
+        stage.wait(20)
+
+
+def brokers_parted(stage: Stage) -> None:
+    """One broker is parted from the others for a minute: both ways, then only into it, then only out of it."""
+    wall, nodes = Wall(), stage.cluster.nodes
+    with stage.load():
+        for node, (into, out) in zip(nodes, ((True, True), (True, False), (False, True)), strict=True):
+            stage.wait(20)
+            wall.around(node, nodes, into=into, out=out)
+            stage.wait(60)
+            wall.fall()
+            stage.cluster.wait_until_ready()
+        stage.wait(20)
+
+
+def grouped(nodes: int) -> KafkaCluster:
+    """Return a cluster in which the packets of each broker can be told from others'."""
+    cluster = KafkaCluster(nodes)
+    for node in cluster.nodes:
+        node.group = FIRST_GROUP + node.number
+    return cluster
+
+
+FIRST_GROUP = 47_000
+"""Groups that nobody has."""
 FOUND_SECONDS = 15.0
 """The client is made anew after 5 s of silence; the rest is for what waits in the spool."""
 
@@ -52,4 +101,7 @@ SCENARIOS = [
     Scenario("08-acknowledgements-lost", acknowledgements_lost, cluster=ProxiedCluster),
     Scenario("08-connections-half-open", connections_half_open, cluster=ProxiedCluster),
     Scenario("08-addresses-change", addresses_change, cluster=ProxiedCluster),
+    Scenario("08-parted-from-all", parted_from_all, apart=True),
+    Scenario("08-parted-from-one", parted_from_one, apart=True),
+    Scenario("08-brokers-parted", brokers_parted, apart=True, cluster=grouped),
 ]
