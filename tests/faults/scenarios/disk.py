@@ -1,4 +1,4 @@
-"""What a disk does to the state directory: it is full, it fails, it lies, it is shared. Spans are those at scale 1."""
+"""What a disk does to the state directory: it is full, it damages files, it is shared. Spans are those at scale 1."""
 
 import os
 import re
@@ -17,7 +17,6 @@ CAP_BYTES = 1_000_000
 VOLUME_BYTES = 32 * 2**20
 LEFT_BYTES = 9 * 2**20
 """Of these, the daemon keeps 4 MiB for emptying its files."""
-END_SECONDS = 15.0
 FILES = ("index.db", "spool.db")
 
 
@@ -29,7 +28,7 @@ def spool_at_its_cap(stage: Stage) -> None:
         stage.wait(60)
         stage.cluster.restore()
         stage.wait(20)
-    _expect_empty_and_whole(stage)
+    expect_empty_and_whole(stage)
 
 
 def volume_full(stage: Stage) -> None:
@@ -42,7 +41,7 @@ def volume_full(stage: Stage) -> None:
         stage.wait(60)
         stage.cluster.restore()
         stage.wait(20)
-    _expect_empty_and_whole(stage)
+    expect_empty_and_whole(stage)
 
 
 def volume_filled_by_others(stage: Stage) -> None:
@@ -50,7 +49,7 @@ def volume_filled_by_others(stage: Stage) -> None:
     _mount_tmpfs(stage)
     with stage.load():
         stage.wait(10)
-        _end_kafka(stage)
+        end_kafka(stage)
         stage.wait(10)
         others = _occupy(stage, leaving=0)
         stage.wait(60)
@@ -59,17 +58,7 @@ def volume_filled_by_others(stage: Stage) -> None:
         stage.wait(10)
         stage.cluster.restore()
         stage.wait(20)
-    _expect_empty_and_whole(stage)
-
-
-def fsync_fails(stage: Stage) -> None:
-    """While Kafka is away, each fsync of the spool fails with EIO; what was written is there after a new start."""
-    _fail_fsync(stage)
-
-
-def fsync_fails_once(stage: Stage) -> None:
-    """While Kafka is away, one fsync of the spool fails with EIO and loses what it was for; all later ones succeed."""
-    _fail_fsync(stage, FAULT_ONCE="1", FAULT_DROP="1")
+    expect_empty_and_whole(stage)
 
 
 def files_overwritten(stage: Stage) -> None:
@@ -82,14 +71,14 @@ def files_overwritten(stage: Stage) -> None:
             stage.daemon.start()
             _expect_put_aside(stage, name)
             stage.wait(20)
-    _expect_empty_and_whole(stage)
+    expect_empty_and_whole(stage)
 
 
 def spool_damaged(stage: Stage) -> None:
     """The daemon is killed while events wait in the spool, and pages of its file are damaged that hold no event."""
     with stage.load():
         stage.wait(10)
-        _end_kafka(stage)
+        end_kafka(stage)
         stage.wait(20)
         stage.daemon.kill()
         _damage(stage.daemon.state / "spool.db")
@@ -97,7 +86,7 @@ def spool_damaged(stage: Stage) -> None:
         _expect_put_aside(stage, "spool.db")
         stage.cluster.restore()
         stage.wait(20)
-    _expect_empty_and_whole(stage)
+    expect_empty_and_whole(stage)
 
 
 def second_process(stage: Stage) -> None:
@@ -114,45 +103,10 @@ def second_process(stage: Stage) -> None:
                 stage.expect(said, f"{words[0]} beside a daemon: exit code {done.returncode}, {done.stderr}")
 
 
-def _end_kafka(stage: Stage) -> None:
+def end_kafka(stage: Stage) -> None:
+    """Kill all brokers."""
     for node in stage.cluster.nodes:
         node.kill()
-
-
-def _fail_fsync(stage: Stage, **how: str) -> None:
-    """Let fsync of the spool fail in this manner (`failing_fsync.c`), expect the daemon to end, and start it again."""
-    flag = stage.folder / "fsync-fails"
-    daemon = stage.daemon
-    daemon.surroundings |= {"LD_PRELOAD": str(_library(stage)), "FAULT_PATH": "/spool.db", "FAULT_FLAG": str(flag)}
-    daemon.surroundings |= how
-    with stage.load():
-        stage.wait(10)
-        _end_kafka(stage)
-        stage.wait(20)
-        flag.touch()
-        code = daemon.process.wait(END_SECONDS)
-        stage.expect(code == 1, f"after EIO at fsync the daemon ended with exit code {code}")
-        said = "the spool failed: disk I/O error" in daemon.log.read_text()
-        stage.expect(said, "the log does not say that the spool failed")
-        stage.wait(10)
-        flag.unlink()
-        daemon.start()
-        stage.wait(20)
-        stage.cluster.restore()
-        stage.wait(20)
-    _expect_empty_and_whole(stage)
-
-
-def _library(stage: Stage) -> Path:
-    """Compile the library that makes fsync fail. Raises `UnavailableError`."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        message = "a failing fsync takes a C compiler (Debian: apt-get install gcc libc6-dev)"
-        raise UnavailableError(message)
-    library = stage.folder / "failing_fsync.so"
-    source = Path(__file__).parents[1] / "failing_fsync.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl", "-lpthread"], check=True)
-    return library
 
 
 def _kill_with_empty_spool(stage: Stage) -> None:
@@ -207,7 +161,7 @@ def _occupy(stage: Stage, *, leaving: int) -> Path:
 
 def _fill(stage: Stage) -> None:
     """Kill the brokers, and return when the daemon refuses what it cannot store."""
-    _end_kafka(stage)
+    end_kafka(stage)
     stage.daemon.wait_until("the spool is full", lambda daemon: daemon.ready()[0] == 503, within=SETTLE_SECONDS)
     answer = stage.daemon.wait_until("a delivery is refused", lambda _: _refusal(stage))
     stage.expect(answer == (503, "spool_full", "30"), f"a full spool answered {answer}")
@@ -220,7 +174,7 @@ def _refusal(stage: Stage) -> tuple[int, str, str] | None:
     return answer.status, answer.json["reason"], answer.headers.get("retry-after", "")
 
 
-def _expect_empty_and_whole(stage: Stage) -> None:
+def expect_empty_and_whole(stage: Stage) -> None:
     """Expect no row that waits in the spool, whatever the metric says, and both files to be in order."""
     for name in FILES:
         with closing(sqlite3.connect(f"file:{stage.daemon.state / name}?mode=ro", uri=True)) as db:
@@ -249,8 +203,6 @@ SCENARIOS = [
     Scenario("11-spool-at-its-cap", spool_at_its_cap, nodes=1, settings={"spool__max_bytes": CAP_BYTES}),
     Scenario("11-volume-full", volume_full, nodes=1),
     Scenario("11-volume-filled-by-others", volume_filled_by_others, nodes=1),
-    Scenario("11-fsync-fails", fsync_fails, nodes=1),
-    Scenario("11-fsync-fails-once", fsync_fails_once, nodes=1),
     Scenario("11-files-overwritten", files_overwritten, nodes=1),
     Scenario("11-spool-damaged", spool_damaged, nodes=1),
     Scenario("11-second-process", second_process, nodes=1),
