@@ -6,7 +6,8 @@ what is new; what was not answered with a 2xx is tried again to the end of the s
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
-second copy of a state or once event that was just accepted.
+second copy of a state or once event that was just accepted. A copy is not tried again, and a state gets none while an
+older one of its subject is: with another state between the two, the copy would be a state that came back.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import json
 import random
 import signal
 import sys
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -56,6 +57,8 @@ class Aurora:
         self._keys = count(1)
         self._random = random.Random(1)
         self._idle = deque(range(SUBJECTS))
+        self._retried: Counter[int] = Counter()
+        """Webhooks that are to be tried again, by subject."""
         self._due: list[tuple[float, int, Webhook]] = []
         self._numbers = count()
         self._pool: dict[tuple[str, int], list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
@@ -125,19 +128,23 @@ class Aurora:
             body=body,
         )
         accepted = 200 <= status < 300
-        if not accepted and webhook.attempt <= len(self._retries):
+        self._retried[webhook.subject] -= webhook.attempt > 1
+        if not accepted and not webhook.copy and webhook.attempt <= len(self._retries):
             self._later(webhook, self._retries[webhook.attempt - 1])
-        elif accepted and webhook.attempt == 1 and webhook.kind != "signal" and not webhook.copy and self._chance():
+        elif accepted and webhook.attempt == 1 and webhook.kind != "signal" and self._copies(webhook):
             again = Webhook(webhook.key, webhook.kind, webhook.subject, webhook.target, webhook.digest, copy=True)
             await self._tell(again)
             return
         if webhook.kind == "state" and (webhook.attempt == 1 or webhook.copy) and webhook.subject not in self._idle:
             self._idle.append(webhook.subject)
 
-    def _chance(self) -> bool:
+    def _copies(self, webhook: Webhook) -> bool:
+        if webhook.copy or self._retried[webhook.subject]:
+            return False
         return self._random.random() < COPIES * len(KINDS) / (len(KINDS) - 1)
 
     def _later(self, webhook: Webhook, seconds: float) -> None:
+        self._retried[webhook.subject] += 1
         heapq.heappush(self._due, (monotonic() + seconds, next(self._numbers), webhook))
 
     async def _ask(self, webhook: Webhook) -> tuple[int, str]:
