@@ -112,7 +112,8 @@ def _open(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
         if _suspicion(path).exists():
             _check_whole(connection)
             _suspicion(path).unlink()
-        _make_durable(connection)
+        if form.synchronous == "FULL":
+            _make_durable(connection)
     except BaseException:
         connection.close()
         raise
