@@ -26,6 +26,8 @@ class Proxy:
         self._answer_lost = asyncio.Event()
         self._forgotten = 0
         self._closing = asyncio.Event()
+        self.delay_seconds = 0.0
+        """For which bytes are held back, either way."""
         self._connections: dict[asyncio.Task[None], tuple[StreamWriter, ...]] = {}
         self._server: asyncio.Server | None = None
 
@@ -83,6 +85,7 @@ class Proxy:
         since = self._forgotten
         with suppress(OSError):
             while data := await source.read(CHUNK_BYTES):
+                await asyncio.sleep(self.delay_seconds)
                 if since < self._forgotten:
                     break
                 if answers and self._loses_answers:

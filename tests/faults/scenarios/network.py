@@ -33,6 +33,17 @@ def connections_half_open(stage: Stage) -> None:
         stage.wait(20)
 
 
+def network_slow(stage: Stage) -> None:
+    """Everything between daemon and brokers takes a quarter of a second longer, either way, for two minutes."""
+    cluster = cast("ProxiedCluster", stage.cluster)
+    with stage.load():
+        stage.wait(20)
+        cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", DELAY_SECONDS))
+        stage.wait(120)
+        cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", 0.0))
+        stage.wait(20)
+
+
 def addresses_change(stage: Stage) -> None:
     """All brokers come back under other addresses; only the bootstrap list still leads to them. Twice."""
     cluster = cast("ProxiedCluster", stage.cluster)
@@ -94,12 +105,14 @@ def grouped(nodes: int) -> KafkaCluster:
 
 FIRST_GROUP = 47_000
 """Groups that nobody has."""
+DELAY_SECONDS = 0.25
 FOUND_SECONDS = 15.0
 """The client is made anew after 5 s of silence; the rest is for what waits in the spool."""
 
 SCENARIOS = [
     Scenario("08-acknowledgements-lost", acknowledgements_lost, cluster=ProxiedCluster),
     Scenario("08-connections-half-open", connections_half_open, cluster=ProxiedCluster),
+    Scenario("08-network-slow", network_slow, cluster=ProxiedCluster),
     Scenario("08-addresses-change", addresses_change, cluster=ProxiedCluster),
     Scenario("08-parted-from-all", parted_from_all, apart=True),
     Scenario("08-parted-from-one", parted_from_one, apart=True),
