@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from tests.faults.scenario import Scenario, UnavailableError
@@ -17,6 +17,7 @@ CAP_BYTES = 1_000_000
 VOLUME_BYTES = 32 * 2**20
 LEFT_BYTES = 9 * 2**20
 """Of these, the daemon keeps 4 MiB for emptying its files."""
+BLOCK_BYTES = 4096
 FILES = ("index.db", "spool.db")
 
 
@@ -153,9 +154,9 @@ def _rows(path: Path) -> int:
 def _occupy(stage: Stage, *, leaving: int) -> Path:
     """Be another program that has a file on the volume, and takes all of that but so many bytes; return the file."""
     path = stage.daemon.state / "of-another-program"
-    with path.open("wb") as file:
-        volume = os.statvfs(path)
-        os.posix_fallocate(file.fileno(), 0, volume.f_bavail * volume.f_frsize - leaving)
+    with path.open("wb", buffering=0) as file, suppress(OSError):  # raised where the last byte is taken
+        while shutil.disk_usage(path).free > leaving or not leaving:
+            file.write(bytes(BLOCK_BYTES))
     return path
 
 
