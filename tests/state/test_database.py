@@ -207,19 +207,19 @@ def test_a_file_grows_no_further_while_its_volume_has_no_room_to_spare(
     path: Path, opened: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert = "INSERT INTO texts (text) VALUES (?)", ("x" * 3 * PAGE_BYTES,)
-    volume(monkeypatch, size=8000.0, free=999.0)
+    volume(monkeypatch, size=16000.0, free=999.0)
     size = pragma(opened, "page_count") * PAGE_BYTES
     assert keep_room(opened, path.parent, MAX_BYTES, reserve_bytes(path.parent)) == size
     with pytest.raises(sqlite3.OperationalError) as caught:
         opened.execute(*insert)
     assert error_code(caught.value) == sqlite3.SQLITE_FULL
     for free in (1000.0, nan):
-        volume(monkeypatch, size=8000.0, free=free)
+        volume(monkeypatch, size=16000.0, free=free)
         assert keep_room(opened, path.parent, MAX_BYTES, reserve_bytes(path.parent)) == MAX_BYTES
         opened.execute(*insert)
 
 
-@pytest.mark.parametrize(("size", "reserve"), [(32 * 2**20, 4 * 2**20), (2**40, 64 * 2**20), (nan, 64 * 2**20)])
+@pytest.mark.parametrize(("size", "reserve"), [(32 * 2**20, 2 * 2**20), (2**40, 64 * 2**20), (nan, 64 * 2**20)])
 def test_what_a_volume_keeps_free_is_a_share_of_a_small_one(
     path: Path, monkeypatch: pytest.MonkeyPatch, size: float, reserve: float
 ) -> None:
@@ -230,7 +230,7 @@ def test_what_a_volume_keeps_free_is_a_share_of_a_small_one(
 def test_the_write_ahead_log_stays_below_what_a_small_volume_keeps_free(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    volume(monkeypatch, size=8 * 10 * PAGE_BYTES, free=nan)
+    volume(monkeypatch, size=16 * 10 * PAGE_BYTES, free=nan)
     with closing(open_database(path, FORM, MAX_BYTES)) as db:
         assert pragma(db, "wal_autocheckpoint") == 5
 

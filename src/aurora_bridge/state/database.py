@@ -25,8 +25,8 @@ _PRIMARY = 0xFF
 """SQLite's extended error codes carry the primary one in their low byte."""
 
 _RESERVE_BYTES = 64 * 2**20
-_RESERVE_SHARE = 8
-"""Of the volume, on a small one."""
+_RESERVE_SHARE = 16
+"""Of the volume, on a small one: less than what the alert AuroraBridgeStateDisk leaves free."""
 
 Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
 T = TypeVar("T")

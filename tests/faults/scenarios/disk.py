@@ -14,7 +14,7 @@ from tests.support.daemon import command
 from tests.support.http import get
 
 CAP_BYTES = 1_000_000
-VOLUME_BYTES = 32 * 2**20
+VOLUME_BYTES = 64 * 2**20
 LEFT_BYTES = 9 * 2**20
 """Of these, the daemon keeps 4 MiB for emptying its files."""
 BLOCK_BYTES = 4096
