@@ -32,8 +32,11 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
+from aurora_bridge.state.database import broken_files
 from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.directory import INSTANCE, instance_name, locked, room
+from aurora_bridge.state.index import FILE as INDEX_FILE
+from aurora_bridge.state.spool import FILE as SPOOL_FILE
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
@@ -67,6 +70,9 @@ async def run(settings: Settings, announce: Announce) -> None:
         metrics = make_metrics()
         metrics.state_disk_free_bytes.source = lambda: room(settings.state_dir).free
         metrics.state_disk_size_bytes.source = lambda: room(settings.state_dir).size
+        metrics.broken_files.sources = lambda: {
+            name: len(broken_files(settings.state_dir, name)) for name in (SPOOL_FILE, INDEX_FILE)
+        }
         files = SecretFiles(metrics)
         routing = make_routing(settings, files, metrics)
         for warning in routing.warnings:

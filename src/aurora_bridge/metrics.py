@@ -230,6 +230,11 @@ class Metrics(Collector):
         self.state_disk_size_bytes = Gauge(
             "aurora_bridge_state_disk_size_bytes", "Size of the volume of the state directory; NaN likewise."
         )
+        self.broken_files = Gauge(
+            "aurora_bridge_broken_files",
+            "Files that were found broken at a start, and are kept until somebody deletes them; a successor was made.",
+            (("file", ("spool.db", "index.db")),),
+        )
         self.publish_seconds = Histogram(
             "aurora_bridge_publish_seconds",
             "From handing an event to the sender to Kafka's acknowledgement.",

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.stores import spooled
+from tests.support import http
 from tests.support.daemon import Daemon, command
 from tests.support.ports import HOST, free_ports
 
@@ -64,9 +65,12 @@ def test_a_broken_file_is_put_aside_and_the_daemon_starts(tmp_path: Path, file: 
     with daemon:
         response = daemon.get(target())
         ids = [kept.key for kept in spooled(daemon.state)]
+        counted = daemon.metrics().value("aurora_bridge_broken_files", file=file)
+        page = http.get(daemon.admin_url, "/").body.decode()
     (aside,) = daemon.state.glob(f"{file}.broken-*")
     assert aside.read_bytes() == garbage
     assert (response.status, [response.json["id"]]) == (200, ids)
+    assert (counted, aside.name in page) == (1, True)
     assert any(line["level"] == "ERROR" and str(aside) in line["message"] for line in daemon.log_lines())
 
 

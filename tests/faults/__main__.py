@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.report import line, page
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="scenarios whose names hold one of these, with commas between")
     parser.add_argument("--folder", type=Path, default=Path("build/faults"), help="where results are kept")
     parser.add_argument("--fresh", action="store_true", help="run again what has a result already")
+    parser.add_argument("--here", action="store_true", help="this process has a network namespace of its own already")
     options = parser.parse_args()
     wanted = options.only.split(",")
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -27,6 +29,7 @@ def main() -> int:
         if not any(part in scenario.name for part in wanted):
             continue
         if options.fresh or not path.exists():
+            scenario = replace(scenario, apart=scenario.apart and not options.here)  # noqa: PLW2901
             result = play(scenario, options.folder.resolve(), scale=options.scale, rate=options.rate)
             path.write_text(json.dumps(result, indent=2))
         results.append(json.loads(path.read_text()))

@@ -10,8 +10,8 @@ second copy of a state or once event that was just accepted. A copy is not tried
 older one of its subject is: with another state between the two, the copy would be a state that came back.
 
 On `--turns` subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from
-the other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it comes;
-its retry comes after the B, and the next A only after that.
+the other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it
+comes; its retry comes after the B, and the next A only after that.
 """
 
 import argparse
@@ -71,6 +71,7 @@ class Aurora:
         self._journal = journal
         self._options = options
         self._rate: float = options.rate
+        self._share: float = options.copies * len(KINDS) / (len(KINDS) - 1)
         self._retries = [float(seconds) for seconds in options.retries.split(",")]
         self._addresses = [
             (url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1].strip("/"))) for url in options.urls
@@ -185,7 +186,7 @@ class Aurora:
     def _copies(self, webhook: Webhook) -> bool:
         if webhook.copy or self._retried[webhook.subject]:
             return False
-        return self._random.random() < self._options.copies * len(KINDS) / (len(KINDS) - 1)
+        return self._random.random() < self._share
 
     def _later(self, webhook: Webhook, seconds: float) -> None:
         self._retried[webhook.subject] += 1

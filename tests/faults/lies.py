@@ -10,6 +10,7 @@ from typing import Any
 from aurora_bridge.kafka import wire
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.state import worker
 from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.claims import Claim, End, Verdict
@@ -99,4 +100,22 @@ def seen_early() -> None:
     Deduplicator.end = seen  # type: ignore[assignment, method-assign]
 
 
-LIES = {"acks-0": acks_0, "no-spool": no_spool, "early": early, "no-dedup": no_dedup, "seen-early": seen_early}
+def fsync_ignored() -> None:
+    """Take an I/O error of the spool for a success, and go on."""
+    stored = Spool._stored  # noqa: SLF001
+
+    def blind(spool: Spool, appended: list[Any], seqs: list[int], _error: Exception | None) -> None:
+        stored(spool, appended, seqs, None)
+
+    worker._FINAL = frozenset()  # noqa: SLF001
+    Spool._stored = blind  # type: ignore[assignment, method-assign]  # noqa: SLF001
+
+
+LIES = {
+    "acks-0": acks_0,
+    "no-spool": no_spool,
+    "early": early,
+    "no-dedup": no_dedup,
+    "seen-early": seen_early,
+    "fsync-ignored": fsync_ignored,
+}

@@ -12,16 +12,15 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from tests.faults.apart import UnavailableError, play_apart
 from tests.faults.stage import CLOCK, Stage
 from tests.support.broker import ClusterError, KafkaCluster
 from tests.support.topics import unique_prefix
 
+__all__ = ["Fault", "Result", "Scenario", "UnavailableError", "play"]
+
 Fault = Callable[[Stage], None]
 Result = dict[str, Any]
-
-
-class UnavailableError(Exception):
-    """This machine does not allow what a scenario needs; the text says what, and how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ class Scenario:
     """Of every daemon, named as in its environment."""
     cluster: Callable[[int], KafkaCluster] = KafkaCluster
     """Makes the brokers, of their number."""
+    apart: bool = False
+    """Played in a network namespace of its own (`apart`)."""
 
 
 def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: float = CLOCK) -> Result:
@@ -59,6 +60,11 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
         "measured": {},
         "remarks": [],
     }
+    if scenario.apart:
+        try:
+            return play_apart(scenario.name, folder, scale=scale, rate=rate)
+        except UnavailableError as error:
+            return result | {"skipped": str(error), "as_expected": True}
     with scenario.cluster(scenario.nodes) as cluster:
         stage = Stage(
             folder / f"{scenario.name}-{began:.0f}",

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from math import inf
 from pathlib import Path
 from threading import Event
@@ -22,6 +22,7 @@ from tests.faults.hand import Hand
 from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
+from tests.support.http import Response
 from tests.support.ports import free_ports
 from tests.support.topics import Record, read_all, topic_names
 
@@ -85,6 +86,8 @@ class Stage:
             )
         self.hand = Hand(self._journal)
         """Sends single webhooks beside the load."""
+        self.undo = ExitStack()
+        """What a scenario leaves behind on this machine is undone with it, after the daemons have ended."""
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
@@ -165,15 +168,15 @@ class Stage:
         self._unread.append((event, began, monotonic() + 1))
 
     @contextmanager
-    def load(self, *, copies: bool = True, turns: int = 0) -> Iterator[None]:
+    def load(self, *, connected: bool = True, copies: bool = True, turns: int = 0) -> Iterator[None]:
         """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
 
-        With `copies`, one request in ten tells again what was just accepted. On as many subjects as `turns`, the same
-        two states take turns (`aurora`).
+        Unless `connected`, it begins at once, whether or not Kafka can be used. With `copies`, one request in ten tells
+        again what was just accepted. On as many subjects as `turns`, the same two states take turns (`aurora`).
         """
         for one in self.daemons:
             one.start()
-        for one in self.daemons:
+        for one in self.daemons if connected else ():
             one.wait_until_connected()
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
@@ -194,9 +197,13 @@ class Stage:
             if one.process.poll() is None:
                 one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
 
+    def probe(self) -> Response:
+        """Deliver a fresh event beside the load, that the ledger leaves out; return the answer."""
+        return self.daemon.get("/lead_changed?lead_id=after&key=0", AUTHENTICATED)
+
     def verdict(self) -> Verdict:
         """Read everything back and judge; the daemons have ended then."""
-        probe = self.daemon.get("/lead_created?lead_id=after&key=0", AUTHENTICATED)
+        probe = self.probe()
         self.expect(probe.status == 200, f"a fresh event is answered {probe.status} at the end")
         for one in self.daemons:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
@@ -230,6 +237,7 @@ class Stage:
         for one in self.daemons:
             if one.started and one.process.poll() is None:
                 one.kill()
+        self.undo.close()
 
 
 class FaultyDaemon(Daemon):

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from aurora_bridge.kafka import sender
+from aurora_bridge.kafka.wire import Client
 from aurora_bridge.webhook.record import End
 from tests.kafka.scripted import Batches, ScriptedClient
 from tests.kafka.sending import Journal, running
@@ -34,3 +35,27 @@ async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(m
         async with asyncio.timeout(10):
             await journal.ended(1)
     assert journal.ends("a") == [End.IN_DOUBT, End.ACKNOWLEDGED]
+
+
+async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_for_ever() -> None:
+    """The client ends in the turn of the loop in which the burst was formed: its task never runs a step."""
+
+    async def works(batches: Batches) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(batches, 0)
+
+    first, second = ScriptedClient({EVENT: 1}, works), ScriptedClient({EVENT: 1}, works)
+    clients, journal = iter([first, second]), Journal()
+    async with running(lambda: next(clients), "", EVENT) as run:
+        watch = run.sender._watch  # noqa: SLF001 - to have the client end at that very moment
+
+        async def ends(client: Client) -> None:
+            if client is second:
+                await watch(client)
+            await run.until(lambda: run.sender.writable(EVENT))
+            run.submit(*journal.hear([make_record("a")]))
+            run.sender._flush()  # noqa: SLF001
+
+        run.sender._watch = ends  # type: ignore[method-assign]  # noqa: SLF001
+        async with asyncio.timeout(10):
+            await journal.ended(1)
+    assert journal.ends("a")[-1] is End.ACKNOWLEDGED

@@ -2,16 +2,29 @@
 
 import logging
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from math import nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aurora_bridge.state.database import Format, error_code, open_beside, open_database, suspect
-from aurora_bridge.state.directory import StateError
+from aurora_bridge.state import database
+from aurora_bridge.state.database import (
+    Format,
+    error_code,
+    keep_room,
+    open_beside,
+    open_database,
+    reserve_bytes,
+    suspect,
+)
+from aurora_bridge.state.directory import Room, StateError
+from tests.state.failing import FailingConnection, connect_failing
 
 PAGE_BYTES = 4096
 MAX_BYTES = 64 * PAGE_BYTES
@@ -37,7 +50,7 @@ def garbage(path: Path, request: pytest.FixtureRequest) -> bytes:
     return content
 
 
-def pragma(db: sqlite3.Connection, name: str) -> object:
+def pragma(db: sqlite3.Connection, name: str) -> Any:  # noqa: ANN401 - text or number
     return db.execute(f"PRAGMA {name}").fetchone()[0]
 
 
@@ -180,6 +193,77 @@ def test_where_nothing_can_be_salvaged_there_is_an_empty_file(path: Path, garbag
 
 def test_an_error_has_sqlites_primary_code_and_other_exceptions_have_none() -> None:
     assert (error_code(corrupt()), error_code(ValueError())) == (sqlite3.SQLITE_CORRUPT, None)
+
+
+# Room on the volume
+
+
+def volume(monkeypatch: pytest.MonkeyPatch, *, size: float, free: float) -> None:
+    """Have the volume say that it is so large, and has so much room."""
+    monkeypatch.setattr(database, "room", lambda _directory: Room(size, free))
+
+
+def test_a_file_grows_no_further_while_its_volume_has_no_room_to_spare(
+    path: Path, opened: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = "INSERT INTO texts (text) VALUES (?)", ("x" * 3 * PAGE_BYTES,)
+    volume(monkeypatch, size=16000.0, free=999.0)
+    size = pragma(opened, "page_count") * PAGE_BYTES
+    assert keep_room(opened, path.parent, MAX_BYTES, reserve_bytes(path.parent)) == size
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        opened.execute(*insert)
+    assert error_code(caught.value) == sqlite3.SQLITE_FULL
+    for free in (1000.0, nan):
+        volume(monkeypatch, size=16000.0, free=free)
+        assert keep_room(opened, path.parent, MAX_BYTES, reserve_bytes(path.parent)) == MAX_BYTES
+        opened.execute(*insert)
+
+
+@pytest.mark.parametrize(("size", "reserve"), [(32 * 2**20, 2 * 2**20), (2**40, 64 * 2**20), (nan, 64 * 2**20)])
+def test_what_a_volume_keeps_free_is_a_share_of_a_small_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch, size: float, reserve: float
+) -> None:
+    volume(monkeypatch, size=size, free=0.0)
+    assert reserve_bytes(path.parent) == reserve
+
+
+def test_the_write_ahead_log_stays_below_what_a_small_volume_keeps_free(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume(monkeypatch, size=16 * 10 * PAGE_BYTES, free=nan)
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        assert pragma(db, "wal_autocheckpoint") == 5
+
+
+# What a crash left behind
+
+
+def test_what_the_log_was_found_with_is_in_the_file_once_it_is_open(path: Path, opened: sqlite3.Connection) -> None:
+    """A failed fsync leaves pages that the system takes for written: they have to be written again."""
+    opened.execute("INSERT INTO texts VALUES (1, 'x')")
+    left = path.with_name("left-behind.db")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{left}{suffix}")
+    with closing(open_database(left, FORM, MAX_BYTES)):
+        without_log = path.with_name("without-log.db")
+        shutil.copy(left, without_log)
+    with closing(sqlite3.connect(without_log)) as db:
+        assert count(db) == 1
+
+
+def test_a_full_volume_does_not_keep_a_file_from_being_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = connect_failing(monkeypatch)
+    monkeypatch.setattr(FailingConnection, "code", sqlite3.SQLITE_FULL)
+    monkeypatch.setattr(FailingConnection, "fails_on", "PRAGMA wal_checkpoint")
+    open_database(path, FORM, MAX_BYTES).close()
+    assert "PRAGMA wal_checkpoint(PASSIVE)" in connections[0].texts
+
+
+def test_a_disk_that_fails_at_the_start_ends_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect_failing(monkeypatch)
+    monkeypatch.setattr(FailingConnection, "fails_on", "PRAGMA wal_checkpoint")
+    with pytest.raises(StateError, match=re.escape(f"{path} cannot be opened: disk I/O error")):
+        open_database(path, FORM, MAX_BYTES)
 
 
 # Beside a daemon

@@ -12,12 +12,13 @@ from unittest.mock import patch
 import pytest
 
 from aurora_bridge.refusal import Reason
+from aurora_bridge.state import database
 from aurora_bridge.state import spool as spool_module
 from aurora_bridge.state.database import open_beside
-from aurora_bridge.state.directory import StateError
+from aurora_bridge.state.directory import Room, StateError
 from aurora_bridge.state.spool import FILE, Spool, read_from
 from aurora_bridge.webhook.record import Record
-from tests.state.failing import connect_failing
+from tests.state.failing import FailingConnection, connect_failing
 from tests.webhook.records import keys, make_record
 
 PATIENCE = 30.0
@@ -304,6 +305,45 @@ async def test_what_was_refused_for_want_of_room_does_not_wait(tmp_path: Path) -
         record = make_record("large", size=2**18)
         assert await append(spool, record) is Reason.SPOOL_FULL
         assert (record.seq, spool.waiting) == (None, 0)
+
+
+async def test_a_volume_without_room_to_spare_makes_the_spool_full_and_it_can_be_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_STATS_SECONDS", 0.01)
+    async with Running(tmp_path) as spool:
+        await store(spool, "abc")
+        monkeypatch.setattr(database, "room", lambda _directory: Room(2**30, 2**20))
+        care = asyncio.create_task(spool.care(None))
+        taken = ["a", "b", "c", *await fill(spool)]
+        for record in await spool.head("lead_changed", 1000):
+            spool.remove(record.seq or 0)
+        assert await append(spool, make_record("after", size=3000)) is None
+        assert keys(await spool.head("lead_changed", 1000)) == ["after"]
+        care.cancel()
+    assert len(taken) < 30
+    assert size(tmp_path) < ROOM // 4
+
+
+async def test_what_a_full_volume_did_not_let_be_removed_is_removed_later_and_never_handed_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_STATS_SECONDS", 0.01)
+    monkeypatch.setattr(FailingConnection, "code", sqlite3.SQLITE_FULL)
+    connections = connect_failing(monkeypatch)
+    async with Running(tmp_path) as spool:
+        await store(spool, "abc")
+        connections[0].fails_on = "DELETE"
+        spool.remove(1)
+        reading = asyncio.create_task(spool.head("lead_changed", 10))
+        care = asyncio.create_task(spool.care(None))
+        while connections[0].statements.count("DELETE") < 3:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        assert not reading.done()
+        connections[0].fails_on = None
+        assert keys(await reading) == ["b", "c"]
+        care.cancel()
+    assert on_disk(tmp_path) == ["b", "c"]
 
 
 # Failed

@@ -38,6 +38,8 @@ class KafkaNode:
         self.log = directory / "server.log"
         self.up = False
         self.paused = False
+        self.group: int | None = None
+        """Group of the process, by which a test can tell its packets from others'; None: that of the test."""
         self._wait_until_ready = wait_until_ready
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -73,10 +75,14 @@ class KafkaNode:
         self.spawn()
         self._wait_until_ready()
 
+    def configure(self, properties: Mapping[str, str]) -> None:
+        """Write the settings that the next start takes."""
+        self._settings.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
     def begin_format(self, properties: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Write the settings, and start the program that formats the data folder."""
         self.directory.mkdir()
-        self._settings.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        self.configure(properties)
         return self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._settings))
 
     def spawn(self) -> None:
@@ -99,7 +105,7 @@ class KafkaNode:
         classpath = os.pathsep.join(map(str, jars.obtain()))
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*JVM, "-cp", classpath, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*JVM, "-cp", classpath, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, group=self.group
             )
 
     def _end(self, number: signal.Signals) -> None:

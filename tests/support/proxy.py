@@ -1,7 +1,8 @@
-"""A TCP proxy on loopback between a client and a server, that loses what the server says or cuts connections.
+"""A TCP proxy on loopback between a client and a server: loses what the server says, cuts or forgets connections.
 
-To the client it looks as if an answer was lost on the way back: the server has done what it was asked, and the client
-cannot know.
+When it loses answers, it looks to the client as if they were lost on the way back: the server has done what it was
+asked, and the client cannot know. A connection that it forgets is half open on both sides: neither is told, as when a
+firewall forgets it or the other machine loses its power.
 """
 
 import asyncio
@@ -23,6 +24,10 @@ class Proxy:
         self._upstream = upstream
         self._loses_answers = False
         self._answer_lost = asyncio.Event()
+        self._forgotten = 0
+        self._closing = asyncio.Event()
+        self.delay_seconds = 0.0
+        """For which bytes are held back, either way."""
         self._connections: dict[asyncio.Task[None], tuple[StreamWriter, ...]] = {}
         self._server: asyncio.Server | None = None
 
@@ -36,6 +41,7 @@ class Proxy:
     ) -> None:
         if self._server is not None:
             self._server.close()
+        self._closing.set()
         self.cut()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
@@ -55,6 +61,10 @@ class Proxy:
             for writer in writers:
                 writer.transport.abort()
 
+    def forget(self) -> None:
+        """Pass nothing on any more, not even the end, over the connections of now; new ones work."""
+        self._forgotten += 1
+
     async def _connect(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -72,11 +82,17 @@ class Proxy:
                 end.close()
 
     async def _pass_on(self, source: StreamReader, sink: StreamWriter, *, answers: bool = False) -> None:
+        since = self._forgotten
         with suppress(OSError):
             while data := await source.read(CHUNK_BYTES):
+                await asyncio.sleep(self.delay_seconds)
+                if since < self._forgotten:
+                    break
                 if answers and self._loses_answers:
                     self._answer_lost.set()
                 else:
                     sink.write(data)
                     await sink.drain()
+        if since < self._forgotten:
+            await self._closing.wait()
         sink.close()

@@ -72,6 +72,7 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
         (QUIET._replace(spool=None), "There is no spool"),
         (QUIET._replace(oldest_unanswered=6.0), "A delivery has waited 6 s for its answer"),
         (QUIET._replace(index_failed=True), "The index failed"),
+        (QUIET._replace(broken_indexes=["index.db.broken-1"]), "put aside as index.db.broken-1"),
         (QUIET._replace(lag=LAG_RECORDS + 1), "The index lags 1,001 records behind Kafka"),
         (QUIET._replace(failing_files=["/etc/tokens"]), "/etc/tokens cannot be used"),
     ],
@@ -81,6 +82,13 @@ def test_what_deserves_a_look_is_said_below(status: Status, said: str) -> None:
     (line,) = judge(status)[1:]
     assert line.level is Level.LOOK
     assert said in line.text
+
+
+def test_a_spool_that_was_put_aside_may_mean_a_loss_until_its_file_is_deleted() -> None:
+    (line,) = judge(QUIET._replace(broken_spools=["spool.db.broken-1"]))[1:]
+    assert line.level is Level.BAD
+    assert "may have been lost" in line.text
+    assert "spool.db.broken-1" in line.text
 
 
 def test_of_a_quiet_daemon_nothing_more_is_said() -> None:

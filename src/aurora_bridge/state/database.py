@@ -2,6 +2,9 @@
 
 Only a file that SQLite calls corrupt, or no database, is put aside, under a name with the time; any other error to open
 one ends the start, since a file that cannot be read now may hold acknowledged events.
+
+A volume that is full would be a trap: to delete a row, too, the write-ahead log has to grow. So the files stop growing
+while there is still room enough to empty them (`keep_room`), whoever filled it.
 """
 
 import logging
@@ -13,13 +16,17 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from aurora_bridge.state.directory import StateError
+from aurora_bridge.state.directory import StateError, room
 
 log = logging.getLogger(__name__)
 
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PRIMARY = 0xFF
 """SQLite's extended error codes carry the primary one in their low byte."""
+
+_RESERVE_BYTES = 64 * 2**20
+_RESERVE_SHARE = 16
+"""Of the volume, on a small one: less than what the alert AuroraBridgeStateDisk leaves free."""
 
 Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
 T = TypeVar("T")
@@ -97,17 +104,50 @@ def _open(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={form.synchronous}")
         connection.execute(f"PRAGMA cache_size=-{form.cache_kib}")
-        connection.execute(f"PRAGMA wal_autocheckpoint={form.checkpoint_pages}")
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        log_pages = min(form.checkpoint_pages, int(reserve_bytes(path.parent)) // 2 // page_bytes)
+        connection.execute(f"PRAGMA wal_autocheckpoint={log_pages}")
         connection.execute(f"PRAGMA max_page_count={max_bytes // page_bytes}")
         _check_version(connection, path, form)
         if _suspicion(path).exists():
             _check_whole(connection)
             _suspicion(path).unlink()
+        if form.synchronous == "FULL":
+            _make_durable(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _make_durable(connection: sqlite3.Connection) -> None:
+    """Write what the write-ahead log was found with into the file, with fsync.
+
+    The process before may have ended between write and fsync, or because that failed: the system then has the pages in
+    its cache and takes them for written, though they are not (Rebello et al., USENIX ATC 2020). They must not be relied
+    on as they are. A volume without room for that keeps them where they are.
+    """
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except sqlite3.OperationalError as error:
+        if error_code(error) != sqlite3.SQLITE_FULL:
+            raise
+
+
+def reserve_bytes(directory: Path) -> float:
+    """Return how much of the volume of a directory the files leave free: what it takes to empty them."""
+    return min(_RESERVE_BYTES, room(directory).size / _RESERVE_SHARE)
+
+
+def keep_room(connection: sqlite3.Connection, directory: Path, max_bytes: int, reserve: float) -> int:
+    """Let a file grow up to `max_bytes`, but no further while its volume has less than `reserve` bytes free.
+
+    Return the size that it may have now.
+    """
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    pages = 1 if room(directory).free < reserve else max_bytes // page_bytes  # SQLite takes its size for the least
+    (limit,) = connection.execute(f"PRAGMA max_page_count={pages}").fetchone()
+    return int(limit) * int(page_bytes)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path, form: Format) -> None:
@@ -137,6 +177,12 @@ def suspect(path: Path, error: BaseException) -> None:
     """
     if is_broken(error):
         _suspicion(path).touch()
+
+
+def broken_files(directory: Path, name: str) -> list[str]:
+    """Return the names of the files that were put aside as broken, of those called `name`."""
+    found = (path.name for path in directory.glob(f"{name}.broken-*"))
+    return sorted(file for file in found if not file.endswith(("-wal", "-shm")))
 
 
 def _suspicion(path: Path) -> Path:

@@ -15,7 +15,7 @@ from time import monotonic, time_ns
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state import index
-from aurora_bridge.state.database import error_code, suspect
+from aurora_bridge.state.database import error_code, keep_room, reserve_bytes, suspect
 from aurora_bridge.state.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class IndexFile:
         """Whether the index misses an event that it should have: the next start reads it from Kafka again."""
         self._started = monotonic() - self.state.ran_us / 1e6
         self._bytes = 0
+        self._reserve = reserve_bytes(directory) / 2  # a spool that needs room stops first
         self._forgotten = metrics.index_forgotten
         metrics.index_bytes.source = lambda: self._bytes
         metrics.index_limit_bytes[()] = settings.max_bytes * _NEARLY_FULL
@@ -87,8 +88,11 @@ class IndexFile:
             try:
                 if tick % _MARK_TICKS == 0:
                     await self.worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), last_seq()))
+                limit = await self.worker.call(
+                    lambda db: keep_room(db, self._path.parent, self._settings.max_bytes, self._reserve),
+                )
                 self._bytes = await self.worker.call(index.used_bytes)
-                if self._bytes > self._settings.max_bytes * _NEARLY_FULL:
+                if self._bytes > limit * _NEARLY_FULL:
                     await self._make_room(last_seq)
                 if tick % index.SLICES == 0:  # for a whole round: at its end, nothing so old is left
                     expired = await self.worker.call(lambda db: index.expired_seq(db, self._ran_us() - window_us))

@@ -1,8 +1,8 @@
 """The spool: events that are durable here and not yet in Kafka, in order. The embedded event log, without Kafka.
 
 Appends of one turn of the loop form one job, and jobs form one commit with fsync (`worker`): only then are their
-deliveries answered. The file is capped with `max_page_count`, so that it is full long before its volume is: a full
-volume could not even be emptied. An I/O error ends acceptance for good: after a failed fsync nobody knows what the disk
+deliveries answered. The file is capped with `max_page_count`, so that it is full before its volume is: a full volume
+could not even be emptied. An I/O error ends acceptance for good: after a failed fsync nobody knows what the disk
 holds, so the daemon stops, and starts again from what was committed.
 """
 
@@ -19,7 +19,15 @@ import orjson
 
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.state import aside
-from aurora_bridge.state.database import Format, error_code, open_and_read, open_database, suspect
+from aurora_bridge.state.database import (
+    Format,
+    error_code,
+    keep_room,
+    open_and_read,
+    open_database,
+    reserve_bytes,
+    suspect,
+)
 from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.record import Record
 
@@ -99,6 +107,9 @@ class Spool:
         """Whether the last append found no room."""
         self._appended: list[_Appended] = []
         self._removed: list[int] = []
+        self._unremoved: list[int] = []
+        """Rows that are to be gone, but for which the volume has no room even to remove them."""
+        self._reserve = reserve_bytes(directory)
         self._gone: dict[int, set[int]] = {}
         self._worker = Worker("spool", connection)
 
@@ -158,14 +169,17 @@ class Spool:
 
     async def head(self, event: str, limit: int) -> list[Record]:
         """Return the first records of an event's queue, at most `limit` of them and about 4 MiB."""
-        self._flush()
-        gone: set[int] = set()
-        self._gone[id(gone)] = gone
-        try:
-            rows = await self._worker.call(lambda db: _head(db, event, limit))
-        finally:
-            del self._gone[id(gone)]
-        return [record_of(row) for row in rows if row[0] not in gone]
+        while True:
+            self._flush()
+            gone: set[int] = set()
+            self._gone[id(gone)] = gone
+            try:
+                rows = await self._worker.call(lambda db: _head(db, event, limit))
+            finally:
+                del self._gone[id(gone)]
+            if not self._unremoved:
+                return [record_of(row) for row in rows if row[0] not in gone]
+            await asyncio.sleep(_STATS_SECONDS)  # they would be published again, and again
 
     def _note_gone(self, seq: int) -> None:
         """Tell those who are reading the head that a row of it is gone."""
@@ -180,7 +194,11 @@ class Spool:
         """Take new `stats` every second and, with `keep_seconds`, let old events expire, until cancelled."""
         while not self.failed.is_set():
             try:
+                await self._worker.call(
+                    lambda db: keep_room(db, self._path.parent, self.limit_bytes, self._reserve),
+                )
                 self.stats = await self._worker.call(_stats)
+                self._remove_again()
                 if keep_seconds is not None:
                     expired = await self.expire(keep_seconds)
                     self.waiting -= expired
@@ -224,7 +242,7 @@ class Spool:
             seqs = orjson.dumps(removed).decode()
             self._worker.post(
                 lambda db: db.execute("DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?))", (seqs,)),
-                self._done,
+                lambda _, error: self._left(removed, error),
             )
         appended, self._appended = self._appended, []
         if appended:
@@ -252,6 +270,18 @@ class Spool:
                 for record in records:
                     record.seq = next(at)
             stored(records, failure, set_aside)
+
+    def _left(self, removed: list[int], error: Exception | None) -> None:
+        if error is not None and self._failure(error) is Reason.SPOOL_FULL:
+            self._unremoved += removed
+
+    def _remove_again(self) -> None:
+        seqs, self._unremoved = self._unremoved, []
+        for seq in seqs:
+            self._note_gone(seq)
+        if seqs:
+            self._schedule()
+            self._removed += seqs
 
     def _done(self, _result: object, error: Exception | None) -> None:
         if error is not None:

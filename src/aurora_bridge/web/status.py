@@ -15,6 +15,9 @@ from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.routing import Paste, to_paste
 from aurora_bridge.settings import Settings
+from aurora_bridge.state.database import broken_files
+from aurora_bridge.state.index import FILE as INDEX_FILE
+from aurora_bridge.state.spool import FILE as SPOOL_FILE
 from aurora_bridge.web.readiness import Readiness
 
 _ACCEPTED = (Outcome.PUBLISHED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.DEAD_LETTERED)
@@ -103,6 +106,9 @@ class Status(NamedTuple):
     """By reason."""
     last_dead_letters: Sequence[DeadLetter]
     """The latest first."""
+    broken_spools: Sequence[str]
+    """Files that were put aside; what could not be read of them is in no topic."""
+    broken_indexes: Sequence[str]
     index_failed: bool
     unjudged: int
     lag: int
@@ -149,6 +155,8 @@ class Observer:
             refused=self._refused(),
             dead_letters=_counted(metrics.dead_letters),
             last_dead_letters=list(reversed(bridge.dead_letters)),
+            broken_spools=broken_files(self._settings.state_dir, SPOOL_FILE),
+            broken_indexes=broken_files(self._settings.state_dir, INDEX_FILE),
             index_failed=bool(metrics.index_failed[()]),
             unjudged=metrics.unjudged[()],
             lag=int(metrics.follower_lag_records.value()),

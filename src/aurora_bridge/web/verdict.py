@@ -97,6 +97,13 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
         words = problem.words
         yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", words[:1].upper() + words[1:])
     yield from _deliveries(status)
+    for file in status.broken_spools:
+        yield Line(
+            Level.BAD,
+            f"Events may have been lost: the spool was found broken at a start, and put aside as {file}",
+            "What could be read of it was kept, and is published; the log of that start says how much. Look into the "
+            "disk; keep the file for as long as you may want to search it, then delete it.",
+        )
     if status.spool is not None:
         yield from _spool(status.spool)
     elif status.ready:
@@ -139,6 +146,12 @@ def _spool(spool: Spool) -> Iterator[Line]:
 
 
 def _index(status: Status) -> Iterator[Line]:
+    for file in status.broken_indexes:
+        yield Line(
+            Level.LOOK,
+            f"The index was found broken at a start, and put aside as {file}",
+            "A new one is read from Kafka. Nothing is lost by that: look into the disk, then delete the file.",
+        )
     if status.index_failed:
         yield Line(
             Level.LOOK,

@@ -25,7 +25,8 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "the disk."
         ),
         Reason.SPOOL_FULL: (
-            "Kafka has been away for too long. Bring Kafka back, or raise SPOOL__MAX_BYTES and restart the daemon."
+            "Kafka has been away for too long, or the volume of STATE_DIR is full. Bring Kafka back, make room on the "
+            "volume, or raise SPOOL__MAX_BYTES and restart the daemon."
         ),
         Reason.SPOOL_FAILED: (
             "The disk failed, and the daemon ends. Start it again once the disk is sound: what was committed is there."

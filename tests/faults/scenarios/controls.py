@@ -3,6 +3,7 @@
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.brokers import brokers_killed
 from tests.faults.scenarios.daemon import daemon_killed
+from tests.faults.scenarios.fsync import fsync_fails_once
 from tests.faults.stage import Stage
 
 
@@ -27,4 +28,5 @@ CONTROLS = [
         broken="seen-early",
         settings={"spool__enabled": False},
     ),
+    Scenario("control-fsync-ignored", fsync_fails_once, nodes=1, broken="fsync-ignored"),
 ]

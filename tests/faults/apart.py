@@ -1,0 +1,83 @@
+"""A scenario in a network namespace of its own, where packets can be dropped without anybody else losing any.
+
+`play_apart` plays it in another process, which has that namespace from its start; `Wall` is what stands there between
+the daemon and the brokers, or between one broker and the others. Nothing leaves the loopback interface.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.node import KafkaNode
+
+_LOOPBACK_UP: Final = 'ip link set lo up && exec "$@"'
+_INSTALL: Final = "Debian: apt-get install iptables iproute2 util-linux"
+
+
+class UnavailableError(Exception):
+    """This machine does not allow what a scenario needs; the text says what, and how to get it."""
+
+
+def play_apart(name: str, folder: Path, *, scale: float, rate: float) -> dict[str, Any]:
+    """Play a scenario in a namespace of its own; return its result. Raises `UnavailableError`."""
+    missing = [program for program in ("unshare", "ip", "iptables") if shutil.which(program) is None]
+    if missing:
+        message = f"a network namespace takes {', '.join(missing)} ({_INSTALL})"
+        raise UnavailableError(message)
+    unshare = ["unshare", "--net", "sh", "-c", _LOOPBACK_UP, "sh"]
+    tried = subprocess.run([*unshare, "true"], check=False, capture_output=True, text=True)
+    if tried.returncode != 0:
+        message = (
+            f"no network namespace can be had (run the tests as root, outside a container): {tried.stderr.strip()}"
+        )
+        raise UnavailableError(message)
+    inner = folder / "apart"
+    play = [sys.executable, "-m", "tests.faults", "--here", "--fresh", "--only", name, "--folder", str(inner)]
+    subprocess.run(
+        [*unshare, *play, "--scale", str(scale), "--rate", str(rate)], check=False, stdout=subprocess.DEVNULL
+    )
+    result: dict[str, Any] = json.loads((inner / f"{name}.json").read_text())
+    return result
+
+
+class Wall:
+    """Drops packets of this namespace, as a network does that is parted: nobody is told."""
+
+    def before(self, nodes: Sequence[KafkaNode]) -> None:
+        """Part clients from these brokers."""
+        ports = ",".join(_port(node.client) for node in nodes)
+        self._drop("--ports", ports)
+
+    def around(self, node: KafkaNode, nodes: Sequence[KafkaNode], *, into: bool = True, out: bool = True) -> None:
+        """Part a broker from the others, `into` it and `out` of it; clients reach them all."""
+        if into:
+            self._drop("--dports", _inner_ports([node]))
+        if out:
+            others = [other for other in nodes if other is not node]
+            self._drop("--dports", _inner_ports(others), "-m", "owner", "--gid-owner", str(node.group))
+
+    def fall(self) -> None:
+        """Let everything pass again."""
+        _iptables("-F", "OUTPUT")
+
+    def _drop(self, *which: str) -> None:
+        _iptables("-A", "OUTPUT", "-p", "tcp", "-m", "multiport", *which, "-j", "DROP")
+
+
+def _inner_ports(nodes: Sequence[KafkaNode]) -> str:
+    return ",".join(_port(address) for node in nodes for address in (node.internal, node.controller))
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
+
+
+def _iptables(*arguments: str) -> None:
+    done = subprocess.run(["iptables", "-w", *arguments], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        message = f"iptables {' '.join(arguments)} is refused here: {done.stderr.strip()}"
+        raise UnavailableError(message)

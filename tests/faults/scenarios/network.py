@@ -1,0 +1,120 @@
+"""What a network does between daemon and brokers: it loses, forgets, parts and moves. Spans are those at scale 1."""
+
+from time import monotonic
+from typing import cast
+
+from tests.faults.apart import Wall
+from tests.faults.proxied import ProxiedCluster
+from tests.faults.scenario import Scenario
+from tests.faults.stage import Stage
+from tests.support.broker import KafkaCluster
+from tests.support.proxy import Proxy
+
+
+def acknowledgements_lost(stage: Stage) -> None:
+    """Whatever the brokers say is lost for half a minute, while what the daemon sends arrives. Four times."""
+    cluster = cast("ProxiedCluster", stage.cluster)
+    with stage.load():
+        for _ in range(4):
+            stage.wait(20)
+            cluster.tell(Proxy.lose_answers)
+            stage.wait(30)
+            cluster.tell(Proxy.cut)
+        stage.wait(20)
+
+
+def connections_half_open(stage: Stage) -> None:
+    """Ten times all connections to the brokers are dead without either side being told; new ones work."""
+    cluster = cast("ProxiedCluster", stage.cluster)
+    with stage.load():
+        for _ in range(10):
+            stage.wait(20)
+            cluster.tell(Proxy.forget)
+        stage.wait(20)
+
+
+def network_slow(stage: Stage) -> None:
+    """Everything between daemon and brokers takes a quarter of a second longer, either way, for two minutes."""
+    cluster = cast("ProxiedCluster", stage.cluster)
+    with stage.load():
+        stage.wait(20)
+        cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", DELAY_SECONDS))
+        stage.wait(120)
+        cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", 0.0))
+        stage.wait(20)
+
+
+def addresses_change(stage: Stage) -> None:
+    """All brokers come back under other addresses; only the bootstrap list still leads to them. Twice."""
+    cluster = cast("ProxiedCluster", stage.cluster)
+    with stage.load():
+        for _ in range(2):
+            stage.wait(30)
+            cluster.move()
+            moved = monotonic()
+            stage.daemon.wait_until_connected()
+            stage.measured["found the new addresses after, s"] = monotonic() - moved
+            stage.expect(monotonic() - moved < FOUND_SECONDS, f"the new addresses were not found in {FOUND_SECONDS} s")
+        stage.wait(30)
+
+
+def parted_from_all(stage: Stage) -> None:
+    """The network between daemon and brokers drops everything for a minute, three times."""
+    wall = Wall()
+    with stage.load():
+        for _ in range(3):
+            stage.wait(20)
+            wall.before(stage.cluster.nodes)
+            stage.wait(60)
+            wall.fall()
+        stage.wait(20)
+
+
+def parted_from_one(stage: Stage) -> None:
+    """The network between the daemon and one broker drops everything for a minute; brokers see each other. For each."""
+    wall = Wall()
+    with stage.load():
+        for node in stage.cluster.nodes:
+            stage.wait(20)
+            wall.before([node])
+            stage.wait(60)
+            wall.fall()
+        stage.wait(20)
+
+
+def brokers_parted(stage: Stage) -> None:
+    """One broker is parted from the others for a minute: both ways, then only into it, then only out of it."""
+    wall, nodes = Wall(), stage.cluster.nodes
+    with stage.load():
+        for node, (into, out) in zip(nodes, ((True, True), (True, False), (False, True)), strict=True):
+            stage.wait(20)
+            wall.around(node, nodes, into=into, out=out)
+            stage.wait(60)
+            wall.fall()
+            stage.cluster.wait_until_ready()
+        stage.wait(20)
+
+
+def grouped(nodes: int) -> KafkaCluster:
+    """Return a cluster in which the packets of each broker can be told from others'."""
+    cluster = KafkaCluster(nodes)
+    for node in cluster.nodes:
+        node.group = FIRST_GROUP + node.number
+    return cluster
+
+
+FIRST_GROUP = 47_000
+"""Groups that nobody has."""
+DELAY_SECONDS = 0.25
+FOUND_SECONDS = 15.0
+"""The client is made anew after 5 s of silence; the rest is for what waits in the spool."""
+
+SCENARIOS = [
+    Scenario("08-acknowledgements-lost", acknowledgements_lost, cluster=ProxiedCluster),
+    Scenario("08-connections-half-open", connections_half_open, cluster=ProxiedCluster),
+    Scenario("08-network-slow", network_slow, cluster=ProxiedCluster),
+    Scenario("08-addresses-change", addresses_change, cluster=ProxiedCluster),
+    Scenario("08-parted-from-all", parted_from_all, apart=True),
+    Scenario("08-parted-from-one", parted_from_one, apart=True),
+    Scenario("08-brokers-parted", brokers_parted, apart=True, cluster=grouped),
+]
