@@ -1,12 +1,14 @@
 """Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, writes all of it down.
 
-A program of its own that shares no code with the daemon, nor with the tests: `aurora.py JOURNAL RATE RETRIES URL...`.
+A program of its own that shares no code with the daemon, nor with the tests:
+`aurora.py JOURNAL RATE RETRIES LEAVING URL...`.
 Before each request its intent goes into the journal, after it what became of it (`ledger` reads both). SIGTERM ends
 what is new; what was not answered with a 2xx is tried again to the end of the schedule, and then the program ends.
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
-second copy of a state or once event that was just accepted.
+second copy of a state or once event that was just accepted. LEAVING is the share of first attempts that do not wait for
+their answer.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ import heapq
 import json
 import random
 import signal
+import socket
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -29,6 +32,8 @@ CONNECTIONS = 400
 SUBJECTS = 300
 COPIES = 0.1
 KINDS = ("state", "state", "state", "once", "once", "signal")
+LEFT = "left"
+"""What is noted in the place of an answer that was not waited for."""
 TOKEN = "of-the-fault-tests"  # noqa: S105 - a secret of nobody's
 
 
@@ -48,10 +53,13 @@ class Webhook:
 class Aurora:
     """The sender of webhooks."""
 
-    def __init__(self, journal: IO[str], rate: float, retries: list[float], addresses: list[tuple[str, int]]) -> None:
+    def __init__(
+        self, journal: IO[str], rate: float, retries: list[float], leaving: float, addresses: list[tuple[str, int]]
+    ) -> None:
         self._journal = journal
         self._rate = rate
         self._retries = retries
+        self._leaving = leaving
         self._addresses = addresses
         self._keys = count(1)
         self._random = random.Random(1)
@@ -149,8 +157,14 @@ class Aurora:
                 idle = self._pool.setdefault(address, [])
                 connection = idle.pop() if idle else await asyncio.open_connection(*address)
                 reader, writer = connection
+                leaves = webhook.attempt == 1 and not webhook.copy and self._random.random() < self._leaving
+                if leaves:  # then the request and the end of the connection are one packet: the answer is never first
+                    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 head = f"GET {webhook.target} HTTP/1.1\r\nHost: bridge\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
                 writer.write(head.encode())
+                if leaves:
+                    writer.close()
+                    return 0, LEFT
                 answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 length = int(answer.partition("content-length:")[2].split("\r\n", 1)[0])
                 body = (await reader.readexactly(length)).decode()
@@ -175,10 +189,11 @@ def digest_of(data: dict[str, str]) -> str:
 
 def main() -> None:
     """Run as the module says."""
-    path, rate, retries, *urls = sys.argv[1:]
+    path, rate, retries, leaving, *urls = sys.argv[1:]
     addresses = [(url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1].strip("/"))) for url in urls]
     with open(path, "a", buffering=1) as journal:  # noqa: PTH123 - a line is with the system before the request is
-        aurora = Aurora(journal, float(rate), [float(seconds) for seconds in retries.split(",")], addresses)
+        due = [float(seconds) for seconds in retries.split(",")]
+        aurora = Aurora(journal, float(rate), due, float(leaving), addresses)
         asyncio.run(aurora.run())
 
 

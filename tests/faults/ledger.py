@@ -6,7 +6,8 @@ Pure functions over the journal that `aurora` wrote and the records that an inde
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -55,13 +56,9 @@ class Ledger:
 
 
 def read_journal(path: Path) -> Ledger:
-    """Return what a journal says. A line that was being written when its writer was killed is left out."""
+    """Return what a journal says."""
     ledger = Ledger()
-    for text in path.read_text().splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
+    for line in _lines(path):
         if "sent" in line:
             told = ledger.events.setdefault(line["sent"], Told(line["kind"], line["subject"], line["digest"]))
             told.requests += 1
@@ -74,6 +71,23 @@ def read_journal(path: Path) -> Ledger:
         if silent or (line["status"] and line["seconds"] > LATEST_SECONDS + NOISE_SECONDS):
             ledger.late += 1
     return ledger
+
+
+def answers_between(path: Path, since: float, until: float) -> list[dict[str, Any]]:
+    """Return what a journal says of the answers that came in a span of monotonic time."""
+    return [line for line in _lines(path) if "answered" in line and since <= line["at"] < until]
+
+
+def p99(seconds: Sequence[float]) -> float:
+    """Return the seconds in which 99 of 100 answers came; 0 without any."""
+    return sorted(seconds)[len(seconds) * 99 // 100] if seconds else 0.0
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a journal, without one that was being written when its writer was killed."""
+    for text in path.read_text().splitlines():
+        with suppress(ValueError):
+            yield json.loads(text)
 
 
 @dataclass
@@ -148,7 +162,7 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
         in_kafka=len(ids),
         raw_duplicates=copies,
         slowest=max(ledger.seconds, default=0.0),
-        p99=sorted(ledger.seconds)[len(ledger.seconds) * 99 // 100] if ledger.seconds else 0.0,
+        p99=p99(ledger.seconds),
         statuses=dict(sorted(ledger.statuses.items())),
         lost=[key for key in acknowledged if key not in ids],
         invented=invented,

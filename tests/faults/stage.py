@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from threading import Event
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from tests.faults import ledger
 from tests.faults.aurora import TOKEN
@@ -97,14 +98,21 @@ class Stage:
         """Let the load go on for so long at full scale."""
         Event().wait(self.span(seconds))
 
+    def answers(self, since: float = 0.0, until: float = inf) -> list[dict[str, Any]]:
+        """Return what Aurora noted of the answers of a span of monotonic time."""
+        return ledger.answers_between(self._journal, since, until)
+
     def expect(self, true: object, words: str) -> None:
         """Note what is wrong if it is: the scenario goes on, and fails."""
         if not true:
             self.complaints.append(words)
 
     @contextmanager
-    def load(self) -> Iterator[None]:
-        """Start the daemons, have Aurora send while the block runs, and return when its retries are through."""
+    def load(self, *, leaving: float = 0.0) -> Iterator[None]:
+        """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
+
+        `leaving` is the share of first attempts whose client is gone before the answer.
+        """
         for one in self.daemons:
             one.start()
         for one in self.daemons:
@@ -112,7 +120,7 @@ class Stage:
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, *urls])
+        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, str(leaving), *urls])
         try:
             yield
         finally:
