@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
@@ -43,6 +44,7 @@ class _Member:
     kind: str
     socket: socket.socket
     began: float
+    port: int
     unsent: bytearray = field(default_factory=bytearray)
 
 
@@ -63,13 +65,23 @@ class Crowd:
         self.complete = Event()
         """Set once all of them were there at the same time."""
         self.ended: defaultdict[str, list[float]] = defaultdict(list)
-        """Seconds that connections lasted which the server ended, by kind."""
-        self.left: defaultdict[str, list[float]] = defaultdict(list)
-        """Likewise of those that were still there at the end."""
+        """By kind, the seconds that each connection lasted until its client saw its end."""
+        self._dwindling = False
 
-    def oldest(self) -> dict[str, float]:
-        """Return the longest life of each kind, in seconds, whether it was ended by the server or not."""
-        return {kind: max([*self.ended[kind], *self.left[kind]], default=0.0) for kind in KINDS}
+    def dwindle(self, seconds: float) -> Counter[str]:
+        """Let nobody take an empty place any more; return how many of each kind the server keeps after `seconds`."""
+        self._dwindling = True
+        deadline = monotonic() + seconds
+        while (kept := self._kept()) and monotonic() < deadline:
+            self._over.wait(0.5)
+        return kept
+
+    def _kept(self) -> Counter[str]:
+        """Count what the server has, by the system's table: a deaf client does not hear that it was closed."""
+        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ends = [(int(line[1][-4:], 16), int(line[2][-4:], 16)) for line in table if line[9] != "0"]
+        clients = {client for server, client in ends if server == self._address[1]}
+        return Counter(member.kind for member in list(self._members.values()) if member.port in clients)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -84,7 +96,8 @@ class Crowd:
     def _run(self) -> None:
         kinds = self._kinds()
         while not self._over.is_set():
-            for _ in range(min(_NEW_A_TICK, self._size - len(self._members))):
+            missing = 0 if self._dwindling else self._size - len(self._members)
+            for _ in range(min(_NEW_A_TICK, missing)):
                 with suppress(OSError):
                     self._join(next(kinds))
             if len(self._members) == self._size:
@@ -93,11 +106,9 @@ class Crowd:
                 self._hear(self._members[descriptor], what)
             self._speak()
         for member in self._members.values():
-            self.left[member.kind].append(monotonic() - member.began)
             member.socket.close()
 
     def _kinds(self) -> Iterator[str]:
-        missing = Counter(KINDS)
         while True:
             having = Counter(member.kind for member in self._members.values())
             missing = Counter({kind: share * self._size // 100 - having[kind] for kind, share in KINDS.items()})
@@ -109,8 +120,8 @@ class Crowd:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
         one.settimeout(5)
         one.connect(self._address)
-        one.setblocking(False)
-        member = self._members[one.fileno()] = _Member(kind, one, monotonic())
+        one.settimeout(0)
+        member = self._members[one.fileno()] = _Member(kind, one, monotonic(), one.getsockname()[1])
         member.unsent += _BEGIN.get(kind, _WHOLE * self._random.randrange(_DEAF_REQUESTS))
         self._poll.register(one, _GONE if kind == "deaf" else _GONE | select.POLLIN)
         self._send(member)

@@ -120,7 +120,9 @@ class Stage:
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        aurora = subprocess.Popen([sys.executable, program, self._journal, str(self._rate), retries, str(leaving), *urls])
+        aurora = subprocess.Popen(
+            [sys.executable, program, self._journal, str(self._rate), retries, str(leaving), *urls]
+        )
         try:
             yield
         finally:
