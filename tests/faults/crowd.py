@@ -33,7 +33,7 @@ KINDS: Final = {
     "half a body": 2,
     "deaf": 2,
 }
-"""Per cent of the crowd. All but the silent ones send a byte a second; the deaf ones ask and never read."""
+"""Per cent of the crowd. All but the silent ones send a byte every other second; the deaf ones ask and never read."""
 _BEGIN: Final = {"silent": b"", "half a head": _HALF, "half a second head": _WHOLE + _HALF, "half a body": _BODY}
 _DEAF_REQUESTS: Final = 6000
 """At most: a deaf one stops somewhere before, so that its last answers wait in whichever buffer is not full yet."""
@@ -140,7 +140,7 @@ class Crowd:
     def _speak(self) -> None:
         a_byte = monotonic() >= self._next_byte
         if a_byte:
-            self._next_byte = monotonic() + 1
+            self._next_byte = monotonic() + 2
         for member in self._members.values():
             if a_byte and member.kind not in {"silent", "deaf"}:
                 member.unsent += b"x"

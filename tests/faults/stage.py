@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
 from tests.support.ports import free_ports
-from tests.support.topics import read_all, topic_names
+from tests.support.topics import Record, read_all, topic_names
 
 SETTLE_SECONDS: Final = 180.0
 READ_SECONDS: Final = 120.0
@@ -59,8 +59,8 @@ class Stage:
         self.random = random.Random(1)
         self._prefix, self._rate, self._clock = prefix, rate, clock
         self._journal = folder / "journal"
-        tokens = folder / "tokens"
-        tokens.write_text(TOKEN + "\n")
+        self.tokens = folder / "tokens"
+        self.tokens.write_text(TOKEN + "\n")
         self.daemons = []
         for number, port in enumerate(free_ports(daemons)):
             own = folder / f"daemon-{number}"
@@ -71,13 +71,15 @@ class Stage:
                     clock,
                     broken,
                     ingress__port=port,
-                    auth__tokens_file=tokens,
+                    auth__tokens_file=self.tokens,
                     kafka__bootstrap_servers=cluster.bootstrap,
                     kafka__topic_prefix=prefix,
                     ingress__shutdown_pause_seconds=0,
                     **(settings or {}),
                 )
             )
+        self.beside: Callable[[Record], bool] = lambda record: b'"lead_id":"after"' in (record.value or b"")
+        """Tells the records of events that others than Aurora sent: the ledger does not know them."""
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
@@ -147,7 +149,7 @@ class Stage:
         topics = topic_names(self.cluster.plain, self._prefix)
         records = read_all(self.cluster.plain, topics, READ_SECONDS)
         told = ledger.read_journal(self._journal)
-        return ledger.judge(told, [record for record in records if b'"lead_id":"after"' not in (record.value or b"")])
+        return ledger.judge(told, [record for record in records if not self.beside(record)])
 
     def close(self) -> None:
         """End whatever still runs."""

@@ -140,10 +140,14 @@ class Connection(RequestHandler):
     def send(self, message: RawRequestMessage, response: Response) -> bool:
         """Hand the answer to `message` to the socket; False if the client is gone, or does not read."""
         head, body = response
-        self._keepalive = keep = not (message.should_close or self._close or self._upgraded)
+        keep = not (message.should_close or self._close or self._upgraded)
+        old = message.version != HttpVersion11
+        if old and message.chunked:
+            keep = False  # who passed it on may not know of chunks: RFC 9112, section 6.1
+        self._keepalive = keep
         if not keep:
             head += b"Connection: close\r\n"
-        elif message.version != HttpVersion11:
+        elif old:
             head += b"Connection: keep-alive\r\n"
         transport = self.transport
         if transport is None or transport.is_closing():
