@@ -1,8 +1,11 @@
 """What is bounded, as a client meets it."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
-from tests.support.daemon import Daemon
+import pytest
+
+from tests.support.daemon import PROGRAM, Daemon
 from tests.support.http import Connection
 
 
@@ -14,3 +17,20 @@ def test_a_connection_too_many_is_closed_and_counted_and_the_others_go_on(tmp_pa
                 assert third.ended()
             assert first.get("/lead_changed?lead_id=1").status == 200
         assert daemon.metrics().value("aurora_bridge_refusals_total", reason="overloaded") == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "warnings"), [("-Sn 200", 0), ("-n 200", 1)], ids=["which it may raise", "for good"]
+)
+def test_silent_connections_never_take_the_files_that_the_daemon_itself_needs(
+    limits: str, warnings: int, tmp_path: Path
+) -> None:
+    daemon = Daemon(tmp_path, log__level="warning")
+    daemon.program = ["sh", "-c", f'ulimit {limits} && exec "$0" "$@"', PROGRAM]
+    with daemon, ExitStack() as stack:
+        for _ in range(250):
+            stack.enter_context(Connection(daemon.url))
+        assert daemon.ready()[0] == 200
+        overloaded = daemon.metrics().value("aurora_bridge_refusals_total", reason="overloaded")
+        assert bool(overloaded) is bool(warnings)
+        assert sum("open files" in line["message"] for line in daemon.log_lines()) == warnings

@@ -11,7 +11,8 @@ older one of its subject is: with another state between the two, the copy would 
 
 On `--turns` subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from
 the other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it
-comes; its retry comes after the B, and the next A only after that.
+comes; its retry comes after the B, and the next A only after that. With `--leaving`, that share of first attempts does
+not wait for its answer.
 """
 
 import argparse
@@ -21,12 +22,14 @@ import heapq
 import json
 import random
 import signal
+import socket
 from collections import Counter, deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from itertools import count, cycle
 from time import monotonic, time
 from typing import IO
+from urllib.parse import urlsplit
 
 PATIENCE_SECONDS = 10.0
 """Aurora gives up then. "Subscribing to Webhooks", Delivery."""
@@ -43,6 +46,8 @@ LOST_SECONDS = 8.5
 any more; on the compressed clock it would."""
 KINDS = ("state", "state", "state", "once", "once", "signal")
 COPIED = ("state", "once")
+LEFT = "left"
+"""What is noted in the place of an answer that was not waited for."""
 TOKEN = "of-the-fault-tests"  # noqa: S105 - a secret of nobody's
 
 
@@ -73,9 +78,7 @@ class Aurora:
         self._rate: float = options.rate
         self._share: float = options.copies * len(KINDS) / (len(KINDS) - 1)
         self._retries = [float(seconds) for seconds in options.retries.split(",")]
-        self._addresses = [
-            (url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1].strip("/"))) for url in options.urls
-        ]
+        self._addresses = [(url.hostname or "", url.port or 80) for url in map(urlsplit, options.urls)]
         self._keys = count(1)
         self._random = random.Random(1)
         self._idle = deque(range(SUBJECTS))
@@ -201,12 +204,18 @@ class Aurora:
                 idle = self._pool.setdefault(address, [])
                 connection = idle.pop() if idle else await asyncio.open_connection(*address)
                 reader, writer = connection
+                leaves = webhook.attempt == 1 and not webhook.copy and self._random.random() < self._options.leaving
+                if leaves:  # then the request and the end of the connection are one packet: the answer is never first
+                    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 head = f"GET {webhook.target} HTTP/1.1\r\nHost: bridge\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
                 writer.write(head.encode())
                 if webhook.lost and webhook.attempt == 1:
                     await writer.drain()
                     writer.transport.abort()
                     return 0, "lost"
+                if leaves:
+                    writer.close()
+                    return 0, LEFT
                 answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 length = int(answer.partition("content-length:")[2].split("\r\n", 1)[0])
                 body = (await reader.readexactly(length)).decode()
@@ -238,6 +247,9 @@ def main() -> None:
     parser.add_argument("urls", nargs="+", help="of the daemons; each request goes to one of them")
     parser.add_argument("--copies", type=float, default=0.1, help="share of requests that tell again what was accepted")
     parser.add_argument("--turns", type=int, default=0, help="subjects whose states come back")
+    parser.add_argument(
+        "--leaving", type=float, default=0.0, help="share of first attempts whose answer is not awaited"
+    )
     options = parser.parse_args()
     with open(options.journal, "a", buffering=1) as journal:  # noqa: PTH123 - a line is with the system before the request
         asyncio.run(Aurora(journal, options).run())

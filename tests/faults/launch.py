@@ -3,11 +3,23 @@
 Aurora tries again after 30 s to 20 h; here all of it is `CLOCK` times as fast, and the daemon's idea of when a retry is
 due has to be, too. The slots are wider than the product's, by what a busy machine adds; `tests/webhook` tests those.
 SWITCH is one of `lies` or `hooks`, or `none`.
+
+With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long. The metrics have one more, the tasks of
+the event loop.
 """
 
+import asyncio
+import os
 import sys
+from collections.abc import Iterator
 
-from aurora_bridge import cli
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from aurora_bridge import cli, daemon
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.state import index, index_file
 from aurora_bridge.webhook import recurrence
 from tests.faults.hooks import HOOKS
 from tests.faults.lies import LIES
@@ -22,8 +34,37 @@ def run_faster(clock: float) -> None:
     recurrence._ECHO_US = due[0] / 2  # noqa: SLF001
 
 
+def expire_faster(day_seconds: float) -> None:
+    """Make a day of the index so long; it looks for what is too old twice in that."""
+    index_file._DAY_US = int(day_seconds * 1_000_000)  # noqa: SLF001
+    index_file._CARE_SECONDS = day_seconds / 2 / index.SLICES  # noqa: SLF001
+
+
+class Tasks(Collector):
+    """How many tasks the event loop has."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric."""
+        yield GaugeMetricFamily("faults_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
+
+
+def count_tasks() -> None:
+    """Add that to the daemon's metrics."""
+    make = daemon.make_metrics
+
+    def counting() -> Metrics:
+        metrics = make()
+        metrics.registry.register(Tasks())
+        return metrics
+
+    daemon.make_metrics = counting
+
+
 if __name__ == "__main__":
     run_faster(float(sys.argv[1]))
+    count_tasks()
+    if "FAULTS_DAY_SECONDS" in os.environ:
+        expire_faster(float(os.environ["FAULTS_DAY_SECONDS"]))
     if sys.argv[2] != "none":
         (LIES | HOOKS)[sys.argv[2]]()
     sys.argv[1:] = sys.argv[3:]

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from math import inf
 from pathlib import Path
@@ -65,8 +65,8 @@ class Stage:
         """What the names of the topics begin with."""
         self._rate, self._clock = rate, clock
         self._journal = folder / "journal"
-        tokens = folder / "tokens"
-        tokens.write_text(TOKEN + "\n")
+        self.tokens = folder / "tokens"
+        self.tokens.write_text(TOKEN + "\n")
         self.daemons: list[FaultyDaemon] = []
         for number, port in enumerate(free_ports(daemons)):
             own = folder / f"daemon-{number}"
@@ -77,7 +77,7 @@ class Stage:
                     clock,
                     broken,
                     ingress__port=port,
-                    auth__tokens_file=tokens,
+                    auth__tokens_file=self.tokens,
                     kafka__bootstrap_servers=cluster.bootstrap,
                     kafka__topic_prefix=prefix,
                     ingress__shutdown_pause_seconds=0,
@@ -88,6 +88,8 @@ class Stage:
         """Sends single webhooks beside the load."""
         self.undo = ExitStack()
         """What a scenario leaves behind on this machine is undone with it, after the daemons have ended."""
+        self.beside: Callable[[Record], bool] = lambda record: b'"lead_id":"after"' in (record.value or b"")
+        """Tells the records of events that others than Aurora sent: the ledger does not know them."""
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
@@ -168,11 +170,14 @@ class Stage:
         self._unread.append((event, began, monotonic() + 1))
 
     @contextmanager
-    def load(self, *, connected: bool = True, copies: bool = True, turns: int = 0) -> Iterator[None]:
+    def load(
+        self, *, connected: bool = True, copies: bool = True, turns: int = 0, leaving: float = 0.0
+    ) -> Iterator[None]:
         """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
 
         Unless `connected`, it begins at once, whether or not Kafka can be used. With `copies`, one request in ten tells
         again what was just accepted. On as many subjects as `turns`, the same two states take turns (`aurora`).
+        `leaving` is the share of first attempts whose client is gone before the answer.
         """
         for one in self.daemons:
             one.start()
@@ -181,7 +186,7 @@ class Stage:
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        options = ["--turns", str(turns), "--copies", str(0.1 * copies)]
+        options = ["--turns", str(turns), "--copies", str(0.1 * copies), "--leaving", str(leaving)]
         aurora = subprocess.Popen([sys.executable, program, *options, self._journal, str(self._rate), retries, *urls])
         try:
             yield
@@ -212,8 +217,7 @@ class Stage:
         records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
         seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         told = ledger.read_journal(self._journal)
-        fresh = b'"lead_id":"after"'
-        verdict = ledger.judge(told, [record for record in seen.values() if fresh not in (record.value or b"")])
+        verdict = ledger.judge(told, [record for record in seen.values() if not self.beside(record)])
         unread = self._lost_unread()
         excused = [key for key in verdict.lost if key in unread]
         if excused:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 SAMPLES: Final = Path(__file__).parent
+MALFORMED_TOKEN: Final = "good-token"  # noqa: S105 - nobody's secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,44 @@ class Sample:
     def __str__(self) -> str:
         """Name the sample the way a failing test should."""
         return f"{self.file}: {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What is sent on a connection, and what the connection is told."""
+
+    file: str
+    """Name below `tests/samples/malformed`, without its ending."""
+    name: str
+    send: str
+    """One character is one byte. Its credential is `MALFORMED_TOKEN`."""
+    statuses: list[int]
+    """Of its answers."""
+    ended: bool
+    """Whether the daemon ends the connection behind them."""
+
+    def __str__(self) -> str:
+        """Name the case the way a failing test should."""
+        return f"{self.file}: {self.name}"
+
+    @property
+    def method(self) -> str:
+        """The method of its first request: an answer to HEAD has no body."""
+        return self.send.partition(" ")[0]
+
+    @property
+    def data(self) -> bytes:
+        """The bytes to send."""
+        return self.send.encode("latin-1")
+
+
+def load_malformed() -> list[Malformed]:
+    """Return every malformed request, in the order of the files."""
+    return [
+        Malformed(path.stem, **json.loads(line))
+        for path in sorted((SAMPLES / "malformed").glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
 
 
 def load_samples() -> list[Sample]:

@@ -4,8 +4,10 @@ A client library would mend, refuse or hide what the tests are about: odd target
 """
 
 import json
+import select
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -82,6 +84,15 @@ class Connection:
             return not self._socket.recv(1)
         except ConnectionResetError:
             return True
+
+    def silent(self) -> bool:
+        """Whether the connection is open and nothing has come that was not received."""
+        return not self._received and not select.select([self._socket], [], [], 0)[0]
+
+    def end(self) -> None:
+        """Tell the other side that nothing more comes, and go on listening."""
+        with suppress(OSError):  # it may be gone
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close this side."""

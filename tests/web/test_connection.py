@@ -196,6 +196,34 @@ async def test_a_client_that_pipelines_and_never_reads_is_cut_off(serving: Servi
     assert (await talk(serving.url, lambda connection: connection.get("/a"))).status == 200
 
 
+@pytest.mark.parametrize("headers", [[], [("Connection", "close")]], ids=["silent", "told to close"])
+async def test_a_connection_whose_last_answer_is_never_read_ends_in_time(
+    serving: Serving, headers: list[tuple[str, str]]
+) -> None:
+    """Closing it is not enough: a close waits until everything is sent."""
+    serving.body = b"x" * 20_000
+    server = Server(serving, keepalive_timeout=1)
+    async with listening(server) as url, asyncio.timeout(PATIENCE):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((host, int(port)))
+            await ask(serving, client, [])
+            transport = server.connections[0].transport
+            while transport is not None and not transport.get_write_buffer_size():  # the system takes a part
+                await ask(serving, client, [])
+            await ask(serving, client, headers)
+            while server.connections:  # noqa: ASYNC110 - aiohttp tells nobody, and the client cannot see it
+                await asyncio.sleep(0.05)
+
+
+async def ask(serving: Serving, client: socket.socket, headers: list[tuple[str, str]]) -> None:
+    """Send a request, and return when it is answered."""
+    serving.asked.clear()
+    client.sendall(request("/a", headers))
+    await serving.asked.wait()
+
+
 def bytes_to_the_end(client: socket.socket) -> int:
     client.settimeout(PATIENCE)
     count = 0

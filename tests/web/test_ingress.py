@@ -28,7 +28,7 @@ class Serving:
         self.metrics = Metrics(events=[EVENT])
 
     def ingress(self, settings: IngressSettings = SETTINGS) -> Ingress:
-        return Ingress(self.bridge, Ledger(self.metrics, log_deliveries=False), settings)
+        return Ingress(self.bridge, Ledger(self.metrics, log_deliveries=False), settings, settings.max_connections)
 
     def refusals(self) -> dict[str, int]:
         return {str(reason): count for reason, count in self.metrics.refusals.items() if count}

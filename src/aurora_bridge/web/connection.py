@@ -67,6 +67,18 @@ class Connection(RequestHandler):
         if transport is not None and transport.get_extra_info("sslcontext") and not transport.get_write_buffer_size():
             transport.abort()  # nothing is left to say, and no TLS farewell is waited for
 
+    def force_close(self) -> None:
+        """Close the connection, whatever goes on on it."""
+        transport = self.transport
+        super().force_close()
+        if transport is not None:
+            self._see_off(transport)
+
+    def _see_off(self, transport: asyncio.WriteTransport) -> None:
+        """Give a client that reads as long for the rest of its answer as a silent one has; a close alone has no end."""
+        if transport.get_write_buffer_size():
+            self._loop.call_later(self._keepalive_timeout, transport.abort)
+
     def _give_up_body(self) -> None:
         if self._body is not None:
             self._body.set_exception(ConnectionResetError())
@@ -95,6 +107,7 @@ class Connection(RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
+                self._see_off(self.transport)
 
     async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a request, or aiohttp's private note of an error
         self._request_in_progress = True
@@ -127,10 +140,14 @@ class Connection(RequestHandler):
     def send(self, message: RawRequestMessage, response: Response) -> bool:
         """Hand the answer to `message` to the socket; False if the client is gone, or does not read."""
         head, body = response
-        self._keepalive = keep = not (message.should_close or self._close or self._upgraded)
+        keep = not (message.should_close or self._close or self._upgraded)
+        old = message.version != HttpVersion11
+        if old and message.chunked:
+            keep = False  # who passed it on may not know of chunks: RFC 9112, section 6.1
+        self._keepalive = keep
         if not keep:
             head += b"Connection: close\r\n"
-        elif message.version != HttpVersion11:
+        elif old:
             head += b"Connection: keep-alive\r\n"
         transport = self.transport
         if transport is None or transport.is_closing():

@@ -30,11 +30,11 @@ _LINES_A_MINUTE = 20
 class Ingress:
     """Serves the bridge over HTTP."""
 
-    def __init__(self, bridge: Bridge, ledger: Ledger, settings: IngressSettings) -> None:
-        """Hand deliveries to `bridge`, and enter their answers in `ledger`."""
+    def __init__(self, bridge: Bridge, ledger: Ledger, settings: IngressSettings, max_connections: int) -> None:
+        """Hand deliveries to `bridge`, and enter their answers in `ledger`; have so many connections at once."""
         self._bridge = bridge
         self._ledger = ledger
-        self.max_connections = settings.max_connections
+        self.max_connections = max_connections
         self._faults = Quota(_LINES_A_MINUTE, monotonic)
         self._healthy = settings.base_path.rstrip("/") + HEALTHY
 

@@ -12,6 +12,7 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AdminSettings, IngressSettings, SettingsError
 from aurora_bridge.web.admin import make_application
+from aurora_bridge.web.descriptors import connections_allowed
 from aurora_bridge.web.ingress import Ingress, make_server
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Status
@@ -33,7 +34,8 @@ async def ingress(
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
         raise ListenError(msg)
-    runner = web.ServerRunner(make_server(Ingress(bridge, ledger, settings), settings), shutdown_timeout=answer_seconds)
+    edge = Ingress(bridge, ledger, settings, connections_allowed(settings.max_connections))
+    runner = web.ServerRunner(make_server(edge, settings), shutdown_timeout=answer_seconds)
     context = tls_context(settings, files)
     async with _listening(runner, settings.host, settings.port, "INGRESS", context) as port:
         yield f"http{'s' if context else ''}://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"

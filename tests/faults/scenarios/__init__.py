@@ -1,9 +1,22 @@
 """Every scenario, in the order of their numbers, and the controls."""
 
-from tests.faults.scenarios import brokers, daemon, disk, fsync, network, order, partitions, replicas, start
+from tests.faults.scenarios import (
+    brokers,
+    clients,
+    corpus,
+    daemon,
+    disk,
+    fsync,
+    network,
+    order,
+    partitions,
+    replicas,
+    soak,
+    start,
+)
 from tests.faults.scenarios.controls import CONTROLS, HONEST
 
-_KINDS = (brokers, daemon, disk, fsync, network, order, partitions, replicas, start)
+_KINDS = (brokers, clients, corpus, daemon, disk, fsync, network, order, partitions, replicas, soak, start)
 SCENARIOS = [*sorted((one for kind in _KINDS for one in kind.SCENARIOS), key=lambda one: one.name), HONEST]
 
 __all__ = ["CONTROLS", "SCENARIOS"]

@@ -1,0 +1,42 @@
+"""Whatever comes in, the answer is as it was recorded, no fault of the daemon's, and no body becomes a request."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.e2e.stores import spooled
+from tests.faults.fuzz import Fuzzer
+from tests.samples.load import MALFORMED_TOKEN, load_malformed
+from tests.support.daemon import Daemon
+from tests.support.replay import replay
+
+GOOD: Final = [("X-Aurora-Webhook-Token", MALFORMED_TOKEN)]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that wants a token."""
+    folder = tmp_path_factory.mktemp("malformed")
+    tokens = folder / "tokens"
+    tokens.write_text(f"{MALFORMED_TOKEN}\n")
+    with Daemon(folder, auth__tokens_file=tokens) as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("file", ["http", "smuggling", "targets"])
+def test_what_is_malformed_is_answered_as_recorded(daemon: Daemon, file: str) -> None:
+    cases = [case for case in load_malformed() if case.file == file]
+    assert len(cases) > 40
+    assert replay(daemon.url, cases) == []
+    assert all(status < 500 for case in cases for status in case.statuses)
+    assert not any("smuggled" in str(stored.event) for stored in spooled(daemon.state))
+    errors = {line["message"] for line in daemon.log_lines() if line["level"] == "ERROR"}
+    assert errors <= {"malformed request"}
+
+
+def test_whatever_a_fuzzer_makes_is_answered_and_no_two_contents_share_an_id(daemon: Daemon) -> None:
+    fuzzer = Fuzzer(daemon.url, GOOD)
+    fuzzer.run(examples=100)
+    assert len(fuzzer.meanings) > 20
+    assert daemon.metrics().value("aurora_bridge_refusals_total", reason="internal_error") == 0

@@ -1,0 +1,152 @@
+"""A crowd of clients that cost a server connections and give it nothing: silent, slow, or deaf.
+
+Each connection that the server ends is noted with how long it lasted, and another takes its place.
+"""
+
+import random
+import select
+import socket
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+_TICK_MS: Final = 100
+_NEW_A_TICK: Final = 200
+_WHOLE: Final = b"GET /lead_changed?lead_id=crowd HTTP/1.1\r\nHost: h\r\n\r\n"
+"""Refused, since it has no token."""
+_HALF: Final = b"GET /lead_changed?lead_id=crowd HTTP/1.1\r\nHost: h\r\nX-Slow: "
+_BODY: Final = _WHOLE[:-2] + b"Content-Length: 100000\r\n\r\n"
+_GONE: Final = select.POLLHUP | select.POLLERR | select.POLLRDHUP
+_SMALL_BUFFER: Final = 4096
+
+KINDS: Final = {
+    "silent": 40,
+    "half a head": 40,
+    "half a second head": 16,
+    "half a body": 2,
+    "deaf": 2,
+}
+"""Per cent of the crowd. All but the silent ones send a byte every other second; the deaf ones ask and never read."""
+_BEGIN: Final = {"silent": b"", "half a head": _HALF, "half a second head": _WHOLE + _HALF, "half a body": _BODY}
+_DEAF_REQUESTS: Final = 6000
+"""At most: a deaf one stops somewhere before, so that its last answers wait in whichever buffer is not full yet."""
+
+
+@dataclass(eq=False)
+class _Member:
+    kind: str
+    socket: socket.socket
+    began: float
+    port: int
+    unsent: bytearray = field(default_factory=bytearray)
+
+
+class Crowd:
+    """So many clients at once, in a thread of its own, from `with` to its end."""
+
+    def __init__(self, url: str, size: int) -> None:
+        """Crowd the server at `url`."""
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "", parts.port or 80)
+        self._size = size
+        self._random = random.Random(1)
+        self._members: dict[int, _Member] = {}
+        self._poll = select.poll()
+        self._over = Event()
+        self._thread = Thread(target=self._run, name="crowd")
+        self._next_byte = 0.0
+        self.complete = Event()
+        """Set once all of them were there at the same time."""
+        self.ended: defaultdict[str, list[float]] = defaultdict(list)
+        """By kind, the seconds that each connection lasted until its client saw its end."""
+        self._dwindling = False
+
+    def dwindle(self, seconds: float) -> Counter[str]:
+        """Let nobody take an empty place any more; return how many of each kind the server keeps after `seconds`."""
+        self._dwindling = True
+        deadline = monotonic() + seconds
+        while (kept := self._kept()) and monotonic() < deadline:
+            self._over.wait(0.5)
+        return kept
+
+    def _kept(self) -> Counter[str]:
+        """Count what the server has, by the system's table: a deaf client does not hear that it was closed."""
+        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ends = [(int(line[1][-4:], 16), int(line[2][-4:], 16)) for line in table if line[9] != "0"]
+        clients = {client for server, client in ends if server == self._address[1]}
+        return Counter(member.kind for member in list(self._members.values()) if member.port in clients)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        kinds = self._kinds()
+        while not self._over.is_set():
+            missing = 0 if self._dwindling else self._size - len(self._members)
+            for _ in range(min(_NEW_A_TICK, missing)):
+                with suppress(OSError):
+                    self._join(next(kinds))
+            if len(self._members) == self._size:
+                self.complete.set()
+            for descriptor, what in self._poll.poll(_TICK_MS):
+                self._hear(self._members[descriptor], what)
+            self._speak()
+        for member in self._members.values():
+            member.socket.close()
+
+    def _kinds(self) -> Iterator[str]:
+        while True:
+            having = Counter(member.kind for member in self._members.values())
+            missing = Counter({kind: share * self._size // 100 - having[kind] for kind, share in KINDS.items()})
+            yield max(missing, key=missing.__getitem__)
+
+    def _join(self, kind: str) -> None:
+        one = socket.socket()
+        if kind == "deaf":
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+        one.settimeout(5)
+        one.connect(self._address)
+        one.settimeout(0)
+        member = self._members[one.fileno()] = _Member(kind, one, monotonic(), one.getsockname()[1])
+        member.unsent += _BEGIN.get(kind, _WHOLE * self._random.randrange(_DEAF_REQUESTS))
+        self._poll.register(one, _GONE if kind == "deaf" else _GONE | select.POLLIN)
+        self._send(member)
+
+    def _hear(self, member: _Member, what: int) -> None:
+        gone = bool(what & _GONE)
+        if what & select.POLLIN:
+            with suppress(OSError):
+                gone = not member.socket.recv(65_536) or gone
+        if gone:
+            self._poll.unregister(member.socket)
+            del self._members[member.socket.fileno()]
+            member.socket.close()
+            self.ended[member.kind].append(monotonic() - member.began)
+
+    def _speak(self) -> None:
+        a_byte = monotonic() >= self._next_byte
+        if a_byte:
+            self._next_byte = monotonic() + 2
+        for member in self._members.values():
+            if a_byte and member.kind not in {"silent", "deaf"}:
+                member.unsent += b"x"
+            if member.unsent:
+                self._send(member)
+
+    def _send(self, member: _Member) -> None:
+        with suppress(OSError):  # it is full, or gone, which the next look tells
+            del member.unsent[: member.socket.send(member.unsent)]

@@ -1,0 +1,162 @@
+"""A fuzzer of the ingress: requests that Hypothesis makes, sent to a real daemon, and what must hold of its answers.
+
+Two kinds. *Targets* are requests in good HTTP with good credentials and anything in the URL: each is answered, and two
+with the same id carry the same attributes, as this module reads them; it shares no code with the daemon. *Messages* are
+pieces of HTTP in any order: whatever they are taken for, no answer is the daemon's fault.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.support.http import Connection, Response, request
+
+SECRETS: Final = {"token", "password", "secret", "api_key", "session_token"}
+_EVENTS: Final = ("lead_created", "lead_changed", "project_status_changed", "asset_created", "roof_painted")
+_NAMES: Final = ("lead_id", "leadId", "LEAD-ID", "project_id", "asset_id", "status", "source", "a", "A", "token", "")
+_PIECES: Final = (
+    *("a", "b", "A", "1", "%61", "%41", "%2561", "+", "%20", "%2B", "%", "%%", "%zz", "%u0061", "%00", "%0a", "%7f"),
+    *(
+        "%ff",
+        "%c3%a9",
+        "e%cc%81",
+        "%c0%af",
+        "%ed%a0%80",
+        "%ef%bb%bf",
+        "%e2%80%ae",
+        "=",
+        "%26",
+        "%3d",
+        "%3D",
+        "%23",
+        "#",
+    ),
+    *("?", "%3f", ";", "%3b", "/", "//", "..", "<STATUS>", "%3CSTATUS%3E", '"', "'", "\\", "{}", "[]", "|", "^", "`"),
+    *("\u00e9", "x" * 300, "_", "-", ".", "null", "None", ",", ":", "@", "~", "!", "$", "*", "(", ")"),
+)
+_TEXT: Final = st.lists(st.sampled_from(_PIECES), max_size=3).map("".join)
+_PARAMETERS: Final = st.tuples(st.sampled_from(_NAMES) | _TEXT, st.sampled_from(("=", "=", "=", "")), _TEXT).map(
+    "".join
+)
+_PATHS: Final = st.sampled_from(_EVENTS) | st.tuples(st.sampled_from(_EVENTS), _TEXT).map("".join)
+
+_SECOND: Final = "GET /lead_changed?lead_id=second HTTP/1.1\r\nHost: h\r\n\r\n"
+_LINES: Final = (
+    *("GET /lead_changed?lead_id=1 HTTP/1.1", "GET /lead_changed?lead_id=1 HTTP/1.0", "POST /a HTTP/1.1", ""),
+    *("Host: h", "Host:", "Content-Length: 0", "Content-Length: 5", "Content-Length: 1, 2", "Content-Length: -1"),
+    *("Content-Length: 99999999999999999999", f"Content-Length: {len(_SECOND)}", "Transfer-Encoding: chunked"),
+    *("Transfer-Encoding: gzip, chunked", "Transfer-Encoding : chunked", "Transfer-Encoding: identity", " folded"),
+    *("Connection: close", "Connection: keep-alive", "Connection: Upgrade", "Upgrade: websocket", "Upgrade: h2c"),
+    *("Expect: 100-continue", "Content-Encoding: gzip", "Content-Encoding: deflate", "Content-Encoding: br"),
+    *(
+        "X: \x00",
+        "X: \u00ff",
+        "X",
+        ": x",
+        "X:\x0b",
+        "X: " + "x" * 9000,
+        "5",
+        "hello",
+        "0",
+        f"{len(_SECOND):x}",
+        "ffffffff",
+    ),
+    *("5;a=b", "Trailer: x", _SECOND, "Sec-WebSocket-Key: x", "PRI * HTTP/2.0", "SM"),
+)
+_ENDS: Final = ("\r\n", "\r\n", "\r\n", "\r\n", "\r\n\r\n", "\n", "\r", "")
+_MESSAGES: Final = st.lists(st.tuples(st.sampled_from(_LINES), st.sampled_from(_ENDS)).map("".join), max_size=12)
+
+Meaning = tuple[str, frozenset[tuple[str, bytes]]]
+
+
+def targets() -> st.SearchStrategy[str]:
+    """Return request targets, of ASCII mostly; one character is one byte."""
+    queries = st.lists(_PARAMETERS, max_size=5).map("&".join)
+    return st.tuples(_PATHS, queries).map(lambda parts: f"/{parts[0]}?{parts[1]}")
+
+
+def messages() -> st.SearchStrategy[str]:
+    """Return what is sent on one connection; one character is one byte."""
+    return _MESSAGES.map("".join)
+
+
+def meaning(target: str) -> Meaning:
+    """Return what a target tells: its event, and the attributes that have a value, with their bytes."""
+    path, _, query = target.partition("?")
+    pairs = (piece.partition("=") for piece in query.split("&"))
+    read = ((_name(unquote_to_bytes(_raw(name))), unquote_to_bytes(_raw(value))) for name, _, value in pairs)
+    return _name(unquote_to_bytes(path.strip("/"))), frozenset((n, v) for n, v in read if v and n not in SECRETS)
+
+
+def _raw(text: str) -> bytes:
+    return text.replace("+", " ").encode("latin-1")
+
+
+def _name(name: bytes) -> str:
+    words = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", name.decode("utf-8", "backslashreplace"))
+    return re.sub(r"[\W_]+", "_", words.lower())
+
+
+@dataclass
+class Fuzzer:
+    """Sends what Hypothesis makes to an ingress, and remembers what its ids stand for."""
+
+    url: str
+    headers: list[tuple[str, str]]
+    sent: int = 0
+    meanings: dict[str, Meaning] = field(default_factory=dict)
+    """By id."""
+
+    def run(self, seconds: float = 0.0, examples: int = 200) -> None:
+        """Go on for so long, and at least for so many examples of each kind. Raises `AssertionError` with the least."""
+        until = monotonic() + seconds
+        while True:
+            for check, what in ((self._check_target, targets()), (self._check_message, messages())):
+                options = settings(
+                    max_examples=examples,
+                    database=None,
+                    deadline=None,
+                    phases=[Phase.generate, Phase.shrink],
+                    suppress_health_check=list(HealthCheck),
+                )
+                options(given(what)(check))()
+            if monotonic() >= until:
+                return
+
+    def _check_target(self, target: str) -> None:
+        data = request(target.encode("latin-1"), [*self.headers, ("Connection", "close")])
+        self.sent += 1
+        with Connection(self.url) as connection:
+            connection.send(data)
+            response = connection.receive()
+        assert response.status in {200, 400, 404, 414}, (target, response)
+        name = response.json["id"]
+        if response.status == 200:
+            told = meaning(target)
+            if response.json["outcome"] == "dead_lettered":
+                told = f"dead letter {self.sent}", frozenset()  # each is one of its own
+            known = self.meanings.setdefault(name, told)
+            assert known == told, f"{target!r} has the id of something else: {name} is {known}, not {told}"
+
+    def _check_message(self, message: str) -> None:
+        self.sent += 1
+        with Connection(self.url) as connection:
+            connection.send(message.encode("latin-1"))
+            statuses = [response.status for response in answers(connection)]
+        assert all(status < 500 for status in statuses), (message, statuses)
+
+
+def answers(connection: Connection) -> Iterator[Response]:
+    """Say no more, and yield the answers until the other side ends."""
+    connection.end()
+    while True:
+        try:
+            yield connection.receive()
+        except ConnectionError:
+            return

@@ -1,0 +1,89 @@
+"""What clients do to a daemon: they say nothing, they go too early, they come in floods. Spans are those at scale 1."""
+
+from time import monotonic
+from typing import Final
+
+from tests.faults.aurora import LEFT
+from tests.faults.crowd import Crowd
+from tests.faults.flood import pour
+from tests.faults.ledger import p99
+from tests.faults.looks import resident_bytes
+from tests.faults.scenario import Scenario
+from tests.faults.stage import Stage
+
+CROWD: Final = 2000
+HEAD_SECONDS: Final = 8
+"""The header deadline of the crowd's daemon: short, so that every connection meets it in a short scenario."""
+FLOOD: Final = 100_000
+MORE_MEMORY: Final = 20_000_000
+MORE_LOG: Final = 100_000
+"""Bytes: 20 lines a minute for each reason and library, over minutes."""
+_GRACE_SECONDS: Final = 60.0
+"""What a busy machine adds. A connection that is not looked after stays for ever."""
+
+
+def slow_clients(stage: Stage) -> None:
+    """2,000 connections are silent, slow or never read, next to the load; each is closed in time."""
+    with stage.load():
+        stage.wait(20)
+        calm = _p99_of_a_minute(stage)
+        with Crowd(stage.daemon.url, CROWD) as crowd:
+            stage.expect(crowd.complete.wait(_GRACE_SECONDS), f"{CROWD} connections were never open at once")
+            crowded = _p99_of_a_minute(stage)
+            left = crowd.dwindle(_GRACE_SECONDS)
+    stage.expect(not left, f"{_GRACE_SECONDS:g} s later the daemon still has such connections: {dict(left)}")
+    stage.measured["p99 without them, ms"] = round(calm * 1000, 1)
+    stage.measured["p99 with them, ms"] = round(crowded * 1000, 1)
+    for kind, seconds in crowd.ended.items():
+        stage.measured[f"{kind}: closed after at most, s"] = round(max(seconds), 1)
+
+
+def gone_clients(stage: Stage) -> None:
+    """One client in five is gone before its answer; the retry, which is owed, is known for one."""
+    with stage.load(leaving=0.2):
+        stage.wait(60)
+    left = {line["answered"] for line in stage.answers() if line["body"] == LEFT}
+    duplicates = {line["answered"] for line in stage.answers() if '"duplicate"' in line["body"] and not line["copy"]}
+    owed = stage.daemon.metrics().value("aurora_bridge_owed_retries_total")
+    stage.measured["left before the answer"] = len(left)
+    stage.measured["owed"] = owed
+    stage.measured["retries known as duplicates"] = len(left & duplicates)
+    stage.expect(left, "nobody left")
+    stage.expect(
+        len(left & duplicates) > 0.6 * len(left), "retries are not known"
+    )  # a sixth are signals, which never are
+    stage.expect(owed > 0.9 * len(left), f"{len(left)} clients left, and only {owed:g} retries are owed")
+
+
+def flood(stage: Stage) -> None:
+    """100,000 requests with wrong credentials, on random paths, of other methods, or not in HTTP, next to the load."""
+    with stage.load():
+        stage.wait(100)
+        daemon = stage.daemon
+        series, memory, log = set(daemon.metrics()), resident_bytes(daemon), daemon.log.stat().st_size
+        statuses = pour(daemon.url, FLOOD, stage.random)
+        grown = resident_bytes(daemon) - memory
+        written = daemon.log.stat().st_size - log
+        more = set(daemon.metrics()) - series
+    stage.measured |= {f"answered {status}": count for status, count in sorted(statuses.items())}
+    stage.measured["more memory, MB"] = round(grown / 1e6, 1)
+    stage.measured["more log, kB"] = round(written / 1e3, 1)
+    stage.measured["more metric series"] = len(more)
+    stage.expect(set(statuses) <= {400, 401, 404, 405}, f"it was answered {dict(statuses)}")
+    stage.expect(sum(statuses.values()) == FLOOD, f"{sum(statuses.values())} of {FLOOD} were answered")
+    stage.expect(not more, f"more metric series: {sorted(more)[:3]}")
+    stage.expect(grown < MORE_MEMORY, f"{grown / 1e6:.1f} MB more memory")
+    stage.expect(written < MORE_LOG, f"{written / 1e3:.0f} kB more log")
+
+
+def _p99_of_a_minute(stage: Stage) -> float:
+    began = monotonic()
+    stage.wait(60)
+    return p99([line["seconds"] for line in stage.answers(began) if line["status"]])
+
+
+SCENARIOS = [
+    Scenario("15-clients-gone", gone_clients, nodes=1),
+    Scenario("15-slow-clients", slow_clients, nodes=1, settings={"ingress__keepalive_seconds": HEAD_SECONDS}),
+    Scenario("17-flood", flood, nodes=1),
+]

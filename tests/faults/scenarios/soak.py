@@ -1,0 +1,123 @@
+"""A long time, in which nothing may grow. Spans are those at scale 1."""
+
+from dataclasses import dataclass
+from threading import Event, Thread
+from time import monotonic
+from typing import Final
+
+from tests.faults.looks import bytes_of, descriptors, remembered, resident_bytes, threads
+from tests.faults.scenario import Scenario
+from tests.faults.stage import Stage
+from tests.faults.trend import trend
+from tests.support.daemon import Daemon
+
+OUTAGES: Final = 4
+DAYS: Final = 8
+"""Of the index, which remembers one day."""
+_SHORTEST_DAY: Final = 10.0
+"""Seconds: longer than Aurora's clock needs for the retries of a webhook that was answered."""
+_SHORTEST_OUTAGE: Final = 4.0
+"""Seconds: longer than the publish deadline, so that the spool is used."""
+_LEAK: Final = 20.0
+"""Bytes for each webhook. A claim that is never let go takes 600, a fingerprint alone 80."""
+_CACHES: Final = 32 * 2**20
+"""What fills in the beginning: pages of the index, shapes of queries, the allocator's own."""
+_MEBIBYTE: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of the daemon at one moment."""
+
+    webhooks: float
+    resident: int
+    descriptors: int
+    threads: int
+    tasks: float
+    index_used: float
+    remembered: int
+    index_files: int
+    spool_files: int
+
+
+class Watch:
+    """Looks at a daemon every second, in a thread of its own, until `stop`."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._over = Event()
+        self.looks: list[Look] = []
+        self._thread = Thread(target=self._run, name="watch")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(1):
+            metrics = self._daemon.metrics()
+            self.looks.append(
+                Look(
+                    metrics.value("aurora_bridge_deliveries_total"),
+                    resident_bytes(self._daemon),
+                    descriptors(self._daemon),
+                    threads(self._daemon),
+                    metrics.value("faults_tasks"),
+                    metrics.value("aurora_bridge_index_bytes"),
+                    remembered(self._daemon),
+                    bytes_of(self._daemon, "index"),
+                    bytes_of(self._daemon, "spool"),
+                )
+            )
+
+
+def soak(stage: Stage) -> None:
+    """An hour of load with clients that leave and outages of Kafka, in which days pass for the index."""
+    day = max(stage.span(3600 / DAYS), _SHORTEST_DAY)
+    stage.daemon.surroundings["FAULTS_DAY_SECONDS"] = str(day)
+    with stage.load(leaving=0.02):
+        began = monotonic()
+        watch = Watch(stage.daemon)
+        try:
+            for _ in range(OUTAGES):
+                stage.wait(3600 / OUTAGES - 60)
+                for node in stage.cluster.nodes:
+                    node.pause()
+                Event().wait(max(stage.span(60), _SHORTEST_OUTAGE))
+                for node in stage.cluster.nodes:
+                    node.resume()
+            stage.daemon.wait_until_drained()
+            stage.wait(60)
+        finally:
+            watch.stop()
+        stage.measured["days of the index"] = round((monotonic() - began) / day, 1)
+    _judge(stage, watch.looks)
+
+
+def _judge(stage: Stage, looks: list[Look]) -> None:
+    third = len(looks) // 3
+    first, middle, last = looks[:third], looks[third:-third], looks[-third:]
+    late = looks[len(looks) // 2 :]
+    memory = trend([(look.webhooks, look.resident) for look in late])
+    growth = late[-1].resident - late[0].resident
+    stage.measured["memory, bytes a webhook"] = round(memory.slope, 1)
+    stage.measured["give or take, bytes a webhook"] = round(memory.error, 1)
+    stage.measured["memory at the end, MiB"] = round(looks[-1].resident / _MEBIBYTE, 1)
+    leaks = memory.surely_above(_LEAK) and growth > _CACHES
+    stage.expect(not leaks, f"memory grows by {memory.slope:.0f} bytes with each webhook")
+    for what in ("descriptors", "threads", "tasks"):
+        least, then = (min(getattr(look, what) for look in part) for part in (first, last))
+        stage.measured[f"{what} at first"], stage.measured[f"{what} at last"] = least, then
+        stage.expect(then <= least * 1.1 + 5, f"{what} grow from {least:g} to {then:g}")
+    new = looks[-1].webhooks
+    stage.measured["remembered at the end, of 100 webhooks"] = round(100 * looks[-1].remembered / new, 1)
+    stage.expect(looks[-1].remembered < 0.9 * new, "the index forgot nothing")
+    for what, spare in (("index_used", 1), ("index_files", 33), ("spool_files", 5)):
+        before, then = (max(getattr(look, what) for look in part) for part in (middle, last))
+        stage.measured[f"{what}, MiB at most"] = round(then / _MEBIBYTE, 1)
+        stage.expect(then <= 1.5 * before + spare * _MEBIBYTE, f"{what} grows from {before:g} to {then:g} bytes")
+
+
+SCENARIOS = [Scenario("18-soak", soak, nodes=1)]
