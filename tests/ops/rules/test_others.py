@@ -1,4 +1,4 @@
-"""Alerts that need a Prometheus of their own: replicas that are gone, and silence; with their pages, and scaling down."""
+"""Alerts that need a Prometheus of their own, and their pages: replicas that are gone, silence; and scaling down."""
 
 import json
 import re
