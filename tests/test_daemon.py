@@ -10,15 +10,15 @@ import pytest
 from aurora_bridge import daemon
 from aurora_bridge.metrics import Metrics
 
-LONG = 0.6
-"""Seconds for which a test holds the loop up."""
+LONG = 1.1
+"""Seconds for which a test holds the loop up: worth a line."""
 
 
 @pytest.fixture
 async def metrics() -> AsyncIterator[Metrics]:
-    """Those of a loop that is measured; more than half of `LONG` is worth a line."""
+    """Those of a loop that is measured all the time."""
     measured = Metrics()
-    with patch.multiple(daemon, _TICK_SECONDS=0, _HELD_UP_SECONDS=LONG / 2):
+    with patch.object(daemon, "_TICK_SECONDS", 0):
         measure = asyncio.create_task(daemon._measure(measured))  # noqa: SLF001
         await asyncio.sleep(0)
         yield measured
@@ -40,5 +40,5 @@ async def test_a_long_stop_of_the_loop_is_measured_and_logged(
 async def test_an_ordinary_delay_is_not_logged(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         await asyncio.sleep(0)
-    assert metrics.loop_lag_seconds[()] < LONG / 2
+    assert metrics.loop_lag_seconds[()] < LONG
     assert caplog.records == []
