@@ -46,14 +46,10 @@ class Sample(NamedTuple):
 class Prometheus:
     """A Prometheus with its folder, as a context manager."""
 
-    def __init__(self, program: str, folder: Path, *, rules: Iterable[Path] = (), keeps: str = "15d") -> None:
-        """Keep configuration, data and log in `folder`, which is made; `rules` are rule files.
-
-        `keeps` is how long samples are kept, by default as long as by Prometheus's own.
-        """
+    def __init__(self, program: str, folder: Path, *, rules: Iterable[Path] = ()) -> None:
+        """Keep configuration, data and log in `folder`, which is made; `rules` are rule files."""
         self.log = folder / "prometheus.log"
         self._program, self._folder = program, folder
-        self._keeps = keeps
         self._targets = folder / "targets.json"
         (port,) = free_ports(1)
         self._address = f"{HOST}:{port}"
@@ -86,7 +82,6 @@ class Prometheus:
                     self._program,
                     f"--config.file={self._folder / 'prometheus.yml'}",
                     f"--storage.tsdb.path={self._folder / 'data'}",
-                    f"--storage.tsdb.retention.time={self._keeps}",
                     f"--web.listen-address={self._address}",
                 ],
                 stdin=subprocess.DEVNULL,

@@ -73,7 +73,7 @@ def test_silence_is_told_and_ends_and_its_pages_show_what_came_last(
 ) -> None:
     folder = tmp_path / "prometheus"
     remember_three_weeks(promtool, folder)
-    with Daemon(tmp_path) as daemon, Prometheus(prometheus, folder, rules=[sooner], keeps="31d") as server:
+    with Daemon(tmp_path) as daemon, Prometheus(prometheus, folder, rules=[sooner]) as server:
         daemon.get("/lead_created?lead_id=1")
         came = time()
         server.scrape(daemon.admin_url)
@@ -94,7 +94,10 @@ def test_silence_is_told_and_ends_and_its_pages_show_what_came_last(
 
 
 def remember_three_weeks(promtool: str, folder: Path) -> None:
-    """Write into the data of a Prometheus that 40 webhooks were usual at this time of each of the last three weeks."""
+    """Write into the data of a Prometheus that 40 webhooks were usual at this time of each of the last three weeks.
+
+    It keeps them: how old a block may be is counted from the youngest one, and that is of a week ago.
+    """
     folder.mkdir()
     now = int(time())
     lines = [
