@@ -15,16 +15,13 @@ from tests.support.daemon import PROGRAM, environment
 SECONDS: Final = 60
 
 
-def try_page(page: str, state: State, folder: Path, *, shows: bool = True) -> list[str]:
+def try_page(page: str, state: State, folder: Path) -> list[str]:
     """Run the first commands of a page on a daemon, and return what each says."""
-    return [run(command, state, folder, shows=shows) for command in commands(blocks(page)[0])]
+    return [run(command, state, folder) for command in commands(blocks(page)[0])]
 
 
-def run(command: Command, state: State, folder: Path, *, shows: bool = True) -> str:
-    """Run a command of a page as its host would, compare with what the page says, and return what it says.
-
-    Unless the daemon is in the page's state (`shows`), there may be nothing to be found.
-    """
+def run(command: Command, state: State, folder: Path) -> str:
+    """Run a command of a page as its host would, compare with what the page says, and return what it says."""
     daemon = state.daemon
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
@@ -43,7 +40,6 @@ def run(command: Command, state: State, folder: Path, *, shows: bool = True) -> 
         timeout=SECONDS,
     )
     said = done.stdout + done.stderr
-    nothing_found = not shows and "grep" in line and done.returncode == 1
-    assert nothing_found or done.returncode in command.exit_codes, (line, said)
-    assert not shows or [word for word in command.shows if word not in said] == [], (line, said)
+    assert done.returncode in command.exit_codes, (line, said)
+    assert [word for word in command.shows if word not in said] == [], (line, said)
     return said
