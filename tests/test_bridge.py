@@ -67,6 +67,16 @@ async def test_every_delivery_of_a_connection_is_answered_in_time_not_only_the_f
     assert cancelling == 0
 
 
+async def test_what_reaches_the_deadline_is_logged(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(bridge.accept(overdue()) for _ in range(3)))
+    (record,) = caplog.records
+    assert (record.getMessage(), record.fields) == (  # type: ignore[attr-defined]
+        "deliveries reached the answer deadline",
+        {"deliveries": 3},
+    )
+
+
 async def test_who_cancels_a_delivery_that_is_not_overdue_is_obeyed(bridge: Bridge) -> None:
     task = asyncio.create_task(bridge.accept(overdue()._replace(received=monotonic())))
     await asyncio.sleep(0)

@@ -6,6 +6,7 @@ What each step does stands in `webhook`, `state` and `kafka`; `web.ingress` call
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from aurora_bridge.kafka.publisher import Publisher
-from aurora_bridge.logs import redact_target
+from aurora_bridge.logs import Quota, fields, redact_target
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
 from aurora_bridge.refusal import Defect, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
@@ -26,12 +27,15 @@ from aurora_bridge.webhook.record import Headers, Record
 from aurora_bridge.webhook.recurrence import Action, event_id
 from aurora_bridge.webhook.routes import Match, Routes
 
+log = logging.getLogger(__name__)
+
 EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event a topic is for."""
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
 _EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
+_LINES_A_MINUTE = 20
 _DEAD_LETTERS_KEPT = 20
 """At most as many names of events, each as long as a target: 160 kB."""
 # In Python 3.11 each look-up of a member of an enumeration is a call.
@@ -222,15 +226,24 @@ class Bridge:
     async def watch(self) -> None:
         """End what was not answered by the answer deadline, until cancelled.
 
-        The deadlines of its stages end a delivery long before; this holds should one of them have a fault.
+        The deadlines of its stages end a delivery long before; this holds should one of them have a fault, or the
+        process have stood still.
         """
+        quota = Quota(_LINES_A_MINUTE, monotonic)
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             latest = monotonic() - self._answer_seconds
-            for task, received in self._flights.items():
-                if received < latest and task not in self._overdue and task is not None:
-                    self._overdue.add(task)
-                    task.cancel()
+            overdue = [
+                task
+                for task, received in self._flights.items()
+                if received < latest and task not in self._overdue and task is not None
+            ]
+            self._overdue.update(overdue)
+            for task in overdue:
+                task.cancel()
+            if overdue and (left_out := quota.take()) is not None:
+                more = {"left_out": left_out} if left_out else {}
+                log.warning("deliveries reached the answer deadline", extra=fields(deliveries=len(overdue), **more))
 
     def _time(self, received: float, read: float, judged: float) -> None:
         """Note how long the stages of a delivery took that went all the way; the last ends now."""

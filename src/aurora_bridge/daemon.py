@@ -27,7 +27,7 @@ from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.ledger import Ledger
-from aurora_bridge.logs import fields
+from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
@@ -47,6 +47,9 @@ from aurora_bridge.webhook.recurrence import Slot
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.25
+_HELD_UP_SECONDS = 1.0
+"""A tenth of Aurora's budget: from here on a late wake-up gets a line."""
+_LINES_A_MINUTE = 20
 _FLUSH_SECONDS = 2.0
 _DAY_SECONDS = 86_400
 _GC_THRESHOLD = 50_000
@@ -226,11 +229,15 @@ def make_metrics() -> Metrics:
 
 
 async def _measure(metrics: Metrics) -> None:
-    """Measure how late the event loop wakes up."""
+    """Measure how late the event loop wakes up; a long stop is over before Prometheus looks, so it is logged."""
+    quota = Quota(_LINES_A_MINUTE, monotonic)
     while True:
         due = monotonic() + _TICK_SECONDS
         await asyncio.sleep(_TICK_SECONDS)
-        metrics.loop_lag_seconds[()] = max(0.0, monotonic() - due)
+        metrics.loop_lag_seconds[()] = lag = max(0.0, monotonic() - due)
+        if lag > _HELD_UP_SECONDS and (left_out := quota.take()) is not None:
+            more = fields(seconds=round(lag, 3), **({"left_out": left_out} if left_out else {}))
+            log.warning("the event loop was held up, and every webhook with it", extra=more)
 
 
 def _settle_memory() -> None:

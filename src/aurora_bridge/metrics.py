@@ -272,7 +272,8 @@ class Metrics(Collector):
             "Times that the dedup index was full and forgot its oldest tenth before its window was over.",
         )
         self.unjudged = Counter(
-            "aurora_bridge_unjudged", "Events published without a look into the index, which failed or was late."
+            "aurora_bridge_unjudged",
+            "Events published without a look into the index, which failed, was late, or had no room.",
         )
         self.follower_lag_records = Gauge(
             "aurora_bridge_follower_lag_records", "Records in the topics that the index does not know yet."

@@ -6,27 +6,25 @@ and what then happens to it.
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka.admin import AclOperation
 
+from tests.ops.rules.alone import ALONE, GOOD, Happening
+from tests.ops.rules.faulty import make_faulty, make_of_version
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.ports import HOST, free_ports
 from tests.support.secure import USER, SecureCluster
 from tests.support.topics import Record, create_topics, delete_topics, produce, topic_names, unique_prefix
 
-GOOD: Final = [("X-Aurora-Webhook-Token", "valid")]
 WRONG: Final = [("X-Aurora-Webhook-Token", "of-yesterday")]
 VOLUME: Final = 40 * 2**20
 """Bytes of the volume that is nearly full."""
 LAG: Final = 1000
 """Records that a replica may be behind before it is told."""
-
-Happening = Callable[[], object]
 
 
 class State(NamedTuple):
@@ -56,6 +54,7 @@ class Scene:
 
     def prepare(self) -> None:
         """Start a daemon for each state."""
+        self._happenings.extend(state(self._alone, self._stack) for state in ALONE)
         for state in (
             self._refusing,
             self._away,
@@ -79,7 +78,7 @@ class Scene:
         daemon.wait_until_connected()
         return daemon
 
-    def _daemon(self, name: str, **more: object) -> Daemon:
+    def _daemon(self, name: str, *, fault: str | None = None, version: str | None = None, **more: object) -> Daemon:
         folder = self._folder / name
         folder.mkdir()
         tokens = folder / "tokens"
@@ -94,8 +93,16 @@ class Scene:
         }
         daemon = Daemon(folder, **settings)
         daemon.state = Path(str(settings["state_dir"]))
+        if fault is not None:
+            make_faulty(daemon, fault)
+        if version is not None:
+            make_of_version(daemon, version)
         self.states[name] = State(self._stack.enter_context(daemon), settings)
         return daemon
+
+    def _alone(self, name: str, **more: Any) -> Daemon:  # noqa: ANN401 - as `_daemon` takes it
+        """Start one without a Kafka."""
+        return self._daemon(name, kafka__bootstrap_servers=None, kafka__topic_prefix=None, **more)
 
     def _prefix(self, kafka: KafkaCluster | NamedKafka) -> str:
         """Return one for topics that are deleted at the end."""

@@ -1,0 +1,123 @@
+"""States of daemons without a Kafka: what happens to the process, to the index and to the answers.
+
+As in `scene`, a state starts its daemon and returns what then happens to it.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from time import sleep
+from typing import Final, Protocol
+
+from tests.ops.rules.faulty import CLOCK, HANGS
+from tests.ops.rules.process import starved, still
+from tests.support.daemon import Daemon
+from tests.support.http import Connection, request
+
+GOOD: Final = [("X-Aurora-Webhook-Token", "valid")]
+OLDER: Final = "0.0.1"
+"""A version before this one."""
+LATE: Final = 10
+"""Webhooks that come while the index does not answer."""
+LOST: Final = 50
+"""Answers that are lost in each of two ways: enough to stand out of what all daemons get."""
+STILL_SECONDS: Final = 8.5
+"""Longer than an answer may take."""
+
+Happening = Callable[[], object]
+
+
+class Start(Protocol):
+    """Starts a daemon, with a fault of `faulty`, or as one of another version."""
+
+    def __call__(
+        self, name: str, *, fault: str | None = None, version: str | None = None, **settings: object
+    ) -> Daemon: ...
+
+
+def starving(start: Start, stack: ExitStack) -> Happening:
+    """The process gets too little CPU, until the end."""
+    daemon = start("starving")
+    return lambda: stack.enter_context(starved(daemon.process))
+
+
+def stuck(start: Start, stack: ExitStack) -> Happening:
+    """One delivery is never answered, others are."""
+    daemon = start("stuck", fault="stuck")
+
+    def happen() -> None:
+        waiting = stack.enter_context(Connection(daemon.url))
+        waiting.send(request("/lead_created?lead_id=stuck", GOOD))
+        daemon.wait_until("it is under way", under_way)
+        assert daemon.get("/lead_created?lead_id=1", GOOD).status == 200
+
+    return happen
+
+
+def suspended(start: Start, _stack: ExitStack) -> Happening:
+    """The process stands still while a delivery is under way."""
+    daemon = start("suspended", fault="slow-index", deadlines__publish_seconds=7, deadlines__spool_seconds=7.5)
+
+    def happen() -> None:
+        hangs = daemon.folder / HANGS
+        hangs.touch()
+        with Connection(daemon.url) as connection:
+            connection.send(request("/lead_created?lead_id=1", GOOD))
+            daemon.wait_until("it is under way", under_way)
+            with still(daemon.process):
+                sleep(STILL_SECONDS)
+            assert connection.receive().json["reason"] == "too_late"
+        hangs.unlink()
+
+    return happen
+
+
+def late(start: Start, _stack: ExitStack) -> Happening:
+    """The disk of the index does not answer for a while."""
+    daemon = start("late", fault="slow-index")
+
+    def happen() -> None:
+        hangs = daemon.folder / HANGS
+        hangs.touch()
+        answers = [daemon.get(f"/lead_created?lead_id={number}", GOOD) for number in range(LATE)]
+        hangs.unlink()
+        assert {answer.status for answer in answers} == {200}
+
+    return happen
+
+
+def lost(start: Start, _stack: ExitStack) -> Happening:
+    """Clients leave before the answer, or do not get it; and Aurora tries again."""
+    daemon = start("lost", fault="fast-retries")
+    targets = [f"/lead_created?lead_id={number}" for number in range(2 * LOST)]
+
+    def happen() -> None:
+        with still(daemon.process):
+            for target in targets[:LOST]:
+                with Connection(daemon.url) as connection:
+                    connection.send(request(target, GOOD))
+        for target in targets[LOST:]:
+            daemon.get(target, GOOD)
+        daemon.wait_until("all have come", lambda daemon: received(daemon) == len(targets))
+        sleep(30 / CLOCK)
+        assert {daemon.get(target, GOOD).json["outcome"] for target in targets} == {"duplicate"}
+
+    return happen
+
+
+def older(start: Start, _stack: ExitStack) -> Happening:
+    """A newer version was installed, and the daemon was not restarted."""
+    start("older", version=OLDER)
+    return lambda: None
+
+
+ALONE: Final = (starving, stuck, suspended, late, lost, older)
+
+
+def under_way(daemon: Daemon) -> bool:
+    """Whether a delivery is not answered yet."""
+    return bool(daemon.metrics().value("aurora_bridge_in_flight_deliveries"))
+
+
+def received(daemon: Daemon) -> float:
+    """Return how many deliveries were answered, whether somebody got the answer or not."""
+    return daemon.metrics().value("aurora_bridge_deliveries_total")

@@ -1,0 +1,80 @@
+"""The daemon with a fault, a slow disk or a fast clock: `faulty.py FAULT serve`; and one of another version."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from aurora_bridge import cli
+from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.refusal import Outcome
+from aurora_bridge.state import index
+from aurora_bridge.webhook.record import Record
+from tests.faults.launch import run_faster
+from tests.support.daemon import Daemon
+
+REPOSITORY: Final = Path(__file__).parents[3]
+HANGS: Final = "the-disk-hangs"
+"""While this file is in the daemon's folder, the disk of the index does not answer."""
+STUCK: Final = b"lead/stuck"
+"""The subject whose deliveries never end."""
+CLOCK: Final = 10
+"""How much faster than Aurora's the clock of retries can be."""
+_POLL_SECONDS = 0.01
+
+
+def slow_index() -> None:
+    """Have a look-up wait for the disk."""
+    claim = index.claim
+
+    def late(*asked: Any) -> Any:  # noqa: ANN401 - whatever it takes and returns
+        while Path(HANGS).exists():
+            time.sleep(_POLL_SECONDS)
+        return claim(*asked)
+
+    index.claim = late  # type: ignore[assignment]
+
+
+def stuck() -> None:
+    """Never end some deliveries, whoever cancels them."""
+    publish = Publisher.publish
+
+    async def never(publisher: Publisher, record: Record) -> Outcome:
+        while record.partition_key == STUCK:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                continue
+        return await publish(publisher, record)
+
+    Publisher.publish = never  # type: ignore[assignment, method-assign]
+
+
+FAULTS: Final[dict[str, Callable[[], None]]] = {
+    "slow-index": slow_index,
+    "stuck": stuck,
+    "fast-retries": partial(run_faster, CLOCK),
+}
+
+
+def make_faulty(daemon: Daemon, fault: str) -> None:
+    """Have a daemon that was not started yet start with a fault."""
+    daemon.program = [sys.executable, "-m", "tests.ops.rules.faulty", fault]
+    daemon.surroundings = {"PYTHONPATH": str(REPOSITORY)}
+
+
+def make_of_version(daemon: Daemon, version: str) -> None:
+    """Have a daemon that was not started yet start as one of another version."""
+    path = daemon.folder / "modules"
+    metadata = path / f"aurora_bridge-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(f"Metadata-Version: 2.1\nName: aurora-bridge\nVersion: {version}\n")
+    daemon.surroundings = {"PYTHONPATH": str(path)}
+
+
+if __name__ == "__main__":
+    FAULTS[sys.argv.pop(1)]()
+    sys.exit(cli.main())

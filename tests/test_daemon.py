@@ -1,0 +1,44 @@
+"""How late the event loop is, and what is said of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from unittest.mock import patch
+
+import pytest
+
+from aurora_bridge import daemon
+from aurora_bridge.metrics import Metrics
+
+LONG = 1.1
+"""Seconds for which a test holds the loop up: worth a line."""
+
+
+@pytest.fixture
+async def metrics() -> AsyncIterator[Metrics]:
+    """Those of a loop that is measured all the time."""
+    measured = Metrics()
+    with patch.object(daemon, "_TICK_SECONDS", 0):
+        measure = asyncio.create_task(daemon._measure(measured))  # noqa: SLF001
+        await asyncio.sleep(0)
+        yield measured
+        measure.cancel()
+        await asyncio.gather(measure, return_exceptions=True)
+
+
+async def test_a_long_stop_of_the_loop_is_measured_and_logged(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    time.sleep(LONG)  # noqa: ASYNC251 - holds the loop up
+    await asyncio.sleep(0)
+    assert metrics.loop_lag_seconds[()] >= LONG
+    (record,) = caplog.records
+    assert record.getMessage() == "the event loop was held up, and every webhook with it"
+    assert record.fields["seconds"] >= LONG  # type: ignore[attr-defined]
+
+
+async def test_an_ordinary_delay_is_not_logged(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert metrics.loop_lag_seconds[()] < LONG
+    assert caplog.records == []
