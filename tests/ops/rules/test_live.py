@@ -198,12 +198,6 @@ def test_unjudged_all_were_and_the_count_stands_still_when_the_disk_answers(look
     assert only(try_page("AuroraBridgeUnjudged", state, tmp_path)[0]) == LATE
 
 
-def test_unjudged_are_some_of_a_full_index_as_well(look: Look) -> None:
-    daemon = state_of(look, "away").daemon
-    assert daemon.metrics().value("aurora_bridge_unjudged_total") > 0
-    assert "the index is full" in daemon.log.read_text()
-
-
 def test_loop_lag_is_far_above_a_healthy_ones_and_little_cpu_is_used(look: Look, tmp_path: Path) -> None:
     def lag_of(name: str) -> float:
         return only(try_page("AuroraBridgeLoopLag", state_of(look, name), tmp_path)[0])
