@@ -68,7 +68,7 @@ def files_overwritten(stage: Stage) -> None:
         for name in FILES:
             stage.wait(20)
             _kill_with_empty_spool(stage)
-            (stage.daemon.state / name).write_bytes(b"this is no database, whatever its name says. " * 500)
+            _overwrite(stage.daemon.state / name)
             stage.daemon.start()
             _expect_put_aside(stage, name)
             stage.wait(20)
@@ -118,6 +118,13 @@ def _kill_with_empty_spool(stage: Stage) -> None:
         if not _rows(stage.daemon.state / "spool.db"):
             return
         stage.daemon.start()
+
+
+def _overwrite(path: Path) -> None:
+    """Make a file no database any more; its write-ahead log, which would mend it, is gone."""
+    path.write_bytes(b"this is no database, whatever its name says. " * 500)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _damage(path: Path) -> None:
