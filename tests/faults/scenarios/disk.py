@@ -63,11 +63,14 @@ def volume_filled_by_others(stage: Stage) -> None:
 
 
 def files_overwritten(stage: Stage) -> None:
-    """The daemon is killed and its index is no database any more; then the same with the spool, which was empty."""
+    """The daemon is ended and its index is no database any more; then the same with the spool, which was empty.
+
+    Killed, it would also lose what it knows of answers that did not arrive, and with it the mark of an old state.
+    """
     with stage.load():
         for name in FILES:
             stage.wait(20)
-            _kill_with_empty_spool(stage)
+            _end_with_empty_spool(stage)
             _overwrite(stage.daemon.state / name)
             stage.daemon.start()
             _expect_put_aside(stage, name)
@@ -110,11 +113,11 @@ def end_kafka(stage: Stage) -> None:
         node.kill()
 
 
-def _kill_with_empty_spool(stage: Stage) -> None:
-    """Kill the daemon at a moment when nothing waits in its spool."""
+def _end_with_empty_spool(stage: Stage) -> None:
+    """End the daemon at a moment when nothing waits in its spool."""
     while True:
         stage.daemon.wait_until_connected()
-        stage.daemon.kill()
+        stage.daemon.terminate()
         if not _rows(stage.daemon.state / "spool.db"):
             return
         stage.daemon.start()
