@@ -63,10 +63,7 @@ def volume_filled_by_others(stage: Stage) -> None:
 
 
 def files_overwritten(stage: Stage) -> None:
-    """The daemon is ended and its index is no database any more; then the same with the spool, which was empty.
-
-    Killed, it would also lose what it knows of answers that did not arrive, and with it the mark of an old state.
-    """
+    """The daemon is ended and its index is no database any more; then the same with the spool, which was empty."""
     with stage.load():
         for name in FILES:
             stage.wait(20)
@@ -114,7 +111,10 @@ def end_kafka(stage: Stage) -> None:
 
 
 def _end_with_empty_spool(stage: Stage) -> None:
-    """End the daemon at a moment when nothing waits in its spool."""
+    """End the daemon at a moment when nothing waits in its spool.
+
+    In order: of answers that a crash takes with it, only the index knows, and that is to be lost.
+    """
     while True:
         stage.daemon.wait_until_connected()
         stage.daemon.terminate()
