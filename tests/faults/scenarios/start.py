@@ -10,7 +10,7 @@ from typing import cast
 from confluent_kafka.admin import AclOperation
 
 from tests.faults.scenario import Scenario
-from tests.faults.stage import Stage
+from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
 from tests.support.secure import USER, SecureCluster
@@ -106,10 +106,12 @@ def _play(stage: Stage, reason: str, words: str) -> None:
         stage.cluster.restore()
         stage.daemon.change(kafka__bootstrap_servers=stage.cluster.bootstrap, kafka__create_topics=None, **right)
         stage.daemon.start()
-        stage.daemon.wait_until_connected()
-        reasons = stage.daemon.wait_until("nothing is complained of", lambda daemon: not daemon.ready()[1]["reasons"])
-        stage.expect(reasons, "readiness still complains")
+        stage.daemon.wait_until("nothing is complained of", _is_well, within=SETTLE_SECONDS)
         stage.wait(20)
+
+
+def _is_well(daemon: Daemon) -> bool:
+    return daemon.ready()[1]["reasons"] == []
 
 
 def _expect_barred(stage: Stage, reason: str, words: str) -> None:
