@@ -111,7 +111,7 @@ def _play(stage: Stage, reason: str, words: str) -> None:
 
 
 def _is_well(daemon: Daemon) -> bool:
-    return daemon.ready()[1]["reasons"] == []
+    return not daemon.ready()[1]["reasons"]
 
 
 def _expect_barred(stage: Stage, reason: str, words: str) -> None:
