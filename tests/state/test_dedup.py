@@ -665,6 +665,16 @@ async def test_a_file_that_fills_up_makes_room_and_goes_on(tmp_path: Path) -> No
     assert 0 < len(standings(tmp_path)) < 3000
 
 
+async def test_what_finds_no_room_has_the_oldest_forgotten_however_little_seems_to_be_in_use(tmp_path: Path) -> None:
+    with patch("aurora_bridge.state.index_file._CARE_SECONDS", 0):
+        async with life(tmp_path) as running, caring(running):
+            for minute in range(2):  # the first mark is made when there is none to forget up to
+                with failing("claim", sqlite3.SQLITE_FULL):
+                    await running.happened(A, NOW + minute * MINUTE)
+                await until(lambda: not running.in_memory)
+            await until(lambda: running.metrics.index_forgotten[()] > 0)
+
+
 @pytest.mark.parametrize(("free", "grows"), [(31 * 2**20, False), (33 * 2**20, True)])
 async def test_while_its_volume_has_no_room_to_spare_the_file_grows_no_further(
     tmp_path: Path, free: float, *, grows: bool
