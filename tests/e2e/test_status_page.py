@@ -60,7 +60,7 @@ def test_it_is_plain_html_with_a_strict_policy_in_every_state(pages: dict[str, h
         ("kafka-down", "Waiting for Kafka 12 events"),
         ("kafka-down", "project_status_changed 0 s ago no leader 12 12 0"),
         ("spool-full", "Bad: Webhooks are being refused: the spool is full, and Kafka is away."),
-        ("spool-full", "Bring Kafka back, or raise SPOOL__MAX_BYTES and restart the daemon."),
+        ("spool-full", "Bring Kafka back, make room on the volume, or raise SPOOL__MAX_BYTES and restart the daemon."),
         ("spool-full", "State full"),
         ("spool-full", "spool_full 10 0 s ago"),
     ],

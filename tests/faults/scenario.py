@@ -65,6 +65,8 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
             return play_apart(scenario.name, folder, scale=scale, rate=rate)
         except UnavailableError as error:
             return result | {"skipped": str(error), "as_expected": True}
+        except OSError as error:  # it came to no result
+            return result | {"broke": f"{type(error).__name__}: {error}", "as_expected": False}
     with scenario.cluster(scenario.nodes) as cluster:
         stage = Stage(
             folder / f"{scenario.name}-{began:.0f}",

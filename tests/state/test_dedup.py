@@ -17,6 +17,7 @@ from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state import index
 from aurora_bridge.state.dedup import Deduplicator
+from aurora_bridge.state.directory import Room
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.claims import Claim, End, Verdict
 from aurora_bridge.webhook.event import Event, rfc3339
@@ -662,6 +663,37 @@ async def test_a_file_that_fills_up_makes_room_and_goes_on(tmp_path: Path) -> No
             assert (await running.happened(A, now + 2000)).action is Action.DUPLICATE
             assert (await running.happened(B, now + DAY)).claim.id_ms == FIRST
     assert 0 < len(standings(tmp_path)) < 3000
+
+
+async def test_what_finds_no_room_has_the_oldest_forgotten_however_little_seems_to_be_in_use(tmp_path: Path) -> None:
+    with patch("aurora_bridge.state.index_file._CARE_SECONDS", 0):
+        async with life(tmp_path) as running, caring(running):
+            for minute in range(2):  # the first mark is made when there is none to forget up to
+                with failing("claim", sqlite3.SQLITE_FULL):
+                    await running.happened(A, NOW + minute * MINUTE)
+                await until(lambda: not running.in_memory)
+            await until(lambda: running.metrics.index_forgotten[()] > 0)
+
+
+@pytest.mark.parametrize(("free", "grows"), [(31 * 2**20, False), (33 * 2**20, True)])
+async def test_while_its_volume_has_no_room_to_spare_the_file_grows_no_further(
+    tmp_path: Path, free: float, *, grows: bool
+) -> None:
+    """It keeps half of what the spool does: what that needs to be emptied."""
+    with (
+        patch("aurora_bridge.state.index_file._CARE_SECONDS", 0),
+        patch("aurora_bridge.state.dedup._LEARN_SECONDS", 0),
+        patch("aurora_bridge.state.database.room", lambda _directory: Room(2**30, free)),
+    ):
+        async with life(tmp_path) as running, caring(running):
+            for burst in range(30):
+                events = [state("A", f"{burst:02x}{number:02x}") for number in range(100)]
+                for verdict in await running.judge(*((event, NOW + burst) for event in events)):
+                    assert verdict.action is Action.PUBLISH
+                    running.finish(verdict, End.DURABLE, NOW + burst)
+                await until(lambda: not running.in_memory)
+            assert not running.failed
+    assert ((tmp_path / index.FILE).stat().st_size > 200_000) is grows
 
 
 @asynccontextmanager

@@ -43,6 +43,8 @@ class IndexFile:
         """Whether the index misses an event that it should have: the next start reads it from Kafka again."""
         self._started = monotonic() - self.state.ran_us / 1e6
         self._bytes = 0
+        self._full = False
+        """Whether something found no room since the last look."""
         self._reserve = reserve_bytes(directory) / 2  # a spool that needs room stops first
         self._forgotten = metrics.index_forgotten
         metrics.index_bytes.source = lambda: self._bytes
@@ -65,7 +67,7 @@ class IndexFile:
         """Note that the index could not do something: it is full, or it has failed."""
         if error_code(error) == sqlite3.SQLITE_FULL:
             log.warning("the index is full; its oldest rows expire early")
-            self.forgotten_us, self.lost = time_us(), True
+            self.forgotten_us, self.lost, self._full = time_us(), True, True
             return
         suspect(self._path, error)
         if not self.failed:
@@ -88,11 +90,9 @@ class IndexFile:
             try:
                 if tick % _MARK_TICKS == 0:
                     await self.worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), last_seq()))
-                limit = await self.worker.call(
-                    lambda db: keep_room(db, self._path.parent, self._settings.max_bytes, self._reserve),
-                )
-                self._bytes = await self.worker.call(index.used_bytes)
-                if self._bytes > limit * _NEARLY_FULL:
+                limit, self._bytes = await self.worker.call(self._look)
+                if self._full or self._bytes > limit * _NEARLY_FULL:
+                    self._full = False
                     await self._make_room(last_seq)
                 if tick % index.SLICES == 0:  # for a whole round: at its end, nothing so old is left
                     expired = await self.worker.call(lambda db: index.expired_seq(db, self._ran_us() - window_us))
@@ -101,6 +101,10 @@ class IndexFile:
             except sqlite3.Error as error:
                 self.failure(error)
             await asyncio.sleep(_CARE_SECONDS)
+
+    def _look(self, db: sqlite3.Connection) -> tuple[int, int]:
+        """Return how large the file may be now, and how much of it is in use."""
+        return keep_room(db, self._path.parent, self._settings.max_bytes, self._reserve), index.used_bytes(db)
 
     async def _expire(self, number: int, seq: int) -> None:
         await self.worker.call(lambda db: index.expire(db, number, seq))

@@ -194,10 +194,7 @@ class Spool:
         """Take new `stats` every second and, with `keep_seconds`, let old events expire, until cancelled."""
         while not self.failed.is_set():
             try:
-                await self._worker.call(
-                    lambda db: keep_room(db, self._path.parent, self.limit_bytes, self._reserve),
-                )
-                self.stats = await self._worker.call(_stats)
+                self.stats = await self._worker.call(self._look)
                 self._remove_again()
                 if keep_seconds is not None:
                     expired = await self.expire(keep_seconds)
@@ -206,6 +203,10 @@ class Spool:
             except sqlite3.Error as error:
                 self._failure(error)
             await asyncio.sleep(_STATS_SECONDS)
+
+    def _look(self, db: sqlite3.Connection) -> Stats:
+        keep_room(db, self._path.parent, self.limit_bytes, self._reserve)
+        return _stats(db)
 
     async def newest_keys(self, limit: int) -> list[str]:
         """Return the ids of the last events that came here, at most `limit`."""

@@ -4,12 +4,13 @@ Each time the daemon must listen at once, take webhooks into the spool and say w
 the cause is mended, the daemon is started again, and what was acknowledged must arrive. Spans are those at scale 1.
 """
 
+from pathlib import Path
 from typing import cast
 
 from confluent_kafka.admin import AclOperation
 
 from tests.faults.scenario import Scenario
-from tests.faults.stage import Stage
+from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
 from tests.support.secure import USER, SecureCluster
@@ -17,7 +18,7 @@ from tests.support.topics import topic_names
 
 LISTENING_SECONDS = 1.0
 STARTS = 5
-"""The fastest counts: what a busy machine adds is not the daemon's."""
+"""The fastest counts, without what it waited for a processor: that is the machine's, not the daemon's."""
 
 
 def kafka_down(stage: Stage) -> None:
@@ -71,13 +72,26 @@ def expired_certificate(stage: Stage) -> None:
 
 def _measure_starts(stage: Stage) -> None:
     """Expect the daemon to listen within a second of its start, and note in how many."""
-    seconds = []
+    daemon = stage.daemon
+    whole, own = [], []
     for _ in range(STARTS):
-        stage.daemon.start()
-        seconds.append(stage.daemon.seconds_to_listen)
-        stage.daemon.terminate()
-    stage.measured["listening after, s"] = round(min(seconds), 2)
-    stage.expect(min(seconds) < LISTENING_SECONDS, f"none of {STARTS} starts listened in {LISTENING_SECONDS:g} s")
+        before = _delayed("self")
+        daemon.start()
+        whole.append(daemon.seconds_to_listen)
+        own.append(whole[-1] - _delayed(daemon.process.pid) - (_delayed("self") - before))
+        daemon.terminate()
+    stage.measured["listening after, s"] = round(min(whole), 2)
+    stage.measured["without the wait for a processor, s"] = round(min(own), 2)
+    stage.expect(min(own) < LISTENING_SECONDS, f"none of {STARTS} starts listened in {LISTENING_SECONDS:g} s")
+
+
+def _delayed(pid: int | str) -> float:
+    """Return for how many seconds a process has waited for a processor; 0 where the system does not tell (not Linux).
+
+    https://docs.kernel.org/scheduler/sched-stats.html
+    """
+    path = Path(f"/proc/{pid}/schedstat")
+    return int(path.read_text().split()[1]) / 1e9 if path.exists() else 0.0
 
 
 def _play(stage: Stage, reason: str, words: str) -> None:
@@ -92,10 +106,12 @@ def _play(stage: Stage, reason: str, words: str) -> None:
         stage.cluster.restore()
         stage.daemon.change(kafka__bootstrap_servers=stage.cluster.bootstrap, kafka__create_topics=None, **right)
         stage.daemon.start()
-        stage.daemon.wait_until_connected()
-        reasons = stage.daemon.wait_until("nothing is complained of", lambda daemon: not daemon.ready()[1]["reasons"])
-        stage.expect(reasons, "readiness still complains")
+        stage.daemon.wait_until("nothing is complained of", _is_well, within=SETTLE_SECONDS)
         stage.wait(20)
+
+
+def _is_well(daemon: Daemon) -> bool:
+    return not daemon.ready()[1]["reasons"]
 
 
 def _expect_barred(stage: Stage, reason: str, words: str) -> None:
