@@ -6,7 +6,7 @@ They stand in the same journal as Aurora's, so that the ledger judges them with 
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from threading import Barrier
@@ -31,7 +31,7 @@ class Webhook:
     key: int
     kind: str
     target: str
-    data: dict[str, str]
+    data: dict[str, str] = field(hash=False)
 
 
 @dataclass(frozen=True)

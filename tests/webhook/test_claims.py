@@ -42,7 +42,21 @@ def as_repeat(at: int) -> tuple[int, int]:
 
 def test_only_what_is_claimed_ends_durable_doubtful_or_refused() -> None:
     ends = {(standing, end): to for (standing, end), to in TRANSITIONS.items() if end is not End.LATE}
-    assert ends == {(Standing.CLAIMED, end): to for end, to in ENDS.items()}
+    assert {Standing.CLAIMED, Standing.OWED} == {standing for standing, _ in ends}
+    assert ENDS == {end: to for (standing, end), to in ends.items() if standing is Standing.CLAIMED}
+
+
+@pytest.mark.parametrize(
+    ("end", "standing"),
+    [(End.DURABLE, Standing.SEEN), (End.IN_DOUBT, Standing.OWED), (End.REFUSED, Standing.OWED)],
+)
+def test_word_of_the_late_acknowledgement_may_come_before_word_of_the_answer(
+    desk: Desk, end: End, standing: Standing
+) -> None:
+    claim = desk.deliver(A, NOW).claim
+    desk.claims.end(claim, End.LATE)
+    desk.claims.end(claim, end)
+    assert claim.standing is standing
 
 
 def test_a_late_acknowledgement_is_understood_however_the_claim_stands() -> None:

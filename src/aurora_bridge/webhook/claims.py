@@ -30,7 +30,7 @@ class End(StrEnum):
     IN_DOUBT = "in_doubt"
     REFUSED = "refused"
     LATE = "late"
-    """It became durable after its delivery was refused."""
+    """It became durable after its delivery was answered; word of that may come before word of the answer."""
 
 
 TRANSITIONS = {
@@ -42,6 +42,9 @@ TRANSITIONS = {
     (Standing.REFUSED, End.LATE): Standing.OWED,
     (Standing.SEEN, End.LATE): Standing.SEEN,
     (Standing.OWED, End.LATE): Standing.OWED,
+    (Standing.OWED, End.DURABLE): Standing.SEEN,
+    (Standing.OWED, End.IN_DOUBT): Standing.OWED,
+    (Standing.OWED, End.REFUSED): Standing.OWED,
 }
 
 

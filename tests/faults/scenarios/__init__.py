@@ -1,10 +1,11 @@
 """Every scenario, in the order of their numbers, and the controls."""
 
-from tests.faults.scenarios import brokers, daemon, order, replicas
+from tests.faults.scenarios import brokers, clock, daemon, order, replicas
 from tests.faults.scenarios.controls import CONTROLS, HONEST
 
+_ENEMIES = (brokers, clock, daemon, order, replicas)
 SCENARIOS = [
-    *sorted([*brokers.SCENARIOS, *daemon.SCENARIOS, *order.SCENARIOS, *replicas.SCENARIOS], key=lambda one: one.name),
+    *sorted((scenario for enemy in _ENEMIES for scenario in enemy.SCENARIOS), key=lambda one: one.name),
     HONEST,
 ]
 
