@@ -1,36 +1,34 @@
-"""A wall clock that jumps, for one process and those it starts: libfaketime, whose offset is changed while it runs.
+"""A wall clock that jumps, for one process: `jumping_clock.c`, preloaded, whose offset is changed while it runs.
 
 The monotonic clock stays the machine's, as it does where an operator or a time server sets the time.
 """
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Final
 
 from tests.faults.scenario import UnavailableError
 
-INSTALL: Final = "libfaketime.so.1 is missing: `apt-get install faketime` (`make tools`)"
+SOURCE: Final = Path(__file__).with_name("jumping_clock.c")
 
 
 class WallClock:
     """The wall clock of whoever is started with these `surroundings`."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the offset in a file of `folder`. Raises `UnavailableError`."""
-        found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-        if not found:
-            raise UnavailableError(INSTALL)
+        """Keep library and offset in `folder`. Raises `UnavailableError`."""
+        compiler = shutil.which("cc")
+        if compiler is None:
+            message = "no C compiler for a clock that jumps: `apt-get install gcc libc6-dev` (`make tools`)"
+            raise UnavailableError(message)
+        library = folder / "jumping_clock.so"
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE], check=True)
         self._file = folder / "wall-clock"
-        self.jump_to(0)
-        self.surroundings = {
-            "LD_PRELOAD": str(found[0]),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
+        self._file.write_bytes(bytes(8))
+        self.surroundings = {"LD_PRELOAD": str(library), "FAULT_CLOCK": str(self._file)}
 
     def jump_to(self, seconds: int) -> None:
         """Let the clock be so many seconds fast, or slow where negative, from now on."""
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}")
-        new.replace(self._file)
+        with self._file.open("r+b") as file:
+            file.write(seconds.to_bytes(8, "little", signed=True))
