@@ -67,6 +67,12 @@ class Hand:
         query = "&".join(f"{name}={value}" for name, value in data.items())
         return Webhook(key, kind, f"/{event}?{query}", data)
 
+    def note_accepted(self, webhook: Webhook) -> None:
+        """Write down that it was accepted before all this, by the attempt 0."""
+        digest = digest_of(webhook.data)
+        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.key, digest=digest, attempt=0)
+        self._note(answered=webhook.key, attempt=0, status=200, seconds=0)
+
     def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
         """Send it once, and return what was answered."""
         digest = digest_of(webhook.data)

@@ -57,7 +57,7 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.cluster, self.scale = folder, cluster, scale
         self.random = random.Random(1)
-        self._prefix, self._rate, self._clock = prefix, rate, clock
+        self.prefix, self._rate, self._clock = prefix, rate, clock
         self._journal = folder / "journal"
         tokens = folder / "tokens"
         tokens.write_text(TOKEN + "\n")
@@ -140,7 +140,7 @@ class Stage:
         for one in self.daemons:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()
-        topics = topic_names(self.cluster.plain, self._prefix)
+        topics = topic_names(self.cluster.plain, self.prefix)
         records = read_all(self.cluster.plain, topics, READ_SECONDS)
         told = ledger.read_journal(self._journal)
         return ledger.judge(told, [record for record in records if b'"lead_id":"after"' not in (record.value or b"")])
