@@ -88,6 +88,10 @@ class Hand:
         self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds)
         return answer
 
+    def close(self) -> None:
+        """Write nothing any more."""
+        self._journal.close()
+
     def _note(self, **line: object) -> None:
         self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")
 
