@@ -6,7 +6,7 @@ They stand in the same journal as Aurora's, so that the ledger judges them with 
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from threading import Barrier
@@ -31,7 +31,7 @@ class Webhook:
     key: int
     kind: str
     target: str
-    data: dict[str, str]
+    data: dict[str, str] = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ class Hand:
         query = "&".join(f"{name}={value}" for name, value in data.items())
         return Webhook(key, kind, f"/{event}?{query}", data)
 
+    def note_accepted(self, webhook: Webhook) -> None:
+        """Write down that it was accepted before all this, by the attempt 0."""
+        digest = digest_of(webhook.data)
+        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.key, digest=digest, attempt=0)
+        self._note(answered=webhook.key, attempt=0, status=200, seconds=0)
+
     def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
         """Send it once, and return what was answered."""
         digest = digest_of(webhook.data)
@@ -81,6 +87,10 @@ class Hand:
         seconds = round(monotonic() - began, 4)
         self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds)
         return answer
+
+    def close(self) -> None:
+        """Write nothing any more."""
+        self._journal.close()
 
     def _note(self, **line: object) -> None:
         self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")

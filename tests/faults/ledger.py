@@ -69,6 +69,8 @@ def read_journal(path: Path) -> Ledger:
         told = ledger.events[line["answered"]]
         if 200 <= line["status"] < 300:
             told.accepted_at = min(told.accepted_at, line["at"])
+        if not line["attempt"]:  # accepted before all this (`hand`)
+            continue
         ledger.statuses[line["status"]] += 1
         if line["status"]:
             ledger.seconds.append(line["seconds"])

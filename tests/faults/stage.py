@@ -238,6 +238,7 @@ class Stage:
 
     def close(self) -> None:
         """End whatever still runs."""
+        self.hand.close()
         for one in self.daemons:
             if one.started and one.process.poll() is None:
                 one.kill()

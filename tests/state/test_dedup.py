@@ -246,6 +246,21 @@ async def test_what_comes_behind_a_claim_that_must_be_written_again_waits_for_it
         assert released == ["C", "A", "D", "E"]
 
 
+@pytest.mark.parametrize("forward", [31 * DAY, -31 * DAY])
+async def test_a_wall_clock_that_is_set_is_noticed_and_changes_no_verdict(tmp_path: Path, forward: int) -> None:
+    with patch("aurora_bridge.state.dedup.time_us") as clock:
+        clock.return_value = NOW
+        async with life(tmp_path) as running:
+            first = await running.happened(A, NOW)
+            clock.return_value = now = NOW + forward
+            both = await running.judge((A, now), (B, now))
+            clock.return_value = NOW
+            again = await running.happened(B, NOW)
+    assert [verdict.action for verdict in both] == [Action.DUPLICATE, Action.PUBLISH]
+    assert both[0].claim.id_ms == first.claim.id_ms
+    assert again.action is Action.JOIN
+
+
 async def test_a_signal_of_the_same_millisecond_gets_another(tmp_path: Path) -> None:
     async with life(tmp_path) as running:
         first, second = [await running.happened(SIGNAL, NOW) for _ in range(2)]

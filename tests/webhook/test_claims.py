@@ -42,13 +42,54 @@ def as_repeat(at: int) -> tuple[int, int]:
 
 def test_only_what_is_claimed_ends_durable_doubtful_or_refused() -> None:
     ends = {(standing, end): to for (standing, end), to in TRANSITIONS.items() if end is not End.LATE}
-    assert ends == {(Standing.CLAIMED, end): to for end, to in ENDS.items()}
+    assert {Standing.CLAIMED, Standing.OWED} == {standing for standing, _ in ends}
+    assert {end: to for (standing, end), to in ends.items() if standing is Standing.CLAIMED} == ENDS
+
+
+@pytest.mark.parametrize(
+    ("end", "standing"),
+    [(End.DURABLE, Standing.SEEN), (End.IN_DOUBT, Standing.OWED), (End.REFUSED, Standing.OWED)],
+)
+def test_word_of_the_late_acknowledgement_may_come_before_word_of_the_answer(
+    desk: Desk, end: End, standing: Standing
+) -> None:
+    claim = desk.deliver(A, NOW).claim
+    desk.claims.end(claim, End.LATE)
+    desk.claims.end(claim, end)
+    assert claim.standing is standing
 
 
 def test_a_late_acknowledgement_is_understood_however_the_claim_stands() -> None:
     late = {standing: to for (standing, end), to in TRANSITIONS.items() if end is End.LATE}
     owed = dict.fromkeys(Standing, Standing.OWED)
     assert late == {**owed, Standing.SEEN: Standing.SEEN}
+
+
+# The wall clock is set.
+
+
+@pytest.mark.parametrize("forward", [31 * DAY, -31 * DAY])
+@pytest.mark.parametrize(("passed", "action"), [(MINUTE, Action.DUPLICATE), (DAY + MINUTE, Action.PUBLISH)])
+def test_a_window_is_as_long_as_ever_when_the_wall_clock_is_set(
+    desk: Desk, forward: int, passed: int, action: Action
+) -> None:
+    desk.happened(A, NOW)
+    desk.claims.jumped(desk.claims.last_seq, forward)
+    assert desk.deliver(A, NOW + forward + passed).action is action
+
+
+def test_a_retry_that_is_owed_comes_in_its_slot_though_the_wall_clock_was_set(desk: Desk) -> None:
+    desk.happened(A, NOW, in_time=False)
+    desk.happened(B, NOW + SECOND)
+    desk.claims.jumped(desk.claims.last_seq, -DAY)
+    verdict = desk.deliver(A, NOW - DAY + 30 * SECOND)
+    assert (verdict.action, verdict.slot) == (Action.DUPLICATE, Slot.RETRY_30S)
+
+
+def test_a_clock_that_was_set_before_an_event_does_not_concern_it(desk: Desk) -> None:
+    desk.claims.jumped(desk.claims.last_seq, 31 * DAY)
+    desk.happened(A, NOW)
+    assert desk.deliver(A, NOW + DAY + MINUTE).action is Action.PUBLISH
 
 
 # Single flight.

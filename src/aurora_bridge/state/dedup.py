@@ -10,13 +10,14 @@ An index that is late or fails blocks nothing: its deliveries pass unjudged, wit
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from math import inf
 from operator import attrgetter
 from pathlib import Path
-from time import monotonic
+from time import clock_gettime_ns, monotonic
 
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Reason, Refusal
@@ -38,6 +39,10 @@ GAP_SECONDS = 0.008
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _PUBLISH, _LATE = Action.PUBLISH, End.LATE
 _DAY_US = 86_400_000_000
+_JUMP_US = 10_000_000
+"""A wall clock that is set by more has jumped. Less does not matter to windows and slots."""
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where there is such a clock (Linux)."""
 _LEARN_SECONDS = 0.05
 _LEARN_AT_ONCE = 64
 _RECENT = 10_000
@@ -113,6 +118,7 @@ class Deduplicator:
         self._burst_at = 0.0
         self._bursts: deque[_Burst] = deque()
         self._late: set[_Burst] = set()
+        self._ahead_us = time_us() - clock_gettime_ns(_STEADY) // 1000
         self._entries = 0
         self._unlearned: dict[int, int] = {}
         self._learning: asyncio.TimerHandle | None = None
@@ -195,6 +201,7 @@ class Deduplicator:
             return
         if self._asked[0][0].seq < self._followed_seq:
             self._claims.renumber(claim for claim, _ in self._asked)
+        self._notice_jump()
         self._asking = True
         self._burst_at = monotonic()
         self._entries = number = self._entries + 1
@@ -204,6 +211,17 @@ class Deduplicator:
         burst.timer = self._loop.call_later(self._patience, self._give_up, burst)
         rows = index.proposals_of([claim for claim, _ in burst.asked])
         self._worker.post(lambda db: index.claim(db, number, rows), lambda *answer: self._judge(burst, *answer))
+
+    def _notice_jump(self) -> None:
+        """Notice that the wall clock was set: windows and slots go on as if it had not been."""
+        now_us = time_us()
+        ahead_us = now_us - clock_gettime_ns(_STEADY) // 1000
+        forward_us, self._ahead_us = ahead_us - self._ahead_us, ahead_us
+        if abs(forward_us) < _JUMP_US:
+            return
+        log.warning("the wall clock was set by %+.0f s", forward_us / 1e6)
+        since = (claim.seq - 1 for claim, _ in self._asked if abs(now_us - claim.time_us) < _JUMP_US)
+        self._claims.jumped(next(since, self._claims.last_seq), forward_us)
 
     def _judge(self, burst: _Burst, answer: index.Answer, error: Exception | None) -> None:
         """Judge a burst by what the index found."""

@@ -9,6 +9,7 @@ answered is *finished*: it is taken from `finished`, written into the index, and
 """
 
 from asyncio import Future
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,7 +31,7 @@ class End(StrEnum):
     IN_DOUBT = "in_doubt"
     REFUSED = "refused"
     LATE = "late"
-    """It became durable after its delivery was refused."""
+    """It became durable after its delivery was answered; word of that may come before word of the answer."""
 
 
 TRANSITIONS = {
@@ -42,11 +43,15 @@ TRANSITIONS = {
     (Standing.REFUSED, End.LATE): Standing.OWED,
     (Standing.SEEN, End.LATE): Standing.SEEN,
     (Standing.OWED, End.LATE): Standing.OWED,
+    (Standing.OWED, End.DURABLE): Standing.SEEN,
+    (Standing.OWED, End.IN_DOUBT): Standing.OWED,
+    (Standing.OWED, End.REFUSED): Standing.OWED,
 }
 
 
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _PUBLISH, _NO_SLOT, _LATE = Action.PUBLISH, Slot.NONE, End.LATE
+_MOST_JUMPS = 100
 _NOT_STORED = frozenset({Standing.DOUBTFUL, Standing.REFUSED})
 
 
@@ -144,6 +149,8 @@ class Claims:
         """Claims that the index has to learn, by the first two digits of their fingerprint."""
         self.on_owed: Callable[[], None] = lambda: None
         """Called when a retry of an event is owed because its answer was not heard in time."""
+        self._jumps: deque[tuple[int, int]] = deque(maxlen=_MOST_JUMPS)
+        """Of the wall clock: the last number before each, and microseconds forward."""
         self._newest: dict[str, Claim] = {}
         self._families: dict[str, _Family] = {}
 
@@ -182,12 +189,18 @@ class Claims:
             earlier.repeat,
             earlier.time_us,
             earlier.id_ms,
-            earlier.attempt_us,
+            earlier.attempt_us + self._jumped_us(earlier.seq),
             earlier.attempt,
             latest is not None and latest.fingerprint == claim.fingerprint,
         )
         action, repeat, time_us, id_ms, attempt, slot = judgement = judge(
-            claim.recurrence, known, now_us, claim.window_us, can_know=claim.can_know, resend=resend
+            claim.recurrence,
+            known,
+            now_us,
+            claim.window_us,
+            can_know=claim.can_know,
+            resend=resend,
+            jumped_us=self._jumped_us(earlier.first_seq),
         )
         if action is not Action.PUBLISH:
             return Verdict(action, self._refer(earlier, judgement, now_us), slot, rewritten=False)
@@ -197,6 +210,14 @@ class Claims:
             claim.retries_doubt = earlier.standing is Standing.DOUBTFUL
         self._enter(claim, base)
         return Verdict(action, claim, slot, rewritten=True)
+
+    def jumped(self, last_seq: int, forward_us: int) -> None:
+        """Note that the wall clock was set by so much, after the claim of this number."""
+        self._jumps.append((last_seq, forward_us))
+
+    def _jumped_us(self, seq: int) -> int:
+        """Return by how much the wall clock was set since the claim of this number."""
+        return sum(forward_us for last_seq, forward_us in self._jumps if seq <= last_seq)
 
     def _enter(self, claim: Claim, base: Latest | None) -> None:
         """Take a claim whose event is to be sent as the newest of its fingerprint."""

@@ -42,7 +42,7 @@ class Known(NamedTuple):
     id_ms: int
     """The millisecond in its id, 0 where the id has none."""
     attempt_us: int
-    """Receipt of the last attempt."""
+    """Receipt of the last attempt, by the wall clock as it is set now."""
     attempt: int
     """Estimated number of the last attempt, from 1."""
     latest: bool
@@ -126,19 +126,27 @@ def first_id_ms(recurrence: Recurrence, now_us: int, *, can_know: bool) -> int:
 
 
 def judge(  # noqa: PLR0913 - the facts of one verdict
-    recurrence: Recurrence, known: Known | None, now_us: int, window_us: int, *, can_know: bool, resend: bool = False
+    recurrence: Recurrence,
+    known: Known | None,
+    now_us: int,
+    window_us: int,
+    *,
+    can_know: bool,
+    resend: bool = False,
+    jumped_us: int = 0,
 ) -> Judgement:
     """Judge a delivery received at `now_us`, by what is `known` of its fingerprint.
 
     `window_us` is the repeat window of its route. `can_know` is false while earlier events of today may be unknown
-    here. During a `resend` that an operator declared, every known fingerprint is a duplicate.
+    here. During a `resend` that an operator declared, every known fingerprint is a duplicate. `jumped_us` is what the
+    wall clock was set forward since the event's `time`: no time that has passed.
     """
     if known is None:
         id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
         return Judgement(Action.PUBLISH, repeat=False, time_us=now_us, id_ms=id_ms, attempt=1, slot=Slot.NONE)
     slot = slot_of(now_us - known.attempt_us)
     accepted = known.standing is not Standing.REFUSED or known.repeat
-    if (resend and accepted) or _is_same_event(recurrence, known, now_us, window_us, slot):
+    if (resend and accepted) or _is_same_event(recurrence, known, now_us - jumped_us, window_us, slot):
         action = _SAME_EVENT[known.standing]
         return Judgement(action, known.repeat, known.time_us, known.id_ms, known.attempt + 1, slot)
     if recurrence is Recurrence.STATE and not accepted and known.id_ms == _NEVER:

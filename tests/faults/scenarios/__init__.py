@@ -3,6 +3,7 @@
 from tests.faults.scenarios import (
     brokers,
     clients,
+    clock,
     corpus,
     daemon,
     disk,
@@ -10,13 +11,29 @@ from tests.faults.scenarios import (
     network,
     order,
     partitions,
+    rebuild,
     replicas,
     soak,
     start,
 )
 from tests.faults.scenarios.controls import CONTROLS, HONEST
 
-_KINDS = (brokers, clients, corpus, daemon, disk, fsync, network, order, partitions, replicas, soak, start)
+_KINDS = (
+    brokers,
+    clients,
+    clock,
+    corpus,
+    daemon,
+    disk,
+    fsync,
+    network,
+    order,
+    partitions,
+    rebuild,
+    replicas,
+    soak,
+    start,
+)
 SCENARIOS = [*sorted((one for kind in _KINDS for one in kind.SCENARIOS), key=lambda one: one.name), HONEST]
 
 __all__ = ["CONTROLS", "SCENARIOS"]

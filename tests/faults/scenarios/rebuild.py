@@ -1,0 +1,123 @@
+"""The index is gone, and comes back from Kafka. Spans are those at scale 1."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, time
+from typing import Any, Final
+
+from confluent_kafka import Producer
+
+from tests.faults.hand import Webhook
+from tests.faults.scenario import Scenario
+from tests.faults.stage import Stage
+from tests.support.daemon import Daemon
+
+RECORDS: Final = 1_000_000
+AGAIN: Final = 10_000
+"""Old deliveries that are sent again."""
+OLDEST_SECONDS: Final = 6 * 3600
+"""Within the repeat window of states."""
+REBUILD_SECONDS: Final = 900.0
+FLUSH_SECONDS: Final = 300.0
+SENDERS: Final = 16
+
+
+def index_rebuilt(stage: Stage) -> None:
+    """The index is deleted and rebuilt from a million records; then 10,000 of their deliveries are sent again."""
+    daemon = stage.daemon
+    with stage.load():  # makes the topics
+        stage.wait(60)
+    daemon.terminate()
+    for file in daemon.state.glob("index.db*"):
+        file.unlink()
+    old = _publish_old(stage, max(20_000, int(stage.span(RECORDS))))
+    began = monotonic()
+    daemon.start()
+    daemon.wait_until("the index is rebuilt", lambda daemon: _followed(daemon) >= len(old), REBUILD_SECONDS)
+    stage.measured["seconds to rebuild"] = round(monotonic() - began, 1)
+    stage.measured["records read"] = _followed(daemon)
+    stage.measured["MiB at most"] = _peak_mib(daemon)
+    again = stage.random.sample(old, max(1000, int(stage.span(AGAIN))))
+    with ThreadPoolExecutor(SENDERS) as pool:
+        answers = list(pool.map(lambda webhook: stage.hand.send(webhook, daemon.url), again))
+    stage.measured["sent again"] = len(again)
+    new = sum(answer.outcome != "duplicate" for answer in answers)
+    stage.expect(not new, f"{new} of {len(again)} old deliveries are no duplicates")
+
+
+def _followed(daemon: Daemon) -> float:
+    return daemon.metrics().value("aurora_bridge_followed_records_total")
+
+
+def _peak_mib(daemon: Daemon) -> int:
+    lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM"))
+
+
+def _publish_old(stage: Stage, count: int) -> list[Webhook]:
+    """Let records of the last hours lie in Kafka as the daemon would have written them: states and once-events."""
+    instance = (stage.daemon.state / "instance").read_text().strip()
+    producer = Producer({"bootstrap.servers": stage.cluster.plain, "linger.ms": 50, "queue.buffering.max.messages": 0})
+    first = time() - OLDEST_SECONDS
+    webhooks = []
+    for number in range(count):
+        webhook = stage.hand.new("state" if number % 2 else "once")
+        stage.hand.note_accepted(webhook)
+        webhooks.append(webhook)
+        at = datetime.fromtimestamp(first + number * OLDEST_SECONDS / (count + 1), UTC)
+        producer.produce(**_record(webhook, at, instance, stage.prefix))
+        producer.poll(0)
+    unsent = producer.flush(FLUSH_SECONDS)
+    stage.expect(not unsent, f"{unsent} old records could not be written")
+    return webhooks
+
+
+def _record(webhook: Webhook, at: datetime, instance: str, prefix: str) -> dict[str, Any]:
+    """Return a record as the daemon writes it, as the arguments of `produce`."""
+    event, tenant = webhook.target[1:].partition("?")[0], "default"
+    kind, about = ("agreement", "agreement_id") if webhook.kind == "state" else ("lead", "lead_id")
+    subject = f"{kind}/{webhook.data[about]}"
+    fingerprint = _digest([tenant, event, webhook.data])
+    time = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    name = f"{fingerprint}.{at:%Y%m%d}" if webhook.kind == "state" else fingerprint
+    headers = {
+        "content-type": "application/cloudevents+json; charset=UTF-8",
+        "aurora-bridge-fingerprint": fingerprint,
+        "aurora-bridge-event": event,
+        "aurora-bridge-subject": subject,
+        "aurora-bridge-time": time,
+        "aurora-bridge-instance": instance,
+        "aurora-bridge-route": "default",
+        "aurora-bridge-attempt": "1",
+    }
+    if webhook.kind == "state":
+        headers["aurora-bridge-family"] = _digest([[event, sorted(webhook.data)], tenant, subject])
+    value = {
+        "data": webhook.data,
+        "datacontenttype": "application/json",
+        "dataschema": f"urn:aurora-bridge:schema:{event}:1",
+        "fingerprint": fingerprint,
+        "id": name,
+        "repeat": False,
+        "source": f"/aurora/{tenant}",
+        "specversion": "1.0",
+        "subject": subject,
+        "time": time,
+        "type": f"com.aurorasolar.{event}",
+    }
+    milliseconds = int(at.timestamp() * 1000)
+    return {"topic": prefix + event, "key": name, "value": _json(value), "timestamp": milliseconds, "headers": headers}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(_json(value).encode()).hexdigest()[:32]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+SCENARIOS = [Scenario("14-index-rebuilt", index_rebuilt)]
