@@ -94,6 +94,7 @@ def sender_dies() -> None:
             await asyncio.wait([watching, striking], return_when=asyncio.FIRST_COMPLETED)
             if struck.is_set():
                 await _fail()
+            await watching
         finally:
             watching.cancel()
             striking.cancel()
