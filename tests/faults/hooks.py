@@ -83,21 +83,26 @@ def metadata_task_dies() -> None:
 
 def sender_dies() -> None:
     """Let the sender's own task die of an exception."""
-    watch = Sender._watch  # noqa: SLF001
+    run, watch = Sender.run, Sender._watch  # noqa: SLF001
+    struck = asyncio.Event()
+
+    async def listening(sender: Sender) -> None:
+        _on_break(struck.set)
+        await run(sender)
 
     async def mortal(sender: Sender, client: Client) -> None:
-        struck = asyncio.Event()
-        _on_break(struck.set)
         watching = asyncio.create_task(watch(sender, client))
         striking = asyncio.create_task(struck.wait())
         try:
             await asyncio.wait([watching, striking], return_when=asyncio.FIRST_COMPLETED)
             if struck.is_set():
                 await _fail()
+            await watching
         finally:
             watching.cancel()
             striking.cancel()
 
+    Sender.run = listening  # type: ignore[assignment, method-assign]
     Sender._watch = mortal  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 

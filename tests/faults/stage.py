@@ -132,8 +132,9 @@ class Stage:
     def answers_by_event(self, since: float, until: float = inf) -> dict[str, list[dict[str, Any]]]:
         """Return the same by the event that was told."""
         found: dict[str, list[dict[str, Any]]] = {event: [] for event in EVENTS.values()}
+        answers = self.answers(since, until)  # before the events, of which more are sent meanwhile
         events = ledger.read_journal(self._journal).events
-        for answer in self.answers(since, until):
+        for answer in answers:
             found[EVENTS[events[answer["answered"]].kind]].append(answer)
         return found
 

@@ -8,7 +8,7 @@ import pytest
 
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.webhook.record import End
-from tests.kafka.sending import EVENT, Journal, Running, numbers, running, stored, stored_at_last
+from tests.kafka.sending import EVENT, Journal, Running, client_of, numbers, running, stored, stored_at_last
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
 from tests.support.topics import create_topics
@@ -138,6 +138,27 @@ async def test_a_broker_whose_log_was_cut_off_gets_a_new_producer_id_which_is_co
     assert await stored(kafka1.bootstrap, topic) == ["kept", *numbers(3)]
     assert sending.errors()["out_of_order_sequence_number"] > 0
     assert sending.metrics.producer_ids[()] == 2
+
+
+async def test_a_partition_whose_replicas_lag_puts_no_other_in_doubt(kafka3: KafkaCluster, prefix: str) -> None:
+    """The broker says so before the request is given up, and with it the answer for all others."""
+    lagging, alone = f"{prefix}lead_created", f"{prefix}{EVENT}"
+    await asyncio.to_thread(create_topics, kafka3.bootstrap, lagging, replicas=[[1, 2]])
+    await asyncio.to_thread(create_topics, kafka3.bootstrap, alone, replicas=[[1]], config={"min.insync.replicas": "1"})
+    journal = Journal()
+    async with running(client_of(kafka3.bootstrap), prefix, EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        run.submit(*journal.hear([make_record("before", "lead_created"), make_record("before")]))
+        await journal.ended(2)
+        kafka3.nodes[1].pause()
+        run.submit(*journal.hear([make_record("lagging", "lead_created"), make_record("alone")]))
+        await journal.until(lambda: bool(journal.ends("lagging")))
+        assert journal.ends("lagging") == [End.IN_DOUBT]
+        assert journal.ends("alone") == [End.ACKNOWLEDGED]
+        assert run.errors() == {"request_timed_out": 1}
+        kafka3.nodes[1].resume()
+        await journal.ended(4)
+    assert await stored(kafka3.bootstrap, lagging) == ["before", "lagging"]
 
 
 async def test_a_client_whose_metadata_task_died_is_made_anew_while_nothing_is_wrong(sending: Running) -> None:

@@ -31,6 +31,8 @@ GAP_SECONDS = 0.002
 """Between two bursts under load: long enough to share a request, invisible in a budget of 10 s."""
 REQUEST_TIMEOUT_MS = 2500
 """Below the publish deadline: a frozen broker holds up the others for no longer than this."""
+_REPLICAS_TIMEOUT_MS = 2000
+"""Within which a broker answers though replicas lag: in time, or what is stored would be in doubt with what is not."""
 _STORED = Answer.STORED  # in Python 3.11 each look-up of a member of an enumeration is a call
 _RETRY_SECONDS = 0.1
 _NO_LEADER = -1
@@ -162,7 +164,7 @@ class Sender:
         parts: list[Part] | None = None
         loss = CONNECTION_LOST
         try:
-            answer = await client.send(node, Produce(batches, REQUEST_TIMEOUT_MS))
+            answer = await client.send(node, Produce(batches, _REPLICAS_TIMEOUT_MS))
             parts = answer.parts
         except NodeNotReadyError:
             loss = BROKER_AWAY

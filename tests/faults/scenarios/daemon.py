@@ -16,6 +16,8 @@ from tests.support.node import KafkaNode
 REPLACED_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 30.0
 """What systemd's unit and compose.yaml leave the daemon to end."""
+REPLICAS: Final = "what comes to one replica does not wait for what is in the spool of another"
+"""Nor does one know of a copy that another took while it has not read up to the end of Kafka: no copies are sent."""
 
 
 def daemon_killed(stage: Stage) -> None:
@@ -64,12 +66,13 @@ def metadata_task_dies(stage: Stage) -> None:
 
 
 def _strike_clients(daemon: Daemon) -> float:
-    """Return the seconds from the death of the first task to the second new client."""
+    """Return the most seconds from the death of a task to a new client: two die, each when it next asks."""
     broken, replaced = len(times(daemon.folder, BROKEN)), len(times(daemon.folder, REPLACED))
     daemon.process.send_signal(BREAK)
     daemon.wait_until("both tasks died", lambda one: len(times(one.folder, BROKEN)) == broken + 2)
     daemon.wait_until("both clients are new", lambda one: len(times(one.folder, REPLACED)) == replaced + 2)
-    return times(daemon.folder, REPLACED)[-1] - times(daemon.folder, BROKEN)[broken]
+    deaths, new = times(daemon.folder, BROKEN)[-2:], times(daemon.folder, REPLACED)[-2:]
+    return max(after - before for before, after in zip(deaths, new, strict=True))
 
 
 def sender_dies(stage: Stage) -> None:
@@ -109,7 +112,8 @@ def daemon_ended(stage: Stage) -> None:
 
 def rolling_restart(stage: Stage) -> None:
     """Two daemons and three brokers are restarted one after the other, for ten minutes."""
-    with stage.load():
+    stage.unordered = REPLICAS
+    with stage.load(copies=False):
         end = monotonic() + stage.span(600)
         parts: list[Daemon | KafkaNode] = [*stage.daemons, *stage.cluster.nodes]
         for one in cycle(parts):
@@ -137,8 +141,8 @@ def _end(stage: Stage, daemon: Daemon) -> None:
 
 def volume_left_behind(stage: Stage) -> None:
     """A daemon ends while Kafka is away; another takes its place on a new volume, and `drain` empties the old one."""
-    stage.unordered = "what comes to another replica does not wait for what is in the spool of the first"
-    with stage.load(copies=False):  # one that comes to the other replica is another event to it
+    stage.unordered = REPLICAS
+    with stage.load(copies=False):
         stage.wait(20)
         for node in stage.cluster.nodes:
             node.kill()
