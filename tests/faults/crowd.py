@@ -10,12 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
+
+from tests.faults.looks import clients_of
 
 _TICK_MS: Final = 100
 _NEW_A_TICK: Final = 200
@@ -77,10 +78,8 @@ class Crowd:
         return kept
 
     def _kept(self) -> Counter[str]:
-        """Count what the server has, by the system's table: a deaf client does not hear that it was closed."""
-        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        ends = [(int(line[1][-4:], 16), int(line[2][-4:], 16)) for line in table if line[9] != "0"]
-        clients = {client for server, client in ends if server == self._address[1]}
+        """Count what the server has: a deaf client does not hear that it was closed."""
+        clients = clients_of(self._address[1])
         return Counter(member.kind for member in list(self._members.values()) if member.port in clients)
 
     def __enter__(self) -> Self:

@@ -18,6 +18,21 @@ def descriptors(daemon: Daemon) -> int:
     return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
 
 
+def clients_of(port: int) -> set[int]:
+    """Return the ports of the clients whose connections to a port some process on this machine still has open.
+
+    A connection that was closed there while its client read nothing stands in the system's table without a file.
+    """
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = [(int(line[1][-4:], 16), int(line[2][-4:], 16)) for line in table if line[9] != "0"]
+    return {client for server, client in ends if server == port and client}
+
+
+def connections(daemon: Daemon) -> int:
+    """Return how many clients are connected to the ingress."""
+    return len(clients_of(int(daemon.url.rsplit(":", 1)[1].strip("/"))))
+
+
 def threads(daemon: Daemon) -> int:
     """Return how many threads the process has."""
     return len(list(Path(f"/proc/{daemon.process.pid}/task").iterdir()))

@@ -78,8 +78,8 @@ class Stage:
                     **(settings or {}),
                 )
             )
-        self.beside: Callable[[Record], bool] = lambda record: b'"lead_id":"after"' in (record.value or b"")
-        """Tells the records of events that others than Aurora sent: the ledger does not know them."""
+        self.beside: Callable[[Record], bool] = lambda _: False
+        """Tells the records of events that the scenario itself sent: the ledger does not know them."""
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
@@ -149,7 +149,8 @@ class Stage:
         topics = topic_names(self.cluster.plain, self._prefix)
         records = read_all(self.cluster.plain, topics, READ_SECONDS)
         told = ledger.read_journal(self._journal)
-        return ledger.judge(told, [record for record in records if not self.beside(record)])
+        ours = (b'"lead_id":"after"' in (record.value or b"") or self.beside(record) for record in records)
+        return ledger.judge(told, [record for record, is_ours in zip(records, ours, strict=True) if not is_ours])
 
     def close(self) -> None:
         """End whatever still runs."""
