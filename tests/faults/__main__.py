@@ -4,21 +4,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Final
 
-from tests.faults.scenario import Result, play
+from tests.faults.report import line, page
+from tests.faults.scenario import play
 from tests.faults.scenarios import CONTROLS, SCENARIOS
-
-_COLUMNS: Final = {
-    "sent": "sent",
-    "acknowledged": "acknowledged",
-    "in_kafka": "in Kafka",
-    "lost": "lost",
-    "raw_duplicates": "raw duplicates",
-    "slowest": "slowest answer, s",
-    "p99": "p99, s",
-    "recovered": "recovered in, s",
-}
 
 
 def main() -> int:
@@ -42,42 +31,8 @@ def main() -> int:
             path.write_text(json.dumps(result, indent=2))
         results.append(json.loads(path.read_text()))
         print(line(results[-1]), flush=True)
-    (options.folder / "report.md").write_text(report(results))
+    (options.folder / "report.md").write_text(page(results))
     return int(not all(result["as_expected"] for result in results))
-
-
-def line(result: Result) -> str:
-    """Return the line of a result. A daemon that lies has to FAIL."""
-    if result["skipped"]:
-        return f"SKIP {result['name']}: NOT PLAYED on this machine: {result['skipped']}"
-    numbers = ", ".join(f"{words} {result[name]}" for name, words in _COLUMNS.items())
-    measured = "".join(f", {words} {value:g}" for words, value in result["measured"].items())
-    found = f" | {'; '.join(result['found'])}" if result["found"] else ""
-    mark = "" if result["as_expected"] else "  <-- NOT AS IT SHOULD BE"
-    return f"{_word(result)} {result['name']}: {numbers}{measured}{found}{mark}"
-
-
-def report(results: list[Result]) -> str:
-    """Return the results as a page of Markdown."""
-    head = ["scenario", "what happens", "verdict", *_COLUMNS.values(), "also measured"]
-    rows = [
-        [
-            result["name"],
-            result["what"],
-            "; ".join([_word(result), *([result["skipped"]] if result["skipped"] else result["found"])]),
-            *(str(result.get(name, "")) for name in _COLUMNS),
-            ", ".join(f"{words} {value:g}" for words, value in result["measured"].items()),
-        ]
-        for result in results
-    ]
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def _word(result: Result) -> str:
-    if result["skipped"]:
-        return "SKIP"
-    return "FAIL" if result["found"] else "PASS"
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 The scenarios themselves are in `scenarios`, a module for each kind of enemy.
 """
 
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from confluent_kafka import KafkaException
+
 from tests.faults.stage import CLOCK, Stage
-from tests.support.broker import KafkaCluster
+from tests.support.broker import ClusterError, KafkaCluster
 from tests.support.topics import unique_prefix
 
 Fault = Callable[[Stage], None]
@@ -40,7 +43,7 @@ class Scenario:
 
 
 def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: float = CLOCK) -> Result:
-    """Play one scenario in a new folder; return its result."""
+    """Play one scenario in a new folder; return its result, also where it could not be played to its end."""
     began = monotonic()
     result: Result = {
         "name": scenario.name,
@@ -49,6 +52,9 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
         "scale": scale,
         "rate": rate,
         "skipped": None,
+        "broke": None,
+        "found": [],
+        "measured": {},
     }
     with scenario.cluster(scenario.nodes) as cluster:
         stage = Stage(
@@ -66,7 +72,9 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
             scenario.fault(stage)
             verdict = stage.verdict()
         except UnavailableError as error:
-            return result | {"skipped": str(error), "found": [], "as_expected": True, "measured": {}}
+            return result | {"skipped": str(error), "as_expected": True}
+        except (AssertionError, ClusterError, KafkaException, OSError, subprocess.SubprocessError) as error:
+            return result | {"broke": f"{type(error).__name__}: {error}", "as_expected": False}
         finally:
             stage.close()
     found = [*verdict.faults(), *stage.complaints]

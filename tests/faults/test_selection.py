@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.__main__ import line
+from tests.faults.report import line
 from tests.faults.scenario import play
 from tests.faults.scenarios import CONTROLS, SCENARIOS
 from tests.support import jars

@@ -1,0 +1,91 @@
+"""How results are told: a line each while they are played, and a page of all of them for `docs/`."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Final
+
+from tests.faults.scenario import Result
+
+_COLUMNS: Final = {
+    "sent": "sent",
+    "acknowledged": "acknowledged",
+    "in_kafka": "in Kafka",
+    "lost": "lost",
+    "raw_duplicates": "raw duplicates",
+    "slowest": "slowest answer, s",
+    "p99": "p99, s",
+    "recovered": "recovered in, s",
+}
+_HEAD: Final = """# What was done to it, and what became of the webhooks
+
+A 2xx means that the event is stored. `make faults` tries to catch the daemon lying: a client of its own sends webhooks
+as Aurora does, writes down what it sends and what it is answered, and tries again what failed; meanwhile brokers,
+daemon, disk, network and clocks are broken. Afterwards everything is read back from Kafka by a consumer that shares no
+code with the daemon, and the ledger decides. `tests/faults/ledger.py` says what it checks: nothing acknowledged is
+missing, nothing is there that nobody sent, contents are those that were sent, one event is there under one id, no two
+share one, each subject's events lie in the order they were accepted in, and no answer took longer than 8 s.
+
+The *controls* are daemons that lie on purpose. A ledger that passes one of them is worth nothing: they have to FAIL.
+
+| column | what it is |
+|---|---|
+| sent, acknowledged | genuine events, however often each was sent; those of which one request got a 2xx |
+| in Kafka | events with a record there. More than acknowledged: those whose answer was lost or came too late |
+| lost | acknowledged, and not in Kafka |
+| raw duplicates | records beyond the first of an id: consumers drop them by the id alone |
+| slowest answer, p99 | of everything that was answered, retries included |
+| recovered in | from the end of the load until the last event was in Kafka |
+
+"""
+
+
+def line(result: Result) -> str:
+    """Return the line of a result. A daemon that lies has to FAIL."""
+    if result["skipped"]:
+        return f"SKIP {result['name']}: NOT PLAYED on this machine: {result['skipped']}"
+    if result["broke"]:
+        return f"BROKE {result['name']}: {result['broke']}"
+    numbers = ", ".join(f"{words} {result[name]}" for name, words in _COLUMNS.items())
+    found = f" | {'; '.join(result['found'])}" if result["found"] else ""
+    mark = "" if result["as_expected"] else "  <-- NOT AS IT SHOULD BE"
+    return f"{word(result)} {result['name']}: {numbers}{_measured(result, ', ')}{found}{mark}"
+
+
+def page(results: Iterable[Result]) -> str:
+    """Return the results as a page of Markdown."""
+    results = list(results)
+    head = ["scenario", "verdict", *_COLUMNS.values()]
+    rows = [[one["name"], f"**{word(one)}**", *(str(one.get(name, "")) for name in _COLUMNS)] for one in results]
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
+    scales = sorted({f"{one['scale']:g}" for one in results})
+    rates = sorted({f"{one['rate']:g}" for one in results})
+    played = (
+        f"Version {version('aurora-bridge')}; {', '.join(rates)} webhooks a second; the spans of "
+        f"`tests/faults/scenarios/` times {', '.join(scales)}.\n\n"
+    )
+    return _HEAD + played + table + "\n## What each is\n\n" + "".join(map(_paragraph, results))
+
+
+def word(result: Result) -> str:
+    """Return the verdict in a word."""
+    if result["skipped"]:
+        return "SKIP"
+    if result["broke"]:
+        return "BROKE"
+    return "FAIL" if result["found"] else "PASS"
+
+
+def _paragraph(result: Result) -> str:
+    text = f"- **{result['name']}**: {result['what']}"
+    if result["skipped"]:
+        return f"{text} **Not played: {result['skipped']}**\n"
+    if result["broke"]:
+        return f"{text} **Broke: {result['broke'].splitlines()[0]}**\n"
+    found = f" The ledger found: {'; '.join(result['found'])}." if result["found"] else ""
+    measured = f" Measured: {_measured(result, '')}." if result["measured"] else ""
+    return f"{text}{measured}{found}\n"
+
+
+def _measured(result: Result, before: str) -> str:
+    pairs = [f"{words} {value:g}" for words, value in result["measured"].items()]
+    return before + ", ".join(pairs) if pairs else ""
