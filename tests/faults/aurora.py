@@ -1,9 +1,8 @@
 """Aurora, as the fault tests need it: sends webhooks at a steady rate, tries again what failed, writes all of it down.
 
-A program of its own that shares no code with the daemon, nor with the tests:
-`aurora.py JOURNAL RATE RETRIES LEAVING URL...`.
-Before each request its intent goes into the journal, after it what became of it (`ledger` reads both). SIGTERM ends
-what is new; what was not answered with a 2xx is tried again to the end of the schedule, and then the program ends.
+A program of its own that shares no code with the daemon, nor with the tests: `aurora.py JOURNAL RATE RETRIES LEAVING
+URL...`. Before each request its intent goes into the journal, after it what became of it (`ledger` reads both). SIGTERM
+ends what is new; what was not answered with a 2xx is tried again to the end of the schedule, and then the program ends.
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
@@ -157,7 +156,8 @@ class Aurora:
                 idle = self._pool.setdefault(address, [])
                 connection = idle.pop() if idle else await asyncio.open_connection(*address)
                 reader, writer = connection
-                leaves = webhook.attempt == 1 and not webhook.copy and self._random.random() < self._leaving
+                first = webhook.attempt == 1 and not webhook.copy
+                leaves = first and self._random.random() < self._leaving
                 if leaves:  # then the request and the end of the connection are one packet: the answer is never first
                     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 head = f"GET {webhook.target} HTTP/1.1\r\nHost: bridge\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
