@@ -80,7 +80,7 @@ class Crowd:
 
     def _kept(self) -> Counter[str]:
         """Count what the server has: a deaf client does not hear that it was closed."""
-        clients = clients_of(self._address[1])
+        clients = set(clients_of(self._address[1]).values())
         return Counter(member.kind for member in list(self._members.values()) if member.port in clients)
 
     def __enter__(self) -> Self:

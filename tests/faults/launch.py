@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from aurora_bridge import cli, daemon
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.state import index, index_file
+from aurora_bridge.web.connection import Connection
 from aurora_bridge.webhook import recurrence
 from tests.faults.lies import LIES
 
@@ -40,11 +41,13 @@ def expire_faster(day_seconds: float) -> None:
 
 
 class Tasks(Collector):
-    """How many tasks the event loop has."""
+    """How many tasks the event loop has, without those of connections: each has one."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric."""
-        yield GaugeMetricFamily("faults_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+        others = sum(name != Connection.start.__qualname__ for name in names)
+        yield GaugeMetricFamily("faults_tasks", "Tasks of the event loop without those of connections.", others)
 
 
 def count_tasks() -> None:

@@ -41,8 +41,28 @@ def as_repeat(at: int) -> tuple[int, int]:
 
 
 def test_only_what_is_claimed_ends_durable_doubtful_or_refused() -> None:
-    ends = {(standing, end): to for (standing, end), to in TRANSITIONS.items() if end is not End.LATE}
+    ends = {
+        (standing, end): to
+        for (standing, end), to in TRANSITIONS.items()
+        if end is not End.LATE and standing is not Standing.OWED
+    }
     assert ends == {(Standing.CLAIMED, end): to for end, to in ENDS.items()}
+
+
+@pytest.mark.parametrize(
+    ("end", "standing"),
+    [(End.DURABLE, Standing.SEEN), (End.IN_DOUBT, Standing.OWED), (End.REFUSED, Standing.OWED)],
+)
+def test_an_acknowledgement_may_come_before_its_delivery_has_heard_of_another_end(
+    desk: Desk, end: End, standing: Standing
+) -> None:
+    """The spool's commit answers a delivery, and before its task runs, the acknowledgement is there."""
+    claim = desk.deliver(A, NOW).claim
+    desk.claims.end(claim, End.LATE)
+    desk.claims.end(claim, end)
+    desk.claims.answered(claim, NOW, in_time=True)
+    assert claim.standing is standing
+    assert desk.deliver(A, NOW + MINUTE // 2).action is Action.DUPLICATE
 
 
 def test_a_late_acknowledgement_is_understood_however_the_claim_stands() -> None:
