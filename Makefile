@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-ops check-chart-live tools docs faults dashboards pictures look kafka bench lock clean
+.PHONY: help run test check check-ops check-chart-live tools docs faults soak audit dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,13 @@ tools:  ## install what the checks of operations need, with Debian's apt-get
 
 faults: .venv/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)
 	$(BIN)/python -m tests.faults --scale $(or $(SCALE),1)
+
+soak: .venv/.dev  ## an hour of load in which memory, files and tasks may not grow (SCALE=0.1 for six minutes)
+	$(BIN)/python -m tests.faults --only 18-soak --fresh --folder build/soak --scale $(or $(SCALE),1)
+
+audit: .tools/audit/bin/pip-audit  ## ask osv.dev whether a locked package has a known vulnerability
+	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements.lock
+	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements-dev.lock
 
 docs: .venv/.dev  ## write the references of settings, metrics and the chart's values from the code
 	$(BIN)/python -m docs.reference
@@ -80,6 +87,11 @@ clean:  ## remove what the targets above made, except the daemon's state
 	$(PIP_INSTALL) --require-hashes --requirement $<
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# In an environment of its own: it must not share its packages with what it looks at.
+.tools/audit/bin/pip-audit: | $(BIN)/python
+	$(BIN)/python -m venv .tools/audit
+	.tools/audit/bin/python -m pip install --quiet pip-audit==2.10.1
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aurora-bridge needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

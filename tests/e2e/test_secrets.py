@@ -3,6 +3,7 @@
 A canary is a word of its own for each place and each kind of delivery, so that one that got out names its way.
 """
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,9 @@ from tests.support.http import Connection, request
 
 HEADER: Final = "X-Aurora-Webhook-Token"
 VALID: Final = "canary0valid0token"
+VALID_PAIR: Final = "canary0user@example.com:canary0valid0password"
+QUERY: Final = "key"
+"""The parameter that may carry the token: no name of a secret by itself."""
 SECRET_NAMES: Final = ("token", "password", "secret", "api_key", "session_token", "sessionToken", "API-KEY", "%74oken")
 
 GOOD: Final = "/agreement_status_changed?agreement_id=a-{0}&status=signed"
@@ -39,7 +43,7 @@ class Canaries:
     """Hands out canaries and remembers them."""
 
     def __init__(self) -> None:
-        self.released = [VALID]
+        self.released = [VALID, *VALID_PAIR.split(":"), b64encode(VALID_PAIR.encode()).decode()]
 
     def release(self, way: str) -> str:
         """Return a new canary that names its way in."""
@@ -78,6 +82,9 @@ def deliveries(canaries: Canaries) -> Iterator[bytes]:
             ("User-Agent", canaries.release("useragent")),
         ]
         yield request(target, [valid, *headers])
+        yield request(f"{target}&{QUERY}={VALID}")
+        yield request(f"{target}&{QUERY}={canaries.release('wrongquery')}", [valid])
+        yield request(f"{target}y", [("Authorization", f"Basic {b64encode(VALID_PAIR.encode()).decode()}")])
         yield request(target, [(HEADER, canaries.release("wrongtoken"))])
         yield request(f"{target}&lead={canaries.release('unauthenticated')}", [])
         yield request(f"{target}&{canaries.release('unauthenticatedname')}=1", [])
@@ -124,7 +131,15 @@ def seen(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     tokens = folder / "tokens"
     tokens.write_text(f"{VALID}\n")
     canaries = Canaries()
-    settings = {"auth__tokens_file": tokens, "log__level": "debug", "ingress__log_deliveries": True}
+    basic = folder / "basic"
+    basic.write_text(f"{VALID_PAIR}\n")
+    settings = {
+        "auth__tokens_file": tokens,
+        "auth__basic_file": basic,
+        "auth__query_parameter": QUERY,
+        "log__level": "debug",
+        "ingress__log_deliveries": True,
+    }
     with place.daemon(folder, **settings) as daemon:
         place.settle(daemon)
         answers = [_answer(daemon, data) for data in [*deliveries(canaries), *no_http(canaries)]]
@@ -167,7 +182,7 @@ def test_no_secret_is_in_an_event_its_key_or_its_headers(seen: Seen) -> None:
 def found(canaries: list[str], output: bytes) -> list[str]:
     """Return the canaries that are in the output, as they are or percent-encoded, in large letters or small."""
     texts = [output.lower(), unquote_to_bytes(output).lower()]
-    return [canary for canary in canaries if any(canary.encode() in text for text in texts)]
+    return [canary for canary in canaries if any(canary.lower().encode() in text for text in texts)]
 
 
 def _answer(daemon: Daemon, data: bytes) -> bytes:

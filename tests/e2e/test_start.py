@@ -81,3 +81,16 @@ def test_a_port_that_is_taken_ends_the_start_with_a_message(tmp_path: Path) -> N
     assert (second.returncode, second.stdout) == (1, "")
     assert f"Cannot listen on {HOST}:{port}" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_the_admin_port_is_on_loopback_alone_unless_it_is_set_whatever_the_ingress_is_on(tmp_path: Path) -> None:
+    elsewhere = "127.0.0.2"  # another address of this machine, which a port on 127.0.0.1 does not answer on
+    tokens = tmp_path / "tokens"
+    tokens.write_text("word\n")
+    everywhere = "0.0.0.0"  # noqa: S104 - what is tried
+    with Daemon(tmp_path, ingress__host=everywhere, embedded=True, auth__tokens_file=tokens) as daemon:
+        ingress, admin = (int(url.rsplit(":", 1)[1].strip("/")) for url in (daemon.url, daemon.admin_url))
+        assert http.get(f"http://{elsewhere}:{ingress}", "/-/healthy").status == 200
+        assert http.get(f"http://127.0.0.1:{admin}", "/livez").status == 200
+        with pytest.raises(ConnectionRefusedError):
+            http.get(f"http://{elsewhere}:{admin}", "/livez")

@@ -204,7 +204,8 @@ class Aurora:
                 idle = self._pool.setdefault(address, [])
                 connection = idle.pop() if idle else await asyncio.open_connection(*address)
                 reader, writer = connection
-                leaves = webhook.attempt == 1 and not webhook.copy and self._random.random() < self._options.leaving
+                first = webhook.attempt == 1 and not webhook.copy
+                leaves = first and self._random.random() < self._options.leaving
                 if leaves:  # then the request and the end of the connection are one packet: the answer is never first
                     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 head = f"GET {webhook.target} HTTP/1.1\r\nHost: bridge\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"

@@ -45,6 +45,13 @@ _PARAMETERS: Final = st.tuples(st.sampled_from(_NAMES) | _TEXT, st.sampled_from(
     "".join
 )
 _PATHS: Final = st.sampled_from(_EVENTS) | st.tuples(st.sampled_from(_EVENTS), _TEXT).map("".join)
+_ALIKE: Final = (
+    "/lead_created?lead_id=%s",
+    "/lead_created?lead_id=1&a=%s",
+    "/lead_created?lead_id=1&%s=1",
+    "/project_status_changed?project_id=1&status=%s",
+)
+"""Nearly the same event, with an id that its content alone decides: what is taken for something else is found soon."""
 
 _SECOND: Final = "GET /lead_changed?lead_id=second HTTP/1.1\r\nHost: h\r\n\r\n"
 _LINES: Final = (
@@ -78,7 +85,9 @@ Meaning = tuple[str, frozenset[tuple[str, bytes]]]
 def targets() -> st.SearchStrategy[str]:
     """Return request targets, of ASCII mostly; one character is one byte."""
     queries = st.lists(_PARAMETERS, max_size=5).map("&".join)
-    return st.tuples(_PATHS, queries).map(lambda parts: f"/{parts[0]}?{parts[1]}")
+    anything = st.tuples(_PATHS, queries).map(lambda parts: f"/{parts[0]}?{parts[1]}")
+    alike = st.tuples(st.sampled_from(_ALIKE), st.sampled_from(_PIECES) | _TEXT).map(lambda parts: parts[0] % parts[1:])
+    return alike | alike | anything
 
 
 def messages() -> st.SearchStrategy[str]:

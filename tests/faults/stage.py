@@ -88,8 +88,8 @@ class Stage:
         """Sends single webhooks beside the load."""
         self.undo = ExitStack()
         """What a scenario leaves behind on this machine is undone with it, after the daemons have ended."""
-        self.beside: Callable[[Record], bool] = lambda record: b'"lead_id":"after"' in (record.value or b"")
-        """Tells the records of events that others than Aurora sent: the ledger does not know them."""
+        self.beside: Callable[[Record], bool] = lambda _: False
+        """Tells the records of events that the scenario itself sent: the ledger does not know them."""
         self.recovered = 0.0
         """Seconds from the end of the load until everything was in Kafka."""
         self.complaints: list[str] = []
@@ -218,7 +218,8 @@ class Stage:
         records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
         seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         told = ledger.read_journal(self._journal)
-        verdict = ledger.judge(told, [record for record in seen.values() if not self.beside(record)])
+        records = [record for record in seen.values() if not (_fresh(record) or self.beside(record))]
+        verdict = ledger.judge(told, records)
         unread = self._lost_unread()
         excused = [key for key in verdict.lost if key in unread]
         if excused:
@@ -286,3 +287,8 @@ class FaultyDaemon(Daemon):
 def _drained(one: Daemon) -> bool:
     metrics = one.metrics()
     return not metrics.value("aurora_bridge_spool_events") and bool(metrics.value("aurora_bridge_kafka_connected"))
+
+
+def _fresh(record: Record) -> bool:
+    """Whether it is that of a probe, which the ledger leaves out."""
+    return b'"lead_id":"after"' in (record.value or b"")

@@ -17,6 +17,7 @@ PLAYED: Final[dict[str, Any]] = {
     "found": [],
     "as_expected": True,
     "measured": {"s to recover": 1.5},
+    "remarks": [],
     "sent": 1001,
     "acknowledged": 1000,
     "in_kafka": 1000,

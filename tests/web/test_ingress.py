@@ -1,6 +1,7 @@
 """From a request to a delivery, and from what is no HTTP to an answer that repeats nothing of it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from time import monotonic, time
 
@@ -111,6 +112,10 @@ async def test_a_mistake_of_ours_is_a_500_that_tells_nothing_and_the_next_delive
     assert (response.status, response.json["reason"]) == (500, "internal_error")
     assert b"canary" not in response.head + response.body
     assert "a delivery failed in an unexpected way" in caplog.text
+    assert "canary" not in caplog.text  # the text of an exception can quote the delivery
+    found = vars(caplog.records[0])["fields"]
+    assert found["type"] == "ZeroDivisionError"
+    assert re.match(r"serving\.py:\d+ accept", found["at"])
     assert serving.refusals() == {"internal_error": 1}
     serving.bridge.answer = Answer(200, Outcome.SPOOLED, EVENT, "1")
     assert (await talk(serving.url, lambda connection: connection.get("/a"))).json["outcome"] == "spooled"

@@ -50,13 +50,16 @@ def test_only_what_is_claimed_ends_durable_doubtful_or_refused() -> None:
     ("end", "standing"),
     [(End.DURABLE, Standing.SEEN), (End.IN_DOUBT, Standing.OWED), (End.REFUSED, Standing.OWED)],
 )
-def test_word_of_the_late_acknowledgement_may_come_before_word_of_the_answer(
+def test_an_acknowledgement_may_come_before_its_delivery_has_heard_of_another_end(
     desk: Desk, end: End, standing: Standing
 ) -> None:
+    """The spool's commit answers a delivery, and before its task runs, the acknowledgement is there."""
     claim = desk.deliver(A, NOW).claim
     desk.claims.end(claim, End.LATE)
     desk.claims.end(claim, end)
+    desk.claims.answered(claim, NOW, in_time=True)
     assert claim.standing is standing
+    assert desk.deliver(A, NOW + MINUTE // 2).action is Action.DUPLICATE
 
 
 def test_a_late_acknowledgement_is_understood_however_the_claim_stands() -> None:

@@ -1,12 +1,14 @@
 """Tokens in a header or in the query, and Basic: several are valid at once, and nothing tells which or why not."""
 
 from base64 import b64encode
+from hmac import compare_digest
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.webhook import credentials
 from aurora_bridge.webhook.credentials import UNNEEDED, Anonymous, Credentials, Secrets, Uses, parse_basic, parse_tokens
 from aurora_bridge.webhook.delivery import Delivery
 
@@ -261,3 +263,18 @@ def test_where_anonymous_deliveries_are_allowed_beside_tokens_both_come_in_and_a
     for headers in ((), ((HEADER.encode(), b"wrong"),), ((HEADER.encode(), b"one"),)):
         credentials.admit(delivery(*headers))
     assert uses == {("tokens", "header", "1"): 1, UNNEEDED: 2}
+
+
+def test_digests_are_compared_in_constant_time_and_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither how much of a secret was right shows in the time it takes, nor which of several it was."""
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return compare_digest(one, other)
+
+    monkeypatch.setattr(credentials, "compare_digest", compare)
+    for token in (b"first", b"third", b"wrong", b"", b"f" * 10_000):
+        compared.clear()
+        assert valid(b"first", b"second", b"third").admit("header", token) is (token in {b"first", b"third"})
+        assert compared == [(32, 32)] * 3

@@ -4,9 +4,9 @@
 `quota` bounds a flood, `setup` puts all to work.
 """
 
-from aurora_bridge.logs.formats import fields
+from aurora_bridge.logs.formats import fields, origin
 from aurora_bridge.logs.quota import Quota
 from aurora_bridge.logs.redaction import redact_target
 from aurora_bridge.logs.setup import configure
 
-__all__ = ["Quota", "configure", "fields", "redact_target"]
+__all__ = ["Quota", "configure", "fields", "origin", "redact_target"]

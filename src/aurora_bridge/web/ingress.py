@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from aurora_bridge.bridge import Answer, Bridge
 from aurora_bridge.ledger import Ledger
-from aurora_bridge.logs import Quota, fields
+from aurora_bridge.logs import Quota, fields, origin
 from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
@@ -51,15 +51,19 @@ class Ingress:
         delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received)
         try:
             answer = await self._bridge.accept(delivery)
-        except Exception:
-            left_out = self._faults.take()
-            if left_out is not None:
-                more = fields(left_out=left_out) if left_out else None
-                log.exception("a delivery failed in an unexpected way; Aurora will send it again", extra=more)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one delivery's
+            self._note_fault(error)
             answer = Answer(Reason.INTERNAL_ERROR.status, Outcome.REFUSED, NO_EVENT, None, Reason.INTERNAL_ERROR)
         done = monotonic()
         self._bridge.answered(delivery, answer, handed=connection.send(message, respond(answer)))
         self._ledger.enter(delivery, answer, done)
+
+    def _note_fault(self, error: Exception) -> None:
+        """Log type and place of a fault: its own text can quote the delivery, and so a secret."""
+        left_out = self._faults.take()
+        if left_out is not None:
+            found = {"type": type(error).__name__, "at": origin(error)} | ({"left_out": left_out} if left_out else {})
+            log.error("a delivery failed in an unexpected way; Aurora will send it again", extra=fields(**found))
 
     def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:
         """Return the answer to what is not HTTP: it repeats nothing of it, and is counted like any other refusal."""

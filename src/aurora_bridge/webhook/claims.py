@@ -43,6 +43,7 @@ TRANSITIONS = {
     (Standing.REFUSED, End.LATE): Standing.OWED,
     (Standing.SEEN, End.LATE): Standing.SEEN,
     (Standing.OWED, End.LATE): Standing.OWED,
+    # Kafka's acknowledgement came between the answer and its delivery, which waited for its turn of the loop.
     (Standing.OWED, End.DURABLE): Standing.SEEN,
     (Standing.OWED, End.IN_DOUBT): Standing.OWED,
     (Standing.OWED, End.REFUSED): Standing.OWED,
