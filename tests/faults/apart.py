@@ -40,7 +40,7 @@ def play_apart(name: str, folder: Path, *, scale: float, rate: float) -> dict[st
     subprocess.run(
         [*unshare, *play, "--scale", str(scale), "--rate", str(rate)], check=False, stdout=subprocess.DEVNULL
     )
-    result: dict[str, Any] = json.loads((inner / f"{name}.json").read_text())
+    result: dict[str, Any] = json.loads((inner / f"{name}.json").read_text())  # `OSError` where it broke
     return result
 
 

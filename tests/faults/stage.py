@@ -191,12 +191,15 @@ class Stage:
         aurora = subprocess.Popen([sys.executable, program, *options, self._journal, str(self._rate), retries, *urls])
         try:
             yield
-        finally:
-            aurora.send_signal(signal.SIGTERM)
-            ended = monotonic()
-            aurora.wait(SETTLE_SECONDS)
-            self._settle()
-            self.recovered = monotonic() - ended
+        except BaseException:
+            aurora.kill()
+            aurora.wait()
+            raise
+        aurora.send_signal(signal.SIGTERM)
+        ended = monotonic()
+        aurora.wait(SETTLE_SECONDS)
+        self._settle()
+        self.recovered = monotonic() - ended
 
     def _settle(self) -> None:
         for one in self.daemons:
