@@ -37,7 +37,7 @@ check-chart-live: .venv/.dev  ## install, upgrade and roll back the chart in a r
 
 tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get update --quiet
-	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium golang-go npm systemd jq openssl gcc libc6-dev iproute2 iptables faketime
+	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium golang-go npm systemd jq openssl gcc libc6-dev iproute2 iptables
 
 faults: .venv/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)
 	$(BIN)/python -m tests.faults --scale $(or $(SCALE),1)
