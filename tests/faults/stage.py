@@ -155,7 +155,7 @@ class Stage:
             with suppress(subprocess.TimeoutExpired, AssertionError):  # it may die before it listens
                 self.daemon.process.wait(left)
                 deaths += 1
-                self.daemon.start()
+                self.daemon.kill_and_start()
         return deaths
 
     @contextmanager
