@@ -10,9 +10,9 @@ second copy of a state or once event that was just accepted. A copy is not tried
 older one of its subject is: with another state between the two, the copy would be a state that came back.
 
 On `--turns` subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from
-the other. Each is an event of its own. Of one in ten the answer is lost, since the connection is broken before it
-comes; its retry comes after the B, and the next A only after that. With `--leaving`, that share of first attempts does
-not wait for its answer.
+the other. Each is an event of its own. Of one in ten the answer is lost, since the connection is closed with the
+request; its retry comes after the B, and the next A only after that. With `--leaving`, that share of first attempts
+does not wait for its answer.
 """
 
 import argparse
@@ -144,7 +144,7 @@ class Aurora:
             lost = self._random.random() < LOST
             last[status] = Webhook(next(self._keys), "turn", subject, target, digest_of(data), lost=lost)
             await self._tell(last[status])
-            if last[status].settled:  # else the next is there before the retry
+            if lost or last[status].settled:  # else the next is there before the retry
                 await asyncio.sleep(TURN_SECONDS)
 
     def _keep(self, telling: Coroutine[None, None, None]) -> None:
@@ -205,15 +205,11 @@ class Aurora:
                 connection = idle.pop() if idle else await asyncio.open_connection(*address)
                 reader, writer = connection
                 first = webhook.attempt == 1 and not webhook.copy
-                leaves = first and self._random.random() < self._options.leaving
+                leaves = first and (webhook.lost or self._random.random() < self._options.leaving)
                 if leaves:  # then the request and the end of the connection are one packet: the answer is never first
                     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 head = f"GET {webhook.target} HTTP/1.1\r\nHost: bridge\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
                 writer.write(head.encode())
-                if webhook.lost and webhook.attempt == 1:
-                    await writer.drain()
-                    writer.transport.abort()
-                    return 0, "lost"
                 if leaves:
                     writer.close()
                     return 0, LEFT
