@@ -30,7 +30,7 @@ The *controls* are daemons that lie on purpose. A ledger that passes one of them
 | column | what it is |
 |---|---|
 | sent, acknowledged | genuine events, however often each was sent; those of which one request got a 2xx |
-| in Kafka | events with a record there. More than acknowledged: those whose answer was lost or came too late |
+| in Kafka | events with a record there. More than acknowledged: those whose answer was lost or came too late. Fewer: Kafka itself lost them after its acknowledgement, which is named below |
 | lost | acknowledged, and not in Kafka |
 | raw duplicates | records beyond the first of an id: consumers drop them by the id alone |
 | slowest answer, p99 | of everything that was answered, retries included |
@@ -61,8 +61,8 @@ def page(results: Iterable[Result]) -> str:
     scales = sorted({f"{one['scale']:g}" for one in results})
     rates = sorted({f"{one['rate']:g}" for one in results})
     played = (
-        f"Version {version('aurora-bridge')}; {', '.join(rates)} webhooks a second; the spans of "
-        f"`tests/faults/scenarios/` times {', '.join(scales)}.\n\n"
+        f"Version {version('aurora-bridge')}; {', '.join(rates)} webhooks a second. Spans are those named below times "
+        f"{', '.join(scales)}.\n\n"
     )
     return _HEAD + played + table + "\n## What each is\n\n" + "".join(map(_paragraph, results))
 
@@ -77,7 +77,8 @@ def word(result: Result) -> str:
 
 
 def _paragraph(result: Result) -> str:
-    text = f"- **{result['name']}**: {result['what']}"
+    lie = f" By the daemon `{result['broken']}` of `tests/faults/lies.py`." if result["broken"] else ""
+    text = f"- **{result['name']}**: {result['what']}{lie}"
     if result["skipped"]:
         return f"{text} **Not played: {result['skipped']}**\n"
     if result["broke"]:

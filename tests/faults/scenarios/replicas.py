@@ -36,7 +36,7 @@ def copies_while_kafka_hangs(stage: Stage) -> None:
 
 
 def copies_refused(stage: Stage) -> None:
-    """The same without a spool: all are refused, and each retry is accepted under the same id."""
+    """50 copies come together while all brokers are frozen, without a spool: all fail, and retries keep the id."""
     with stage.load():
         stage.wait(20)
         told = frozen(stage, COPIES)
