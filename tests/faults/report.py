@@ -30,8 +30,8 @@ The *controls* are daemons that lie on purpose. A ledger that passes one of them
 | column | what it is |
 |---|---|
 | sent, acknowledged | genuine events, however often each was sent; those of which one request got a 2xx |
-| in Kafka | events with a record there. More than acknowledged: those whose answer was lost or came too late. Fewer: Kafka itself lost them after its acknowledgement, which is named below |
-| lost | acknowledged, and not in Kafka |
+| in Kafka | events with a record there. More than acknowledged: those whose answer was lost or came too late |
+| lost | acknowledged, and not in Kafka, unless Kafka itself lost them, which is then named below |
 | raw duplicates | records beyond the first of an id: consumers drop them by the id alone |
 | slowest answer, p99 | of everything that was answered, retries included |
 | recovered in | from the end of the load until the last event was in Kafka |
