@@ -15,6 +15,9 @@ from tests.support.daemon import Daemon
 from tests.support.topics import configure_topic, create_topics
 from tests.webhook.records import make_record
 
+RECEIVED_MS = 1_795_454_645_123
+"""2026-11-23T17:24:05.123Z."""
+
 
 def set_aside(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return here("set-aside", *arguments, state_dir=state)
@@ -31,7 +34,8 @@ def state(tmp_path: Path) -> Path:
     """The directory of a daemon that is gone: one event waits, two were set aside."""
     state = tmp_path / "state"
     fill(state, make_record("waits"))
-    fill(state, make_record("a"), make_record("b", size=100), set_aside="message_too_large")
+    refused = make_record("a", timestamp_ms=RECEIVED_MS), make_record("b", size=100, timestamp_ms=RECEIVED_MS)
+    fill(state, *refused, set_aside="message_too_large")
     return state
 
 

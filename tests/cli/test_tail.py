@@ -48,9 +48,7 @@ SINCE: Final = {
 
 def at(number: int, timestamp_ms: int) -> Record:
     """Return a record received then."""
-    record = make_record(str(number))
-    record.timestamp_ms = timestamp_ms
-    return record
+    return make_record(str(number), timestamp_ms=timestamp_ms)
 
 
 def numbers(output: str) -> list[int]:

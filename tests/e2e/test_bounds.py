@@ -28,8 +28,8 @@ def test_silent_connections_never_take_the_files_that_the_daemon_itself_needs(
     daemon = Daemon(tmp_path, log__level="warning")
     daemon.program = ["sh", "-c", f'ulimit {limits} && exec "$0" "$@"', PROGRAM]
     with daemon, ExitStack() as stack:
-        for _ in range(250):
-            stack.enter_context(Connection(daemon.url))
+        connections = [stack.enter_context(Connection(daemon.url)) for _ in range(250)]
+        assert connections[-1].ended() if warnings else connections[-1].get("/-/healthy").status == 200
         assert daemon.ready()[0] == 200
         overloaded = daemon.metrics().value("aurora_bridge_refusals_total", reason="overloaded")
         assert bool(overloaded) is bool(warnings)

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
 from tests.support.topics import create_topics
 from tests.webhook.records import make_record
+
+DAY_MS = 24 * 3600 * 1000
 
 RENEWED_WITHIN = 10.0
 """A client that hears nothing is made anew after 5 s; the rest is for a busy machine."""
@@ -78,14 +81,19 @@ async def test_records_in_doubt_cannot_be_withdrawn_and_those_behind_them_can(
 
 
 @pytest.mark.slow
-async def test_a_head_in_doubt_outlives_a_killed_broker_and_makes_no_second_copy(
-    kafka1: KafkaCluster, topic: str, proxy: Proxy, proxied: Running
+@pytest.mark.parametrize(
+    ("waited_ms", "copies"), [(0, 1), (2 * DAY_MS, 2)], ids=["once", "twice where the broker forgot us"]
+)
+async def test_a_head_in_doubt_outlives_a_killed_broker(
+    waited_ms: int, copies: int, kafka1: KafkaCluster, topic: str, proxy: Proxy, proxied: Running
 ) -> None:
+    """A broker forgets a producer whose newest record is a day old by its timestamp (`producer.id.expiration.ms`)."""
+    received_ms = time.time_ns() // 1_000_000 - waited_ms
     journal = Journal()
-    proxied.submit(*journal.hear([make_record("before")]))
+    proxied.submit(*journal.hear([make_record("before", timestamp_ms=received_ms)]))
     await journal.ended(1)
     proxy.lose_answers()
-    proxied.submit(*journal.hear([make_record("in doubt")]))
+    proxied.submit(*journal.hear([make_record("in doubt", timestamp_ms=received_ms)]))
     await proxy.answer_lost()
     await stored_at_last(kafka1.bootstrap, topic, "in doubt")
     kafka1.nodes[0].kill()
@@ -94,9 +102,9 @@ async def test_a_head_in_doubt_outlives_a_killed_broker_and_makes_no_second_copy
     await asyncio.to_thread(kafka1.nodes[0].restart)
     await journal.until(lambda: "in doubt" in journal.acknowledged())
     await proxied.until(lambda: proxied.sender.writable(EVENT))
-    proxied.submit(*journal.hear([make_record("after")]))
+    proxied.submit(*journal.hear([make_record("after", timestamp_ms=received_ms)]))
     await journal.until(lambda: "after" in journal.acknowledged())
-    assert await stored(kafka1.bootstrap, topic) == ["before", "in doubt", "after"]
+    assert await stored(kafka1.bootstrap, topic) == ["before", *["in doubt"] * copies, "after"]
 
 
 @pytest.mark.slow
@@ -163,15 +171,17 @@ async def test_a_partition_whose_replicas_lag_puts_no_other_in_doubt(kafka3: Kaf
 
 async def test_a_client_whose_metadata_task_died_is_made_anew_while_nothing_is_wrong(sending: Running) -> None:
     """Or it would be noticed only seconds after a leader has moved."""
+    journal = Journal()
+    sending.submit(*journal.hear([make_record("before")]))
+    await journal.ended(1)
     dead = sending.sender._client  # noqa: SLF001
     assert dead is not None
     assert dead._sync_task is not None  # noqa: SLF001
     dead._sync_task.cancel()  # noqa: SLF001
     await sending.until(lambda: sending.sender._client not in {dead, None})  # noqa: SLF001
-    journal = Journal()
     await sending.until(lambda: sending.sender.writable(EVENT))
     sending.submit(*journal.hear([make_record("after")]))
-    await journal.ended(1)
+    await journal.ended(2)
 
 
 async def test_a_client_whose_metadata_task_died_is_made_anew(
