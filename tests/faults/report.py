@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.faults.scenario import Result
 
+_PLAYED: Final = ("rate", "scale")
 _COLUMNS: Final = {
     "sent": "sent",
     "acknowledged": "acknowledged",
@@ -29,6 +30,7 @@ The *controls* are daemons that lie on purpose. A ledger that passes one of them
 
 | column | what it is |
 |---|---|
+| rate, scale | webhooks a second; what the spans and numbers that the scenario names were multiplied by |
 | sent, acknowledged | genuine events, however often each was sent; those of which one request got a 2xx |
 | in Kafka | events with a record there. More than acknowledged: those whose answer was lost or came too late |
 | lost | acknowledged, and not in Kafka, unless Kafka itself lost them, which is then named below |
@@ -55,15 +57,13 @@ def line(result: Result) -> str:
 def page(results: Iterable[Result]) -> str:
     """Return the results as a page of Markdown."""
     results = list(results)
-    head = ["scenario", "verdict", *_COLUMNS.values()]
-    rows = [[one["name"], f"**{word(one)}**", *(str(one.get(name, "")) for name in _COLUMNS)] for one in results]
+    head = ["scenario", "verdict", *_PLAYED, *_COLUMNS.values()]
+    rows = [
+        [one["name"], f"**{word(one)}**", *(_number(one.get(name)) for name in (*_PLAYED, *_COLUMNS))]
+        for one in results
+    ]
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
-    scales = sorted({f"{one['scale']:g}" for one in results})
-    rates = sorted({f"{one['rate']:g}" for one in results})
-    played = (
-        f"Version {version('aurora-bridge')}; {', '.join(rates)} webhooks a second. Spans are those named below times "
-        f"{', '.join(scales)}.\n\n"
-    )
+    played = f"Version {version('aurora-bridge')}.\n\n"
     return _HEAD + played + table + "\n## What each is\n\n" + "".join(map(_paragraph, results))
 
 
@@ -74,6 +74,10 @@ def word(result: Result) -> str:
     if result["broke"]:
         return "BROKE"
     return "FAIL" if result["found"] else "PASS"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.7g}"
 
 
 def _paragraph(result: Result) -> str:
