@@ -47,6 +47,7 @@ FIRES: Final = {
     "AuroraBridgeFollowerLag": "blind",
     "AuroraBridgeSecretFile": "broken",
     "AuroraBridgeStateDisk": "disk",
+    "AuroraBridgeBrokenFile": "put-aside",
     "AuroraBridgeAnswerSlow": "suspended",
     "AuroraBridgeAnswerStuck": "stuck",
     "AuroraBridgeAnswersLost": "lost",
