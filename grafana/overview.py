@@ -22,8 +22,8 @@ _LOST = Section(
             107,
             "Instances that take webhooks",
             About(
-                "Instances whose /readyz says 200, now: they can store what comes, in Kafka or on disk. Kubernetes sends "
-                "webhooks to no others.",
+                "Instances whose /readyz says 200, now: they can store what comes, in Kafka or on disk. Kubernetes "
+                "sends webhooks to no others.",
                 "As many as there are replicas.",
                 "At 0, Kubernetes answers Aurora with 503, and no count beside this one moves. Open the status page on "
                 "the admin port, its first line says what to do.",
@@ -38,8 +38,8 @@ _LOST = Section(
             "Webhooks we could not take",
             About(
                 "Deliveries answered with a 5xx in the time shown: neither Kafka nor the disk took them in time. "
-                "Aurora tries each again, up to five times within 24 h; after the last one it is lost. What is answered "
-                "in the place of instances that take none is not counted.",
+                "Aurora tries each again, up to five times within 24 h; after the last one it is lost. What is "
+                "answered in the place of instances that take none is not counted.",
                 "0.",
                 "Open the status page on the admin port, its first line says what to do; the reasons are in the "
                 "dashboard Pipeline, Refusals.",

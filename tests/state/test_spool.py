@@ -335,8 +335,7 @@ async def test_a_spool_is_not_full_any_more_once_its_volume_has_room_again(
             filled.setattr(database, "room", lambda _directory: Room(2**30, 2**20))
             care = asyncio.create_task(spool.care(None))
             await fill(spool)
-            await asyncio.sleep(0.1)  # ten looks
-            assert spool.full
+            assert await append(spool, make_record("after", size=3000)) is Reason.SPOOL_FULL
         async with asyncio.timeout(5):
             while spool.full:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)

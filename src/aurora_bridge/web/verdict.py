@@ -43,12 +43,12 @@ class Line(NamedTuple):
 
 def judge(status: Status) -> list[Line]:
     """Return whether anything is being lost, and behind it what else deserves a look."""
-    now, lost = _refusing(status) or _losing(status), list(_lost(status))
+    now, lost, others = _refusing(status) or _losing(status), list(_lost(status)), _worth_a_look(status)
     if now.level is Level.BAD:
-        first = [now, *lost]
-    else:
-        first = [*lost, now] if now.level is Level.LOOK or not lost else lost
-    return [*first, *_worth_a_look(status)]
+        return [now, *lost, *others]
+    if now.level is Level.GOOD and lost:
+        return [*lost, *others]
+    return [*lost, now, *others]
 
 
 def _refusing(status: Status) -> Line | None:
