@@ -1,6 +1,6 @@
 """What a network does between daemon and brokers: it loses, forgets, parts and moves. Spans are those at scale 1.
 
-A lossy one is what Jepsen's `net/flaky` and Kafka's Trogdor (`DegradedNetworkFaultSpec`) make with netem. That is not
+A lossy one is what Jepsen's `net/flaky!` and Kafka's Trogdor (`DegradedNetworkFaultSpec`) make with netem. That is not
 in every kernel, so iptables loses and doubles here; a packet that was lost comes again behind later ones.
 """
 
