@@ -4,9 +4,9 @@ The index is a file of its own and goes on knowing what the spool has lost. So a
 until the index is made anew from what is left: Kafka's records and the spool.
 """
 
-import sqlite3
+import re
+import subprocess
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,8 +14,10 @@ import pytest
 
 from tests.e2e.stores import Place
 from tests.support.daemon import Daemon
+from tests.support.damage import damage_events
 from tests.support.ports import HOST, free_ports
 
+PAGE = (Path(__file__).parents[2] / "docs" / "runbooks" / "AuroraBridgeBrokenFile.md").read_text()
 ONCE, STATE = "/lead_created?lead_id={}", "/project_status_changed?status=sold&project_id={}"
 
 
@@ -25,7 +27,7 @@ def test_what_it_lost_stays_lost_when_it_comes_again_until_the_index_is_made_ane
 ) -> None:
     targets = [f"{each.format(uuid4())}&note={'x' * 700}" for _ in range(20) for each in (ONCE, STATE)]
     told = fill_the_spool(place, tmp_path, targets)
-    damage_a_page_of_events(tmp_path / "state" / "spool.db")
+    damage_events(tmp_path / "state" / "spool.db")
     with place.daemon(tmp_path, index__resend_in_progress=True) as daemon:
         place.settle(daemon)
         kept = keys(place, daemon)
@@ -80,25 +82,14 @@ def missing(told: dict[str, str], kept: set[str]) -> list[str]:
     return [target for target, key in told.items() if key not in kept]
 
 
-def damage_a_page_of_events(path: Path) -> None:
-    """Overwrite a page that holds events, as a disk does that fails."""
-    with closing(sqlite3.connect(path)) as db:  # its end leaves no write-ahead log, which would mend the page
-        (size,) = db.execute("PRAGMA page_size").fetchone()
-        pages = db.execute("SELECT pageno FROM dbstat WHERE name='events' AND pagetype='leaf'").fetchall()
-    with path.open("r+b") as file:
-        file.seek((pages[len(pages) // 2][0] - 1) * size)
-        file.write(b"\xff" * size)
-
-
 def make_the_index_anew(daemon: Daemon, moved_while: str) -> None:
-    """Move the index away and start the daemon again. On a host it is stopped before; in a pod it cannot be."""
+    """Do what the runbook says: on a host the daemon is stopped before, in a pod it cannot be."""
     if moved_while == "stopped":
         daemon.terminate()
-    away = daemon.folder / "away"
-    away.mkdir()
-    for path in daemon.state.glob("index.db*"):
-        path.rename(away / path.name)
+    (command,) = re.findall(r"^ +(cd .+)\n", PAGE, re.MULTILINE)
+    assert f"-- sh -c '{command}'" in PAGE
+    subprocess.run(["sh", "-ec", command.replace("/var/lib/aurora-bridge", str(daemon.state))], check=True)
     if moved_while == "running":
         assert daemon.terminate() == 0
-    daemon.log.rename(away / daemon.log.name)
+    daemon.log.unlink()
     daemon.start()
