@@ -36,11 +36,13 @@ def play_apart(name: str, folder: Path, *, scale: float, rate: float) -> dict[st
         )
         raise UnavailableError(message)
     inner = folder / "apart"
+    path = inner / f"{name}.json"
+    path.unlink(missing_ok=True)
     play = [sys.executable, "-m", "tests.faults", "--here", "--fresh", "--only", name, "--folder", str(inner)]
     subprocess.run(
         [*unshare, *play, "--scale", str(scale), "--rate", str(rate)], check=False, stdout=subprocess.DEVNULL
     )
-    result: dict[str, Any] = json.loads((inner / f"{name}.json").read_text())  # `OSError` where it broke
+    result: dict[str, Any] = json.loads(path.read_text())  # `OSError` where it broke
     return result
 
 

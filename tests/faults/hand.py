@@ -30,6 +30,7 @@ class Webhook:
 
     key: int
     kind: str
+    event: str
     target: str
     data: dict[str, str] = field(hash=False)
 
@@ -41,6 +42,9 @@ class Answer:
     status: int
     id: str = ""
     outcome: str = ""
+    reason: str = ""
+    retry_after: str = ""
+    """As the header says it."""
 
     @property
     def accepted(self) -> bool:
@@ -65,32 +69,43 @@ class Hand:
         else:
             data, event = {"lead_id": f"h-{key}", "key": str(key)}, "lead_created"
         query = "&".join(f"{name}={value}" for name, value in data.items())
-        return Webhook(key, kind, f"/{event}?{query}", data)
+        return Webhook(key, kind, event, f"/{event}?{query}", data)
 
     def note_accepted(self, webhook: Webhook) -> None:
         """Write down that it was accepted before all this, by the attempt 0."""
-        digest = digest_of(webhook.data)
-        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.key, digest=digest, attempt=0)
+        self._note_sent(webhook, 0)
         self._note(answered=webhook.key, attempt=0, status=200, seconds=0)
 
     def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
         """Send it once, and return what was answered."""
-        digest = digest_of(webhook.data)
-        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.key, digest=digest, attempt=attempt)
+        self._note_sent(webhook, attempt)
         began = monotonic()
         try:
             response = http.get(url, webhook.target, HEADERS)
             told = response.json
-            answer = Answer(response.status, told["id"], told["outcome"])
+            after = response.headers.get("retry-after", "")
+            answer = Answer(response.status, told["id"], told["outcome"], told.get("reason", ""), after)
         except OSError:
             answer = Answer(0)
         seconds = round(monotonic() - began, 4)
-        self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds)
+        named = {"id": answer.id} if answer.accepted else {}
+        self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds, **named)
         return answer
 
     def close(self) -> None:
         """Write nothing any more."""
         self._journal.close()
+
+    def _note_sent(self, webhook: Webhook, attempt: int) -> None:
+        digest = digest_of(webhook.data)
+        self._note(
+            sent=webhook.key,
+            kind=webhook.kind,
+            event=webhook.event,
+            subject=webhook.key,
+            digest=digest,
+            attempt=attempt,
+        )
 
     def _note(self, **line: object) -> None:
         self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")

@@ -1,10 +1,14 @@
 """Daemons that lie, each under the fault that shows it: the ledger must find every one of them out."""
 
+from typing import Final
+
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.brokers import brokers_killed
 from tests.faults.scenarios.daemon import daemon_killed
 from tests.faults.scenarios.fsync import fsync_fails_once
 from tests.faults.stage import Stage
+
+LOSS: Final = "acknowledged and lost"
 
 
 def nothing(stage: Stage) -> None:
@@ -17,16 +21,17 @@ HONEST = Scenario("control-nothing-happens", nothing, nodes=1)
 """The same load and judge without any fault."""
 
 CONTROLS = [
-    Scenario("control-acks-0", brokers_killed, nodes=1, broken="acks-0"),
-    Scenario("control-no-spool", brokers_killed, nodes=1, broken="no-spool"),
-    Scenario("control-answer-before-commit", daemon_killed, nodes=1, broken="early"),
-    Scenario("control-no-dedup", nothing, nodes=1, broken="no-dedup"),
+    Scenario("control-acks-0", brokers_killed, nodes=1, broken="acks-0", finds=LOSS),
+    Scenario("control-no-spool", brokers_killed, nodes=1, broken="no-spool", finds=LOSS),
+    Scenario("control-answer-before-commit", daemon_killed, nodes=1, broken="early", finds=LOSS),
+    Scenario("control-no-dedup", nothing, nodes=1, broken="no-dedup", finds="one event under several ids"),
     Scenario(
         "control-seen-before-durable",
         brokers_killed,
         nodes=1,
         broken="seen-early",
+        finds=LOSS,
         settings={"spool__enabled": False},
     ),
-    Scenario("control-fsync-ignored", fsync_fails_once, nodes=1, broken="fsync-ignored"),
+    Scenario("control-fsync-ignored", fsync_fails_once, nodes=1, broken="fsync-ignored", finds=LOSS),
 ]

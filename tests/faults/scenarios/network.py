@@ -20,6 +20,7 @@ def acknowledgements_lost(stage: Stage) -> None:
             cluster.tell(Proxy.lose_answers)
             stage.wait(30)
             cluster.tell(Proxy.cut)
+            stage.mended()
         stage.wait(20)
 
 
@@ -41,6 +42,7 @@ def network_slow(stage: Stage) -> None:
         cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", DELAY_SECONDS))
         stage.wait(120)
         cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", 0.0))
+        stage.mended()
         stage.wait(20)
 
 
@@ -51,6 +53,7 @@ def addresses_change(stage: Stage) -> None:
         for _ in range(2):
             stage.wait(30)
             cluster.move()
+            stage.mended()
             moved = monotonic()
             stage.daemon.wait_until_connected()
             stage.measured["found the new addresses after, s"] = monotonic() - moved
@@ -67,6 +70,7 @@ def parted_from_all(stage: Stage) -> None:
             wall.before(stage.cluster.nodes)
             stage.wait(60)
             wall.fall()
+            stage.mended()
         stage.wait(20)
 
 
@@ -79,6 +83,7 @@ def parted_from_one(stage: Stage) -> None:
             wall.before([node])
             stage.wait(60)
             wall.fall()
+            stage.mended()
         stage.wait(20)
 
 
@@ -91,6 +96,7 @@ def brokers_parted(stage: Stage) -> None:
             wall.around(node, nodes, into=into, out=out)
             stage.wait(60)
             wall.fall()
+            stage.mended()
             stage.cluster.wait_until_ready()
         stage.wait(20)
 

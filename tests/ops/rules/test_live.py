@@ -58,6 +58,7 @@ FIRES: Final = {
 """By alert, the daemon for which it fires."""
 OTHERS: Final = {
     "AuroraBridgeDown",
+    "AuroraBridgeNotReady",
     "AuroraBridgeReplicaMissing",
     "AuroraBridgeRestarts",
     "AuroraBridgeSilent",
