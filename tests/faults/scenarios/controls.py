@@ -13,20 +13,19 @@ def nothing(stage: Stage) -> None:
         stage.wait(60)
 
 
-HONEST = Scenario("control-nothing-happens", nothing, nodes=1)
+HONEST = Scenario("control-nothing-happens", nothing)
 """The same load and judge without any fault."""
 
 CONTROLS = [
-    Scenario("control-acks-0", brokers_killed, nodes=1, broken="acks-0"),
-    Scenario("control-no-spool", brokers_killed, nodes=1, broken="no-spool"),
-    Scenario("control-answer-before-commit", daemon_killed, nodes=1, broken="early"),
-    Scenario("control-no-dedup", nothing, nodes=1, broken="no-dedup"),
+    Scenario("control-acks-0", brokers_killed, broken="acks-0"),
+    Scenario("control-no-spool", brokers_killed, broken="no-spool"),
+    Scenario("control-answer-before-commit", daemon_killed, broken="early"),
+    Scenario("control-no-dedup", nothing, broken="no-dedup"),
     Scenario(
         "control-seen-before-durable",
         brokers_killed,
-        nodes=1,
         broken="seen-early",
         settings={"spool__enabled": False},
     ),
-    Scenario("control-fsync-ignored", fsync_fails_once, nodes=1, broken="fsync-ignored"),
+    Scenario("control-fsync-ignored", fsync_fails_once, broken="fsync-ignored"),
 ]

@@ -86,6 +86,6 @@ def _library(stage: Stage) -> Path:
 
 
 SCENARIOS = [
-    Scenario("11-fsync-fails", fsync_fails, nodes=1),
-    Scenario("11-fsync-fails-once", fsync_fails_once, nodes=1),
+    Scenario("11-fsync-fails", fsync_fails),
+    Scenario("11-fsync-fails-once", fsync_fails_once),
 ]

@@ -31,7 +31,6 @@ NOISE_SECONDS: Final = 1.0
 """That a busy machine may add to the p99 of others, beside twice as long. Who waits for a broker waits for 2.5 s."""
 NOISE_SHARE: Final = 0.01
 """Of the others that may be spooled for the machine's sake."""
-USUAL_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.1
 
 
@@ -111,7 +110,7 @@ def record_refused(stage: Stage) -> None:
     """One event is larger than its topic takes, among others of the same topic."""
     create_topics(stage.cluster.plain, stage.prefix + HELD, config={"max.message.bytes": "10000"})
     with stage.load():
-        usual, began = _usual(stage), monotonic()
+        usual, began = stage.wait_until_usual(), monotonic()
         answer = stage.daemon.get(f"/{HELD}?lead_id=large&note={'x' * 12_000}", AUTHENTICATED)
         stage.expect(answer.status == 200, f"the event that is too large is answered {answer.status}")
         stage.wait(30)
@@ -128,7 +127,7 @@ def topic_deleted(stage: Stage) -> None:
     """A topic is deleted under load, and created again."""
     topic = stage.prefix + HELD
     with stage.load():
-        usual, began = _usual(stage), monotonic()
+        usual, began = stage.wait_until_usual(), monotonic()
         with stage.losing(HELD):
             delete_topics(stage.cluster.plain, topic)
         _held_back(stage, usual, began, "topic_missing")
@@ -151,7 +150,7 @@ def topic_forbidden(stage: Stage) -> None:
         kafka__tls_ca_file=cluster.authority.file,
     )
     with stage.load():
-        usual, began = _usual(stage), monotonic()
+        usual, began = stage.wait_until_usual(), monotonic()
         cluster.forbid(topic, AclOperation.WRITE)
         _held_back(stage, usual, began, "write_denied")
         cluster.let(topic, AclOperation.WRITE)
@@ -172,17 +171,6 @@ def _held_back(stage: Stage, usual: float, began: float, reason: str) -> None:
     stage.expect(any(line.get("reason") == reason for line in stage.daemon.log_lines()), "the log does not tell of it")
     stage.expect(_backlog(stage.daemon, HELD), "nothing of the topic is held back")
     _flow(stage, usual, began, set(EVENTS.values()) - {HELD})
-
-
-def _usual(stage: Stage) -> float:
-    """Return once everything is published directly, with the time from which on it was."""
-    deadline = monotonic() + 60
-    while (since := monotonic()) < deadline:
-        Event().wait(max(USUAL_SECONDS, stage.span(20)))
-        answers = stage.answers(since)
-        if answers and all('"spooled"' not in answer["body"] for answer in answers):
-            break
-    return since
 
 
 def _flow(stage: Stage, usual_since: float, began: float, events: set[str]) -> None:
