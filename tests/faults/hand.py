@@ -6,7 +6,7 @@ They stand in the same journal as Aurora's, so that the ledger judges them with 
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from threading import Barrier
@@ -30,6 +30,7 @@ class Webhook:
 
     key: int
     kind: str
+    subject: int
     target: str
     data: dict[str, str] = field(hash=False)
 
@@ -41,6 +42,8 @@ class Answer:
     status: int
     id: str = ""
     outcome: str = ""
+    at: float = 0.0
+    """When it had come, by the monotonic clock."""
 
     @property
     def accepted(self) -> bool:
@@ -56,32 +59,38 @@ class Hand:
         self._journal = journal.open("a", buffering=1)  # a line is one write, also between Aurora's
         self._keys = count(FIRST_KEY)
 
-    def new(self, kind: str) -> Webhook:
-        """Return an event that was never told: a state of a subject of its own, or one that happens once."""
+    def new(self, kind: str, subject: int | None = None) -> Webhook:
+        """Return an event that was never told: one that happens once, or a state, of a new subject if none is given."""
         key = next(self._keys)
+        subject = subject or key
         if kind == "state":
-            data = {"agreement_id": f"h-{key}", "status": "signed", "key": str(key)}
+            data = {"agreement_id": f"h-{subject}", "status": "signed", "key": str(key)}
             event = "agreement_status_changed"
         else:
             data, event = {"lead_id": f"h-{key}", "key": str(key)}, "lead_created"
         query = "&".join(f"{name}={value}" for name, value in data.items())
-        return Webhook(key, kind, f"/{event}?{query}", data)
+        return Webhook(key, kind, subject, f"/{event}?{query}", data)
 
-    def note_accepted(self, webhook: Webhook) -> None:
-        """Write down that it was accepted before all this, by the attempt 0."""
+    def again(self, webhook: Webhook) -> Webhook:
+        """Return another event of the same content: a state that comes back."""
+        return replace(webhook, key=next(self._keys))
+
+    def note_accepted(self, webhook: Webhook, wall: float) -> None:
+        """Write down that it was accepted before all this, at a time in seconds since 1970, by the attempt 0."""
         digest = digest_of(webhook.data)
-        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.key, digest=digest, attempt=0)
+        line = {"sent": webhook.key, "kind": webhook.kind, "subject": webhook.subject, "digest": digest, "wall": wall}
+        self._note(**line, attempt=0)
         self._note(answered=webhook.key, attempt=0, status=200, seconds=0)
 
     def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
         """Send it once, and return what was answered."""
         digest = digest_of(webhook.data)
-        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.key, digest=digest, attempt=attempt)
+        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.subject, digest=digest, attempt=attempt)
         began = monotonic()
         try:
             response = http.get(url, webhook.target, HEADERS)
             told = response.json
-            answer = Answer(response.status, told["id"], told["outcome"])
+            answer = Answer(response.status, told["id"], told["outcome"], monotonic())
         except OSError:
             answer = Answer(0)
         seconds = round(monotonic() - began, 4)
@@ -93,7 +102,7 @@ class Hand:
         self._journal.close()
 
     def _note(self, **line: object) -> None:
-        self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")
+        self._journal.write(json.dumps({"at": monotonic(), "wall": time()} | line) + "\n")
 
 
 def at_once(calls: Sequence[Callable[[], Found]]) -> list[Found]:
