@@ -1,4 +1,4 @@
-"""What the fuzzer finds is kept: the least request that is answered wrongly, as the corpus of malformed ones has them."""
+"""What the fuzzer finds is kept: the least request that is answered wrongly, as a line of the corpus."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

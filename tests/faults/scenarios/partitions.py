@@ -10,14 +10,15 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclOperation, PartitionMetadata
 
 from aurora_bridge.kafka.sender import REQUEST_TIMEOUT_MS
+from tests.faults.detour import DetourCluster
 from tests.faults.ledger import p99
 from tests.faults.scenario import Scenario
-from tests.faults.stage import AUTHENTICATED, EVENTS, Stage
+from tests.faults.stage import AUTHENTICATED, EVENTS, READ_SECONDS, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon, command
 from tests.support.node import KafkaNode
 from tests.support.secure import USER, SecureCluster
-from tests.support.topics import create_topics, delete_topics, partition_of
+from tests.support.topics import Record, create_topics, delete_topics, partition_of, read_all
 
 APART: Final = "lead_created"
 """The event whose topic's last partition is kept apart from the others."""
@@ -35,19 +36,32 @@ LOOK_SECONDS: Final = 0.1
 
 
 def without_leader(stage: Stage) -> None:
-    """The only broker of one partition is dead for five times the request timeout."""
-    _create(stage, [[1], [2], [3]])
-    only = stage.cluster.nodes[2]
-    with stage.load():
-        stage.wait(20)
-        only.kill()
-        _come_back(stage, only)
-        stage.wait(20)
+    """The only broker of one partition is dead for five times the request timeout, and a batch in doubt meanwhile."""
+    twice = _leaderless(stage)
+    stage.expect(not twice, f"{twice} records are there twice, though the broker knew our sequence")
 
 
 def producer_id_expired(stage: Stage) -> None:
-    """The only broker of one partition is dead for so long that it comes back without the producer id's state."""
-    without_leader(stage)
+    """The same for so long that the broker comes back without the producer id's state: it takes the batch again."""
+    twice = _leaderless(stage)
+    stage.measured["records of the batch in doubt, there twice"] = twice
+    stage.expect(twice, "the broker knew our sequence: it had forgotten nothing")
+
+
+def _leaderless(stage: Stage) -> int:
+    """Kill the only broker of a partition between a batch and its acknowledgement; return how much of it came twice."""
+    _create(stage, [[1], [2], [3]])
+    only = stage.cluster.nodes[2]
+    with stage.load():
+        stage.wait_until_usual()
+        cast("DetourCluster", stage.cluster).detours[2].lose_answers()
+        stored = len(_records(stage))
+        _until(stage, lambda: len(_records(stage)) > stored)
+        only.kill()
+        _come_back(stage, only)
+        stage.wait(20)
+    keys = [record.key for record in _records(stage)]
+    return len(keys) - len(set(keys))
 
 
 def log_truncated(stage: Stage) -> None:
@@ -100,6 +114,12 @@ def _until(stage: Stage, condition: Callable[[], bool]) -> None:
                 return
         Event().wait(LOOK_SECONDS)
     stage.expect(None, "the brokers did not come to the state of the scenario")
+
+
+def _records(stage: Stage) -> list[Record]:
+    """Return what lies in the partition that is kept apart."""
+    records = read_all(stage.cluster.plain, [stage.prefix + APART], READ_SECONDS)
+    return [record for record in records if record.partition == LAST]
 
 
 def _partition(stage: Stage) -> PartitionMetadata:
@@ -200,11 +220,11 @@ def _backlog(one: Daemon, event: str) -> float:
 def _forgetful(nodes: int) -> KafkaCluster:
     """Return brokers that forget what they know of a producer id within seconds."""
     properties = {"producer.id.expiration.ms": "3000", "producer.id.expiration.check.interval.ms": "500"}
-    return KafkaCluster(nodes, properties=properties)
+    return DetourCluster(nodes, properties=properties)
 
 
 SCENARIOS = [
-    Scenario("06-without-leader", without_leader),
+    Scenario("06-without-leader", without_leader, cluster=DetourCluster),
     Scenario("06-producer-id-expired", producer_id_expired, cluster=_forgetful),
     Scenario("06-log-truncated", log_truncated),
     Scenario("07-record-refused", record_refused),
