@@ -31,8 +31,8 @@ def connections_half_open(stage: Stage) -> None:
     """Ten times all connections to the brokers are dead without either side being told; new ones work."""
     cluster = cast("ProxiedCluster", stage.cluster)
     with stage.load():
-        stage.wait(20)
         for _ in range(10):
+            stage.daemon.wait_until_connected()  # else there is no connection that could be forgotten
             with _felt(stage):
                 cluster.tell(Proxy.forget)
                 stage.wait(20)
@@ -44,10 +44,11 @@ def network_slow(stage: Stage) -> None:
     with stage.load():
         stage.wait_until_usual()
         cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", DELAY_SECONDS))
-        slow = monotonic() + DELAY_SECONDS  # then nothing is under way that was faster
+        slow = monotonic() + LOOK_SECONDS
         stage.wait(120)
         answers = [line for line in stage.answers(slow) if '"published"' in line["body"]]
-        fastest = min((line["seconds"] for line in answers), default=0.0)
+        begun = [line["seconds"] for line in answers if line["at"] - line["seconds"] > slow]
+        fastest = min(begun, default=0.0)
         stage.measured["fastest publish over the slow network, s"] = round(fastest, 2)
         stage.expect(fastest >= 2 * DELAY_SECONDS, f"a publish took {fastest:.2f} s: the network was not slow")
         cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", 0.0))
