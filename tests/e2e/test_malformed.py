@@ -1,6 +1,7 @@
 """Whatever comes in, the answer is as it was recorded, no fault of the daemon's, and no body becomes a request."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -35,8 +36,8 @@ def test_what_is_malformed_is_answered_as_recorded(daemon: Daemon, file: str) ->
     assert errors <= {"malformed request"}
 
 
-def test_whatever_a_fuzzer_makes_is_answered_and_no_two_contents_share_an_id(daemon: Daemon) -> None:
-    fuzzer = Fuzzer(daemon.url, GOOD)
+def test_whatever_a_fuzzer_makes_is_answered_and_no_two_contents_share_an_id(daemon: Daemon, tmp_path: Path) -> None:
+    fuzzer = Fuzzer(daemon.url, GOOD, tmp_path)
     fuzzer.run(examples=100)
     assert len(fuzzer.meanings) > 20
     assert daemon.metrics().value("aurora_bridge_refusals_total", reason="internal_error") == 0

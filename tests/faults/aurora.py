@@ -78,7 +78,8 @@ class Aurora:
         self._journal = journal
         self._options = options
         self._rate: float = options.rate
-        self._share: float = options.copies * len(KINDS) / (len(KINDS) - 1)
+        self._copied: list[str] = options.copied.split(",")
+        self._share: float = options.copies * len(KINDS) / sum(kind in self._copied for kind in KINDS)
         self._retries = [float(seconds) for seconds in options.retries.split(",")]
         self._addresses = [(url.hostname or "", url.port or 80) for url in map(urlsplit, options.urls)]
         self._keys = count(1)
@@ -193,7 +194,7 @@ class Aurora:
         if not accepted and not webhook.copy and webhook.attempt <= len(self._retries):
             seconds = self._retries[webhook.attempt - 1]
             self._later(webhook, max(seconds, LOST_SECONDS) if webhook.lost and webhook.attempt == 1 else seconds)
-        elif accepted and webhook.attempt == 1 and webhook.kind in COPIED and self._copies(webhook):
+        elif accepted and webhook.attempt == 1 and webhook.kind in self._copied and self._copies(webhook):
             await self._tell(replace(webhook, attempt=0, copy=True, settled=False))
             return
         if webhook.kind == "state" and (webhook.attempt == 1 or webhook.copy) and webhook.subject not in self._idle:
@@ -257,6 +258,7 @@ def main() -> None:
     parser.add_argument("retries", help="seconds from each attempt to the next, with commas between")
     parser.add_argument("urls", nargs="+", help="of the daemons; each request goes to one of them")
     parser.add_argument("--copies", type=float, default=0.1, help="share of requests that tell again what was accepted")
+    parser.add_argument("--copied", default=",".join(COPIED), help="kinds of events that these tell")
     parser.add_argument("--turns", type=int, default=0, help="subjects whose states come back")
     parser.add_argument(
         "--leaving", type=float, default=0.0, help="share of first attempts whose answer is not awaited"

@@ -1,6 +1,7 @@
 """A crowd of clients that cost a server connections and give it nothing: silent, slow, or deaf.
 
-Each connection that the server ends is noted with how long it lasted, and another takes its place.
+Each connection that the server ends is noted with how long it lasted, and another takes its place. A deaf client does
+not hear the end: whether the server still has such a connection, the system's table of sockets tells.
 """
 
 import random
@@ -19,6 +20,9 @@ from urllib.parse import urlsplit
 from tests.faults.looks import clients_of
 
 _TICK_MS: Final = 100
+_LOOK_SECONDS: Final = 0.5
+_ACCEPTED_SECONDS: Final = 2.0
+"""Within which the server has accepted a connection."""
 _NEW_A_TICK: Final = 50
 _BYTE_SECONDS: Final = 4
 _WHOLE: Final = b"GET /lead_changed?lead_id=crowd HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -63,11 +67,11 @@ class Crowd:
         self._poll = select.poll()
         self._over = Event()
         self._thread = Thread(target=self._run, name="crowd")
-        self._next_byte = 0.0
+        self._next_byte = self._next_look = 0.0
         self.complete = Event()
         """Set once all of them were there at the same time."""
         self.ended: defaultdict[str, list[float]] = defaultdict(list)
-        """By kind, the seconds that each connection lasted until its client saw its end."""
+        """By kind, the seconds that each connection lasted until its end was seen."""
         self._dwindling = False
 
     def dwindle(self, seconds: float) -> Counter[str]:
@@ -79,9 +83,7 @@ class Crowd:
         return kept
 
     def _kept(self) -> Counter[str]:
-        """Count what the server has: a deaf client does not hear that it was closed."""
-        clients = set(clients_of(self._address[1]).values())
-        return Counter(member.kind for member in list(self._members.values()) if member.port in clients)
+        return Counter(member.kind for member in list(self._members.values()))
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -104,6 +106,9 @@ class Crowd:
                 self.complete.set()
             for descriptor, what in self._poll.poll(_TICK_MS):
                 self._hear(self._members[descriptor], what)
+            if monotonic() >= self._next_look:
+                self._next_look = monotonic() + _LOOK_SECONDS
+                self._look_for_deaf()
             self._speak()
         for member in self._members.values():
             member.socket.close()
@@ -132,10 +137,20 @@ class Crowd:
             with suppress(OSError):
                 gone = not member.socket.recv(65_536) or gone
         if gone:
-            self._poll.unregister(member.socket)
-            del self._members[member.socket.fileno()]
-            member.socket.close()
-            self.ended[member.kind].append(monotonic() - member.began)
+            self._end(member)
+
+    def _look_for_deaf(self) -> None:
+        """End those that the server has closed. One that is new is not yet in the server's hands."""
+        clients, new = set(clients_of(self._address[1]).values()), monotonic() - _ACCEPTED_SECONDS
+        for member in list(self._members.values()):
+            if member.kind == "deaf" and member.began < new and member.port not in clients:
+                self._end(member)
+
+    def _end(self, member: _Member) -> None:
+        self._poll.unregister(member.socket)
+        del self._members[member.socket.fileno()]
+        member.socket.close()
+        self.ended[member.kind].append(monotonic() - member.began)
 
     def _speak(self) -> None:
         a_byte = monotonic() >= self._next_byte

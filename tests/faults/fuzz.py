@@ -5,9 +5,11 @@ with the same id carry the same attributes, as this module reads them; it shares
 pieces of HTTP in any order: whatever they are taken for, no answer is the daemon's fault.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -15,8 +17,11 @@ from urllib.parse import unquote_to_bytes
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.faults.aurora import TOKEN
+from tests.samples.load import MALFORMED_TOKEN
 from tests.support.http import Connection, Response, request
 
+KEPT: Final = "found.jsonl"
 SECRETS: Final = {"token", "password", "secret", "api_key", "session_token"}
 _EVENTS: Final = ("lead_created", "lead_changed", "project_status_changed", "asset_created", "roof_painted")
 _NAMES: Final = ("lead_id", "leadId", "LEAD-ID", "project_id", "asset_id", "status", "source", "a", "A", "token", "")
@@ -118,12 +123,36 @@ class Fuzzer:
 
     url: str
     headers: list[tuple[str, str]]
+    folder: Path
+    """Where the request is kept that is answered wrongly."""
     sent: int = 0
     meanings: dict[str, Meaning] = field(default_factory=dict)
     """By id."""
+    last: str = ""
+    """What was sent on the last connection, one character a byte."""
+    statuses: list[int] = field(default_factory=list)
+    """Of its answers."""
 
     def run(self, seconds: float = 0.0, examples: int = 200) -> None:
-        """Go on for so long, and at least for so many examples of each kind. Raises `AssertionError` with the least."""
+        """Go on for so long, and at least for so many examples of each kind.
+
+        Raises `AssertionError` with the least request that is answered wrongly, and keeps it.
+        """
+        try:
+            self._run(seconds, examples)
+        except Exception as error:  # a wrong answer, none, or one that does not come again; the least is sent last
+            kept = self._keep()
+            message = f"{error}. Its line for tests/samples/malformed, once its statuses are the right ones: {kept}"
+            raise AssertionError(message) from error
+
+    def _keep(self) -> Path:
+        """Write the last request down as the corpus has them; return the file."""
+        path = self.folder / KEPT
+        line = {"name": "", "send": self.last.replace(TOKEN, MALFORMED_TOKEN), "statuses": self.statuses, "ended": True}
+        path.write_text(json.dumps(line) + "\n")
+        return path
+
+    def _run(self, seconds: float, examples: int) -> None:
         until = monotonic() + seconds
         while True:
             for check, what in ((self._check_target, targets()), (self._check_message, messages())):
@@ -131,6 +160,7 @@ class Fuzzer:
                     max_examples=examples,
                     database=None,
                     deadline=None,
+                    report_multiple_bugs=False,
                     phases=[Phase.generate, Phase.shrink],
                     suppress_health_check=list(HealthCheck),
                 )
@@ -140,10 +170,11 @@ class Fuzzer:
 
     def _check_target(self, target: str) -> None:
         data = request(target.encode("latin-1"), [*self.headers, ("Connection", "close")])
-        self.sent += 1
+        self.sent, self.last, self.statuses = self.sent + 1, data.decode("latin-1"), []
         with Connection(self.url) as connection:
             connection.send(data)
             response = connection.receive()
+        self.statuses = [response.status]
         assert response.status in {200, 400, 404, 414}, (target, response)
         name = response.json["id"]
         if response.status == 200:
@@ -154,11 +185,11 @@ class Fuzzer:
             assert known == told, f"{target!r} has the id of something else: {name} is {known}, not {told}"
 
     def _check_message(self, message: str) -> None:
-        self.sent += 1
+        self.sent, self.last = self.sent + 1, message
         with Connection(self.url) as connection:
             connection.send(message.encode("latin-1"))
-            statuses = [response.status for response in answers(connection)]
-        assert all(status < 500 for status in statuses), (message, statuses)
+            self.statuses = [response.status for response in answers(connection)]
+        assert all(status < 500 for status in self.statuses), (message, self.statuses)
 
 
 def answers(connection: Connection) -> Iterator[Response]:

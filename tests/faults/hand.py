@@ -6,7 +6,7 @@ They stand in the same journal as Aurora's, so that the ledger judges them with 
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from threading import Barrier
@@ -31,6 +31,7 @@ class Webhook:
     key: int
     kind: str
     event: str
+    subject: int
     target: str
     data: dict[str, str] = field(hash=False)
 
@@ -45,6 +46,8 @@ class Answer:
     reason: str = ""
     retry_after: str = ""
     """As the header says it."""
+    at: float = 0.0
+    """When it had come, by the monotonic clock."""
 
     @property
     def accepted(self) -> bool:
@@ -60,20 +63,25 @@ class Hand:
         self._journal = journal.open("a", buffering=1)  # a line is one write, also between Aurora's
         self._keys = count(FIRST_KEY)
 
-    def new(self, kind: str) -> Webhook:
-        """Return an event that was never told: a state of a subject of its own, or one that happens once."""
+    def new(self, kind: str, subject: int | None = None) -> Webhook:
+        """Return an event that was never told: one that happens once, or a state, of a new subject if none is given."""
         key = next(self._keys)
+        subject = subject or key
         if kind == "state":
-            data = {"agreement_id": f"h-{key}", "status": "signed", "key": str(key)}
+            data = {"agreement_id": f"h-{subject}", "status": "signed", "key": str(key)}
             event = "agreement_status_changed"
         else:
             data, event = {"lead_id": f"h-{key}", "key": str(key)}, "lead_created"
         query = "&".join(f"{name}={value}" for name, value in data.items())
-        return Webhook(key, kind, event, f"/{event}?{query}", data)
+        return Webhook(key, kind, event, subject, f"/{event}?{query}", data)
 
-    def note_accepted(self, webhook: Webhook) -> None:
-        """Write down that it was accepted before all this, by the attempt 0."""
-        self._note_sent(webhook, 0)
+    def again(self, webhook: Webhook) -> Webhook:
+        """Return another event of the same content: a state that comes back."""
+        return replace(webhook, key=next(self._keys))
+
+    def note_accepted(self, webhook: Webhook, wall: float) -> None:
+        """Write down that it was accepted before all this, at a time in seconds since 1970, by the attempt 0."""
+        self._note_sent(webhook, 0, wall=wall)
         self._note(answered=webhook.key, attempt=0, status=200, seconds=0)
 
     def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
@@ -84,7 +92,8 @@ class Hand:
             response = http.get(url, webhook.target, HEADERS)
             told = response.json
             after = response.headers.get("retry-after", "")
-            answer = Answer(response.status, told["id"], told["outcome"], told.get("reason", ""), after)
+            reason = told.get("reason", "")
+            answer = Answer(response.status, told["id"], told["outcome"], reason, after, monotonic())
         except OSError:
             answer = Answer(0)
         seconds = round(monotonic() - began, 4)
@@ -96,19 +105,19 @@ class Hand:
         """Write nothing any more."""
         self._journal.close()
 
-    def _note_sent(self, webhook: Webhook, attempt: int) -> None:
-        digest = digest_of(webhook.data)
+    def _note_sent(self, webhook: Webhook, attempt: int, **more: object) -> None:
         self._note(
             sent=webhook.key,
             kind=webhook.kind,
             event=webhook.event,
-            subject=webhook.key,
-            digest=digest,
+            subject=webhook.subject,
+            digest=digest_of(webhook.data),
             attempt=attempt,
+            **more,
         )
 
     def _note(self, **line: object) -> None:
-        self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")
+        self._journal.write(json.dumps({"at": monotonic(), "wall": time()} | line) + "\n")
 
 
 def at_once(calls: Sequence[Callable[[], Found]]) -> list[Found]:

@@ -11,7 +11,7 @@ import random
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -19,6 +19,7 @@ from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.state.spool import Spool
+from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.record import Record
 
 BREAK: Final = signal.SIGUSR1
@@ -26,6 +27,9 @@ NOTES: Final = "hooks.jsonl"
 """In the daemon's folder, a line for each `Note`."""
 BROKEN: Final = "broken"
 REPLACED: Final = "replaced"
+COMMITTED: Final = "committed"
+_COMMIT_SECONDS: Final = 0.2
+"""Much longer than an answer is on its way to its client."""
 _COMMITS: Final = 100
 """Most commits of the spool that one life lasts, with Kafka away: about a second."""
 _REMOVALS: Final = 1000
@@ -106,18 +110,46 @@ def sender_dies() -> None:
     Sender._watch = mortal  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
+def slow_commits() -> None:
+    """Have a disk that is slow, and note what each of the spool's commits made durable: an answer before it shows."""
+    commit, stored = Worker._commit, Spool._stored  # noqa: SLF001
+
+    def slow(worker: Worker, posted: list[Any]) -> list[Any]:
+        if worker._thread.name == "spool":  # noqa: SLF001
+            sleep(_COMMIT_SECONDS)
+        return commit(worker, posted)
+
+    def noted(spool: Spool, appended: list[Any], seqs: list[int], error: Exception | None) -> None:
+        if error is None:
+            _note(COMMITTED, ids=[record.key.decode() for records, _, _ in appended for record in records])
+        stored(spool, appended, seqs, error)
+
+    Worker._commit = slow  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    Spool._stored = noted  # type: ignore[assignment, method-assign]  # noqa: SLF001
+
+
 HOOKS: Final[dict[str, Callable[[], None]]] = {
     "kill-before-answer": kill_before_answer,
     "kill-before-removal": kill_before_removal,
     "metadata-task-dies": metadata_task_dies,
     "sender-dies": sender_dies,
+    "slow-commits": slow_commits,
 }
 
 
 def times(folder: Path, what: str) -> Sequence[float]:
     """Return when a daemon noted something, by the monotonic clock."""
+    return [note["at"] for note in _notes(folder, what)]
+
+
+def commits(folder: Path) -> dict[str, float]:
+    """Return when a daemon's spool had committed each id for the first time, by the monotonic clock."""
+    return {name: note["at"] for note in reversed(_notes(folder, COMMITTED)) for name in note["ids"]}
+
+
+def _notes(folder: Path, what: str) -> list[dict[str, Any]]:
     notes = [json.loads(line) for line in (folder / NOTES).read_text().splitlines()]
-    return [note["at"] for note in notes if note["what"] == what]
+    return [note for note in notes if note["what"] == what]
 
 
 async def _fail(*_: object) -> bool:
@@ -134,6 +166,6 @@ def _on_break(strike: Callable[[], object]) -> None:
     asyncio.get_running_loop().add_signal_handler(BREAK, strike)
 
 
-def _note(what: str) -> None:
+def _note(what: str, **more: object) -> None:
     with Path(NOTES).open("a") as notes:
-        notes.write(json.dumps({"at": monotonic(), "what": what}) + "\n")
+        notes.write(json.dumps({"at": monotonic(), "what": what} | more) + "\n")

@@ -5,7 +5,8 @@ due has to be, too. The slots are wider than the product's, by what a busy machi
 SWITCH is one of `lies` or `hooks`, or `none`.
 
 With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long; with FAULTS_BOOT, that file has the
-machine's boot id. The metrics have one more, the tasks of the event loop.
+machine's boot id. The metrics have two more, of what may not grow: the tasks of the event loop, and the blocks of
+memory that Python's objects take.
 """
 
 import asyncio
@@ -42,23 +43,24 @@ def expire_faster(day_seconds: float) -> None:
     index_file._CARE_SECONDS = day_seconds / 8 / index.SLICES  # noqa: SLF001
 
 
-class Tasks(Collector):
-    """How many tasks the event loop has, without those of connections: each has one."""
+class Growth(Collector):
+    """How many tasks the event loop has, without those of connections, and how many blocks of memory are in use."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metric."""
+        """Yield the metrics."""
         names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
         others = sum(name != Connection.start.__qualname__ for name in names)
         yield GaugeMetricFamily("faults_tasks", "Tasks of the event loop without those of connections.", others)
+        yield GaugeMetricFamily("faults_blocks", "Blocks of memory of Python's objects.", sys.getallocatedblocks())
 
 
-def count_tasks() -> None:
-    """Add that to the daemon's metrics."""
+def tell_growth() -> None:
+    """Add these to the daemon's metrics."""
     make = daemon.make_metrics
 
     def counting() -> Metrics:
         metrics = make()
-        metrics.registry.register(Tasks())
+        metrics.registry.register(Growth())
         return metrics
 
     daemon.make_metrics = counting
@@ -66,7 +68,7 @@ def count_tasks() -> None:
 
 if __name__ == "__main__":
     run_faster(float(sys.argv[1]))
-    count_tasks()
+    tell_growth()
     if "FAULTS_DAY_SECONDS" in os.environ:
         expire_faster(float(os.environ["FAULTS_DAY_SECONDS"]))
     if "FAULTS_BOOT" in os.environ:

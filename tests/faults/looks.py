@@ -7,6 +7,23 @@ from pathlib import Path
 from tests.support.daemon import Daemon
 
 
+def timed_start(daemon: Daemon) -> tuple[float, float]:
+    """Start a daemon; return the seconds until it listens, and those without its wait for a processor."""
+    before = _delayed("self")
+    daemon.start()
+    waited = _delayed(daemon.process.pid) + _delayed("self") - before
+    return daemon.seconds_to_listen, daemon.seconds_to_listen - waited
+
+
+def _delayed(pid: int | str) -> float:
+    """Return for how many seconds a process has waited for a processor; 0 where the system does not tell (not Linux).
+
+    https://docs.kernel.org/scheduler/sched-stats.html
+    """
+    path = Path(f"/proc/{pid}/schedstat")
+    return int(path.read_text().split()[1]) / 1e9 if path.exists() else 0.0
+
+
 def resident_bytes(daemon: Daemon) -> int:
     """Return how much memory the process has."""
     status = Path(f"/proc/{daemon.process.pid}/status").read_text()

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.faults.scenario import Result
 
-_PLAYED: Final = ("scale", "rate", "offered")
+_PLAYED: Final = ("brokers", "scale", "rate", "offered")
 _COLUMNS: Final = {
     "sent": "sent",
     "acknowledged": "acknowledged",

@@ -53,6 +53,7 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
         "broken": scenario.broken,
         "scale": scale,
         "rate": rate,
+        "brokers": scenario.nodes,
         "skipped": None,
         "broke": None,
         "found": [],

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from math import inf
 from pathlib import Path
@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Final
 
 from tests.faults import ledger
-from tests.faults.aurora import TOKEN
+from tests.faults.aurora import COPIED, TOKEN
 from tests.faults.hand import Answer, Hand
 from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
@@ -27,6 +27,8 @@ from tests.support.topics import Record, read_all, topic_names
 
 SETTLE_SECONDS: Final = 180.0
 READ_SECONDS: Final = 120.0
+USUAL_SECONDS: Final = 3.0
+"""Longer than any request to a broker takes that is answered."""
 CLOCK: Final = 1200.0
 """How much faster than Aurora's the clock of retries is: they come after 25 ms, 0.25, 1.5, 9 and 60 s."""
 SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
@@ -96,8 +98,6 @@ class Stage:
         self._recoveries: list[Thread] = []
         self.complaints: list[str] = []
         """What the scenario itself found wrong, beside the ledger."""
-        self.unordered: str | None = None
-        """Why the order of subjects cannot be promised, where it cannot; then it is measured and not judged."""
         self.forgotten: str | None = None
         """Why a state may come twice, where it may, if a request that told it got no answer; then that is measured."""
         self.remarks: list[str] = []
@@ -141,6 +141,16 @@ class Stage:
         for answer in answers:
             found[EVENTS[events[answer["answered"]].kind]].append(answer)
         return found
+
+    def wait_until_usual(self) -> float:
+        """Return once everything was published directly for a while, with the time from which on it was."""
+        deadline = monotonic() + SETTLE_SECONDS
+        while (since := monotonic()) < deadline:
+            Event().wait(max(USUAL_SECONDS, self.span(20)))
+            answers = self.answers(since)
+            if answers and all('"spooled"' not in answer["body"] for answer in answers):
+                break
+        return since
 
     def expect(self, true: object, words: str) -> None:
         """Note what is wrong if it is: the scenario goes on, and fails."""
@@ -187,13 +197,13 @@ class Stage:
 
     @contextmanager
     def load(
-        self, *, connected: bool = True, copies: bool = True, turns: int = 0, leaving: float = 0.0
+        self, *, connected: bool = True, copied: Sequence[str] = COPIED, turns: int = 0, leaving: float = 0.0
     ) -> Iterator[None]:
         """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
 
-        Unless `connected`, it begins at once, whether or not Kafka can be used. With `copies`, one request in ten tells
-        again what was just accepted. On as many subjects as `turns`, the same two states take turns (`aurora`).
-        `leaving` is the share of first attempts whose client is gone before the answer.
+        Unless `connected`, it begins at once, whether or not Kafka can be used. One request in ten tells again what was
+        just accepted, of the kinds that are `copied`. On as many subjects as `turns`, the same two states take turns
+        (`aurora`). `leaving` is the share of first attempts whose client is gone before the answer.
         """
         for one in self.daemons:
             one.start()
@@ -202,7 +212,7 @@ class Stage:
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        options = ["--turns", str(turns), "--copies", str(0.1 * copies), "--leaving", str(leaving)]
+        options = ["--turns", str(turns), "--copied", ",".join(copied), "--leaving", str(leaving)]
         aurora = subprocess.Popen([sys.executable, program, *options, self._journal, str(self._rate), retries, *urls])
         began = monotonic()
         try:
@@ -248,9 +258,6 @@ class Stage:
             self.measured["acknowledged, and lost by Kafka before it could be read"] = len(excused)
         verdict.lost = [key for key in verdict.lost if key not in unread]
         verdict.renamed = [key for key in verdict.renamed if key not in unread]
-        if self.unordered:
-            self.measured[f"subjects out of order, since {self.unordered}"] = len(verdict.disordered)
-            verdict.disordered = []
         if self.forgotten:
             silent = {answer["answered"] for answer in self.answers() if not answer["status"]}
             excused = [key for key in verdict.doubled if key in silent and told.events[key].kind == "state"]

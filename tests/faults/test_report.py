@@ -11,6 +11,7 @@ PLAYED: Final[dict[str, Any]] = {
     "what": "Something happens.",
     "broken": None,
     "scale": 0.1,
+    "brokers": 3,
     "rate": 200,
     "offered": 198.5,
     "skipped": None,

@@ -1,7 +1,8 @@
-"""A leak is told from noise."""
+"""A leak is told from noise, and from what only fills."""
 
 import random
 
+from tests.faults.scenarios.soak import Look, growth
 from tests.faults.trend import trend
 
 NOISE = random.Random(1)
@@ -25,3 +26,39 @@ def test_a_staircase_is_no_surer_than_its_steps() -> None:
 
 def test_too_little_tells_nothing() -> None:
     assert not trend([(0, 0), (1, 1)]).surely_above(0)
+
+
+def looks(seconds: int, rate: int, *, leaked_bytes: float = 0, leaked_blocks: float = 0) -> list[Look]:
+    """Return a soak's looks at a daemon whose caches fill within half an hour, and that leaks with each webhook."""
+    return [
+        Look(
+            at=float(second),
+            webhooks=(webhooks := second * rate),
+            events=webhooks,
+            resident=int(45e6 + min(1, second / 1800) * 25e6 + NOISE.gauss(0, 3e5) + webhooks * leaked_bytes),
+            descriptors=24,
+            threads=7,
+            blocks=400_000 + NOISE.gauss(0, 200) + webhooks * leaked_blocks,
+            tasks=50,
+            index_used=0,
+            remembered=0,
+            index_files=0,
+            spool_files=0,
+        )
+        for second in range(seconds)
+    ]
+
+
+def leaks(found: list[Look]) -> dict[str, bool]:
+    """Return where a leak shows."""
+    return {what: leak for what, (_, leak) in growth(found).items()}
+
+
+def test_an_hour_finds_a_leak_of_few_bytes_a_webhook_beside_caches_that_fill() -> None:
+    assert leaks(looks(3600, 200)) == {"bytes": False, "blocks": False}
+    assert leaks(looks(3600, 200, leaked_bytes=25))["bytes"]
+
+
+def test_a_quarter_of_a_minute_finds_one_block_of_memory_a_webhook() -> None:
+    assert leaks(looks(18, 200)) == {"bytes": False, "blocks": False}
+    assert leaks(looks(18, 200, leaked_bytes=80, leaked_blocks=1)) == {"bytes": False, "blocks": True}

@@ -18,23 +18,22 @@ def nothing(stage: Stage) -> None:
         stage.wait(60)
 
 
-HONEST = Scenario("control-nothing-happens", nothing, nodes=1)
+HONEST = Scenario("control-nothing-happens", nothing)
 """The same load and judge without any fault."""
 
 CONTROLS = [
-    Scenario("control-acks-0", brokers_killed, nodes=1, broken="acks-0", finds=LOSS),
-    Scenario("control-no-spool", brokers_killed, nodes=1, broken="no-spool", finds=LOSS),
-    Scenario("control-answer-before-commit", daemon_killed, nodes=1, broken="early", finds=LOSS),
-    Scenario("control-no-dedup", nothing, nodes=1, broken="no-dedup", finds="one event under several ids"),
+    Scenario("control-acks-0", brokers_killed, broken="acks-0", finds=LOSS),
+    Scenario("control-no-spool", brokers_killed, broken="no-spool", finds=LOSS),
+    Scenario("control-answer-before-commit", daemon_killed, broken="early", finds=LOSS),
+    Scenario("control-no-dedup", nothing, broken="no-dedup", finds="one event under several ids"),
     Scenario(
         "control-seen-before-durable",
         brokers_killed,
-        nodes=1,
         broken="seen-early",
         finds=LOSS,
         settings={"spool__enabled": False},
     ),
-    Scenario("control-fsync-ignored", fsync_fails_once, nodes=1, broken="fsync-ignored", finds=LOSS),
-    Scenario("control-fsync-ignored-always", fsync_fails, nodes=1, broken="fsync-ignored", finds=AFTER_FAILURE),
-    Scenario("control-commit-unsynced", power_lost, nodes=1, broken="commit-unsynced", finds=LOSS),
+    Scenario("control-fsync-ignored", fsync_fails_once, broken="fsync-ignored", finds=LOSS),
+    Scenario("control-fsync-ignored-always", fsync_fails, broken="fsync-ignored", finds=AFTER_FAILURE),
+    Scenario("control-commit-unsynced", power_lost, broken="commit-unsynced", finds=LOSS),
 ]

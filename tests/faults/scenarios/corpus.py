@@ -14,7 +14,7 @@ def malformed(stage: Stage) -> None:
     stage.beside = lambda record: b'"key":' not in (record.value or b"")
     with stage.load():
         wrong = replay(stage.daemon.url, load_malformed())
-        fuzzer = Fuzzer(stage.daemon.url, AUTHENTICATED)
+        fuzzer = Fuzzer(stage.daemon.url, AUTHENTICATED, stage.folder)
         try:
             fuzzer.run(stage.span(300))
         except AssertionError as found:

@@ -211,10 +211,10 @@ def _mount_tmpfs(stage: Stage) -> None:
 
 
 SCENARIOS = [
-    Scenario("11-spool-at-its-cap", spool_at_its_cap, nodes=1, settings={"spool__max_bytes": CAP_BYTES}),
-    Scenario("11-volume-full", volume_full, nodes=1),
-    Scenario("11-volume-filled-by-others", volume_filled_by_others, nodes=1),
-    Scenario("11-files-overwritten", files_overwritten, nodes=1),
-    Scenario("11-spool-damaged", spool_damaged, nodes=1),
-    Scenario("11-second-process", second_process, nodes=1),
+    Scenario("11-spool-at-its-cap", spool_at_its_cap, settings={"spool__max_bytes": CAP_BYTES}),
+    Scenario("11-volume-full", volume_full),
+    Scenario("11-volume-filled-by-others", volume_filled_by_others),
+    Scenario("11-files-overwritten", files_overwritten),
+    Scenario("11-spool-damaged", spool_damaged),
+    Scenario("11-second-process", second_process),
 ]

@@ -79,6 +79,6 @@ def _stored_after(stage: Stage, failure: float, until: float) -> int:
 
 
 SCENARIOS = [
-    Scenario("11-fsync-fails", fsync_fails, nodes=1),
-    Scenario("11-fsync-fails-once", fsync_fails_once, nodes=1),
+    Scenario("11-fsync-fails", fsync_fails),
+    Scenario("11-fsync-fails-once", fsync_fails_once),
 ]

@@ -5,7 +5,10 @@ in every kernel, so iptables loses and doubles here; a packet that was lost come
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from time import monotonic
 from typing import cast
 
@@ -23,8 +26,9 @@ def acknowledgements_lost(stage: Stage) -> None:
     with stage.load():
         for _ in range(4):
             stage.wait(20)
-            cluster.tell(Proxy.lose_answers)
-            stage.wait(30)
+            with _felt(stage):
+                cluster.tell(Proxy.lose_answers)
+                stage.wait(30)
             cluster.tell(Proxy.cut)
             stage.mended()
         stage.wait(20)
@@ -35,18 +39,25 @@ def connections_half_open(stage: Stage) -> None:
     cluster = cast("ProxiedCluster", stage.cluster)
     with stage.load():
         for _ in range(10):
-            stage.wait(20)
-            cluster.tell(Proxy.forget)
-        stage.wait(20)
+            stage.daemon.wait_until_connected()  # else there is no connection that could be forgotten
+            with _felt(stage):
+                cluster.tell(Proxy.forget)
+                stage.wait(20)
 
 
 def network_slow(stage: Stage) -> None:
     """Everything between daemon and brokers takes a quarter of a second longer, either way, for two minutes."""
     cluster = cast("ProxiedCluster", stage.cluster)
     with stage.load():
-        stage.wait(20)
+        stage.wait_until_usual()
         cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", DELAY_SECONDS))
+        slow = monotonic() + LOOK_SECONDS
         stage.wait(120)
+        answers = [line for line in stage.answers(slow) if '"published"' in line["body"]]
+        begun = [line["seconds"] for line in answers if line["at"] - line["seconds"] > slow]
+        fastest = min(begun, default=0.0)
+        stage.measured["fastest publish over the slow network, s"] = round(fastest, 2)
+        stage.expect(fastest >= 2 * DELAY_SECONDS, f"a publish took {fastest:.2f} s: the network was not slow")
         cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", 0.0))
         stage.mended()
         stage.wait(20)
@@ -86,12 +97,15 @@ def addresses_change(stage: Stage) -> None:
     with stage.load():
         for _ in range(2):
             stage.wait(30)
-            cluster.move()
+            with _felt(stage):
+                cluster.move()
             stage.mended()
             moved = monotonic()
             stage.daemon.wait_until_connected()
-            stage.measured["found the new addresses after, s"] = monotonic() - moved
-            stage.expect(monotonic() - moved < FOUND_SECONDS, f"the new addresses were not found in {FOUND_SECONDS} s")
+            seconds = monotonic() - moved
+            words = "found the new addresses after at most, s"
+            stage.measured[words] = max(stage.measured.get(words, 0.0), round(seconds, 2))
+            stage.expect(seconds < FOUND_SECONDS, f"the new addresses were not found in {FOUND_SECONDS} s")
         stage.wait(30)
 
 
@@ -101,8 +115,9 @@ def parted_from_all(stage: Stage) -> None:
     with stage.load():
         for _ in range(3):
             stage.wait(20)
-            wall.before(stage.cluster.nodes)
-            stage.wait(60)
+            with _felt(stage):
+                wall.before(stage.cluster.nodes)
+                stage.wait(60)
             wall.fall()
             stage.mended()
         stage.wait(20)
@@ -114,8 +129,9 @@ def parted_from_one(stage: Stage) -> None:
     with stage.load():
         for node in stage.cluster.nodes:
             stage.wait(20)
-            wall.before([node])
-            stage.wait(60)
+            with _felt(stage):
+                wall.before([node])
+                stage.wait(60)
             wall.fall()
             stage.mended()
         stage.wait(20)
@@ -127,12 +143,28 @@ def brokers_parted(stage: Stage) -> None:
     with stage.load():
         for node, (into, out) in zip(nodes, ((True, True), (True, False), (False, True)), strict=True):
             stage.wait(20)
-            wall.around(node, nodes, into=into, out=out)
-            stage.wait(60)
+            with _felt(stage):
+                wall.around(node, nodes, into=into, out=out)
+                stage.wait(60)
             wall.fall()
             stage.mended()
             stage.cluster.wait_until_ready()
         stage.wait(20)
+
+
+@contextmanager
+def _felt(stage: Stage) -> Iterator[None]:
+    """Go on until the daemon counts an error of publishing, which what the block does has to bring about."""
+    before = _errors(stage)
+    yield
+    deadline = monotonic() + FELT_SECONDS
+    while _errors(stage) == before and monotonic() < deadline:
+        Event().wait(LOOK_SECONDS)
+    stage.expect(_errors(stage) > before, "the daemon was not disturbed: the network did nothing")
+
+
+def _errors(stage: Stage) -> float:
+    return stage.daemon.metrics().value("aurora_bridge_publish_errors_total")
 
 
 def grouped(nodes: int) -> KafkaCluster:
@@ -148,6 +180,9 @@ FIRST_GROUP = 47_000
 DELAY_SECONDS = 0.25
 LEAK = 0.05
 TOLD = {"RetransSegs": "packets sent again", "TCPDSACKOldSent": "packets that came twice"}
+FELT_SECONDS = 10.0
+"""A request ends after 2.5 s without an answer; the rest is for a busy machine."""
+LOOK_SECONDS = 0.1
 FOUND_SECONDS = 15.0
 """The client is made anew after 5 s of silence; the rest is for what waits in the spool."""
 

@@ -14,15 +14,16 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclOperation, PartitionMetadata
 
 from aurora_bridge.kafka.sender import REQUEST_TIMEOUT_MS
+from tests.faults.detour import DetourCluster
 from tests.faults.ledger import p99
 from tests.faults.scenario import Scenario
-from tests.faults.stage import AUTHENTICATED, EVENTS, Stage
+from tests.faults.stage import AUTHENTICATED, EVENTS, READ_SECONDS, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon, command
 from tests.support.node import KafkaNode
 from tests.support.reassign import elect_preferred, reassign
 from tests.support.secure import USER, SecureCluster
-from tests.support.topics import create_topics, delete_topics, partition_of
+from tests.support.topics import Record, create_topics, delete_topics, partition_of, read_all
 
 APART: Final = "lead_created"
 """The event whose topic's last partition is kept apart from the others."""
@@ -38,24 +39,36 @@ NOISE_SECONDS: Final = 1.0
 """That a busy machine may add to the p99 of others, beside twice as long. Who waits for a broker waits for 2.5 s."""
 NOISE_SHARE: Final = 0.01
 """Of the others that may be spooled for the machine's sake."""
-USUAL_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.1
 
 
 def without_leader(stage: Stage) -> None:
-    """The only broker of one partition is dead for five times the request timeout."""
-    _create(stage, [[1], [2], [3]])
-    only = stage.cluster.nodes[2]
-    with stage.load():
-        stage.wait(20)
-        only.kill()
-        _come_back(stage, only)
-        stage.wait(20)
+    """The only broker of one partition is dead for five times the request timeout, and a batch in doubt meanwhile."""
+    twice = _leaderless(stage)
+    stage.expect(not twice, f"{twice} records are there twice, though the broker knew our sequence")
 
 
 def producer_id_expired(stage: Stage) -> None:
-    """The only broker of one partition is dead for so long that it comes back without the producer id's state."""
-    without_leader(stage)
+    """The same for so long that the broker comes back without the producer id's state: it takes the batch again."""
+    twice = _leaderless(stage)
+    stage.measured["records of the batch in doubt, there twice"] = twice
+    stage.expect(twice, "the broker knew our sequence: it had forgotten nothing")
+
+
+def _leaderless(stage: Stage) -> int:
+    """Kill the only broker of a partition between a batch and its acknowledgement; return how much of it came twice."""
+    _create(stage, [[1], [2], [3]])
+    only = stage.cluster.nodes[2]
+    with stage.load():
+        stage.wait_until_usual()
+        cast("DetourCluster", stage.cluster).detours[2].lose_answers()
+        stored = len(_records(stage))
+        _until(stage, lambda: len(_records(stage)) > stored)
+        only.kill()
+        _come_back(stage, only)
+        stage.wait(20)
+    keys = [record.key for record in _records(stage)]
+    return len(keys) - len(set(keys))
 
 
 def log_truncated(stage: Stage) -> None:
@@ -108,6 +121,12 @@ def _until(stage: Stage, condition: Callable[[], bool]) -> None:
                 return
         Event().wait(LOOK_SECONDS)
     stage.expect(None, "the brokers did not come to the state of the scenario")
+
+
+def _records(stage: Stage) -> list[Record]:
+    """Return what lies in the partition that is kept apart."""
+    records = read_all(stage.cluster.plain, [stage.prefix + APART], READ_SECONDS)
+    return [record for record in records if record.partition == LAST]
 
 
 def _partition(stage: Stage) -> PartitionMetadata:
@@ -164,7 +183,7 @@ def record_refused(stage: Stage) -> None:
     """One event is larger than its topic takes, among others of the same topic."""
     create_topics(stage.cluster.plain, stage.prefix + HELD, config={"max.message.bytes": "10000"})
     with stage.load():
-        usual, began = _usual(stage), monotonic()
+        usual, began = stage.wait_until_usual(), monotonic()
         answer = stage.daemon.get(f"/{HELD}?lead_id=large&note={'x' * 12_000}", AUTHENTICATED)
         stage.expect(answer.status == 200, f"the event that is too large is answered {answer.status}")
         stage.wait(30)
@@ -181,7 +200,7 @@ def topic_deleted(stage: Stage) -> None:
     """A topic is deleted under load, and created again."""
     topic = stage.prefix + HELD
     with stage.load():
-        usual, began = _usual(stage), monotonic()
+        usual, began = stage.wait_until_usual(), monotonic()
         with stage.losing(HELD):
             delete_topics(stage.cluster.plain, topic)
         _held_back(stage, usual, began, "topic_missing")
@@ -204,7 +223,7 @@ def topic_forbidden(stage: Stage) -> None:
         kafka__tls_ca_file=cluster.authority.file,
     )
     with stage.load():
-        usual, began = _usual(stage), monotonic()
+        usual, began = stage.wait_until_usual(), monotonic()
         cluster.forbid(topic, AclOperation.WRITE)
         _held_back(stage, usual, began, "write_denied")
         cluster.let(topic, AclOperation.WRITE)
@@ -225,17 +244,6 @@ def _held_back(stage: Stage, usual: float, began: float, reason: str) -> None:
     stage.expect(any(line.get("reason") == reason for line in stage.daemon.log_lines()), "the log does not tell of it")
     stage.expect(_backlog(stage.daemon, HELD), "nothing of the topic is held back")
     _flow(stage, usual, began, set(EVENTS.values()) - {HELD})
-
-
-def _usual(stage: Stage) -> float:
-    """Return once everything is published directly, with the time from which on it was."""
-    deadline = monotonic() + 60
-    while (since := monotonic()) < deadline:
-        Event().wait(max(USUAL_SECONDS, stage.span(20)))
-        answers = stage.answers(since)
-        if answers and all('"spooled"' not in answer["body"] for answer in answers):
-            break
-    return since
 
 
 def _flow(stage: Stage, usual_since: float, began: float, events: set[str]) -> None:
@@ -265,11 +273,11 @@ def _backlog(one: Daemon, event: str) -> float:
 def _forgetful(nodes: int) -> KafkaCluster:
     """Return brokers that forget what they know of a producer id within seconds."""
     properties = {"producer.id.expiration.ms": "3000", "producer.id.expiration.check.interval.ms": "500"}
-    return KafkaCluster(nodes, properties=properties)
+    return DetourCluster(nodes, properties=properties)
 
 
 SCENARIOS = [
-    Scenario("06-without-leader", without_leader),
+    Scenario("06-without-leader", without_leader, cluster=DetourCluster),
     Scenario("06-producer-id-expired", producer_id_expired, cluster=_forgetful),
     Scenario("06-log-truncated", log_truncated),
     Scenario("06-partitions-reassigned", partitions_reassigned),

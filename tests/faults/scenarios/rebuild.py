@@ -4,13 +4,15 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic, time
 from typing import Any, Final
 
 from confluent_kafka import Producer
 
-from tests.faults.hand import Webhook
+from tests.e2e.recompute import partition_of
+from tests.faults.hand import Answer, Webhook
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
 from tests.support.daemon import Daemon
@@ -23,10 +25,15 @@ OLDEST_SECONDS: Final = 6 * 3600
 REBUILD_SECONDS: Final = 900.0
 FLUSH_SECONDS: Final = 300.0
 SENDERS: Final = 16
+PARTITIONS: Final = 3
+"""Of each topic, as the daemon makes them."""
 
 
 def index_rebuilt(stage: Stage) -> None:
-    """The index is deleted and rebuilt from a million records; then 10,000 of their deliveries are sent again."""
+    """The index is deleted and rebuilt from a million records; then 10,000 of their deliveries are sent again.
+
+    One record in four is a state that has a successor. It is no duplicate once it comes again, but its successor is.
+    """
     daemon = stage.daemon
     with stage.load():  # makes the topics
         stage.wait(60)
@@ -34,18 +41,26 @@ def index_rebuilt(stage: Stage) -> None:
     for file in daemon.state.glob("index.db*"):
         file.unlink()
     old = _publish_old(stage, max(20_000, int(stage.span(RECORDS))))
+    superseded = [earlier for earlier, later in pairwise(old) if earlier.subject == later.subject]
     began = monotonic()
     daemon.start()
     daemon.wait_until("the index is rebuilt", lambda daemon: _followed(daemon) >= len(old), REBUILD_SECONDS)
     stage.measured["seconds to rebuild"] = round(monotonic() - began, 1)
     stage.measured["records read"] = _followed(daemon)
     stage.measured["MiB at most"] = _peak_mib(daemon)
-    again = stage.random.sample(old, max(1000, int(stage.span(AGAIN))))
+    count = max(1000, int(stage.span(AGAIN)))
+    again = stage.random.sample(list({*old} - {*superseded}), count)
+    new = sum(answer.outcome != "duplicate" for answer in _send(stage, again))
+    stage.expect(not new, f"{new} of {count} old deliveries are no duplicates")
+    back = [stage.hand.again(webhook) for webhook in stage.random.sample(superseded, count // 10)]
+    hidden = sum(answer.outcome == "duplicate" for answer in _send(stage, back))
+    stage.expect(not hidden, f"{hidden} of {len(back)} states that came back are taken for duplicates")
+    stage.measured |= {"sent again": count, "states that came back": len(back)}
+
+
+def _send(stage: Stage, webhooks: list[Webhook]) -> list[Answer]:
     with ThreadPoolExecutor(SENDERS) as pool:
-        answers = list(pool.map(lambda webhook: stage.hand.send(webhook, daemon.url), again))
-    stage.measured["sent again"] = len(again)
-    new = sum(answer.outcome != "duplicate" for answer in answers)
-    stage.expect(not new, f"{new} of {len(again)} old deliveries are no duplicates")
+        return list(pool.map(lambda webhook: stage.hand.send(webhook, stage.daemon.url), webhooks))
 
 
 def _followed(daemon: Daemon) -> float:
@@ -62,12 +77,13 @@ def _publish_old(stage: Stage, count: int) -> list[Webhook]:
     instance = (stage.daemon.state / "instance").read_text().strip()
     producer = Producer({"bootstrap.servers": stage.cluster.plain, "linger.ms": 50, "queue.buffering.max.messages": 0})
     first = time() - OLDEST_SECONDS
-    webhooks = []
-    for number in range(count):
-        webhook = stage.hand.new("state" if number % 2 else "once")
-        stage.hand.note_accepted(webhook)
-        webhooks.append(webhook)
+    webhooks: list[Webhook] = []
+    for number in range(count):  # a once-event, a state, another, and its successor
+        subject = webhooks[-1].subject if number % 4 == 3 else None
+        webhook = stage.hand.new("state" if number % 4 else "once", subject)
         at = datetime.fromtimestamp(first + number * OLDEST_SECONDS / (count + 1), UTC)
+        stage.hand.note_accepted(webhook, at.timestamp())
+        webhooks.append(webhook)
         producer.produce(**_record(webhook, at, instance, stage.prefix))
         producer.poll(0)
     unsent = producer.flush(FLUSH_SECONDS)
@@ -108,8 +124,14 @@ def _record(webhook: Webhook, at: datetime, instance: str, prefix: str) -> dict[
         "time": time,
         "type": f"com.aurorasolar.{event}",
     }
-    milliseconds = int(at.timestamp() * 1000)
-    return {"topic": prefix + event, "key": name, "value": _json(value), "timestamp": milliseconds, "headers": headers}
+    return {
+        "topic": prefix + event,
+        "partition": partition_of(subject, PARTITIONS),
+        "key": name,
+        "value": _json(value),
+        "timestamp": int(at.timestamp() * 1000),
+        "headers": headers,
+    }
 
 
 def _digest(value: object) -> str:
