@@ -34,9 +34,8 @@ PLAYED: Final[dict[str, Any]] = {
 def test_what_passed_is_told_with_its_figures() -> None:
     assert line(PLAYED).startswith("PASS 04-something: sent 1001, acknowledged 1000, in Kafka 1000, lost 0, ")
     assert "s to recover 1.5" in line(PLAYED)
-    assert "| 04-something | **PASS** | 0.1 | 200 | 198.5 | 1001 | 1000 | 1000 | 0 | 3 | 1.5 | 0.5 | 0.1 |" in page(
-        [PLAYED]
-    )
+    figures = "3 | 0.1 | 200 | 198.5 | 1001 | 1000 | 1000 | 0 | 3 | 1.5 | 0.5 | 0.1"
+    assert f"| 04-something | **PASS** | {figures} |" in page([PLAYED])
 
 
 @pytest.mark.parametrize(
