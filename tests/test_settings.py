@@ -293,6 +293,11 @@ def test_a_tokens_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert problems(AUTH__TOKENS_FILE=str(tmp_path)) == (expected,)
 
 
+def test_of_a_credential_that_systemd_took_away_with_the_service_it_is_told_where_it_comes_from() -> None:
+    (problem,) = problems(AUTH__TOKENS_FILE="/run/credentials/aurora-bridge.service/secrets_tokens")
+    assert "only while the service runs, for its user: otherwise name the file that systemd copies it from" in problem
+
+
 def test_a_path_that_no_file_can_have_is_refused_like_a_missing_file() -> None:
     (problem,) = problems(AUTH__TOKENS_FILE="x" * 10_000)
     assert "allowed is the path of a file that exists and that this user may read" in problem

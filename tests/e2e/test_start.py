@@ -72,6 +72,7 @@ def test_a_broken_file_is_put_aside_and_the_daemon_starts(tmp_path: Path, file: 
     assert aside.read_bytes() == garbage
     assert (response.status, [response.json["id"]]) == (200, ids)
     assert (counted, aside.name in page) == (1, True)
+    assert ("<title>Bad: Events may have been lost" in page) is (file == "spool.db")
     assert any(line["level"] == "ERROR" and str(aside) in line["message"] for line in daemon.log_lines())
 
 

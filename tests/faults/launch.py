@@ -4,14 +4,15 @@ Aurora tries again after 30 s to 20 h; here all of it is `CLOCK` times as fast, 
 due has to be, too. The slots are wider than the product's, by what a busy machine adds; `tests/webhook` tests those.
 SWITCH is one of `lies` or `hooks`, or `none`.
 
-With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long. The metrics have one more, the tasks of
-the event loop.
+With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long; with FAULTS_BOOT, that file has the
+machine's boot id. The metrics have one more, the tasks of the event loop.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
@@ -68,6 +69,8 @@ if __name__ == "__main__":
     count_tasks()
     if "FAULTS_DAY_SECONDS" in os.environ:
         expire_faster(float(os.environ["FAULTS_DAY_SECONDS"]))
+    if "FAULTS_BOOT" in os.environ:
+        index._BOOT_ID = Path(os.environ["FAULTS_BOOT"])  # noqa: SLF001
     if sys.argv[2] != "none":
         (LIES | HOOKS)[sys.argv[2]]()
     sys.argv[1:] = sys.argv[3:]

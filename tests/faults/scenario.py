@@ -34,7 +34,7 @@ class Scenario:
     broken: str | None = None
     """A daemon that lies ..."""
     finds: str | None = None
-    """... and what the ledger must find then, in its words (`Verdict.faults`)."""
+    """... and what must be found then, in the words of the ledger (`Verdict.faults`) or of the scenario's complaint."""
     hook: str | None = None
     """What every daemon does to itself (`hooks`)."""
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -89,12 +89,11 @@ def _play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock:
             verdict = stage.verdict()
         finally:
             stage.close()
-    faults = verdict.faults()
-    found = [*faults, *stage.complaints]
+    found = [*verdict.faults(), *stage.complaints]
     numbers = {name: len(value) if isinstance(value, list) else value for name, value in asdict(verdict).items()}
     return numbers | {
         "found": found,
-        "as_expected": is_as_expected(scenario, faults, found),
+        "as_expected": is_as_expected(scenario, found),
         "offered": round(stage.offered, 1),
         "recovered": None if stage.recovered is None else round(stage.recovered, 1),
         "slowest": round(verdict.slowest, 2),
@@ -105,8 +104,8 @@ def _play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock:
     }
 
 
-def is_as_expected(scenario: Scenario, faults: Sequence[str], found: Sequence[str]) -> bool:
-    """Whether nothing was found; where the daemon lies, whether the ledger's own `faults` have this very lie."""
+def is_as_expected(scenario: Scenario, found: Sequence[str]) -> bool:
+    """Whether nothing was found; where the daemon lies, whether this very lie was."""
     if scenario.broken is None:
         return not found
-    return scenario.finds is not None and any(words.startswith(scenario.finds) for words in faults)
+    return scenario.finds is not None and any(words.startswith(scenario.finds) for words in found)

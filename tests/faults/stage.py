@@ -98,6 +98,8 @@ class Stage:
         """What the scenario itself found wrong, beside the ledger."""
         self.unordered: str | None = None
         """Why the order of subjects cannot be promised, where it cannot; then it is measured and not judged."""
+        self.forgotten: str | None = None
+        """Why a state may come twice, where it may, if a request that told it got no answer; then that is measured."""
         self.remarks: list[str] = []
         """What is not as it is meant to be, though no promise is broken."""
         self.measured: dict[str, float] = {}
@@ -249,6 +251,11 @@ class Stage:
         if self.unordered:
             self.measured[f"subjects out of order, since {self.unordered}"] = len(verdict.disordered)
             verdict.disordered = []
+        if self.forgotten:
+            silent = {answer["answered"] for answer in self.answers() if not answer["status"]}
+            excused = [key for key in verdict.doubled if key in silent and told.events[key].kind == "state"]
+            self.measured[f"states that came twice, since {self.forgotten}"] = len(excused)
+            verdict.doubled = [key for key in verdict.doubled if key not in excused]
         return verdict
 
     def _lost_unread(self) -> set[int]:

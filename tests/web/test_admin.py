@@ -64,6 +64,16 @@ async def test_readyz_says_whether_events_can_be_accepted_and_why_not(operating:
     assert f"aurora.{EVENTS[0]}" in not_ready.json["reasons"][0]
 
 
+async def test_a_metric_says_the_same_as_readyz(operating: Operating) -> None:
+    for missing in ([], [f"aurora.{event}" for event in EVENTS]):
+        operating.missing[:] = missing
+        ready, metrics = await talk(
+            operating.url, lambda connection: [connection.get(path) for path in ("/readyz", "/metrics")]
+        )
+        assert f"\naurora_bridge_ready {1.0 if ready.status == 200 else 0.0}\n" in metrics.body.decode()
+        assert ready.status == (503 if missing else 200)
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type", "parse"),
     [

@@ -5,7 +5,8 @@ from typing import Final
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.brokers import brokers_killed
 from tests.faults.scenarios.daemon import daemon_killed
-from tests.faults.scenarios.fsync import fsync_fails_once
+from tests.faults.scenarios.fsync import AFTER_FAILURE, fsync_fails, fsync_fails_once
+from tests.faults.scenarios.power import power_lost
 from tests.faults.stage import Stage
 
 LOSS: Final = "acknowledged and lost"
@@ -34,4 +35,6 @@ CONTROLS = [
         settings={"spool__enabled": False},
     ),
     Scenario("control-fsync-ignored", fsync_fails_once, nodes=1, broken="fsync-ignored", finds=LOSS),
+    Scenario("control-fsync-ignored-always", fsync_fails, nodes=1, broken="fsync-ignored", finds=AFTER_FAILURE),
+    Scenario("control-commit-unsynced", power_lost, nodes=1, broken="commit-unsynced", finds=LOSS),
 ]
