@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from aurora_bridge.settings import IngressSettings, Settings, SettingsError, load, redacted
+from aurora_bridge.settings import IngressSettings, RouteSettings, Settings, SettingsError, load, redacted
 from aurora_bridge.settings.kinds import allowed
 from aurora_bridge.settings.names import FILE_ONLY, GROUPS, SETTINGS, variable
 
@@ -62,6 +62,13 @@ def test_every_setting_has_a_docstring_and_words_for_what_is_allowed(key: str) -
     field = SETTINGS[key]
     assert field.description
     assert allowed(field)
+
+
+def test_no_setting_holds_a_secret_but_the_path_of_its_file() -> None:
+    words = ("password", "token", "secret", "key", "basic", "credential")
+    about = [key for fields in (SETTINGS, RouteSettings.model_fields) for key in fields if any(w in key for w in words)]
+    assert len(about) > 7
+    assert [key for key in about if not key.endswith("_file")] == ["ingress.secret_parameters"]
 
 
 def test_every_group_has_a_docstring() -> None:
