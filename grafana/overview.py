@@ -19,30 +19,34 @@ _LOST = Section(
     "Is anything being lost?",
     (
         number(
+            107,
+            "Instances that take webhooks",
+            About(
+                "Instances whose /readyz says 200, now: they can store what comes, in Kafka or on disk. Kubernetes "
+                "sends webhooks to no others.",
+                "As many as there are replicas.",
+                "At 0, Kubernetes answers Aurora with 503, and no count beside this one moves. Open the status page on "
+                "the admin port, its first line says what to do.",
+            ),
+            Query("sum(aurora_bridge_ready) or vector(0)"),
+            base=RED,
+            steps=[(1, GREEN)],
+            width=6,
+        ),
+        number(
             101,
             "Webhooks we could not take",
             About(
                 "Deliveries answered with a 5xx in the time shown: neither Kafka nor the disk took them in time. "
-                "Aurora tries each again, up to five times within 24 h; after the last one it is lost.",
+                "Aurora tries each again, up to five times within 24 h; after the last one it is lost. What is "
+                "answered in the place of instances that take none is not counted.",
                 "0.",
                 "Open the status page on the admin port, its first line says what to do; the reasons are in the "
                 "dashboard Pipeline, Refusals.",
             ),
             Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{OUR_FAULT}"}}{RANGE}))'),
             steps=[(0.5, RED)],
-        ),
-        number(
-            102,
-            "Requests turned away",
-            About(
-                "Requests refused for what they are, in the time shown: a wrong or missing token, an unknown path, no "
-                "GET, a URL too long. Aurora's own among them are lost after its retries.",
-                "0, or a few from scanners of the internet.",
-                "See the dashboard Aurora, Refusals: many unauthorized ones after a change of the token are webhooks "
-                "that get lost.",
-            ),
-            Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{AT_THE_DOOR}"}}{RANGE}))'),
-            steps=[(0.5, YELLOW)],
+            width=6,
         ),
         number(
             103,
@@ -56,30 +60,7 @@ _LOST = Section(
             ),
             Query("sum(aurora_bridge_spool_events)"),
             steps=[(0.5, YELLOW)],
-        ),
-        number(
-            104,
-            "Events set aside",
-            About(
-                "Events that Kafka refused for themselves, most likely too large for their topic. They are kept until "
-                "somebody decides.",
-                "0.",
-                "aurora-bridge set-aside list says why; mend the cause, then aurora-bridge set-aside retry --all.",
-            ),
-            Query("sum(aurora_bridge_spool_set_aside_events)"),
-            steps=[(0.5, RED)],
-        ),
-        number(
-            105,
-            "Dead letters",
-            About(
-                "Deliveries with a good token that carried no readable event, in the time shown. They are kept in the "
-                "dead-letter topic, but no consumer of events sees them.",
-                "0.",
-                "See the dashboard Aurora, What is not understood: most likely a URL template in Aurora wants mending.",
-            ),
-            Query(f"sum(increase(aurora_bridge_dead_letters_total{RANGE}))"),
-            steps=[(0.5, YELLOW)],
+            width=6,
         ),
         number(
             106,
@@ -92,6 +73,61 @@ _LOST = Section(
             ),
             Query("min(aurora_bridge_kafka_connected + 2 * (1 - aurora_bridge_kafka_configured))"),
             words={"0": ("not connected", RED), "1": ("connected", GREEN), "2": ("own log", GREEN)},
+            width=6,
+        ),
+        number(
+            108,
+            "Broken spools",
+            About(
+                "Spools that were found broken at a start, and put aside: events that were answered 2xx and waited for "
+                "Kafka are lost, unless they could be read. An index that breaks loses nothing, and is not counted.",
+                "0.",
+                "The runbook AuroraBridgeBrokenFile says how to find out what is lost, and how to get it again. It is "
+                "counted until somebody deletes the file.",
+            ),
+            Query('sum(aurora_bridge_broken_files{file="spool.db"})'),
+            steps=[(0.5, RED)],
+            width=6,
+        ),
+        number(
+            104,
+            "Events set aside",
+            About(
+                "Events that Kafka refused for themselves, most likely too large for their topic. They are kept until "
+                "somebody decides.",
+                "0.",
+                "aurora-bridge set-aside list says why; mend the cause, then aurora-bridge set-aside retry --all.",
+            ),
+            Query("sum(aurora_bridge_spool_set_aside_events)"),
+            steps=[(0.5, RED)],
+            width=6,
+        ),
+        number(
+            105,
+            "Dead letters",
+            About(
+                "Deliveries with a good token that carried no readable event, in the time shown. They are kept in the "
+                "dead-letter topic, but no consumer of events sees them.",
+                "0.",
+                "See the dashboard Aurora, What is not understood: most likely a URL template in Aurora wants mending.",
+            ),
+            Query(f"sum(increase(aurora_bridge_dead_letters_total{RANGE}))"),
+            steps=[(0.5, YELLOW)],
+            width=6,
+        ),
+        number(
+            102,
+            "Requests turned away",
+            About(
+                "Requests refused for what they are, in the time shown: a wrong or missing token, an unknown path, no "
+                "GET, a URL too long. Aurora's own among them are lost after its retries.",
+                "0, or a few from scanners of the internet.",
+                "See the dashboard Aurora, Refusals: many unauthorized ones after a change of the token are webhooks "
+                "that get lost.",
+            ),
+            Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{AT_THE_DOOR}"}}{RANGE}))'),
+            steps=[(0.5, YELLOW)],
+            width=6,
         ),
     ),
 )
@@ -183,7 +219,7 @@ _BUDGET = Section(
                 "As many as there are replicas.",
                 "One that is missing is down, or its admin port is not reached. Aurora's webhooks go to the others.",
             ),
-            Query("count(aurora_bridge_build_info)"),
+            Query("count(aurora_bridge_build_info) or vector(0)"),
             base=RED,
             steps=[(1, GREEN)],
         ),

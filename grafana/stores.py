@@ -119,13 +119,14 @@ SPOOL = Section(
             403,
             "Time until it is full",
             About(
-                "At the pace of the last 15 minutes, by instance; shown when it is less than a week.",
+                "At the pace of the last 15 minutes, by instance; shown when it is less than a week. 0: it is full.",
                 "No line.",
                 "Less than the rest of the night: raise SPOOL__MAX_BYTES now, if the volume has room.",
             ),
             Query(
                 "(aurora_bridge_spool_limit_bytes - aurora_bridge_spool_bytes)"
-                f" / (deriv(aurora_bridge_spool_bytes[15m]) > 0) < {_WEEK}",
+                f" / (deriv(aurora_bridge_spool_bytes[15m]) > 0) < {_WEEK}"
+                f" or 0 * (aurora_bridge_spool_bytes / (aurora_bridge_spool_limit_bytes > 0) > {FULL[-1][0]})",
                 "{{instance}}",
             ),
             unit=units.Seconds,

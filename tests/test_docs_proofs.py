@@ -6,31 +6,50 @@ from typing import Final
 
 import pytest
 
+from tests.faults.scenarios import CONTROLS, SCENARIOS
+
 TESTS: Final = Path(__file__).parent
-PAGES: Final = {"docs/security.md": 50, "docs/architecture.md": 50, "CHANGELOG.md": 15}
+PAGES: Final = {"docs/security.md": 100, "docs/architecture.md": 50, "CHANGELOG.md": 15}
 """And how many proofs they have at least."""
+UNPROVEN: Final = "No test shows"
+"""What a statement of the security page says that has none."""
 
 
-def code_of(page: str) -> list[str]:
+def text_of(page: str) -> str:
+    """Return a page."""
+    return (TESTS.parent / page).read_text()
+
+
+def code_of(text: str) -> list[str]:
     """Return everything that stands in backticks."""
-    return [re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", (TESTS.parent / page).read_text())]
+    return [re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", text)]
 
 
-def proofs_of(page: str) -> list[tuple[str, str]]:
-    """Return file and name of each proof on a page; without a file it is that of the one before."""
+def proofs_of(text: str) -> list[tuple[str, str]]:
+    """Return file and name of each proof in a text; without a file it is that of the one before.
+
+    Pages name the code in the same way: a file that is below `src` and not below `tests` makes no proof.
+    """
     found, file = [], ""
-    for code in code_of(page):
-        with_file = re.fullmatch(r"([a-z_0-9/]+\.py): (\w+)", code)
+    for code in code_of(text):
+        with_file = re.fullmatch(r"([a-z_0-9/]+\.py): ([\w.]+)", code)
         if with_file:
             file = with_file[1]
-        if (with_file and (TESTS / file).exists()) or re.fullmatch(r"test_\w+", code):
+        if (with_file and not _is_code(file)) or re.fullmatch(r"test_\w+", code):
             found.append((file, with_file[2] if with_file else code))
     return found
 
 
+def statements_of(page: str) -> list[str]:
+    """Return the rows of the tables that have a column of tests, and the points of the lists."""
+    tables = [table.splitlines() for table in re.findall(r"(?:^\|.*\n)+", text_of(page), re.MULTILINE)]
+    rows = [row for head, _, *body in tables if head.rstrip(" |").endswith("| test") for row in body]
+    return rows + re.findall(r"^- .*(?:\n  .*)*", text_of(page), re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_test_that_is_named_exists(page: str) -> None:
-    proofs = proofs_of(page)
+    proofs = proofs_of(text_of(page))
     assert len(proofs) >= PAGES[page]
     missing = [(file, name) for file, name in proofs if not _has(file, name)]
     assert missing == []
@@ -38,10 +57,28 @@ def test_every_test_that_is_named_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_of_tests_that_is_named_exists(page: str) -> None:
-    files = [code for code in code_of(page) if re.fullmatch(r"(samples/\S+|\S*test_\w+\.py)", code)]
+    files = [code for code in code_of(text_of(page)) if re.fullmatch(r"(samples/\S+|\S*test_\w+\.py)", code)]
     assert [file for file in files if not (TESTS / file.removeprefix("tests/")).exists()] == []
+
+
+def test_every_statement_of_the_security_page_names_its_test_or_says_that_there_is_none() -> None:
+    statements = statements_of("docs/security.md")
+    assert len(statements) > 40
+    assert [one for one in statements if bool(proofs_of(one)) is (UNPROVEN in one)] == []
+
+
+def test_the_page_of_the_faults_has_every_scenario_and_every_control_and_no_other() -> None:
+    named = [scenario.name for scenario in (*SCENARIOS, *CONTROLS)]
+    page = text_of("docs/faults.md")
+    assert sorted(named) == sorted(re.findall(r"^- \*\*([\w-]+)\*\*: ", page, re.MULTILINE))
+    assert sorted(named) == sorted(re.findall(r"^\| (\d\d-[\w-]+|control-[\w-]+) \|", page, re.MULTILINE))
+
+
+def _is_code(file: str) -> bool:
+    return any((TESTS.parent / "src/aurora_bridge").rglob(file)) and not (TESTS / file).exists()
 
 
 def _has(file: str, name: str) -> bool:
     path = TESTS / file
-    return path.is_file() and re.search(rf"(def |class |^){name}\b", path.read_text(), re.MULTILINE) is not None
+    text = path.read_text() if path.is_file() else ""
+    return re.search(rf"^(async def |def |class |){name}\b", text, re.MULTILINE) is not None

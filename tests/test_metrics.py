@@ -48,6 +48,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
     "aurora_bridge_publish_seconds_count": {},
     "aurora_bridge_publish_errors_total": {"reason": set(ERROR_REASONS)},
     "aurora_bridge_producer_ids_total": {},
+    "aurora_bridge_ready": {},
     "aurora_bridge_kafka_configured": {},
     "aurora_bridge_kafka_connected": {},
     "aurora_bridge_event_last_received_timestamp_seconds": {"event": set(EVENTS)},

@@ -10,7 +10,7 @@ import pytest
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import Routing, make_routing, shown_template, to_paste
 from aurora_bridge.secret_files import SecretFiles
-from aurora_bridge.settings import Settings, SettingsError
+from aurora_bridge.settings import RouteSettings, Settings, SettingsError
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
@@ -242,6 +242,16 @@ def test_a_parameter_that_carries_a_token_anywhere_is_a_secret_everywhere(tokens
     """A template with a token in it may be pasted into another subscription by mistake."""
     with_key = {**QUIET, "tokens_file": tokens, "query_parameter": "acmeKey"}
     assert read("/lead_changed?lead_id=1&acmeKey=canary", with_key).data == {"lead_id": "1"}
+
+
+@pytest.mark.parametrize("named", [["door_code"], ["door_code", "session_token"]])
+def test_auroras_session_token_is_a_secret_also_where_others_alone_are_named(named: list[str]) -> None:
+    ingress = {"ingress": {"secret_parameters": named}}
+    assert read("/lead_changed?lead_id=1&doorCode=canary&sessionToken=canary", **ingress).data == {"lead_id": "1"}
+    assert "canary" not in shown_template(
+        RouteSettings(event="lead_changed", template="/x?session_token=canary&door_code=canary&id=<LEAD_ID>"),
+        Settings.model_validate(ingress),
+    )
 
 
 def test_routes_that_name_one_file_share_it(tokens: Path) -> None:

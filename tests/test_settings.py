@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from aurora_bridge.settings import IngressSettings, Settings, SettingsError, load, redacted
+from aurora_bridge.settings import IngressSettings, RouteSettings, Settings, SettingsError, load, redacted
 from aurora_bridge.settings.kinds import allowed
 from aurora_bridge.settings.names import FILE_ONLY, GROUPS, SETTINGS, variable
 
@@ -62,6 +62,13 @@ def test_every_setting_has_a_docstring_and_words_for_what_is_allowed(key: str) -
     field = SETTINGS[key]
     assert field.description
     assert allowed(field)
+
+
+def test_no_setting_holds_a_secret_but_the_path_of_its_file() -> None:
+    words = ("password", "token", "secret", "key", "basic", "credential")
+    about = [key for fields in (SETTINGS, RouteSettings.model_fields) for key in fields if any(w in key for w in words)]
+    assert len(about) > 7
+    assert [key for key in about if not key.endswith("_file")] == ["ingress.secret_parameters"]
 
 
 def test_every_group_has_a_docstring() -> None:
@@ -284,6 +291,11 @@ def test_a_tokens_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         "allowed is the path of a file that exists and that this user may read. Correct it or leave it out."
     )
     assert problems(AUTH__TOKENS_FILE=str(tmp_path)) == (expected,)
+
+
+def test_of_a_credential_that_systemd_took_away_with_the_service_it_is_told_where_it_comes_from() -> None:
+    (problem,) = problems(AUTH__TOKENS_FILE="/run/credentials/aurora-bridge.service/secrets_tokens")
+    assert "only while the service runs, for its user: otherwise name the file that systemd copies it from" in problem
 
 
 def test_a_path_that_no_file_can_have_is_refused_like_a_missing_file() -> None:

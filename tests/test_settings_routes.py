@@ -123,6 +123,14 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
             ),
         ),
         (
+            f'{ROUTE}tokens_file = "/run/credentials/x.service/tokens"',
+            (
+                "[[routes]] number 1 in {file}: tokens_file = '/run/credentials/x.service/tokens' came; allowed is the "
+                "path of a file that exists and that this user may read. It is there only while the service runs, for "
+                "its user: otherwise name the file that systemd copies it from. Correct it or leave it out."
+            ),
+        ),
+        (
             '[[routes]]\ntemplate = "/x"\nevent = "lead created"',
             (
                 "[[routes]] number 1 in {file}: event = 'lead created' came; allowed is the name of an event as Aurora "

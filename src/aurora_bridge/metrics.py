@@ -188,6 +188,10 @@ class Metrics(Collector):
         )
         self.budget_seconds = Gauge("aurora_bridge_budget_seconds", "How long Aurora waits for an answer.")
         self.budget_seconds[()] = BUDGET_SECONDS
+        self.ready = Gauge(
+            "aurora_bridge_ready",
+            "1 where /readyz says 200: Kafka or the spool takes events. Kubernetes sends webhooks nowhere else.",
+        )
         self.in_flight_deliveries = Gauge("aurora_bridge_in_flight_deliveries", "Deliveries not yet answered.")
         self.oldest_unanswered_seconds = Gauge(
             "aurora_bridge_oldest_unanswered_seconds",

@@ -33,6 +33,8 @@ from aurora_bridge.webhook.text import canonical_name
 DEFAULT = "default"
 FILTERED_WINDOW_SECONDS = 60
 """A filter can hide the state in between: what comes later than an immediate copy is taken for a new event."""
+_AURORAS_OWN = "session_token"
+"""A secret whatever the settings call one: it buys access to a tenant's data."""
 _SECOND_US = 1_000_000
 _PLACEHOLDERS = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
 
@@ -120,7 +122,8 @@ def _shown(route: RouteSettings, secrets: frozenset[str]) -> str:
 def _secret_parameters(settings: Settings) -> frozenset[str]:
     """Return the parameters that reach no event and no eye: also a token that was sent to another route is one."""
     carrying = {settings.auth.query_parameter, *(route.query_parameter for route in settings.routes)}
-    return frozenset((*settings.ingress.secret_parameters, *(canonical_name(name) for name in carrying if name)))
+    named = (_AURORAS_OWN, *settings.ingress.secret_parameters)
+    return frozenset((*named, *(canonical_name(name) for name in carrying if name)))
 
 
 class _Maker:

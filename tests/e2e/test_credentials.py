@@ -1,13 +1,20 @@
 """Who may deliver: tokens in a file, nobody in particular on loopback, and nobody unasked anywhere else."""
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from tests.e2e.stores import Place
 from tests.support.daemon import Daemon, command
+from tests.support.http import Headers
 
 HEADER: Final = "X-Aurora-Webhook-Token"
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - what the daemon is to refuse, or was allowed to
+
+
+def basic(pair: str) -> Headers:
+    return [("Authorization", f"Basic {b64encode(pair.encode()).decode()}")]
 
 
 def target() -> str:
@@ -78,3 +85,30 @@ def test_the_log_names_the_route_that_a_refused_delivery_came_by(tmp_path: Path)
         ("unauthorized", "default"),
         ("no_route", None),
     ]
+
+
+def test_nothing_is_kept_without_a_valid_credential(place: Place, tmp_path: Path) -> None:
+    """Neither an event nor a dead letter, whatever was wrong, before or behind deliveries that are let in."""
+    tokens, pairs, mark = tmp_path / "tokens", tmp_path / "pairs", str(uuid4())
+    tokens.write_text("new-one\n")
+    pairs.write_text("user:word\n")
+    good = [[(HEADER, "new-one")], basic("user:word")]
+    bad = [[], [(HEADER, "")], [(HEADER, "no-one")], [(HEADER, "user:word")], basic("user:no"), basic("new-one")]
+    targets = [
+        f"/project_created?project_id={mark}-{{}}&source=app",
+        f"/project_created?project_id={mark}-{{}}&source=%ff",
+        f"/roof_painted?roof_id={mark}-{{}}",
+    ]
+    settings = {"auth__tokens_file": tokens, "auth__basic_file": pairs, "auth__query_parameter": "key"}
+    with place.daemon(tmp_path, **settings) as daemon:
+        place.settle(daemon)
+        let_in = []
+        for number, headers in enumerate([*bad, *good, *bad]):
+            for text in targets:
+                answer = daemon.get(f"{text.format(number)}&key=new-two", headers)
+                assert answer.status == (200 if headers in good else 401)
+                let_in += [answer.json["id"]] * (headers in good)
+        kept = [stored for stored in place.read(daemon) if mark.encode() in stored.value]
+        assert daemon.metrics().value("aurora_bridge_refusals_total", reason="unauthorized") == 2 * len(bad) * 3
+    assert sorted(stored.key for stored in kept) == sorted(let_in)
+    assert {stored.topic for stored in kept} == {"project_created", "dead_letter", "unrecognized"}

@@ -1,6 +1,7 @@
 """What a client is told, for whatever it sends: raw bytes over sockets, to one daemon on the embedded log."""
 
 import signal
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,15 +18,19 @@ VALID: Final = "good-token"
 GOOD: Final = [("X-Aurora-Webhook-Token", VALID)]
 MARK: Final = "mark-4711"
 """Stands in everything malformed, to be looked for in the answers."""
+HEADERS: Final = {"content-type", "content-length", "date"}
+MORE_HEADERS: Final = {401: {"www-authenticate"}, 405: {"allow"}}
+"""What an answer has, and by its status."""
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that wants a token."""
+    """A daemon that wants a token, in a header or in the query, or Basic."""
     folder = tmp_path_factory.mktemp("http")
-    tokens = folder / "tokens"
+    tokens, pairs = folder / "tokens", folder / "pairs"
     tokens.write_text(f"{VALID}\n")
-    with Daemon(folder, auth__tokens_file=tokens) as daemon:
+    pairs.write_text("user:word\n")
+    with Daemon(folder, auth__tokens_file=tokens, auth__basic_file=pairs, auth__query_parameter="key") as daemon:
         yield daemon
 
 
@@ -157,12 +162,16 @@ CREDENTIALS = {
     "a token outside ASCII": [("X-Aurora-Webhook-Token", "good-t\u00f6ken")],
     "the token in another header": [("Authorization", VALID)],
     "the token in a cookie": [("Cookie", f"token={VALID}")],
+    "a wrong password": [("Authorization", f"Basic {b64encode(b'user:no').decode()}")],
+    "a wrong user": [("Authorization", f"Basic {b64encode(b'nobody:word').decode()}")],
+    "a pair in clear": [("Authorization", "Basic user:word")],
 }
 
 
 def test_bad_credentials_are_401_and_the_answer_is_the_same_whatever_was_wrong(connection: Connection) -> None:
     answers = {what: connection.get(target(), headers) for what, headers in CREDENTIALS.items()}
-    assert dict.fromkeys(CREDENTIALS, 401) == {what: answer.status for what, answer in answers.items()}
+    answers |= {f"{key} in the query": connection.get(f"{target()}&key={key}") for key in ("", "bad", VALID[:-1])}
+    assert dict.fromkeys(answers, 401) == {what: answer.status for what, answer in answers.items()}
     assert {bytes_of(answer) for answer in answers.values()} == {bytes_of(answers["no header"])}
     assert refused("unauthorized") == answers["no header"].json
 
@@ -233,16 +242,25 @@ def test_a_header_that_is_too_long_is_400_and_is_not_taken_for_a_target(connecti
     assert (400, refused("malformed_http")) == (response.status, response.json)
 
 
-@pytest.mark.parametrize("what", ["target", "method", "token"])
-def test_a_refusal_repeats_nothing_of_what_was_sent(connection: Connection, what: str) -> None:
-    refusals = {
-        "target": request(f"/a/{MARK}", GOOD),
-        "method": request(target() + MARK, GOOD, method="POST"),
-        "token": request(target() + MARK, [("X-Aurora-Webhook-Token", MARK)]),
-    }
-    connection.send(refusals[what])
+ANSWERED = {
+    "a path of no route": (404, request(f"/a/{MARK}", GOOD)),
+    "a wrong method": (405, request(f"/lead_changed?lead_id={MARK}", GOOD, method="POST")),
+    "a wrong token": (401, request(f"/lead_changed?lead_id={MARK}", [("X-Aurora-Webhook-Token", MARK)])),
+    "an endless target": (414, request(f"/lead_changed?lead_id={MARK}{'x' * 17_000}", GOOD)),
+    "a header": (200, request("/lead_changed?lead_id=1", [*GOOD, (f"X-{MARK}", MARK), ("Origin", MARK)])),
+    "an event": (200, request(f"/lead_changed?lead_id={MARK}&{MARK}={MARK}", GOOD)),
+    "an unknown event": (200, request(f"/{MARK}?{MARK}={MARK}", GOOD)),
+    "a dead letter": (200, request(f"/lead_changed?lead_id={MARK}&lead_id=%ff", GOOD)),
+    "another host": (200, request(f"http://{MARK}/lead_changed?lead_id={MARK}", GOOD)),
+}
+
+
+@pytest.mark.parametrize("what", ANSWERED)
+def test_an_answer_repeats_nothing_of_what_was_sent(connection: Connection, what: str) -> None:
+    status, sent = ANSWERED[what]
+    connection.send(sent)
     response = connection.receive()
-    assert response.status in {404, 405, 401}
+    assert (response.status, set(response.headers)) == (status, HEADERS | MORE_HEADERS.get(status, set()))
     assert MARK.encode() not in response.head + response.body
 
 

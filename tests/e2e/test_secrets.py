@@ -21,7 +21,12 @@ VALID: Final = "canary0valid0token"
 VALID_PAIR: Final = "canary0user@example.com:canary0valid0password"
 QUERY: Final = "key"
 """The parameter that may carry the token: no name of a secret by itself."""
-SECRET_NAMES: Final = ("token", "password", "secret", "api_key", "session_token", "sessionToken", "API-KEY", "%74oken")
+OURS: Final = "door_code"
+"""A secret to nobody but the settings."""
+SECRET_NAMES: Final = (
+    *("token", "password", "secret", "api_key", "session_token", "sessionToken", "API-KEY", "%74oken"),
+    *(OURS, "doorCode"),
+)
 
 GOOD: Final = "/agreement_status_changed?agreement_id=a-{0}&status=signed"
 UNKNOWN: Final = "/roof_painted?roof_id=r-{0}"
@@ -139,6 +144,7 @@ def seen(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         "auth__query_parameter": QUERY,
         "log__level": "debug",
         "ingress__log_deliveries": True,
+        "ingress__secret_parameters": f"token,password,secret,api_key,session_token,{OURS}",
     }
     with place.daemon(folder, **settings) as daemon:
         place.settle(daemon)
@@ -153,6 +159,8 @@ def seen(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Seen:
 def test_the_deliveries_came_through(seen: Seen) -> None:
     topics = {stored.topic for stored in seen.stored}
     assert {"agreement_status_changed", "unrecognized", "dead_letter"} <= topics
+    everything = b"".join([*seen.state.values(), *(stored.value for stored in seen.stored)])
+    assert found(["a-good0", "r-unknown0", "p-conflicting0"], everything) == ["a-good0", "r-unknown0", "p-conflicting0"]
     for status in (b"200", b"400", b"401", b"404", b"414"):
         assert b"HTTP/1.1 " + status in seen.answers
 

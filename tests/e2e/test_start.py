@@ -1,5 +1,6 @@
 """The daemon's start: it waits for nothing, keeps others out, and survives a broken file."""
 
+import stat
 from pathlib import Path
 from uuid import uuid4
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.e2e.stores import spooled
 from tests.support import http
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import PROGRAM, Daemon, command
 from tests.support.ports import HOST, free_ports
 
 
@@ -71,6 +72,7 @@ def test_a_broken_file_is_put_aside_and_the_daemon_starts(tmp_path: Path, file: 
     assert aside.read_bytes() == garbage
     assert (response.status, [response.json["id"]]) == (200, ids)
     assert (counted, aside.name in page) == (1, True)
+    assert ("<title>Bad: Events may have been lost" in page) is (file == "spool.db")
     assert any(line["level"] == "ERROR" and str(aside) in line["message"] for line in daemon.log_lines())
 
 
@@ -94,3 +96,14 @@ def test_the_admin_port_is_on_loopback_alone_unless_it_is_set_whatever_the_ingre
         assert http.get(f"http://127.0.0.1:{admin}", "/livez").status == 200
         with pytest.raises(ConnectionRefusedError):
             http.get(f"http://{elsewhere}:{admin}", "/livez")
+
+
+def test_what_the_daemon_writes_is_its_users_alone_whatever_its_umask_is(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, state_dir=tmp_path / "below" / "state")
+    daemon.program = ["sh", "-c", 'umask 0 && exec "$0" "$@"', PROGRAM]
+    with daemon:
+        assert daemon.get(target()).status == 200
+        written = [tmp_path / "below", *(tmp_path / "below").rglob("*")]
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in written}
+    assert modes.keys() >= {"state", "spool.db", "spool.db-wal", "index.db", "control.sock"}
+    assert set(modes.values()) == {0}

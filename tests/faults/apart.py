@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.node import KafkaNode
+from tests.support.ports import HOST
 
 _LOOPBACK_UP: Final = 'ip link set lo up && exec "$@"'
 _INSTALL: Final = "Debian: apt-get install iptables iproute2 util-linux"
@@ -36,11 +37,13 @@ def play_apart(name: str, folder: Path, *, scale: float, rate: float) -> dict[st
         )
         raise UnavailableError(message)
     inner = folder / "apart"
+    path = inner / f"{name}.json"
+    path.unlink(missing_ok=True)
     play = [sys.executable, "-m", "tests.faults", "--here", "--fresh", "--only", name, "--folder", str(inner)]
     subprocess.run(
         [*unshare, *play, "--scale", str(scale), "--rate", str(rate)], check=False, stdout=subprocess.DEVNULL
     )
-    result: dict[str, Any] = json.loads((inner / f"{name}.json").read_text())  # `OSError` where it broke
+    result: dict[str, Any] = json.loads(path.read_text())  # `OSError` where it broke
     return result
 
 
@@ -60,9 +63,17 @@ class Wall:
             others = [other for other in nodes if other is not node]
             self._drop("--dports", _inner_ports(others), "-m", "owner", "--gid-owner", str(node.group))
 
+    def leak(self, nodes: Sequence[KafkaNode], share: float) -> None:
+        """Between clients and these brokers, lose such a share of the packets as they arrive, and send one twice."""
+        which = ["-p", "tcp", "-m", "multiport", "--ports", ",".join(_port(node.client) for node in nodes)]
+        which += ["-m", "statistic", "--mode", "random", "--probability", str(share)]
+        _iptables("-A", "INPUT", *which, "-j", "DROP")  # a sender is told of what is dropped in OUTPUT
+        _iptables("-t", "mangle", "-A", "POSTROUTING", *which, "-j", "TEE", "--gateway", HOST)
+
     def fall(self) -> None:
-        """Let everything pass again."""
-        _iptables("-F", "OUTPUT")
+        """Let everything pass again, once."""
+        _iptables("-F")
+        _iptables("-t", "mangle", "-F")
 
     def _drop(self, *which: str) -> None:
         _iptables("-A", "OUTPUT", "-p", "tcp", "-m", "multiport", *which, "-j", "DROP")

@@ -25,7 +25,7 @@ import signal
 import socket
 from collections import Counter, deque
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, cycle
 from time import monotonic, time
 from typing import IO
@@ -33,8 +33,8 @@ from urllib.parse import urlsplit
 
 PATIENCE_SECONDS = 10.0
 """Aurora gives up then. "Subscribing to Webhooks", Delivery."""
-CONNECTIONS = 400
-"""At once. More than that is not offered: then the daemon is late for hundreds of webhooks."""
+CONNECTIONS = 1800
+"""At once: as many as 500 a second are under way while each waits for 3.5 s. More than that is not offered."""
 SUBJECTS = 300
 TURN_SECONDS = 0.3
 """Between two turns of a subject."""
@@ -46,6 +46,7 @@ LOST_SECONDS = 8.5
 any more; on the compressed clock it would."""
 KINDS = ("state", "state", "state", "once", "once", "signal")
 COPIED = ("state", "once")
+CUT_OFF = (OSError, TimeoutError, EOFError)
 LEFT = "left"
 """What is noted in the place of an answer that was not waited for."""
 TOKEN = "of-the-fault-tests"  # noqa: S105 - a secret of nobody's
@@ -58,6 +59,7 @@ class Webhook:
     key: int
     kind: str
     subject: int
+    event: str
     target: str
     digest: str
     attempt: int = 0
@@ -90,6 +92,8 @@ class Aurora:
         self._pool: dict[tuple[str, int], list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._fault: BaseException | None = None
+        """A fault of this program, which ends it."""
 
     async def run(self) -> None:
         """Send until SIGTERM, and then until nothing is left to try."""
@@ -98,6 +102,8 @@ class Aurora:
             self._keep(self._take_turns(SUBJECTS + number))
         next_at = monotonic()
         while not self._ending or self._due or self._under_way:
+            if self._fault is not None:
+                raise self._fault
             now = monotonic()
             while self._due and self._due[0][0] <= now and len(self._under_way) < CONNECTIONS:
                 self._begin(heapq.heappop(self._due)[2])
@@ -127,7 +133,7 @@ class Aurora:
         else:
             subject, data, event = key, {"lead_id": f"s-{key}", "key": str(key)}, "lead_changed"
         target = f"/{event}?" + "&".join(f"{name}={value}" for name, value in data.items())
-        return Webhook(key, kind, subject, target, digest_of(data))
+        return Webhook(key, kind, subject, event, target, digest_of(data))
 
     def _begin(self, webhook: Webhook) -> None:
         self._keep(self._tell(webhook))
@@ -141,9 +147,10 @@ class Aurora:
             if self._ending:
                 return
             data = {"project_id": f"p-{subject}", "agreement_id": f"a-{subject}", "status": status}
-            target = "/agreement_status_changed?" + "&".join(f"{name}={value}" for name, value in data.items())
+            event = "agreement_status_changed"
+            target = f"/{event}?" + "&".join(f"{name}={value}" for name, value in data.items())
             lost = self._random.random() < LOST
-            last[status] = Webhook(next(self._keys), "turn", subject, target, digest_of(data), lost=lost)
+            last[status] = Webhook(next(self._keys), "turn", subject, event, target, digest_of(data), lost=lost)
             await self._tell(last[status])
             if lost or last[status].settled:  # else the next is there before the retry
                 await asyncio.sleep(TURN_SECONDS)
@@ -151,13 +158,19 @@ class Aurora:
     def _keep(self, telling: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(telling)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if (error := task.exception()) is not None:
+            self._fault = error
 
     async def _tell(self, webhook: Webhook) -> None:
         webhook.attempt += 1
         self._note(
             sent=webhook.key,
             kind=webhook.kind,
+            event=webhook.event,
             subject=webhook.subject,
             digest=webhook.digest,
             attempt=webhook.attempt,
@@ -166,6 +179,7 @@ class Aurora:
         began = monotonic()
         status, body = await self._ask(webhook)
         seconds = monotonic() - began
+        accepted = 200 <= status < 300
         self._note(
             answered=webhook.key,
             attempt=webhook.attempt,
@@ -173,16 +187,15 @@ class Aurora:
             status=status,
             seconds=round(seconds, 4),
             body=body,
+            **({"id": json.loads(body)["id"]} if accepted else {}),
         )
-        accepted = 200 <= status < 300
         webhook.settled = accepted or webhook.attempt > len(self._retries)
         self._retried[webhook.subject] -= webhook.attempt > 1
         if not accepted and not webhook.copy and webhook.attempt <= len(self._retries):
             seconds = self._retries[webhook.attempt - 1]
             self._later(webhook, max(seconds, LOST_SECONDS) if webhook.lost and webhook.attempt == 1 else seconds)
         elif accepted and webhook.attempt == 1 and webhook.kind in self._copied and self._copies(webhook):
-            again = Webhook(webhook.key, webhook.kind, webhook.subject, webhook.target, webhook.digest, copy=True)
-            await self._tell(again)
+            await self._tell(replace(webhook, attempt=0, copy=True, settled=False))
             return
         if webhook.kind == "state" and (webhook.attempt == 1 or webhook.copy) and webhook.subject not in self._idle:
             self._idle.append(webhook.subject)
@@ -197,7 +210,7 @@ class Aurora:
         heapq.heappush(self._due, (monotonic() + seconds, next(self._numbers), webhook))
 
     async def _ask(self, webhook: Webhook) -> tuple[int, str]:
-        """Send a request; return its status and body, 0 and the reason where there is none."""
+        """Send a request; return status and body of its answer: 0 where none came, -1 where it is no HTTP, and why."""
         address = self._random.choice(self._addresses)
         connection = None
         try:
@@ -217,15 +230,16 @@ class Aurora:
                 answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 length = int(answer.partition("content-length:")[2].split("\r\n", 1)[0])
                 body = (await reader.readexactly(length)).decode()
+                status = int(answer.split(" ", 2)[1])
                 if "connection: close" in answer:
                     writer.close()
                 else:
                     idle.append(connection)
-                return int(answer.split(" ", 2)[1]), body
-        except (OSError, TimeoutError, EOFError) as error:
+                return status, body
+        except (*CUT_OFF, ValueError, IndexError, asyncio.LimitOverrunError) as error:
             if connection is not None:
                 connection[1].close()
-            return 0, type(error).__name__
+            return 0 if isinstance(error, CUT_OFF) else -1, repr(error)
 
     def _note(self, **line: object) -> None:
         self._journal.write(json.dumps(line | {"at": monotonic(), "wall": time()}) + "\n")

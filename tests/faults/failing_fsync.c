@@ -3,17 +3,20 @@
 While the file named by FAULT_FLAG exists, fsync and fdatasync of files whose path contains FAULT_PATH fail with EIO.
 As the kernel does (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020), the error is told
 once and the pages are taken for clean from then on: with FAULT_ONCE set, all further calls succeed. What was written
-since the last good call is lost with FAULT_DROP set, as by eviction of those pages, and stays where it is otherwise. */
+since the last good call is lost with FAULT_DROP set, as by eviction of those pages, and stays where it is otherwise.
+The first failure is noted in the file named by FAULT_MARK, in seconds of the monotonic clock. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FILES = 4096 };
@@ -43,6 +46,15 @@ static int fails(void) {
     return failures == 0 || getenv("FAULT_ONCE") == NULL;
 }
 
+static void mark(void) {
+    struct timespec now;
+    const char *path = getenv("FAULT_MARK");
+    int file = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (file < 0 || clock_gettime(CLOCK_MONOTONIC, &now) != 0) abort();
+    dprintf(file, "%lld.%09ld\n", (long long)now.tv_sec, now.tv_nsec);
+    close(file);
+}
+
 static int sync_with(int (*real)(int), int fd) {
     int kind = kind_of(fd);
     if (kind == OTHER) return real(fd);
@@ -50,7 +62,7 @@ static int sync_with(int (*real)(int), int fd) {
     int64_t from = dirty_from[fd];
     int failing = fails();
     dirty_from[fd] = 0;
-    failures += failing;
+    if (failing && failures++ == 0) mark();
     int drops = failing && from > 0 && kind == LOG_OF_IT && getenv("FAULT_DROP") != NULL;
     if (drops && ftruncate(fd, from - 1) != 0) abort();
     pthread_mutex_unlock(&lock);

@@ -30,6 +30,7 @@ class Webhook:
 
     key: int
     kind: str
+    event: str
     subject: int
     target: str
     data: dict[str, str] = field(hash=False)
@@ -42,6 +43,9 @@ class Answer:
     status: int
     id: str = ""
     outcome: str = ""
+    reason: str = ""
+    retry_after: str = ""
+    """As the header says it."""
     at: float = 0.0
     """When it had come, by the monotonic clock."""
 
@@ -69,7 +73,7 @@ class Hand:
         else:
             data, event = {"lead_id": f"h-{key}", "key": str(key)}, "lead_created"
         query = "&".join(f"{name}={value}" for name, value in data.items())
-        return Webhook(key, kind, subject, f"/{event}?{query}", data)
+        return Webhook(key, kind, event, subject, f"/{event}?{query}", data)
 
     def again(self, webhook: Webhook) -> Webhook:
         """Return another event of the same content: a state that comes back."""
@@ -77,29 +81,40 @@ class Hand:
 
     def note_accepted(self, webhook: Webhook, wall: float) -> None:
         """Write down that it was accepted before all this, at a time in seconds since 1970, by the attempt 0."""
-        digest = digest_of(webhook.data)
-        line = {"sent": webhook.key, "kind": webhook.kind, "subject": webhook.subject, "digest": digest, "wall": wall}
-        self._note(**line, attempt=0)
+        self._note_sent(webhook, 0, wall=wall)
         self._note(answered=webhook.key, attempt=0, status=200, seconds=0)
 
     def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
         """Send it once, and return what was answered."""
-        digest = digest_of(webhook.data)
-        self._note(sent=webhook.key, kind=webhook.kind, subject=webhook.subject, digest=digest, attempt=attempt)
+        self._note_sent(webhook, attempt)
         began = monotonic()
         try:
             response = http.get(url, webhook.target, HEADERS)
             told = response.json
-            answer = Answer(response.status, told["id"], told["outcome"], monotonic())
+            after = response.headers.get("retry-after", "")
+            reason = told.get("reason", "")
+            answer = Answer(response.status, told["id"], told["outcome"], reason, after, monotonic())
         except OSError:
             answer = Answer(0)
         seconds = round(monotonic() - began, 4)
-        self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds)
+        named = {"id": answer.id} if answer.accepted else {}
+        self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds, **named)
         return answer
 
     def close(self) -> None:
         """Write nothing any more."""
         self._journal.close()
+
+    def _note_sent(self, webhook: Webhook, attempt: int, **more: object) -> None:
+        self._note(
+            sent=webhook.key,
+            kind=webhook.kind,
+            event=webhook.event,
+            subject=webhook.subject,
+            digest=digest_of(webhook.data),
+            attempt=attempt,
+            **more,
+        )
 
     def _note(self, **line: object) -> None:
         self._journal.write(json.dumps({"at": monotonic(), "wall": time()} | line) + "\n")

@@ -4,14 +4,16 @@ Aurora tries again after 30 s to 20 h; here all of it is `CLOCK` times as fast, 
 due has to be, too. The slots are wider than the product's, by what a busy machine adds; `tests/webhook` tests those.
 SWITCH is one of `lies` or `hooks`, or `none`.
 
-With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long. The metrics have two more, of what may not
-grow: the tasks of the event loop, and the blocks of memory that Python's objects take.
+With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long; with FAULTS_BOOT, that file has the
+machine's boot id. The metrics have two more, of what may not grow: the tasks of the event loop, and the blocks of
+memory that Python's objects take.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
@@ -69,6 +71,8 @@ if __name__ == "__main__":
     tell_growth()
     if "FAULTS_DAY_SECONDS" in os.environ:
         expire_faster(float(os.environ["FAULTS_DAY_SECONDS"]))
+    if "FAULTS_BOOT" in os.environ:
+        index._BOOT_ID = Path(os.environ["FAULTS_BOOT"])  # noqa: SLF001
     if sys.argv[2] != "none":
         (LIES | HOOKS)[sys.argv[2]]()
     sys.argv[1:] = sys.argv[3:]

@@ -8,7 +8,6 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -31,6 +30,8 @@ class Told:
     """One genuine event, and what became of the requests that told it."""
 
     kind: str
+    event: str
+    """The last part of its topic's name, and of its CloudEvents type."""
     subject: int
     digest: str
     begun: float
@@ -39,6 +40,11 @@ class Told:
     """The same, in seconds since 1970."""
     accepted_at: float = inf
     """When the first 2xx had come, by the monotonic clock."""
+    requests: int = 0
+    """How many were about to be sent; less those of which it is known what became of them: `unanswered`."""
+    unanswered: int = 0
+    ids: set[str] = field(default_factory=set)
+    """What it was called in answers with a 2xx."""
 
     @property
     def accepted(self) -> bool:
@@ -56,6 +62,7 @@ class Ledger:
     late: int = 0
     """Answers after `LATEST_SECONDS` and the machine's noise, and requests without one in Aurora's time."""
     statuses: Counter[int] = field(default_factory=Counter)
+    """Of all answers: 0 where there was none, -1 where it could not be read."""
 
 
 def read_journal(path: Path) -> Ledger:
@@ -63,12 +70,16 @@ def read_journal(path: Path) -> Ledger:
     ledger = Ledger()
     for line in _lines(path):
         if "sent" in line:
-            new = Told(line["kind"], line["subject"], line["digest"], line["at"], line["wall"])
-            ledger.events.setdefault(line["sent"], new)
+            new = Told(line["kind"], line["event"], line["subject"], line["digest"], line["at"], line["wall"])
+            told = ledger.events.setdefault(line["sent"], new)
+            told.requests += 1
+            told.unanswered += 1
             continue
         told = ledger.events[line["answered"]]
+        told.unanswered -= 1
         if 200 <= line["status"] < 300:
             told.accepted_at = min(told.accepted_at, line["at"])
+            told.ids |= {line["id"]} if "id" in line else set()
         if not line["attempt"]:  # accepted before all this (`hand`)
             continue
         ledger.statuses[line["status"]] += 1
@@ -92,9 +103,9 @@ def p99(seconds: Sequence[float]) -> float:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of a journal, without one that was being written when its writer was killed."""
-    for text in path.read_text().splitlines():
-        with suppress(ValueError):
-            yield json.loads(text)
+    *whole, rest = path.read_text().split("\n")
+    del rest  # nothing, if the last line has its end
+    yield from map(json.loads, whole)
 
 
 @dataclass
@@ -113,29 +124,41 @@ class Verdict:
     """Seconds in which 99 of 100 answers came."""
     statuses: Mapping[int, int]
     lost: list[int]
+    renamed: list[int]
+    """Events of which an answer with a 2xx named an id that Kafka does not have."""
     invented: list[str]
-    """Records of events that nobody sent, or with other content."""
+    """Records of events that nobody sent, or with other content, or in a topic or of a type that is another event's."""
     doubled: list[int]
-    """States and once-events that are there under more than one id."""
+    """States and once-events that are there under more than one id, and signals under more than they had requests."""
     disordered: list[int]
     """Subjects of which an event lies before one that was accepted before it was even sent."""
+    scattered: list[int]
+    """Subjects of one kind that lie in more than one partition of their topic."""
     shared: list[str]
     """Ids that two genuine events share."""
     late: int
+    unanswered: int
+    """Requests of which the client itself did not say what became of them."""
 
     def faults(self) -> list[str]:
         """Return what is wrong, in words; nothing if the promise was kept."""
         found: dict[str, list[int] | list[str]] = {
             "acknowledged and lost": self.lost,
+            "acknowledged under an id that is not in Kafka": self.renamed,
             "in Kafka and never sent": self.invented,
             "one event under several ids": self.doubled,
             "several events under one id": self.shared,
             "subjects out of order": self.disordered,
+            "subjects in several partitions": self.scattered,
         }
         words = [f"{what}: {len(items)} ({items[:5]})" for what, items in found.items() if items]
-        if self.late:
-            words.append(f"answers later than {LATEST_SECONDS:g} s: {self.late}")
-        return words
+        counted = {
+            f"answers later than {LATEST_SECONDS:g} s": self.late,
+            "answers 500": self.statuses.get(500, 0),
+            "answers that are no HTTP": self.statuses.get(-1, 0),
+            "requests that the client forgot": self.unanswered,
+        }
+        return words + [f"{what}: {count}" for what, count in counted.items() if count]
 
 
 def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
@@ -143,6 +166,7 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
     ids: defaultdict[int, set[str]] = defaultdict(set)
     owners: defaultdict[str, set[int]] = defaultdict(set)
     order: defaultdict[tuple[str, int, object], list[Told]] = defaultdict(list)
+    places: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     keys = _Keys(ledger)
     invented = []
     copies = 0
@@ -150,15 +174,16 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
         event = json.loads(record.value or b"{}")
         data: dict[str, Any] = event.get("data", {})
         key = keys.find(_digest(data), event.get("time"))
-        if key is None or (record.key or b"").decode() != event["id"]:
+        if key is None or not _is_of(record, event, ledger.events[key]):
             invented.append(f"{record.topic}-{record.partition}@{record.offset}")
             continue
         owners[event["id"]].add(key)
         if event["id"] in ids[key]:
             copies += 1
             continue
+        told = ledger.events[key]
+        places[told.kind, told.subject].add(record.partition)
         if not ids[key]:
-            told = ledger.events[key]
             order[told.kind, told.subject, record.headers.get(_REPLICA)].append(told)
         ids[key].add(event["id"])
     events = ledger.events
@@ -172,12 +197,30 @@ def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
         p99=p99(ledger.seconds),
         statuses=dict(sorted(ledger.statuses.items())),
         lost=[key for key in acknowledged if key not in ids],
+        renamed=[key for key in acknowledged if key in ids and not events[key].ids <= ids[key]],
         invented=invented,
-        doubled=[key for key, having in ids.items() if len(having) > 1 and events[key].kind != "signal"],
+        doubled=[key for key, having in ids.items() if len(having) > _ids_allowed(events[key])],
         disordered=sorted({subject for (_, subject, _), told in order.items() if not _in_order(told)}),
+        scattered=[subject for (_, subject), partitions in places.items() if len(partitions) > 1],
         shared=[name for name, keys in owners.items() if len(keys) > 1],
         late=ledger.late,
+        unanswered=sum(told.unanswered for told in events.values()),
     )
+
+
+def _is_of(record: Record, event: Mapping[str, Any], told: Told) -> bool:
+    """Whether a record is under its own id, and in topic and type that of what was told."""
+    name = event["id"]
+    return (
+        (record.key or b"").decode() == name
+        and record.topic.rpartition(".")[2] == told.event
+        and str(event["type"]).rpartition(".")[2] == told.event
+    )
+
+
+def _ids_allowed(told: Told) -> int:
+    """Return under how many ids an event may be there: each request of a signal is an event of its own."""
+    return told.requests if told.kind == "signal" else 1
 
 
 class _Keys:

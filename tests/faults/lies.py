@@ -5,12 +5,14 @@ The switches exist here only. Each replaces one step of the daemon's by what a c
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aurora_bridge.kafka import wire
 from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.refusal import Outcome, Refusal
-from aurora_bridge.state import worker
+from aurora_bridge.state import spool, worker
+from aurora_bridge.state.database import Format
 from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.claims import Claim, End, Verdict
@@ -111,6 +113,16 @@ def fsync_ignored() -> None:
     Spool._stored = blind  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
+def commit_unsynced() -> None:
+    """Have the spool's commits written and not fsynced, as SQLite does with its usual setting of a write-ahead log."""
+    form = spool._format  # noqa: SLF001
+
+    def careless() -> Format:
+        return replace(form(), synchronous="NORMAL")
+
+    spool._format = careless  # noqa: SLF001
+
+
 LIES = {
     "acks-0": acks_0,
     "no-spool": no_spool,
@@ -118,4 +130,5 @@ LIES = {
     "no-dedup": no_dedup,
     "seen-early": seen_early,
     "fsync-ignored": fsync_ignored,
+    "commit-unsynced": commit_unsynced,
 }

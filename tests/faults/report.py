@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.faults.scenario import Result
 
-_PLAYED: Final = ("rate", "scale")
+_PLAYED: Final = ("brokers", "scale", "rate", "offered")
 _COLUMNS: Final = {
     "sent": "sent",
     "acknowledged": "acknowledged",
@@ -30,13 +30,14 @@ The *controls* are daemons that lie on purpose. A ledger that passes one of them
 
 | column | what it is |
 |---|---|
-| rate, scale | webhooks a second; what the spans and numbers that the scenario names were multiplied by |
+| scale | what the spans and numbers that the scenario names were multiplied by |
+| rate, offered | webhooks a second that were asked for, and that were sent: fewer where the client had its hands full |
 | sent, acknowledged | genuine events, however often each was sent; those of which one request got a 2xx |
 | in Kafka | events with a record there. More than acknowledged: those whose answer was lost or came too late |
 | lost | acknowledged, and not in Kafka, unless Kafka itself lost them, which is then named below |
 | raw duplicates | records beyond the first of an id: consumers drop them by the id alone |
 | slowest answer, p99 | of everything that was answered, retries included |
-| recovered in | from the end of the load until the last event was in Kafka |
+| recovered in | from the end of a fault until nothing waited for Kafka any more, the slowest; where it was looked at |
 
 """
 
@@ -47,7 +48,8 @@ def line(result: Result) -> str:
         return f"SKIP {result['name']}: NOT PLAYED on this machine: {result['skipped']}"
     if result["broke"]:
         return f"BROKE {result['name']}: {result['broke']}"
-    numbers = ", ".join(f"{words} {result[name]}" for name, words in _COLUMNS.items())
+    told = {words: result[name] for name, words in _COLUMNS.items() if result[name] is not None}
+    numbers = ", ".join(f"{words} {_number(value)}" for words, value in told.items())
     found = f" | {'; '.join(result['found'])}" if result["found"] else ""
     mark = "" if result["as_expected"] else "  <-- NOT AS IT SHOULD BE"
     remarks = "".join(f"  <-- NOT AS IT IS MEANT TO BE: {words}" for words in result["remarks"])

@@ -4,7 +4,7 @@ The scenarios themselves are in `scenarios`, a module for each kind of enemy.
 """
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -15,7 +15,7 @@ from tests.faults.stage import CLOCK, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.topics import unique_prefix
 
-__all__ = ["Fault", "Result", "Scenario", "UnavailableError", "play"]
+__all__ = ["Fault", "Result", "Scenario", "UnavailableError", "is_as_expected", "play"]
 
 Fault = Callable[[Stage], None]
 Result = dict[str, Any]
@@ -32,7 +32,9 @@ class Scenario:
     nodes: int = 3
     daemons: int = 1
     broken: str | None = None
-    """A daemon that lies: then the ledger must find it out."""
+    """A daemon that lies ..."""
+    finds: str | None = None
+    """... and what must be found then, in the words of the ledger (`Verdict.faults`) or of the scenario's complaint."""
     hook: str | None = None
     """What every daemon does to itself (`hooks`)."""
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -92,11 +94,19 @@ def _play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock:
     numbers = {name: len(value) if isinstance(value, list) else value for name, value in asdict(verdict).items()}
     return numbers | {
         "found": found,
-        "as_expected": bool(found) is (scenario.broken is not None),
-        "recovered": round(stage.recovered, 1),
+        "as_expected": is_as_expected(scenario, found),
+        "offered": round(stage.offered, 1),
+        "recovered": None if stage.recovered is None else round(stage.recovered, 1),
         "slowest": round(verdict.slowest, 2),
         "p99": round(verdict.p99, 2),
         "measured": stage.measured,
         "remarks": stage.remarks,
         "seconds": round(monotonic() - began, 1),
     }
+
+
+def is_as_expected(scenario: Scenario, found: Sequence[str]) -> bool:
+    """Whether nothing was found; where the daemon lies, whether this very lie was."""
+    if scenario.broken is None:
+        return not found
+    return scenario.finds is not None and any(words.startswith(scenario.finds) for words in found)

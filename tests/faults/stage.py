@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from math import inf
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from time import monotonic
 from typing import Any, Final
 
 from tests.faults import ledger
 from tests.faults.aurora import COPIED, TOKEN
-from tests.faults.hand import Hand
+from tests.faults.hand import Answer, Hand
 from tests.faults.ledger import Verdict
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
-from tests.support.http import Response
 from tests.support.ports import free_ports
 from tests.support.topics import Record, read_all, topic_names
 
@@ -92,10 +91,15 @@ class Stage:
         """What a scenario leaves behind on this machine is undone with it, after the daemons have ended."""
         self.beside: Callable[[Record], bool] = lambda _: False
         """Tells the records of events that the scenario itself sent: the ledger does not know them."""
-        self.recovered = 0.0
-        """Seconds from the end of the load until everything was in Kafka."""
+        self.recovered: float | None = None
+        """Seconds from the end of a fault until nothing waited for Kafka any more: the most of all `mended`."""
+        self.offered = 0.0
+        """Webhooks a second that Aurora really sent, retries aside."""
+        self._recoveries: list[Thread] = []
         self.complaints: list[str] = []
         """What the scenario itself found wrong, beside the ledger."""
+        self.forgotten: str | None = None
+        """Why a state may come twice, where it may, if a request that told it got no answer; then that is measured."""
         self.remarks: list[str] = []
         """What is not as it is meant to be, though no promise is broken."""
         self.measured: dict[str, float] = {}
@@ -158,14 +162,25 @@ class Stage:
         if not true:
             self.remarks.append(words)
 
+    def mended(self) -> None:
+        """Note that a fault is over; it is seen from here until nothing waits for Kafka, while the scenario goes on."""
+        self._recoveries.append(Thread(target=self._recover, args=(self.daemon, monotonic()), name="recovery"))
+        self._recoveries[-1].start()
+
+    def _recover(self, daemon: Daemon, since: float) -> None:
+        with suppress(AssertionError, OSError):  # the next fault may come before
+            daemon.wait_until("nothing waits for Kafka", _drained, within=SETTLE_SECONDS)
+            self.recovered = max(self.recovered or 0.0, monotonic() - since)
+
     def keep_alive(self, seconds: float) -> int:
-        """Start the first daemon again whenever it dies, for so long at full scale; return how often that was."""
+        """Start the first daemon again whenever it kills itself, for so long at full scale; return how often it did."""
         deadline, deaths = monotonic() + self.span(seconds), 0
         while (left := deadline - monotonic()) > 0:
             with suppress(subprocess.TimeoutExpired, AssertionError):  # it may die before it listens
-                self.daemon.process.wait(left)
+                code = self.daemon.process.wait(left)
                 deaths += 1
-                self.daemon.kill_and_start()
+                self.expect(code == -signal.SIGKILL, f"the daemon did not kill itself, but ended with exit code {code}")
+                self.daemon.start()
         return deaths
 
     @contextmanager
@@ -199,6 +214,7 @@ class Stage:
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
         options = ["--turns", str(turns), "--copied", ",".join(copied), "--leaving", str(leaving)]
         aurora = subprocess.Popen([sys.executable, program, *options, self._journal, str(self._rate), retries, *urls])
+        began = monotonic()
         try:
             yield
         except BaseException:
@@ -206,38 +222,47 @@ class Stage:
             aurora.wait()
             raise
         aurora.send_signal(signal.SIGTERM)
-        ended = monotonic()
-        aurora.wait(SETTLE_SECONDS)
+        self.offered = len(ledger.read_journal(self._journal).events) / (monotonic() - began)
+        code = aurora.wait(SETTLE_SECONDS)
+        self.expect(code == 0, f"the client failed: exit code {code}")
         self._settle()
-        self.recovered = monotonic() - ended
 
     def _settle(self) -> None:
+        for recovery in self._recoveries:
+            recovery.join()
         for one in self.daemons:
             if one.process.poll() is None:
                 one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
 
-    def probe(self) -> Response:
-        """Deliver a fresh event beside the load, that the ledger leaves out; return the answer."""
-        return self.daemon.get("/lead_changed?lead_id=after&key=0", AUTHENTICATED)
+    def probe(self, daemon: "FaultyDaemon | None" = None) -> Answer:
+        """Send a fresh event beside the load, to the first daemon unless told otherwise; return the answer."""
+        return self.hand.send(self.hand.new("once"), (daemon or self.daemon).url)
 
     def verdict(self) -> Verdict:
         """Read everything back and judge; the daemons have ended then."""
-        probe = self.probe()
-        self.expect(probe.status == 200, f"a fresh event is answered {probe.status} at the end")
         for one in self.daemons:
+            probe = self.probe(one)
+            self.expect(probe.status == 200, f"a fresh event is answered {probe.status} at the end")
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()
+            self.complaints += one.unforeseen
         topics = topic_names(self.cluster.plain, self.prefix)
         records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
         seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         told = ledger.read_journal(self._journal)
-        records = [record for record in seen.values() if not (_fresh(record) or self.beside(record))]
+        records = [record for record in seen.values() if not self.beside(record)]
         verdict = ledger.judge(told, records)
         unread = self._lost_unread()
         excused = [key for key in verdict.lost if key in unread]
         if excused:
             self.measured["acknowledged, and lost by Kafka before it could be read"] = len(excused)
         verdict.lost = [key for key in verdict.lost if key not in unread]
+        verdict.renamed = [key for key in verdict.renamed if key not in unread]
+        if self.forgotten:
+            silent = {answer["answered"] for answer in self.answers() if not answer["status"]}
+            excused = [key for key in verdict.doubled if key in silent and told.events[key].kind == "state"]
+            self.measured[f"states that came twice, since {self.forgotten}"] = len(excused)
+            verdict.doubled = [key for key in verdict.doubled if key not in excused]
         return verdict
 
     def _lost_unread(self) -> set[int]:
@@ -265,6 +290,8 @@ class FaultyDaemon(Daemon):
         self._clock = clock
         self._switch_to(broken or "none")
         self.surroundings = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        self.unforeseen: list[str] = []
+        """How it ended when nobody had asked it to."""
 
     @property
     def started(self) -> bool:
@@ -282,6 +309,9 @@ class FaultyDaemon(Daemon):
 
     def kill_and_start(self) -> None:
         """Crash, and come back."""
+        code = self.process.poll()
+        if code not in {None, -signal.SIGKILL}:
+            self.unforeseen.append(f"the daemon was to be killed, and had ended with exit code {code}")
         self.kill()
         self.start()
 
@@ -297,8 +327,3 @@ class FaultyDaemon(Daemon):
 def _drained(one: Daemon) -> bool:
     metrics = one.metrics()
     return not metrics.value("aurora_bridge_spool_events") and bool(metrics.value("aurora_bridge_kafka_connected"))
-
-
-def _fresh(record: Record) -> bool:
-    """Whether it is that of a probe, which the ledger leaves out."""
-    return b'"lead_id":"after"' in (record.value or b"")

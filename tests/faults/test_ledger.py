@@ -1,6 +1,7 @@
 """The ledger finds each way of breaking the promise, and nothing where it was kept."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from tests.support.topics import Record
 
 STATE: Final = {"agreement_id": "a-1", "key": "1"}
 NEXT: Final = {"agreement_id": "a-1", "key": "2"}
+EVENT: Final = "agreement_status_changed"
 TURN: Final = {"agreement_id": "a-2", "status": "signed"}
 OTHER_TURN: Final = {"agreement_id": "a-2", "status": "viewed"}
 
@@ -30,7 +32,8 @@ def sent(
 ) -> dict[str, Any]:
     """Return the intent of a request."""
     key = key or int(data["key"])
-    return {"sent": key, "kind": kind, "subject": subject, "digest": digest_of(data), "attempt": attempt}
+    told = {"sent": key, "kind": kind, "event": EVENT, "subject": subject, "digest": digest_of(data)}
+    return told | {"attempt": attempt}
 
 
 def answered(
@@ -43,8 +46,8 @@ def answered(
 def record(data: dict[str, str], name: str, offset: int = 0, second: int = 0, replica: str = "one") -> Record:
     """Return the record of an event, with this id, first received at a second of 1970."""
     time = datetime.fromtimestamp(second, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    value = json.dumps({"id": name, "data": data, "time": time}).encode()
-    return Record("topic", 0, offset, name.encode(), value, {"aurora-bridge-instance": replica}, 0)
+    value = json.dumps({"id": name, "type": f"com.aurorasolar.{EVENT}", "data": data, "time": time}).encode()
+    return Record(f"test.{EVENT}", 0, offset, name.encode(), value, {"aurora-bridge-instance": replica}, 0)
 
 
 TOLD: Final = (sent(STATE), answered(STATE), sent(NEXT), answered(NEXT))
@@ -132,9 +135,47 @@ def test_each_way_of_confusing_turns_is_found(tmp_path: Path, records: list[Reco
     assert words in faults(tmp_path, TURNS, records)
 
 
-def test_two_records_of_a_signal_are_two_looks(tmp_path: Path) -> None:
-    lines = (sent(STATE, kind="signal"), answered(STATE))
-    assert faults(tmp_path, lines, [record(STATE, "x.1", 0), record(STATE, "x.2", 1)]) == ""
+def test_each_request_of_a_signal_may_be_an_event_and_no_more(tmp_path: Path) -> None:
+    once = (sent(STATE, kind="signal"), answered(STATE))
+    records = [record(STATE, "x.1", 0), record(STATE, "x.2", 1)]
+    assert faults(tmp_path, (*once, *once), records) == ""
+    assert faults(tmp_path, once, records) == "one event under several ids: 1 ([1])"
+
+
+@pytest.mark.parametrize("kind", ["state", "signal"])
+def test_what_an_answer_called_it_has_to_be_in_kafka(tmp_path: Path, kind: str) -> None:
+    lines = (sent(STATE, kind=kind), answered(STATE, 0), sent(STATE, kind=kind), answered(STATE) | {"id": "y"})
+    assert faults(tmp_path, lines, [record(STATE, "y")]) == ""
+    assert faults(tmp_path, lines, [record(STATE, "x")]) == "acknowledged under an id that is not in Kafka: 1 ([1])"
+
+
+def test_a_record_belongs_into_its_own_topic_and_has_its_own_type(tmp_path: Path) -> None:
+    right = record(STATE, "x")
+    of_another = (right.value or b"").replace(EVENT.encode(), b"lead_changed")
+    for one in (replace(right, topic="test.lead_changed"), replace(right, value=of_another)):
+        assert "never sent: 1" in faults(tmp_path, TOLD[:2], [one])
+
+
+def test_a_subject_stays_in_one_partition(tmp_path: Path) -> None:
+    moved = [KEPT[0], replace(KEPT[1], partition=1)]
+    assert faults(tmp_path, TOLD, moved) == "subjects in several partitions: 1 ([1])"
+
+
+@pytest.mark.parametrize(("status", "words"), [(500, "answers 500: 1"), (-1, "answers that are no HTTP: 1"), (503, "")])
+def test_an_answer_of_a_kind_that_never_comes_is_a_fault(tmp_path: Path, status: int, words: str) -> None:
+    assert faults(tmp_path, (sent(STATE), answered(STATE, status)), []) == words
+
+
+def test_a_request_whose_end_the_client_did_not_note_is_a_fault(tmp_path: Path) -> None:
+    assert faults(tmp_path, (*TOLD[:3], sent(STATE), answered(STATE)), KEPT) == "requests that the client forgot: 1"
+
+
+def test_a_line_in_the_middle_that_cannot_be_read_ends_the_judgement(tmp_path: Path) -> None:
+    path = journal(tmp_path, *TOLD)
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first[:-20] + "\n", *others]))
+    with pytest.raises(json.JSONDecodeError):
+        read_journal(path)
 
 
 @pytest.mark.parametrize(("status", "seconds", "late"), [(200, 8.9, 0), (503, 9.1, 1), (0, 10.0, 1), (0, 0.1, 0)])

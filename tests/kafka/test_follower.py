@@ -19,12 +19,16 @@ from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state.dedup import Deduplicator
+from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.claims import Verdict
 from aurora_bridge.webhook.event import Event, rfc3339
+from aurora_bridge.webhook.record import Headers
+from aurora_bridge.webhook.record import Record as Waiting
 from aurora_bridge.webhook.recurrence import Action
 from tests.kafka.sending import EVENT, PATIENCE, client_of, eventually
 from tests.models.desk import DAY, ONCE, A, B
 from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.ports import HOST, free_ports
 from tests.support.topics import Record, configure_topic, create_topics, delete_records, delete_topics, produce
 
 NOW: Final = int(time() * 1e6)
@@ -222,6 +226,24 @@ async def test_what_is_acknowledged_before_the_spool_was_looked_through_is_read_
         await made.write(made.of(ONCE, NOW, "me"))
         await eventually(lambda: made.followed == 1)
         assert (await made.judge(ONCE, NOW + SECOND)).action is Action.DUPLICATE
+
+
+async def test_what_waits_in_the_spool_is_known_without_an_index_though_kafka_is_away(tmp_path: Path) -> None:
+    """A retry of it may come before Kafka does: it is no new event."""
+    spool = Spool(tmp_path, 2**20)
+    spool.start()
+    named = {"fingerprint": ONCE.fingerprint, "time": rfc3339(NOW), "instance": "me", "attempt": "1"}
+    headers: Headers = [(f"aurora-bridge-{name}", text.encode()) for name, text in named.items()]
+    kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting = Waiting(EVENT, ONCE.fingerprint.encode(), b"{}", headers, b"p", NOW // 1000)
+    spool.append([waiting], lambda *_: kept.set_result(None))
+    await kept
+    try:
+        async with running(f"{HOST}:{free_ports(1)[0]}", "away.", tmp_path) as made:
+            await made.dedup.recover(spool)
+            assert (await made.judge(ONCE, NOW + SECOND)).action is Action.DUPLICATE
+    finally:
+        assert await spool.stop(PATIENCE)
 
 
 @pytest.mark.parametrize("what", ["has no leader", "does not answer"])

@@ -1,5 +1,6 @@
 """What a connection takes comes from the files as they are then; a broken one leaves the last good content in force."""
 
+import asyncio
 import ssl
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from aurora_bridge.kafka.security import Security, UnusableFileError
 from aurora_bridge.settings import KafkaSettings
 from tests.support import certificates
 from tests.support.certificates import Authority
+from tests.support.ports import HOST
 
 needs_openssl = pytest.mark.skipif(not certificates.possible(), reason=certificates.INSTALL)
 
@@ -130,6 +132,18 @@ def test_the_context_is_made_anew_only_when_one_of_its_files_has_changed(authori
 
 
 @needs_openssl
+@pytest.mark.parametrize("renewed", ["tls_certificate_file", "tls_key_file"])
+def test_the_next_connection_has_a_renewed_certificate_and_a_renewed_key(authority: Authority, renewed: str) -> None:
+    certificate = authority.sign("ours", "bridge")
+    files = {"tls_certificate_file": certificate, "tls_key_file": certificate.with_suffix(".key")}
+    security = tls(authority, **files)
+    first = security.options()["ssl_context"]
+    files[renewed].write_text(files[renewed].read_text() + "\n")
+    second = security.options()["ssl_context"]
+    assert (second is first, security.options()["ssl_context"] is second) == (False, True)
+
+
+@needs_openssl
 def test_a_certificate_that_is_swapped_for_a_broken_one_leaves_the_last_good_one_in_force(
     authority: Authority,
 ) -> None:
@@ -143,11 +157,39 @@ def test_a_certificate_that_is_swapped_for_a_broken_one_leaves_the_last_good_one
     assert told == [[], [f"{certificate}: OpenSSL cannot use it (no PEM)"]]
 
 
+async def refusal(security: Security, certificate: Path) -> str:
+    """Return why a listener with this certificate, at a broker's address, is not talked to; nothing if it is."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0, ssl=context)
+    async with server, asyncio.timeout(30):
+        port = server.sockets[0].getsockname()[1]
+        try:
+            _, writer = await asyncio.open_connection(HOST, port, ssl=security.options()["ssl_context"])
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_message
+        writer.close()
+        return ""
+
+
 @needs_openssl
-def test_a_broker_is_checked_and_so_is_its_host_unless_the_settings_say_otherwise(authority: Authority) -> None:
-    checked, unchecked = (tls(authority, tls_check_hostname=check).options()["ssl_context"] for check in (True, False))
-    assert (checked.check_hostname, unchecked.check_hostname) == (True, False)
-    assert checked.verify_mode == unchecked.verify_mode == ssl.CERT_REQUIRED
+@pytest.mark.parametrize("check", [True, False])
+async def test_a_broker_with_the_certificate_of_another_host_is_refused_unless_the_settings_say_otherwise(
+    authority: Authority, *, check: bool
+) -> None:
+    security = tls(authority, tls_check_hostname=check)
+    assert await refusal(security, authority.sign("broker", "broker")) == ""
+    said = await refusal(security, authority.sign("stranger", "broker", ["DNS:other.example"]))
+    assert said.startswith("IP address mismatch") if check else not said
+
+
+@needs_openssl
+@pytest.mark.parametrize("check", [True, False])
+async def test_a_broker_whose_certificate_no_authority_of_ours_signed_is_refused_whatever_the_settings_say(
+    authority: Authority, tmp_path: Path, *, check: bool
+) -> None:
+    another = Authority(tmp_path, "another").sign("broker", "broker")
+    assert "unable to get local issuer" in await refusal(tls(authority, tls_check_hostname=check), another)
 
 
 @needs_openssl

@@ -678,6 +678,7 @@ async def test_a_file_that_fills_up_makes_room_and_goes_on(tmp_path: Path) -> No
             assert (await running.happened(A, now + 2000)).action is Action.DUPLICATE
             assert (await running.happened(B, now + DAY)).claim.id_ms == FIRST
     assert 0 < len(standings(tmp_path)) < 3000
+    assert (tmp_path / "index.db").stat().st_size <= 131_072
 
 
 async def test_what_finds_no_room_has_the_oldest_forgotten_however_little_seems_to_be_in_use(tmp_path: Path) -> None:

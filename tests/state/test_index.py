@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
+from shutil import copyfile
 from typing import Final
 
 import pytest
@@ -389,6 +390,20 @@ def test_after_the_death_of_the_machine_what_came_last_may_be_forgotten(tmp_path
         boot.write_text("second\n")
     with life(tmp_path, now=NOW + 1) as second:
         assert second.state.forgotten_us == NOW + 1
+
+
+def test_after_the_death_of_the_machine_the_clean_end_before_does_not_count(tmp_path: Path, boot: Path) -> None:
+    """Of what was not fsynced nothing may be left: then the file is as the start left it, without its log."""
+    with life(tmp_path) as first:
+        first.close_clean()
+    after = tmp_path / "after"
+    after.mkdir()
+    with life(tmp_path) as second:
+        second.learn(claim(A, 1, standing=Standing.SEEN))
+        copyfile(tmp_path / index.FILE, after / index.FILE)
+    boot.write_text("second\n")
+    with life(after, now=NOW + 1) as third:
+        assert (third.row(A), third.state.forgotten_us) == (None, NOW + 1)
 
 
 def test_after_the_death_of_the_process_nothing_is_forgotten(tmp_path: Path, boot: Path) -> None:

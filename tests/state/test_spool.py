@@ -325,6 +325,23 @@ async def test_a_volume_without_room_to_spare_makes_the_spool_full_and_it_can_be
     assert size(tmp_path) < ROOM // 4
 
 
+async def test_a_spool_is_not_full_any_more_once_its_volume_has_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing is appended, nor leaves it: a daemon that is not ready gets no webhooks, and Kafka is away."""
+    monkeypatch.setattr(spool_module, "_STATS_SECONDS", 0.01)
+    async with Running(tmp_path) as spool:
+        with monkeypatch.context() as filled:
+            filled.setattr(database, "room", lambda _directory: Room(2**30, 2**20))
+            care = asyncio.create_task(spool.care(None))
+            await fill(spool)
+            assert await append(spool, make_record("after", size=3000)) is Reason.SPOOL_FULL
+        async with asyncio.timeout(5):
+            while spool.full:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        care.cancel()
+
+
 async def test_what_a_full_volume_did_not_let_be_removed_is_removed_later_and_never_handed_out_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,9 @@ REQUEST_SECONDS: Final = 30.0
 ANY_TIME: Final = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
 """Configuration of a topic that takes and keeps records of any timestamp, whatever the clock says."""
 
+REFRESH_MS = 1000
+"""A broker may name a leader that has just died; librdkafka would go on asking that one for five minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -51,7 +54,8 @@ def read_all(bootstrap: str, topics: Iterable[str], timeout: float = 60.0) -> li
     ends = _offsets(bootstrap, partitions, OffsetSpec.latest(), deadline)
     unread = {partition for partition in partitions if starts[partition] < ends[partition]}
     records: list[Record] = []
-    consumer = Consumer(_client(bootstrap) | {"group.id": "reader", "enable.auto.commit": False})
+    options = {"group.id": "reader", "enable.auto.commit": False, "topic.metadata.refresh.interval.ms": REFRESH_MS}
+    consumer = Consumer(_client(bootstrap) | options)
     try:
         consumer.assign([TopicPartition(*partition, OFFSET_BEGINNING) for partition in unread])
         while unread:

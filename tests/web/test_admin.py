@@ -15,10 +15,14 @@ from aurora_bridge.settings import AdminSettings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin
 from tests.support.html import Page
+from tests.support.http import Connection, request
 from tests.web.looking import QUIET
 from tests.web.serving import BridgeDouble, talk
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "MKCOL")
+OF_THE_PROCESS = (b"process_", b"python_")
+"""Lines of the metrics that change by themselves."""
 
 
 class Operating:
@@ -60,6 +64,16 @@ async def test_readyz_says_whether_events_can_be_accepted_and_why_not(operating:
     assert f"aurora.{EVENTS[0]}" in not_ready.json["reasons"][0]
 
 
+async def test_a_metric_says_the_same_as_readyz(operating: Operating) -> None:
+    for missing in ([], [f"aurora.{event}" for event in EVENTS]):
+        operating.missing[:] = missing
+        ready, metrics = await talk(
+            operating.url, lambda connection: [connection.get(path) for path in ("/readyz", "/metrics")]
+        )
+        assert f"\naurora_bridge_ready {1.0 if ready.status == 200 else 0.0}\n" in metrics.body.decode()
+        assert ready.status == (503 if missing else 200)
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type", "parse"),
     [
@@ -86,8 +100,45 @@ async def test_metrics_come_in_the_format_that_was_asked_for(
 
 
 async def test_nothing_else_is_there(operating: Operating) -> None:
+    paths = ("/status", "/lead_changed", "/livez/", "/metrics/x", "/debug", "/config", "/-/reload", "/-/quit", "//")
     statuses = await talk(
         operating.url,
-        lambda connection: [connection.get(path).status for path in ("/status", "/lead_changed", "/livez/")],
+        lambda connection: [connection.get(path, method=method).status for path in paths for method in METHODS],
     )
-    assert statuses == [404, 404, 404]
+    assert set(statuses) == {404}
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
+async def test_nothing_but_a_look_can_be_asked_for(operating: Operating, path: str) -> None:
+    answers = await talk(
+        operating.url,
+        lambda connection: {method: connection.get(path, method=method) for method in METHODS},
+    )
+    looks = {method for method, answer in answers.items() if answer.status == 200}
+    others = {(answer.status, answer.headers["allow"]) for method, answer in answers.items() if method not in looks}
+    assert (looks, others) == ({"GET", "HEAD"}, {(405, "GET,HEAD")})
+
+
+async def test_a_look_changes_nothing(operating: Operating) -> None:
+    """Not what the next one is told, however it is asked, and whatever it brings along."""
+    body = b"ready=false&stopping=true"
+    asked = [
+        request(path + query, [("Content-Length", str(len(body)))]) + body
+        for path in ("/", "/livez", "/readyz", "/metrics")
+        for query in ("", "?still", "?ready=false", "?name[]=x&_method=DELETE")
+    ]
+
+    def looks(connection: Connection) -> list[bytes]:
+        documents = [connection.get(path).body for path in ("/", "/readyz", "/metrics")]
+        return [line for text in documents for line in text.splitlines() if not line.startswith(OF_THE_PROCESS)]
+
+    def converse(connection: Connection) -> tuple[list[bytes], list[bytes]]:
+        before = looks(connection)
+        for data in asked:
+            connection.send(data)
+            assert connection.receive().status == 200
+        return before, looks(connection)
+
+    before, after = await talk(operating.url, converse)
+    assert before == after
+    assert any(b"aurora_bridge_refusals_total" in line for line in after)

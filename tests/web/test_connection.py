@@ -130,6 +130,19 @@ async def test_a_body_that_turns_out_broken_ends_the_connection_behind_the_answe
     assert await talk(serving.url, converse) == ("/a", True)
 
 
+async def test_a_body_that_comes_byte_by_byte_is_read_over_for_so_long_and_no_longer(serving: Serving) -> None:
+    async with listening(Server(serving, lingering_time=0.5)) as url, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(request("/a", [("Content-Length", "100000")]))
+        await reader.readuntil(PUBLISHED)
+        with suppress(ConnectionError):
+            while not reader.at_eof():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+
+
 async def test_a_wish_to_upgrade_that_aiohttp_could_grant_is_answered_and_the_connection_ends(serving: Serving) -> None:
     upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
     response, ended = await talk(serving.url, lambda connection: (connection.get("/a", upgrade), connection.ended()))

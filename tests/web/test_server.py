@@ -3,8 +3,10 @@
 import asyncio
 import re
 import socket
+from contextlib import suppress
 
 import pytest
+from aiohttp import http_parser
 
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
@@ -84,14 +86,40 @@ async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -
         await asyncio.open_connection(host, port)
 
 
-async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_time_out() -> None:
-    """Also one that sends its headers byte by byte: aiohttp has no other deadline for them."""
+@pytest.mark.parametrize("said", [b"", b"GET /lead_changed HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
+async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_time_out(said: bytes) -> None:
     settings = IngressSettings(port=0, keepalive_seconds=1)
     async with ingress(BridgeDouble(), ledger(), settings, 1, SecretFiles(Metrics())) as url:
-        host, port = url.removeprefix("http://").split(":")
-        connections = [await asyncio.open_connection(host, port) for _ in range(2)]
-        connections[1][1].write(b"GET /lead_changed HTTP/1.1\r\nHost:")
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(said)
         async with asyncio.timeout(PATIENCE):
-            assert [await reader.read() for reader, _ in connections] == [b"", b""]
-        for _, writer in connections:
-            writer.close()
+            assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("behind", [b"", request("/lead_changed")], ids=["the first head", "a later head"])
+async def test_a_head_that_comes_byte_by_byte_does_not_put_the_time_out_off(behind: bytes) -> None:
+    settings = IngressSettings(port=0, keepalive_seconds=1)
+    async with ingress(BridgeDouble(), ledger(), settings, 1, SecretFiles(Metrics())) as url:
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(behind + b"GET /lead_changed HTTP/1.1\r\nX-Slow: ")
+        dripping = asyncio.create_task(drip(writer))
+        async with asyncio.timeout(PATIENCE):
+            with suppress(ConnectionResetError):
+                await reader.read()
+        dripping.cancel()
+        writer.close()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """Send a byte now and then, often enough to be within every time-out."""
+    while True:
+        writer.write(b"x")
+        await asyncio.sleep(0.05)
+
+
+async def test_without_aiohttps_parser_in_c_there_is_no_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
+    with pytest.raises(ListenError, match="without its C parser"):
+        async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), 1, SecretFiles(Metrics())):
+            pass

@@ -1,6 +1,7 @@
 """One look at the parts of the daemon."""
 
 import asyncio
+from pathlib import Path
 from time import time
 from types import SimpleNamespace
 from typing import Any, cast
@@ -118,6 +119,19 @@ async def test_secret_files_that_cannot_be_used_and_credentials_that_were_used_a
     observing.metrics.credentials_used |= {("/etc/tokens", "header", "2"): 4}
     status = observing.observer.look()
     assert (status.failing_files, status.credentials) == (["/etc/tokens"], {"/etc/tokens, header, 2": 4})
+
+
+async def test_files_that_were_put_aside_are_named_until_they_are_gone(tmp_path: Path) -> None:
+    observer = Observing(state_dir=tmp_path).observer
+    files = [tmp_path / "spool.db.broken-1", tmp_path / "index.db.broken-2"]
+    for file in files:
+        file.touch()
+    status = observer.look()
+    assert [*status.broken_spools, *status.broken_indexes] == [file.name for file in files]
+    for file in files:
+        file.unlink()
+    status = observer.look()
+    assert [*status.broken_spools, *status.broken_indexes] == []
 
 
 async def test_the_templates_to_paste_begin_with_the_public_url() -> None:

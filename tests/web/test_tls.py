@@ -2,12 +2,14 @@
 
 import asyncio
 import shutil
+import socket
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.client import HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,12 +19,16 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import IngressSettings, SettingsError
 from aurora_bridge.web.server import ingress
+from aurora_bridge.web.tls import server_context
 from tests.support import certificates
 from tests.support.certificates import Authority
 from tests.support.ports import HOST
 from tests.web.serving import PATIENCE, BridgeDouble
 
 pytestmark = pytest.mark.skipif(not certificates.possible(), reason=certificates.INSTALL)
+
+EVERYTHING: Final = "DEFAULT@SECLEVEL=0"
+"""Ciphers and digests of all versions of TLS; those of the old ones are switched off by default."""
 
 
 class Pair:
@@ -147,15 +153,65 @@ async def test_what_is_no_certificate_and_key_stops_the_start_with_both_settings
     assert "canary" not in problem
 
 
-async def test_old_versions_of_tls_and_plain_http_are_not_spoken(pair: Pair) -> None:
+def of_version(pair: Pair, version: ssl.TLSVersion) -> ssl.SSLContext:
+    """Return what a client needs that speaks this version and no other."""
+    context = pair.client()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    context.set_ciphers(EVERYTHING)
+    return context
+
+
+async def speaks(port: int, client: ssl.SSLContext) -> bool:
+    """Whether the handshake succeeds."""
+
+    def blocking() -> bool:
+        with socket.create_connection((HOST, port), PATIENCE) as connection:
+            try:
+                secured = client.wrap_socket(connection, server_hostname=HOST)
+            except (ConnectionResetError, ssl.SSLError):
+                return False
+        with secured, suppress(OSError):
+            secured.unwrap()
+        return True
+
+    return await asyncio.to_thread(blocking)
+
+
+@pytest.mark.parametrize(
+    ("version", "spoken"),
+    [
+        (ssl.TLSVersion.TLSv1, False),
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+async def test_old_versions_of_tls_are_not_spoken(pair: Pair, version: ssl.TLSVersion, *, spoken: bool) -> None:
     async with pair.serving() as url:
-        old = pair.client()
-        with pytest.warns(DeprecationWarning, match="TLSv1"):
-            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-        with pytest.raises(ssl.SSLError):
-            await asyncio.open_connection(HOST, urlsplit(url).port, ssl=old)
+        assert await speaks(urlsplit(url).port or 0, of_version(pair, version)) is spoken
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+async def test_it_is_the_daemons_bound_that_keeps_an_old_version_out(pair: Pair, version: ssl.TLSVersion) -> None:
+    """Not the client, nor the ciphers: with the bound lowered, and nothing else changed, the same client comes in."""
+    context = server_context(pair.certificate, pair.key, pair.files)
+    context.set_ciphers(EVERYTHING)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0, ssl=context)
+    async with server:
+        port, client = server.sockets[0].getsockname()[1], of_version(pair, version)
+        assert not await speaks(port, client)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = version
+        assert await speaks(port, client)
+
+
+async def test_plain_http_is_not_spoken_where_tls_is(pair: Pair) -> None:
+    async with pair.serving() as url:
         reader, writer = await asyncio.open_connection(HOST, urlsplit(url).port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /lead_changed?lead_id=1 HTTP/1.1\r\nHost: x\r\n\r\n")
         async with asyncio.timeout(PATIENCE):
             assert b"HTTP" not in await reader.read()
         writer.close()

@@ -85,10 +85,19 @@ def test_what_deserves_a_look_is_said_below(status: Status, said: str) -> None:
 
 
 def test_a_spool_that_was_put_aside_may_mean_a_loss_until_its_file_is_deleted() -> None:
-    (line,) = judge(QUIET._replace(broken_spools=["spool.db.broken-1"]))[1:]
+    (line,) = judge(QUIET._replace(broken_spools=["spool.db.broken-1"]))
     assert line.level is Level.BAD
     assert "may have been lost" in line.text
     assert "spool.db.broken-1" in line.text
+
+
+def test_what_may_have_been_lost_goes_before_what_waits_and_behind_what_is_refused() -> None:
+    for status, texts in (
+        (AWAY, ["Events may have been lost", "Nothing is lost: events wait in the spool while Kafka is away"]),
+        (refused(Reason.TOO_LATE, 1), ["Webhooks are being refused", "Events may have been lost"]),
+    ):
+        lines = judge(status._replace(broken_spools=["spool.db.broken-1"]))
+        assert all(line.text.startswith(text) for line, text in zip(lines, texts, strict=True))
 
 
 def test_of_a_quiet_daemon_nothing_more_is_said() -> None:

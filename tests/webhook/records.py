@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from aurora_bridge.webhook.record import Record
 
 
-def make_record(
+def make_record(  # noqa: PLR0913 - whoever wants a record says what matters about it
     key: str = "1",
     event: str = "lead_changed",
     *,

@@ -285,6 +285,18 @@ def test_text_of_the_url_never_names_a_topic() -> None:
         assert event_of(f"/{name}?lead_id=1".encode()).name == UNRECOGNIZED
 
 
+@pytest.mark.parametrize("event", ["lead_changed", "roof_painted"])
+def test_no_parameter_chooses_the_topic_the_tenant_or_anything_beside_the_data(event: str) -> None:
+    members = ("source", "tenant", "topic", "type", "id", "subject", "time", "specversion", "dataschema", "repeat")
+    query = "&".join(f"{name}=chosen" for name in members)
+    plain, chosen = event_of(f"/{event}?lead_id=1".encode()), event_of(f"/{event}?lead_id=1&{query}".encode())
+    assert plain.name == chosen.name
+    before, after = (json.loads(encode(one, "the-id", "", repeat=False)) for one in (plain, chosen))
+    for document in (before, after):
+        del document["fingerprint"]  # that of the data
+    assert after == before | {"data": {"lead_id": "1", **dict.fromkeys(members, "chosen")}}
+
+
 def test_a_dead_letter_keeps_the_target_the_reason_and_the_route() -> None:
     target = b"/lead_changed?lead_id=%ff&token=canary"
     found = ROUTES.match(Delivery("GET", target, (), 0, 0.0))

@@ -25,6 +25,14 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{/* Whatever brings files that the settings name; one that stays beside (restartPolicy: Always) ends with a Job. */}}
+{{- define "aurora-bridge.initContainers" -}}
+{{- with .Values.initContainers -}}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "aurora-bridge.containerCommon" -}}
 image: {{ include "aurora-bridge.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -102,10 +110,7 @@ spec:
     - {{- merge (dict) . $selector | toYaml | nindent 6 }}
     {{- end }}
   {{- end }}
-  {{- with .Values.initContainers }}
-  initContainers:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  {{- include "aurora-bridge.initContainers" . | nindent 2 }}
   containers:
     - name: aurora-bridge
       {{- include "aurora-bridge.containerCommon" . | nindent 6 }}

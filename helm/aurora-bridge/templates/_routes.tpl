@@ -84,7 +84,7 @@ Percent-encoding is refused, so that what is equal is equal as it stands.
 {{- if not (or $settings.default_route $settings.routes) }}
 settings.default_route: false came, and there is no other route. Write one below settings.routes, or leave default_route out.
 {{- end }}
-{{- $parameters := append $settings.ingress.secret_parameters $settings.auth.query_parameter }}
+{{- $parameters := concat (list "session_token" $settings.auth.query_parameter) $settings.ingress.secret_parameters }}
 {{- range $settings.routes }}
 {{- $parameters = append $parameters (default "" .query_parameter) }}
 {{- end }}

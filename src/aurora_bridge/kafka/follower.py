@@ -96,14 +96,14 @@ class Follower:
         while True:
             client = self._connect()
             try:
+                if not self._relearned:  # takes no Kafka: retries of what waits here may come while that is away
+                    relearned = await self._dedup.relearn(self._instance)
+                    self._note_stored()
+                    self._relearned = relearned
                 await client.bootstrap()
                 client.set_topics(self._topics)
                 await client.refresh()
                 self._dedup.follow_began()
-                if not self._relearned:
-                    relearned = await self._dedup.relearn(self._instance)
-                    self._note_stored()
-                    self._relearned = relearned
                 self._refused.clear()
                 if self._relearned:
                     await self._follow(client)

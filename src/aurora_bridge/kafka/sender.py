@@ -71,8 +71,8 @@ class Sender:
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
         self.on_unreachable: Callable[[str], None] = lambda _event: None
-        """Told of an event whose topic is led, in part, by a broker to which no connection can be made; without a client,
-        of every event."""
+        """Told of an event whose topic is led, in part, by a broker to which no connection can be made;
+        without a client, of every event."""
 
     # What the publisher and the drainer call.
 

@@ -97,7 +97,8 @@ class IngressSettings(Group):
     secret_parameters: ParameterNames = ("token", "password", "secret", "api_key", "session_token")
     """Parameters whose values reach no event, log, metric or dead letter, by their names in lower snake_case.
 
-    `session_token` is Aurora's own and buys access to a tenant's data; the others are what people call a secret.
+    `session_token` is one also where it is not named: it is Aurora's own and buys access to a tenant's data. The others
+    are what people call a secret; whoever names one more names these again.
     """
 
     log_deliveries: bool = False

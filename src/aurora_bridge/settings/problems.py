@@ -14,6 +14,8 @@ from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, SET
 from aurora_bridge.settings.whole import Settings
 
 _LONGEST_SHOWN = 120
+_CREDENTIALS = "/run/credentials/"
+"""Where systemd hands a service its secrets, which are gone when it ends."""
 
 
 class SettingsError(Exception):
@@ -61,7 +63,7 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
     field = SETTINGS[key]
     return (
         f"{both_names(key)}: {shown(error['input'])} came from {source}; allowed is {allowed(field)}. "
-        f"{_remedy(field.default)}"
+        f"{_credential(error['input'])}{_remedy(field.default)}"
     )
 
 
@@ -83,7 +85,8 @@ def _wrong_in_table(group: str, rest: Sequence[str], error: ErrorDetails, file: 
     if error["type"] == "missing":
         return f"{table}: {key} is missing; it takes {allowed(fields[key])}. Add it."
     return (
-        f"{table}: {key} = {shown(error['input'])} came; allowed is {allowed(fields[key])}. Correct it or leave it out."
+        f"{table}: {key} = {shown(error['input'])} came; allowed is {allowed(fields[key])}. "
+        f"{_credential(error['input'])}Correct it or leave it out."
     )
 
 
@@ -112,6 +115,15 @@ def unreadable_file(file: Path, why: str) -> str:
     return (
         f"--config or {CONFIG_VARIABLE}: {shown(file)} came, and cannot be read ({why}); allowed is the path of "
         "a TOML file. Correct the path or the file, or leave it out and set everything in the environment."
+    )
+
+
+def _credential(value: object) -> str:
+    """Return why a credential of a service may be missing though the setting is right for that service."""
+    if not str(value).startswith(_CREDENTIALS):
+        return ""
+    return (
+        "It is there only while the service runs, for its user: otherwise name the file that systemd copies it from. "
     )
 
 

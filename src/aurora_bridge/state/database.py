@@ -113,19 +113,19 @@ def _open(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
             _check_whole(connection)
             _suspicion(path).unlink()
         if form.synchronous == "FULL":
-            _make_durable(connection)
+            make_durable(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _make_durable(connection: sqlite3.Connection) -> None:
-    """Write what the write-ahead log was found with into the file, with fsync.
+def make_durable(connection: sqlite3.Connection) -> None:
+    """Write what the write-ahead log holds into the file, with fsync.
 
-    The process before may have ended between write and fsync, or because that failed: the system then has the pages in
-    its cache and takes them for written, though they are not (Rebello et al., USENIX ATC 2020). They must not be relied
-    on as they are. A volume without room for that keeps them where they are.
+    As for what a log is found with: the process before may have ended between write and fsync, or because that failed.
+    The system then has the pages in its cache and takes them for written, though they are not (Rebello et al., USENIX
+    ATC 2020). They must not be relied on as they are. A volume without room for that keeps them where they are.
     """
     try:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from aurora_bridge.state.database import Format, open_and_read
+from aurora_bridge.state.database import Format, make_durable, open_and_read
 from aurora_bridge.webhook.claims import Claim, FollowedState, Latest
 from aurora_bridge.webhook.following import Followed, Knowledge, news
 from aurora_bridge.webhook.recurrence import Standing
@@ -148,6 +148,7 @@ def open_index(
     instances = dict(connection.execute("SELECT name, time_us FROM instances").fetchall())
     state = State(last_seq, ran_us, forgotten_us, tuple(in_doubt), forgotten_before_us, positions, instances)
     connection.execute("COMMIT")
+    make_durable(connection)  # else a machine that dies soon leaves the file of before, whose end was clean
     return connection, state
 
 

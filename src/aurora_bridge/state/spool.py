@@ -104,7 +104,8 @@ class Spool:
         self.failed = asyncio.Event()
         """Set once the disk cannot be trusted any more."""
         self.full = False
-        """Whether the last append found no room."""
+        """Whether the last append found no room, and there is not more since."""
+        self._may_grow_to = max_bytes
         self._appended: list[_Appended] = []
         self._removed: list[int] = []
         self._unremoved: list[int] = []
@@ -194,7 +195,10 @@ class Spool:
         """Take new `stats` every second and, with `keep_seconds`, let old events expire, until cancelled."""
         while not self.failed.is_set():
             try:
-                self.stats = await self._worker.call(self._look)
+                self.stats, may_grow_to = await self._worker.call(self._look)
+                # Nothing else would tell: to a daemon that is not ready comes no webhook that could find it out.
+                self.full &= may_grow_to <= self._may_grow_to
+                self._may_grow_to = may_grow_to
                 self._remove_again()
                 if keep_seconds is not None:
                     expired = await self.expire(keep_seconds)
@@ -204,9 +208,9 @@ class Spool:
                 self._failure(error)
             await asyncio.sleep(_STATS_SECONDS)
 
-    def _look(self, db: sqlite3.Connection) -> Stats:
-        keep_room(db, self._path.parent, self.limit_bytes, self._reserve)
-        return _stats(db)
+    def _look(self, db: sqlite3.Connection) -> tuple[Stats, int]:
+        may_grow_to = keep_room(db, self._path.parent, self.limit_bytes, self._reserve)
+        return _stats(db), may_grow_to
 
     async def newest_keys(self, limit: int) -> list[str]:
         """Return the ids of the last events that came here, at most `limit`."""

@@ -14,6 +14,7 @@ from aurora_bridge.web.style import HEADERS
 
 def make_application(readiness: Readiness, metrics: Metrics, look: Callable[[], Status]) -> web.Application:
     """Return the application of the admin port; `look` finds what the status page shows."""
+    metrics.ready.source = lambda: int(readiness.report()[0])
 
     async def status(request: web.Request) -> web.Response:
         text = page(look(), refreshing="still" not in request.query)

@@ -43,7 +43,12 @@ class Line(NamedTuple):
 
 def judge(status: Status) -> list[Line]:
     """Return whether anything is being lost, and behind it what else deserves a look."""
-    return [_refusing(status) or _losing(status), *_worth_a_look(status)]
+    now, lost, others = _refusing(status) or _losing(status), list(_lost(status)), _worth_a_look(status)
+    if now.level is Level.BAD:
+        return [now, *lost, *others]
+    if now.level is Level.GOOD and lost:
+        return [*lost, *others]
+    return [*lost, now, *others]
 
 
 def _refusing(status: Status) -> Line | None:
@@ -68,6 +73,17 @@ def _refusing(status: Status) -> Line | None:
     else:
         reason, why = Reason.SPOOL_FULL, f"the spool is full, and {_away(status)}"
     return Line(Level.BAD, f"Webhooks are being refused: {why}", REMEDIES[reason]) if reason else None
+
+
+def _lost(status: Status) -> Iterator[Line]:
+    """Yield what was perhaps lost at a start, until somebody has looked into it and deleted the file."""
+    for file in status.broken_spools:
+        yield Line(
+            Level.BAD,
+            f"Events may have been lost: the spool was found broken at a start, and put aside as {file}",
+            "What could be read of it was kept; the log of that start says how much. Look into the disk. Aurora sends "
+            "the others again, up to 30 days: the runbook AuroraBridgeBrokenFile says how. Then delete the file.",
+        )
 
 
 def _losing(status: Status) -> Line:
@@ -97,13 +113,6 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
         words = problem.words
         yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", words[:1].upper() + words[1:])
     yield from _deliveries(status)
-    for file in status.broken_spools:
-        yield Line(
-            Level.BAD,
-            f"Events may have been lost: the spool was found broken at a start, and put aside as {file}",
-            "What could be read of it was kept, and is published; the log of that start says how much. Look into the "
-            "disk; keep the file for as long as you may want to search it, then delete it.",
-        )
     if status.spool is not None:
         yield from _spool(status.spool)
     elif status.ready:

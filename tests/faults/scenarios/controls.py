@@ -1,10 +1,15 @@
 """Daemons that lie, each under the fault that shows it: the ledger must find every one of them out."""
 
+from typing import Final
+
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.brokers import brokers_killed
 from tests.faults.scenarios.daemon import daemon_killed
-from tests.faults.scenarios.fsync import fsync_fails_once
+from tests.faults.scenarios.fsync import AFTER_FAILURE, fsync_fails, fsync_fails_once
+from tests.faults.scenarios.power import power_lost
 from tests.faults.stage import Stage
+
+LOSS: Final = "acknowledged and lost"
 
 
 def nothing(stage: Stage) -> None:
@@ -17,15 +22,18 @@ HONEST = Scenario("control-nothing-happens", nothing)
 """The same load and judge without any fault."""
 
 CONTROLS = [
-    Scenario("control-acks-0", brokers_killed, broken="acks-0"),
-    Scenario("control-no-spool", brokers_killed, broken="no-spool"),
-    Scenario("control-answer-before-commit", daemon_killed, broken="early"),
-    Scenario("control-no-dedup", nothing, broken="no-dedup"),
+    Scenario("control-acks-0", brokers_killed, broken="acks-0", finds=LOSS),
+    Scenario("control-no-spool", brokers_killed, broken="no-spool", finds=LOSS),
+    Scenario("control-answer-before-commit", daemon_killed, broken="early", finds=LOSS),
+    Scenario("control-no-dedup", nothing, broken="no-dedup", finds="one event under several ids"),
     Scenario(
         "control-seen-before-durable",
         brokers_killed,
         broken="seen-early",
+        finds=LOSS,
         settings={"spool__enabled": False},
     ),
-    Scenario("control-fsync-ignored", fsync_fails_once, broken="fsync-ignored"),
+    Scenario("control-fsync-ignored", fsync_fails_once, broken="fsync-ignored", finds=LOSS),
+    Scenario("control-fsync-ignored-always", fsync_fails, broken="fsync-ignored", finds=AFTER_FAILURE),
+    Scenario("control-commit-unsynced", power_lost, broken="commit-unsynced", finds=LOSS),
 ]

@@ -182,7 +182,7 @@ def _refusal(stage: Stage) -> tuple[int, str, str] | None:
     answer = stage.probe()
     if answer.status == 200:
         return None
-    return answer.status, answer.json["reason"], answer.headers.get("retry-after", "")
+    return answer.status, answer.reason, answer.retry_after
 
 
 def expect_empty_and_whole(stage: Stage) -> None:

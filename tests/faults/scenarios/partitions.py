@@ -1,7 +1,11 @@
-"""What befalls one partition or one topic, while all others flow on. Spans are those at scale 1."""
+"""What befalls partitions or one topic, while all others flow on. Spans are those at scale 1.
+
+The moves are those of Kafka's own system tests (`tests/kafkatest/tests/core/reassign_partitions_test.py`).
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Final, cast
@@ -17,6 +21,7 @@ from tests.faults.stage import AUTHENTICATED, EVENTS, READ_SECONDS, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon, command
 from tests.support.node import KafkaNode
+from tests.support.reassign import elect_preferred, reassign
 from tests.support.secure import USER, SecureCluster
 from tests.support.topics import Record, create_topics, delete_topics, partition_of, read_all
 
@@ -25,6 +30,8 @@ APART: Final = "lead_created"
 HELD: Final = "lead_changed"
 """The event whose topic is held back."""
 LAST: Final = 2
+PLACES: Final = ([1, 2], [2, 1], [3, 1], [1, 3], [2, 3], [3, 2])
+"""The replicas that a partition has one after the other, the one that leads it first."""
 LEADERLESS_SECONDS: Final = 5 * REQUEST_TIMEOUT_MS / 1000
 """Not shortened: it is the daemon's own patience that is tried."""
 RECOVERED_SECONDS: Final = 10.0
@@ -124,6 +131,52 @@ def _records(stage: Stage) -> list[Record]:
 
 def _partition(stage: Stage) -> PartitionMetadata:
     return partition_of(stage.cluster.nodes[0].internal, stage.prefix + APART, LAST)
+
+
+def partitions_reassigned(stage: Stage) -> None:
+    """Twelve times all partitions get another leader: in turn by an election, and since its replica moves away."""
+    topics = [stage.prefix + event for event in EVENTS.values()]
+    for topic in topics:
+        create_topics(stage.cluster.plain, topic, replicas=_placed(0))
+    slowest = 0.0
+    with stage.load():
+        for step in range(1, 13):
+            stage.wait(15)
+            before = _leaders(stage, topics)
+            began, wanted = monotonic(), _placed(step)
+            reassign(stage.cluster.plain, topics, wanted)
+            _until(stage, partial(_are_placed, stage, topics, wanted))
+            elect_preferred(stage.cluster.plain, topics, len(wanted))
+            led = [nodes[0] for _ in topics for nodes in wanted]
+            _until(stage, partial(_are_led, stage, topics, led))
+            slowest = max(slowest, monotonic() - began)
+            stage.expect(all(map(int.__ne__, before, led)), f"leaders {before}, and then {led}: not all are others")
+        stage.wait(20)
+    stage.measured["slowest move, s"] = round(slowest, 1)
+
+
+def _placed(step: int) -> list[list[int]]:
+    """Return the replicas of each partition at a step; each is led by another node than at the step before."""
+    return [PLACES[(2 * number + step) % len(PLACES)] for number in range(LAST + 1)]
+
+
+def _leaders(stage: Stage, topics: list[str]) -> list[int]:
+    return [partition.leader for partition in _partitions(stage, topics)]
+
+
+def _are_led(stage: Stage, topics: list[str], wanted: list[int]) -> bool:
+    return _leaders(stage, topics) == wanted
+
+
+def _are_placed(stage: Stage, topics: list[str], wanted: list[list[int]]) -> bool:
+    """Whether each partition has these replicas and no others, all in sync."""
+    nodes = [set(replicas) for _ in topics for replicas in wanted]
+    found = _partitions(stage, topics)
+    return [set(one.replicas) for one in found] == nodes and [set(one.isrs) for one in found] == nodes
+
+
+def _partitions(stage: Stage, topics: list[str]) -> list[PartitionMetadata]:
+    return [partition_of(stage.cluster.plain, topic, number) for topic in topics for number in range(LAST + 1)]
 
 
 def record_refused(stage: Stage) -> None:
@@ -227,6 +280,7 @@ SCENARIOS = [
     Scenario("06-without-leader", without_leader, cluster=DetourCluster),
     Scenario("06-producer-id-expired", producer_id_expired, cluster=_forgetful),
     Scenario("06-log-truncated", log_truncated),
+    Scenario("06-partitions-reassigned", partitions_reassigned),
     Scenario("07-record-refused", record_refused),
     Scenario("07-topic-deleted", topic_deleted),
     Scenario("07-topic-forbidden", topic_forbidden, cluster=SecureCluster),

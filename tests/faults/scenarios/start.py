@@ -106,7 +106,7 @@ def _expect_barred(stage: Stage, reason: str, words: str) -> None:
     """Expect a spooled event, and the reason in metric, readiness and log."""
     daemon = stage.daemon
     answer = stage.probe()
-    stage.expect(answer.json.get("outcome") == "spooled", f"barred from Kafka, it answered {answer.body!r}")
+    stage.expect(answer.outcome == "spooled", f"barred from Kafka, it answered {answer}")
     daemon.wait_until(
         f"the metric says {reason}",
         lambda daemon: daemon.metrics().value("aurora_bridge_kafka_problem", reason=reason),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.ops.chart.rendering import CHART, SELECTOR, RefusedError, render
+from tests.ops.chart.rendering import CHART, SELECTOR, RefusedError, merged, render
 from tests.support.daemon import Daemon
 
 
@@ -167,6 +167,18 @@ def test_a_job_drains_the_volume_of_a_replica_that_is_gone(helm4: str) -> None:
     assert {"name": "state", "persistentVolumeClaim": claim} in pod["volumes"]
     labels = job["spec"]["template"]["metadata"]["labels"]
     assert not SELECTOR.items() <= labels.items()
+
+
+def test_files_that_an_agent_brings_for_the_daemon_it_brings_for_the_jobs_too(helm4: str) -> None:
+    jobs: dict[str, Any] = {"topicsJob": {"enabled": True}, "drain": {"claim": "state-2"}}
+    values = merged(yaml.safe_load((CHART / "ci" / "multi-tenant.yaml").read_text()), jobs)
+    objects = render(helm4, values)
+    pods = [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Job"]
+    assert len(pods) == 2
+    for pod in pods:
+        assert [each["name"] for each in pod["initContainers"]] == ["agent"]
+        assert pod["initContainers"] == objects.pod()["initContainers"]
+    assert "initContainers" not in objects.one("Pod")["spec"]
 
 
 def settings_mount(container: dict[str, Any]) -> list[dict[str, Any]]:

@@ -110,19 +110,7 @@ def older(start: Start, _stack: ExitStack) -> Happening:
     return lambda: None
 
 
-def put_aside(start: Start, _stack: ExitStack) -> Happening:
-    """The spool is no database any more when the daemon is started again."""
-    daemon = start("put-aside")
-
-    def happen() -> None:
-        daemon.terminate()
-        (daemon.state / "spool.db").write_bytes(b"this is no database " * 500)
-        daemon.start()
-
-    return happen
-
-
-ALONE: Final = (starving, stuck, suspended, late, lost, older, put_aside)
+ALONE: Final = (starving, stuck, suspended, late, lost, older)
 
 
 def under_way(daemon: Daemon) -> bool:

@@ -43,6 +43,7 @@ class Command(NamedTuple):
     def on_kubernetes(self, logs_of: str) -> str:
         """The same in a pod; `logs_of` chooses whose logs."""
         line = re.sub(r"journalctl -u aurora-bridge -o cat -n (\d+)", rf"kubectl logs {logs_of} --tail=\1", self.line)
+        line = line.replace("journalctl -u aurora-bridge -o cat", f"kubectl logs {logs_of} --tail=-1")
         line = re.sub(r"^(aurora-bridge|df|du|cat) ", rf"kubectl exec {POD} -- \1 ", line)
         return line.replace(
             "systemctl status aurora-bridge --no-pager", "kubectl get pods -l app.kubernetes.io/name=aurora-bridge"

@@ -16,6 +16,7 @@ from tests.ops.rules.alone import ALONE, GOOD, Happening
 from tests.ops.rules.faulty import make_faulty, make_of_version
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
+from tests.support.damage import damage_events
 from tests.support.ports import HOST, free_ports
 from tests.support.secure import USER, SecureCluster
 from tests.support.topics import Record, create_topics, delete_topics, produce, topic_names, unique_prefix
@@ -25,6 +26,8 @@ VOLUME: Final = 40 * 2**20
 """Bytes of the volume that is nearly full."""
 LAG: Final = 1000
 """Records that a replica may be behind before it is told."""
+WAITING: Final = 30
+"""Events in a spool when a page of it is damaged."""
 
 
 class State(NamedTuple):
@@ -63,6 +66,7 @@ class Scene:
             self._blind,
             self._aside,
             self._broken,
+            self._put_aside,
             self._nearly_full_volume,
         ):
             self._happenings.append(state())
@@ -211,6 +215,19 @@ class Scene:
                     file.write(bytes(path.stat().st_size))
             (daemon.folder / "tokens").write_text("")
             daemon.get("/lead_created?lead_id=2", GOOD)
+
+        return happen
+
+    def _put_aside(self) -> Happening:
+        """Kafka is away, and a page of the spool is damaged while the daemon is down."""
+        daemon = self._daemon("put-aside", kafka__bootstrap_servers=self._nobody)
+
+        def happen() -> None:
+            for number in range(WAITING):
+                daemon.get(f"/lead_created?lead_id={number}&note={'x' * 700}", GOOD)
+            daemon.terminate()
+            damage_events(daemon.state / "spool.db")
+            daemon.start()
 
         return happen
 

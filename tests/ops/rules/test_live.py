@@ -18,7 +18,7 @@ import pytest
 from tests.ops.rules.alone import GOOD, LATE, LOST, OLDER
 from tests.ops.rules.host import SECONDS, try_page
 from tests.ops.rules.pages import RUNBOOKS
-from tests.ops.rules.scene import Scene, State
+from tests.ops.rules.scene import WAITING, Scene, State
 from tests.ops.rules.test_rules import ALERTS, EVERY
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.missing import unavailable
@@ -58,6 +58,7 @@ FIRES: Final = {
 """By alert, the daemon for which it fires."""
 OTHERS: Final = {
     "AuroraBridgeDown",
+    "AuroraBridgeNotReady",
     "AuroraBridgeReplicaMissing",
     "AuroraBridgeRestarts",
     "AuroraBridgeSilent",
@@ -219,6 +220,20 @@ def test_version_skew_the_old_one_runs_where_the_new_one_is_installed(look: Look
     assert installed.split() == ["aurora-bridge", metadata.version("aurora-bridge")]
     (query,) = re.findall(r"`(count by .*)`", (RUNBOOKS / "AuroraBridgeVersionSkew.md").read_text())
     assert len(look.server.query(query)) == 2
+
+
+def test_broken_file_fewer_events_were_salvaged_than_had_waited_and_these_wait_again(
+    look: Look, tmp_path: Path
+) -> None:
+    state = state_of(look, "put-aside")
+    _, said, broken = try_page("AuroraBridgeBrokenFile", state, tmp_path)
+    (salvaged,) = re.findall(r"(\d+) readable rows were salvaged", said)
+    assert 0 < int(salvaged) < WAITING
+    assert state.daemon.metrics().value("aurora_bridge_spool_events") == int(salvaged)
+    assert figures(broken) == {
+        'aurora_bridge_broken_files{file="index.db"}': 0,
+        'aurora_bridge_broken_files{file="spool.db"}': 1,
+    }
 
 
 def fire(look: Look, alert: str) -> None:

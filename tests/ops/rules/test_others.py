@@ -1,4 +1,7 @@
-"""Alerts that need a Prometheus of their own, and their pages: replicas that are gone, silence; and scaling down."""
+"""Alerts that need a Prometheus of their own, and their pages: replicas that are gone or not ready, silence.
+
+And scaling down.
+"""
 
 import json
 import re
@@ -58,6 +61,26 @@ def test_replicas_that_crash_are_missing_and_gone_are_told_and_their_pages_help(
         other.kill()
         server.wait_until("it is told that none is left", lambda server: "AuroraBridgeDown" in names(server))
         try_page("AuroraBridgeDown", state(crashing), tmp_path)
+
+
+def test_that_no_replica_is_ready_is_told_although_none_counts_a_refusal_and_its_page_helps(
+    prometheus: str, sooner: Path, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    settings: dict[str, object] = {"kafka__bootstrap_servers": f"{HOST}:{port}", "spool__enabled": False}
+    with ExitStack() as stack:
+        server = stack.enter_context(Prometheus(prometheus, tmp_path / "prometheus", rules=[sooner]))
+        (tmp_path / "ready").mkdir()
+        ready = stack.enter_context(Daemon(tmp_path / "ready"))
+        unready = stack.enter_context(Daemon(tmp_path, **settings))
+        server.scrape(ready.admin_url, unready.admin_url)
+        server.wait_until_scraped(ready.admin_url, unready.admin_url)
+        server.wait_until("one is not ready", lambda server: len(server.query("aurora_bridge_ready == 0")) == 1)
+        assert "AuroraBridgeNotReady" not in names(server)
+        ready.terminate()
+        server.wait_until("it is told that none is", lambda server: "AuroraBridgeNotReady" in names(server))
+        assert names(server).isdisjoint({"AuroraBridgeDown", "AuroraBridgeBudgetBurnFast", "AuroraBridgeRefusing"})
+        try_page("AuroraBridgeNotReady", State(unready, settings | {"state_dir": unready.state}), tmp_path)
 
 
 def state(daemon: Daemon) -> State:

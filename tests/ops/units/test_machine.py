@@ -116,6 +116,21 @@ def test_asked_to_end_it_ends_well(machine: Machine) -> None:
     assert (shown(machine, "Result"), shown(machine, "ExecMainStatus")) == ("success", "0")
 
 
+def test_while_it_is_stopped_roots_shell_of_the_runbooks_drains_and_checks_the_settings(machine: Machine) -> None:
+    deliver(machine)
+    machine.run("systemctl", "stop", "aurora-bridge")
+    page = (debian.REPOSITORY / "docs" / "runbooks" / "README.md").read_text()
+    shell, *_ = re.findall(r"^```sh\n(env .+?) bash\n```", page, re.MULTILINE | re.DOTALL)
+    machine.run("sh", "-ec", f"{shell} bash -c 'aurora-bridge config'")
+    command = "aurora-bridge drain /var/lib/aurora-bridge"
+    assert command in (debian.REPOSITORY / "docs" / "runbooks" / "scale-down.md").read_text()
+    drained = machine.try_run("sh", "-ec", f"{shell} bash -c '{command} --patience 1'")
+    assert (drained.returncode, "1 are left: Kafka took nothing for 1 s" in drained.stderr) == (1, True), drained.stderr
+    machine.run("systemctl", "start", "aurora-bridge")
+    wait_until_ready(machine)
+    assert '"outcome":"duplicate"' in deliver(machine)
+
+
 def test_with_wrong_settings_it_is_not_started_again_and_again(machine: Machine) -> None:
     machine.run("systemctl", "stop", "aurora-bridge")
     settings = machine.root / SETTINGS

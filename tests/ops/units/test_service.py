@@ -65,6 +65,18 @@ def test_a_daemon_with_its_settings_would_start(settings_file: Path, tmp_path: P
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_while_it_is_stopped_commands_run_with_the_files_that_its_credentials_are_copied_from(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("sesame\n")
+    secret.chmod(0o600)
+    file = FOLDER / "aurora-bridge.toml"
+    refused = command("config", f"--config={file}", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("name the file that systemd copies it from")) == (78, 2)
+    settings = {"auth__tokens_file": secret, "kafka__sasl_password_file": secret}
+    taken = command("config", f"--config={file}", cwd=tmp_path, **settings)
+    assert (taken.returncode, taken.stderr) == (0, "")
+
+
 def test_the_settings_name_the_folders_and_credentials_of_the_unit() -> None:
     table = tomllib.loads(SETTINGS)
     assert table["state_dir"] == f"/var/lib/{entry('StateDirectory')}"

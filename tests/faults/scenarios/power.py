@@ -1,0 +1,48 @@
+"""The machine of the daemon loses its power: a kill -9 keeps what only the system's memory has, this does not.
+
+After LazyFS (https://github.com/dsrhaslab/lazyfs), a file system that forgets what was not fsynced, as Jepsen uses it
+(https://github.com/jepsen-io/jepsen, `jepsen.lazyfs`). Spool and index lose alike; the boot id is another one. Of what
+was not fsynced every page is lost in one round, and each with even chances in the next: a system writes them back in no
+order (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014). Spans are those at scale 1.
+
+Nothing acknowledged may be lost, and no event may come under another's id. What may: a state that was stored, whose
+answer was lost with the power, is published again when it comes again behind a newer one. From the spool alone it
+cannot be told from a state that came back, which must not be swallowed.
+"""
+
+from typing import Final
+
+from tests.faults.power import Machine
+from tests.faults.scenario import Scenario
+from tests.faults.scenarios.disk import end_kafka, expect_empty_and_whole
+from tests.faults.stage import Stage
+
+FORGOTTEN: Final = "the index lost that it had been told them, and a newer one of the subject came before the retry"
+
+
+def power_lost(stage: Stage) -> None:
+    """Kafka is away, and every 5 to 15 s the daemon's machine loses its power, and all that was not fsynced."""
+    stage.forgotten = FORGOTTEN
+    machine = Machine(stage.folder, stage.daemon.state)
+    stage.daemon.surroundings |= machine.surroundings
+    with stage.load():
+        stage.wait(10)
+        end_kafka(stage)
+        for round_ in range(12):
+            stage.wait(stage.random.uniform(5, 15))
+            stage.daemon.kill()
+            machine.lose_power(surviving=round_ % 2 / 2)
+            stage.daemon.start()
+        stage.cluster.restore()
+        stage.mended()
+        stage.wait(20)
+    for name, pages in machine.lost.items():
+        stage.measured[f"pages of {name} lost"] = pages
+    stage.expect(machine.lost["index.db-wal"], "no page was lost: nothing was tried")
+    expect_empty_and_whole(stage)
+
+
+SCENARIOS = [
+    Scenario("11-power-lost", power_lost, nodes=1),
+]
+"""Played with one broker, since it is away."""
