@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.report import line, page
-from tests.faults.scenario import Result, play
+from tests.faults.scenario import Result, play, unplayed
 from tests.faults.scenarios import CONTROLS, SCENARIOS
 
 
@@ -36,8 +37,18 @@ def main() -> int:
                 path.write_text(json.dumps(result, indent=2))
         results.append(result)
         print(line(results[-1]), flush=True)
-    (options.folder / "report.md").write_text(page(results))
+    (options.folder / "report.md").write_text(page(_every(options)))
     return int(not all(result["as_expected"] for result in results))
+
+
+def _every(options: argparse.Namespace) -> Iterator[Result]:
+    """Yield the result of each scenario that there is, also of those that were not asked for now, or never played."""
+    for scenario in (*SCENARIOS, *CONTROLS):
+        path = options.folder / f"{scenario.name}.json"
+        if path.exists():
+            yield json.loads(path.read_text())
+        else:
+            yield unplayed(scenario, scale=options.scale, rate=options.rate) | {"skipped": "it has no result yet"}
 
 
 def stands(result: Result, scale: float, rate: float) -> bool:

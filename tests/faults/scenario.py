@@ -15,7 +15,7 @@ from tests.faults.stage import CLOCK, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.topics import unique_prefix
 
-__all__ = ["Fault", "Result", "Scenario", "UnavailableError", "is_as_expected", "play"]
+__all__ = ["Fault", "Result", "Scenario", "UnavailableError", "is_as_expected", "play", "unplayed"]
 
 Fault = Callable[[Stage], None]
 Result = dict[str, Any]
@@ -45,9 +45,9 @@ class Scenario:
     """Played in a network namespace of its own (`apart`)."""
 
 
-def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: float = CLOCK) -> Result:
-    """Play one scenario in a new folder; return its result, also where it could not be played to its end."""
-    result: Result = {
+def unplayed(scenario: Scenario, *, scale: float, rate: float) -> Result:
+    """Return what is known of a scenario before it was played."""
+    return {
         "name": scenario.name,
         "what": " ".join((scenario.fault.__doc__ or "").split()),
         "broken": scenario.broken,
@@ -60,6 +60,11 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
         "measured": {},
         "remarks": [],
     }
+
+
+def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: float = CLOCK) -> Result:
+    """Play one scenario in a new folder; return its result, also where it could not be played to its end."""
+    result = unplayed(scenario, scale=scale, rate=rate)
     try:
         if scenario.apart:
             return play_apart(scenario.name, folder, scale=scale, rate=rate)
