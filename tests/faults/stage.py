@@ -177,10 +177,9 @@ class Stage:
         deadline, deaths = monotonic() + self.span(seconds), 0
         while (left := deadline - monotonic()) > 0:
             with suppress(subprocess.TimeoutExpired, AssertionError):  # it may die before it listens
-                code = self.daemon.process.wait(left)
+                self.daemon.process.wait(left)
                 deaths += 1
-                self.expect(code == -signal.SIGKILL, f"the daemon did not kill itself, but ended with exit code {code}")
-                self.daemon.start()
+                self.daemon.kill_and_start()
         return deaths
 
     @contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
@@ -239,33 +238,6 @@ async def test_what_a_broker_leads_has_no_leader_while_no_connection_to_it_can_b
         assert run.sender.missing() == []
         await journal.ended(1)
     assert journal.acknowledged() == ["a"]
-
-
-async def test_when_the_sender_dies_what_waits_for_kafka_is_told_so_at_once() -> None:
-    """Else it waits for its deadline, and the daemon, which ends and is to be started again, waits for it."""
-
-    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
-        client.broken = True
-        return dict.fromkeys(batches, 19)
-
-    class Mortal(ScriptedClient):
-        broken = False
-
-        @property
-        def alive(self) -> bool:
-            if self.broken:
-                raise ZeroDivisionError
-            return True
-
-    client = Mortal({EVENT: 1}, answers)
-    unreachable: list[str] = []
-    with suppress(ZeroDivisionError):
-        async with running(lambda: client, "", EVENT) as run:
-            await run.until(lambda: run.sender.writable(EVENT))
-            run.sender.on_unreachable = unreachable.append
-            run.submit(make_record("a"))
-            await run.until(lambda: not run.sender.writable(EVENT))
-            assert unreachable == [EVENT]
 
 
 async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:

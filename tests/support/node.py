@@ -63,6 +63,7 @@ class KafkaNode:
     def pause(self) -> None:
         """Freeze the process (SIGSTOP): connections stay open, nothing answers."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)  # else it may answer once more
         self.paused = True
 
     def resume(self) -> None:

@@ -71,8 +71,7 @@ class Sender:
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
         self.on_unreachable: Callable[[str], None] = lambda _event: None
-        """Told of an event whose topic is led, in part, by a broker to which no connection can be made;
-        without a client, of every event."""
+        """Told of an event whose topic is led, in part, by a broker to which no connection can be made."""
 
     # What the publisher and the drainer call.
 
@@ -372,7 +371,7 @@ class Sender:
             if partitions:
                 places = [TopicPartition(self._prefix + event, number) for number in range(max(partitions) + 1)]
                 self._known[event] = [self._lane(place) for place in places]
-        unreachable = set() if cluster else set(self._events)
+        unreachable = set()
         for place, lane in self._lanes.items():
             leader = cluster.leader_for_partition(place) if cluster else None
             if leader in self._unusable:
