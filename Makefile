@@ -35,9 +35,11 @@ check-chart-live: .venv/.dev  ## install, upgrade and roll back the chart in a r
 	$(BIN)/python -m tests.support.control_plane
 	$(BIN)/python -m pytest tests/ops/chart/test_live.py -m ops -ra
 
+# Go and npm only where they are missing: Debian's conflict with those that another repository brought.
 tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get update --quiet
-	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium golang-go npm systemd jq openssl gcc libc6-dev iproute2 iptables
+	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium systemd jq openssl gcc libc6-dev iproute2 iptables \
+		$$(command -v go >/dev/null || echo golang-go) $$(command -v npm >/dev/null || echo npm)
 
 faults: .venv/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)
 	$(BIN)/python -m tests.faults --scale $(or $(SCALE),1)

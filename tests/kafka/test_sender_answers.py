@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
@@ -238,6 +239,57 @@ async def test_what_a_broker_leads_has_no_leader_while_no_connection_to_it_can_b
         assert run.sender.missing() == []
         await journal.ended(1)
     assert journal.acknowledged() == ["a"]
+
+
+async def test_when_the_sender_dies_what_waits_for_kafka_is_told_so_at_once() -> None:
+    """Else it waits for its deadline, and the daemon, which ends and is to be started again, waits for it."""
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        client.broken = True
+        return dict.fromkeys(batches, 19)
+
+    class Mortal(ScriptedClient):
+        broken = False
+
+        @property
+        def alive(self) -> bool:
+            if self.broken:
+                raise ZeroDivisionError
+            return True
+
+    client = Mortal({EVENT: 1}, answers)
+    unreachable: list[str] = []
+    with suppress(ZeroDivisionError):
+        async with running(lambda: client, "", EVENT) as run:
+            await run.until(lambda: run.sender.writable(EVENT))
+            run.sender.on_unreachable = unreachable.append
+            run.submit(make_record("a"))
+            await run.until(lambda: not run.sender.writable(EVENT))
+            assert unreachable == [EVENT]
+
+
+async def test_a_start_that_needs_a_second_try_gives_nothing_up() -> None:
+    """Its deliveries wait for the client of the next try, half a second later, instead of going through the spool."""
+    tries: list[ScriptedClient] = []
+    unreachable: list[str] = []
+
+    class Late(ScriptedClient):
+        async def bootstrap(self) -> None:
+            if len(tries) == 1:
+                raise KafkaConnectionError
+            await super().bootstrap()
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(batches, 0)
+
+    def connect() -> ScriptedClient:
+        tries.append(Late({EVENT: 1}, answers))
+        return tries[-1]
+
+    async with running(connect, "", EVENT) as run:
+        run.sender.on_unreachable = unreachable.append
+        await run.until(lambda: run.sender.writable(EVENT))
+        assert (len(tries), unreachable) == (2, [])
 
 
 async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:

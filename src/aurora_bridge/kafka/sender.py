@@ -71,7 +71,8 @@ class Sender:
         self.on_metadata: Callable[[], None] = lambda: None
         """Called after each change of metadata."""
         self.on_unreachable: Callable[[str], None] = lambda _event: None
-        """Told of an event whose topic is led, in part, by a broker to which no connection can be made."""
+        """Told of an event whose topic is led, in part, by a broker to which no connection can be made; when a client
+        was lost, of every event."""
 
     # What the publisher and the drainer call.
 
@@ -284,10 +285,20 @@ class Sender:
                 log.log(logging.DEBUG if told else logging.INFO, "no client yet: %s; trying again", error)
                 await asyncio.sleep(self.problems.pause(_WATCH_SECONDS))
             finally:
-                self._client = None
+                lost, self._client = self._client, None
                 if not self._stopping():
                     self._learn(None)
+                    if lost:
+                        self._give_up_waiting()
                 await self._close(client)
+
+    def _give_up_waiting(self) -> None:
+        """Let nothing wait for the client that was lost.
+
+        It would wait for its deadline, and if `run` itself has failed, the daemon's end with it.
+        """
+        for event in self._events:
+            self.on_unreachable(event)
 
     def _stopping(self) -> bool:
         """Whether `run` was cancelled: then the end of the client is no outage, and is not told as one."""
