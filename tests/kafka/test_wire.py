@@ -357,3 +357,27 @@ async def test_a_look_at_a_missing_topic_never_creates_it(creating: KafkaCluster
             await theirs.force_metadata_update()
     await theirs.close()
     assert topic_names(creating.bootstrap, prefix) == [f"{prefix}created"]
+
+
+# The end
+
+
+async def test_a_client_that_is_being_closed_can_be_cancelled() -> None:
+    """One of aiokafka's goes on, and so does the sender's loop: the daemon waited for its end until it was killed."""
+    ending = asyncio.Event()
+
+    async def keep_metadata() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await asyncio.sleep(0)
+
+    client = Client(bootstrap_servers="127.0.0.1:1")
+    client._sync_task = asyncio.create_task(keep_metadata())  # noqa: SLF001
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(client.close())
+    await ending.wait()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing

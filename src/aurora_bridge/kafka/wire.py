@@ -137,8 +137,15 @@ class Client(AIOKafkaClient):
             raise KafkaConnectionError(msg)
 
     async def close(self) -> None:
-        """Close every connection, also when the metadata task died: aiokafka raises what killed it before it closes."""
+        """Close every connection, also when the metadata task died: aiokafka raises what killed it before it closes.
+
+        The task's end is waited for here: aiokafka takes a cancellation of ours that comes meanwhile for the task's,
+        and goes on; who cancelled would wait for ever.
+        """
         try:
+            if self._sync_task is not None:
+                self._sync_task.cancel()
+                await asyncio.wait([self._sync_task])
             await super().close()  # type: ignore[no-untyped-call]  # aiokafka leaves it unannotated
         finally:
             for connection in self._conns.values():
