@@ -121,7 +121,9 @@ def notes(helm: str, scenario: Path) -> str:
 
 def test_the_notes_say_what_to_look_at(helm4: str) -> None:
     said = {scenario.stem: notes(helm4, scenario) for scenario in SCENARIOS}
-    assert all("helm test release --namespace hooks" in words for words in said.values())
+    ready = r" +kubectl --namespace hooks rollout status \S+/release-aurora-bridge --timeout=10m\n"
+    test = r" +helm test release --namespace hooks\n"
+    assert all(re.search(ready + test, words) for words in said.values())
     assert "HOST is where you let Aurora in" in said["minimal"]
     assert "HOST" not in said["production"].replace("HTTPS", "")
     assert "Never make replicas smaller" in said["production"]
