@@ -224,7 +224,8 @@ def test_each_revision_has_a_job_of_its_own_that_creates_topics_before_pods_are_
 
 LEFT_OUT: Final = (
     r"^helm test .*\n",  # waits for a pod to run,
-    r"^ *kubectl .* (wait|logs) .*\n",  # as do these
+    r" --wait --timeout 10m",  # as do this
+    r"^ *kubectl .* (wait|logs) .*\n",  # and these
     r"^ *for claim in .*\n.*\n *done\n",  # a claim can grow once it has a volume
 )
 """Of the README's commands, what needs a node."""

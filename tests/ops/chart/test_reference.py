@@ -16,7 +16,7 @@ import yaml
 from aurora_bridge.settings import Settings
 from aurora_bridge.settings.names import SETTINGS
 from tests.cli.here import here
-from tests.ops.chart.rendering import CHART, SCENARIOS, merged, render, settings_folder
+from tests.ops.chart.rendering import CHART, MINIMAL, SCENARIOS, merged, render, settings_folder
 
 VALUES: Final = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())
@@ -121,7 +121,9 @@ def notes(helm: str, scenario: Path) -> str:
 
 def test_the_notes_say_what_to_look_at(helm4: str) -> None:
     said = {scenario.stem: notes(helm4, scenario) for scenario in SCENARIOS}
-    assert all("helm test release --namespace hooks" in words for words in said.values())
+    ready = r" +kubectl --namespace hooks rollout status \S+/release-aurora-bridge --timeout=10m\n"
+    test = r" +helm test release --namespace hooks\n"
+    assert all(re.search(ready + test, words) for words in said.values())
     assert "HOST is where you let Aurora in" in said["minimal"]
     assert "HOST" not in said["production"].replace("HTTPS", "")
     assert "Never make replicas smaller" in said["production"]
@@ -165,6 +167,29 @@ def test_the_notes_do_not_mix_the_credentials_of_routes_with_those_of_auth(helm4
         f"the header X-Mine, {common}",
     ]
     assert f"Authentication of those without a line of their own: {HEADER}, {common}\n" in said
+
+
+def test_the_notes_mark_a_route_whose_event_is_neither_in_the_catalogue_nor_a_legacy_name(
+    helm4: str, tmp_path: Path
+) -> None:
+    events = ["lead_created", "project_status_updated", "led_created", "lead"]
+    settings = {
+        "kafka": {"topic_prefix": "crm."},
+        "routes": [{"template": f"/{event}?lead_id=<LEAD_ID>", "event": event, "tenant": "acme"} for event in events],
+    }
+    values = tmp_path / "values.yaml"
+    values.write_text(json.dumps(merged(MINIMAL, {"settings": settings})))
+    assert re.findall(r"^(\w+ \(acme\).*)$", notes(helm4, values), re.MULTILINE) == [
+        "lead_created (acme)",
+        "project_status_updated (acme)",
+        "led_created (acme): not known to the bridge, goes to crm.unrecognized",
+        "lead (acme): not known to the bridge, goes to crm.unrecognized",
+    ]
+
+
+def test_the_readme_counts_the_events_whose_templates_helm_prints(helm4: str) -> None:
+    printed = len(re.findall(r"^https://HOST/", notes(helm4, CHART / "ci" / "minimal.yaml"), re.MULTILINE))
+    assert f"the {printed} events whose templates\nHelm prints are {2 * printed} routes" in README
 
 
 def yaml_examples() -> list[str]:
