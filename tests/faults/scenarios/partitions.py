@@ -271,8 +271,11 @@ def _backlog(one: Daemon, event: str) -> float:
 
 
 def _forgetful(nodes: int) -> KafkaCluster:
-    """Return brokers that forget what they know of a producer id within seconds."""
-    properties = {"producer.id.expiration.ms": "3000", "producer.id.expiration.check.interval.ms": "500"}
+    """Return brokers that forget what they know of a producer id within seconds.
+
+    One that comes back knows it again from its log until it checks; the daemon's batch must not come before that.
+    """
+    properties = {"producer.id.expiration.ms": "3000", "producer.id.expiration.check.interval.ms": "10"}
     return DetourCluster(nodes, properties=properties)
 
 
