@@ -1,4 +1,4 @@
-"""What the pages call a proof exists: each test, each scenario and each file of samples that they name."""
+"""What the pages call a proof exists: each test, each scenario and each file of samples; and what they list is all."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from aurora_bridge.webhook.catalogue import CATALOGUE, Standing
 from tests.faults.scenarios import CONTROLS, SCENARIOS
 
 TESTS: Final = Path(__file__).parent
@@ -72,6 +73,13 @@ def test_the_page_of_the_faults_has_every_scenario_and_every_control_and_no_othe
     page = text_of("docs/faults.md")
     assert sorted(named) == sorted(re.findall(r"^- \*\*([\w-]+)\*\*: ", page, re.MULTILINE))
     assert sorted(named) == sorted(re.findall(r"^\| (\d\d-[\w-]+|control-[\w-]+) \|", page, re.MULTILINE))
+
+
+def test_the_readme_lists_the_events_of_which_nothing_but_the_name_is_known() -> None:
+    signals = next(line for line in text_of("README.md").splitlines() if line.startswith("| signal |"))
+    _, listed = signals.split("nothing but the name is known: ")
+    only_names = [name for name, kind in CATALOGUE.items() if kind.standing is Standing.NAME_ONLY]
+    assert code_of(listed) == sorted(only_names)
 
 
 def _is_code(file: str) -> bool:

@@ -26,7 +26,8 @@ code with the daemon, and the ledger decides. `tests/faults/ledger.py` says what
 missing, nothing is there that nobody sent, contents are those that were sent, one event is there under one id, no two
 share one, each subject's events lie in the order they were accepted in, and no answer took longer than 8 s.
 
-The *controls* are daemons that lie on purpose. A ledger that passes one of them is worth nothing: they have to FAIL.
+The *controls* are daemons that lie on purpose. A ledger that passes one of them is worth nothing: they have to FAIL,
+all but `control-nothing-happens`, which is the honest daemon and has to PASS.
 
 | column | what it is |
 |---|---|

@@ -70,6 +70,12 @@ def read_all(bootstrap: str, topics: Iterable[str], timeout: float = 60.0) -> li
     return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
 
 
+def end_of(bootstrap: str, topic: str, partition: int) -> int:
+    """Return the offset behind the last record of a partition. Raises `TimeoutError`."""
+    place = (topic, partition)
+    return _offsets(bootstrap, [place], OffsetSpec.latest(), monotonic() + REQUEST_SECONDS)[place]
+
+
 def unique_prefix() -> str:
     """Return a prefix for topic names that no other test uses."""
     return f"test-{uuid4().hex[:12]}."

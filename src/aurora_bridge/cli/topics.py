@@ -139,7 +139,7 @@ def _warnings(topics: Sequence[Topic], settings: Settings) -> Iterator[str]:
             yield f"warning: {text}: {_names(chosen, topics)}."
 
     yield from those(
-        "min.insync.replicas is 1, so that an acknowledgement may stand on one disk; set it to 2, with 3 replicas",
+        "min.insync.replicas is 1, so that an acknowledgement may be in one broker alone; set it to 2, with 3 replicas",
         [topic for topic in described if _number(topic, "min.insync.replicas") == 1],
     )
     yield from those(
