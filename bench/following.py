@@ -16,13 +16,13 @@ from typing import NamedTuple
 import uvloop
 from confluent_kafka import Producer
 
+from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings, KafkaSettings
-from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.event import day_of, rfc3339
 from tests.support.topics import create_topics, unique_prefix

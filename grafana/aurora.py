@@ -6,9 +6,9 @@ What the bridge does with it is in `pipeline`.
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from aurora_bridge.dedup.recurrence import Slot
 from aurora_bridge.refusal import Reason
 from aurora_bridge.webhook.catalogue import UNRECOGNIZED
-from aurora_bridge.webhook.recurrence import Slot
 from grafana.frame import Section, framed
 from grafana.panels import GREEN, ORANGE, RED, YELLOW, About, bars, lines, number
 from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query

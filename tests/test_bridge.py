@@ -8,13 +8,13 @@ from unittest.mock import patch
 import pytest
 
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.dedup.claims import Verdict
+from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.refusal import Reason
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.claims import Verdict
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event

@@ -14,12 +14,12 @@ import pytest
 
 from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.daemon import make_metrics
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import structured
 from tests.e2e.stores import spooled

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.samples import Sample
 
 from aurora_bridge.bridge import EVENTS
+from aurora_bridge.dedup.recurrence import Slot
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.metrics import NO_EVENT, STAGES, Counter, Gauge, Histogram, Metrics
 from aurora_bridge.refusal import Defect, Outcome, Reason
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.recurrence import Slot
 
 OUTCOMES = {outcome.value for outcome in Outcome}
 VALUED = [(name, attribute) for name, event_type in CATALOGUE.items() for attribute in event_type.values]

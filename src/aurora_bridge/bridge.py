@@ -13,18 +13,18 @@ from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.dedup.claims import Claim, End, Verdict
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.recurrence import Action, event_id
+from aurora_bridge.kafka.record import Record
 from aurora_bridge.logs import Quota, fields, redact_target
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
+from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.refusal import Defect, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
-from aurora_bridge.webhook.claims import Claim, End, Verdict
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.event import Event, dead_letter, encode, encode_binary, normalise, rfc3339
-from aurora_bridge.webhook.record import Headers, Record
-from aurora_bridge.webhook.recurrence import Action, event_id
+from aurora_bridge.webhook.event import Event, Headers, dead_letter, encode, encode_binary, normalise, rfc3339
 from aurora_bridge.webhook.routes import Match, Routes
 
 log = logging.getLogger(__name__)

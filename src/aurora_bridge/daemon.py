@@ -17,11 +17,12 @@ from time import monotonic, time
 from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
-from aurora_bridge.kafka.drainer import Drainer
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.index import FILE as INDEX_FILE
+from aurora_bridge.dedup.recurrence import Slot
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS
-from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
@@ -29,20 +30,19 @@ from aurora_bridge.kafka.wire import Client
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.drainer import Drainer
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import FILE as SPOOL_FILE
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state.database import broken_files
-from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.directory import INSTANCE, instance_name, locked, room
-from aurora_bridge.state.index import FILE as INDEX_FILE
-from aurora_bridge.state.spool import FILE as SPOOL_FILE
-from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
 from aurora_bridge.web.status import Observer
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.recurrence import Slot
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox.spool import Spool
 
 
 def fill(state: Path, *records: Record, set_aside: str | None = None) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.kafka.record import Record
 from tests.cli.filling import fill
 from tests.cli.here import here
+from tests.kafka.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.ports import HOST, free_ports
 from tests.support.topics import ANY_TIME, create_topics, produce, read_all
 from tests.support.topics import Record as Stored
-from tests.webhook.records import make_record
 
 DAY_MS = 86_400_000
 PRINT = "0123456789abcdef0123456789abcdef"

@@ -10,10 +10,10 @@ from aurora_bridge.state.directory import locked
 from tests.cli.filling import fill
 from tests.cli.here import here
 from tests.e2e.stores import Place, spooled
+from tests.kafka.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.topics import configure_topic, create_topics
-from tests.webhook.records import make_record
 
 RECEIVED_MS = 1_795_454_645_123
 """2026-11-23T17:24:05.123Z."""

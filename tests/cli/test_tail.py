@@ -12,17 +12,17 @@ from typing import Final
 
 import pytest
 
+from aurora_bridge.kafka.record import Record
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.event import Event, encode, encode_binary
-from aurora_bridge.webhook.record import Headers, Record
+from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary
 from tests.cli.filling import fill
 from tests.cli.here import here
+from tests.kafka.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import HOST, free_ports
 from tests.support.topics import ANY_TIME, create_topics, produce, topic_names
 from tests.support.topics import Record as Stored
-from tests.webhook.records import make_record
 
 TARGETS: Final = (
     "/project_created?project_id=p-1&source=app",

@@ -15,16 +15,16 @@ from typing import Final
 import pytest
 
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.recurrence import Slot
 from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.recurrence import Slot
 from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
 from tests.e2e.stores import Place, Stored, spooled

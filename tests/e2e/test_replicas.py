@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.webhook.recurrence import Standing
+from aurora_bridge.dedup.recurrence import Standing
 from tests.e2e.load import Load
 from tests.e2e.stores import published
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -15,12 +15,12 @@ from time import monotonic, sleep
 from typing import Any, Final
 from weakref import WeakSet
 
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
-from aurora_bridge.state.spool import Spool
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.state.worker import Worker
-from aurora_bridge.webhook.record import Record
 
 BREAK: Final = signal.SIGUSR1
 NOTES: Final = "hooks.jsonl"

@@ -20,10 +20,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from aurora_bridge import cli, daemon
+from aurora_bridge.dedup import index, index_file, recurrence
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.state import index, index_file
 from aurora_bridge.web.connection import Connection
-from aurora_bridge.webhook import recurrence
 from tests.faults.hooks import HOOKS
 from tests.faults.lies import LIES
 

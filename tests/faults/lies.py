@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from aurora_bridge.dedup.claims import Claim, End, Verdict
+from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka import wire
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox import spool
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Refusal
-from aurora_bridge.state import spool, worker
+from aurora_bridge.state import worker
 from aurora_bridge.state.database import Format
-from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.claims import Claim, End, Verdict
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.record import Record
 
 _STARTED: set[object] = set()
 

@@ -9,10 +9,10 @@ from aiokafka.cluster import ClusterMetadata
 
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS
+from aurora_bridge.kafka.record import End, Record, Result
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.webhook.record import End, Record, Result
 from tests.support.ports import HOST
 from tests.support.proxy import Proxy
 from tests.support.topics import read_all

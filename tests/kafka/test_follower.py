@@ -11,20 +11,19 @@ from unittest.mock import patch
 import pytest
 from aiokafka.structs import TopicPartition
 
+from aurora_bridge.dedup.claims import Verdict
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
 from aurora_bridge.kafka.fetch import Fetched
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.problems import REASONS, Problems
+from aurora_bridge.kafka.record import Record as Waiting
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.claims import Verdict
-from aurora_bridge.webhook.event import Event, rfc3339
-from aurora_bridge.webhook.record import Headers
-from aurora_bridge.webhook.record import Record as Waiting
-from aurora_bridge.webhook.recurrence import Action
+from aurora_bridge.webhook.event import Event, Headers, rfc3339
 from tests.kafka.sending import EVENT, PATIENCE, client_of, eventually
 from tests.models.desk import DAY, ONCE, A, B
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -8,9 +8,9 @@ from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError
 
 from aurora_bridge.kafka.lane import ANSWERS, ERROR_REASONS, MAX_BATCH_BYTES, UNKNOWN_ANSWER, Answer, Lane, Listener
+from aurora_bridge.kafka.record import End, Record, Result
 from aurora_bridge.kafka.wire import ProducerId
-from aurora_bridge.webhook.record import End, Record, Result
-from tests.webhook.records import keys, make_record
+from tests.kafka.records import keys, make_record
 
 FIRST_ID, SECOND_ID = ProducerId(11, 0), ProducerId(12, 0)
 

@@ -5,12 +5,12 @@ What breaks on the way is in `test_sender_outages`, what a broker answers only b
 
 import asyncio
 
+from aurora_bridge.kafka.record import End
 from aurora_bridge.kafka.wire import murmur2
-from aurora_bridge.webhook.record import End
+from tests.kafka.records import make_record
 from tests.kafka.sending import EVENT, PATIENCE, Journal, Running, client_of, numbers, running, stored
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import create_topics, delete_topics, read_all, topic_names
-from tests.webhook.records import make_record
 
 # The ordinary way
 

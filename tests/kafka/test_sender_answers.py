@@ -8,11 +8,11 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from aurora_bridge.kafka.lane import ANSWERS, Answer
+from aurora_bridge.kafka.record import End
 from aurora_bridge.kafka.wire import Client
-from aurora_bridge.webhook.record import End
+from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, numbers, running
-from tests.webhook.records import make_record
 
 
 async def all_stored(batches: Batches) -> dict[tuple[str, int], int]:

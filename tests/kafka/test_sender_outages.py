@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from aurora_bridge.kafka.record import End
 from aurora_bridge.kafka.wire import Client
-from aurora_bridge.webhook.record import End
+from tests.kafka.records import make_record
 from tests.kafka.sending import EVENT, Journal, Running, client_of, numbers, running, stored, stored_at_last
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
 from tests.support.topics import create_topics
-from tests.webhook.records import make_record
 
 DAY_MS = 24 * 3600 * 1000
 

@@ -3,11 +3,11 @@ import asyncio
 import pytest
 
 from aurora_bridge.kafka import sender
+from aurora_bridge.kafka.record import End
 from aurora_bridge.kafka.wire import Client
-from aurora_bridge.webhook.record import End
+from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient
 from tests.kafka.sending import Journal, running
-from tests.webhook.records import make_record
 
 EVENT = "lead_changed"
 

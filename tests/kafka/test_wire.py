@@ -20,11 +20,11 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.wire import Client, Produce, ProducerId, addresses, encode_batch, murmur2, new_producer_id
-from aurora_bridge.webhook.record import Record
+from tests.kafka.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import create_topics, topic_names
-from tests.webhook.records import make_record
 
 VERSIONS = {0: (0, 12)}
 """The versions of produce requests that a broker offers."""

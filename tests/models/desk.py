@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from aurora_bridge.dedup.claims import Claim, Claims, End, Latest, Verdict
+from aurora_bridge.dedup.recurrence import Action, Standing
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.claims import Claim, Claims, End, Latest, Verdict
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.recurrence import Action, Standing
 
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND

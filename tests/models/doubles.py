@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane, Listener
+from aurora_bridge.kafka.record import Record, Result
 from aurora_bridge.kafka.wire import ProducerId
 from aurora_bridge.state.worker import Worker
-from aurora_bridge.webhook.record import Record, Result
 
 NUMBER: Final = "number"
 """Header by which the model tells one record from another of the same id."""

@@ -17,21 +17,21 @@ from typing import Final
 from unittest.mock import patch
 
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
-from aurora_bridge.kafka.drainer import Drainer
+from aurora_bridge.dedup.claims import Verdict
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.recurrence import Slot, event_id
 from aurora_bridge.kafka.lane import ERROR_REASONS
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.drainer import Drainer
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.settings import DeadlinesSettings, IndexSettings, Settings
-from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.claims import Verdict
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.record import Record
-from aurora_bridge.webhook.recurrence import Slot, event_id
 from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
 from tests.models.doubles import NUMBER, Kafka, SteppedWorker, Wire
@@ -171,11 +171,11 @@ class Instance:
         self._tasks: list[asyncio.Task[None]] = []
         self._patches = ExitStack()
         for name, double in (
-            ("state.index_file.Worker", SteppedWorker),
-            ("state.spool.Worker", SteppedWorker),
-            ("state.dedup._LEARN_SECONDS", NEVER),
-            ("state.dedup.GAP_SECONDS", 0),
-            ("kafka.drainer._RETRY_SECONDS", 0),
+            ("dedup.index_file.Worker", SteppedWorker),
+            ("outbox.spool.Worker", SteppedWorker),
+            ("dedup.deduplicator._LEARN_SECONDS", NEVER),
+            ("dedup.deduplicator.GAP_SECONDS", 0),
+            ("outbox.drainer._RETRY_SECONDS", 0),
         ):
             self._patches.enter_context(patch(f"aurora_bridge.{name}", double))
         self._loop.run_until_complete(self._build(directory, spooled=spooled, window_us=window_us))

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 
+from aurora_bridge.dedup.recurrence import Action, Standing
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.recurrence import Action, Standing
 from tests.models.aurora import Webhook, in_slot
 from tests.models.instance import Flight
 

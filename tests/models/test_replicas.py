@@ -12,13 +12,13 @@ from random import Random
 
 import pytest
 
+from aurora_bridge.dedup.claims import End, Verdict
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.following import Followed
+from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.webhook.claims import End, Verdict
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.following import Followed
-from aurora_bridge.webhook.recurrence import Action
 from tests.models.desk import DAY, NOW, SECOND, state
 
 PATIENCE = 30.0

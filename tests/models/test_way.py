@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aurora_bridge.webhook.recurrence import Standing
+from aurora_bridge.dedup.recurrence import Standing
 from tests.models.aurora import SECOND, Occurrence, Webhook
 from tests.models.doubles import NUMBER, Kafka, SteppedWorker
 from tests.models.instance import TOPICS, Flight, Instance

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from aurora_bridge.bridge import EVENTS, DeadLetter
 from aurora_bridge.kafka.problems import Problem
-from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Defect, Outcome, Reason
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.spool import Spool
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Answers, Observer, Refused
 from tests.web.serving import BridgeDouble

@@ -19,19 +19,19 @@ import uvloop
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
-from aurora_bridge.kafka.drainer import Drainer
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS
-from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox import quarantine
+from aurora_bridge.outbox.drainer import Drainer
+from aurora_bridge.outbox.inspect import look_into_spool
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import FILE, Spool
 from aurora_bridge.settings import KafkaSettings, Settings
-from aurora_bridge.state import aside
 from aurora_bridge.state.directory import InUseError, StateError, locked
-from aurora_bridge.state.look import look_into_spool
-from aurora_bridge.state.spool import FILE, Spool
 
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         raise StateError(msg) from error
     with closing(look_into_spool(directory)) as db:
-        set_aside = sum(1 for _ in aside.listed(db))
+        set_aside = sum(1 for _ in quarantine.listed(db))
     if set_aside:
         _tell(
             f"{set_aside} are set aside and stay: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge set-aside list "

@@ -21,13 +21,13 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import event_name, moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.dedup.recurrence import event_id
 from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
+from aurora_bridge.outbox import spool
+from aurora_bridge.outbox.inspect import Copy, Known, copies_of, known_of, look_into_spool
 from aurora_bridge.settings import Settings
-from aurora_bridge.state import spool
-from aurora_bridge.state.look import Copy, Known, copies_of, known_of, look_into_spool
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import rfc3339
-from aurora_bridge.webhook.recurrence import event_id
 
 _ID = re.compile(r"(?P<fingerprint>[0-9a-f]{32})(\.(?P<day>\d{8})(T(?P<time>\d{6})(?P<millis>\d{3}))?)?")
 _HEADER = "aurora-bridge-"

@@ -16,16 +16,16 @@ from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import DISCARD, RETRY
+from aurora_bridge.outbox import quarantine
+from aurora_bridge.outbox.inspect import look_into_spool
+from aurora_bridge.outbox.spool import open_spool
 from aurora_bridge.settings import Settings
-from aurora_bridge.state import aside
 from aurora_bridge.state.directory import InUseError, locked
-from aurora_bridge.state.look import look_into_spool
-from aurora_bridge.state.spool import open_spool
 from aurora_bridge.webhook.event import rfc3339
 
-_CHANGES: dict[str, Callable[[sqlite3.Connection, Sequence[int]], list[aside.Place]]] = {
-    RETRY: aside.restore,
-    DISCARD: aside.discard,
+_CHANGES: dict[str, Callable[[sqlite3.Connection, Sequence[int]], list[quarantine.Place]]] = {
+    RETRY: quarantine.restore,
+    DISCARD: quarantine.discard,
 }
 _FORM = "{:>8}  {:24}  {:>7}  {:<30}  {:<30}  {}"
 
@@ -112,7 +112,7 @@ def _add_rows(parser: "argparse._ActionsContainer", nargs: Literal["+", "*"] = "
 
 def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(look_into_spool(settings.state_dir)) as db:
-        rows = list(aside.listed(db))
+        rows = list(quarantine.listed(db))
     if not rows:
         print("nothing is set aside", file=sys.stderr)
         return os.EX_OK
@@ -129,7 +129,7 @@ def _show(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(look_into_spool(settings.state_dir)) as db:
-        rows = [row.seq for row in aside.listed(db) if arguments.all or row.seq in arguments.seq]
+        rows = [row.seq for row in quarantine.listed(db) if arguments.all or row.seq in arguments.seq]
     found = _change(settings, RETRY, rows)
     print(f"{len(found)} back in the queue", file=sys.stderr)
     return _missing(arguments.seq, found)
@@ -145,7 +145,7 @@ def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
 def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
     """Print the events of rows; return which there were."""
     with closing(look_into_spool(settings.state_dir)) as db:
-        events = aside.events_of(db, rows)
+        events = quarantine.events_of(db, rows)
     for event in events.values():
         print(event)
     sys.stdout.flush()

@@ -19,11 +19,11 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.kafka.reader import Stored, read_topics
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox.inspect import look_into_spool
+from aurora_bridge.outbox.spool import read_from
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.look import look_into_spool
-from aurora_bridge.state.spool import read_from
 from aurora_bridge.webhook.event import structured
-from aurora_bridge.webhook.record import Record
 
 _GROUP = 500
 """Events of one transaction: short enough not to hold up the daemon's checkpoints."""

@@ -2,8 +2,8 @@
 
 from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.server import Command, Request
-from aurora_bridge.kafka.publisher import Publisher
-from aurora_bridge.state.spool import Spool
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 
 RETRY = "set_aside.retry"
 DISCARD = "set_aside.discard"

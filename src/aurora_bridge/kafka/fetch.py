@@ -14,7 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.wire import Client
-from aurora_bridge.webhook.record import Headers
+from aurora_bridge.webhook.event import Headers
 
 LATEST = -1
 EARLIEST = -2

@@ -1,9 +1,9 @@
 """Follows the topics, so that a replica knows what others published, and what it published itself before it knew.
 
 Every half second it looks where the partitions end. Where our own acknowledgements account for every offset, nobody
-else wrote and nothing is read (`webhook.position`); what is missing is fetched, key and headers only, and goes into the
-index (`state.dedup`, `webhook.following`). A gap without other replicas is usually a send of ours whose acknowledgement
-is still on its way, so it is read only if it is still there at the next look; with other replicas, at once.
+else wrote and nothing is read (`kafka.position`); what is missing is fetched, key and headers only, and goes into the
+index (`dedup`). A gap without other replicas is usually a send of ours whose acknowledgement is still on its way, so it
+is read only if it is still there at the next look; with other replicas, at once.
 
 `dedup` is told when the index is up to date, and when it cannot be known to be: then new states get ids of their own.
 A client apart from the sender's, since a broker answers the requests of one connection in turn.
@@ -18,14 +18,14 @@ from time import monotonic, time
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.following import Followed, followed
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, UnreadableError, fetch, offsets
+from aurora_bridge.kafka.position import Position
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.state.dedup import Deduplicator
-from aurora_bridge.webhook.following import Followed, followed
-from aurora_bridge.webhook.position import Position
 
 log = logging.getLogger(__name__)
 

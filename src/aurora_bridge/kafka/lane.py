@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from aurora_bridge.kafka.record import End, Record, Result
 from aurora_bridge.kafka.wire import ProducerId, encode_batch
-from aurora_bridge.webhook.record import End, Record, Result
 
 MAX_BATCH_BYTES = 512 * 1024
 """Values and keys of one batch: half of the broker's default `message.max.bytes`."""

@@ -21,9 +21,9 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane, Listener
 from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.record import Record, Result
 from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, addresses, murmur2, new_producer_id
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.webhook.record import Record, Result
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import BrokerMetadata
 
 from aurora_bridge.kafka.connection import connect
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.kafka.record import Record
 
 logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and look; readiness says it once
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.state.spool import Spool
+from aurora_bridge.outbox.spool import Spool
 
 _SHOWN = 5
 

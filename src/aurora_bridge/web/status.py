@@ -9,15 +9,15 @@ from time import time
 from typing import NamedTuple
 
 from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.dedup.index import FILE as INDEX_FILE
 from aurora_bridge.kafka.problems import Problem
-from aurora_bridge.kafka.publisher import Publisher
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import FILE as SPOOL_FILE
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.routing import Paste, to_paste
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.database import broken_files
-from aurora_bridge.state.index import FILE as INDEX_FILE
-from aurora_bridge.state.spool import FILE as SPOOL_FILE
 from aurora_bridge.web.readiness import Readiness
 
 _ACCEPTED = (Outcome.PUBLISHED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.DEAD_LETTERED)

@@ -16,12 +16,13 @@ import orjson
 
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
-from aurora_bridge.webhook.record import Headers
 from aurora_bridge.webhook.routes import Match
 from aurora_bridge.webhook.shape import ALL, EMPTY, shape_of
 from aurora_bridge.webhook.text import canonical_name, split_query
 
 Data = dict[str, str | None]
+Headers = list[tuple[str, bytes | None]]
+"""Of a Kafka record."""
 
 _PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
 _SEPARATOR = re.compile(r"([?&;])")

@@ -8,7 +8,7 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
-from aurora_bridge.state.look import look_into_spool
+from aurora_bridge.outbox.inspect import look_into_spool
 from tests.faults.hand import KINDS, Answer, Webhook
 from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.looks import timed_start

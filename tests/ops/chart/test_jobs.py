@@ -7,10 +7,10 @@ import pytest
 
 from tests.cli.filling import fill
 from tests.cli.here import here
+from tests.kafka.records import make_record
 from tests.ops.chart.rendering import Objects, render, settings_folder
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import topic_names
-from tests.webhook.records import make_record
 
 
 @pytest.fixture

@@ -21,12 +21,12 @@ INTERVAL: Final = "5s"
 ZERO: Final = {
     **dict.fromkeys(
         ("aurora 201 C", "aurora 201 D", "aurora 201 E", "aurora 201 F", "aurora 201 G"),
-        "retries after 5 minutes and more: webhook/test_recurrence.py",
+        "retries after 5 minutes and more: dedup/test_recurrence.py",
     ),
     "overview 108 A": "a spool that is broken at a start: e2e/test_start.py",
     "overview 205 A": "no answer takes 10 s, whatever happens",
     "pipeline 306 A": "a new producer id takes a broker that forgets: kafka/test_sender_renewal.py",
-    "pipeline 502 A": "an index that is late or fails: state/test_dedup.py",
+    "pipeline 502 A": "an index that is late or fails: dedup/test_deduplicator.py",
     "pipeline 507 A": "the same",
     "pipeline 508 A": "an index that is full: the same",
 }

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from aurora_bridge import cli
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.dedup import index
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.refusal import Outcome
-from aurora_bridge.state import index
-from aurora_bridge.webhook.record import Record
 from tests.faults.launch import run_faster
 from tests.support.daemon import Daemon
 

@@ -12,9 +12,9 @@ from itertools import count
 from pathlib import Path
 from time import monotonic, time_ns
 
+from aurora_bridge.dedup import index
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state import index
 from aurora_bridge.state.database import error_code, keep_room, reserve_bytes, suspect
 from aurora_bridge.state.worker import Worker
 

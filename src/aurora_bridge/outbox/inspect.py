@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from aurora_bridge.state import index, spool
+from aurora_bridge.dedup import index
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox import spool
 from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import StateError
-from aurora_bridge.webhook.record import Record
 
 _ROWS = 10_000
 """Looked through in one transaction."""

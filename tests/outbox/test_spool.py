@@ -11,15 +11,15 @@ from unittest.mock import patch
 
 import pytest
 
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox import spool as spool_module
+from aurora_bridge.outbox.spool import FILE, Spool, read_from
 from aurora_bridge.refusal import Reason
 from aurora_bridge.state import database
-from aurora_bridge.state import spool as spool_module
 from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import Room, StateError
-from aurora_bridge.state.spool import FILE, Spool, read_from
-from aurora_bridge.webhook.record import Record
+from tests.kafka.records import keys, make_record
 from tests.state.failing import FailingConnection, connect_failing
-from tests.webhook.records import keys, make_record
 
 PATIENCE = 30.0
 ROOM = 2**20

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.recurrence import (
+from aurora_bridge.dedup.recurrence import (
     Action,
     Judgement,
     Known,
@@ -19,6 +18,7 @@ from aurora_bridge.webhook.recurrence import (
     judge,
     slot_of,
 )
+from aurora_bridge.webhook.catalogue import Recurrence
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

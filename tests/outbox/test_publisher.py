@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.record import End, Record, Result
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.backlog import Way
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.backlog import Way
-from aurora_bridge.webhook.record import End, Record, Result
+from tests.kafka.records import keys, make_record
 from tests.state.failing import connect_failing
-from tests.webhook.records import keys, make_record
 
 DEADLINES = DeadlinesSettings()
 PUBLISH, SPOOL = DEADLINES.publish_seconds, DEADLINES.spool_seconds

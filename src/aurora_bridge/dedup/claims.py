@@ -4,7 +4,7 @@ A delivery *claims* its event before it is sent. The claim stands in the index's
 crash leaves it in doubt and not forgotten), and becomes *seen* only once the event is durable. On a definite failure it
 is given up: a retry after our own failure is no duplicate. On a failure in doubt it stays, with its id.
 
-A pure machine without I/O: `recurrence` has the rules, `state.dedup` drives it. A claim whose deliveries were all
+A pure machine without I/O: `recurrence` has the rules, `deduplicator` drives it. A claim whose deliveries were all
 answered is *finished*: it is taken from `finished`, written into the index, and forgotten here once that is confirmed.
 """
 
@@ -17,11 +17,11 @@ from itertools import count
 from operator import attrgetter
 from typing import NamedTuple
 
+from aurora_bridge.dedup.following import Followed
+from aurora_bridge.dedup.recurrence import RETRIES, Action, Judgement, Known, Slot, Standing, first_id_ms, judge
 from aurora_bridge.refusal import Refusal
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.following import Followed
-from aurora_bridge.webhook.recurrence import RETRIES, Action, Judgement, Known, Slot, Standing, first_id_ms, judge
 
 
 class End(StrEnum):

@@ -1,6 +1,6 @@
 """Same event or new one: the rules that tell a duplicate from a genuine repeat, and the ids that follow.
 
-Pure functions over what is known of a fingerprint; `claims` applies them to the deliveries under way and `state.index`
+Pure functions over what is known of a fingerprint; `claims` applies them to the deliveries under way and `dedup.index`
 remembers. Aurora sends no delivery id, so identity is content, and content comes back: jobs never, states do, and a
 bare "something changed" says nothing at all. When in doubt, the answer is "publish".
 """

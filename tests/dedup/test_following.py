@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.dedup.following import Followed, Knowledge, followed, news
+from aurora_bridge.dedup.recurrence import Standing, event_id
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.event import rfc3339
-from aurora_bridge.webhook.following import Followed, Knowledge, followed, news
-from aurora_bridge.webhook.record import Headers
-from aurora_bridge.webhook.recurrence import Standing, event_id
+from aurora_bridge.webhook.event import Headers, rfc3339
 
 FINGERPRINT: Final = "0123456789abcdef" * 2
 FAMILY: Final = "f" * 32

@@ -7,8 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from aurora_bridge.refusal import Outcome
-
-Headers = list[tuple[str, bytes | None]]
+from aurora_bridge.webhook.event import Headers
 
 
 class End(StrEnum):

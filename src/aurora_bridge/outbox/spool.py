@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import orjson
 
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox import quarantine
 from aurora_bridge.refusal import Reason, Refusal
-from aurora_bridge.state import aside
 from aurora_bridge.state.database import (
     Format,
     error_code,
@@ -29,7 +30,6 @@ from aurora_bridge.state.database import (
     suspect,
 )
 from aurora_bridge.state.worker import Worker
-from aurora_bridge.webhook.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ _WINDOW_BYTES = 4 * 2**20
 _STATS_SECONDS = 1.0
 
 Stored = Callable[[Sequence[Record], Reason | None, str | None], None]
-Restored = Callable[[list[aside.Place], Reason | None], None]
+Restored = Callable[[list[quarantine.Place], Reason | None], None]
 
 
 class Stats(NamedTuple):
@@ -152,17 +152,17 @@ class Spool:
     def restore(self, seqs: Sequence[int], restored: Restored) -> None:
         """Put rows that were set aside back into the queue, at their place; call `restored` with those found."""
 
-        def done(found: list[aside.Place] | None, error: Exception | None) -> None:
+        def done(found: list[quarantine.Place] | None, error: Exception | None) -> None:
             failure = None if error is None else self._failure(error)
             self.waiting += len(found or ())
             restored(found or [], failure)
 
-        self._worker.post(lambda db: aside.restore(db, seqs), done)
+        self._worker.post(lambda db: quarantine.restore(db, seqs), done)
 
-    async def discard(self, seqs: Sequence[int]) -> list[aside.Place]:
+    async def discard(self, seqs: Sequence[int]) -> list[quarantine.Place]:
         """Delete rows that were set aside; return those it found. Raises `Refusal`."""
         try:
-            found: list[aside.Place] = await self._worker.call(lambda db: aside.discard(db, seqs))
+            found: list[quarantine.Place] = await self._worker.call(lambda db: quarantine.discard(db, seqs))
         except sqlite3.Error as error:
             raise Refusal(self._failure(error)) from error
         self.full = False

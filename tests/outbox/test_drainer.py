@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.kafka.drainer import WINDOW, Drainer
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.backlog import Way
+from aurora_bridge.outbox.drainer import WINDOW, Drainer
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.settings import DeadlinesSettings
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.backlog import Way
-from aurora_bridge.webhook.record import Record
+from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import (
     EVENT,
@@ -33,7 +34,6 @@ from tests.kafka.sending import (
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
 from tests.support.topics import create_topics, delete_topics
-from tests.webhook.records import make_record
 
 OTHER = "lead_created"
 

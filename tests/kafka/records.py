@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from aurora_bridge.webhook.record import Record
+from aurora_bridge.kafka.record import Record
 
 
 def make_record(  # noqa: PLR0913 - whoever wants a record says what matters about it

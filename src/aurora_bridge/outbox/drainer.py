@@ -2,18 +2,18 @@
 
 One task for each topic: it takes the head of the queue, a window of it, and waits until Kafka answered for every record
 of that. Its first window is the probe that finds out when Kafka is back. Once a window went through, a later one that
-holds all that waits opens the direct way behind itself (`webhook.backlog`).
+holds all that waits opens the direct way behind itself (`outbox.backlog`).
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable
 
-from aurora_bridge.kafka.publisher import Publisher
+from aurora_bridge.kafka.record import End, Record
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.backlog import Backlog, Way
-from aurora_bridge.webhook.record import End, Record
+from aurora_bridge.outbox.backlog import Backlog, Way
+from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.spool import Spool
 
 log = logging.getLogger(__name__)
 

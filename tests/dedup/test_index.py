@@ -10,10 +10,10 @@ from typing import Final
 
 import pytest
 
-from aurora_bridge.state import index
-from aurora_bridge.webhook.claims import Claim, Latest
-from aurora_bridge.webhook.following import Followed
-from aurora_bridge.webhook.recurrence import Standing
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.claims import Claim, Latest
+from aurora_bridge.dedup.following import Followed
+from aurora_bridge.dedup.recurrence import Standing
 from tests.models.desk import Rows
 
 ROOM: Final = 2**20

@@ -12,18 +12,18 @@ from unittest.mock import patch
 
 import pytest
 
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.claims import Claim, End, Verdict
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.following import Followed
+from aurora_bridge.dedup.recurrence import Action, Standing, event_id
+from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state import index
-from aurora_bridge.state.dedup import Deduplicator
 from aurora_bridge.state.directory import Room
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.claims import Claim, End, Verdict
-from aurora_bridge.webhook.event import Event, rfc3339
-from aurora_bridge.webhook.following import Followed
-from aurora_bridge.webhook.record import Headers, Record
-from aurora_bridge.webhook.recurrence import Action, Standing, event_id
+from aurora_bridge.webhook.event import Event, Headers, rfc3339
 from tests.models.desk import DAY, MINUTE, NOW, ONCE, SECOND, SIGNAL, A, B, C, Desk, state
 
 PATIENCE: Final = 30.0
@@ -248,7 +248,7 @@ async def test_what_comes_behind_a_claim_that_must_be_written_again_waits_for_it
 
 @pytest.mark.parametrize("forward", [31 * DAY, -31 * DAY])
 async def test_a_wall_clock_that_is_set_is_noticed_and_changes_no_verdict(tmp_path: Path, forward: int) -> None:
-    with patch("aurora_bridge.state.dedup.time_us") as clock:
+    with patch("aurora_bridge.dedup.deduplicator.time_us") as clock:
         clock.return_value = NOW
         async with life(tmp_path) as running:
             first = await running.happened(A, NOW)
@@ -634,7 +634,7 @@ async def test_a_corrupt_index_is_looked_through_at_the_next_start(tmp_path: Pat
 @pytest.mark.parametrize("name", ["claim", "learn"])
 async def test_while_the_index_is_full_events_pass_and_none_takes_an_id_of_today(tmp_path: Path, name: str) -> None:
     """What could not be written is forgotten: whether A came before, nobody knows until the day is over."""
-    with patch("aurora_bridge.state.index_file.time_us", lambda: NOW + 1):
+    with patch("aurora_bridge.dedup.index_file.time_us", lambda: NOW + 1):
         async with life(tmp_path) as running:
             with failing(name, sqlite3.SQLITE_FULL):
                 await running.happened(A, NOW)
@@ -647,7 +647,7 @@ async def test_while_the_index_is_full_events_pass_and_none_takes_an_id_of_today
 
 
 async def test_what_a_full_index_forgot_is_not_known_after_a_clean_end_either(tmp_path: Path) -> None:
-    with patch("aurora_bridge.state.index_file.time_us", lambda: NOW + 1):
+    with patch("aurora_bridge.dedup.index_file.time_us", lambda: NOW + 1):
         async with life(tmp_path) as first:
             with failing("learn", sqlite3.SQLITE_FULL):
                 await first.happened(A, NOW)
@@ -660,9 +660,9 @@ async def test_a_file_that_fills_up_makes_room_and_goes_on(tmp_path: Path) -> No
     """3,000 events of 100 bytes come to a file of 128 KiB."""
     now = NOW
     with (
-        patch("aurora_bridge.state.index_file._CARE_SECONDS", 0),
-        patch("aurora_bridge.state.dedup._LEARN_SECONDS", 0),
-        patch("aurora_bridge.state.index_file.time_us", lambda: now),
+        patch("aurora_bridge.dedup.index_file._CARE_SECONDS", 0),
+        patch("aurora_bridge.dedup.deduplicator._LEARN_SECONDS", 0),
+        patch("aurora_bridge.dedup.index_file.time_us", lambda: now),
     ):
         async with life(tmp_path, max_bytes=131_072) as running, caring(running):
             for burst in range(30):
@@ -682,7 +682,7 @@ async def test_a_file_that_fills_up_makes_room_and_goes_on(tmp_path: Path) -> No
 
 
 async def test_what_finds_no_room_has_the_oldest_forgotten_however_little_seems_to_be_in_use(tmp_path: Path) -> None:
-    with patch("aurora_bridge.state.index_file._CARE_SECONDS", 0):
+    with patch("aurora_bridge.dedup.index_file._CARE_SECONDS", 0):
         async with life(tmp_path) as running, caring(running):
             for minute in range(2):  # the first mark is made when there is none to forget up to
                 with failing("claim", sqlite3.SQLITE_FULL):
@@ -697,8 +697,8 @@ async def test_while_its_volume_has_no_room_to_spare_the_file_grows_no_further(
 ) -> None:
     """It keeps half of what the spool does: what that needs to be emptied."""
     with (
-        patch("aurora_bridge.state.index_file._CARE_SECONDS", 0),
-        patch("aurora_bridge.state.dedup._LEARN_SECONDS", 0),
+        patch("aurora_bridge.dedup.index_file._CARE_SECONDS", 0),
+        patch("aurora_bridge.dedup.deduplicator._LEARN_SECONDS", 0),
         patch("aurora_bridge.state.database.room", lambda _directory: Room(2**30, free)),
     ):
         async with life(tmp_path) as running, caring(running):
@@ -746,10 +746,10 @@ class Clocks:
 def clocks() -> Iterator[Clocks]:
     moved = Clocks()
     with (
-        patch("aurora_bridge.state.dedup.monotonic", lambda: moved.running),
-        patch("aurora_bridge.state.index_file.monotonic", lambda: moved.running),
-        patch("aurora_bridge.state.index_file.time_us", lambda: moved.wall),
-        patch("aurora_bridge.state.index_file._CARE_SECONDS", 0),
+        patch("aurora_bridge.dedup.deduplicator.monotonic", lambda: moved.running),
+        patch("aurora_bridge.dedup.index_file.monotonic", lambda: moved.running),
+        patch("aurora_bridge.dedup.index_file.time_us", lambda: moved.wall),
+        patch("aurora_bridge.dedup.index_file._CARE_SECONDS", 0),
         patch.object(index, "used_bytes", moved.round),
     ):
         yield moved
@@ -867,7 +867,7 @@ async def test_what_comes_while_a_look_up_is_under_way_is_held_by_a_catch_up_tha
     """The look-up's answer must not take those with it that were proposed as if the catch-up had ended."""
     async with life(tmp_path, follows=True) as running:
         running.dedup.follow_failed()
-        with patch("aurora_bridge.state.dedup.GAP_SECONDS", 0), held_up("claim") as gate:
+        with patch("aurora_bridge.dedup.deduplicator.GAP_SECONDS", 0), held_up("claim") as gate:
             first = asyncio.ensure_future(running.judge((A, NOW)))
             await until(lambda: running.asking)
             async with held(running, (B, NOW + 1)) as judging:

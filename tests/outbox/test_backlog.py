@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aurora_bridge.webhook.backlog import TRANSITIONS, Backlog, Trouble, Way
+from aurora_bridge.outbox.backlog import TRANSITIONS, Backlog, Trouble, Way
 
 
 def direct_topic() -> Backlog[int]:
@@ -96,7 +96,7 @@ def test_a_failure_behind_the_reopened_way_moves_the_newcomers_only() -> None:
 
 
 class TopicModel(RuleBasedStateMachine):
-    """One topic with a tiny spool, sender and Kafka, driven the way `kafka.publisher` and `kafka.drainer` do it.
+    """One topic with a tiny spool, sender and Kafka, driven the way `outbox.publisher` and `outbox.drainer` do it.
 
     Events are numbered in the order of receipt. Kafka's log may hold copies: the first of a number counts. A crash
     takes all that is in memory; a head in doubt may reach Kafka or not, as may a delivery whose commit was under way.

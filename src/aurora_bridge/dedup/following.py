@@ -1,6 +1,6 @@
 """What a record in Kafka tells a replica that did not publish it, by its key and its headers alone.
 
-`kafka.follower` reads the records, `state.index` asks here what each changes: the first record of an id counts, copies
+`kafka.follower` reads the records, `dedup.index` asks here what each changes: the first record of an id counts, copies
 of it change nothing; another id of the same fingerprint is another event, and the later one is the one to know.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from aurora_bridge.webhook.recurrence import Standing
+from aurora_bridge.dedup.recurrence import Standing
 
 _FINGERPRINT = 32
 _DAY = 8

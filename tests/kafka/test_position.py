@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.webhook.position import Position
+from aurora_bridge.kafka.position import Position
 
 
 def test_where_only_we_write_nothing_is_left_to_read() -> None:

@@ -1,6 +1,6 @@
 """Judges deliveries: asks the index about a burst at a time, and keeps it up to date.
 
-`webhook.claims` decides, `index` remembers in the file that `index_file` keeps, this module drives them: one look-up
+`dedup.claims` decides, `index` remembers in the file that `index_file` keeps, this module drives them: one look-up
 for all deliveries of a turn of the loop, verdicts in the order of receipt. A claim that is no ordinary new one is
 written before its event may be sent, and those behind it wait, so that order holds.
 
@@ -18,19 +18,19 @@ from math import inf
 from operator import attrgetter
 from pathlib import Path
 from time import clock_gettime_ns, monotonic
+from typing import Any, Protocol
 
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.claims import Claim, Claims, End, Verdict
+from aurora_bridge.dedup.following import Followed, followed
+from aurora_bridge.dedup.index_file import IndexFile, time_us
+from aurora_bridge.dedup.recurrence import Action, Standing, event_id
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state import index
 from aurora_bridge.state.database import error_code
-from aurora_bridge.state.index_file import IndexFile, time_us
-from aurora_bridge.state.spool import Spool
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.claims import Claim, Claims, End, Verdict
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.following import Followed, followed
-from aurora_bridge.webhook.recurrence import Action, Standing, event_id
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,16 @@ Positions = Mapping[tuple[str, int], int]
 
 
 _Asked = tuple[Claim, "asyncio.Future[Verdict]"]
+
+
+class Spool(Protocol):
+    """What is asked of the spool."""
+
+    async def newest_keys(self, limit: int) -> list[str]:
+        """Return the ids of the last events that came here, at most `limit`."""
+
+    async def read(self, seq: int, limit: int) -> list[Any]:
+        """Return up to `limit` records with a row after `seq`."""
 
 
 class _Burst:

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from aurora_bridge.dedup.claims import Claim, FollowedState, Latest
+from aurora_bridge.dedup.following import Followed, Knowledge, news
+from aurora_bridge.dedup.recurrence import Standing
 from aurora_bridge.state.database import Format, make_durable, open_and_read
-from aurora_bridge.webhook.claims import Claim, FollowedState, Latest
-from aurora_bridge.webhook.following import Followed, Knowledge, news
-from aurora_bridge.webhook.recurrence import Standing
 
 FILE = "index.db"
 SLICES = 256

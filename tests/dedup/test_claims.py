@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.webhook.claims import TRANSITIONS, Claim, Claims, End
+from aurora_bridge.dedup.claims import TRANSITIONS, Claim, Claims, End
+from aurora_bridge.dedup.recurrence import Action, Slot, Standing
 from aurora_bridge.webhook.event import Event
-from aurora_bridge.webhook.recurrence import Action, Slot, Standing
 from tests.models.desk import DAY, MINUTE, NOW, ONCE, SECOND, SIGNAL, A, B, C, Desk, Rows, state
 
 ENDS: Final = {End.DURABLE: Standing.SEEN, End.IN_DOUBT: Standing.DOUBTFUL, End.REFUSED: Standing.REFUSED}

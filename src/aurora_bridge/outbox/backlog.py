@@ -3,7 +3,7 @@
 While a topic is *direct*, its events go to the sender. The first send that fails or is in doubt gives the topic a
 *backlog* from that decision on: all its unacknowledged sends move to the spool, in order of receipt, and what comes
 joins behind them. When the drainer has handed the sender everything that waits, newcomers may follow directly: the
-sender keeps their order. A pure machine, without I/O; `kafka.publisher` and `kafka.drainer` drive it.
+sender keeps their order. A pure machine, without I/O; `outbox.publisher` and `outbox.drainer` drive it.
 """
 
 from enum import StrEnum

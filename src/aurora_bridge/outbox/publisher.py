@@ -1,6 +1,6 @@
 """Makes an event durable within its deadlines: in Kafka, else in the spool.
 
-`publish` sends a record directly, or stores it where its topic has a backlog (`webhook.backlog` has the rules). What
+`publish` sends a record directly, or stores it where its topic has a backlog (`outbox.backlog` has the rules). What
 Kafka did not acknowledge by the publish deadline, or at the first sign of trouble, moves to the spool with all
 unacknowledged sends of its topic; from there `drainer` takes it. A record that may be in Kafka already stays in the
 sender meanwhile, and its late acknowledgement removes it from the spool.
@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 
+from aurora_bridge.kafka.record import End, Record, Result
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.backlog import Backlog, Way
+from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
-from aurora_bridge.state.spool import Spool
-from aurora_bridge.webhook.backlog import Backlog, Way
-from aurora_bridge.webhook.record import End, Record, Result
 
 log = logging.getLogger(__name__)
 
