@@ -13,8 +13,8 @@ from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from aurora_bridge.dedup.claims import Claim, End, Verdict
-from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
+from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, event_id
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.logs import Quota, fields, redact_target
@@ -39,18 +39,18 @@ _LINES_A_MINUTE = 20
 _DEAD_LETTERS_KEPT = 20
 """At most as many names of events, each as long as a target: 160 kB."""
 # In Python 3.11 each look-up of a member of an enumeration is a call.
-_PUBLISH, _DURABLE, _LATE = Action.PUBLISH, End.DURABLE, End.LATE
+_DUPLICATE, _JOIN, _REPEAT = Action.DUPLICATE, Action.JOIN, Action.REPEAT
 
 
 class Answer(NamedTuple):
-    """What a delivery is told, and the claim it made or refers to."""
+    """What a delivery is told, and the event it made or refers to."""
 
     status: int
     outcome: Outcome
     event: str
     id: str | None = None
     reason: Reason | Defect | None = None
-    claim: Claim | None = None
+    entry: Entry | None = None
     route: str | None = None
     """The route of a delivery that was refused behind it."""
 
@@ -110,36 +110,37 @@ class Bridge:
         """Take one delivery, top to bottom; its answer is a 2xx only once the event is durable."""
         task = asyncio.current_task(self._loop)
         self._flights[task] = delivery.received
-        match, event, claim, key = None, None, None, None
+        match, event, entry, key = None, None, None, None
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
-            self._check_bounds(delivery)
             event, defect = self._read(match, delivery)
             read = monotonic()
-            verdict = await self._dedup.claim(event, delivery.received_us)
+            decision = await self._dedup.claim(event, delivery.received_us)
             judged = monotonic()
-            claim = verdict.claim
-            key = event_id(event.fingerprint, event.recurrence, claim.time_us, claim.id_ms)
-            if verdict.action is _PUBLISH:
-                outcome = await self._publish(self._record(event, key, claim, match, delivery), claim)
+            action, entry, *_ = decision
+            key = event_id(event.fingerprint, event.recurrence, entry.time_ms, entry.id_ms)
+            if action is _DUPLICATE or action is _JOIN:
+                outcome = await self._refer(event, decision)
             else:
-                outcome = await self._refer(event, verdict)
+                if action is _REPEAT and entry.repeat:
+                    self._metrics.repeats[event.name] += 1
+                outcome = await self._publish(event, key, entry, match, delivery)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
-            return _refused(refusal.reason, _event_of(match, event), claim, key, match.route.name if match else None)
+            return _refused(refusal.reason, _event_of(match, event), entry, key, match.route.name if match else None)
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise
             task.uncancel()  # the connection has the same task, and goes on
-            return _refused(Reason.TOO_LATE, _event_of(match, event), claim, key)
+            return _refused(Reason.TOO_LATE, _event_of(match, event), entry, key)
         finally:
             del self._flights[task]
             self._overdue.discard(task)
         if defect is not None:
             self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, defect, match.event, match.route.name, key))
-            return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, claim)
-        return Answer(200, outcome, event.name, key, None, claim)
+            return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, entry)
+        return Answer(200, outcome, event.name, key, None, entry)
 
     def _check_bounds(self, delivery: Delivery) -> None:
         if len(delivery.target) > self._ingress.max_target_bytes:
@@ -162,10 +163,10 @@ class Bridge:
                 metrics.unknown_values[event.name, attribute] += 1
         return event, defect
 
-    def _record(self, event: Event, key: str, claim: Claim, match: Match, delivery: Delivery) -> Record:
+    def _record(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> Record:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
         key_bytes, subject = key.encode(), (event.subject or "").encode()
-        time = rfc3339(claim.time_us)
+        time = rfc3339(entry.time_ms * 1000)
         headers: Headers = [
             _STRUCTURED,
             ("aurora-bridge-fingerprint", event.fingerprint.encode()),
@@ -174,54 +175,56 @@ class Bridge:
             ("aurora-bridge-time", time.encode()),
             self._instance,
             ("aurora-bridge-route", match.route.name.encode()),
-            _FIRST_ATTEMPT if claim.attempt == 1 else ("aurora-bridge-attempt", b"%d" % claim.attempt),
+            _FIRST_ATTEMPT if entry.attempt == 1 else ("aurora-bridge-attempt", b"%d" % entry.attempt),
         ]
         if event.family_key is not None:
             headers.append(("aurora-bridge-family", event.family_key.encode()))
         if self._binary:
-            value, attributes = encode_binary(event, key, time, repeat=claim.repeat)
+            value, attributes = encode_binary(event, key, time, repeat=entry.repeat)
             headers = [*attributes, *headers[1:]]
         else:
-            value = encode(event, key, time, repeat=claim.repeat)
+            value = encode(event, key, time, repeat=entry.repeat)
         return Record(
             event.name,
             key_bytes,
             value,
             headers,
             subject or key_bytes,
-            claim.time_us // 1000,
+            entry.time_ms,
             event.fingerprint,
             delivery.received,
-            partial(self._dedup.end, claim, _LATE),
+            partial(self._dedup.stored_late, entry),
         )
 
-    async def _publish(self, record: Record, claim: Claim) -> Outcome:
-        """Return once the event is durable, and note what became of its claim."""
-        if claim.repeat:
-            self._metrics.repeats[record.event] += 1
+    async def _publish(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> Outcome:
+        """Return once the event is durable, and note what became of it. Raises `Refusal`, once that is noted."""
         try:
-            outcome = await self._publisher.publish(record)
+            self._check_bounds(delivery)
+            outcome = await self._publisher.publish(self._record(event, key, entry, match, delivery))
         except Refusal as refusal:
-            self._dedup.end(claim, End.IN_DOUBT if refusal.doubtful else End.REFUSED, refusal)
+            self._dedup.refused(entry, refusal)
+            await self._dedup.note_durably(entry)
             raise
         except BaseException:
-            self._dedup.end(claim, End.IN_DOUBT, Refusal(Reason.TOO_LATE, doubtful=True))
+            self._dedup.refused(entry, Refusal(Reason.TOO_LATE, doubtful=True))
             raise
-        self._dedup.end(claim, _DURABLE)
+        self._dedup.stored(entry)
         return outcome
 
-    async def _refer(self, event: Event, verdict: Verdict) -> Outcome:
-        """Return once another delivery made the same event durable."""
-        if verdict.action is Action.JOIN:
-            await self._dedup.join(verdict.claim)
-        self._metrics.duplicates[event.name, verdict.slot] += 1
+    async def _refer(self, event: Event, decision: Decision) -> Outcome:
+        """Return once another delivery made the same event durable. Raises the `Refusal` that it got."""
+        if decision.result is not None:
+            refusal = await decision.result
+            if refusal is not None:
+                raise Refusal(refusal.reason, doubtful=refusal.doubtful)
+        self._metrics.duplicates[event.name, decision.interval] += 1
         return Outcome.DUPLICATE
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
         """Note that an answer was handed to the socket, or that the client was gone: then its retry is owed."""
-        if answer.claim is not None:
+        if answer.entry is not None:
             in_time = handed and monotonic() - delivery.received <= BUDGET_SECONDS
-            self._dedup.answered(answer.claim, delivery.received_us, in_time=in_time)
+            self._dedup.answered(answer.entry, delivery.received_us, in_time=in_time)
 
     async def watch(self) -> None:
         """End what was not answered by the answer deadline, until cancelled.
@@ -255,8 +258,8 @@ class Bridge:
         return monotonic() - min(self._flights.values()) if self._flights else 0.0
 
 
-def _refused(reason: Reason, event: str, claim: Claim | None, key: str | None, route: str | None = None) -> Answer:
-    return Answer(reason.status, Outcome.REFUSED, event, key, reason, claim, route)
+def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None, route: str | None = None) -> Answer:
+    return Answer(reason.status, Outcome.REFUSED, event, key, reason, entry, route)
 
 
 def _event_of(match: Match | None, event: Event | None) -> str:

@@ -19,7 +19,7 @@ from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.index import FILE as INDEX_FILE
-from aurora_bridge.dedup.recurrence import Slot
+from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS
@@ -90,15 +90,15 @@ async def run(settings: Settings, announce: Announce) -> None:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
         if spool is not None:
             await stack.enter_async_context(listening(settings.state_dir, commands(spool, publisher)))
-        dedup = await stack.enter_async_context(_dedup(settings, spool, metrics))
         instance = instance_name(settings.state_dir)
+        dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics))
+        await stack.enter_async_context(_task(dedup.run(), stop))
         if connect is not None and sender is not None:
             follower = Follower(
                 connect,
                 settings.kafka.topic_prefix,
                 EVENTS,
-                dedup,
-                instance=instance,
+                dedup.log,
                 stored=sender.take_stored,
                 window_days=settings.index.window_days,
                 problems=sender.problems,
@@ -195,23 +195,23 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
 
 
 @asynccontextmanager
-async def _dedup(settings: Settings, spool: Spool | None, metrics: Metrics) -> AsyncIterator[Deduplicator]:
-    patience = settings.deadlines.publish_seconds / 2  # the other half is Kafka's
-    # Kafka may hold events of a state directory that is no more; the embedded log may not, unless it was in use before.
-    first_knows = settings.embedded_log and not (settings.state_dir / INSTANCE).exists()
-    follows = not settings.embedded_log
+async def _dedup(
+    settings: Settings, instance: str, spool: Spool | None, publisher: Publisher, metrics: Metrics
+) -> AsyncIterator[Deduplicator]:
     dedup = Deduplicator(
-        settings.state_dir, settings.index, patience, metrics, first_knows=first_knows, follows=follows
+        settings.state_dir,
+        settings.index,
+        settings.deadlines.publish_seconds / 2,  # the other half is Kafka's
+        metrics,
+        instance=instance,
+        spool=spool,
+        kafka=not settings.embedded_log,
+        has_backlog=publisher.has_backlog,
     )
     dedup.start()
-    if spool is not None:
-        await dedup.recover(spool)
-    care = asyncio.create_task(dedup.care())
     try:
         yield dedup
     finally:
-        care.cancel()
-        await asyncio.gather(care, return_exceptions=True)
         if not await dedup.stop(_FLUSH_SECONDS):
             log.error("the disk does not answer; the index may miss the last events")
 
@@ -222,7 +222,7 @@ def make_metrics() -> Metrics:
         version=version("aurora-bridge"),
         events=EVENTS,
         attributes=[(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values],
-        slots=[slot.value for slot in Slot],
+        slots=[interval.value for interval in Interval],
         publish_errors=ERROR_REASONS,
         kafka_problems=tuple(REASONS),
     )

@@ -1,130 +1,236 @@
-"""The index's file as a whole: its thread, whether it failed, what it forgot, and the age of its rows.
+"""The index file and its thread: opened, asked, opened again after a failure, kept within its bounds.
 
-`dedup` asks it, `index` has the statements. A full file makes room by forgetting its oldest rows early; a failed one is
-asked no more until the next start.
+A cache never stops the daemon. While its file is late or has failed, nobody waits for it; a file that is damaged, or was
+removed, is made anew, and so is what the log reader knows; one that cannot be read or written is tried again each second.
 """
 
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
-from time import monotonic, time_ns
+from random import getrandbits
+from typing import Any
 
 from aurora_bridge.dedup import index
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state.database import error_code, keep_room, reserve_bytes, suspect
-from aurora_bridge.state.worker import Worker
+from aurora_bridge.state.database import error_code, is_broken, keep_room, reserve_bytes
+from aurora_bridge.state.worker import Done, Job, Worker
 
 log = logging.getLogger(__name__)
 
-_DAY_US = 86_400_000_000
-_CARE_SECONDS = 1.0
-_MARK_TICKS = 60
+_DAY_MS = 86_400_000
+_STEP_SECONDS = 1.0
+_EXPIRY_SLICES = 256
 _NEARLY_FULL = 0.95
+_AGREE_SECONDS = 10.0
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where there is such a clock (Linux)."""
 
 
 class IndexFile:
-    """The file, and the thread that has it."""
+    """The file. All methods belong to the event loop."""
 
-    def __init__(self, directory: Path, settings: IndexSettings, metrics: Metrics, *, first_knows: bool) -> None:
-        """Open the index of a state directory; see `index.open_index`. Raises `StateError`."""
-        self._settings = settings
+    def __init__(
+        self,
+        directory: Path,
+        settings: IndexSettings,
+        patience: float,
+        metrics: Metrics,
+        opened: Callable[[index.Found], None],
+    ) -> None:
+        """Keep the index of a state directory; an answer that takes `patience` seconds is late.
+
+        `opened` is called each time the file was opened, with what it holds: only from then on is it asked anything.
+        """
         self._path = directory / index.FILE
-        connection, self.state = index.open_index(directory, settings.max_bytes, time_us(), first_knows=first_knows)
-        self.worker = Worker("index", lambda: connection)
-        self.forgotten_us = self.state.forgotten_us
-        """Wall clock up to which events may be forgotten."""
+        self._max_bytes = settings.max_bytes
+        self._window_ms = settings.window_days * _DAY_MS
+        self._patience = patience
+        self._on_opened = opened
+        self._worker = Worker("index", self._connect)
         self.failed = False
-        """Whether it is asked no more."""
-        self.lost = False
-        """Whether the index misses an event that it should have: the next start reads it from Kafka again."""
-        self._started = monotonic() - self.state.ran_us / 1e6
+        """Whether it could not be opened, read or written, and is not open again."""
+        self.late = False
+        """Whether it does not answer in time."""
+        self.full = False
+        """Whether something found no room since room was last made."""
+        self.forgotten_ms = 0
+        """Time of the youngest event that may be missing."""
+        self.posted = 0
+        """Number of the last job."""
+        self._unanswered: dict[int, float] = {}
+        """Jobs under way: by number, when they were posted (monotonic)."""
+        self._anew = False
+        self._inode = 0
         self._bytes = 0
-        self._full = False
-        """Whether something found no room since the last look."""
         self._reserve = reserve_bytes(directory) / 2  # a spool that needs room stops first
         self._forgotten = metrics.index_forgotten
         metrics.index_bytes.source = lambda: self._bytes
         metrics.index_limit_bytes[()] = settings.max_bytes * _NEARLY_FULL
-        metrics.index_failed.source = lambda: int(self.failed)
+        metrics.index_failed.source = lambda: int(not self.usable)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is worth asking."""
+        return not (self.failed or self.late)
+
+    def start(self) -> None:
+        """Start the thread, on the running loop, and open the file there."""
+        self._worker.start()
+        self.post(index.found, self._opened)
 
     async def stop(self, patience: float) -> bool:
-        """Note the end and close the file; False if that took longer than `patience` seconds."""
-        ran_us, forgotten_us = self._ran_us(), self.forgotten_us
-        self.worker.post(lambda db: index.forget(db, forgotten_us), self.noted)
-        self.worker.post(lambda db: index.close(db, ran_us), self.noted)
-        return await self.worker.stop(patience)
+        """Run what is queued and close the file; False if that took longer than `patience` seconds."""
+        return await self._worker.stop(patience)
 
-    def noted(self, _result: object, error: Exception | None) -> None:
-        """Take the answer of a job that nobody waits for."""
-        if error is not None:
-            self.failure(error)
+    def post(self, job: Job, done: Done) -> int:
+        """Queue a job, and return its number; `done` gets its result or error, on the loop. Jobs run in their order."""
+        self.posted = number = self.posted + 1
+        self._unanswered[number] = time.monotonic()
 
-    def failure(self, error: Exception) -> None:
-        """Note that the index could not do something: it is full, or it has failed."""
-        if error_code(error) == sqlite3.SQLITE_FULL:
-            log.warning("the index is full; its oldest rows expire early")
-            self.forgotten_us, self.lost, self._full = time_us(), True, True
-            return
-        suspect(self._path, error)
+        def answered(result: Any, error: Exception | None) -> None:  # noqa: ANN401 - whatever the job returns
+            del self._unanswered[number]
+            self.late = False
+            if error is not None:
+                self._failure(error)
+            done(result, error)
+
+        self._worker.post(job, answered)
+        return number
+
+    async def call(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
+        """Run a job and return its result. Raises what the job or its commit raised."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(result: Any, error: Exception | None) -> None:  # noqa: ANN401
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.post(job, done)
+        return await future
+
+    def note_late(self) -> None:
+        """Note that somebody waited long enough for an answer."""
+        if not self.late:
+            log.warning("The index does not answer; events are published unjudged until it does.")
+        self.late = True
+
+    def give_up(self) -> None:
+        """Open it again once it answers: what it does not have was forgotten."""
         if not self.failed:
-            log.error("the index failed: %s; events pass unjudged until the daemon is started again", error)
+            log.error("The index takes nothing any more; once it does, the log is read into it from where it is.")
         self.failed = True
 
-    def _ran_us(self) -> int:
-        """Return how long daemons have run on this file, in microseconds."""
-        return int((monotonic() - self._started) * 1e6)
+    # Failure.
 
-    async def care(self, last_seq: Callable[[], int]) -> None:
-        """Let old rows expire, a slice a second, and the oldest early when the file is nearly full; until cancelled.
-
-        `last_seq` gives the last number that was given out.
-        """
-        window_us, expired = self._settings.window_days * _DAY_US, 0
-        for tick in count():
-            if self.failed:
-                return
-            try:
-                if tick % _MARK_TICKS == 0:
-                    await self.worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), last_seq()))
-                limit, self._bytes = await self.worker.call(self._look)
-                if self._full or self._bytes > limit * _NEARLY_FULL:
-                    self._full = False
-                    await self._make_room(last_seq)
-                if tick % index.SLICES == 0:  # for a whole round: at its end, nothing so old is left
-                    expired = await self.worker.call(lambda db: index.expired_seq(db, self._ran_us() - window_us))
-                if expired:
-                    await self._expire(tick % index.SLICES, expired)
-            except sqlite3.Error as error:
-                self.failure(error)
-            await asyncio.sleep(_CARE_SECONDS)
-
-    def _look(self, db: sqlite3.Connection) -> tuple[int, int]:
-        """Return how large the file may be now, and how much of it is in use."""
-        return keep_room(db, self._path.parent, self._settings.max_bytes, self._reserve), index.used_bytes(db)
-
-    async def _expire(self, number: int, seq: int) -> None:
-        await self.worker.call(lambda db: index.expire(db, number, seq))
-        if number == index.SLICES - 1:
-            await self.worker.call(lambda db: index.forget_marks(db, seq))
-
-    async def _make_room(self, last_seq: Callable[[], int]) -> None:
-        """Forget the oldest tenth. Until the day of its youngest is over, this replica cannot know."""
-        oldest = await self.worker.call(index.oldest_tenth)
-        if oldest is None:
-            await self.worker.call(lambda db: index.mark(db, self._ran_us(), time_us(), last_seq()))
+    def _failure(self, error: Exception) -> None:
+        if error_code(error) == sqlite3.SQLITE_FULL:
+            if not self.full:
+                log.warning("The index is full; its oldest events are forgotten early.")
+            self.full = True
             return
-        seq, wall_us = oldest
-        self.forgotten_us = max(self.forgotten_us, wall_us)
-        await self.worker.call(lambda db: index.forget(db, wall_us))
-        for number in range(index.SLICES):
-            await self._expire(number, seq)
+        self._anew |= is_broken(error)
+        if not self.failed:
+            log.error("The index failed (%r); events are published unjudged until it is open again.", error)
+        self.failed = True
+        if self._anew:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        if not self._unanswered:
+            self._worker.reopen(self._connect)
+            self.post(index.found, self._opened)
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file, on its thread."""
+        if self._anew:
+            index.remove(self._path)
+            self._anew = False
+        return index.open_index(self._path, self._max_bytes)
+
+    def _opened(self, found: index.Found | None, error: Exception | None) -> None:
+        if error is not None or found is None:
+            self.failed = True
+            return
+        self.failed = self.full = False
+        self.forgotten_ms, self._bytes = found.forgotten_ms, found.bytes
+        self._inode = self._path.stat().st_ino
+        self._on_opened(found)
+
+    # Maintenance.
+
+    async def maintain(self) -> None:
+        """Open it again where it failed, let old events expire, and forget the oldest early when it is full.
+
+        A step a second, until cancelled.
+        """
+        ahead = time.time() - time.clock_gettime(_STEADY)
+        step: asyncio.Task[None] | None = None
+        for tick in count():
+            await asyncio.sleep(_STEP_SECONDS)
+            if self._unanswered and time.monotonic() - min(self._unanswered.values()) > self._patience:
+                self.note_late()
+            elif step is None or step.done():
+                agree = abs(time.time() - time.clock_gettime(_STEADY) - ahead) < _AGREE_SECONDS
+                step = asyncio.create_task(self._step(tick % _EXPIRY_SLICES if agree else None))
+
+    async def _step(self, expiring: int | None) -> None:
+        try:
+            if self.failed:
+                self._reopen()
+            elif self._is_in_place():
+                await self._keep_bounds(expiring)
+            else:
+                log.error("%s was removed or replaced; rebuilding it from the log.", self._path)
+                self.failed = self._anew = True
+                self._reopen()
+        except (sqlite3.Error, OSError):
+            """Whoever runs a job notes that it failed; what was left undone comes with a later step."""
+
+    def _is_in_place(self) -> bool:
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    async def _keep_bounds(self, expiring: int | None) -> None:
+        def inspect(db: sqlite3.Connection) -> tuple[int, int]:
+            return keep_room(db, self._path.parent, self._max_bytes, self._reserve), index.used_bytes(db)
+
+        limit, self._bytes = await self.call(inspect)
+        if self.full or self._bytes > limit * _NEARLY_FULL:
+            await self._make_room()
+        elif expiring is not None:
+            before_ms = int(time.time() * 1000) - self._window_ms
+            await self.call(partial(index.expire, prefix=f"{expiring:02x}", before_ms=before_ms))
+
+    async def _make_room(self) -> None:
+        """Forget the oldest tenth."""
+        sample_from = f"{getrandbits(64):016x}"
+        before_ms = await self.call(lambda db: index.oldest_tenth(db, sample_from) or index.oldest_tenth(db, ""))
+        if not before_ms:
+            return
+        self.forget(before_ms)
+        for number in range(_EXPIRY_SLICES):
+            await self.call(partial(index.expire, prefix=f"{number:02x}", before_ms=before_ms))
+        self.full = False
         self._forgotten[()] += 1
 
+    def forget(self, time_ms: int) -> None:
+        """Note that events up to a time may be missing."""
+        if time_ms > self.forgotten_ms:
+            self.forgotten_ms = time_ms
+            self.post(partial(index.forget, time_ms=time_ms), _ignore)
 
-def time_us() -> int:
-    """Return the wall clock in microseconds since the epoch."""
-    return time_ns() // 1000
+
+def _ignore(_result: object, _error: Exception | None) -> None:
+    """Take the answer of a job that nobody waits for."""

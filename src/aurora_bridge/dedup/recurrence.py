@@ -1,64 +1,36 @@
 """Same event or new one: the rules that tell a duplicate from a genuine repeat, and the ids that follow.
 
-Pure functions over what is known of a fingerprint; `claims` applies them to the deliveries under way and `dedup.index`
-remembers. Aurora sends no delivery id, so identity is content, and content comes back: jobs never, states do, and a
-bare "something changed" says nothing at all. When in doubt, the answer is "publish".
+Pure functions over what is known of a fingerprint. Aurora sends no delivery id, so identity is content, and content
+comes back: jobs never, states do, and a bare "something changed" says nothing at all. When in doubt, publish.
 """
 
-from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
+from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import day_of, millisecond_of
 
-_SECOND_US = 1_000_000
-_NEVER = 0
-_ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE  # in Python 3.11 each look-up of a member is a call
-
-
-class Standing(IntEnum):
-    """What became of the last claim on a fingerprint. The numbers are stored in the index."""
-
-    CLAIMED = 0
-    """Being made durable. When its process is gone, it is in doubt."""
-    SEEN = 1
-    """Durable, and Aurora was told so."""
-    OWED = 2
-    """Durable, but the 2xx may not have reached Aurora in time: a retry will come."""
-    DOUBTFUL = 3
-    """Refused while it may still become durable: a retry will come, and must re-use its id."""
-    REFUSED = 4
-    """Definitely not stored: a retry will come, and is the first of its event that counts."""
-
-
-class Known(NamedTuple):
-    """What is known of a fingerprint: the last claim on it."""
-
-    standing: Standing
-    repeat: bool
-    """Whether another event of this fingerprint had been accepted before that claim."""
-    time_us: int
-    """The event's `time`: receipt of the first attempt, microseconds since the epoch."""
-    id_ms: int
-    """The millisecond in its id, 0 where the id has none."""
-    attempt_us: int
-    """Receipt of the last attempt, by the wall clock as it is set now."""
-    attempt: int
-    """Estimated number of the last attempt, from 1."""
-    latest: bool
-    """Whether it is the latest state of its subject, claims in flight included."""
+# In Python 3.11 each look-up of a member of an enumeration is a call.
+_ONCE, _STATE, _SIGNAL = Recurrence.ONCE, Recurrence.STATE, Recurrence.SIGNAL
+_IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _RETRY_PENDING = State
 
 
 class Action(StrEnum):
     """What to do with a delivery."""
 
-    PUBLISH = "publish"
+    NEW = "new"
+    """Publish it: the first event of its fingerprint, as far as is known."""
+    REPEAT = "repeat"
+    """Publish it: another event of its fingerprint."""
+    RETRY = "retry"
+    """Publish it with id and time of the event that it brings again."""
     JOIN = "join"
     """The same event is in flight: wait for its result."""
     DUPLICATE = "duplicate"
 
 
-class Slot(StrEnum):
+class Interval(StrEnum):
     """Which attempt of Aurora's schedule a delivery fits, by its distance from the attempt before."""
 
     ECHO = "echo"
@@ -70,105 +42,105 @@ class Slot(StrEnum):
     NONE = "none"
 
 
+class Known(Protocol):
+    """What is known of the last event of a fingerprint."""
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+
+    @property
+    def time_ms(self) -> int:
+        """Receipt of the first attempt, milliseconds since the epoch: the event's `time`."""
+
+    @property
+    def attempt_ms(self) -> int:
+        """Receipt of the last attempt."""
+
+
 class Judgement(NamedTuple):
-    """The verdict over one delivery."""
+    """What a delivery is."""
 
     action: Action
-    repeat: bool
-    time_us: int
-    id_ms: int
-    attempt: int
-    slot: Slot
+    interval: Interval
 
 
 # Aurora: "Delivery", the retry table; each interval counts from the attempt before. From a tenth (at least 10 s) early
 # to a fifth (at least 30 s) late: wide enough that a retry still fits when those before it were never seen here
-# (30 s + 5 min, ..., 3 h + 20 h), narrow enough that no two slots touch.
+# (30 s + 5 min, ..., 3 h + 20 h), narrow enough that no two intervals touch.
 _SCHEDULE = (
-    (Slot.RETRY_30S, 30),
-    (Slot.RETRY_5MIN, 5 * 60),
-    (Slot.RETRY_30MIN, 30 * 60),
-    (Slot.RETRY_3H, 3 * 3600),
-    (Slot.RETRY_20H, 20 * 3600),
+    (Interval.RETRY_30S, 30),
+    (Interval.RETRY_5MIN, 5 * 60),
+    (Interval.RETRY_30MIN, 30 * 60),
+    (Interval.RETRY_3H, 3 * 3600),
+    (Interval.RETRY_20H, 20 * 3600),
 )
-_SLOTS = tuple(
-    (slot, (seconds - max(10, seconds / 10)) * _SECOND_US, (seconds + max(30, seconds / 5)) * _SECOND_US)
-    for slot, seconds in _SCHEDULE
+_INTERVALS = tuple(
+    (interval, (seconds - max(10, seconds / 10)) * 1000, (seconds + max(30, seconds / 5)) * 1000)
+    for interval, seconds in _SCHEDULE
 )
-_ECHO_US = _SLOTS[0][1]
-RETRIES = frozenset(slot for slot, _, _ in _SLOTS)
-"""The slots of Aurora's retries."""
-_AWAITED = frozenset({Standing.OWED, Standing.DOUBTFUL, Standing.REFUSED})
+RETRIES = frozenset(interval for interval, _ in _SCHEDULE)
+"""The intervals of Aurora's retries."""
 _SAME_EVENT = {
-    Standing.CLAIMED: Action.JOIN,
-    Standing.SEEN: Action.DUPLICATE,
-    Standing.OWED: Action.DUPLICATE,
-    Standing.DOUBTFUL: Action.PUBLISH,
-    Standing.REFUSED: Action.PUBLISH,
+    _IN_FLIGHT: Action.JOIN,
+    _SEEN: Action.DUPLICATE,
+    _RETRY_EXPECTED: Action.DUPLICATE,
+    _RETRY_PENDING: Action.RETRY,
 }
 
 
-def slot_of(elapsed_us: int) -> Slot:
-    """Return the slot that a delivery fits which came `elapsed_us` after the attempt before."""
-    if elapsed_us < _ECHO_US:
-        return Slot.ECHO
-    for slot, earliest, latest in _SLOTS:
-        if earliest <= elapsed_us <= latest:
-            return slot
-    return Slot.NONE
+def interval_of(elapsed_ms: int) -> Interval:
+    """Return the interval that a delivery fits which came `elapsed_ms` after the attempt before."""
+    if elapsed_ms < _INTERVALS[0][1]:
+        return Interval.ECHO
+    for interval, earliest, latest in _INTERVALS:
+        if earliest <= elapsed_ms <= latest:
+            return interval
+    return Interval.NONE
 
 
-def first_id_ms(recurrence: Recurrence, now_us: int, *, can_know: bool) -> int:
-    """Return the millisecond in the id of an event that is new as far as we know, 0 for none."""
-    if recurrence is _ONCE or (recurrence is _STATE and can_know):
-        return _NEVER
-    return now_us // 1000
-
-
-def judge(  # noqa: PLR0913 - the facts of one verdict
+def judge(  # noqa: PLR0913 - the facts of one decision
     recurrence: Recurrence,
-    known: Known | None,
-    now_us: int,
-    window_us: int,
+    known: Known,
+    now_ms: int,
+    window_ms: int,
     *,
-    can_know: bool,
+    is_latest: bool,
+    complete: bool,
     resend: bool = False,
-    jumped_us: int = 0,
 ) -> Judgement:
-    """Judge a delivery received at `now_us`, by what is `known` of its fingerprint.
+    """Judge a delivery received at `now_ms`, by what is `known` of its fingerprint.
 
-    `window_us` is the repeat window of its route. `can_know` is false while earlier events of today may be unknown
-    here. During a `resend` that an operator declared, every known fingerprint is a duplicate. `jumped_us` is what the
-    wall clock was set forward since the event's `time`: no time that has passed.
+    `window_ms` is the repeat window of its route. `is_latest` says whether it equals the latest state of its subject,
+    `complete` whether nothing of today is unknown here. During a `resend` that an operator declared, what was accepted
+    before is a duplicate.
     """
-    if known is None:
-        id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
-        return Judgement(Action.PUBLISH, repeat=False, time_us=now_us, id_ms=id_ms, attempt=1, slot=Slot.NONE)
-    slot = slot_of(now_us - known.attempt_us)
-    accepted = known.standing is not Standing.REFUSED or known.repeat
-    if (resend and accepted) or _is_same_event(recurrence, known, now_us - jumped_us, window_us, slot):
-        action = _SAME_EVENT[known.standing]
-        return Judgement(action, known.repeat, known.time_us, known.id_ms, known.attempt + 1, slot)
-    if recurrence is Recurrence.STATE and not accepted and known.id_ms == _NEVER:
-        id_ms = first_id_ms(recurrence, now_us, can_know=can_know)
+    interval = interval_of(now_ms - known.attempt_ms)
+    state = known.state
+    accepted = state is _SEEN or state is _RETRY_EXPECTED
+    if accepted and known.time_ms > now_ms:
+        # A clock was set back: a time in the future suppresses nothing. A once-event has no other id to go out with.
+        return Judgement(Action.RETRY if recurrence is _ONCE else Action.REPEAT, interval)
+    if recurrence is _SIGNAL:
+        same = resend and accepted
+    elif recurrence is _ONCE or resend:
+        same = True
     else:
-        id_ms = max(now_us // 1000, known.id_ms + 1)
-    return Judgement(Action.PUBLISH, accepted, now_us, id_ms, 1, slot)
+        retried = interval in RETRIES and (state is _RETRY_EXPECTED or state is _RETRY_PENDING)
+        unchanged = is_latest and 0 <= now_ms - known.time_ms <= window_ms
+        same = retried or (unchanged and (complete or state is _IN_FLIGHT))
+    return Judgement(_SAME_EVENT[state] if same else Action.REPEAT, interval)
 
 
-def _is_same_event(recurrence: Recurrence, known: Known, now_us: int, window_us: int, slot: Slot) -> bool:
-    match recurrence:
-        case Recurrence.ONCE:
-            return True
-        case Recurrence.SIGNAL:
-            return False
-        case Recurrence.STATE:
-            still_so = known.latest and known.standing is not Standing.REFUSED and now_us - known.time_us <= window_us
-            return still_so or (known.standing in _AWAITED and slot in RETRIES)
+def new_id_ms(recurrence: Recurrence, now_ms: int, *, complete: bool) -> int:
+    """Return the millisecond in the id of the first event of a fingerprint, 0 for none."""
+    if recurrence is _ONCE or (recurrence is _STATE and complete):
+        return 0
+    return now_ms
 
 
-def event_id(fingerprint: str, recurrence: Recurrence, time_us: int, id_ms: int) -> str:
-    """Return the id of an event, which is its record's key.
+def event_id(fingerprint: str, recurrence: Recurrence, time_ms: int, id_ms: int) -> str:
+    """Return the id of an event.
 
     `once`: the fingerprint. `state`: with the UTC day of its time, or the millisecond for a repeat and where earlier
     events of the day may be unknown. `signal`: always with the millisecond.
@@ -177,4 +149,4 @@ def event_id(fingerprint: str, recurrence: Recurrence, time_us: int, id_ms: int)
         return f"{fingerprint}.{millisecond_of(id_ms)}"
     if recurrence is _ONCE:
         return fingerprint
-    return f"{fingerprint}.{day_of(time_us)}"
+    return f"{fingerprint}.{day_of(time_ms * 1000)}"

@@ -11,13 +11,15 @@ _MOST_RUNS = 1000
 class Position:
     """What is known of one partition: everything below `next`, our own records behind it, and its `end`."""
 
-    __slots__ = ("_own", "end", "next")
+    __slots__ = ("_own", "cut", "end", "next")
 
     def __init__(self, following: int | None = None) -> None:
         self.next = following
         """Offset of the first record that is not known; None until it is found out where to begin."""
         self.end = 0
         """Offset behind the last record, when it was last looked at."""
+        self.cut = False
+        """Whether records before it were deleted, and nothing was read behind them yet."""
         self._own: dict[int, int] = {}
         """Our own records behind `next`: first offset, and offset behind the last."""
 
@@ -26,9 +28,9 @@ class Position:
         """How many offsets up to the end are not known, our own among them."""
         return max(0, self.end - self.next) if self.next is not None else self.end
 
-    def begin(self, at: int) -> None:
-        """Begin at an offset: the first that there is, or that matters."""
-        self.next = at
+    def begin(self, at: int, *, cut: bool = False) -> None:
+        """Begin at an offset: the first that matters, or with `cut` the first that is left."""
+        self.next, self.cut = at, cut
         self._own = {first: last for first, last in self._own.items() if last > at}
         self._join()
 

@@ -60,6 +60,8 @@ class Client(AIOKafkaClient):
         self._connecting: defaultdict[tuple[int, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
         self.on_connection: Callable[[str, Exception | None], None] = lambda _address, _error: None
         """Told how an attempt to connect to an address, `host:port`, ended."""
+        self.cluster_id = ""
+        """Kafka's id of the cluster, from its last metadata."""
 
     async def bootstrap(self) -> None:
         """Learn the cluster from the first broker of the list that answers. Raises `KafkaConnectionError`."""
@@ -76,7 +78,7 @@ class Client(AIOKafkaClient):
                 self.on_connection(f"{host}:{port}", error)
                 continue
             self.on_connection(f"{host}:{port}", None)
-            self.cluster.update_metadata(metadata)
+            self._learn(self.cluster, metadata)
             if self._sync_task is None:
                 self._sync_task = asyncio.create_task(self._md_synchronizer())
             return
@@ -162,10 +164,14 @@ class Client(AIOKafkaClient):
             except (KafkaError, TimeoutError):
                 continue
             if metadata.brokers:
-                cluster_metadata.update_metadata(metadata)
+                self._learn(cluster_metadata, metadata)
                 return True
         cluster_metadata.failed_update(None)
         return False
+
+    def _learn(self, cluster: ClusterMetadata, metadata: Any) -> None:  # noqa: ANN401 - one class for each version
+        self.cluster_id = getattr(metadata, "cluster_id", None) or ""
+        cluster.update_metadata(metadata)
 
 
 def addresses(cluster: ClusterMetadata) -> dict[int, str]:

@@ -69,6 +69,6 @@ def known_of(directory: Path, fingerprint: str) -> Known | None:
         return None
     with closing(open_beside(path)) as db:
         row = db.execute(
-            "SELECT time_us, id_ms, attempt_us, attempt FROM seen WHERE fingerprint=?", (fingerprint,)
+            "SELECT time_ms * 1000, id_ms, attempt_ms * 1000, attempt FROM seen WHERE fingerprint=?", (fingerprint,)
         ).fetchone()
     return None if row is None else Known(*row)

@@ -74,6 +74,10 @@ class Publisher:
             self._no_answer(record, Reason.KAFKA_UNAVAILABLE)
         return answer
 
+    def has_backlog(self, event: str) -> bool:
+        """Whether events of a name join those that wait in the spool."""
+        return self.backlogs[event].way is _BACKLOG
+
     def submit(self, record: Record) -> bool:
         """Hand a record to the sender; False if its topic is not known to Kafka now."""
         if self._sender is None or not self._sender.submit(record):

@@ -94,6 +94,8 @@ class Spool:
         self._path = directory / FILE
         connection, start = open_and_read(self._path, _format(), max_bytes, _start)
         self._last_seq = start.last_seq
+        self.id = "spool"
+        self.committed_seq = start.last_seq
         self._started = monotonic() - start.ran_us / 1e6
         self.found = start.waiting
         """Events waiting at start, by event."""
@@ -274,6 +276,7 @@ class Spool:
                 self.waiting += len(records) if set_aside is None else 0
                 for record in records:
                     record.seq = next(at)
+                    self.committed_seq = record.seq
             stored(records, failure, set_aside)
 
     def _left(self, removed: list[int], error: Exception | None) -> None:

@@ -62,14 +62,14 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
     A broken one is put aside. Raises `StateError`.
     """
     try:
-        return _open(path, form, max_bytes)
+        return open_as_is(path, form, max_bytes)
     except sqlite3.DatabaseError as error:
         if not is_broken(error):
             msg = f"{path} cannot be opened: {error}. Check the volume and its permissions; nothing in it was changed."
             raise StateError(msg) from error
         aside = _put_aside(path)
         log.error("%s is broken (%s): put aside as %s", path, error, aside)  # noqa: TRY400 - the trace adds nothing
-    connection = _open(path, form, max_bytes)
+    connection = open_as_is(path, form, max_bytes)
     if form.salvage is not None:
         log.warning("%d readable rows were salvaged from %s", _salvage(aside, connection, form.salvage), aside)
     return connection
@@ -97,7 +97,8 @@ def is_broken(error: BaseException) -> bool:
     return error_code(error) in _BROKEN
 
 
-def _open(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
+def open_as_is(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
+    """Open the database at `path` as it is, made if missing. Raises `sqlite3.Error`, `StateError` for another version."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1, cached_statements=64)
     try:
         connection.execute(f"PRAGMA page_size={form.page_bytes}")

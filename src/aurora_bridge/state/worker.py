@@ -36,7 +36,7 @@ class Worker:
         """Run jobs on a thread called `name`, on the connection (in autocommit) that `connect` opens there."""
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
-        self._jobs: SimpleQueue[_Posted | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Posted | Connect | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._broken: Exception | None = None
@@ -51,6 +51,10 @@ class Worker:
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join, patience)
         return not self._thread.is_alive()
+
+    def reopen(self, connect: Connect) -> None:
+        """Close the connection, behind the jobs that are queued, and go on with the one that `connect` opens."""
+        self._jobs.put(connect)
 
     def post(self, job: Job, done: Done) -> None:
         """Queue a job. `done` is called on the loop with its result, or the exception of job or commit."""
@@ -75,19 +79,36 @@ class Worker:
         self._open()
         stopping = False
         while not stopping:
-            group = [self._jobs.get()]
-            while not self._jobs.empty():
-                group.append(self._jobs.get())
-            stopping = None in group
-            posted = [job for job in group if job is not None]
+            posted, then = self._next()
             if posted:
                 answers = self._commit(posted)
                 if self._loop is not None and not self._loop.is_closed():
                     self._loop.call_soon_threadsafe(_deliver, answers)
+            if callable(then):
+                self._close()
+                self._connect = then
+                self._open()
+            stopping = then is None
+        self._close()
+
+    def _next(self) -> tuple[list[_Posted], Connect | _Posted | None]:
+        """Return the jobs that wait, and the last of them or what is to be done behind them."""
+        posted: list[_Posted] = []
+        while True:
+            one = self._jobs.get()
+            if not isinstance(one, tuple):
+                return posted, one
+            posted.append(one)
+            if self._jobs.empty():
+                return posted, one
+
+    def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
     def _open(self) -> None:
+        self._broken = None
         try:
             self._connection = self._connect()
         except Exception as error:  # noqa: BLE001 - handed to whoever posts a job

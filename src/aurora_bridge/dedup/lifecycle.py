@@ -1,0 +1,76 @@
+"""What becomes of an event: its states, and the one table of what happens to it.
+
+Of each fingerprint the last event is remembered. Every change of its state, in memory or in the index file, is an entry
+of `TRANSITIONS`; `recurrence` decides what a delivery is, `memory` and `index` apply the table.
+
+What a crash costs, at any moment: an event that was acknowledged stands in Kafka or in the spool, and the log reader
+gives it back. One in flight leaves no trace here: if it was stored, the log has it; if not, Aurora's retry is its first
+attempt again. One whose 2xx may not have left counts as unanswered if it is among the last ten seconds of the log. A
+refusal is in the file before its 503 leaves, unless the file did not answer. What was only in memory of retries that
+are expected is lost: such a retry is published once more, as a repeat.
+"""
+
+from enum import Enum, IntEnum, auto
+
+
+class State(IntEnum):
+    """Where the last event of a fingerprint stands. The numbers are stored in the index file, all but the first."""
+
+    IN_FLIGHT = 0
+    """Being made durable; in memory only."""
+    SEEN = 1
+    """Durable, and Aurora was told so."""
+    RETRY_EXPECTED = 2
+    """Durable, but the 2xx may not have reached Aurora in time: a retry will come, and is a duplicate."""
+    RETRY_PENDING = 3
+    """Refused, or in doubt: a retry will come, and re-uses id and time. The event happened all the same."""
+
+
+class Happening(Enum):
+    """What can happen to an event."""
+
+    PUBLISHED = auto()
+    """A delivery of it goes out: the first, a repeat, or a retry of one that was refused."""
+    STORED = auto()
+    """It became durable before its delivery was answered."""
+    REFUSED = auto()
+    """Its delivery was refused; a send or commit may still succeed."""
+    STORED_LATE = auto()
+    """It became durable after its delivery was refused; word of that can come before word of the refusal."""
+    UNHEARD = auto()
+    """A 2xx for it left too late, or its client was gone."""
+    RETRIED = auto()
+    """A duplicate of it came at one of Aurora's retry intervals."""
+    LOGGED = auto()
+    """The log holds it, published by this replica."""
+    LOGGED_ELSEWHERE = auto()
+    """The log holds it, published by another replica, which also answered for it."""
+    LOGGED_LAST = auto()
+    """The log holds it, published by this replica in the last seconds before a crash."""
+
+
+_H, _S = Happening, State
+_IN_FLIGHT, _SEEN, _EXPECTED, _PENDING = State
+TRANSITIONS: dict[tuple[State | None, Happening], State] = {
+    # None: nothing is known of the fingerprint, or another event of it.
+    (None, _H.PUBLISHED): _IN_FLIGHT,
+    (None, _H.LOGGED): _SEEN,
+    (None, _H.LOGGED_ELSEWHERE): _SEEN,
+    (_IN_FLIGHT, _H.STORED): _SEEN,
+    (_IN_FLIGHT, _H.REFUSED): _PENDING,
+    (_IN_FLIGHT, _H.STORED_LATE): _EXPECTED,
+    (_SEEN, _H.PUBLISHED): _IN_FLIGHT,
+    (_SEEN, _H.UNHEARD): _EXPECTED,
+    (_SEEN, _H.LOGGED_LAST): _EXPECTED,
+    (_EXPECTED, _H.PUBLISHED): _IN_FLIGHT,
+    (_EXPECTED, _H.STORED): _SEEN,
+    (_EXPECTED, _H.RETRIED): _SEEN,
+    (_PENDING, _H.PUBLISHED): _IN_FLIGHT,
+    (_PENDING, _H.STORED_LATE): _EXPECTED,
+    (_PENDING, _H.LOGGED): _EXPECTED,
+    (_PENDING, _H.LOGGED_ELSEWHERE): _SEEN,
+}
+"""What is not in the table changes nothing."""
+for _state in _S:
+    for _happening in _H:
+        TRANSITIONS.setdefault((_state, _happening), _state)

@@ -1,0 +1,69 @@
+"""Which fingerprints the file may hold: a Bloom filter that says "certainly not" of nearly every new one.
+
+What it is not sure of is asked of the file. About 2 bytes a fingerprint in the file, and 1 % false alarms when full;
+then it is built anew from the file, as at the start. Until it is built, everything may be there.
+"""
+
+from collections.abc import Sequence
+
+from rbloom import Bloom
+
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.index_file import IndexFile
+
+_LEAST = 2**20
+_HEADROOM = 1.5
+_FALSE_ALARMS = 0.01
+_ROW_BYTES = 60
+"""Of the file, at least, for a fingerprint."""
+_AT_ONCE = 20_000
+"""Fingerprints read in one job: some 10 ms of the file's thread."""
+
+
+class Membership:
+    """The filter. Built by one job of the file after the other."""
+
+    def __init__(self, file: IndexFile) -> None:
+        self._file = file
+        self._bloom: Bloom | None = None
+        self._next: Bloom | None = None
+        self._capacity = 0
+        self._added = 0
+
+    @property
+    def built(self) -> bool:
+        """Whether it can rule anything out."""
+        return self._bloom is not None
+
+    def __contains__(self, fingerprint: str) -> bool:
+        bloom = self._bloom
+        return bloom is None or fingerprint in bloom
+
+    def update(self, fingerprints: Sequence[str]) -> None:
+        """Add fingerprints that are being written."""
+        self._added += len(fingerprints)
+        for bloom in (self._bloom, self._next):
+            if bloom is not None:
+                bloom.update(fingerprints)
+        if self._added > self._capacity and self._bloom is not None and self._next is None:
+            self.build(self._added * _ROW_BYTES)
+
+    def build(self, used_bytes: int) -> None:
+        """Build it anew from a file of which so much is in use."""
+        self._capacity = int(max(_LEAST, used_bytes / _ROW_BYTES * _HEADROOM))
+        self._added = 0
+        self._next = Bloom(self._capacity, _FALSE_ALARMS)
+        self._read("", self._next)
+
+    def _read(self, after: str, bloom: Bloom) -> None:
+        def done(found: list[str] | None, error: Exception | None) -> None:
+            if error is not None or bloom is not self._next:
+                return  # whoever opens the file again builds anew
+            if found:
+                bloom.update(found)
+                self._added += len(found)
+                self._read(found[-1], bloom)
+            else:
+                self._bloom, self._next = bloom, None
+
+        self._file.post(lambda db: index.fingerprints(db, after, _AT_ONCE), done)
