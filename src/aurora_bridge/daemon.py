@@ -38,7 +38,7 @@ from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state.database import broken_files
-from aurora_bridge.state.directory import INSTANCE, instance_name, locked, room
+from aurora_bridge.state.directory import instance_name, locked, room
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
 from aurora_bridge.web.status import Observer

@@ -16,7 +16,6 @@ import orjson
 
 from aurora_bridge.dedup.lifecycle import TRANSITIONS, Happening, State
 from aurora_bridge.dedup.log_record import LogRecord, reconcile
-from aurora_bridge.dedup.memory import Latest
 from aurora_bridge.state.database import Format, is_broken, open_as_is
 from aurora_bridge.state.directory import StateError
 
@@ -84,8 +83,13 @@ class Row(NamedTuple):
     repeat: bool
 
 
-Answer = tuple[dict[str, Row], dict[str, Latest]]
-"""What the file knows of fingerprints, and of families."""
+class Answer(NamedTuple):
+    """What the file knows."""
+
+    rows: dict[str, Row]
+    """By fingerprint."""
+    latest: dict[str, str]
+    """By family key, the fingerprint of the latest state."""
 
 
 class Found(NamedTuple):
@@ -126,9 +130,9 @@ def found(db: sqlite3.Connection) -> Found:
 
 def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence[str]) -> Answer:
     """Return what is known of fingerprints and families."""
-    rows = {row[0]: _row(row) for row in db.execute(_FIND, (_json(fingerprints),)).fetchall()} if fingerprints else {}
+    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall() if fingerprints else ()
     latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else ()
-    return rows, {key: Latest(fingerprint, time_ms) for key, fingerprint, time_ms in latest}
+    return Answer({row[0]: _row(row) for row in rows}, {row[0]: row[1] for row in latest})
 
 
 def _row(row: tuple[Any, ...]) -> Row:
@@ -137,11 +141,7 @@ def _row(row: tuple[Any, ...]) -> Row:
 
 
 def write(
-    db: sqlite3.Connection,
-    rows: list[tuple[Any, ...]],
-    latest: list[StateRow],
-    late: Sequence[Event],
-    positions: Positions,
+    db: sqlite3.Connection, rows: list[Row], latest: list[StateRow], late: Sequence[Event], positions: Positions
 ) -> None:
     """Take over what changed in memory, and with the last slice how far the log is known."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
@@ -158,8 +158,8 @@ def learn(
 
     Only fingerprints in `known` can be in the file. Return the records of ours whose events were new to it.
     """
-    events: dict[str, Any] = {**find(db, known, ())[0]}
-    rows: dict[str, tuple[Any, ...]] = {}
+    events = find(db, known, ()).rows
+    rows: dict[str, Row] = {}
     news = []
     for record in records:
         fingerprint, ours = record.fingerprint, record.instance == instance
@@ -170,7 +170,7 @@ def learn(
         if before is not None and record.is_event_of(before.time_ms, before.id_ms):
             event = before._replace(state=state)
         else:
-            event = row_of(record, state)
+            event = Row(fingerprint, state, *record.times)
             if ours:
                 news.append(record)
         events[fingerprint] = event
@@ -179,12 +179,6 @@ def learn(
     _insert(db, "latest", 3, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news
-
-
-def row_of(record: LogRecord, state: State) -> Row:
-    """Return the row of a record's event."""
-    fingerprint, time_ms, id_ms, _, repeat, attempt, attempt_ms, *_ = record
-    return Row(fingerprint, state, time_ms, id_ms, attempt_ms, attempt, repeat)
 
 
 def expect_retries(db: sqlite3.Connection, events: Sequence[Event]) -> None:
@@ -221,7 +215,7 @@ def fingerprints(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
 
 
 def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> int:
-    """Delete what is older among fingerprints and families that begin with `prefix`; return how many events that were."""
+    """Delete what is older among the keys that begin with `prefix`; return how many events that were."""
     end = f"{prefix}~"
     db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND time_ms < ?", (prefix, end, before_ms))
     sql = "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?"

@@ -1,7 +1,7 @@
 """The index file and its thread: opened, asked, opened again after a failure, kept within its bounds.
 
-A cache never stops the daemon. While its file is late or has failed, nobody waits for it; a file that is damaged, or was
-removed, is made anew, and so is what the log reader knows; one that cannot be read or written is tried again each second.
+A cache never stops the daemon. While its file is late or has failed, nobody waits for it; one that is damaged, or was
+removed, is made anew and filled from the log; one that cannot be read or written is opened again each second.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """How far the log is known: Kafka and the spool, read into memory and file alike.
 
 The spool is read here, Kafka by `kafka.follower`, which tells what it finds: at each start what a crash took from the
-file, later what other replicas publish; everything, where the file is new. Until the end is reached, and whenever it may
-not be any more, the index is not *complete*: then a state is never taken for a duplicate for equalling the latest, and
-gets an id of its own.
+file, later what other replicas publish; everything, where the file is new. Until the end is reached, and whenever it
+may not be any more, the index is not *complete*: then a state is never a duplicate for equalling the latest, and gets
+an id of its own.
 """
 
 import asyncio
@@ -93,12 +93,12 @@ class LogReader:
         instance: str,
         kafka: bool,
         patience: float,
-        moved: Callable[[], None],
         released: Callable[[], None],
     ) -> None:
         """Read for the replica called `instance`; `kafka` says whether a follower reads Kafka beside the spool.
 
-        `moved` is called when more of the log is known, `released` when judging need not wait for it any more.
+        `released` is called when judging need not wait for a reading any more, at the latest when one delivery has
+        waited for `patience` seconds.
         """
         self._memory = memory
         self._file = file
@@ -107,7 +107,6 @@ class LogReader:
         self._instance = instance
         self._kafka = kafka
         self._patience = patience
-        self._moved = moved
         self._released = released
         self.generation = 0
         """Counts how often the file was opened: what is known of the log begins anew with each."""
@@ -199,7 +198,7 @@ class LogReader:
             self._opened.clear()
             generation = self.generation
             self.began()
-            while generation == self.generation and not await self._read_spool():
+            while generation == self.generation and not await self._read_spool():  # noqa: ASYNC110 - what it waits for
                 await asyncio.sleep(_AGAIN_SECONDS)
             if generation == self.generation:
                 self._spool_read.set()
@@ -238,7 +237,6 @@ class LogReader:
     def advance(self, positions: Mapping[index.Place, int]) -> None:
         """Note up to where the log is known."""
         self._positions.update(positions)
-        self._moved()
 
     def positions(self) -> dict[index.Place, int]:
         """Return up to where the log is known now."""
@@ -297,7 +295,7 @@ class LogReader:
         events = [event for _, event in self._last]
         self._last.clear()
         for fingerprint, time_ms, id_ms in events:
-            entry = self._memory.entries.get(fingerprint)
+            entry = self._memory.entries.items.get(fingerprint)
             if entry is not None and (entry.time_ms, entry.id_ms) == (time_ms, id_ms):
                 self._memory.apply(entry, Happening.LOGGED_LAST)
         if events:

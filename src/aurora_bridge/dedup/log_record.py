@@ -41,6 +41,11 @@ class LogRecord(NamedTuple):
     instance: str
     """The replica that published it."""
 
+    @property
+    def times(self) -> tuple[int, int, int, int, bool]:
+        """What the index keeps of it, in the order of its columns."""
+        return self.time_ms, self.id_ms, self.attempt_ms, self.attempt, self.repeat
+
     def is_event_of(self, time_ms: int, id_ms: int) -> bool:
         """Whether an event of the same fingerprint, with this time and millisecond, has the same id."""
         if self.id_ms or id_ms:

@@ -1,7 +1,8 @@
 """Reading below aiokafka's consumer: where partitions begin and end, and what lies in them.
 
-aiokafka's consumer fetches ahead, for as long as it lives; `follower` wants to know of a gap here and there, and whether
-records are missing in it. Like `wire`, this leans on aiokafka's protocol classes: `tests/kafka/test_fetch.py` fails when they change.
+aiokafka's consumer fetches ahead, for as long as it lives; `follower` wants to know of a gap here and there, and
+whether records are missing in it. Like `wire`, this leans on aiokafka's protocol classes: `tests/kafka/test_fetch.py`
+fails when they change.
 """
 
 import asyncio

@@ -5,8 +5,8 @@ else wrote and nothing is read (`position`); what is missing is fetched, and `de
 without other replicas is usually a send of ours whose acknowledgement is still on its way, so it is read only if it is
 still there at the next look; with other replicas, at once.
 
-A client apart from the sender's, since a broker answers the requests of one connection in turn. This only helps: whatever
-goes wrong here is logged and tried again.
+A client apart from the sender's, since a broker answers the requests of one connection in turn. This only helps:
+whatever goes wrong here is logged and tried again.
 """
 
 import asyncio

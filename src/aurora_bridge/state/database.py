@@ -98,7 +98,7 @@ def is_broken(error: BaseException) -> bool:
 
 
 def open_as_is(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
-    """Open the database at `path` as it is, made if missing. Raises `sqlite3.Error`, `StateError` for another version."""
+    """Open the database at `path`, made if missing. Raises `sqlite3.Error`, and `StateError` for another version."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1, cached_statements=64)
     try:
         connection.execute(f"PRAGMA page_size={form.page_bytes}")
