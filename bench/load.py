@@ -26,7 +26,7 @@ import sys
 import time
 from array import array
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from bench.servers import TOKEN, cpu_seconds
 from tests.support.ports import HOST
@@ -34,8 +34,9 @@ from tests.support.ports import HOST
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SETTLE_SECONDS = 0.5
-"""Rest before both readings of the server's CPU time: what it does after an answer is counted where it belongs."""
+REST_SECONDS, REST_SHARE, REST_LOOKS = 1.0, 0.02, 10
+"""A server rests that used less than this share of a core for a second. It has to before both readings of its CPU time,
+so that what it does after an answer is counted: an index that is written behind has seconds of work left."""
 SILENCE_SECONDS = 15.0
 """When no answer comes for so long, the rest is given up; Aurora itself waits 10 s."""
 RECEIVE_BYTES = 65_536
@@ -61,6 +62,7 @@ TEMPLATES = (
     "project_status_changed?project_id={}&status=Project%20Sold",
     "web_proposal_url_created?design_id={}&source=app",
 )
+EVENTS = tuple(template.partition("?")[0] for template in TEMPLATES)
 HEADERS = f"Host: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -129,48 +131,54 @@ class Connection:
 
 
 class Load:
-    """Hands each request that is due to the connection that has been idle longest, until all have ended."""
+    """Hands each request that is due to the connection that has been idle longest, and notes what became of it."""
 
-    def __init__(self, port: int, connections: int, requests: list[bytes]) -> None:
+    def __init__(self, port: int, connections: int) -> None:
         self.latencies = array("d")
         self.outcomes: Counter[str] = Counter()
-        self._requests = requests
-        self._sent = 0
         self._epoll = select.epoll()
         self._connections: dict[int, Connection] = {}
         for _ in range(connections):
             connected = socket.create_connection((HOST, port))
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected.setblocking(False)
+            connected.settimeout(0)  # reads never wait
             self._epoll.register(connected, select.EPOLLIN)
             self._connections[connected.fileno()] = Connection(connected)
         self._idle = deque(self._connections.values())
 
-    def run(self, rate: float | None) -> None:
-        """Send everything, as fast as the answers come or by the clock; after a silence the rest is `unanswered`."""
-        started, count = time.perf_counter(), len(self._requests)
-        while self.outcomes.total() < count:
-            next_due = self._send_due(started, rate)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._epoll.close()
+        for connection in self._connections.values():
+            connection.socket.close()
+
+    def run(self, requests: list[bytes], rate: float | None) -> None:
+        """Send all of them, as fast as the answers come or by the clock; after a silence the rest is `unanswered`."""
+        started, ended = time.perf_counter(), self.outcomes.total() + len(requests)
+        unsent = deque(requests)
+        while (missing := ended - self.outcomes.total()) > 0:
+            next_due = self._send_due(unsent, len(requests), started, rate)
             wait = SILENCE_SECONDS if next_due is None else max(0.0, next_due - time.perf_counter())
             # Not epoll's own time-out: that one is in whole milliseconds.
             ready, _, _ = select.select([self._epoll], (), (), wait)
             if not ready and next_due is None:
-                self.outcomes["unanswered"] = count - self.outcomes.total()
+                self.outcomes["unanswered"] += missing
             for descriptor, _ in self._epoll.poll(0):
                 self._receive(self._connections[descriptor])
 
-    def _send_due(self, started: float, rate: float | None) -> float | None:
+    def _send_due(self, unsent: deque[bytes], count: int, started: float, rate: float | None) -> float | None:
         """Send what is due; return when the next one is, None if that is for an answer to decide."""
-        while self._idle and self._sent < len(self._requests):
+        while self._idle and unsent:
             now = time.perf_counter()
-            due = started + self._sent / rate if rate else now
+            due = started + (count - len(unsent)) / rate if rate else now
             if due > now:
                 return due
             connection = self._idle.popleft()
             connection.due = due
             with contextlib.suppress(OSError):  # a connection that broke: epoll tells
-                connection.socket.send(self._requests[self._sent])
-            self._sent += 1
+                connection.socket.send(unsent.popleft())
         return None
 
     def _receive(self, connection: Connection) -> None:
@@ -190,18 +198,28 @@ class Load:
 
 
 def measure(port: int, pid: int, count: int, connections: int, rate: float | None) -> Result:
-    """Connect to the server `pid`, rest, read the clocks, send everything, rest, read the clocks again."""
-    load = Load(port, connections, list(itertools.islice(webhooks(), count)))
-    time.sleep(SETTLE_SECONDS)
-    gc.disable()  # its pauses would be taken for the server's
-    server_cpu, generator_cpu, started = cpu_seconds(pid), time.process_time(), time.perf_counter()
-    load.run(rate)
-    seconds, generator_cpu = time.perf_counter() - started, time.process_time() - generator_cpu
-    time.sleep(SETTLE_SECONDS)
-    server_cpu = cpu_seconds(pid) - server_cpu
+    """Connect to the server `pid`, send everything, and measure that; the server rests before and after."""
+    requests = list(itertools.islice(webhooks(), count))
+    with Load(port, connections) as load:
+        gc.disable()  # its pauses would be taken for the server's
+        server_cpu, generator_cpu, started = _cpu_at_rest(pid), time.process_time(), time.perf_counter()
+        load.run(requests, rate)
+        seconds, generator_cpu = time.perf_counter() - started, time.process_time() - generator_cpu
+        server_cpu = _cpu_at_rest(pid) - server_cpu
     latencies = sorted(load.latencies) or [0.0]
     p50, p99, p999 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99, 0.999))
     return Result(dict(load.outcomes), seconds, server_cpu, generator_cpu, p50, p99, p999)
+
+
+def _cpu_at_rest(pid: int) -> float:
+    """Wait until the server rests, though not for ever; return the CPU time that it has used."""
+    used = cpu_seconds(pid)
+    for _ in range(REST_LOOKS):
+        time.sleep(REST_SECONDS)
+        before, used = used, cpu_seconds(pid)
+        if used - before < REST_SHARE * REST_SECONDS:
+            break
+    return used
 
 
 if __name__ == "__main__":
