@@ -56,13 +56,12 @@ class Figures(NamedTuple):
 
 def measure(fingerprints: int, scenario: Scenario, rounds: int, folder: Path, bootstrap: str) -> list[Figures]:
     """Measure an empty index and one with so many fingerprints."""
-    counts = {"empty index": 0, f"{fingerprints:,} fingerprints": fingerprints}
+    counts = {"empty index": 0, (filled := f"{fingerprints:,} fingerprints"): fingerprints}
+    fill_index(folder / filled / servers.STATE, fingerprints)
     starts: dict[str, Start] = {}
     with ExitStack() as stack:
         running = []
-        for name, count in counts.items():
-            if count:
-                fill_index(folder / name / servers.STATE, count)
+        for name in counts:
             running.append(stack.enter_context(servers.daemon(folder / name, bootstrap, name=name)))
             starts[name] = _until_complete(running[-1])
         results = interleave(scenario, rounds, running)
