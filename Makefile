@@ -67,8 +67,8 @@ look: .venv/.dev  ## take pictures of the status page in its states, into build/
 kafka: .venv/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
 	@exec $(BIN)/python -m tests.support.play
 
-bench: .venv/.dev  ## measure the daemon beside a bare hello-world
-	$(BIN)/python -m bench
+bench: .venv/.dev  ## measure the daemon beside a bare hello-world, another revision (AGAINST=REV), hand-written peers (PEERS=1)
+	$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST)) $(if $(PEERS),--peers)
 
 # Made with the lowest Python that is supported, whose list is the longest. UPGRADE=--upgrade takes the newest versions.
 lock: .venv/.dev  ## write the lock files anew after a change of pyproject.toml

@@ -1,10 +1,11 @@
-"""What a webhook costs: the daemon beside a bare aiohttp hello-world, measured in one run (`python -m bench`).
+"""What a webhook costs: the daemon beside a bare hello-world, another revision and hand-written peers, in one run.
 
-Absolute figures are those of one machine in one hour; what travels is the ratio. So both servers run at the same time,
+Absolute figures are those of one machine in one hour; what travels is the ratio. So all servers run at the same time,
 get the same kind of webhooks from the same load generator in turns, and each round's ratio compares neighbours in time.
 The figure that counts is CPU time of the server's process, which a busy machine disturbs less than it does throughput.
 
-`__main__` has the options and the table, `runs` what is measured in which order, `servers` the processes, `load` the
-load generator (a process of its own), `hello` the yardstick. `routes` measures in its own process what many routes
-cost. Nothing here asserts a timing.
+`__main__` has the options, `runs` what is measured in which order, `tables` the figures as text. `servers` has the
+processes: the daemon, the yardstick (`hello`); `revisions` the daemon of another revision, `peers` what people would
+write otherwise. `load` is the load generator (a process of its own). `index` measures an index that knows many
+fingerprints, `following` how fast a replica learns, `routes` what many routes cost. Nothing here asserts a timing.
 """

@@ -1,4 +1,4 @@
-"""`python -m bench`: the options, and the figures as a plain table (and as JSON)."""
+"""`python -m bench`: the options, and what is measured for them."""
 
 from __future__ import annotations
 
@@ -6,62 +6,105 @@ import argparse
 import dataclasses
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench import following, routes, runs
-from bench.runs import SCENARIOS, Comparison, Record, Scenario
+from bench import following, index, revisions, routes, runs, servers, tables
+from bench.peers.catalogue import PEERS, PeerMissingError, peer
+from bench.runs import SCENARIOS, Scenario
 from tests.support.broker import KafkaCluster
 from tests.support.ports import HOST, free_ports
 
-COLUMNS = ("", "per CPU-s", "CPU us", "ratio", "per s", "p50 ms", "p99 ms", "p99.9 ms", "RSS MB", "peak MB")
+if TYPE_CHECKING:
+    from bench.runs import Contender
+
 MILLION = 1_000_000
 FOLLOWED = 200_000
+FINGERPRINTS = 10_000_000
+
+Figures = dict[str, Any]
 
 
 def main() -> None:
-    """Start a broker and measure what was asked for."""
+    """Measure what was asked for."""
     options = _options()
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     if options.routes:
         measured = routes.measure(options.rounds)
-        _show_routes(measured)
+        tables.show_routes(measured)
         figures["routes"] = [few_or_many._asdict() for few_or_many in measured]
-    if options.start or options.million or options.follow or options.scenarios:
-        _measure_daemon(options, figures)
+    if options.start or options.million or options.follow or options.index or options.scenarios:
+        with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as folder:
+            _measure_servers(options, Path(folder), figures)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        options.json.write_text(json.dumps(figures, indent=1, default=dataclasses.asdict) + "\n")
 
 
-def _measure_daemon(options: argparse.Namespace, figures: dict[str, Any]) -> None:
-    with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as name, KafkaCluster() as kafka:
-        folder = Path(name)
+def _measure_servers(options: argparse.Namespace, folder: Path, figures: Figures) -> None:
+    daemons: dict[str, Contender] = {"aurora-bridge": servers.daemon}
+    revision = None
+    if options.against:
+        revision, sources = revisions.extract(options.against, folder / "revision")
+        daemons[revision] = partial(servers.daemon, name=revision, sources=sources)
+    peers = _installed(options.peer) if options.scenarios else []
+    with KafkaCluster() as kafka:
+        bootstrap = kafka.bootstrap
         if options.start:
-            for state, bootstrap in (("up", kafka.bootstrap), ("down", f"{HOST}:{free_ports(1)[0]}")):
-                seconds = runs.seconds_to_listen(options.rounds, folder / state, bootstrap)
-                print(f"Kafka {state}: the daemon listens {seconds:.2f} s after its start", flush=True)
-                figures[f"seconds_to_listen_with_kafka_{state}"] = seconds
+            figures["seconds_to_listen"] = _start(options.rounds, daemons, folder / "start", bootstrap)
         if options.million:
             figures["memory"] = []
-            for step in runs.memory(options.count or MILLION, options.connections or 64, folder, kafka.bootstrap):
+            for step in runs.memory(options.count or MILLION, options.connections or 64, folder, bootstrap):
                 print("after {:>9,} webhooks: {:4.0f} MB resident, {:4.0f} MB at the peak".format(*step), flush=True)
                 figures["memory"].append(step)
         if options.follow:
-            speed = following.follow(options.count or FOLLOWED, folder / "following", kafka.bootstrap)
+            speed = following.follow(options.count or FOLLOWED, folder / "following", bootstrap)
             rate, cpu = speed.records / speed.seconds, speed.cpu_seconds / speed.records
             print(f"follower: {speed.records:,} records in {speed.seconds:.1f} s, {rate:,.0f} a second", end="")
             print(f", {1e6 * cpu:.1f} us of CPU each", flush=True)
             figures["follower"] = speed._asdict()
+        if options.index:
+            scenario = dataclasses.replace(index.SCENARIO, count=options.count or index.SCENARIO.count)
+            indexes = index.measure(options.index, scenario, options.rounds, folder / "index", bootstrap)
+            tables.show_index(indexes)
+            figures["index"] = [each._asdict() for each in indexes]
+        contenders = [servers.hello_world, *daemons.values(), *peers]
         for number, scenario in enumerate(options.scenarios):
-            comparison = runs.compare(scenario, options.rounds, folder / str(number), kafka.bootstrap)
-            _show(comparison)
-            figures[scenario.name] = dataclasses.asdict(comparison)
+            records = runs.compare(scenario, options.rounds, contenders, folder / str(number), bootstrap)
+            tables.show_scenario(scenario, records, revision)
+            figures[scenario.name] = records
+
+
+def _installed(names: list[str]) -> list[Contender]:
+    """Return the peers that can be run here; say of the others what is missing."""
+    found: list[Contender] = []
+    for name in dict.fromkeys(names):
+        try:
+            command = PEERS[name].install()
+        except PeerMissingError as error:
+            print(f"the peer {name} is left out: {error}", flush=True)
+        else:
+            found.append(partial(peer, title=PEERS[name].title, command=command))
+    return found
+
+
+def _start(rounds: int, daemons: dict[str, Contender], folder: Path, bootstrap: str) -> dict[str, dict[str, float]]:
+    figures: dict[str, dict[str, float]] = {}
+    for state, address in (("up", bootstrap), ("down", f"{HOST}:{free_ports(1)[0]}")):
+        for name, daemon in daemons.items():
+            seconds = runs.seconds_to_listen(rounds, daemon, folder / state / name, address)
+            print(f"Kafka {state}: {name} listens {seconds:.2f} s after its start", flush=True)
+            figures.setdefault(name, {})[state] = seconds
+    return figures
 
 
 def _options() -> argparse.Namespace:
     names = [scenario.name for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(prog="python -m bench", description="What a webhook costs.")
     add = parser.add_argument
+    add("--against", metavar="REV", help="measure the daemon of another revision, too (any name that git knows)")
+    add("--peer", action="append", default=[], choices=PEERS, help="measure a hand-written peer, too (several times)")
+    add("--peers", dest="peer", action="store_const", const=list(PEERS), help="measure all of them")
     add("--scenario", action="append", default=[], choices=names, help="only this one (can be given several times)")
     add("--connections", type=int, help="a scenario of your own, with so many connections (default 64)")
     add("--rate", type=float, help="a scenario of your own, with so many webhooks a second by the clock")
@@ -72,48 +115,23 @@ def _options() -> argparse.Namespace:
     add("--start", action="store_true", help="the time from the daemon's start until it listens")
     add("--routes", action="store_true", help="what finding and reading cost with few and with many routes")
     add("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
+    add(
+        "--index",
+        nargs="?",
+        type=int,
+        const=FINGERPRINTS,
+        metavar="N",
+        help="what N fingerprints in the index cost (default ten million)",
+    )
     options = parser.parse_args()
     options.scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenario]
     if (options.connections or options.rate) and not options.million:
         options.scenarios.append(Scenario("own", options.connections or 64, 40_000, options.rate))
-    if not (options.start or options.million or options.follow or options.routes or options.scenarios):
+    if not (options.start or options.million or options.follow or options.routes or options.index or options.scenarios):
         options.start, options.scenarios = True, list(SCENARIOS)
     if options.count:
         options.scenarios = [dataclasses.replace(scenario, count=options.count) for scenario in options.scenarios]
     return options
-
-
-def _show_routes(measured: list[routes.Figures]) -> None:
-    few, many = measured
-    print(f"\n{'CPU us a webhook, by route':30}{f'{few.routes} routes':>12}{f'{many.routes} routes':>12}{'ratio':>8}")
-    for kind, cost in few.microseconds.items():
-        print(f"{kind:30}{cost:12.1f}{many.microseconds[kind]:12.1f}{many.microseconds[kind] / cost:8.2f}")
-    print(f"{'memory, MB':30}{few.megabytes:12.2f}{many.megabytes:12.2f}")
-    print(f"{'CPU s to make them':30}{few.seconds_to_make:12.3f}{many.seconds_to_make:12.3f}", flush=True)
-
-
-def _show(comparison: Comparison) -> None:
-    scenario = comparison.scenario
-    speed = f"{scenario.rate:,.0f} webhooks a second" if scenario.rate else "as fast as the answers come"
-    print(f"\n{scenario.connections} connections, {speed}; {scenario.count:,} webhooks a round, medians of the rounds")
-    lines = [COLUMNS, _cells(comparison.hello, 1), _cells(comparison.daemon, comparison.ratio)]
-    print(*(f"{name:13}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in lines), sep="\n")
-    counted = (f"{count:,} {outcome}" for outcome, count in comparison.outcomes.items())
-    print("every webhook got 200; the daemon counts, warm-up included:", ", ".join(counted), flush=True)
-
-
-def _cells(record: Record, ratio: float) -> tuple[str, ...]:
-    cpu = record.median("cpu_per_webhook")
-    return (
-        record.server,
-        f"{1 / cpu:,.0f}",
-        f"{1e6 * cpu:.1f}",
-        f"{ratio:.2f}",
-        f"{record.median('per_second'):,.0f}",
-        *(f"{1e3 * record.median(latency):.2f}" for latency in ("p50", "p99", "p999")),
-        f"{record.megabytes:.0f}",
-        f"{record.megabytes_peak:.0f}",
-    )
 
 
 if __name__ == "__main__":

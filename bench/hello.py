@@ -1,6 +1,6 @@
 """The yardstick: the least an aiohttp application can do for a webhook, on uvloop, without an access log."""
 
-import sys
+import os
 
 import uvloop
 from aiohttp import web
@@ -14,5 +14,5 @@ async def hello(_request: web.Request) -> web.Response:
 if __name__ == "__main__":
     application = web.Application()
     application.router.add_get("/{event}", hello)
-    port, loop = int(sys.argv[1]), uvloop.new_event_loop()
+    port, loop = int(os.environ["PORT"]), uvloop.new_event_loop()
     web.run_app(application, host="127.0.0.1", port=port, access_log=None, print=None, loop=loop)

@@ -1,16 +1,18 @@
-"""The load generator, a process of its own: unique webhooks over the 19 founding events on keep-alive connections.
+"""The load generator, a process of its own: unique webhooks over the 19 core events on keep-alive connections.
 
 Closed loop (no rate): every connection sends its next webhook as soon as it has its answer. Open loop (a rate): the
-webhooks fall due by the clock whatever the server does, in ticks of 1 ms (uvloop's timers know no finer one), and go
-out on the connection that has been idle longest; a latency counts from the moment the webhook fell due, so the wait for
-an idle connection is in it. Answers are searched for status and length and nothing else, so that a webhook costs less
-here than in any server. `runs` passes the arguments of `measure` as JSON and reads a `Result` as JSON from standard
-output.
+webhooks fall due one by one, evenly spaced, whatever the server does, and go out on the connection that has been idle
+longest; a latency counts from the moment the webhook fell due, so the wait for an idle connection is in it.
+
+It must cost less than any server, and must not shape the load. So the requests are made beforehand, one loop over epoll
+sends and receives, and answers are searched for status and length and nothing else. An event loop would have timers of
+whole milliseconds: at 2,000 webhooks a second they would go out in pairs, which costs a server a quarter less.
+
+`runs` passes the arguments of `measure` as JSON and reads a `Result` as JSON from standard output.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import gc
@@ -18,25 +20,26 @@ import itertools
 import json
 import random
 import re
+import select
+import socket
 import sys
 import time
 from array import array
 from collections import Counter, deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self
 
-import uvloop
-
-from bench.servers import CLOCK_TICK_SECONDS, TOKEN, cpu_seconds
+from bench.servers import TOKEN, cpu_seconds
 from tests.support.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TICK_SECONDS = 0.001
-SETTLE_SECONDS = 0.5
-"""Rest before both readings of the server's CPU time: what it does after an answer is counted where it belongs."""
+REST_SECONDS, REST_SHARE, REST_LOOKS = 1.0, 0.02, 10
+"""A server rests that used less than this share of a core for a second. It has to before both readings of its CPU time,
+so that what it does after an answer is counted: an index that is written behind has seconds of work left."""
 SILENCE_SECONDS = 15.0
-"""When no answer came between two looks so far apart, the rest is given up; Aurora itself waits 10 s."""
+"""When no answer comes for so long, the rest is given up; Aurora itself waits 10 s."""
+RECEIVE_BYTES = 65_536
 
 TEMPLATES = (
     "agreement_status_changed?project_id={}&agreement_id={}&status=signed",
@@ -59,6 +62,7 @@ TEMPLATES = (
     "project_status_changed?project_id={}&status=Project%20Sold",
     "web_proposal_url_created?design_id={}&source=app",
 )
+EVENTS = tuple(template.partition("?")[0] for template in TEMPLATES)
 HEADERS = f"Host: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -78,8 +82,8 @@ class Result:
 
     @property
     def cpu_per_webhook(self) -> float:
-        """CPU time of the server for one webhook (never less than the kernel's clock can tell)."""
-        return max(CLOCK_TICK_SECONDS, self.server_cpu) / sum(self.outcomes.values())
+        """CPU time of the server for one webhook."""
+        return self.server_cpu / sum(self.outcomes.values())
 
     @property
     def per_second(self) -> float:
@@ -99,122 +103,124 @@ def _identifier() -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-class Load:
-    """Hands each webhook that is due to the connection that has been idle longest, until `count` have ended."""
-
-    def __init__(self, count: int) -> None:
-        self.idle: deque[Connection] = deque()
-        self.latencies = array("d")
-        self.outcomes: Counter[str] = Counter()
-        self._webhooks = webhooks()
-        self._due: deque[float | None] = deque()
-        self._missing = count
-        self._finished = asyncio.Event()
-
-    def start(self, rate: float | None) -> None:
-        """Make everything due at once or, with a rate, as the clock says."""
-        if rate is None:
-            self._due.extend([None] * self._missing)
-            self._dispatch()
-        else:
-            self._tick(rate, time.perf_counter(), 0, self._missing)
-
-    async def wait(self) -> None:
-        """Wait until all webhooks have ended; after a silence (`SILENCE_SECONDS`) the rest counts as unanswered."""
-        before = None
-        while self._missing and before != self._missing:
-            before = self._missing
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._finished.wait(), SILENCE_SECONDS)
-        if self._missing:
-            self.outcomes["unanswered"] = self._missing
-
-    def answered(self, connection: Connection, status: str) -> None:
-        """Note the answer to the connection's webhook; the connection is idle again."""
-        self.latencies.append(time.perf_counter() - connection.since)
-        self._end(status)
-        self.idle.append(connection)
-        self._dispatch()
-
-    def lost(self, connection: Connection) -> None:
-        """Note that a connection broke, and its webhook with it, if it had one."""
-        if connection in self.idle:
-            self.idle.remove(connection)
-        else:
-            self._end("lost")
-
-    def _tick(self, rate: float, started: float, fallen_due: int, count: int) -> None:
-        now = time.perf_counter()
-        by_now = min(count, int((now - started) * rate))
-        self._due.extend([now] * (by_now - fallen_due))
-        self._dispatch()
-        if by_now < count:
-            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick, rate, started, by_now, count)
-
-    def _dispatch(self) -> None:
-        while self.idle and self._due:
-            since = self._due.popleft() or time.perf_counter()
-            self.idle.popleft().send(next(self._webhooks), since)
-
-    def _end(self, outcome: str) -> None:
-        self.outcomes[outcome] += 1
-        self._missing -= 1
-        if not self._missing:
-            self._finished.set()
-
-
-class Connection(asyncio.Protocol):
+@dataclasses.dataclass(eq=False, slots=True)
+class Connection:
     """One keep-alive connection with at most one webhook under way."""
 
-    def __init__(self, load: Load) -> None:
-        self.since = 0.0
-        self._load = load
-        self._received = b""
-        self._transport: asyncio.Transport
+    socket: socket.socket
+    due: float | None = None
+    """When the webhook under way fell due."""
+    received: bytes = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the idle connections."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._load.idle.append(self)
-
-    def send(self, request: bytes, since: float) -> None:
-        """Send a webhook whose latency counts from `since`."""
-        self.since = since
-        self._transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        """Report the status once the whole answer is there."""
-        self._received += data
-        head_end = self._received.find(b"\r\n\r\n")
-        length = CONTENT_LENGTH.search(self._received, 0, head_end) if head_end > 0 else None
-        if length and len(self._received) >= head_end + 4 + int(length[1]):
-            status = self._received[9:12].decode()
-            self._received = b""
-            self._load.answered(self, status)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Report the loss, whoever closed."""
-        del exc
-        self._load.lost(self)
+    def status(self) -> str | None:
+        """Receive what has come; return the status once the whole answer is there, `lost` when the server hung up."""
+        try:
+            data = self.socket.recv(RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            return "lost"
+        self.received += data
+        head_end = self.received.find(b"\r\n\r\n")
+        length = CONTENT_LENGTH.search(self.received, 0, head_end) if head_end > 0 else None
+        if length is None or len(self.received) < head_end + 4 + int(length[1]):
+            return None
+        status = self.received[9:12].decode()
+        self.received = b""
+        return status
 
 
-async def measure(port: int, pid: int, count: int, connections: int, rate: float | None) -> Result:
-    """Connect to the server `pid`, rest, read the clocks, send everything, rest, read the clocks again."""
-    load = Load(count)
-    for _ in range(connections):
-        await asyncio.get_running_loop().create_connection(lambda: Connection(load), HOST, port)
-    await asyncio.sleep(SETTLE_SECONDS)
-    gc.disable()  # its pauses would be taken for the server's
-    server_cpu, generator_cpu, started = cpu_seconds(pid), time.process_time(), time.perf_counter()
-    load.start(rate)
-    await load.wait()
-    seconds, generator_cpu = time.perf_counter() - started, time.process_time() - generator_cpu
-    await asyncio.sleep(SETTLE_SECONDS)
-    server_cpu = cpu_seconds(pid) - server_cpu
+class Load:
+    """Hands each request that is due to the connection that has been idle longest, and notes what became of it."""
+
+    def __init__(self, port: int, connections: int) -> None:
+        self.latencies = array("d")
+        self.outcomes: Counter[str] = Counter()
+        self._epoll = select.epoll()
+        self._connections: dict[int, Connection] = {}
+        for _ in range(connections):
+            connected = socket.create_connection((HOST, port))
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.settimeout(0)  # reads never wait
+            self._epoll.register(connected, select.EPOLLIN)
+            self._connections[connected.fileno()] = Connection(connected)
+        self._idle = deque(self._connections.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._epoll.close()
+        for connection in self._connections.values():
+            connection.socket.close()
+
+    def run(self, requests: list[bytes], rate: float | None) -> None:
+        """Send all of them, as fast as the answers come or by the clock; after a silence the rest is `unanswered`."""
+        started, ended = time.perf_counter(), self.outcomes.total() + len(requests)
+        unsent = deque(requests)
+        while (missing := ended - self.outcomes.total()) > 0:
+            next_due = self._send_due(unsent, len(requests), started, rate)
+            wait = SILENCE_SECONDS if next_due is None else max(0.0, next_due - time.perf_counter())
+            # Not epoll's own time-out: that one is in whole milliseconds.
+            ready, _, _ = select.select([self._epoll], (), (), wait)
+            if not ready and next_due is None:
+                self.outcomes["unanswered"] += missing
+            for descriptor, _ in self._epoll.poll(0):
+                self._receive(self._connections[descriptor])
+
+    def _send_due(self, unsent: deque[bytes], count: int, started: float, rate: float | None) -> float | None:
+        """Send what is due; return when the next one is, None if that is for an answer to decide."""
+        while self._idle and unsent:
+            now = time.perf_counter()
+            due = started + (count - len(unsent)) / rate if rate else now
+            if due > now:
+                return due
+            connection = self._idle.popleft()
+            connection.due = due
+            with contextlib.suppress(OSError):  # a connection that broke: epoll tells
+                connection.socket.send(unsent.popleft())
+        return None
+
+    def _receive(self, connection: Connection) -> None:
+        status = connection.status()
+        if status is None:
+            return
+        if connection.due is None:
+            self._idle.remove(connection)
+        else:
+            self.latencies.append(time.perf_counter() - connection.due)
+            self.outcomes[status] += 1
+            connection.due = None
+        if status == "lost":
+            self._epoll.unregister(connection.socket)
+        else:
+            self._idle.append(connection)
+
+
+def measure(port: int, pid: int, count: int, connections: int, rate: float | None) -> Result:
+    """Connect to the server `pid`, send everything, and measure that; the server rests before and after."""
+    requests = list(itertools.islice(webhooks(), count))
+    with Load(port, connections) as load:
+        gc.disable()  # its pauses would be taken for the server's
+        server_cpu, generator_cpu, started = _cpu_at_rest(pid), time.process_time(), time.perf_counter()
+        load.run(requests, rate)
+        seconds, generator_cpu = time.perf_counter() - started, time.process_time() - generator_cpu
+        server_cpu = _cpu_at_rest(pid) - server_cpu
     latencies = sorted(load.latencies) or [0.0]
     p50, p99, p999 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99, 0.999))
     return Result(dict(load.outcomes), seconds, server_cpu, generator_cpu, p50, p99, p999)
 
 
+def _cpu_at_rest(pid: int) -> float:
+    """Wait until the server rests, though not for ever; return the CPU time that it has used."""
+    used = cpu_seconds(pid)
+    for _ in range(REST_LOOKS):
+        time.sleep(REST_SECONDS)
+        before, used = used, cpu_seconds(pid)
+        if used - before < REST_SHARE * REST_SECONDS:
+            break
+    return used
+
+
 if __name__ == "__main__":
-    print(json.dumps(dataclasses.asdict(uvloop.run(measure(**json.loads(sys.argv[1]))))))
+    print(json.dumps(dataclasses.asdict(measure(**json.loads(sys.argv[1])))))

@@ -1,7 +1,7 @@
 """Starting, watching and stopping the processes that are measured, and reading what the kernel knows of them.
 
-The daemon and the hello-world are started the same way and look the same from outside: a `Server` that listens. What
-they write goes to a file and is shown only when something went wrong.
+All are started the same way and look the same from outside: a `Server` that listens. What they write goes to a file and
+is shown only when something went wrong. Here are the yardstick and the daemon; `peers.catalogue` has the others.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.support.ports import HOST, free_ports
+from tests.support.topics import unique_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 TOKEN = "bench-token"  # noqa: S105 (of a server on loopback that lives for a minute)
+SOURCES = Path(__file__).parents[1] / "src"
+"""The daemon of this checkout."""
 DAEMON = (str(Path(sys.executable).with_name("aurora-bridge")), "serve")
+STATE = "state"
 PATIENCE_SECONDS = 30.0
 """For a process to listen, to find Kafka, or to stop."""
 LOOK_SECONDS = 0.002
 """Pause between two looks whether a server listens; it bounds the precision of `Server.listening_after`."""
-CLOCK_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,9 +43,14 @@ class Server:
     pid: int
     port: int
     log: Path
+    started: float
+    """When the process was started, by `time.perf_counter`."""
     listening_after: float
     """Seconds from the start of the process to the first accepted connection."""
+    topic_prefix: str | None = None
+    """Of the topics that it writes to; None: it has nothing to do with Kafka."""
     admin_port: int | None = None
+    """The daemon's."""
 
     @property
     def last_words(self) -> str:
@@ -51,9 +59,8 @@ class Server:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all the threads the process has had (proc(5): fields 14 and 15 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * CLOCK_TICK_SECONDS
+    """User and system time of all the threads the process has had (clock_getcpuclockid(3), to the nanosecond)."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def resident_megabytes(pid: int) -> tuple[float, float]:
@@ -64,34 +71,41 @@ def resident_megabytes(pid: int) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def hello_world(folder: Path) -> Iterator[Server]:
+def hello_world(folder: Path, _bootstrap: str) -> Iterator[Server]:
     """Run the yardstick."""
     (port,) = free_ports(1)
-    with _running("hello-world", [sys.executable, "-m", "bench.hello", str(port)], {}, folder, port) as server:
+    with running("hello-world", [sys.executable, "-m", "bench.hello"], {"PORT": str(port)}, folder, port) as server:
         yield server
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, bootstrap: str) -> Iterator[Server]:
-    """Run the daemon with a fresh state directory and its own topics: no measurement inherits another's events."""
+def daemon(folder: Path, bootstrap: str, *, name: str = "aurora-bridge", sources: Path = SOURCES) -> Iterator[Server]:
+    """Run the daemon of a checkout as people run it: tokens, index and spool on.
+
+    Its topics are its own: no measurement inherits another's events. So is its state, in `folder / STATE`, unless
+    something was put there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokens").write_text(f"{TOKEN}\n")
     port, admin_port = free_ports(2)
+    topic_prefix = unique_prefix()
     settings = {
         "INGRESS__PORT": str(port),
         "ADMIN__PORT": str(admin_port),
-        "STATE_DIR": str(folder / "state"),
+        "STATE_DIR": str(folder / STATE),
         "KAFKA__BOOTSTRAP_SERVERS": bootstrap,
-        "KAFKA__TOPIC_PREFIX": f"bench-{port}.",
+        "KAFKA__TOPIC_PREFIX": topic_prefix,
         "AUTH__TOKENS_FILE": str(folder / "tokens"),
     }
-    environment = {f"AURORA_BRIDGE_{name}": value for name, value in settings.items()}
-    with _running("aurora-bridge", DAEMON, environment, folder, port) as server:
-        yield dataclasses.replace(server, admin_port=admin_port)
+    environment = {f"AURORA_BRIDGE_{key}": value for key, value in settings.items()} | {"PYTHONPATH": str(sources)}
+    with running(name, DAEMON, environment, folder, port) as server:
+        yield dataclasses.replace(server, topic_prefix=topic_prefix, admin_port=admin_port)
 
 
 @contextlib.contextmanager
-def _running(name: str, command: Sequence[str], settings: dict[str, str], folder: Path, port: int) -> Iterator[Server]:
-    folder.mkdir(parents=True)
-    (folder / "tokens").write_text(f"{TOKEN}\n")
+def running(name: str, command: Sequence[str], settings: dict[str, str], folder: Path, port: int) -> Iterator[Server]:
+    """Run a program that listens on `port`; it is told so by `settings`, in its environment."""
+    folder.mkdir(parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AURORA_BRIDGE_")}
     log = folder / "log"
     started = time.perf_counter()
@@ -103,7 +117,7 @@ def _running(name: str, command: Sequence[str], settings: dict[str, str], folder
                 message = f"{name} does not listen\n{_last_words(log)}"
                 raise SystemExit(message)
             time.sleep(LOOK_SECONDS)
-        yield Server(name, process.pid, port, log, time.perf_counter() - started)
+        yield Server(name, process.pid, port, log, started, time.perf_counter() - started)
     finally:
         process.terminate()
         try:

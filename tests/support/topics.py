@@ -76,6 +76,14 @@ def end_of(bootstrap: str, topic: str, partition: int) -> int:
     return _offsets(bootstrap, [place], OffsetSpec.latest(), monotonic() + REQUEST_SECONDS)[place]
 
 
+def count_records(bootstrap: str, topics: Iterable[str]) -> int:
+    """Return how many records were written to the topics, control records among them. Raises `TimeoutError`."""
+    ends = _offsets(
+        bootstrap, _partitions(bootstrap, sorted(topics)), OffsetSpec.latest(), monotonic() + REQUEST_SECONDS
+    )
+    return sum(ends.values())
+
+
 def unique_prefix() -> str:
     """Return a prefix for topic names that no other test uses."""
     return f"test-{uuid4().hex[:12]}."
