@@ -12,7 +12,7 @@ from typing import Any, Final
 from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane, Listener
 from aurora_bridge.kafka.record import Record, Result
 from aurora_bridge.kafka.wire import ProducerId
-from aurora_bridge.state.worker import Worker
+from aurora_bridge.state.worker import Connect, Worker
 
 NUMBER: Final = "number"
 """Header by which the model tells one record from another of the same id."""
@@ -46,10 +46,13 @@ class SteppedConnection:
 class SteppedWorker(Worker):
     """The thread of one SQLite file, without a thread: `work` commits what is queued, `answer` tells the loop."""
 
-    def __init__(self, name: str, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA synchronous=OFF")  # the model kills processes, not machines
-        self.connection = SteppedConnection(connection)
-        super().__init__(name, self.connection)  # type: ignore[arg-type]
+    def __init__(self, name: str, connect: Connect) -> None:
+        super().__init__(name, connect)
+        self._open()
+        assert self._connection is not None, self._broken
+        self._connection.execute("PRAGMA synchronous=OFF")  # the model kills processes, not machines
+        self.connection = SteppedConnection(self._connection)
+        self._connection = self.connection  # type: ignore[assignment]
         self._answers: list[Any] = []
 
     def start(self) -> None:

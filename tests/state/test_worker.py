@@ -29,7 +29,7 @@ def connection(tmp_path: Path) -> FailingConnection:
 @pytest.fixture
 async def worker(connection: FailingConnection) -> AsyncIterator[Worker]:
     """A worker that is not started: what is posted before forms the first group."""
-    worker = Worker("test", connection)
+    worker = Worker("test", lambda: connection)
     yield worker
     if worker._loop is None:  # noqa: SLF001 - a test that failed before its start
         connection.close()
@@ -186,7 +186,7 @@ async def test_after_an_i_o_error_nothing_that_was_queued_is_committed(
 
 
 async def test_stopping_runs_what_is_queued_first(connection: FailingConnection, tmp_path: Path) -> None:
-    worker, answers = Worker("test", connection), Answers()
+    worker, answers = Worker("test", lambda: connection), Answers()
     worker.start()
     for number in range(100):
         worker.post(insert(number), answers.of(str(number)))
@@ -196,11 +196,43 @@ async def test_stopping_runs_what_is_queued_first(connection: FailingConnection,
 
 
 async def test_a_disk_that_hangs_does_not_hold_up_the_stop(connection: FailingConnection) -> None:
-    worker, release = Worker("test", connection), threading.Event()
+    worker, release = Worker("test", lambda: connection), threading.Event()
     worker.start()
     worker.post(lambda _db: release.wait(PATIENCE), lambda *_: None)
     assert not await worker.stop(0.01)
     release.set()
+    assert await worker.stop(PATIENCE)
+
+
+async def test_the_file_is_opened_on_its_thread(connection: FailingConnection) -> None:
+    """A disk that hangs while the file is opened holds up its own thread, not the event loop."""
+    release, opened_by = threading.Event(), []
+
+    def connect() -> sqlite3.Connection:
+        opened_by.append(threading.current_thread().name)
+        release.wait(PATIENCE)
+        return connection
+
+    worker = Worker("test", connect)
+    worker.start()
+    answered = asyncio.ensure_future(worker.call(lambda _db: 1))
+    assert not await worker.stop(0.01)
+    assert not answered.done()
+    release.set()
+    assert await answered == 1
+    assert opened_by == ["test"]
+
+
+async def test_every_job_gets_the_error_of_a_file_that_cannot_be_opened() -> None:
+    def connect() -> sqlite3.Connection:
+        msg = "unable to open database file"
+        raise sqlite3.OperationalError(msg)
+
+    worker = Worker("test", connect)
+    worker.start()
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+            await worker.call(lambda _db: 1)
     assert await worker.stop(PATIENCE)
 
 

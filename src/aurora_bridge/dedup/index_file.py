@@ -34,7 +34,7 @@ class IndexFile:
         self._settings = settings
         self._path = directory / index.FILE
         connection, self.state = index.open_index(directory, settings.max_bytes, time_us(), first_knows=first_knows)
-        self.worker = Worker("index", connection)
+        self.worker = Worker("index", lambda: connection)
         self.forgotten_us = self.state.forgotten_us
         """Wall clock up to which events may be forgotten."""
         self.failed = False

@@ -112,7 +112,7 @@ class Spool:
         """Rows that are to be gone, but for which the volume has no room even to remove them."""
         self._reserve = reserve_bytes(directory)
         self._gone: dict[int, set[int]] = {}
-        self._worker = Worker("spool", connection)
+        self._worker = Worker("spool", lambda: connection)
 
     def start(self) -> None:
         """Start the thread, on the running loop."""

@@ -4,6 +4,9 @@ All jobs that wait when the thread is free share one transaction: one fsync answ
 is taken back and its jobs run one by one, so that a job's failure is its own; but after an I/O error, or when the file
 is broken, nothing is tried again: nobody knows what the disk holds. Answers come in the order of the jobs.
 
+The thread opens the file itself: a disk that hangs holds up nobody else. If it cannot be opened, every job gets that
+error.
+
 A job should be few statements over many rows (`json_each`), not many statements: each `sqlite3_step` gives up the GIL,
 and a busy event loop takes its time to give it back.
 """
@@ -19,17 +22,20 @@ from aurora_bridge.state.database import error_code
 
 _FINAL = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
+Connect = Callable[[], sqlite3.Connection]
 Job = Callable[[sqlite3.Connection], Any]
 Done = Callable[[Any, Exception | None], None]
 _Posted = tuple[Job, Done]
+_Answer = tuple[Done, Any, Exception | None]
 
 
 class Worker:
     """Runs jobs on one connection. `start` and `stop` belong to the loop that gets the answers."""
 
-    def __init__(self, name: str, connection: sqlite3.Connection) -> None:
-        """Use `connection` (opened with `check_same_thread=False`, autocommit) from a thread called `name`."""
-        self._connection = connection
+    def __init__(self, name: str, connect: Connect) -> None:
+        """Run jobs on a thread called `name`, on the connection (in autocommit) that `connect` opens there."""
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
         self._jobs: SimpleQueue[_Posted | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,6 +72,7 @@ class Worker:
         return await future
 
     def _run(self) -> None:
+        self._open()
         stopping = False
         while not stopping:
             group = [self._jobs.get()]
@@ -77,17 +84,25 @@ class Worker:
                 answers = self._commit(posted)
                 if self._loop is not None and not self._loop.is_closed():
                     self._loop.call_soon_threadsafe(_deliver, answers)
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
-    def _commit(self, posted: list[_Posted]) -> list[tuple[Done, Any, Exception | None]]:
-        if self._broken is not None:
+    def _open(self) -> None:
+        try:
+            self._connection = self._connect()
+        except Exception as error:  # noqa: BLE001 - handed to whoever posts a job
+            self._broken = error
+
+    def _commit(self, posted: list[_Posted]) -> list[_Answer]:
+        connection = self._connection
+        if connection is None or self._broken is not None:
             return [(done, None, self._broken) for _, done in posted]
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            results = [job(self._connection) for job, _ in posted]
-            self._connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            results = [job(connection) for job, _ in posted]
+            connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - handed to whoever posted the job
-            self._rollback()
+            _rollback(connection)
             if error_code(error) in _FINAL:
                 self._broken = error
                 return self._commit(posted)
@@ -96,14 +111,15 @@ class Worker:
             return [answer for one in posted for answer in self._commit([one])]
         return [(done, result, None) for (_, done), result in zip(posted, results, strict=True)]
 
-    def _rollback(self) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            """SQLite rolled back by itself, or the file is beyond help: the next job's error says so."""
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        """SQLite rolled back by itself, or the file is beyond help: the next job's error says so."""
 
 
-def _deliver(answers: list[tuple[Done, Any, Exception | None]]) -> None:
+def _deliver(answers: list[_Answer]) -> None:
     for done, result, error in answers:
         done(result, error)
