@@ -5,7 +5,7 @@ What breaks on the way is in `test_sender_outages`, what a broker answers only b
 
 import asyncio
 
-from aurora_bridge.kafka.record import End
+from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import murmur2
 from tests.kafka.records import make_record
 from tests.kafka.sending import EVENT, PATIENCE, Journal, Running, client_of, numbers, running, stored
@@ -99,7 +99,7 @@ async def test_a_record_too_large_is_refused_alone_and_its_neighbours_arrive_in_
         assert run.metrics.producer_ids[()] == 1
         assert set(run.errors()) == {"message_too_large"}
     assert [name for name in numbers(40) if name != "0011"] == await stored(kafka.bootstrap, prefix + EVENT)
-    assert journal.ends("0011") == [End.RECORD_REFUSED]
+    assert journal.ends("0011") == [DeliveryStatus.RECORD_REFUSED]
     assert [result.reason for key, result in journal.told if key == "0011"] == ["message_too_large"]
 
 
