@@ -2,11 +2,10 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, time
-from types import TracebackType
 from unittest.mock import patch
 
 import pytest
@@ -23,59 +22,8 @@ from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import Room, StateError
 from tests.kafka.records import keys
 from tests.outbox.records import make_record
+from tests.outbox.spooling import PATIENCE, ROOM, Commit, Running, append, fill, store
 from tests.state.failing import FailingConnection, connect_failing
-
-PATIENCE = 30.0
-ROOM = 2**20
-
-
-class Commit:
-    """What an append was told, to be awaited."""
-
-    def __init__(self) -> None:
-        self._told: asyncio.Future[Reason | None] = asyncio.get_running_loop().create_future()
-        self.records: Sequence[OutboxRecord] = ()
-
-    def __call__(self, records: Sequence[OutboxRecord], failure: Reason | None, quarantined: str | None) -> None:
-        del quarantined
-        self.records = records
-        self._told.set_result(failure)
-
-    @property
-    def ended(self) -> bool:
-        return self._told.done()
-
-    async def failure(self) -> Reason | None:
-        async with asyncio.timeout(PATIENCE):
-            return await self._told
-
-
-class Running:
-    """A spool on a directory, started and stopped; `begin` is false for one whose thread is to start later."""
-
-    def __init__(self, directory: Path, max_bytes: int = ROOM, *, begin: bool = True) -> None:
-        self._directory, self._max_bytes, self._begin = directory, max_bytes, begin
-
-    async def __aenter__(self) -> Spool:
-        self.spool = Spool(self._directory, self._max_bytes)
-        if self._begin:
-            self.spool.start()
-        return self.spool
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert await self.spool.stop(PATIENCE)
-
-
-async def append(spool: Spool, *records: OutboxRecord, quarantined: str | None = None) -> Reason | None:
-    commit = Commit()
-    spool.append(records, commit, quarantined=quarantined)
-    return await commit.failure()
-
-
-async def store(spool: Spool, names: Iterable[str], event: str = "lead_changed") -> None:
-    assert await append(spool, *(make_record(name, event) for name in names)) is None
 
 
 def on_disk(directory: Path) -> list[str]:
@@ -90,18 +38,6 @@ def put_aside(directory: Path) -> list[bytes]:
 
 def size(directory: Path) -> int:
     return (directory / FILE).stat().st_size
-
-
-async def fill(spool: Spool) -> list[str]:
-    """Append until the spool is full; return the keys that were taken."""
-    taken: list[str] = []
-    while True:
-        record = make_record(f"fill-{len(taken)}", size=3000)
-        failure = await append(spool, record)
-        if failure is not None:
-            assert failure is Reason.SPOOL_FULL
-            return taken
-        taken.append(record.key.decode())
 
 
 # Commit
@@ -133,7 +69,7 @@ async def test_appends_of_one_turn_are_one_commit_in_their_order(tmp_path: Path)
                 spool.append([make_record(str(number))], commit)
             assert [await commit.failure() for commit in commits] == [None] * 5
             statements = list(connections[0].statements)
-        assert statements == ["BEGIN", "INSERT", "COMMIT"]
+        assert statements == ["BEGIN", "INSERT", "UPDATE", "COMMIT"]
         assert on_disk(tmp_path) == ["0", "1", "2", "3", "4"]
 
 

@@ -63,9 +63,10 @@ def record_of(row: Row) -> OutboxRecord:
     return record
 
 
-def insert(db: sqlite3.Connection, rows: str) -> None:
-    """Store rows, given as a JSON array."""
+def insert(db: sqlite3.Connection, rows: str, last_seq: int) -> None:
+    """Store rows, given as a JSON array; `last_seq` is the number of the last."""
     db.execute(_INSERT, (rows,))
+    db.execute("UPDATE state SET last_seq=?", (last_seq,))
 
 
 def delete(db: sqlite3.Connection, seqs: Sequence[int]) -> None:
@@ -113,7 +114,7 @@ def newest_keys(db: sqlite3.Connection, limit: int) -> list[str]:
 
 def expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
     """Note how long daemons have run, delete what has been here for longer than `keep_us`; return how many."""
-    db.execute("UPDATE clock SET ran_us=?", (ran_us,))
+    db.execute("UPDATE state SET ran_us=?", (ran_us,))
     return db.execute("DELETE FROM events WHERE ran_us < ?", (ran_us - keep_us,)).rowcount
 
 

@@ -47,7 +47,10 @@ class Spool:
         """Open the spool of a state directory. Raises `StateError`."""
         self._path = directory / FILE
         connection, start = start_spool(directory, max_bytes)
-        self._last_seq = start.last_seq
+        self.id = start.id
+        """Of the file: one that is made anew has another."""
+        self.committed_seq = self._last_seq = start.last_seq
+        """Every row up to it is durable. It only grows, and no number is given twice in the life of the file."""
         self._started = monotonic() - start.ran_us / 1e6
         self.found = start.waiting
         """Events waiting at start, by event."""
@@ -189,7 +192,10 @@ class Spool:
         appended, self._appended = self._appended, []
         if appended:
             new, seqs = self._rows(appended)
-            self._worker.post(lambda db: rows.insert(db, new), lambda _, error: self._stored(appended, seqs, error))
+            last_seq = self._last_seq
+            self._worker.post(
+                lambda db: rows.insert(db, new, last_seq), lambda _, error: self._stored(appended, seqs, error)
+            )
 
     def _rows(self, appended: list[_Appended]) -> tuple[str, list[int]]:
         now, ran = int(time() * 1e6), self._ran_us()
@@ -203,6 +209,8 @@ class Spool:
     def _stored(self, appended: list[_Appended], seqs: list[int], error: Exception | None) -> None:
         failure = None if error is None else self._failure(error)
         self.full = failure is Reason.SPOOL_FULL
+        if failure is None:
+            self.committed_seq = seqs[-1]
         at = iter(seqs)
         for records, stored, quarantined in appended:
             if failure is None:

@@ -1,4 +1,9 @@
-"""The spool's file: its format, and what is saved of a broken one. `rows` has the statements over the events."""
+"""The spool's file: its format, what an older version's becomes, and what is saved of a broken one.
+
+The file has an id, made with it, and keeps the last number that it gave to a row: a position in it stays valid when
+its rows are gone. A file that is recreated, or salvaged from a broken one, has another id. `rows` has the statements
+over the events.
+"""
 
 import sqlite3
 from collections import Counter
@@ -9,7 +14,7 @@ from aurora_bridge.outbox.rows import Stats, stats
 from aurora_bridge.state.database import Format, open_and_read, open_database
 
 FILE = "spool.db"
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,
@@ -25,15 +30,27 @@ CREATE TABLE events (
     set_aside TEXT
 );
 CREATE INDEX waiting ON events (event, seq) WHERE set_aside IS NULL;
-CREATE TABLE clock (ran_us INTEGER NOT NULL);
-INSERT INTO clock VALUES (0)
+CREATE TABLE state (ran_us INTEGER NOT NULL, id TEXT NOT NULL DEFAULT '', last_seq INTEGER NOT NULL DEFAULT 0);
+INSERT INTO state VALUES (0, lower(hex(randomblob(16))), 0)
+"""
+_FROM_1 = """
+ALTER TABLE clock RENAME TO state;
+ALTER TABLE state ADD COLUMN id TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET id=lower(hex(randomblob(16))), last_seq=(SELECT coalesce(max(seq), 0) FROM events)
+"""
+"""Takes no page more, so that a full file can be migrated."""
+_COUNT_SALVAGED = """
+UPDATE state SET last_seq=(SELECT max(seq) FROM events) WHERE last_seq < (SELECT max(seq) FROM events)
 """
 
 
 class Start(NamedTuple):
     """What is known of a file when it is opened."""
 
+    id: str
     last_seq: int
+    """The last number that was given to a row."""
     ran_us: int
     """How long daemons have run on this file."""
     waiting: Counter[str]
@@ -52,10 +69,10 @@ def start_spool(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, St
 
 
 def _start(db: sqlite3.Connection) -> Start:
-    (last_seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-    (ran_us,) = db.execute("SELECT ran_us FROM clock").fetchone()
+    db.execute(_COUNT_SALVAGED)
+    spool_id, last_seq, ran_us = db.execute("SELECT id, last_seq, ran_us FROM state").fetchone()
     waiting = db.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event")
-    return Start(last_seq, ran_us, Counter(dict(waiting)), stats(db))
+    return Start(spool_id, last_seq, ran_us, Counter(dict(waiting)), stats(db))
 
 
 def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
@@ -73,4 +90,4 @@ def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
             break
 
 
-FORMAT = Format(_SCHEMA, _VERSION, page_bytes=4096, synchronous="FULL", salvage=_salvage)
+FORMAT = Format(_SCHEMA, _VERSION, page_bytes=4096, synchronous="FULL", salvage=_salvage, migrations={1: _FROM_1})
