@@ -4,6 +4,7 @@ What breaks on the way is in `test_sender_outages`, what a broker answers only b
 """
 
 import asyncio
+from time import time_ns
 
 from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import murmur2
@@ -40,10 +41,12 @@ async def test_an_acknowledgement_tells_the_offset(sending: Running) -> None:
 
 async def test_a_record_arrives_whole(kafka: KafkaCluster | NamedKafka, topic: str, sending: Running) -> None:
     journal, record = Journal(), make_record("é", size=10_000)
+    before_ms = time_ns() // 1_000_000
     sending.submit(*journal.hear([record]))
     await journal.ended(1)
     (found,) = await asyncio.to_thread(read_all, kafka.bootstrap, [topic])
     assert (found.key, found.value, found.timestamp) == (record.key, record.value, record.timestamp_ms)
+    assert before_ms <= found.timestamp <= time_ns() // 1_000_000
     assert found.headers == dict(record.headers)
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from time import time_ns
 
 import pytest
 
@@ -33,7 +34,7 @@ from tests.kafka.sending import (
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
-from tests.support.topics import create_topics, delete_topics
+from tests.support.topics import create_topics, delete_topics, read_all
 
 OTHER = "lead_created"
 
@@ -157,6 +158,19 @@ async def test_what_was_drained_is_not_there_at_the_next_start(
             await made.direct()
             await made.drained()
     assert numbers(10) == await stored(kafka.bootstrap, topic)
+
+
+async def test_a_drained_record_has_the_time_when_it_was_handed_over_and_not_that_of_its_event(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    """Kafka's retention counts from it: what waited for longer than that would be deleted unread."""
+    await leave_behind(tmp_path, make_record("late", time_ms=1))
+    before_ms = time_ns() // 1_000_000
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        await made.direct()
+        await made.drained()
+    (found,) = await asyncio.to_thread(read_all, kafka.bootstrap, [topic])
+    assert before_ms <= found.timestamp <= time_ns() // 1_000_000
 
 
 # Topics
