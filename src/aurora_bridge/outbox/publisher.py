@@ -53,7 +53,7 @@ class Publisher:
         self._spool = spool
         self._publish_seconds = metrics.publish_seconds[()]
         self._drained = metrics.drained
-        self._awaited: dict[OutboxRecord, None] = {}
+        self._unanswered: dict[OutboxRecord, None] = {}
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.backlogs: dict[str, Backlog[OutboxRecord]] = {event: Backlog() for event in events}
         for event, count in (spool.found if spool else {}).items():
@@ -66,7 +66,7 @@ class Publisher:
         """Make a record durable; the result is where. Raises `Refusal` when awaited."""
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         record.answer = answer
-        self._awaited[record] = None
+        self._unanswered[record] = None
         if self._spool is not None and not self.backlogs[record.event].arrive(record):
             self._store([record])
         elif not self.submit(record):
@@ -228,7 +228,7 @@ class Publisher:
     def sweep(self, now: float) -> None:
         """Act on the deadlines that have passed at monotonic time `now`."""
         publish, spool = now - self._deadlines.publish_seconds, now - self._deadlines.spool_seconds
-        overdue = [record for record in self._awaited if record.received <= publish]
+        overdue = [record for record in self._unanswered if record.received <= publish]
         if self._spool is None:
             taken = self.sender.withdraw(overdue) if overdue and self.sender else set()
             for record in overdue:
@@ -242,5 +242,5 @@ class Publisher:
 
     def _answer(self, record: OutboxRecord, answer: Outcome | Refusal) -> bool:
         """Let the delivery be answered; False if it was already, or nobody waits."""
-        self._awaited.pop(record, None)
+        self._unanswered.pop(record, None)
         return record.end_delivery(answer)
