@@ -8,7 +8,6 @@ What each step does stands in `webhook`, `state` and `kafka`; `web.ingress` call
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import NamedTuple
@@ -16,10 +15,10 @@ from typing import NamedTuple
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, event_id
-from aurora_bridge.kafka.record import Record
 from aurora_bridge.logs import Quota, fields, redact_target
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Defect, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
@@ -101,8 +100,6 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
-        self.healthy: Callable[[], bool] = lambda: not self.stopping
-        """Whether deliveries can be accepted durably; whoever knows the other parts sets it."""
         metrics.in_flight_deliveries.source = lambda: len(self._flights)
         metrics.oldest_unanswered_seconds.source = self._oldest_seconds
 
@@ -163,7 +160,7 @@ class Bridge:
                 metrics.unknown_values[event.name, attribute] += 1
         return event, defect
 
-    def _record(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> Record:
+    def _record(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
         key_bytes, subject = key.encode(), (event.subject or "").encode()
         time = rfc3339(entry.time_ms * 1000)
@@ -184,7 +181,7 @@ class Bridge:
             headers = [*attributes, *headers[1:]]
         else:
             value = encode(event, key, time, repeat=entry.repeat)
-        return Record(
+        return OutboxRecord(
             event.name,
             key_bytes,
             value,

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from time import monotonic, time
 
 from aurora_bridge.bridge import EVENTS, Bridge
@@ -22,18 +23,17 @@ from aurora_bridge.dedup.index import FILE as INDEX_FILE
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
-from aurora_bridge.kafka.problems import REASONS
+from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.topics import create_at_start, make_client
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher
-from aurora_bridge.outbox.spool import FILE as SPOOL_FILE
 from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
@@ -71,20 +71,23 @@ async def run(settings: Settings, announce: Announce) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
         metrics = make_metrics()
-        metrics.state_disk_free_bytes.source = lambda: room(settings.state_dir).free
-        metrics.state_disk_size_bytes.source = lambda: room(settings.state_dir).size
-        metrics.broken_files.sources = lambda: {
-            name: len(broken_files(settings.state_dir, name)) for name in (SPOOL_FILE, INDEX_FILE)
-        }
+        _measure_state(settings.state_dir, metrics)
         files = SecretFiles(metrics)
         routing = make_routing(settings, files, metrics)
         for warning in routing.warnings:
             log.warning("%s", warning)
         spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
-        connect, sender = None, None
+        problems = Problems(metrics)
+        security = Security(settings.kafka, partial(problems.set, "unusable_file"))
+        connect = partial(make_client, settings.kafka, security)
+        make_sender = None
         if not settings.embedded_log:
-            connect, sender = await _start_sender(settings.kafka, metrics, stack, stop)
-        publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
+            make_sender = partial(Sender, settings.kafka, connect, EVENTS, problems=problems, metrics=metrics)
+            metrics.kafka_configured[()] = 1
+        publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
+        sender = publisher.sender
+        if sender is not None:
+            await _start_sender(sender, settings.kafka, security, stack, stop)
         await stack.enter_async_context(_task(publisher.watch(), stop))
         if sender is not None and spool is not None:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
@@ -93,7 +96,7 @@ async def run(settings: Settings, announce: Announce) -> None:
         instance = instance_name(settings.state_dir)
         dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics))
         await stack.enter_async_context(_task(dedup.run(), stop))
-        if connect is not None and sender is not None:
+        if sender is not None:
             follower = Follower(
                 connect,
                 settings.kafka.topic_prefix,
@@ -101,7 +104,7 @@ async def run(settings: Settings, announce: Announce) -> None:
                 dedup.log,
                 stored=sender.take_stored,
                 window_days=settings.index.window_days,
-                problems=sender.problems,
+                problems=problems,
                 metrics=metrics,
             )
             await stack.enter_async_context(_task(follower.run(), stop))
@@ -110,12 +113,18 @@ async def run(settings: Settings, announce: Announce) -> None:
         ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
-        bridge.healthy = lambda: readiness.report()[0]
         await stack.enter_async_context(_task(_measure(metrics), stop))
         look = Observer(settings, readiness, publisher, metrics).look
         admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
         url = await stack.enter_async_context(
-            ingress(bridge, ledger, settings.ingress, settings.deadlines.answer_seconds, files)
+            ingress(
+                bridge,
+                readiness.is_ready,
+                ledger,
+                settings.ingress,
+                answer_seconds=settings.deadlines.answer_seconds,
+                files=files,
+            )
         )
         _settle_memory()
         announce(url, admin_url)
@@ -130,19 +139,13 @@ async def run(settings: Settings, announce: Announce) -> None:
 
 
 async def _start_sender(
-    kafka: KafkaSettings, metrics: Metrics, stack: AsyncExitStack, stop: asyncio.Event
-) -> tuple[Callable[[], Client], Sender]:
-    """Start to send; return what makes a client, and the sender. It ends with `stack`, after a last flush."""
-    metrics.kafka_configured[()] = 1
-    security = Security(kafka)
-    connect = partial(make_client, kafka, security)
-    sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
-    security.on_files = partial(sender.problems.set, "unusable_file")
+    sender: Sender, kafka: KafkaSettings, security: Security, stack: AsyncExitStack, stop: asyncio.Event
+) -> None:
+    """Start to send. It ends with `stack`, after a last flush."""
     await stack.enter_async_context(_task(sender.run(), stop))
     if kafka.create_topics:
         await stack.enter_async_context(_task(create_at_start(kafka, EVENTS, security, sender.problems), stop))
     stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
-    return connect, sender
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -181,15 +184,15 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
     metrics.spool_events.source = lambda: spool.waiting
     metrics.spool_bytes.source = lambda: spool.stats.bytes
     metrics.spool_limit_bytes[()] = spool.limit_bytes
-    metrics.spool_set_aside_events.source = lambda: spool.stats.set_aside
+    metrics.spool_set_aside_events.source = lambda: spool.stats.quarantined
     metrics.spool_oldest_seconds.source = lambda: spool.oldest_seconds(time())
     keep_seconds = settings.spool.retention_days * _DAY_SECONDS if settings.embedded_log else None
-    care = asyncio.create_task(spool.care(keep_seconds))
+    maintenance = asyncio.create_task(spool.maintain(keep_seconds))
     try:
         yield spool
     finally:
-        care.cancel()
-        await asyncio.gather(care, return_exceptions=True)
+        maintenance.cancel()
+        await asyncio.gather(maintenance, return_exceptions=True)
         if not await spool.stop(_FLUSH_SECONDS):
             log.error("the disk does not answer; what was not acknowledged may be missing from the spool")
 
@@ -226,6 +229,14 @@ def make_metrics() -> Metrics:
         publish_errors=ERROR_REASONS,
         kafka_problems=tuple(REASONS),
     )
+
+
+def _measure_state(directory: Path, metrics: Metrics) -> None:
+    metrics.state_disk_free_bytes.source = lambda: room(directory).free
+    metrics.state_disk_size_bytes.source = lambda: room(directory).size
+    metrics.broken_files.sources = lambda: {
+        name: len(broken_files(directory, name)) for name in (SPOOL_FILE, INDEX_FILE)
+    }
 
 
 async def _measure(metrics: Metrics) -> None:

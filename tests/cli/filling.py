@@ -3,18 +3,18 @@
 import asyncio
 from pathlib import Path
 
-from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 
 
-def fill(state: Path, *records: Record, set_aside: str | None = None) -> None:
+def fill(state: Path, *records: OutboxRecord, set_aside: str | None = None) -> None:
     """Append records to the spool of a state directory; with a reason, as what Kafka refused."""
 
     async def append() -> None:
         spool = Spool(state, 2**26)
         spool.start()
         committed = asyncio.Event()
-        spool.append(records, lambda *_: committed.set(), set_aside=set_aside)
+        spool.append(records, lambda *_: committed.set(), quarantined=set_aside)
         await committed.wait()
         assert await spool.stop(10)
 

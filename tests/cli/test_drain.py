@@ -12,7 +12,7 @@ from tests.cli.filling import fill
 from tests.cli.here import here
 from tests.e2e.load import Load, lost, out_of_order
 from tests.e2e.stores import Place, spooled
-from tests.kafka.records import make_record
+from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PROGRAM, SECONDS, Daemon, environment
 from tests.support.ports import HOST, free_ports

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox.record import OutboxRecord
 from tests.cli.filling import fill
 from tests.cli.here import here
-from tests.kafka.records import make_record
+from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.ports import HOST, free_ports
@@ -25,7 +25,7 @@ def lines(ended: CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
-def spooled(id_: str, event: str = "lead_changed") -> Record:
+def spooled(id_: str, event: str = "lead_changed") -> OutboxRecord:
     """Return a record as it is kept in the spool."""
     record = make_record(id_, event)
     record.fingerprint = id_.partition(".")[0]

@@ -10,7 +10,7 @@ from aurora_bridge.state.directory import locked
 from tests.cli.filling import fill
 from tests.cli.here import here
 from tests.e2e.stores import Place, spooled
-from tests.kafka.records import make_record
+from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.topics import configure_topic, create_topics
@@ -34,7 +34,7 @@ def state(tmp_path: Path) -> Path:
     """The directory of a daemon that is gone: one event waits, two were set aside."""
     state = tmp_path / "state"
     fill(state, make_record("waits"))
-    refused = make_record("a", timestamp_ms=RECEIVED_MS), make_record("b", size=100, timestamp_ms=RECEIVED_MS)
+    refused = make_record("a", time_ms=RECEIVED_MS), make_record("b", size=100, time_ms=RECEIVED_MS)
     fill(state, *refused, set_aside="message_too_large")
     return state
 

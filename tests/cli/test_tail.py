@@ -12,12 +12,12 @@ from typing import Final
 
 import pytest
 
-from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary
 from tests.cli.filling import fill
 from tests.cli.here import here
-from tests.kafka.records import make_record
+from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import HOST, free_ports
@@ -46,9 +46,9 @@ SINCE: Final = {
 }
 
 
-def at(number: int, timestamp_ms: int) -> Record:
+def at(number: int, timestamp_ms: int) -> OutboxRecord:
     """Return a record received then."""
-    return make_record(str(number), timestamp_ms=timestamp_ms)
+    return make_record(str(number), time_ms=timestamp_ms)
 
 
 def numbers(output: str) -> list[int]:

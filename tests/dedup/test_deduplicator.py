@@ -17,8 +17,8 @@ from aurora_bridge.dedup.claims import Claim, End, Verdict
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.following import Followed
 from aurora_bridge.dedup.recurrence import Action, Standing, event_id
-from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
@@ -389,12 +389,12 @@ async def spooling(directory: Path) -> AsyncIterator[Callable[[Event, Claim], "a
     def keep(event: Event, claim: Claim) -> "asyncio.Future[Reason | None]":
         kept: asyncio.Future[Reason | None] = asyncio.get_running_loop().create_future()
 
-        def stored(_records: Sequence[Record], failure: Reason | None, _aside: str | None) -> None:
+        def stored(_records: Sequence[OutboxRecord], failure: Reason | None, _aside: str | None) -> None:
             kept.set_result(failure)
 
         key = event_id(event.fingerprint, event.recurrence, claim.time_us, claim.id_ms).encode()
         millisecond = claim.time_us // 1000
-        spool.append([Record(event.name, key, b"{}", [], b"1", millisecond, event.fingerprint)], stored)
+        spool.append([OutboxRecord(event.name, key, b"{}", [], b"1", millisecond, event.fingerprint)], stored)
         return kept
 
     try:
@@ -910,7 +910,7 @@ async def test_after_the_loss_of_the_index_the_spool_is_looked_through_though_ka
     headers = {"fingerprint": ONCE.fingerprint, "time": rfc3339(NOW), "instance": "me", "attempt": "1"}
     named: Headers = [(f"aurora-bridge-{name}", value.encode()) for name, value in headers.items()]
     key = ONCE.fingerprint.encode()
-    spool.append([Record(ONCE.name, key, b"{}", named, b"1", NOW // 1000)], lambda *_: kept.set_result(None))
+    spool.append([OutboxRecord(ONCE.name, key, b"{}", named, b"1", NOW // 1000)], lambda *_: kept.set_result(None))
     await kept
     try:
         for _ in range(starts - 1):

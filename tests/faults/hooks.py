@@ -15,10 +15,10 @@ from time import monotonic, sleep
 from typing import Any, Final
 from weakref import WeakSet
 
-from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.state.worker import Worker
 
@@ -54,7 +54,7 @@ def kill_before_removal() -> None:
     """Die between Kafka's acknowledgement of what was spooled and its removal from the spool."""
     leave, calls = Publisher._leave_spool, random.randint(1, _REMOVALS)  # noqa: SLF001
 
-    def dying(publisher: Publisher, record: Record, seq: int) -> None:
+    def dying(publisher: Publisher, record: OutboxRecord, seq: int) -> None:
         nonlocal calls
         calls -= 1
         if not calls:

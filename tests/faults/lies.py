@@ -11,13 +11,12 @@ from typing import Any
 from aurora_bridge.dedup.claims import Claim, End, Verdict
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka import wire
-from aurora_bridge.kafka.record import Record
-from aurora_bridge.outbox import spool
+from aurora_bridge.outbox import spool_file
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.state import worker
-from aurora_bridge.state.database import Format
 from aurora_bridge.webhook.event import Event
 
 _STARTED: set[object] = set()
@@ -51,9 +50,9 @@ def no_spool() -> None:
     """Say "spooled" and keep nothing."""
 
     def forget(
-        _spool: Spool, records: Sequence[Record], done: Callable[..., None], *, set_aside: str | None = None
+        _spool: Spool, records: Sequence[OutboxRecord], done: Callable[..., None], *, quarantined: str | None = None
     ) -> None:
-        done(records, None, set_aside)
+        done(records, None, quarantined)
 
     Spool.append = forget  # type: ignore[assignment, method-assign]
 
@@ -62,7 +61,7 @@ def early() -> None:
     """Answer before anything is durable."""
     publish = Publisher.publish
 
-    async def soon(publisher: Publisher, record: Record) -> Outcome:
+    async def soon(publisher: Publisher, record: OutboxRecord) -> Outcome:
         async def rest() -> None:
             try:
                 await publish(publisher, record)
@@ -116,12 +115,7 @@ def fsync_ignored() -> None:
 
 def commit_unsynced() -> None:
     """Have the spool's commits written and not fsynced, as SQLite does with its usual setting of a write-ahead log."""
-    form = spool._format  # noqa: SLF001
-
-    def careless() -> Format:
-        return replace(form(), synchronous="NORMAL")
-
-    spool._format = careless  # noqa: SLF001
+    spool_file.FORMAT = replace(spool_file.FORMAT, synchronous="NORMAL")
 
 
 LIES = {

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from aiokafka.protocol.metadata import MetadataResponse_v0
 from aiokafka.protocol.produce import ProduceRequest_v7
 from aiokafka.record.memory_records import MemoryRecords
 
-from aurora_bridge.kafka.wire import Client, Produce
+from aurora_bridge.kafka.wire import Client, OnConnection, Produce
 
 Batches = dict[tuple[str, int], bytes]
 """What a request carries, by topic and partition."""
@@ -36,6 +36,11 @@ class ScriptedClient(Client):
         self._answers = answers
         self._topics_led = topics
         self._producer_id = 0
+
+    def connect(self, on_connection: OnConnection) -> Self:
+        """Be the client of a sender, that hears of connections by `on_connection`."""
+        self.on_connection = on_connection
+        return self
 
     @property
     def alive(self) -> bool:

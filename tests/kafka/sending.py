@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from aiokafka.cluster import ClusterMetadata
 
 from aurora_bridge.kafka.lane import ERROR_REASONS
-from aurora_bridge.kafka.problems import REASONS
-from aurora_bridge.kafka.record import End, Record, Result
-from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.problems import REASONS, Problems
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
+from aurora_bridge.kafka.sender import Connect, Sender
+from aurora_bridge.kafka.topics import make_client
+from aurora_bridge.kafka.wire import Client, OnConnection
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.settings import KafkaSettings
 from tests.support.ports import HOST
 from tests.support.proxy import Proxy
 from tests.support.topics import read_all
@@ -20,7 +24,7 @@ from tests.support.topics import read_all
 PATIENCE = 30.0
 """Bound of every wait, far above what any takes: it ends a test that would wait for ever."""
 
-ENDED = {End.ACKNOWLEDGED, End.RECORD_REFUSED, End.TOPIC_REFUSED}
+ENDED = {DeliveryStatus.ACKNOWLEDGED, DeliveryStatus.RECORD_REFUSED, DeliveryStatus.TOPIC_REFUSED}
 
 
 EVENT = "lead_changed"
@@ -36,7 +40,7 @@ class Journal:
     """Hears what becomes of records, in the order of telling."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Result]] = []
+        self.told: list[tuple[str, DeliveryReport]] = []
         self._changed = asyncio.Event()
 
     def hear(self, records: Iterable[Record]) -> list[Record]:
@@ -45,14 +49,14 @@ class Journal:
         _JOURNALS.update(dict.fromkeys(heard, self))
         return heard
 
-    def ends(self, key: str) -> list[End]:
+    def ends(self, key: str) -> list[DeliveryStatus]:
         """Return what was said of a record, without what was said again."""
-        told = [result.end for name, result in self.told if name == key]
+        told = [report.status for name, report in self.told if name == key]
         return [end for index, end in enumerate(told) if index == 0 or end is not told[index - 1]]
 
     def acknowledged(self) -> list[str]:
         """Return the keys of the acknowledged records, in the order of acknowledgement."""
-        return [key for key, result in self.told if result.end is End.ACKNOWLEDGED]
+        return [key for key, report in self.told if report.status is DeliveryStatus.ACKNOWLEDGED]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something said of a record makes a condition true."""
@@ -63,11 +67,11 @@ class Journal:
 
     async def ended(self, count: int) -> None:
         """Wait until `count` records were acknowledged or refused."""
-        await self.until(lambda: sum(result.end in ENDED for _, result in self.told) >= count)
+        await self.until(lambda: sum(report.status in ENDED for _, report in self.told) >= count)
 
-    def note(self, record: Record, result: Result) -> None:
+    def note(self, record: Record, report: DeliveryReport) -> None:
         """Note what was said of a record."""
-        self.told.append((record.key.decode(), result))
+        self.told.append((record.key.decode(), report))
         self._changed.set()
 
 
@@ -75,22 +79,54 @@ _JOURNALS: WeakKeyDictionary[Record, Journal] = WeakKeyDictionary()
 """Who listens for which record."""
 
 
-def tell(records: Sequence[Record], result: Result) -> None:
-    """Tell the journals what became of records."""
-    for record in records:
-        if record in _JOURNALS:
-            _JOURNALS[record].note(record, result)
+def sender_of(
+    connect: Connect, prefix: str, events: Iterable[str], listener: SenderListener, metrics: Metrics
+) -> Sender:
+    """Return a sender to the topics of `events`."""
+    settings = KafkaSettings(topic_prefix=prefix)
+    return Sender(settings, connect, events, listener, problems=Problems(metrics), metrics=metrics)
+
+
+def sender_metrics() -> Metrics:
+    """Return metrics as a sender needs them."""
+    return Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
+
+
+@asynccontextmanager
+async def run(sender: Sender) -> AsyncIterator[None]:
+    """Run a sender."""
+    task = asyncio.create_task(sender.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task  # raises what ended the sender, if it did not live to the end
 
 
 class Running:
-    """A sender, its metrics, and the changes of its metadata."""
+    """A sender, its metrics, and who listens to it: journals, and the tests that wait for metadata."""
 
-    def __init__(self, connect: Callable[[], Client], prefix: str, events: Iterable[str]) -> None:
-        self.metrics = Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
-        self.sender = Sender(connect, prefix, events, compression=0, metrics=self.metrics)
-        self.sender.listener = tell
+    def __init__(self, connect: Connect, prefix: str, events: Iterable[str]) -> None:
+        self.metrics = sender_metrics()
+        self.unreachable: list[str] = []
+        """The events that were told as unreachable."""
         self._changed = asyncio.Event()
-        self.sender.on_metadata = self._changed.set
+        self.sender = sender_of(connect, prefix, events, self, self.metrics)
+
+    def on_delivery(self, records: Sequence[Record], report: DeliveryReport) -> None:
+        """Tell the journals what became of records."""
+        for record in records:
+            if record in _JOURNALS:
+                _JOURNALS[record].note(record, report)
+
+    def on_metadata(self) -> None:
+        """Wake the tests that wait for metadata."""
+        self._changed.set()
+
+    def on_unreachable(self, event: str) -> None:
+        """Note the event."""
+        self.unreachable.append(event)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a change of metadata makes a condition true."""
@@ -110,16 +146,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(connect: Callable[[], Client], prefix: str, *events: str) -> AsyncIterator[Running]:
+async def running(connect: Connect, prefix: str, *events: str) -> AsyncIterator[Running]:
     """Run a sender to the topics of `events`."""
-    run = Running(connect, prefix, events)
-    task = asyncio.create_task(run.sender.run())
-    try:
-        yield run
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task  # raises what ended the sender, if it did not live to the end
+    made = Running(connect, prefix, events)
+    async with run(made.sender):
+        yield made
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -129,9 +160,9 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def client_of(bootstrap: str) -> Callable[[], Client]:
+def client_of(bootstrap: str) -> "partial[Client]":
     """Return what makes a client as the daemon has it."""
-    return lambda: Client(bootstrap_servers=bootstrap, request_timeout_ms=2500, metadata_max_age_ms=60_000)
+    return partial(make_client, KafkaSettings(bootstrap_servers=bootstrap), None)
 
 
 class ThroughProxy(ClusterMetadata):
@@ -144,11 +175,11 @@ class ThroughProxy(ClusterMetadata):
         return broker and broker._replace(port=self.port)
 
 
-def client_through(proxy: Proxy) -> Callable[[], Client]:
+def client_through(proxy: Proxy) -> Connect:
     """Return what makes a client that knows the broker by the proxy in front of it only."""
 
-    def connect() -> Client:
-        client = client_of(f"{HOST}:{proxy.port}")()
+    def connect(on_connection: OnConnection) -> Client:
+        client = client_of(f"{HOST}:{proxy.port}")(on_connection)
         client.cluster = metadata = ThroughProxy(metadata_max_age_ms=60_000)  # type: ignore[no-untyped-call]
         metadata.port = proxy.port
         return client

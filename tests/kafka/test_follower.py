@@ -19,8 +19,8 @@ from aurora_bridge.kafka import follower as module
 from aurora_bridge.kafka.fetch import Fetched
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.problems import REASONS, Problems
-from aurora_bridge.kafka.record import Record as Waiting
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.webhook.event import Event, Headers, rfc3339
@@ -234,7 +234,7 @@ async def test_what_waits_in_the_spool_is_known_without_an_index_though_kafka_is
     named = {"fingerprint": ONCE.fingerprint, "time": rfc3339(NOW), "instance": "me", "attempt": "1"}
     headers: Headers = [(f"aurora-bridge-{name}", text.encode()) for name, text in named.items()]
     kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiting = Waiting(EVENT, ONCE.fingerprint.encode(), b"{}", headers, b"p", NOW // 1000)
+    waiting = OutboxRecord(EVENT, ONCE.fingerprint.encode(), b"{}", headers, b"p", NOW // 1000)
     spool.append([waiting], lambda *_: kept.set_result(None))
     await kept
     try:

@@ -8,7 +8,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError
 
 from aurora_bridge.kafka.lane import ANSWERS, ERROR_REASONS, MAX_BATCH_BYTES, UNKNOWN_ANSWER, Answer, Lane, Listener
-from aurora_bridge.kafka.record import End, Record, Result
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.wire import ProducerId
 from tests.kafka.records import keys, make_record
 
@@ -21,7 +22,7 @@ class Told:
     def __init__(self, *names: str, size: int = 0) -> None:
         self.lane = Lane("topic", 2, self._hear)
         self.listener: Listener = self._listen
-        self.told: list[tuple[str, End, int]] = []
+        self.told: list[tuple[str, DeliveryStatus, int]] = []
         self.records: dict[str, Record] = {}
         self.add(*names, size=size)
 
@@ -41,16 +42,16 @@ class Told:
         self.lane.under_way = False
         return self.lane
 
-    def ends(self) -> list[tuple[str, End]]:
+    def ends(self) -> list[tuple[str, DeliveryStatus]]:
         return [(name, end) for name, end, _ in self.told]
 
-    def _hear(self, records: Sequence[Record], result: Result) -> None:
-        self.listener(records, result)
+    def _hear(self, records: Sequence[Record], report: DeliveryReport) -> None:
+        self.listener(records, report)
 
-    def _listen(self, records: Sequence[Record], result: Result) -> None:
+    def _listen(self, records: Sequence[Record], report: DeliveryReport) -> None:
         for index, record in enumerate(records):
-            offset = result.offset + index if result.offset >= 0 else -1
-            self.told.append((record.key.decode(), result.end, offset))
+            offset = report.offset + index if report.offset >= 0 else -1
+            self.told.append((record.key.decode(), report.status, offset))
 
 
 def numbering(data: bytes) -> tuple[int, int, list[str]]:
@@ -74,7 +75,7 @@ def test_the_sequence_moves_on_with_the_acknowledgement() -> None:
     told.answered().acknowledge(40)
     told.add("c")
     assert numbering(told.send()) == (11, 2, ["c"])
-    assert told.told == [("a", End.ACKNOWLEDGED, 40), ("b", End.ACKNOWLEDGED, 41)]
+    assert told.told == [("a", DeliveryStatus.ACKNOWLEDGED, 40), ("b", DeliveryStatus.ACKNOWLEDGED, 41)]
 
 
 def test_a_copy_that_kafka_recognised_has_no_offset_and_moves_the_sequence_on() -> None:
@@ -83,7 +84,7 @@ def test_a_copy_that_kafka_recognised_has_no_offset_and_moves_the_sequence_on() 
     told.answered().acknowledge(-1)
     told.add("c")
     assert numbering(told.send())[1] == 2
-    assert told.told == [("a", End.ACKNOWLEDGED, -1), ("b", End.ACKNOWLEDGED, -1)]
+    assert told.told == [("a", DeliveryStatus.ACKNOWLEDGED, -1), ("b", DeliveryStatus.ACKNOWLEDGED, -1)]
 
 
 def test_where_records_lie_is_told_once_in_runs_without_a_gap() -> None:
@@ -155,7 +156,7 @@ def test_once_in_doubt_a_head_stays_so_although_its_broker_is_found_away_later()
     told.answered().in_doubt(sent=True)
     told.lane.in_doubt(sent=False)
     told.lane.stall("broker_away")
-    assert told.ends() == [("a", End.IN_DOUBT)]
+    assert told.ends() == [("a", DeliveryStatus.IN_DOUBT)]
 
 
 def test_a_stall_tells_the_head_and_all_that_waits() -> None:
@@ -164,7 +165,7 @@ def test_a_stall_tells_the_head_and_all_that_waits() -> None:
     told.add("b")
     told.answered().in_doubt(sent=True)
     told.lane.stall("connection_lost")
-    assert told.ends() == [("a", End.IN_DOUBT), ("b", End.STALLED)]
+    assert told.ends() == [("a", DeliveryStatus.IN_DOUBT), ("b", DeliveryStatus.STALLED)]
 
 
 def test_what_was_never_sent_is_stalled_and_not_in_doubt() -> None:
@@ -172,7 +173,7 @@ def test_what_was_never_sent_is_stalled_and_not_in_doubt() -> None:
     told.send()
     told.answered().in_doubt(sent=False)
     told.lane.stall("broker_away")
-    assert told.ends() == [("a", End.STALLED)]
+    assert told.ends() == [("a", DeliveryStatus.STALLED)]
 
 
 def test_a_listener_may_take_records_back_while_it_is_told() -> None:
@@ -182,7 +183,7 @@ def test_a_listener_may_take_records_back_while_it_is_told() -> None:
     told.answered()
     taken: list[str] = []
 
-    def take_all(records: Sequence[Record], _result: Result) -> None:
+    def take_all(records: Sequence[Record], _result: DeliveryReport) -> None:
         taken.extend(record.key.decode() for record in records)
         told.lane.withdraw(set(told.records.values()))
 
@@ -245,7 +246,7 @@ def test_a_refused_head_used_no_number() -> None:
     told.answered().refuse("topic_authorization_failed")
     told.add("c")
     assert numbering(told.send()) == (11, 0, ["c"])
-    assert told.ends() == [("a", End.TOPIC_REFUSED), ("b", End.TOPIC_REFUSED)]
+    assert told.ends() == [("a", DeliveryStatus.TOPIC_REFUSED), ("b", DeliveryStatus.TOPIC_REFUSED)]
 
 
 @pytest.mark.parametrize("end", [Lane.refuse, Lane.split], ids=lambda end: end.__name__)
@@ -266,7 +267,7 @@ def test_behind_a_refused_head_nothing_goes_ahead_of_it() -> None:
     told.send()
     told.add("b")
     told.answered().refuse("topic_authorization_failed")
-    assert told.ends() == [("a", End.TOPIC_REFUSED), ("b", End.TOPIC_REFUSED)]
+    assert told.ends() == [("a", DeliveryStatus.TOPIC_REFUSED), ("b", DeliveryStatus.TOPIC_REFUSED)]
     assert not told.lane
 
 
@@ -283,7 +284,9 @@ def test_the_record_at_fault_is_found_by_halves_and_the_others_keep_their_order(
             arrived += batch
             told.answered().acknowledge(sequence)
     assert arrived == [name for name in names if name != "07"]
-    assert [end for end in told.ends() if end[1] is not End.ACKNOWLEDGED] == [("07", End.RECORD_REFUSED)]
+    assert [end for end in told.ends() if end[1] is not DeliveryStatus.ACKNOWLEDGED] == [
+        ("07", DeliveryStatus.RECORD_REFUSED)
+    ]
 
 
 def test_after_the_record_at_fault_batches_are_whole_again() -> None:
@@ -301,7 +304,7 @@ def test_all_records_can_be_at_fault() -> None:
     while told.lane:
         told.send()
         told.answered().split("invalid_record")
-    assert told.ends() == [(name, End.RECORD_REFUSED) for name in "abc"]
+    assert told.ends() == [(name, DeliveryStatus.RECORD_REFUSED) for name in "abc"]
 
 
 def test_a_batch_is_bounded_in_bytes_and_a_large_record_goes_alone() -> None:

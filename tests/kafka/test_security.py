@@ -21,14 +21,12 @@ def password_of(security: Security) -> object:
     return security.options()["sasl_plain_password"]
 
 
-def scram(file: Path) -> Security:
-    return Security(
-        KafkaSettings(
-            security_protocol="SASL_PLAINTEXT",
-            sasl_mechanism="SCRAM-SHA-512",
-            sasl_username="bridge",
-            sasl_password_file=file,
-        )
+def scram(file: Path) -> KafkaSettings:
+    return KafkaSettings(
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="SCRAM-SHA-512",
+        sasl_username="bridge",
+        sasl_password_file=file,
     )
 
 
@@ -45,7 +43,7 @@ def test_without_settings_a_connection_is_plain() -> None:
 
 
 def test_a_connection_has_the_password_that_its_file_has_then(password: Path) -> None:
-    security = scram(password)
+    security = Security(scram(password))
     assert password_of(security) == "first"
     password.write_text("second")
     assert password_of(security) == "second"
@@ -54,7 +52,7 @@ def test_a_connection_has_the_password_that_its_file_has_then(password: Path) ->
 
 def test_of_a_password_only_the_end_of_the_line_is_left_out(password: Path) -> None:
     password.write_text(" with spaces: and ü \r\n")
-    assert password_of(scram(password)) == " with spaces: and ü "
+    assert password_of(Security(scram(password))) == " with spaces: and ü "
 
 
 @pytest.mark.parametrize(
@@ -70,9 +68,8 @@ def test_of_a_password_only_the_end_of_the_line_is_left_out(password: Path) -> N
 def test_a_broken_file_leaves_the_last_good_content_in_force_until_it_is_mended(
     password: Path, content: bytes | None, why: str
 ) -> None:
-    security = scram(password)
     told: list[list[str]] = []
-    security.on_files = told.append
+    security = Security(scram(password), told.append)
     security.options()
     password.unlink()
     if content is not None:
@@ -86,7 +83,7 @@ def test_a_broken_file_leaves_the_last_good_content_in_force_until_it_is_mended(
 def test_a_file_that_never_was_good_is_named_without_its_content(password: Path) -> None:
     password.write_text("canary\nsecond line")
     with pytest.raises(UnusableFileError) as refused:
-        scram(password).options()
+        Security(scram(password)).options()
     assert str(password) in str(refused.value)
     assert "canary" not in repr(refused.value)
 
@@ -110,7 +107,11 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def tls(authority: Authority, **settings: Any) -> Security:  # noqa: ANN401 - any setting
-    return Security(KafkaSettings(security_protocol="SSL", tls_ca_file=authority.file, **settings))
+    return Security(tls_settings(authority, **settings))
+
+
+def tls_settings(authority: Authority, **settings: Any) -> KafkaSettings:  # noqa: ANN401 - any setting
+    return KafkaSettings(security_protocol="SSL", tls_ca_file=authority.file, **settings)
 
 
 def trusted(context: ssl.SSLContext) -> list[object]:
@@ -148,9 +149,8 @@ def test_a_certificate_that_is_swapped_for_a_broken_one_leaves_the_last_good_one
     authority: Authority,
 ) -> None:
     certificate = authority.sign("ours", "bridge")
-    security = tls(authority, tls_certificate_file=certificate)
     told: list[list[str]] = []
-    security.on_files = told.append
+    security = Security(tls_settings(authority, tls_certificate_file=certificate), told.append)
     first = security.options()["ssl_context"]
     certificate.write_text("no certificate")
     assert security.options()["ssl_context"] is first

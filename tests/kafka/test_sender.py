@@ -4,8 +4,9 @@ What breaks on the way is in `test_sender_outages`, what a broker answers only b
 """
 
 import asyncio
+from time import time_ns
 
-from aurora_bridge.kafka.record import End
+from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import murmur2
 from tests.kafka.records import make_record
 from tests.kafka.sending import EVENT, PATIENCE, Journal, Running, client_of, numbers, running, stored
@@ -40,10 +41,12 @@ async def test_an_acknowledgement_tells_the_offset(sending: Running) -> None:
 
 async def test_a_record_arrives_whole(kafka: KafkaCluster | NamedKafka, topic: str, sending: Running) -> None:
     journal, record = Journal(), make_record("é", size=10_000)
+    before_ms = time_ns() // 1_000_000
     sending.submit(*journal.hear([record]))
     await journal.ended(1)
     (found,) = await asyncio.to_thread(read_all, kafka.bootstrap, [topic])
     assert (found.key, found.value, found.timestamp) == (record.key, record.value, record.timestamp_ms)
+    assert before_ms <= found.timestamp <= time_ns() // 1_000_000
     assert found.headers == dict(record.headers)
 
 
@@ -99,7 +102,7 @@ async def test_a_record_too_large_is_refused_alone_and_its_neighbours_arrive_in_
         assert run.metrics.producer_ids[()] == 1
         assert set(run.errors()) == {"message_too_large"}
     assert [name for name in numbers(40) if name != "0011"] == await stored(kafka.bootstrap, prefix + EVENT)
-    assert journal.ends("0011") == [End.RECORD_REFUSED]
+    assert journal.ends("0011") == [DeliveryStatus.RECORD_REFUSED]
     assert [result.reason for key, result in journal.told if key == "0011"] == ["message_too_large"]
 
 

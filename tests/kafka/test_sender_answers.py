@@ -8,8 +8,8 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from aurora_bridge.kafka.lane import ANSWERS, Answer
-from aurora_bridge.kafka.record import End
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.report import DeliveryStatus
+from aurora_bridge.kafka.wire import Client, OnConnection
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, numbers, running
@@ -29,15 +29,15 @@ async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
         return dict.fromkeys(batches, code if requests == 1 else 0)
 
     expected = {
-        Answer.STORED: ([End.ACKNOWLEDGED], [["a", "b"]]),
-        Answer.RETRY: ([End.ACKNOWLEDGED], [["a", "b"]] * 2),
-        Answer.RETRY_IN_DOUBT: ([End.IN_DOUBT, End.ACKNOWLEDGED], [["a", "b"]] * 2),
-        Answer.RENUMBER: ([End.ACKNOWLEDGED], [["a", "b"]] * 2),
-        Answer.SPLIT: ([End.ACKNOWLEDGED], [["a", "b"], ["a"], ["b"]]),
-        Answer.REFUSED: ([End.TOPIC_REFUSED], [["a", "b"]]),
+        Answer.STORED: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]]),
+        Answer.RETRY: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
+        Answer.RETRY_IN_DOUBT: ([DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
+        Answer.RENUMBER: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
+        Answer.SPLIT: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"], ["a"], ["b"]]),
+        Answer.REFUSED: ([DeliveryStatus.TOPIC_REFUSED], [["a", "b"]]),
     }
     client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
-    async with running(lambda: client, "", EVENT) as run:
+    async with running(client.connect, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(*journal.hear([make_record("a"), make_record("b")]))
         await journal.ended(2)
@@ -53,15 +53,15 @@ async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
 @pytest.mark.parametrize(
     ("error", "end", "reason"),
     [
-        (NodeNotReadyError(), End.STALLED, "broker_away"),
-        (KafkaConnectionError(), End.IN_DOUBT, "connection_lost"),
-        (ConnectionResetError(), End.IN_DOUBT, "connection_lost"),
-        (TimeoutError(), End.IN_DOUBT, "connection_lost"),
-        (KeyError("a bug of a library's"), End.IN_DOUBT, "connection_lost"),
+        (NodeNotReadyError(), DeliveryStatus.STALLED, "broker_away"),
+        (KafkaConnectionError(), DeliveryStatus.IN_DOUBT, "connection_lost"),
+        (ConnectionResetError(), DeliveryStatus.IN_DOUBT, "connection_lost"),
+        (TimeoutError(), DeliveryStatus.IN_DOUBT, "connection_lost"),
+        (KeyError("a bug of a library's"), DeliveryStatus.IN_DOUBT, "connection_lost"),
     ],
     ids=repr,
 )
-async def test_a_request_without_an_answer_goes_out_again(error: Exception, end: End, reason: str) -> None:
+async def test_a_request_without_an_answer_goes_out_again(error: Exception, end: DeliveryStatus, reason: str) -> None:
     requests = 0
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
@@ -70,11 +70,11 @@ async def test_a_request_without_an_answer_goes_out_again(error: Exception, end:
         return error if requests == 1 else dict.fromkeys(batches, 0)
 
     client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
-    async with running(lambda: client, "", EVENT) as run:
+    async with running(client.connect, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(*journal.hear([make_record("a")]))
         await journal.ended(1)
-    assert journal.ends("a") == [end, End.ACKNOWLEDGED]
+    assert journal.ends("a") == [end, DeliveryStatus.ACKNOWLEDGED]
     assert client.sent[0] == client.sent[1]
     assert run.errors() == {reason: 1}
 
@@ -84,11 +84,14 @@ async def test_an_answer_that_leaves_a_partition_out_leaves_it_in_doubt() -> Non
         return dict.fromkeys(list(batches)[: 1 if len(client.sent) == 1 else 2], 0)
 
     client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
-    async with running(lambda: client, "", EVENT, "lead_created") as run:
+    async with running(client.connect, "", EVENT, "lead_created") as run:
         await run.until(lambda: not run.sender.missing())
         run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
         await journal.ended(2)
-    assert (journal.ends("a"), journal.ends("b")) == ([End.ACKNOWLEDGED], [End.IN_DOUBT, End.ACKNOWLEDGED])
+    assert (journal.ends("a"), journal.ends("b")) == (
+        [DeliveryStatus.ACKNOWLEDGED],
+        [DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED],
+    )
 
 
 async def test_one_partitions_no_does_not_hold_up_the_others() -> None:
@@ -96,11 +99,11 @@ async def test_one_partitions_no_does_not_hold_up_the_others() -> None:
         return {where: 29 if where[0] == EVENT else 0 for where in batches}
 
     client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
-    async with running(lambda: client, "", EVENT, "lead_created") as run:
+    async with running(client.connect, "", EVENT, "lead_created") as run:
         await run.until(lambda: not run.sender.missing())
         run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
         await journal.ended(2)
-    assert (journal.ends("a"), journal.ends("b")) == ([End.TOPIC_REFUSED], [End.ACKNOWLEDGED])
+    assert (journal.ends("a"), journal.ends("b")) == ([DeliveryStatus.TOPIC_REFUSED], [DeliveryStatus.ACKNOWLEDGED])
 
 
 async def test_while_a_new_producer_id_is_awaited_the_others_of_the_burst_are_not_sent_again() -> None:
@@ -110,7 +113,7 @@ async def test_while_a_new_producer_id_is_awaited_the_others_of_the_burst_are_no
         return {where: 45 if where[0] == EVENT and len(client.sent) == 1 else 0 for where in batches}
 
     client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
-    async with running(lambda: client, "", EVENT, "lead_created") as run:
+    async with running(client.connect, "", EVENT, "lead_created") as run:
         await run.until(lambda: not run.sender.missing())
         client.asked_for_producer_id.clear()
         client.producer_id_given.clear()
@@ -146,7 +149,7 @@ async def test_what_was_under_way_when_the_client_is_made_anew_goes_out_again(mo
     monkeypatch.setattr("aurora_bridge.kafka.sender._RENEW_SECONDS", 0.1)
     clients: list[Hanging] = []
 
-    def connect() -> Client:
+    def connect(_: OnConnection) -> Client:
         clients.append(Hanging({EVENT: 1}, all_stored))
         return clients[-1]
 
@@ -157,7 +160,7 @@ async def test_what_was_under_way_when_the_client_is_made_anew_goes_out_again(mo
         run.submit(*journal.hear([make_record("a")]))
         await journal.ended(1)
     assert len(clients) == 2
-    assert journal.ends("a") == [End.IN_DOUBT, End.ACKNOWLEDGED]
+    assert journal.ends("a") == [DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED]
 
 
 async def test_so_does_what_waited_for_a_new_producer_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +171,7 @@ async def test_so_does_what_waited_for_a_new_producer_id(monkeypatch: pytest.Mon
         clients[-1].silent = len(clients) == 1
         return dict.fromkeys(batches, 45 if len(clients) == 1 else 0)
 
-    def connect() -> Client:
+    def connect(_: OnConnection) -> Client:
         clients.append(Hanging({EVENT: 1, "lead_created": 1}, answers))
         return clients[-1]
 
@@ -189,7 +192,7 @@ async def test_only_one_request_is_under_way_and_what_comes_meanwhile_shares_the
 
     client, journal = ScriptedClient({EVENT: 2}, answers), Journal()
     records = [make_record(name, subject=f"lead/{name}") for name in numbers(10)]
-    async with running(lambda: client, "", EVENT) as run:
+    async with running(client.connect, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         first, *others = journal.hear(records)
         run.submit(first)
@@ -211,7 +214,7 @@ async def test_a_brokers_no_to_the_first_producer_id_is_asked_again(caplog: pyte
                 raise NodeNotReadyError
             return await super().send(node_id, request, **options)
 
-    def connect() -> Client:
+    def connect(_: OnConnection) -> Client:
         clients.append(Loading({EVENT: 1}, all_stored))
         return clients[-1]
 
@@ -226,12 +229,10 @@ async def test_a_brokers_no_to_the_first_producer_id_is_asked_again(caplog: pyte
 
 async def test_what_a_broker_leads_has_no_leader_while_no_connection_to_it_can_be_made() -> None:
     client, journal = ScriptedClient({EVENT: 1}, all_stored), Journal()
-    async with running(lambda: client, "", EVENT) as run:
+    async with running(client.connect, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
-        unreachable: list[str] = []
-        run.sender.on_unreachable = unreachable.append
         client.on_connection("127.0.0.1:1", ConnectionRefusedError())
-        assert (run.sender.missing(), unreachable) == ([EVENT], [EVENT])
+        assert (run.sender.missing(), run.unreachable) == ([EVENT], [EVENT])
         client.learn({EVENT: 1})  # that it leads is no news, and no use
         assert run.sender.missing() == [EVENT]
         run.submit(*journal.hear([make_record("a")]))
@@ -258,20 +259,17 @@ async def test_when_the_sender_dies_what_waits_for_kafka_is_told_so_at_once() ->
             return True
 
     client = Mortal({EVENT: 1}, answers)
-    unreachable: list[str] = []
     with suppress(ZeroDivisionError):
-        async with running(lambda: client, "", EVENT) as run:
+        async with running(client.connect, "", EVENT) as run:
             await run.until(lambda: run.sender.writable(EVENT))
-            run.sender.on_unreachable = unreachable.append
             run.submit(make_record("a"))
             await run.until(lambda: not run.sender.writable(EVENT))
-            assert unreachable == [EVENT]
+            assert run.unreachable == [EVENT]
 
 
 async def test_a_start_that_needs_a_second_try_gives_nothing_up() -> None:
     """Its deliveries wait for the client of the next try, half a second later, instead of going through the spool."""
     tries: list[ScriptedClient] = []
-    unreachable: list[str] = []
 
     class Late(ScriptedClient):
         async def bootstrap(self) -> None:
@@ -282,14 +280,13 @@ async def test_a_start_that_needs_a_second_try_gives_nothing_up() -> None:
     async def answers(batches: Batches) -> dict[tuple[str, int], int]:
         return dict.fromkeys(batches, 0)
 
-    def connect() -> ScriptedClient:
+    def connect(_: OnConnection) -> ScriptedClient:
         tries.append(Late({EVENT: 1}, answers))
         return tries[-1]
 
     async with running(connect, "", EVENT) as run:
-        run.sender.on_unreachable = unreachable.append
         await run.until(lambda: run.sender.writable(EVENT))
-        assert (len(tries), unreachable) == (2, [])
+        assert (len(tries), run.unreachable) == (2, [])
 
 
 async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:
@@ -300,13 +297,13 @@ async def test_stopping_leaves_what_was_under_way_in_doubt() -> None:
         return dict.fromkeys(batches, 0)
 
     client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
-    async with running(lambda: client, "", EVENT) as run:
+    async with running(client.connect, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(*journal.hear([make_record("a")]))
         await eventually(lambda: bool(client.sent))
         assert not run.sender.idle
         await run.sender.flush(0.0)
-    assert journal.ends("a") == [End.IN_DOUBT]
+    assert journal.ends("a") == [DeliveryStatus.IN_DOUBT]
     assert not run.sender.writable(EVENT)
 
 
@@ -318,7 +315,7 @@ async def test_the_last_flush_does_not_wait_where_no_client_is_left_to_send_anyt
         return KafkaConnectionError()
 
     client = ScriptedClient({EVENT: 1}, fails)
-    async with running(lambda: client, "", EVENT) as run:
+    async with running(client.connect, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(make_record("a"))
         await eventually(lambda: bool(client.sent))

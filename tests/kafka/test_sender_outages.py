@@ -4,18 +4,20 @@ import asyncio
 import shutil
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge.kafka.record import End
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka import sender
+from aurora_bridge.kafka.report import DeliveryStatus
+from aurora_bridge.kafka.wire import Client, OnConnection
 from tests.kafka.records import make_record
 from tests.kafka.sending import EVENT, Journal, Running, client_of, numbers, running, stored, stored_at_last
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
 from tests.support.topics import create_topics
 
-DAY_MS = 24 * 3600 * 1000
+DAY_NS = 24 * 3600 * 10**9
 
 RENEWED_WITHIN = 10.0
 """A client that hears nothing is made anew after 5 s; the rest is for a busy machine."""
@@ -36,8 +38,8 @@ async def test_a_lost_acknowledgement_makes_no_second_copy(
     await journal.ended(4)
     proxied.submit(*journal.hear([make_record("after")]))
     await journal.ended(5)
-    assert journal.ends("in doubt") == [End.IN_DOUBT, End.ACKNOWLEDGED]
-    assert journal.ends("behind") == [End.STALLED, End.ACKNOWLEDGED]
+    assert journal.ends("in doubt") == [DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED]
+    assert journal.ends("behind") == [DeliveryStatus.STALLED, DeliveryStatus.ACKNOWLEDGED]
     assert await stored(kafka.bootstrap, topic) == ["before", "in doubt", "in doubt too", "behind", "after"]
     assert proxied.metrics.producer_ids[()] == 1
     assert proxied.errors()["connection_lost"] == 1
@@ -86,22 +88,22 @@ async def test_a_head_in_doubt_outlives_a_killed_broker(
     days: int, kafka1: KafkaCluster, topic: str, proxy: Proxy, proxied: Running
 ) -> None:
     """A broker forgets a producer whose newest record is a day old by its timestamp (`producer.id.expiration.ms`)."""
-    received_ms = time.time_ns() // 1_000_000 - days * DAY_MS
-    journal = Journal()
-    proxied.submit(*journal.hear([make_record("before", timestamp_ms=received_ms)]))
-    await journal.ended(1)
-    proxy.lose_answers()
-    proxied.submit(*journal.hear([make_record("in doubt", timestamp_ms=received_ms)]))
-    await proxy.answer_lost()
-    await stored_at_last(kafka1.bootstrap, topic, "in doubt")
-    kafka1.nodes[0].kill()
-    proxy.cut()
-    await journal.until(lambda: journal.ends("in doubt") == [End.IN_DOUBT])
-    await asyncio.to_thread(kafka1.nodes[0].restart)
-    await journal.until(lambda: "in doubt" in journal.acknowledged())
-    await proxied.until(lambda: proxied.sender.writable(EVENT))
-    proxied.submit(*journal.hear([make_record("after", timestamp_ms=received_ms)]))
-    await journal.until(lambda: "after" in journal.acknowledged())
+    with patch.object(sender, "time_ns", lambda: time.time_ns() - days * DAY_NS):
+        journal = Journal()
+        proxied.submit(*journal.hear([make_record("before")]))
+        await journal.ended(1)
+        proxy.lose_answers()
+        proxied.submit(*journal.hear([make_record("in doubt")]))
+        await proxy.answer_lost()
+        await stored_at_last(kafka1.bootstrap, topic, "in doubt")
+        kafka1.nodes[0].kill()
+        proxy.cut()
+        await journal.until(lambda: journal.ends("in doubt") == [DeliveryStatus.IN_DOUBT])
+        await asyncio.to_thread(kafka1.nodes[0].restart)
+        await journal.until(lambda: "in doubt" in journal.acknowledged())
+        await proxied.until(lambda: proxied.sender.writable(EVENT))
+        proxied.submit(*journal.hear([make_record("after")]))
+        await journal.until(lambda: "after" in journal.acknowledged())
     assert await stored(kafka1.bootstrap, topic) == ["before", *["in doubt"] * (2 if days else 1), "after"]
 
 
@@ -114,7 +116,7 @@ async def test_what_was_sent_to_a_frozen_broker_is_in_doubt_and_arrives_once_it_
     await journal.ended(1)
     kafka1.nodes[0].pause()
     sending.submit(*journal.hear(make_record(name) for name in numbers(3)))
-    await journal.until(lambda: journal.ends("0000") == [End.IN_DOUBT])
+    await journal.until(lambda: journal.ends("0000") == [DeliveryStatus.IN_DOUBT])
     kafka1.nodes[0].resume()
     await journal.ended(4)
     assert await stored(kafka1.bootstrap, topic) == ["before", *numbers(3)]
@@ -159,8 +161,8 @@ async def test_a_partition_whose_replicas_lag_puts_no_other_in_doubt(kafka3: Kaf
         kafka3.nodes[1].pause()
         run.submit(*journal.hear([make_record("lagging", "lead_created"), make_record("alone")]))
         await journal.until(lambda: bool(journal.ends("lagging")))
-        assert journal.ends("lagging") == [End.IN_DOUBT]
-        assert journal.ends("alone") == [End.ACKNOWLEDGED]
+        assert journal.ends("lagging") == [DeliveryStatus.IN_DOUBT]
+        assert journal.ends("alone") == [DeliveryStatus.ACKNOWLEDGED]
         assert run.errors() == {"request_timed_out": 1}
         kafka3.nodes[1].resume()
         await journal.ended(4)
@@ -199,7 +201,7 @@ async def test_a_client_whose_metadata_task_died_is_made_anew(
 
     clients: list[Mortal] = []
 
-    def connect() -> Client:
+    def connect(_: OnConnection) -> Client:
         clients.append(Mortal(bootstrap_servers=kafka.bootstrap))
         return clients[-1]
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from aurora_bridge.kafka import sender
-from aurora_bridge.kafka.record import End
+from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import Client
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient
@@ -28,13 +28,13 @@ async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(m
     first, second = ScriptedClient({EVENT: 1}, hangs), ScriptedClient({EVENT: 1}, works)
     monkeypatch.setattr(first, "force_metadata_update", lambda: None)
     clients, journal = iter([first, second]), Journal()
-    async with running(lambda: next(clients), "", EVENT) as run:
+    async with running(lambda on_connection: next(clients).connect(on_connection), "", EVENT) as run:
         first.learn({EVENT: 1})
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(*journal.hear([make_record("a")]))
         async with asyncio.timeout(10):
             await journal.ended(1)
-    assert journal.ends("a") == [End.IN_DOUBT, End.ACKNOWLEDGED]
+    assert journal.ends("a") == [DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED]
 
 
 async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_for_ever() -> None:
@@ -45,7 +45,7 @@ async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_
 
     first, second = ScriptedClient({EVENT: 1}, works), ScriptedClient({EVENT: 1}, works)
     clients, journal = iter([first, second]), Journal()
-    async with running(lambda: next(clients), "", EVENT) as run:
+    async with running(lambda on_connection: next(clients).connect(on_connection), "", EVENT) as run:
         watch = run.sender._watch  # noqa: SLF001 - to have the client end at that very moment
 
         async def ends(client: Client) -> None:
@@ -58,4 +58,4 @@ async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_
         run.sender._watch = ends  # type: ignore[method-assign]  # noqa: SLF001
         async with asyncio.timeout(10):
             await journal.ended(1)
-    assert journal.ends("a")[-1] is End.ACKNOWLEDGED
+    assert journal.ends("a")[-1] is DeliveryStatus.ACKNOWLEDGED

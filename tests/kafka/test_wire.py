@@ -175,16 +175,22 @@ def test_a_batch_holds_the_records_whole_and_in_order(compression: int) -> None:
     assert expected == records_of(encode_batch(records, ProducerId(7, 3), 12, compression))
 
 
+def stamped(timestamp_ms: int, **fields: Any) -> Record:  # noqa: ANN401 - a record's
+    record = Record(**fields)
+    record.timestamp_ms = timestamp_ms
+    return record
+
+
 @given(
     st.lists(
         st.builds(
-            Record,
+            stamped,
+            st.integers(0, 2**42),
             event=st.just("e"),
             key=st.binary(max_size=20),
             value=st.binary(max_size=200),
             headers=st.lists(st.tuples(st.text(max_size=10), st.none() | st.binary(max_size=10)), max_size=3),
             partition_key=st.just(b""),
-            timestamp_ms=st.integers(0, 2**42),
         ),
         min_size=1,
         max_size=5,
@@ -288,8 +294,12 @@ async def test_each_connection_takes_its_security_anew_and_tells_how_it_went(
         return {"security_protocol": "PLAINTEXT"}
 
     told: list[tuple[str, Exception | None]] = []
-    client = Client(security=security, bootstrap_servers=kafka.bootstrap, request_timeout_ms=10_000)
-    client.on_connection = lambda address, error: told.append((address, error))
+    client = Client(
+        security=security,
+        on_connection=lambda address, error: told.append((address, error)),
+        bootstrap_servers=kafka.bootstrap,
+        request_timeout_ms=10_000,
+    )
     await client.bootstrap()
     node = client.get_random_node()
     assert all(await asyncio.gather(*(client.ready(node) for _ in range(3))))
@@ -304,8 +314,7 @@ async def test_each_connection_takes_its_security_anew_and_tells_how_it_went(
 
 async def test_a_broker_that_cannot_be_used_is_told_with_the_error_that_says_why() -> None:
     told: list[tuple[str, Exception | None]] = []
-    client = Client(bootstrap_servers="127.0.0.1:1")
-    client.on_connection = lambda address, error: told.append((address, error))
+    client = Client(on_connection=lambda address, error: told.append((address, error)), bootstrap_servers="127.0.0.1:1")
     with pytest.raises(KafkaConnectionError) as failed:
         await client.bootstrap()
     ((address, error),) = told

@@ -5,12 +5,13 @@ Everything in here moves only when the model says so, one step at a time; `insta
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane, Listener
-from aurora_bridge.kafka.record import Record, Result
+from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryReport, SenderListener
 from aurora_bridge.kafka.wire import ProducerId
 from aurora_bridge.state.worker import Connect, Worker
 
@@ -115,15 +116,18 @@ class Wire:
 
     def __init__(self, kafka: Kafka, topics: Iterable[str]) -> None:
         self.lanes = {topic: Lane(topic, 0, self._listen) for topic in topics}
-        self.listener: Listener = lambda _records, _result: None
         self.up = True
         """Whether Kafka's metadata can be had."""
-        self.on_metadata: Callable[[], None] = lambda: None
         self._kafka = kafka
         self._producer = kafka.new_producer()
 
-    def _listen(self, records: Sequence[Record], result: Result) -> None:
-        self.listener(records, result)
+    def heard_by(self, listener: SenderListener) -> Self:
+        """Be the sender of a publisher."""
+        self._listener = listener
+        return self
+
+    def _listen(self, records: Sequence[Record], report: DeliveryReport) -> None:
+        self._listener.on_delivery(records, report)
 
     # What the publisher and the drainer call.
 
@@ -147,7 +151,7 @@ class Wire:
     def connect(self, *, up: bool) -> None:
         """Let Kafka come or go."""
         self.up = up
-        self.on_metadata()
+        self._listener.on_metadata()
 
     def acknowledge(self, topic: str) -> None:
         """Store what the topic has to send, and say so."""

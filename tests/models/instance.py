@@ -21,10 +21,10 @@ from aurora_bridge.dedup.claims import Verdict
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Slot, event_id
 from aurora_bridge.kafka.lane import ERROR_REASONS
-from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.settings import DeadlinesSettings, IndexSettings, Settings
@@ -134,7 +134,7 @@ class _Publisher(Publisher):
 
     on_record: Callable[[], int]
 
-    async def publish(self, record: Record) -> Outcome:
+    async def publish(self, record: OutboxRecord) -> Outcome:
         flight = _FLIGHT.get()
         flight.number = self.on_record()
         record.headers.append((NUMBER, b"%d" % flight.number))
@@ -199,7 +199,7 @@ class Instance:
         )
         self.dedup = _Deduplicator(directory, IndexSettings(), NEVER, metrics)
         self.spool = _Spool(directory, MEBIBYTE) if spooled else None
-        self._publisher = _Publisher(DeadlinesSettings(), TOPICS, self.wire, self.spool, metrics)  # type: ignore[arg-type]
+        self._publisher = _Publisher(DeadlinesSettings(), TOPICS, self.wire.heard_by, self.spool, metrics)  # type: ignore[arg-type]
         route = Route("default", "default", Anonymous(), Rules(frozenset(), window_us))
         self._bridge = Bridge(
             Settings(), Routes("/", route), self.dedup, self._publisher, instance="model", metrics=metrics

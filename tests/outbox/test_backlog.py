@@ -1,12 +1,12 @@
 """One order per topic: the rules, and a model of everything that can happen to a topic's events between them."""
 
-from itertools import pairwise, product
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aurora_bridge.outbox.backlog import TRANSITIONS, Backlog, Trouble, Way
+from aurora_bridge.outbox.backlog import Backlog
 
 
 def direct_topic() -> Backlog[int]:
@@ -18,23 +18,14 @@ def direct_topic() -> Backlog[int]:
 # Rules
 
 
-def test_every_way_has_a_transition_for_every_trouble() -> None:
-    assert set(TRANSITIONS) == set(product(Way, Trouble))
-
-
-def test_trouble_leads_to_a_backlog_and_only_catching_up_leads_back() -> None:
-    expected = {Trouble.FAILED: Way.BACKLOG, Trouble.CAUGHT_UP: Way.DIRECT}
-    assert {key: expected[key[1]] for key in TRANSITIONS} == TRANSITIONS
-
-
 def test_a_topic_begins_with_a_backlog_since_the_spool_may_hold_events_of_it() -> None:
     backlog = Backlog[int]()
-    assert (backlog.arrive(1), backlog.waiting) == (Way.BACKLOG, 1)
+    assert (backlog.arrive(1), backlog.waiting) == (False, 1)
 
 
 def test_a_topic_is_direct_once_nothing_waits() -> None:
     backlog = direct_topic()
-    assert (backlog.arrive(1), backlog.waiting) == (Way.DIRECT, 0)
+    assert (backlog.arrive(1), backlog.waiting) == (True, 0)
 
 
 def test_a_failure_moves_all_unacknowledged_sends_in_the_order_of_receipt() -> None:
@@ -42,14 +33,14 @@ def test_a_failure_moves_all_unacknowledged_sends_in_the_order_of_receipt() -> N
     for item in (3, 1, 2, 5):
         backlog.arrive(item)
     assert backlog.end(1)
-    assert (backlog.fail(), backlog.waiting, backlog.way) == ([3, 2, 5], 3, Way.BACKLOG)
+    assert (backlog.fail(), backlog.waiting, backlog.direct) == ([3, 2, 5], 3, False)
 
 
 def test_what_comes_after_the_failure_joins_behind() -> None:
     backlog = direct_topic()
     backlog.arrive(1)
     backlog.fail()
-    assert (backlog.arrive(2), backlog.waiting) == (Way.BACKLOG, 2)
+    assert (backlog.arrive(2), backlog.waiting) == (False, 2)
 
 
 def test_a_second_failure_moves_nothing_twice() -> None:
@@ -66,13 +57,13 @@ def test_a_send_that_moved_to_the_spool_does_not_end_directly() -> None:
     assert backlog.waiting == 1
 
 
-def test_the_direct_way_opens_only_when_all_that_waits_was_handed_over() -> None:
+def test_a_topic_becomes_direct_only_when_all_that_waits_was_handed_over() -> None:
     backlog = Backlog[int]()
     for item in (1, 2, 3):
         backlog.arrive(item)
     assert not backlog.handed_over(2)
     assert backlog.handed_over(3)
-    assert backlog.arrive(4) is Way.DIRECT
+    assert backlog.arrive(4)
 
 
 def test_what_is_on_its_way_into_the_spool_waits_too() -> None:
@@ -84,7 +75,7 @@ def test_what_is_on_its_way_into_the_spool_waits_too() -> None:
     assert backlog.handed_over(0)
 
 
-def test_a_failure_behind_the_reopened_way_moves_the_newcomers_only() -> None:
+def test_a_failure_of_a_topic_that_became_direct_moves_the_newcomers_only() -> None:
     backlog = Backlog[int]()
     backlog.arrive(1)
     backlog.handed_over(1)
@@ -125,7 +116,7 @@ class TopicModel(RuleBasedStateMachine):
     @rule()
     def deliver(self) -> None:
         self.received += 1
-        if self.backlog.arrive(self.received) is Way.DIRECT:
+        if self.backlog.arrive(self.received):
             self.sender.append(self.received)
         else:
             self.commits.append([self.received])
@@ -199,7 +190,7 @@ class TopicModel(RuleBasedStateMachine):
 
     # The drainer
 
-    @precondition(lambda self: self.backlog.way is Way.BACKLOG and not self.window)
+    @precondition(lambda self: not self.backlog.direct and not self.window)
     @rule(size=st.integers(1, 3))
     def drain(self, size: int) -> None:
         if self.backlog.handed_over(0):
@@ -232,10 +223,10 @@ class TopicModel(RuleBasedStateMachine):
         for _ in range(2 * self.received + 2):
             while self.sender:
                 self.acknowledge()
-            if self.backlog.way is Way.BACKLOG:
+            if not self.backlog.direct:
                 self.drain(2)
         assert self.accepted <= set(self.log)
-        assert (self.backlog.waiting, self.backlog.way) == (0, Way.DIRECT)
+        assert (self.backlog.waiting, self.backlog.direct) == (0, True)
         self.order_is_kept()
 
     # Promises

@@ -1,39 +1,40 @@
 """Backlogs drained into a real broker: in order, each record once, and no topic behind another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from time import time_ns
 
 import pytest
 
-from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.sender import Connect
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.outbox.backlog import Way
 from aurora_bridge.outbox.drainer import WINDOW, Drainer
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.settings import DeadlinesSettings
-from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import (
     EVENT,
     PATIENCE,
-    Running,
     client_of,
     client_through,
     eventually,
     numbers,
-    running,
+    run,
+    sender_metrics,
+    sender_of,
     stored,
     stored_at_last,
 )
+from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
-from tests.support.topics import create_topics, delete_topics
+from tests.support.topics import create_topics, delete_topics, read_all
 
 OTHER = "lead_created"
 
@@ -41,14 +42,16 @@ OTHER = "lead_created"
 class Stack:
     """Sender, spool, publisher and drainer, as the daemon puts them together."""
 
-    def __init__(self, run: Running, spool: Spool, events: Iterable[str]) -> None:
-        self.sender: Sender = run.sender
-        self.metrics: Metrics = run.metrics
+    def __init__(self, connect: Connect, prefix: str, spool: Spool, events: Iterable[str]) -> None:
+        self.metrics = sender_metrics()
         self.spool = spool
-        self.publisher = Publisher(DeadlinesSettings(), events, run.sender, spool, run.metrics)
-        self.drainer = Drainer(self.publisher, run.sender, spool)
+        make_sender = partial(sender_of, connect, prefix, events, metrics=self.metrics)
+        self.publisher = Publisher(DeadlinesSettings(), events, make_sender, spool, self.metrics)
+        assert self.publisher.sender is not None
+        self.sender = self.publisher.sender
+        self.drainer = Drainer(self.publisher, self.sender, spool)
 
-    async def publish(self, *records: Record) -> list[Outcome]:
+    async def publish(self, *records: OutboxRecord) -> list[Outcome]:
         """Take deliveries at once, in this order, and wait for their answers."""
         now = asyncio.get_running_loop().time()
         for record in records:
@@ -58,7 +61,7 @@ class Stack:
 
     async def direct(self, event: str = EVENT) -> None:
         """Wait until a topic is direct."""
-        await eventually(lambda: self.publisher.backlogs[event].way is Way.DIRECT)
+        await eventually(lambda: self.publisher.backlogs[event].direct)
 
     async def drained(self) -> None:
         """Wait until nothing waits in the spool."""
@@ -67,7 +70,7 @@ class Stack:
 
 @asynccontextmanager
 async def stack(
-    connect: Callable[[], Client],
+    connect: Connect,
     directory: Path,
     prefix: str,
     *events: str,
@@ -78,8 +81,8 @@ async def stack(
         spool = Spool(directory, max_bytes)
         spool.start()
         exits.push_async_callback(spool.stop, PATIENCE)
-        run = await exits.enter_async_context(running(connect, prefix, *events))
-        made = Stack(run, spool, events)
+        made = Stack(connect, prefix, spool, events)
+        await exits.enter_async_context(run(made.sender))
         tasks = [asyncio.create_task(made.publisher.watch())]
         if drain:
             tasks.append(asyncio.create_task(made.drainer.run()))
@@ -94,12 +97,12 @@ async def stack(
         yield made
 
 
-async def leave_behind(directory: Path, *records: Record, set_aside: str | None = None) -> None:
+async def leave_behind(directory: Path, *records: OutboxRecord, quarantined: str | None = None) -> None:
     """Fill the spool of a daemon that ran here before; with the reason, what Kafka refused."""
     spool = Spool(directory, 2**26)
     spool.start()
     committed = asyncio.Event()
-    spool.append(records, lambda *_: committed.set(), set_aside=set_aside)
+    spool.append(records, lambda *_: committed.set(), quarantined=quarantined)
     await committed.wait()
     await spool.stop(PATIENCE)
 
@@ -157,6 +160,19 @@ async def test_what_was_drained_is_not_there_at_the_next_start(
     assert numbers(10) == await stored(kafka.bootstrap, topic)
 
 
+async def test_a_drained_record_has_the_time_when_it_was_handed_over_and_not_that_of_its_event(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
+) -> None:
+    """Kafka's retention counts from it: what waited for longer than that would be deleted unread."""
+    await leave_behind(tmp_path, make_record("late", time_ms=1))
+    before_ms = time_ns() // 1_000_000
+    async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
+        await made.direct()
+        await made.drained()
+    (found,) = await asyncio.to_thread(read_all, kafka.bootstrap, [topic])
+    assert before_ms <= found.timestamp <= time_ns() // 1_000_000
+
+
 # Topics
 
 
@@ -211,7 +227,7 @@ async def test_what_kafka_refuses_for_itself_is_set_aside_and_blocks_nobody(
         assert outcomes == [Outcome.SPOOLED, Outcome.PUBLISHED]
     assert await stored(kafka.bootstrap, prefix + EVENT) == [*(n for n in numbers(20) if n != "0007"), "small"]
     spool = Spool(tmp_path, 2**26)
-    assert (spool.stats.set_aside, spool.waiting) == (2, 0)
+    assert (spool.stats.quarantined, spool.waiting) == (2, 0)
     spool.start()
     await spool.stop(PATIENCE)
 
@@ -280,7 +296,7 @@ async def test_a_topic_that_is_refused_keeps_its_backlog_and_is_tried_again(tmp_
 
     await leave_behind(tmp_path, *map(make_record, numbers(3)))
     client = ScriptedClient({EVENT: 1}, answers)
-    async with stack(lambda: client, tmp_path, "", EVENT) as made:
+    async with stack(client.connect, tmp_path, "", EVENT) as made:
         await made.drained()
     assert [keys_of(batches[EVENT, 0]) for batches in client.sent] == [numbers(3)] * 3
 
@@ -297,7 +313,7 @@ async def test_behind_a_refused_batch_nothing_of_the_same_window_is_sent(tmp_pat
 
     await leave_behind(tmp_path, *(make_record(name, size=300_000) for name in numbers(4)))
     client = ScriptedClient({EVENT: 1}, answers)
-    async with stack(lambda: client, tmp_path, "", EVENT) as made:
+    async with stack(client.connect, tmp_path, "", EVENT) as made:
         await made.drained()
     assert log == numbers(4)
 
@@ -316,10 +332,10 @@ async def test_a_window_that_the_sender_did_not_take_does_not_open_the_direct_wa
     await leave_behind(tmp_path, *map(make_record, left))
     client = ScriptedClient({EVENT: 1}, answers)
     vanished = asyncio.Event()
-    async with stack(lambda: client, tmp_path, "", EVENT) as made:
+    async with stack(client.connect, tmp_path, "", EVENT) as made:
         head = made.spool.head
 
-        async def head_while_metadata_vanish(event: str, limit: int) -> list[Record]:
+        async def head_while_metadata_vanish(event: str, limit: int) -> list[OutboxRecord]:
             window = await head(event, limit)
             if log and not vanished.is_set():
                 client.learn({})
@@ -353,12 +369,12 @@ async def read_while_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return dict.fromkeys(batches, 0)
 
     client = ScriptedClient({EVENT: 1}, answers)
-    async with stack(lambda: client, tmp_path, "", EVENT, drain=False) as made:
+    async with stack(client.connect, tmp_path, "", EVENT, drain=False) as made:
         await eventually(lambda: made.sender.writable(EVENT))
         made.publisher.backlogs[EVENT].handed_over(0)
         head = made.spool.head
 
-        async def head_while_acknowledged(event: str, limit: int) -> list[Record]:
+        async def head_while_acknowledged(event: str, limit: int) -> list[OutboxRecord]:
             question = asyncio.ensure_future(head(event, limit))
             await asyncio.sleep(0)
             answer.set()
@@ -400,7 +416,7 @@ async def test_a_topic_whose_events_found_no_room_in_the_spool_is_direct_again_w
         return {where: 29 if where[0] == OTHER else 0 for where in batches}
 
     client = ScriptedClient({EVENT: 1, OTHER: 1}, answers)
-    async with stack(lambda: client, tmp_path, "", EVENT, OTHER, max_bytes=2**18) as made:
+    async with stack(client.connect, tmp_path, "", EVENT, OTHER, max_bytes=2**18) as made:
         await made.direct(EVENT)
         while not made.spool.full:
             with suppress(Refusal):
@@ -417,7 +433,7 @@ async def test_a_topic_whose_events_found_no_room_in_the_spool_is_direct_again_w
 async def test_what_is_restored_goes_out_before_what_waits_in_its_topic(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:
-    await leave_behind(tmp_path, make_record("aside"), set_aside="message_too_large")
+    await leave_behind(tmp_path, make_record("aside"), quarantined="message_too_large")
     await leave_behind(tmp_path, make_record("waits"))
     async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT, drain=False) as made:
         assert await made.publisher.restore([1]) == [1]
@@ -431,7 +447,7 @@ async def test_what_is_restored_goes_out_before_what_waits_in_its_topic(
 async def test_a_direct_topic_takes_what_is_restored_and_what_comes_meanwhile_joins_behind_it(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:
-    await leave_behind(tmp_path, make_record("aside"), set_aside="message_too_large")
+    await leave_behind(tmp_path, make_record("aside"), quarantined="message_too_large")
     async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
         await made.direct()
         before = [asyncio.ensure_future(made.publish(make_record(key))) for key in numbers(50)]
@@ -451,7 +467,7 @@ async def test_a_direct_topic_takes_what_is_restored_and_what_comes_meanwhile_jo
 
 async def test_only_what_was_set_aside_is_restored_or_discarded(tmp_path: Path) -> None:
     await leave_behind(tmp_path, make_record("waits"))
-    await leave_behind(tmp_path, make_record("aside"), make_record("too"), set_aside="message_too_large")
+    await leave_behind(tmp_path, make_record("aside"), make_record("too"), quarantined="message_too_large")
     spool = Spool(tmp_path, 2**26)
     spool.start()
     publisher = Publisher(DeadlinesSettings(), [EVENT], None, spool, Metrics())

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.kafka.record import End, Record, Result
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.outbox.backlog import Way
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
-from tests.kafka.records import keys, make_record
+from tests.kafka.records import keys
+from tests.outbox.records import make_record
 from tests.state.failing import connect_failing
 
 DEADLINES = DeadlinesSettings()
@@ -22,17 +24,18 @@ PUBLISH, SPOOL = DEADLINES.publish_seconds, DEADLINES.spool_seconds
 EVENTS = ("lead_changed", "lead_created")
 PATIENCE = 30.0
 
-ACKNOWLEDGED = Result(End.ACKNOWLEDGED, offset=1)
-IN_DOUBT = Result(End.IN_DOUBT, "connection_lost")
-STALLED = Result(End.STALLED, "broker_away")
-TOPIC_REFUSED = Result(End.TOPIC_REFUSED, "topic_authorization_failed")
-RECORD_REFUSED = Result(End.RECORD_REFUSED, "message_too_large")
+ACKNOWLEDGED = DeliveryReport(DeliveryStatus.ACKNOWLEDGED, offset=1)
+IN_DOUBT = DeliveryReport(DeliveryStatus.IN_DOUBT, "connection_lost")
+STALLED = DeliveryReport(DeliveryStatus.STALLED, "broker_away")
+TOPIC_REFUSED = DeliveryReport(DeliveryStatus.TOPIC_REFUSED, "topic_authorization_failed")
+RECORD_REFUSED = DeliveryReport(DeliveryStatus.RECORD_REFUSED, "message_too_large")
 
 
 class SenderDouble(Sender):
     """Holds what it was given until the test says what became of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: SenderListener) -> None:
+        self._listener = listener
         self.held: list[Record] = []
         self.sent: set[Record] = set()
         """Those that may be in Kafka, and cannot be withdrawn."""
@@ -50,32 +53,37 @@ class SenderDouble(Sender):
         self.held = [record for record in self.held if record not in taken]
         return taken
 
-    def say(self, record: Record, result: Result) -> None:
+    def say(self, record: OutboxRecord, report: DeliveryReport) -> None:
         """Tell what became of a record."""
-        if result.end not in (End.IN_DOUBT, End.STALLED):
+        if report.status not in (DeliveryStatus.IN_DOUBT, DeliveryStatus.STALLED):
             self.held.remove(record)
-        elif result.end is End.IN_DOUBT:
+        elif report.status is DeliveryStatus.IN_DOUBT:
             self.sent.add(record)
-        self.listener([record], result)
+        self._listener.on_delivery([record], report)
 
 
 class Publishing:
     """A publisher, what it stands on, and the deliveries that wait for it."""
 
     def __init__(self, spool: Spool | None, *, sender: bool = True, direct: bool = True) -> None:
-        self.sender = SenderDouble()
         self.spool = spool
         self.metrics = Metrics()
-        self.publisher = Publisher(DEADLINES, EVENTS, self.sender if sender else None, spool, self.metrics)
+        self.publisher = Publisher(DEADLINES, EVENTS, SenderDouble if sender else None, spool, self.metrics)
         self.late: list[str] = []
         if direct:
             for backlog in self.publisher.backlogs.values():
                 backlog.handed_over(0)
 
-    async def _publish(self, record: Record) -> Outcome:
+    @property
+    def sender(self) -> SenderDouble:
+        """The publisher's sender."""
+        assert isinstance(self.publisher.sender, SenderDouble)
+        return self.publisher.sender
+
+    async def _publish(self, record: OutboxRecord) -> Outcome:
         return await self.publisher.publish(record)
 
-    def deliver(self, key: str, event: str = EVENTS[0]) -> tuple[Record, asyncio.Task[Outcome]]:
+    def deliver(self, key: str, event: str = EVENTS[0]) -> tuple[OutboxRecord, asyncio.Task[Outcome]]:
         """Take one delivery, received at time 0."""
         record = make_record(key, event)
         record.late = lambda: self.late.append(key)
@@ -158,18 +166,18 @@ async def test_at_the_publish_deadline_all_unacknowledged_sends_of_the_topic_mov
     assert await spooling.waiting() == ["a", "b", "c"]
     assert [record.key for record in spooling.sender.held] == [b"other"]
     assert not direct.done()
-    assert spooling.publisher.backlogs[EVENTS[1]].way is Way.DIRECT
+    assert spooling.publisher.backlogs[EVENTS[1]].direct
     direct.cancel()
 
 
-@pytest.mark.parametrize("result", [IN_DOUBT, STALLED, TOPIC_REFUSED], ids=lambda result: result.end)
+@pytest.mark.parametrize("report", [IN_DOUBT, STALLED, TOPIC_REFUSED], ids=lambda report: report.status)
 async def test_at_the_first_sign_of_trouble_so_do_they_and_what_comes_joins_behind(
-    spooling: Publishing, result: Result
+    spooling: Publishing, report: DeliveryReport
 ) -> None:
     first, _ = spooling.deliver("a")
     answers = [_, spooling.deliver("b")[1]]
     await asyncio.sleep(0)
-    spooling.sender.say(first, result)
+    spooling.sender.say(first, report)
     answers.append(spooling.deliver("c")[1])
     assert [await outcome_of(answer) for answer in answers] == [Outcome.SPOOLED] * 3
     assert await spooling.waiting() == ["a", "b", "c"]
@@ -188,12 +196,14 @@ async def test_while_a_topic_has_a_backlog_events_go_to_the_spool_only(spool: Sp
 
 
 async def test_the_drainer_is_told_of_each_topic_that_has_something_new(spooling: Publishing) -> None:
-    told: list[str] = []
-    spooling.publisher.on_backlog = told.append
     spooling.sender.knows.clear()
     await outcome_of(spooling.deliver("a")[1])
-    await outcome_of(spooling.deliver("b", EVENTS[1])[1])
-    assert told == list(EVENTS)
+    assert [spooling.publisher.backlogs[event].changed.is_set() for event in EVENTS] == [True, False]
+
+
+async def test_the_drainer_looks_at_every_topic_again_when_the_metadata_changed(spooling: Publishing) -> None:
+    spooling.publisher.on_metadata()
+    assert all(spooling.publisher.backlogs[event].changed.is_set() for event in EVENTS)
 
 
 async def test_what_waits_since_an_earlier_run_keeps_its_topic_from_being_direct(tmp_path: Path, spool: Spool) -> None:
@@ -202,9 +212,9 @@ async def test_what_waits_since_an_earlier_run_keeps_its_topic_from_being_direct
     reopened = Spool(tmp_path, 2**18)
     reopened.start()
     publishing = Publishing(reopened)
-    ways = [publishing.publisher.backlogs[event].way for event in EVENTS]
+    direct = [publishing.publisher.backlogs[event].direct for event in EVENTS]
     await reopened.stop(PATIENCE)
-    assert ways == [Way.BACKLOG, Way.DIRECT]
+    assert direct == [False, True]
 
 
 # Late acknowledgements
@@ -335,11 +345,11 @@ async def test_a_record_that_kafka_refuses_for_itself_is_set_aside_and_its_topic
     spooling.sender.say(record, RECORD_REFUSED)
     assert await outcome_of(answer) is Outcome.SPOOLED
     backlog = spooling.publisher.backlogs[EVENTS[0]]
-    assert (await spooling.waiting(), backlog.waiting, backlog.way) == ([], 0, Way.DIRECT)
+    assert (await spooling.waiting(), backlog.waiting, backlog.direct) == ([], 0, True)
     assert spooling.spool is not None
     await spooling.spool.stop(PATIENCE)
     reopened = Spool(tmp_path, 2**18)
-    assert (reopened.stats.set_aside, reopened.waiting) == (1, 0)
+    assert (reopened.stats.quarantined, reopened.waiting) == (1, 0)
     reopened.start()
     await reopened.stop(PATIENCE)
 
@@ -385,23 +395,23 @@ async def test_without_a_spool_the_publish_deadline_refuses_what_was_sent_as_dou
     assert bare.late == ["a"]
 
 
-@pytest.mark.parametrize("result", [TOPIC_REFUSED, RECORD_REFUSED], ids=lambda result: result.end)
-async def test_without_a_spool_kafkas_no_is_a_definite_refusal(bare: Publishing, result: Result) -> None:
+@pytest.mark.parametrize("report", [TOPIC_REFUSED, RECORD_REFUSED], ids=lambda report: report.status)
+async def test_without_a_spool_kafkas_no_is_a_definite_refusal(bare: Publishing, report: DeliveryReport) -> None:
     record, answer = bare.deliver("a")
     await asyncio.sleep(0)
-    bare.sender.say(record, result)
+    bare.sender.say(record, report)
     assert await refusal_of(answer) == (Reason.KAFKA_REFUSED, False)
 
 
-@pytest.mark.parametrize("result", [TOPIC_REFUSED, RECORD_REFUSED], ids=lambda result: result.end)
+@pytest.mark.parametrize("report", [TOPIC_REFUSED, RECORD_REFUSED], ids=lambda report: report.status)
 async def test_without_a_spool_kafkas_no_to_what_was_in_doubt_leaves_it_in_doubt(
-    bare: Publishing, result: Result
+    bare: Publishing, report: DeliveryReport
 ) -> None:
     """The send before the refused one may have reached the log."""
     record, answer = bare.deliver("a")
     await asyncio.sleep(0)
     bare.sender.say(record, IN_DOUBT)
-    bare.sender.say(record, result)
+    bare.sender.say(record, report)
     assert await refusal_of(answer) == (Reason.KAFKA_REFUSED, True)
 
 

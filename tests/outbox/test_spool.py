@@ -2,82 +2,34 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, time
-from types import TracebackType
 from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge.kafka.record import Record
+from aurora_bridge.outbox import removals
 from aurora_bridge.outbox import spool as spool_module
-from aurora_bridge.outbox.spool import FILE, Spool, read_from
+from aurora_bridge.outbox.record import OutboxRecord
+from aurora_bridge.outbox.rows import read
+from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.refusal import Reason
 from aurora_bridge.state import database
 from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import Room, StateError
-from tests.kafka.records import keys, make_record
+from tests.kafka.records import keys
+from tests.outbox.records import make_record
+from tests.outbox.spooling import PATIENCE, ROOM, Commit, Running, append, fill, store
 from tests.state.failing import FailingConnection, connect_failing
-
-PATIENCE = 30.0
-ROOM = 2**20
-
-
-class Commit:
-    """What an append was told, to be awaited."""
-
-    def __init__(self) -> None:
-        self._told: asyncio.Future[Reason | None] = asyncio.get_running_loop().create_future()
-        self.records: Sequence[Record] = ()
-
-    def __call__(self, records: Sequence[Record], failure: Reason | None, set_aside: str | None) -> None:
-        del set_aside
-        self.records = records
-        self._told.set_result(failure)
-
-    @property
-    def ended(self) -> bool:
-        return self._told.done()
-
-    async def failure(self) -> Reason | None:
-        async with asyncio.timeout(PATIENCE):
-            return await self._told
-
-
-class Running:
-    """A spool on a directory, started and stopped; `begin` is false for one whose thread is to start later."""
-
-    def __init__(self, directory: Path, max_bytes: int = ROOM, *, begin: bool = True) -> None:
-        self._directory, self._max_bytes, self._begin = directory, max_bytes, begin
-
-    async def __aenter__(self) -> Spool:
-        self.spool = Spool(self._directory, self._max_bytes)
-        if self._begin:
-            self.spool.start()
-        return self.spool
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert await self.spool.stop(PATIENCE)
-
-
-async def append(spool: Spool, *records: Record, set_aside: str | None = None) -> Reason | None:
-    commit = Commit()
-    spool.append(records, commit, set_aside=set_aside)
-    return await commit.failure()
-
-
-async def store(spool: Spool, names: Iterable[str], event: str = "lead_changed") -> None:
-    assert await append(spool, *(make_record(name, event) for name in names)) is None
 
 
 def on_disk(directory: Path) -> list[str]:
     """Return the keys that another process sees, which is what is committed."""
     with closing(open_beside(directory / FILE)) as db:
-        return keys(read_from(db, 0, (), 10_000))
+        return keys(read(db, 0, (), 10_000))
 
 
 def put_aside(directory: Path) -> list[bytes]:
@@ -88,18 +40,6 @@ def size(directory: Path) -> int:
     return (directory / FILE).stat().st_size
 
 
-async def fill(spool: Spool) -> list[str]:
-    """Append until the spool is full; return the keys that were taken."""
-    taken: list[str] = []
-    while True:
-        record = make_record(f"fill-{len(taken)}", size=3000)
-        failure = await append(spool, record)
-        if failure is not None:
-            assert failure is Reason.SPOOL_FULL
-            return taken
-        taken.append(record.key.decode())
-
-
 # Commit
 
 
@@ -108,7 +48,7 @@ async def test_nobody_is_answered_before_the_commit(tmp_path: Path) -> None:
         seen: list[list[str]] = []
         committed = asyncio.Event()
 
-        def stored(_records: Sequence[Record], _failure: Reason | None, _set_aside: str | None) -> None:
+        def stored(_records: Sequence[OutboxRecord], _failure: Reason | None, _quarantined: str | None) -> None:
             seen.append(on_disk(tmp_path))
             committed.set()
 
@@ -129,7 +69,7 @@ async def test_appends_of_one_turn_are_one_commit_in_their_order(tmp_path: Path)
                 spool.append([make_record(str(number))], commit)
             assert [await commit.failure() for commit in commits] == [None] * 5
             statements = list(connections[0].statements)
-        assert statements == ["BEGIN", "INSERT", "COMMIT"]
+        assert statements == ["BEGIN", "INSERT", "UPDATE", "COMMIT"]
         assert on_disk(tmp_path) == ["0", "1", "2", "3", "4"]
 
 
@@ -146,7 +86,7 @@ async def test_a_committed_record_knows_its_row_and_rows_grow(tmp_path: Path) ->
 
 async def test_a_record_comes_back_whole(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
-        record = Record("e", b"k", '{"a":"é\\"\u2028"}'.encode(), [("h", "ü".encode())], b"s/\xc3\xa9", 12, "f")
+        record = OutboxRecord("e", b"k", '{"a":"é\\"\u2028"}'.encode(), [("h", "ü".encode())], b"s/\xc3\xa9", 12, "f")
         await append(spool, record)
         (found,) = await spool.head("e", 10)
         assert [getattr(found, name) for name in ("event", "key", "value", "headers", "partition_key")] == [
@@ -156,7 +96,7 @@ async def test_a_record_comes_back_whole(tmp_path: Path) -> None:
             record.headers,
             record.partition_key,
         ]
-        assert (found.timestamp_ms, found.fingerprint, found.seq) == (12, "f", record.seq)
+        assert (found.time_ms, found.fingerprint, found.seq) == (12, "f", record.seq)
 
 
 # Order
@@ -195,10 +135,10 @@ async def test_a_restart_finds_what_waits(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
         await store(spool, "ab", "a")
         await store(spool, "c", "b")
-        await append(spool, make_record("d", "b"), set_aside="message_too_large")
+        await append(spool, make_record("d", "b"), quarantined="message_too_large")
         assert spool.waiting == 3
     async with Running(tmp_path) as spool:
-        assert (spool.found, spool.waiting, spool.stats.set_aside) == ({"a": 2, "b": 1}, 3, 1)
+        assert (spool.found, spool.waiting, spool.stats.quarantined) == ({"a": 2, "b": 1}, 3, 1)
 
 
 async def test_a_row_is_never_used_twice_not_even_after_a_restart(tmp_path: Path) -> None:
@@ -227,7 +167,7 @@ async def test_what_is_set_aside_leaves_the_queue_and_is_kept(tmp_path: Path) ->
     async with Running(tmp_path) as spool:
         records = [make_record(name) for name in "ab"]
         await append(spool, *records)
-        spool.set_aside(records[0].seq or 0, "message_too_large")
+        spool.quarantine(records[0].seq or 0, "message_too_large")
         assert (keys(await spool.head("lead_changed", 10)), spool.waiting) == (["b"], 1)
     assert on_disk(tmp_path) == ["a", "b"]
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
@@ -236,7 +176,7 @@ async def test_what_is_set_aside_leaves_the_queue_and_is_kept(tmp_path: Path) ->
 
 async def test_what_is_set_aside_at_once_never_waits(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
-        assert await append(spool, make_record("a"), set_aside="invalid_record") is None
+        assert await append(spool, make_record("a"), quarantined="invalid_record") is None
         assert (await spool.head("lead_changed", 10), spool.waiting) == ([], 0)
     assert on_disk(tmp_path) == ["a"]
 
@@ -314,13 +254,13 @@ async def test_a_volume_without_room_to_spare_makes_the_spool_full_and_it_can_be
     async with Running(tmp_path) as spool:
         await store(spool, "abc")
         monkeypatch.setattr(database, "room", lambda _directory: Room(2**30, 2**20))
-        care = asyncio.create_task(spool.care(None))
+        maintenance = asyncio.create_task(spool.maintain(None))
         taken = ["a", "b", "c", *await fill(spool)]
         for record in await spool.head("lead_changed", 1000):
             spool.remove(record.seq or 0)
         assert await append(spool, make_record("after", size=3000)) is None
         assert keys(await spool.head("lead_changed", 1000)) == ["after"]
-        care.cancel()
+        maintenance.cancel()
     assert len(taken) < 30
     assert size(tmp_path) < ROOM // 4
 
@@ -333,19 +273,20 @@ async def test_a_spool_is_not_full_any_more_once_its_volume_has_room_again(
     async with Running(tmp_path) as spool:
         with monkeypatch.context() as filled:
             filled.setattr(database, "room", lambda _directory: Room(2**30, 2**20))
-            care = asyncio.create_task(spool.care(None))
+            maintenance = asyncio.create_task(spool.maintain(None))
             await fill(spool)
             assert await append(spool, make_record("after", size=3000)) is Reason.SPOOL_FULL
         async with asyncio.timeout(5):
             while spool.full:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
-        care.cancel()
+        maintenance.cancel()
 
 
 async def test_what_a_full_volume_did_not_let_be_removed_is_removed_later_and_never_handed_out_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_module, "_STATS_SECONDS", 0.01)
+    monkeypatch.setattr(removals, "_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(FailingConnection, "code", sqlite3.SQLITE_FULL)
     connections = connect_failing(monkeypatch)
     async with Running(tmp_path) as spool:
@@ -353,13 +294,13 @@ async def test_what_a_full_volume_did_not_let_be_removed_is_removed_later_and_ne
         connections[0].fails_on = "DELETE"
         spool.remove(1)
         reading = asyncio.create_task(spool.head("lead_changed", 10))
-        care = asyncio.create_task(spool.care(None))
+        maintenance = asyncio.create_task(spool.maintain(None))
         while connections[0].statements.count("DELETE") < 3:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         assert not reading.done()
         connections[0].fails_on = None
         assert keys(await reading) == ["b", "c"]
-        care.cancel()
+        maintenance.cancel()
     assert on_disk(tmp_path) == ["b", "c"]
 
 
@@ -499,11 +440,11 @@ async def test_the_oldest_event_has_an_age_and_an_empty_queue_has_none(tmp_path:
         assert spool.oldest_seconds(time()) == 0
         before = time()
         await store(spool, "a")
-        care = asyncio.create_task(spool.care(None))
+        maintenance = asyncio.create_task(spool.maintain(None))
         async with asyncio.timeout(PATIENCE):
             while spool.stats.oldest_us == 0:
                 await spool.head("lead_changed", 1)
-        care.cancel()
+        maintenance.cancel()
         assert 99 <= spool.oldest_seconds(before + 100) <= 100
         assert spool.oldest_seconds(before - 100) == 0
         spool.remove(1)
@@ -529,7 +470,7 @@ async def test_tail_reads_from_a_row_on_and_chooses_events(tmp_path: Path) -> No
         await store(spool, "c", "b")
         await store(spool, "d", "a")
         with closing(open_beside(tmp_path / FILE)) as db:
-            assert keys(read_from(db, 0, (), 10)) == list("abcd")
-            assert keys(read_from(db, 1, (), 2)) == ["b", "c"]
-            assert keys(read_from(db, 0, ("a",), 10)) == ["a", "b", "d"]
-            assert keys(read_from(db, 4, (), 10)) == []
+            assert keys(read(db, 0, (), 10)) == list("abcd")
+            assert keys(read(db, 1, (), 2)) == ["b", "c"]
+            assert keys(read(db, 0, ("a",), 10)) == ["a", "b", "d"]
+            assert keys(read(db, 4, (), 10)) == []

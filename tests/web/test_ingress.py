@@ -26,10 +26,12 @@ class Serving:
     def __init__(self) -> None:
         self.url = ""
         self.bridge = BridgeDouble()
+        self.ready = True
         self.metrics = Metrics(events=[EVENT])
 
     def ingress(self, settings: IngressSettings = SETTINGS) -> Ingress:
-        return Ingress(self.bridge, Ledger(self.metrics, log_deliveries=False), settings, settings.max_connections)
+        ledger = Ledger(self.metrics, log_deliveries=False)
+        return Ingress(self.bridge, lambda: self.ready, ledger, settings, settings.max_connections)
 
     def refusals(self) -> dict[str, int]:
         return {str(reason): count for reason, count in self.metrics.refusals.items() if count}
@@ -148,6 +150,12 @@ async def test_below_the_base_path_load_balancers_can_ask_without_counting_as_a_
 async def test_with_a_query_or_a_slash_it_is_a_delivery_like_any_other(serving: Serving) -> None:
     await talk(serving.url, lambda connection: [connection.get(f"/-/healthy{rest}") for rest in ("/", "?a")])
     assert len(serving.bridge.deliveries) == 2
+
+
+async def test_an_instance_that_is_not_ready_says_so(serving: Serving) -> None:
+    serving.ready = False
+    response = await talk(serving.url, lambda connection: connection.get("/-/healthy"))
+    assert (response.status, response.json) == (503, {"status": "not ready"})
 
 
 # What is no HTTP

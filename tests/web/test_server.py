@@ -3,11 +3,12 @@
 import asyncio
 import re
 import socket
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 import pytest
 from aiohttp import http_parser
 
+from aurora_bridge.bridge import Bridge
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFiles
@@ -17,16 +18,21 @@ from aurora_bridge.web.server import ListenError, admin, ingress
 from tests.support.http import request
 from tests.support.ports import HOST
 from tests.web.looking import QUIET
-from tests.web.serving import PATIENCE, BridgeDouble, talk
+from tests.web.serving import PATIENCE, BridgeDouble, ready, talk
 
 
-def ledger() -> Ledger:
-    return Ledger(Metrics(events=["lead_changed"]), log_deliveries=False)
+def served(
+    settings: IngressSettings, bridge: Bridge | None = None, *, answer_seconds: float = 1
+) -> AbstractAsyncContextManager[str]:
+    """Serve a bridge; the URL is yielded."""
+    ledger = Ledger(Metrics(events=["lead_changed"]), log_deliveries=False)
+    files = SecretFiles(Metrics())
+    return ingress(bridge or BridgeDouble(), ready, ledger, settings, answer_seconds=answer_seconds, files=files)
 
 
 async def test_the_url_of_the_ingress_is_that_to_deliver_to() -> None:
     settings = IngressSettings(port=0, base_path="/hooks")
-    async with ingress(BridgeDouble(), ledger(), settings, 1, SecretFiles(Metrics())) as url:
+    async with served(settings) as url:
         assert re.fullmatch(rf"http://{HOST}:[0-9]+/hooks", url)
         assert (await talk(url, lambda connection: connection.get("/hooks/lead_changed"))).status == 200
 
@@ -36,7 +42,7 @@ async def test_an_ipv6_address_stands_in_brackets() -> None:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0, host="::1"), 1, SecretFiles(Metrics())) as url:
+    async with served(IngressSettings(port=0, host="::1")) as url:
         assert re.fullmatch(r"http://\[::1\]:[0-9]+", url)
 
 
@@ -45,7 +51,7 @@ async def test_a_port_in_use_is_explained() -> None:
         port = taken.getsockname()[1]
         expected = f"Cannot listen on {HOST}:{port}: .* AURORA_BRIDGE_INGRESS__PORT .*to a free one"
         with pytest.raises(ListenError, match=expected):
-            async with ingress(BridgeDouble(), ledger(), IngressSettings(port=port), 1, SecretFiles(Metrics())):
+            async with served(IngressSettings(port=port)):
                 pass
         with pytest.raises(ListenError, match="AURORA_BRIDGE_ADMIN__PORT"):
             async with admin(Readiness(BridgeDouble(), None, None), Metrics(), lambda: QUIET, AdminSettings(port=port)):
@@ -55,7 +61,7 @@ async def test_a_port_in_use_is_explained() -> None:
 async def test_what_is_in_flight_at_the_end_is_answered() -> None:
     bridge = BridgeDouble()
     bridge.may_answer.clear()
-    async with ingress(bridge, ledger(), IngressSettings(port=0), PATIENCE, SecretFiles(Metrics())) as url:
+    async with served(IngressSettings(port=0), bridge, answer_seconds=PATIENCE) as url:
         answer = asyncio.create_task(talk(url, lambda connection: connection.get("/lead_changed")))
         await bridge.asked.wait()
         asyncio.get_running_loop().call_soon(bridge.may_answer.set)
@@ -64,7 +70,7 @@ async def test_what_is_in_flight_at_the_end_is_answered() -> None:
 
 async def test_the_end_does_not_wait_for_a_body_that_does_not_come() -> None:
     async with asyncio.timeout(5):  # half of the time that aiohttp waits for a body
-        async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE, SecretFiles(Metrics())) as url:
+        async with served(IngressSettings(port=0), answer_seconds=PATIENCE) as url:
             host, port = url.removeprefix("http://").split(":")
             reader, writer = await asyncio.open_connection(host, port)
             writer.write(request("/lead_changed", [("Content-Length", "10")]) + b"123")
@@ -74,7 +80,7 @@ async def test_the_end_does_not_wait_for_a_body_that_does_not_come() -> None:
 
 
 async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -> None:
-    async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), PATIENCE, SecretFiles(Metrics())) as url:
+    async with served(IngressSettings(port=0), answer_seconds=PATIENCE) as url:
         host, port = url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(request("/lead_changed"))
@@ -89,7 +95,7 @@ async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -
 @pytest.mark.parametrize("said", [b"", b"GET /lead_changed HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
 async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_time_out(said: bytes) -> None:
     settings = IngressSettings(port=0, keepalive_seconds=1)
-    async with ingress(BridgeDouble(), ledger(), settings, 1, SecretFiles(Metrics())) as url:
+    async with served(settings) as url:
         reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
         writer.write(said)
         async with asyncio.timeout(PATIENCE):
@@ -100,7 +106,7 @@ async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_tim
 @pytest.mark.parametrize("behind", [b"", request("/lead_changed")], ids=["the first head", "a later head"])
 async def test_a_head_that_comes_byte_by_byte_does_not_put_the_time_out_off(behind: bytes) -> None:
     settings = IngressSettings(port=0, keepalive_seconds=1)
-    async with ingress(BridgeDouble(), ledger(), settings, 1, SecretFiles(Metrics())) as url:
+    async with served(settings) as url:
         reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
         writer.write(behind + b"GET /lead_changed HTTP/1.1\r\nX-Slow: ")
         dripping = asyncio.create_task(drip(writer))
@@ -121,5 +127,5 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 async def test_without_aiohttps_parser_in_c_there_is_no_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
     with pytest.raises(ListenError, match="without its C parser"):
-        async with ingress(BridgeDouble(), ledger(), IngressSettings(port=0), 1, SecretFiles(Metrics())):
+        async with served(IngressSettings(port=0)):
             pass

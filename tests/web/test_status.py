@@ -71,7 +71,7 @@ async def test_without_kafka_and_spool_there_is_nothing_to_say_of_them() -> None
 async def test_the_spool_is_shown_as_of_its_last_look() -> None:
     spool = SimpleNamespace(
         waiting=3,
-        stats=SimpleNamespace(bytes=10, set_aside=1),
+        stats=SimpleNamespace(bytes=10, quarantined=1),
         limit_bytes=100,
         oldest_seconds=lambda _now: 5.0,
         full=True,

@@ -23,7 +23,7 @@ from aurora_bridge.web.tls import server_context
 from tests.support import certificates
 from tests.support.certificates import Authority
 from tests.support.ports import HOST
-from tests.web.serving import PATIENCE, BridgeDouble
+from tests.web.serving import PATIENCE, BridgeDouble, ready
 
 pytestmark = pytest.mark.skipif(not certificates.possible(), reason=certificates.INSTALL)
 
@@ -50,7 +50,7 @@ class Pair:
     async def serving(self) -> AsyncIterator[str]:
         settings = IngressSettings(port=0, tls_certificate_file=self.certificate, tls_key_file=self.key)
         ledger = Ledger(self.metrics, log_deliveries=False)
-        async with ingress(BridgeDouble(), ledger, settings, 1, self.files) as url:
+        async with ingress(BridgeDouble(), ready, ledger, settings, answer_seconds=1, files=self.files) as url:
             yield url
 
     def client(self) -> ssl.SSLContext:

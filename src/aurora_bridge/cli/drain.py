@@ -13,6 +13,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 import uvloop
 
@@ -20,16 +21,17 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.kafka.lane import ERROR_REASONS
-from aurora_bridge.kafka.problems import REASONS
+from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.topics import CODECS, create_at_start, make_client
+from aurora_bridge.kafka.topics import create_at_start, make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox import quarantine
 from aurora_bridge.outbox.drainer import Drainer
-from aurora_bridge.outbox.inspect import look_into_spool
+from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.publisher import Publisher
-from aurora_bridge.outbox.spool import FILE, Spool
+from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state.directory import InUseError, StateError, locked
 
@@ -83,7 +85,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             "Stop that one first if this command is to do it."
         )
         raise StateError(msg) from error
-    with closing(look_into_spool(directory)) as db:
+    with closing(inspect_spool(directory)) as db:
         set_aside = sum(1 for _ in quarantine.listed(db))
     if set_aside:
         _tell(
@@ -102,18 +104,20 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kafka, metrics = settings.kafka, Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
+    problems = Problems(metrics)
+    problems.creating = True  # what is missing of the topics that nothing waits for is no matter here
     security = Security(kafka)
     spool = Spool(directory, settings.spool.max_bytes)
     spool.start()
     try:
         connect = partial(make_client, kafka, security)
-        sender = Sender(connect, kafka.topic_prefix, EVENTS, compression=CODECS[kafka.compression], metrics=metrics)
-        sender.problems.creating = True  # what is missing of the topics that nothing waits for is no matter here
-        publisher = Publisher(settings.deadlines, EVENTS, sender, spool, metrics)
+        make_sender = partial(Sender, kafka, connect, EVENTS, problems=problems, metrics=metrics)
+        publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
+        sender = cast("Sender", publisher.sender)
         async with asyncio.TaskGroup() as group:
             work = [sender.run(), Drainer(publisher, sender, spool).run()]
             if kafka.create_topics:
-                work.append(create_at_start(kafka, EVENTS, security, sender.problems))
+                work.append(create_at_start(kafka, EVENTS, security, problems))
             tasks = [group.create_task(each) for each in work]
             reason = await _emptied(spool, patience, stop)
             trouble = _trouble(kafka, sender, publisher, metrics)

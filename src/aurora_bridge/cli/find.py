@@ -21,10 +21,12 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import event_name, moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.dedup.inspect import Known, known_of
 from aurora_bridge.dedup.recurrence import event_id
 from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
-from aurora_bridge.outbox import spool
-from aurora_bridge.outbox.inspect import Copy, Known, copies_of, known_of, look_into_spool
+from aurora_bridge.outbox.inspect import copies_of, inspect_spool
+from aurora_bridge.outbox.record import OutboxRecord
+from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import rfc3339
@@ -106,7 +108,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     wanted, directory = arguments.id, settings.state_dir
     found, looked, failure = Counter[str](), [], ""
     events = set(arguments.event or ())
-    if (directory / spool.FILE).exists():
+    if (directory / FILE).exists():
         looked.append(f"the spool in {directory}")
         events |= _search_spool(directory, wanted, found)
     if not settings.embedded_log:
@@ -125,11 +127,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _search_spool(directory: Path, wanted: Wanted, found: Counter[str]) -> set[str]:
     """Print the copies in the spool; return their events, whose topics are the only ones that can have more."""
     events = set()
-    with closing(look_into_spool(directory)) as db:
-        for copy in copies_of(db, wanted.fingerprint):
-            if wanted.matches(copy.record.key.decode()):
-                events.add(copy.record.event)
-                _print(found, _spooled(copy))
+    with closing(inspect_spool(directory)) as db:
+        for record in copies_of(db, wanted.fingerprint):
+            if wanted.matches(record.key.decode()):
+                events.add(record.event)
+                _print(found, _spooled(record))
     return events
 
 
@@ -154,12 +156,12 @@ def _print(found: Counter[str], line: dict[str, object]) -> None:
     print(orjson.dumps(line).decode(), flush=True)
 
 
-def _spooled(copy: Copy) -> dict[str, object]:
-    record, reason = copy.record, copy.set_aside
+def _spooled(record: OutboxRecord) -> dict[str, object]:
+    reason = record.quarantined
     return {
         **({"where": "spool"} if reason is None else {"where": "set_aside", "reason": reason}),
         "row": record.seq,
-        "stored": rfc3339(copy.stored_us),
+        "stored": rfc3339(record.stored_us),
         **_told(record.key, record.headers),
     }
 
@@ -191,7 +193,7 @@ def _summary(wanted: Wanted, found: Counter[str], known: Known | None, looked: l
         places = "; ".join(looked) or "a spool or in Kafka: neither could be looked into"
         yield f"{wanted.id} is nowhere in {places}."
     if known is not None:
-        ids = {event_id(wanted.fingerprint, recurrence, known.time_us, known.id_ms) for recurrence in Recurrence}
+        ids = {event_id(wanted.fingerprint, recurrence, known.time_ms, known.id_ms) for recurrence in Recurrence}
         if wanted.id in {*ids, wanted.fingerprint}:
-            last = f", attempt {known.attempt} {rfc3339(known.attempt_us)}" if known.attempt > 1 else ""
-            yield f"By the index it was first received {rfc3339(known.time_us)}{last}."
+            last = f", attempt {known.attempt} {rfc3339(known.attempt_ms * 1000)}" if known.attempt > 1 else ""
+            yield f"By the index it was first received {rfc3339(known.time_ms * 1000)}{last}."

@@ -17,8 +17,8 @@ from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import DISCARD, RETRY
 from aurora_bridge.outbox import quarantine
-from aurora_bridge.outbox.inspect import look_into_spool
-from aurora_bridge.outbox.spool import open_spool
+from aurora_bridge.outbox.inspect import inspect_spool
+from aurora_bridge.outbox.spool_file import open_spool
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import InUseError, locked
 from aurora_bridge.webhook.event import rfc3339
@@ -111,14 +111,14 @@ def _add_rows(parser: "argparse._ActionsContainer", nargs: Literal["+", "*"] = "
 
 
 def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
-    with closing(look_into_spool(settings.state_dir)) as db:
+    with closing(inspect_spool(settings.state_dir)) as db:
         rows = list(quarantine.listed(db))
     if not rows:
         print("nothing is set aside", file=sys.stderr)
         return os.EX_OK
     print(_FORM.format("row", "reason", "bytes", "received", "event", "id"))
     for row in rows:
-        received = rfc3339(row.timestamp_ms * 1000)
+        received = rfc3339(row.time_ms * 1000)
         print(_FORM.format(row.seq, row.reason, row.bytes, received, row.event, row.id))
     return os.EX_OK
 
@@ -128,7 +128,7 @@ def _show(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
-    with closing(look_into_spool(settings.state_dir)) as db:
+    with closing(inspect_spool(settings.state_dir)) as db:
         rows = [row.seq for row in quarantine.listed(db) if arguments.all or row.seq in arguments.seq]
     found = _change(settings, RETRY, rows)
     print(f"{len(found)} back in the queue", file=sys.stderr)
@@ -144,7 +144,7 @@ def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
     """Print the events of rows; return which there were."""
-    with closing(look_into_spool(settings.state_dir)) as db:
+    with closing(inspect_spool(settings.state_dir)) as db:
         events = quarantine.events_of(db, rows)
     for event in events.values():
         print(event)

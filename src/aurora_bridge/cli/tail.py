@@ -19,9 +19,9 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.kafka.reader import Stored, read_topics
-from aurora_bridge.kafka.record import Record
-from aurora_bridge.outbox.inspect import look_into_spool
-from aurora_bridge.outbox.spool import read_from
+from aurora_bridge.outbox.inspect import inspect_spool
+from aurora_bridge.outbox.record import OutboxRecord
+from aurora_bridge.outbox.rows import read
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.event import structured
 
@@ -93,12 +93,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _tail_log(
     settings: Settings, events: Sequence[str], where: Sequence[Condition], *, follow: bool, since_ms: int
 ) -> None:
-    with closing(look_into_spool(settings.state_dir)) as db:
+    with closing(inspect_spool(settings.state_dir)) as db:
         seq = 0
         while True:
-            records = read_from(db, seq, events, _GROUP)
+            records = read(db, seq, events, _GROUP)
             if records:
-                _show((record for record in records if record.timestamp_ms >= since_ms), where)
+                _show((record for record in records if record.time_ms >= since_ms), where)
                 seq = records[-1].seq or seq
             elif follow:
                 sleep(_LOOK_SECONDS)
@@ -106,7 +106,7 @@ def _tail_log(
                 return
 
 
-def _show(records: Iterable[Record | Stored], where: Sequence[Condition]) -> None:
+def _show(records: Iterable[OutboxRecord | Stored], where: Sequence[Condition]) -> None:
     values = (structured(record.value, record.headers) for record in records)
     if where:
         values = (value for value in values if _holds(where, value))

@@ -41,7 +41,7 @@ class SpoolRecord(Protocol):
     seq: int | None
     value: bytes
     headers: Iterable[tuple[str, bytes | None]]
-    timestamp_ms: int
+    stored_us: int
 
 
 class Spool(Protocol):
@@ -212,7 +212,7 @@ class LogReader:
             return True
         seq = self._positions.get((spool.id, "", 0), 0)
         while rows := await self._rows(spool, seq):
-            told = (log_record.read(row.value, row.headers, row.timestamp_ms) for row in rows)
+            told = (log_record.read(row.value, row.headers, row.stored_us // 1000) for row in rows)
             if not await self.learn(spool.id, [record for record in told if record is not None]):
                 return False
             seq = rows[-1].seq or seq

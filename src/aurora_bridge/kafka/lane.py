@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from aurora_bridge.kafka.record import End, Record, Result
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.wire import ProducerId, encode_batch
 
 MAX_BATCH_BYTES = 512 * 1024
@@ -18,7 +19,7 @@ MAX_BATCH_BYTES = 512 * 1024
 _SEQUENCE_LIMIT = 2**31
 _MOST_RUNS = 1000
 """Of offsets that are ours, between two looks of the follower. What is beyond is read from Kafka like another's."""
-_ACKNOWLEDGED = End.ACKNOWLEDGED  # in Python 3.11 each look-up of a member of an enumeration is a call
+_ACKNOWLEDGED = DeliveryStatus.ACKNOWLEDGED  # in Python 3.11 each look-up of a member of an enumeration is a call
 
 
 class Answer(Enum):
@@ -76,8 +77,8 @@ ERROR_REASONS = tuple(
 )
 
 
-Listener = Callable[[Sequence[Record], Result], None]
-"""Told what becomes of records of one partition; the last that is said of a record is an acknowledgement or refusal."""
+Listener = Callable[[Sequence[Record], DeliveryReport], None]
+"""`SenderListener.on_delivery`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -163,7 +164,7 @@ class Lane:
             run[1] = end
         elif offset >= 0 and len(self._stored) < _MOST_RUNS:
             self._stored.append([offset, end])
-        self._listener(head.records, Result(_ACKNOWLEDGED, "", offset))
+        self._listener(head.records, DeliveryReport(_ACKNOWLEDGED, "", offset))
 
     def take_stored(self) -> list[list[int]]:
         """Return where records of ours were stored since the last call: runs of offsets, the end behind the last."""
@@ -183,7 +184,7 @@ class Lane:
             self._advance(head)
         records = [*head.records, *self.waiting]
         self.waiting.clear()
-        self._listener(records, Result(End.TOPIC_REFUSED, reason))
+        self._listener(records, DeliveryReport(DeliveryStatus.TOPIC_REFUSED, reason))
 
     def split(self, reason: str) -> None:
         """Find the record at fault: the batch comes again in halves; alone, it is the one."""
@@ -191,7 +192,7 @@ class Lane:
         if head.in_doubt:
             self._advance(head)
         if len(head.records) == 1:
-            self._listener(head.records, Result(End.RECORD_REFUSED, reason))
+            self._listener(head.records, DeliveryReport(DeliveryStatus.RECORD_REFUSED, reason))
             return
         self.waiting.extendleft(reversed(head.records))
         self._limit = len(head.records) // 2
@@ -213,9 +214,10 @@ class Lane:
         head = self.head
         waiting = tuple(self.waiting)
         if head is not None:
-            self._listener(tuple(head.records), Result(End.IN_DOUBT if head.in_doubt else End.STALLED, reason))
+            status = DeliveryStatus.IN_DOUBT if head.in_doubt else DeliveryStatus.STALLED
+            self._listener(tuple(head.records), DeliveryReport(status, reason))
         if waiting:
-            self._listener(waiting, Result(End.STALLED, reason))
+            self._listener(waiting, DeliveryReport(DeliveryStatus.STALLED, reason))
 
     def abandon(self) -> list[Record]:
         """Give up this partition, which is no more; return what it held, in order."""

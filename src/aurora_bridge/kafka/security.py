@@ -18,6 +18,9 @@ from aiokafka.errors import KafkaError
 from aurora_bridge.settings import KafkaSettings
 from aurora_bridge.settings.files import FileError, read_bytes, read_secret, tls_context
 
+OnFiles = Callable[[list[str]], None]
+"""Told, each time the files were read, what is wrong with them; nothing: all are good."""
+
 
 class UnusableFileError(KafkaError):
     """A file cannot be used, and never could be since the start. The message says which and why."""
@@ -36,12 +39,12 @@ class _Token(AbstractTokenProvider):
 class Security:
     """The security of all connections to Kafka."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, on_files: OnFiles = lambda _broken: None) -> None:
+        """Read the files of `settings`; `on_files` hears each time what is wrong with them."""
         self._settings = settings
+        self._on_files = on_files
         self._good: dict[str, Any] = {}
         self._tls_files: dict[str, bytes] = {}
-        self.on_files: Callable[[list[str]], None] = lambda _broken: None
-        """Told, each time the files were read, what is wrong with them; nothing: all are good."""
 
     def options(self) -> dict[str, Any]:
         """Return the arguments for a connection, from the files as they are now. Raises `UnusableFileError`."""
@@ -54,7 +57,7 @@ class Security:
                 if name not in self._good:
                     raise UnusableFileError(str(error)) from None
                 broken.append(str(error))
-        self.on_files(broken)
+        self._on_files(broken)
         return {
             "security_protocol": settings.security_protocol,
             "sasl_mechanism": settings.sasl_mechanism,

@@ -12,18 +12,30 @@ first to go.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from time import monotonic
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic, time_ns
 
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane, Listener
+from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.record import Record, Result
-from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId, addresses, murmur2, new_producer_id
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import SenderListener
+from aurora_bridge.kafka.topics import CODECS
+from aurora_bridge.kafka.wire import (
+    Client,
+    OnConnection,
+    Part,
+    Produce,
+    ProducerId,
+    addresses,
+    murmur2,
+    new_producer_id,
+)
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +51,32 @@ _NO_LEADER = -1
 _RENEW_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
 
+Connect = Callable[[OnConnection], Client]
+"""Makes a client that tells how its attempts to connect ended."""
+
 
 class Sender:
     """Sends records over one client, and keeps that client alive."""
 
-    def __init__(
-        self, connect: Callable[[], Client], prefix: str, events: Iterable[str], *, compression: int, metrics: Metrics
+    def __init__(  # noqa: PLR0913 - what it stands on, and what it sends
+        self,
+        settings: KafkaSettings,
+        connect: Connect,
+        events: Iterable[str],
+        listener: SenderListener,
+        *,
+        problems: Problems,
+        metrics: Metrics,
     ) -> None:
-        """Send to the topics of `events`, over clients that `connect` makes; `compression` is a codec of `topics`."""
+        """Send to the topics of `events`, over clients that `connect` makes.
+
+        `listener` hears what becomes of the records, `problems` what is wrong between us and Kafka.
+        """
         self._connect = connect
-        self._prefix = prefix
+        self._prefix = settings.topic_prefix
+        self._compression = CODECS[settings.compression]
         self._events = tuple(events)
-        self._compression = compression
+        self._listener = listener
         self._metrics = metrics
         self._client: Client | None = None
         self._producer: ProducerId | None = None
@@ -64,15 +90,7 @@ class Sender:
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self._heard_at = 0.0
         self._unusable: set[int] = set()
-        self.problems = Problems(metrics)
-        """What is wrong between us and Kafka now."""
-        self.listener: Listener = lambda _records, _result: None
-        """Told what becomes of records; the publisher sets it."""
-        self.on_metadata: Callable[[], None] = lambda: None
-        """Called after each change of metadata."""
-        self.on_unreachable: Callable[[str], None] = lambda _event: None
-        """Told of an event whose topic is led, in part, by a broker to which no connection can be made; when a client
-        was lost, of every event."""
+        self.problems = problems
 
     # What the publisher and the drainer call.
 
@@ -90,6 +108,7 @@ class Sender:
         lanes = self._known.get(record.event)
         if lanes is None:
             return False
+        record.timestamp_ms = time_ns() // 1_000_000
         lane = lanes[murmur2(record.partition_key) % len(lanes)]
         lane.waiting.append(record)
         self._ready[lane] = None
@@ -276,7 +295,7 @@ class Sender:
     async def run(self) -> None:
         """Keep a client connected until cancelled."""
         while True:
-            client = self._connect()
+            client = self._connect(self._connected)
             try:
                 await self._start(client)
                 await self._watch(client)
@@ -298,7 +317,7 @@ class Sender:
         It would wait for its deadline, and if `run` itself has failed, the daemon's end with it.
         """
         for event in self._events:
-            self.on_unreachable(event)
+            self._listener.on_unreachable(event)
 
     def _stopping(self) -> bool:
         """Whether `run` was cancelled: then the end of the client is no outage, and is not told as one."""
@@ -306,7 +325,6 @@ class Sender:
         return task is not None and task.cancelling() > 0
 
     async def _start(self, client: Client) -> None:
-        client.on_connection = self._connected
         client.cluster.add_listener(self._learn)
         await client.bootstrap()
         client.set_topics([self._prefix + event for event in self._events])
@@ -389,10 +407,10 @@ class Sender:
                 unreachable.add(place.topic.removeprefix(self._prefix))
             lane.leader = None if leader == _NO_LEADER or leader in self._unusable else leader
         for event in unreachable:
-            self.on_unreachable(event)
+            self._listener.on_unreachable(event)
         self._move_lost()
         self._tell()
-        self.on_metadata()
+        self._listener.on_metadata()
         if self._ready and self._client and self._flush_handle is None:
             self._schedule()
 
@@ -408,11 +426,8 @@ class Sender:
     def _lane(self, place: TopicPartition) -> Lane:
         lane = self._lanes.get(place)
         if lane is None:
-            lane = self._lanes[place] = Lane(*place, self._listen)
+            lane = self._lanes[place] = Lane(*place, self._listener.on_delivery)
         return lane
-
-    def _listen(self, records: Sequence[Record], result: Result) -> None:
-        self.listener(records, result)
 
     def _move_lost(self) -> None:
         """Move what waits for partitions that are no more: their topic was made anew, with fewer of them."""

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizat
 
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.security import Security
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.wire import Client, OnConnection
 from aurora_bridge.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,14 @@ class CreateDeniedError(KafkaError):
 
 
 def make_client(
-    settings: KafkaSettings, security: Security | None = None, timeout_ms: int = _REQUEST_TIMEOUT_MS
+    settings: KafkaSettings,
+    security: Security | None = None,
+    on_connection: OnConnection = lambda *_: None,
+    timeout_ms: int = _REQUEST_TIMEOUT_MS,
 ) -> Client:
     """Return a client that is not connected yet; those that are made one after the other have the same `security`."""
     return Client(
+        on_connection=on_connection,
         security=(security or Security(settings)).options,
         bootstrap_servers=settings.bootstrap_servers,
         client_id=settings.client_id,
@@ -77,7 +81,7 @@ async def create_missing(settings: KafkaSettings, events: Iterable[str], securit
     Raises `KafkaError`, `OSError`: Kafka is away; `CreateDeniedError`: it does not let us create some.
     """
     admin = AIOKafkaAdminClient()
-    admin._client = make_client(settings, security, _ADMIN_TIMEOUT_MS)  # noqa: SLF001 - for the connections of `wire`
+    admin._client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS)  # noqa: SLF001 - for the connections of `wire`
     await admin.start()
     try:
         wanted = {settings.topic_prefix + event for event in events}

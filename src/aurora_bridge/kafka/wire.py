@@ -36,7 +36,17 @@ from aurora_bridge.kafka.record import Record
 
 logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and look; readiness says it once
 
-__all__ = ["Client", "Part", "Produce", "ProducerId", "addresses", "encode_batch", "murmur2", "new_producer_id"]
+__all__ = [
+    "Client",
+    "OnConnection",
+    "Part",
+    "Produce",
+    "ProducerId",
+    "addresses",
+    "encode_batch",
+    "murmur2",
+    "new_producer_id",
+]
 
 _ACKS_ALL = -1
 _HEAD = struct.Struct(">hhii")  # transactional id (null), acks, timeout in ms, number of topics
@@ -46,6 +56,9 @@ _PAIR = struct.Struct(">ii")  # partition, bytes of its batch
 _ANSWER = struct.Struct(">ihqqq")  # partition, error, base offset, append time, log start offset
 _ANY_NODE_ATTEMPTS = 3
 
+OnConnection = Callable[[str, Exception | None], None]
+"""Told how an attempt to connect to an address, `host:port`, ended."""
+
 
 class Client(AIOKafkaClient):
     """aiokafka's client, with connections of ours.
@@ -53,13 +66,18 @@ class Client(AIOKafkaClient):
     Its metadata requests create no topic: a deleted one must stay visible as missing.
     """
 
-    def __init__(self, *, security: Callable[[], Mapping[str, Any]] = dict, **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        security: Callable[[], Mapping[str, Any]] = dict,
+        on_connection: OnConnection = lambda *_: None,
+        **options: Any,  # noqa: ANN401 - aiokafka's
+    ) -> None:
         """Take aiokafka's options; `security` gives what a connection takes beside them, each time one is opened."""
         super().__init__(**options)  # type: ignore[no-untyped-call]  # aiokafka leaves it unannotated
         self._security = security
         self._connecting: defaultdict[tuple[int, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.on_connection: Callable[[str, Exception | None], None] = lambda _address, _error: None
-        """Told how an attempt to connect to an address, `host:port`, ended."""
+        self._on_connection = on_connection
         self.cluster_id = ""
         """Kafka's id of the cluster, from its last metadata."""
 
@@ -75,9 +93,9 @@ class Client(AIOKafkaClient):
                     connection.close()
             except (KafkaError, OSError, TimeoutError) as error:
                 cause = error
-                self.on_connection(f"{host}:{port}", error)
+                self._on_connection(f"{host}:{port}", error)
                 continue
-            self.on_connection(f"{host}:{port}", None)
+            self._on_connection(f"{host}:{port}", None)
             self._learn(self.cluster, metadata)
             if self._sync_task is None:
                 self._sync_task = asyncio.create_task(self._md_synchronizer())
@@ -106,11 +124,11 @@ class Client(AIOKafkaClient):
             try:
                 connection = await self._open(broker.host, broker.port, self._on_connection_closed)
             except (KafkaError, OSError, TimeoutError) as error:
-                self.on_connection(address, error)
+                self._on_connection(address, error)
                 self.force_metadata_update()
                 return None
             self._conns[key] = connection
-        self.on_connection(address, None)
+        self._on_connection(address, None)
         return connection
 
     async def _open(self, host: str, port: int, on_close: Callable[..., None] | None = None) -> AIOKafkaConnection:

@@ -6,37 +6,10 @@ joins behind them. When the drainer has handed the sender everything that waits,
 sender keeps their order. A pure machine, without I/O; `outbox.publisher` and `outbox.drainer` drive it.
 """
 
-from enum import StrEnum
+import asyncio
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-
-
-class Way(StrEnum):
-    """Where the events of a topic go."""
-
-    DIRECT = "direct"
-    BACKLOG = "backlog"
-
-
-class Trouble(StrEnum):
-    """What happens to a topic."""
-
-    FAILED = "failed"
-    """A send failed, is in doubt, or took too long."""
-    CAUGHT_UP = "caught_up"
-    """Everything that waited was handed to the sender, and Kafka acknowledges."""
-
-
-TRANSITIONS = {
-    (Way.DIRECT, Trouble.FAILED): Way.BACKLOG,
-    (Way.DIRECT, Trouble.CAUGHT_UP): Way.DIRECT,
-    (Way.BACKLOG, Trouble.FAILED): Way.BACKLOG,
-    (Way.BACKLOG, Trouble.CAUGHT_UP): Way.DIRECT,
-}
-
-
-_DIRECT = Way.DIRECT  # in Python 3.11 each look-up of a member of an enumeration is a call
 
 
 class Backlog(Generic[Item]):
@@ -44,18 +17,21 @@ class Backlog(Generic[Item]):
 
     def __init__(self) -> None:
         """Begin with a backlog: a topic is direct once the drainer found nothing waiting and Kafka there."""
-        self.way = Way.BACKLOG
+        self.direct = False
+        """Whether new events go to the sender, and not to the spool."""
         self.waiting = 0
         """Events in the spool, those on their way into it included."""
+        self.changed = asyncio.Event()
+        """Set when there may be something to do for the drainer, who waits for it."""
         self._unacknowledged: dict[Item, None] = {}
 
-    def arrive(self, item: Item) -> Way:
-        """Take a new event; return the way it must go."""
-        if self.way is _DIRECT:
+    def arrive(self, item: Item) -> bool:
+        """Take a new event; return whether it goes to the sender directly."""
+        if self.direct:
             self._unacknowledged[item] = None
         else:
             self.waiting += 1
-        return self.way
+        return self.direct
 
     def end(self, item: Item) -> bool:
         """Forget a direct send: acknowledged or refused for itself. False if it had moved to the spool."""
@@ -66,7 +42,7 @@ class Backlog(Generic[Item]):
 
     def fail(self) -> list[Item]:
         """Give the topic a backlog; return its unacknowledged sends, which move to the spool in this order."""
-        self.way = TRANSITIONS[self.way, Trouble.FAILED]
+        self.direct = False
         moved = list(self._unacknowledged)
         self._unacknowledged.clear()
         self.waiting += len(moved)
@@ -77,7 +53,7 @@ class Backlog(Generic[Item]):
         self.waiting -= count
 
     def handed_over(self, count: int) -> bool:
-        """Open the direct way if `count`, which the sender has now, is all that waits; say whether it is open."""
+        """Make the topic direct if `count`, which the sender has now, is all that waits; say whether it is direct."""
         if count == self.waiting:
-            self.way = TRANSITIONS[self.way, Trouble.CAUGHT_UP]
-        return self.way is Way.DIRECT
+            self.direct = True
+        return self.direct

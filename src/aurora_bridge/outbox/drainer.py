@@ -2,17 +2,18 @@
 
 One task for each topic: it takes the head of the queue, a window of it, and waits until Kafka answered for every record
 of that. Its first window is the probe that finds out when Kafka is back. Once a window went through, a later one that
-holds all that waits opens the direct way behind itself (`outbox.backlog`).
+holds all that waits makes the topic direct behind itself (`outbox.backlog`).
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable
 
-from aurora_bridge.kafka.record import End, Record
+from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.outbox.backlog import Backlog, Way
+from aurora_bridge.outbox.backlog import Backlog
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,6 @@ class Drainer:
         self._publisher = publisher
         self._sender = sender
         self._spool = spool
-        self._kicks = {event: asyncio.Event() for event in publisher.backlogs}
-        publisher.on_backlog = lambda event: self._kicks[event].set()
-        sender.on_metadata = self._kick_all
-
-    def _kick_all(self) -> None:
-        for kick in self._kicks.values():
-            kick.set()
 
     async def run(self) -> None:
         """Drain until cancelled."""
@@ -44,22 +38,21 @@ class Drainer:
             for event, backlog in self._publisher.backlogs.items():
                 group.create_task(self._drain(event, backlog), name=f"drain {event}")
 
-    async def _drain(self, event: str, backlog: Backlog[Record]) -> None:
-        kick = self._kicks[event]
+    async def _drain(self, event: str, backlog: Backlog[OutboxRecord]) -> None:
         flowing, told = False, False
         while True:
-            if backlog.way is Way.DIRECT or not self._sender.writable(event):
+            if backlog.direct or not self._sender.writable(event):
                 flowing = False
-                await kick.wait()
-            kick.clear()
-            if backlog.way is Way.DIRECT or not self._sender.writable(event) or backlog.handed_over(0):
+                await backlog.changed.wait()
+            backlog.changed.clear()
+            if backlog.direct or not self._sender.writable(event) or backlog.handed_over(0):
                 continue
             window = self._adopt(await self._spool.head(event, WINDOW))
             if not window:
                 if backlog.waiting:
-                    await kick.wait()  # what waits is still on its way into the spool
+                    await backlog.changed.wait()  # what waits is still on its way into the spool
                 else:
-                    kick.set()  # it was acknowledged while it was read
+                    backlog.changed.set()  # it was acknowledged while it was read
                 continue
             taken = all(record.in_sender or self._publisher.submit(record) for record in window)
             if flowing and taken:
@@ -71,7 +64,7 @@ class Drainer:
                 await asyncio.sleep(_RETRY_SECONDS)
             told = not flowing
 
-    def _adopt(self, records: Iterable[Record]) -> list[Record]:
+    def _adopt(self, records: Iterable[OutboxRecord]) -> list[OutboxRecord]:
         """Return the window's records, those that are still in the sender as themselves."""
         window = [self._publisher.doubtful.get(record.seq or 0, record) for record in records]
         loop = asyncio.get_running_loop()
@@ -79,12 +72,12 @@ class Drainer:
             record.drained = loop.create_future()
         return window
 
-    async def _ended(self, window: list[Record]) -> bool:
+    async def _ended(self, window: list[OutboxRecord]) -> bool:
         """Wait for the window's end; return whether Kafka took it."""
         refused = False
         for record in window:
             if record.drained is not None and (record.in_sender or record.drained.done()):
-                refused |= await record.drained is End.TOPIC_REFUSED
+                refused |= await record.drained is DeliveryStatus.TOPIC_REFUSED
             else:
                 refused = True
         return not refused

@@ -14,12 +14,15 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
+from typing import cast
 
-from aurora_bridge.kafka.record import End, Record, Result
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.outbox.backlog import Backlog, Way
+from aurora_bridge.outbox.backlog import Backlog
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
@@ -28,7 +31,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 0.05
 # In Python 3.11 each look-up of a member of an enumeration is a call.
-_ACKNOWLEDGED, _PUBLISHED, _BACKLOG = End.ACKNOWLEDGED, Outcome.PUBLISHED, Way.BACKLOG
+_ACKNOWLEDGED, _PUBLISHED = DeliveryStatus.ACKNOWLEDGED, Outcome.PUBLISHED
+
+MakeSender = Callable[[SenderListener], Sender]
 
 
 class Publisher:
@@ -38,37 +43,31 @@ class Publisher:
         self,
         deadlines: DeadlinesSettings,
         events: Iterable[str],
-        sender: Sender | None,
+        make_sender: MakeSender | None,
         spool: Spool | None,
         metrics: Metrics,
     ) -> None:
-        """Publish events of these names; either of `sender` and `spool` may be missing, not both."""
+        """Publish events of these names; either of `make_sender` and `spool` may be missing, not both."""
         self._deadlines = deadlines
-        self._sender = sender
+        self.sender = make_sender(self) if make_sender else None
         self._spool = spool
         self._publish_seconds = metrics.publish_seconds[()]
         self._drained = metrics.drained
-        self._awaited: dict[Record, None] = {}
+        self._unanswered: dict[OutboxRecord, None] = {}
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
-        self.backlogs: dict[str, Backlog[Record]] = {event: Backlog() for event in events}
+        self.backlogs: dict[str, Backlog[OutboxRecord]] = {event: Backlog() for event in events}
         for event, count in (spool.found if spool else {}).items():
             self.backlogs[event].waiting = count
         metrics.backlog_events.sources = lambda: {event: backlog.waiting for event, backlog in self.backlogs.items()}
-        self.doubtful: dict[int, Record] = {}
+        self.doubtful: dict[int, OutboxRecord] = {}
         """By their row: spooled records that are still in the sender."""
-        if sender is not None:
-            sender.listener = self.listen
-            if spool is not None:
-                sender.on_unreachable = self._give_backlog
-        self.on_backlog: Callable[[str], None] = lambda _event: None
-        """Called when a topic has something new to drain."""
 
-    def publish(self, record: Record) -> Awaitable[Outcome]:
+    def publish(self, record: OutboxRecord) -> Awaitable[Outcome]:
         """Make a record durable; the result is where. Raises `Refusal` when awaited."""
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         record.answer = answer
-        self._awaited[record] = None
-        if self._spool is not None and self.backlogs[record.event].arrive(record) is _BACKLOG:
+        self._unanswered[record] = None
+        if self._spool is not None and not self.backlogs[record.event].arrive(record):
             self._store([record])
         elif not self.submit(record):
             self._no_answer(record, Reason.KAFKA_UNAVAILABLE)
@@ -76,77 +75,85 @@ class Publisher:
 
     def has_backlog(self, event: str) -> bool:
         """Whether events of a name join those that wait in the spool."""
-        return self.backlogs[event].way is _BACKLOG
+        return not self.backlogs[event].direct
 
-    def submit(self, record: Record) -> bool:
+    def submit(self, record: OutboxRecord) -> bool:
         """Hand a record to the sender; False if its topic is not known to Kafka now."""
-        if self._sender is None or not self._sender.submit(record):
+        if self.sender is None or not self.sender.submit(record):
             return False
         record.in_sender = True
         record.submitted = monotonic()
         return True
 
-    # What the sender says.
+    # What the sender says (`SenderListener`).
 
-    def listen(self, records: Sequence[Record], result: Result) -> None:
+    def on_metadata(self) -> None:
+        """Let the drainer look at every topic again."""
+        for backlog in self.backlogs.values():
+            backlog.changed.set()
+
+    def on_unreachable(self, event: str) -> None:
+        """Let nothing wait for a broker that is away."""
+        if self._spool is not None:
+            self._give_backlog(event)
+
+    def on_delivery(self, sent: Sequence[Record], report: DeliveryReport) -> None:
         """Act on what became of records."""
-        end = result.end
-        if end is _ACKNOWLEDGED:
+        records = cast("Sequence[OutboxRecord]", sent)  # the sender has no others
+        status = report.status
+        if status is _ACKNOWLEDGED:
             self._acknowledged(records)
             return
-        if end is End.RECORD_REFUSED:
+        if status is DeliveryStatus.RECORD_REFUSED:
             for record in records:
-                self._set_aside(record, result.reason)
-        elif end is End.TOPIC_REFUSED:
+                self._quarantine(record, report.reason)
+        elif status is DeliveryStatus.TOPIC_REFUSED:
             for record in records:
                 record.in_sender = False
                 self._no_answer(record, Reason.KAFKA_REFUSED)
         else:
             for record in records:
-                record.in_doubt |= end is End.IN_DOUBT
+                record.in_doubt |= status is DeliveryStatus.IN_DOUBT
                 if self._spool is not None:
                     self._give_backlog(record.event)
         for record in records:
-            if record.drained is not None and not record.in_sender:
-                _tell_drainer(record.drained, end)
+            if not record.in_sender:
+                record.end_drain(status)
 
-    def _acknowledged(self, records: Sequence[Record]) -> None:
+    def _acknowledged(self, records: Sequence[OutboxRecord]) -> None:
         now = monotonic()
         for record in records:
-            record.ended, record.in_sender = True, False
+            record.acknowledged, record.in_sender = True, False
             self._publish_seconds.observe(now - record.submitted)
             self.backlogs[record.event].end(record)
             if record.seq is not None:
                 self._leave_spool(record, record.seq)
             if not self._answer(record, _PUBLISHED) and record.late is not None:
                 record.late()
-            if record.drained is not None:
-                _tell_drainer(record.drained, _ACKNOWLEDGED)
+            record.end_drain(_ACKNOWLEDGED)
 
-    def _leave_spool(self, record: Record, seq: int) -> None:
+    def _leave_spool(self, record: OutboxRecord, seq: int) -> None:
         self.doubtful.pop(seq, None)
         if self._spool is not None:
             self._spool.remove(seq)
         self._drained[()] += 1
         self.backlogs[record.event].left(1)
 
-    def _set_aside(self, record: Record, reason: str) -> None:
-        """Keep a record that Kafka refuses for itself where an operator finds it; it blocks nobody."""
+    def _quarantine(self, record: OutboxRecord, reason: str) -> None:
+        """Keep a record that Kafka rejects where an operator finds it; it blocks nobody."""
         record.in_sender = False
-        log.error(
-            "Kafka refuses an event for itself", extra=fields(event=record.event, id=record.key.decode(), reason=reason)
-        )
+        log.error("Kafka rejected the record", extra=fields(event=record.event, id=record.id, reason=reason))
         if self._spool is None:
             self._answer(record, Refusal(Reason.KAFKA_REFUSED, doubtful=record.in_doubt))
         elif record.seq is not None:
-            self._spool.set_aside(record.seq, reason)
+            self._spool.quarantine(record.seq, reason)
             self.doubtful.pop(record.seq, None)
             self.backlogs[record.event].left(1)
         elif self.backlogs[record.event].end(record):
             self.backlogs[record.event].waiting += 1
-            self._store([record], set_aside=reason)
+            self._store([record], quarantined=reason)
 
-    def _no_answer(self, record: Record, reason: Reason) -> None:
+    def _no_answer(self, record: OutboxRecord, reason: Reason) -> None:
         """Kafka does not take a record: its topic gets a backlog, or the delivery a refusal."""
         if self._spool is None:
             self._answer(record, Refusal(reason, doubtful=record.in_doubt))
@@ -158,37 +165,38 @@ class Publisher:
     def _give_backlog(self, event: str) -> None:
         moved = self.backlogs[event].fail()
         if moved:
-            if self._sender is not None:
-                for record in self._sender.withdraw(moved):
-                    record.in_sender = False
+            if self.sender is not None:
+                taken = self.sender.withdraw(moved)
+                for record in moved:
+                    record.in_sender &= record not in taken
             self._store(moved)
 
-    def _store(self, records: Sequence[Record], *, set_aside: str | None = None) -> None:
+    def _store(self, records: Sequence[OutboxRecord], *, quarantined: str | None = None) -> None:
         if self._spool is not None:
-            self._spool.append(records, self._stored, set_aside=set_aside)
+            self._spool.append(records, self._stored, quarantined=quarantined)
 
-    def _stored(self, records: Sequence[Record], failure: Reason | None, set_aside: str | None) -> None:
+    def _stored(self, records: Sequence[OutboxRecord], failure: Reason | None, quarantined: str | None) -> None:
         """Answer for records whose commit ended."""
         for record in records:
             backlog = self.backlogs[record.event]
             if failure is not None:
                 backlog.left(1)
                 self._answer(record, Refusal(failure, doubtful=record.in_sender))
-                self.on_backlog(record.event)
-            elif set_aside is not None:
+                backlog.changed.set()
+            elif quarantined is not None:
                 backlog.left(1)
                 self._answer(record, Outcome.SPOOLED)
-            elif record.ended and record.seq is not None:
+            elif record.acknowledged and record.seq is not None:
                 self._leave_spool(record, record.seq)
             else:
                 if record.in_sender and record.seq is not None:
                     self.doubtful[record.seq] = record
                 if not self._answer(record, Outcome.SPOOLED) and record.late is not None:
                     record.late()
-                self.on_backlog(record.event)
+                backlog.changed.set()
 
     def restore(self, seqs: Sequence[int]) -> "asyncio.Future[list[int]]":
-        """Put rows that were set aside back into their queues; the result is which there were.
+        """Put quarantined rows back into their queues; the result is which there were.
 
         They keep their place by receipt, and their topics get a backlog as after a failure, so that what comes joins
         behind them. Raises `Refusal` when awaited.
@@ -199,7 +207,7 @@ class Publisher:
             for event, count in Counter(event for _, event in places).items():
                 self.backlogs[event].waiting += count
                 self._give_backlog(event)
-                self.on_backlog(event)
+                self.backlogs[event].changed.set()
             if answer.done():
                 return  # whoever asked is gone
             if failure is not None:
@@ -224,9 +232,9 @@ class Publisher:
     def sweep(self, now: float) -> None:
         """Act on the deadlines that have passed at monotonic time `now`."""
         publish, spool = now - self._deadlines.publish_seconds, now - self._deadlines.spool_seconds
-        overdue = [record for record in self._awaited if record.received <= publish]
+        overdue = [record for record in self._unanswered if record.received <= publish]
         if self._spool is None:
-            taken = self._sender.withdraw(overdue) if overdue and self._sender else set()
+            taken = self.sender.withdraw(overdue) if overdue and self.sender else set()
             for record in overdue:
                 self._answer(record, Refusal(Reason.KAFKA_UNAVAILABLE, doubtful=record not in taken))
             return
@@ -236,19 +244,7 @@ class Publisher:
             if record.received <= spool:
                 self._answer(record, Refusal(Reason.TOO_LATE, doubtful=True))
 
-    def _answer(self, record: Record, answer: Outcome | Refusal) -> bool:
+    def _answer(self, record: OutboxRecord, answer: Outcome | Refusal) -> bool:
         """Let the delivery be answered; False if it was already, or nobody waits."""
-        self._awaited.pop(record, None)
-        future = record.answer
-        if future is None or future.done():
-            return False
-        if isinstance(answer, Refusal):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-        return True
-
-
-def _tell_drainer(drained: "asyncio.Future[End]", end: End) -> None:
-    if not drained.done():
-        drained.set_result(end)
+        self._unanswered.pop(record, None)
+        return record.end_delivery(answer)

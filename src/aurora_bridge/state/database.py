@@ -9,8 +9,8 @@ while there is still room enough to empty them (`keep_room`), whoever filled it.
 
 import logging
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -54,6 +54,8 @@ class Format:
     """Pages in the write-ahead log at which it is copied into the file."""
     salvage: Salvage | None = None
     """Copies the readable rows of a broken file into a new one; may fail when it comes to what cannot be read."""
+    migrations: Mapping[int, str] = field(default_factory=dict)
+    """By older version: the SQL that brings such a file to this one, in place."""
 
 
 def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
@@ -153,14 +155,16 @@ def keep_room(connection: sqlite3.Connection, directory: Path, max_bytes: int, r
 
 def _check_version(connection: sqlite3.Connection, path: Path, form: Format) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == 0:
-        connection.executescript(f"BEGIN;{form.schema};PRAGMA user_version={form.version};COMMIT")
-    elif found != form.version:
+    sql = form.schema if found == 0 else form.migrations.get(found)
+    if found == form.version:
+        return
+    if sql is None:
         msg = (
             f"{path} was written by another version of aurora-bridge (format {found}, this one reads {form.version}). "
             "Start that version again, let it empty its spool, and stop it before you change versions."
         )
         raise StateError(msg)
+    connection.executescript(f"BEGIN;{sql};PRAGMA user_version={form.version};COMMIT")
 
 
 def _check_whole(connection: sqlite3.Connection) -> None:

@@ -5,6 +5,7 @@ durable: its retry is then known.
 """
 
 import logging
+from collections.abc import Callable
 from time import monotonic, time_ns
 
 import orjson
@@ -30,9 +31,20 @@ _LINES_A_MINUTE = 20
 class Ingress:
     """Serves the bridge over HTTP."""
 
-    def __init__(self, bridge: Bridge, ledger: Ledger, settings: IngressSettings, max_connections: int) -> None:
-        """Hand deliveries to `bridge`, and enter their answers in `ledger`; have so many connections at once."""
+    def __init__(
+        self,
+        bridge: Bridge,
+        is_ready: Callable[[], bool],
+        ledger: Ledger,
+        settings: IngressSettings,
+        max_connections: int,
+    ) -> None:
+        """Hand deliveries to `bridge`, and enter their answers in `ledger`; have so many connections at once.
+
+        `is_ready` says whether deliveries can be accepted durably.
+        """
         self._bridge = bridge
+        self._is_ready = is_ready
         self._ledger = ledger
         self.max_connections = max_connections
         self._faults = Quota(_LINES_A_MINUTE, monotonic)
@@ -43,9 +55,9 @@ class Ingress:
         received = monotonic()
         path = message.path
         if path == self._healthy:
-            healthy = self._bridge.healthy()
-            body = b'{"status":"%b"}' % (b"ok" if healthy else b"not ready")
-            connection.send(message, ready(200 if healthy else 503, body))
+            is_ready = self._is_ready()
+            body = b'{"status":"%b"}' % (b"ok" if is_ready else b"not ready")
+            connection.send(message, ready(200 if is_ready else 503, body))
             return
         target = path.encode("utf-8", "surrogateescape")
         delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received)

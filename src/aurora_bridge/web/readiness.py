@@ -20,6 +20,10 @@ class Readiness(NamedTuple):
     sender: Sender | None
     spool: Spool | None
 
+    def is_ready(self) -> bool:
+        """Return whether deliveries can be accepted durably."""
+        return self.report()[0]
+
     def report(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the daemon is ready, and the document that says so."""
         kafka_problem = self._kafka_problem()

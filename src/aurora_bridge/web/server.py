@@ -24,8 +24,14 @@ class ListenError(Exception):
 
 
 @asynccontextmanager
-async def ingress(
-    bridge: Bridge, ledger: Ledger, settings: IngressSettings, answer_seconds: float, files: SecretFiles
+async def ingress(  # noqa: PLR0913 - what it stands on
+    bridge: Bridge,
+    is_ready: Callable[[], bool],
+    ledger: Ledger,
+    settings: IngressSettings,
+    *,
+    answer_seconds: float,
+    files: SecretFiles,
 ) -> AsyncIterator[str]:
     """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`.
 
@@ -34,7 +40,7 @@ async def ingress(
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
         raise ListenError(msg)
-    edge = Ingress(bridge, ledger, settings, connections_allowed(settings.max_connections))
+    edge = Ingress(bridge, is_ready, ledger, settings, connections_allowed(settings.max_connections))
     runner = web.ServerRunner(make_server(edge, settings), shutdown_timeout=answer_seconds)
     context = tls_context(settings, files)
     async with _listening(runner, settings.host, settings.port, "INGRESS", context) as port:

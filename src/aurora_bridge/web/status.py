@@ -13,7 +13,7 @@ from aurora_bridge.dedup.index import FILE as INDEX_FILE
 from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.outbox.publisher import Publisher
-from aurora_bridge.outbox.spool import FILE as SPOOL_FILE
+from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.routing import Paste, to_paste
 from aurora_bridge.settings import Settings
@@ -145,7 +145,7 @@ class Observer:
             version=str(version),
             state_dir=str(self._settings.state_dir),
             stopping=bridge.stopping,
-            ready=self._readiness.report()[0],
+            ready=self._readiness.is_ready(),
             kafka=self._kafka(),
             topics=list(map(self._topic, self._publisher.backlogs)),
             spool=self._spool(now),
@@ -192,7 +192,7 @@ class Observer:
         stats = spool.stats
         oldest = spool.oldest_seconds(now)
         return Spool(
-            spool.waiting, stats.bytes, spool.limit_bytes, oldest, stats.set_aside, spool.full, spool.failed.is_set()
+            spool.waiting, stats.bytes, spool.limit_bytes, oldest, stats.quarantined, spool.full, spool.failed.is_set()
         )
 
     def _refused(self) -> list[Refused]:

@@ -8,7 +8,7 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
-from aurora_bridge.outbox.inspect import look_into_spool
+from aurora_bridge.outbox.inspect import inspect_spool
 from tests.faults.hand import KINDS, Answer, Webhook
 from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.looks import timed_start
@@ -199,7 +199,7 @@ def _send_again(stage: Stage, told: Mapping[Webhook, Answer], when: str) -> set[
 
 
 def _waiting(daemon: Daemon) -> int:
-    with closing(look_into_spool(daemon.state)) as db:
+    with closing(inspect_spool(daemon.state)) as db:
         (count,) = db.execute("SELECT count(*) FROM events").fetchone()
         return int(count)
 

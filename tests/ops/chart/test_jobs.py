@@ -7,8 +7,8 @@ import pytest
 
 from tests.cli.filling import fill
 from tests.cli.here import here
-from tests.kafka.records import make_record
 from tests.ops.chart.rendering import Objects, render, settings_folder
+from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import topic_names
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from aurora_bridge import cli
 from aurora_bridge.dedup import index
-from aurora_bridge.kafka.record import Record
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Outcome
 from tests.faults.launch import run_faster
 from tests.support.daemon import Daemon
@@ -42,7 +42,7 @@ def stuck() -> None:
     """Never end some deliveries, whoever cancels them."""
     publish = Publisher.publish
 
-    async def never(publisher: Publisher, record: Record) -> Outcome:
+    async def never(publisher: Publisher, record: OutboxRecord) -> Outcome:
         while record.partition_key == STUCK:
             try:
                 await asyncio.Event().wait()

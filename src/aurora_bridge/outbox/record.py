@@ -1,0 +1,68 @@
+"""A record in the outbox: what goes to Kafka, and where it stands on the way there."""
+
+from asyncio import Future
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryStatus
+from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.webhook.event import structured
+
+
+@dataclass(eq=False)
+class OutboxRecord(Record):
+    """One record of the outbox. What only a few need has a default on the class, which costs the others nothing."""
+
+    time_ms: int
+    """The event's time: the receipt of its first attempt."""
+    fingerprint: str = ""
+    received: float = 0.0
+    """Monotonic time of the delivery's receipt: deadlines count from here."""
+    late: Callable[[], None] | None = field(default=None, repr=False)
+    """Called when the record becomes durable after its delivery was refused."""
+
+    # Its row in the spool, once committed.
+
+    seq: int | None = field(default=None, init=False)
+    stored_us: int = field(default=0, init=False)
+    """Wall clock when it was stored; of a record that was read from the spool."""
+    quarantined: str | None = field(default=None, init=False)
+    """Kafka's error, where it was quarantined; of a record that was read from the spool."""
+
+    # On its way.
+
+    in_sender: bool = field(default=False, init=False)
+    in_doubt: bool = field(default=False, init=False)
+    """Whether it was sent once without an answer, and may be in the log whatever is said of it later."""
+    submitted: float = field(default=0.0, init=False)
+    """Monotonic time when it was handed to the sender."""
+    acknowledged: bool = field(default=False, init=False)
+    answer: "Future[Outcome] | None" = field(default=None, init=False, repr=False)
+    """Resolved when the delivery can be answered."""
+    drained: "Future[DeliveryStatus] | None" = field(default=None, init=False, repr=False)
+    """Resolved when a send of the drainer ended."""
+
+    @property
+    def id(self) -> str:
+        """The event's id. The key can be another (`KAFKA__KEY`)."""
+        event_id: str = orjson.loads(structured(self.value, self.headers))["id"]
+        return event_id
+
+    def end_delivery(self, answer: Outcome | Refusal) -> bool:
+        """Let the delivery be answered; False if it was already, or nobody waits."""
+        future = self.answer
+        if future is None or future.done():
+            return False
+        if isinstance(answer, Refusal):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        return True
+
+    def end_drain(self, status: DeliveryStatus) -> None:
+        """Tell the drainer, if it waits, how its send of the record ended."""
+        if self.drained is not None and not self.drained.done():
+            self.drained.set_result(status)

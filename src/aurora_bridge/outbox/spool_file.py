@@ -1,0 +1,93 @@
+"""The spool's file: its format, what an older version's becomes, and what is saved of a broken one.
+
+The file has an id, made with it, and keeps the last number that it gave to a row: a position in it stays valid when
+its rows are gone. A file that is recreated, or salvaged from a broken one, has another id. `rows` has the statements
+over the events.
+"""
+
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from aurora_bridge.outbox.rows import Stats, stats
+from aurora_bridge.state.database import Format, open_and_read, open_database
+
+FILE = "spool.db"
+_VERSION = 2
+_SCHEMA = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    event TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    partition_key TEXT NOT NULL,
+    timestamp_ms INTEGER NOT NULL, -- the event's time
+    fingerprint TEXT NOT NULL,
+    stored_us INTEGER NOT NULL,
+    ran_us INTEGER NOT NULL,
+    set_aside TEXT
+);
+CREATE INDEX waiting ON events (event, seq) WHERE set_aside IS NULL;
+CREATE TABLE state (ran_us INTEGER NOT NULL, id TEXT NOT NULL DEFAULT '', last_seq INTEGER NOT NULL DEFAULT 0);
+INSERT INTO state VALUES (0, lower(hex(randomblob(16))), 0)
+"""
+_FROM_1 = """
+ALTER TABLE clock RENAME TO state;
+ALTER TABLE state ADD COLUMN id TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET id=lower(hex(randomblob(16))), last_seq=(SELECT coalesce(max(seq), 0) FROM events)
+"""
+"""Takes no page more, so that a full file can be migrated."""
+_COUNT_SALVAGED = """
+UPDATE state SET last_seq=(SELECT max(seq) FROM events) WHERE last_seq < (SELECT max(seq) FROM events)
+"""
+
+
+class Start(NamedTuple):
+    """What is known of a file when it is opened."""
+
+    id: str
+    last_seq: int
+    """The last number that was given to a row."""
+    ran_us: int
+    """How long daemons have run on this file."""
+    waiting: Counter[str]
+    """Events in the queue, by name."""
+    stats: Stats
+
+
+def open_spool(directory: Path, max_bytes: int) -> sqlite3.Connection:
+    """Open the file where no daemon lives, with the directory's lock held. Raises `StateError`."""
+    return open_database(directory / FILE, FORMAT, max_bytes)
+
+
+def start_spool(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, Start]:
+    """Open the file for a daemon; return also what is known of it. Raises `StateError`."""
+    return open_and_read(directory / FILE, FORMAT, max_bytes, _start)
+
+
+def _start(db: sqlite3.Connection) -> Start:
+    db.execute(_COUNT_SALVAGED)
+    spool_id, last_seq, ran_us = db.execute("SELECT id, last_seq, ran_us FROM state").fetchone()
+    waiting = db.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event")
+    return Start(spool_id, last_seq, ran_us, Counter(dict(waiting)), stats(db))
+
+
+def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
+    """Copy what can be read, row by row; from what cannot be read, go on behind it."""
+    insert = f"INSERT INTO events VALUES ({','.join('?' * 11)})"  # noqa: S608 - constants
+    seq, (last,) = 0, broken.execute("SELECT max(seq) FROM events").fetchone()
+    while seq < (last or 0):
+        try:
+            for row in broken.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq", (seq,)):
+                db.execute(insert, row)
+                seq = row[0]
+        except sqlite3.DatabaseError:
+            seq += 1
+        else:
+            break
+
+
+FORMAT = Format(_SCHEMA, _VERSION, page_bytes=4096, synchronous="FULL", salvage=_salvage, migrations={1: _FROM_1})
