@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Defect, Malformed, Refusal
@@ -311,7 +311,6 @@ def filled(draw: st.DrawFn) -> tuple[str, str, dict[str, str]]:
 @given(filled())
 def test_whatever_fills_a_template_reads_back_exactly(case: tuple[str, str, dict[str, str]]) -> None:
     text, target, values = case
-    assume(not any("?" in value or ";" in value for value in values.values()))  # `event` looks for secrets behind these
     assert read(text, target).data == values
 
 

@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 import orjson
 
+from aurora_bridge.logs import redact_value
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
 from aurora_bridge.webhook.routes import Match
 from aurora_bridge.webhook.shape import ALL, EMPTY, shape_of
-from aurora_bridge.webhook.text import canonical_name, split_query
+from aurora_bridge.webhook.text import split_query
 
 Data = dict[str, str | None]
 Headers = list[tuple[str, bytes | None]]
 """Of a Kafka record."""
 
 _PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
-_SEPARATOR = re.compile(r"([?&;])")
 _DIGEST_CHARACTERS = 32
 _JSON = "application/json"
 _BINARY = "ce_"
@@ -62,7 +62,7 @@ def normalise(match: Match) -> Event:
         frame, values = route.template.read(match.query, frame, values, match.path_values)
         plain = plain and not match.path_values
     if not plain:
-        values = [_without_secrets(value, rules.secret_parameters) for value in values]
+        values = [redact_value(value, rules.secret_parameters) for value in values]
     filled = tuple(map(bool, values)) if "" in values else ALL
     shape = shape_of(match.event, match.query, frame, filled, rules)
     for one, other in shape.twice:
@@ -180,16 +180,6 @@ def millisecond_of(time_ms: int) -> str:
 def _utc(seconds: int) -> tuple[str, str]:
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.strftime("%Y%m%dT%H%M%S")
-
-
-def _without_secrets(value: str, secrets: frozenset[str]) -> str:
-    """Return a value without the secrets that a mistaken template put into it, as in `status=<STATUS>?token=...`."""
-    first, *rest = _SEPARATOR.split(value)
-    kept = [first]
-    for separator, piece in zip(rest[::2], rest[1::2], strict=True):
-        if canonical_name(piece.partition("=")[0]) not in secrets:
-            kept += (separator, piece)
-    return "".join(kept)
 
 
 def _digest(value: object) -> str:
