@@ -26,13 +26,11 @@ from aurora_bridge.webhook.credentials import (
     parse_tokens,
 )
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
-from aurora_bridge.webhook.rules import Rules
+from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US, Rules
 from aurora_bridge.webhook.template import Template, TemplateError, could_match_one
 from aurora_bridge.webhook.text import canonical_name
 
 DEFAULT = "default"
-FILTERED_WINDOW_SECONDS = 60
-"""A filter can hide the state in between: what comes later than an immediate copy is taken for a new event."""
 _AURORAS_OWN = "session_token"
 """A secret whatever the settings call one: it buys access to a tenant's data."""
 _SECOND_US = 1_000_000
@@ -186,12 +184,14 @@ class _Maker:
     def _rules(self, renamed: frozenset[str] = frozenset(), *, filtered: bool = False) -> Rules:
         """Return rules, the same object for all routes that are read alike, so that they share their shapes."""
         index = self._settings.index
-        window_seconds = FILTERED_WINDOW_SECONDS if filtered else index.repeat_window_seconds
+        window_us = index.repeat_window_seconds * _SECOND_US
+        if filtered:
+            window_us = min(window_us, HIDDEN_STATE_WINDOW_US)
         return self._rules_made.setdefault(
             (renamed, filtered),
             Rules(
                 self._secret_parameters | renamed,
-                window_seconds * _SECOND_US,
+                window_us,
                 self._types,
                 frozenset(index.volatile_attributes),
             ),
