@@ -148,6 +148,13 @@ class KafkaSettings(Group):
     Structured, because the value alone then is the event, whatever a tool does with headers.
     """
 
+    key: Literal["id", "subject"] = "id"
+    """Key of a record: the event's id, or its subject (without one, the id).
+
+    The id, by which a copy is dropped without decoding anything. The subject, where the topics of states are compacted
+    or a stream processor joins by key. The partition is the subject's in either case.
+    """
+
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
     """Codec of record batches. None, because events are small and each codec costs time; all save network."""
 
