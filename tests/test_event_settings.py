@@ -118,6 +118,40 @@ async def test_on_a_filtered_route_the_same_state_after_a_minute_is_an_event_aga
         target = f"/{name}?p=p&st=sold"
         events = await consumed(tmp_path / name, [(target, 0), (target, 59), (target, 61)], routes=routes)
         assert expected == repeats(events)
+    (tmp_path / "shorter").mkdir()
+    shorter = {"routes": routes, "index": {"repeat_window_seconds": 10}}
+    assert repeats(await consumed(tmp_path / "shorter", [(target, 0), (target, 20)], **shorter)) == [False, True]
+
+
+PARTLY_ANNOUNCED: Final = {
+    "ahj_lookup_completed": "/ahj_lookup_completed?project_id=p&ahj_id=a&status=succeeded",
+    "design_request_completed": "/design_request_completed?design_request_id=r&status=designer_completed",
+    "design_request_rejected": "/design_request_rejected?design_request_id=r",
+}
+"""Deliveries of the states that come for some of their values only."""
+
+
+@pytest.mark.parametrize("event", PARTLY_ANNOUNCED)
+async def test_a_state_of_which_aurora_announces_some_values_only_is_an_event_again_after_a_minute(
+    tmp_path: Path, event: str
+) -> None:
+    """A design request that was completed, went back to work and was completed again is completed twice."""
+    deliveries = [(PARTLY_ANNOUNCED[event], seconds) for seconds in (0, 60, 61)]
+    assert repeats(await consumed(tmp_path, deliveries)) == [False, True]
+
+
+async def test_an_operators_own_window_for_such_a_state_wins_and_a_shorter_one_for_all_states_too(
+    tmp_path: Path,
+) -> None:
+    deliveries = [(PARTLY_ANNOUNCED["ahj_lookup_completed"], seconds) for seconds in (0, 20, 3000)]
+    for name, settings, expected in (
+        ("longer", {"events": {"ahj_lookup_completed": {"repeat_window_seconds": 3600}}}, [False]),
+        ("shorter", {"events": {"ahj_lookup_completed": {"repeat_window_seconds": 10}}}, [False, True, True]),
+        ("longer-for-all", {"index": {"repeat_window_seconds": 3600}}, [False, True]),
+        ("shorter-for-all", {"index": {"repeat_window_seconds": 10}}, [False, True, True]),
+    ):
+        (tmp_path / name).mkdir()
+        assert (name, expected) == (name, repeats(await consumed(tmp_path / name, deliveries, **settings)))
 
 
 async def test_a_record_in_binary_mode_is_the_same_event(tmp_path: Path) -> None:

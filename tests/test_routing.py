@@ -20,6 +20,8 @@ TEMPLATE: Final = "/hooks/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>"
 QUIET: Final = {"event": AGREEMENT, "template": TEMPLATE}
 """A route about which there is nothing to say."""
 
+SLASH: Final = "A slash too many at the end of a path and an empty placeholder there look alike. "
+
 Tables = Mapping[str, object]
 
 
@@ -65,6 +67,16 @@ def test_routes_that_one_request_could_match_are_refused_with_both_named() -> No
     )
     others = [{**QUIET, "template": text} for text in ("/a?token=canary", "/b", "https://word@h.example/a")]
     assert problems(*others) == (expected,)
+
+
+@pytest.mark.parametrize("shorter", ["/hooks?p=<AGREEMENT_ID>", "/hooks/", "https://h.example/hooks?a=<AGREEMENT_ID>"])
+def test_so_are_routes_that_only_a_slash_at_the_end_or_an_empty_placeholder_tells_apart(shorter: str) -> None:
+    (told,) = problems({**QUIET, "template": "/hooks/<PROJECT_ID>"}, {**QUIET, "template": shorter})
+    assert told == (
+        f"[[routes]] number 1 and [[routes]] number 2 could both match one request: '/hooks/<PROJECT_ID>' and "
+        f"{shorter!r}. {'' if shorter == '/hooks/' else SLASH}Change a path, or give both the same static parameter "
+        "with different values."
+    )
 
 
 def test_a_duplicate_route_is_refused() -> None:
@@ -160,6 +172,8 @@ def test_what_is_perhaps_not_meant_is_a_warning_with_the_routes_number(route: Ta
         ("/-<AGREEMENT_ID>?st=<STATUS>", "/", False),
         ("/<AGREEMENT_ID>?st=<STATUS>&kind=a", "/", False),
         ("/hooks/<AGREEMENT_ID>?st=<STATUS>", "/", False),
+        ("/lead_changed/<AGREEMENT_ID>?st=<STATUS>", "/", True),
+        ("/agreement_status_changed/<AGREEMENT_ID>?st=<STATUS>", "/", False),
     ],
 )
 def test_a_placeholder_that_takes_the_default_routes_paths_is_a_warning(

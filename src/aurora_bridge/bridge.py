@@ -25,6 +25,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, Headers, dead_letter, encode, encode_binary, normalise, rfc3339
 from aurora_bridge.webhook.routes import Match, Routes
+from aurora_bridge.webhook.trace_context import trace_headers
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event a topic is for."""
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
-_EVENT_HEADERS = {event: ("aurora-bridge-event", event.encode()) for event in EVENTS}
 _SWEEP_SECONDS = 0.1
 _LINES_A_MINUTE = 20
 _DEAD_LETTERS_KEPT = 20
@@ -82,6 +82,7 @@ class Bridge:
         """Publish what `routes` let in and `dedup` finds new; `instance` names this replica in the records."""
         self._ingress = settings.ingress
         self._binary = settings.kafka.content_mode == "binary"
+        self._key_is_subject = settings.kafka.key == "subject"
         self._answer_seconds = settings.deadlines.answer_seconds
         self._routes = routes
         self._dedup = dedup
@@ -160,33 +161,30 @@ class Bridge:
                 metrics.unknown_values[event.name, attribute] += 1
         return event, defect
 
-    def _record(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
+    def _record(self, event: Event, event_id: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
-        key_bytes, subject = key.encode(), (event.subject or "").encode()
         time = rfc3339(entry.time_ms * 1000)
         headers: Headers = [
             _STRUCTURED,
-            ("aurora-bridge-fingerprint", event.fingerprint.encode()),
-            _EVENT_HEADERS[event.name],
-            ("aurora-bridge-subject", subject),
-            ("aurora-bridge-time", time.encode()),
             self._instance,
             ("aurora-bridge-route", match.route.name.encode()),
             _FIRST_ATTEMPT if entry.attempt == 1 else ("aurora-bridge-attempt", b"%d" % entry.attempt),
         ]
         if event.family_key is not None:
             headers.append(("aurora-bridge-family", event.family_key.encode()))
+        headers += trace_headers(delivery.headers)
         if self._binary:
-            value, attributes = encode_binary(event, key, time, repeat=entry.repeat)
+            value, attributes = encode_binary(event, event_id, time, repeat=entry.repeat)
             headers = [*attributes, *headers[1:]]
         else:
-            value = encode(event, key, time, repeat=entry.repeat)
+            value = encode(event, event_id, time, repeat=entry.repeat)
+        partition_key = (event.subject or event_id).encode()
         return OutboxRecord(
             event.name,
-            key_bytes,
+            partition_key if self._key_is_subject else event_id.encode(),
             value,
             headers,
-            subject or key_bytes,
+            partition_key,
             entry.time_ms,
             event.fingerprint,
             delivery.received,

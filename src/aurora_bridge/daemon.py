@@ -94,8 +94,7 @@ async def run(settings: Settings, announce: Announce) -> None:
         if spool is not None:
             await stack.enter_async_context(listening(settings.state_dir, commands(spool, publisher)))
         instance = instance_name(settings.state_dir)
-        dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics))
-        await stack.enter_async_context(_task(dedup.run(), stop))
+        dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics, stop))
         if sender is not None:
             follower = Follower(
                 connect,
@@ -198,8 +197,13 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
 
 
 @asynccontextmanager
-async def _dedup(
-    settings: Settings, instance: str, spool: Spool | None, publisher: Publisher, metrics: Metrics
+async def _dedup(  # noqa: PLR0913 - what it relies on
+    settings: Settings,
+    instance: str,
+    spool: Spool | None,
+    publisher: Publisher,
+    metrics: Metrics,
+    stop: asyncio.Event,
 ) -> AsyncIterator[Deduplicator]:
     dedup = Deduplicator(
         settings.state_dir,
@@ -213,7 +217,8 @@ async def _dedup(
     )
     dedup.start()
     try:
-        yield dedup
+        async with _task(dedup.run(), stop):
+            yield dedup
     finally:
         if not await dedup.stop(_FLUSH_SECONDS):
             log.error("the disk does not answer; the index may miss the last events")

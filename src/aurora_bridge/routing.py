@@ -26,13 +26,11 @@ from aurora_bridge.webhook.credentials import (
     parse_tokens,
 )
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
-from aurora_bridge.webhook.rules import Rules
+from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US, Rules
 from aurora_bridge.webhook.template import Template, TemplateError, could_match_one
 from aurora_bridge.webhook.text import canonical_name
 
 DEFAULT = "default"
-FILTERED_WINDOW_SECONDS = 60
-"""A filter can hide the state in between: what comes later than an immediate copy is taken for a new event."""
 _AURORAS_OWN = "session_token"
 """A secret whatever the settings call one: it buys access to a tenant's data."""
 _SECOND_US = 1_000_000
@@ -53,6 +51,7 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
     written = list(filter(None, (maker.written(number, route) for number, route in enumerate(settings.routes, 1))))
     maker.problems += (
         f"{one.where} and {other.where} could both match one request: {one.shown!r} and {other.shown!r}. "
+        f"{_look_alike(one.route, other.route)}"
         "Change a path, or give both the same static parameter with different values."
         for one, other in maker.conflicts(written)
     )
@@ -174,22 +173,25 @@ class _Maker:
         if not self._settings.default_route or template.static or isinstance(template.segments[-1], str):
             return
         others = (path for name, path in self._default_paths.items() if name != event)
-        taken = [path.text for path in others if could_match_one(template, path)]
+        taken = [path for path in others if could_match_one(template, path)]
         if taken:
+            slash = "/" * (len(template.segments) - len(taken[0].segments))  # then it takes this with an empty value
             yield (
-                f"its placeholder takes {taken[0]} too, and {len(taken) - 1} more paths of the default route. "
-                "Put something in front of the placeholder, or set default_route = false."
+                f"its placeholder takes {taken[0].text}{slash} too, and {len(taken) - 1} more paths of the default "
+                "route. Put something in front of the placeholder, or set default_route = false."
             )
 
     def _rules(self, renamed: frozenset[str] = frozenset(), *, filtered: bool = False) -> Rules:
         """Return rules, the same object for all routes that are read alike, so that they share their shapes."""
         index = self._settings.index
-        window_seconds = FILTERED_WINDOW_SECONDS if filtered else index.repeat_window_seconds
+        window_us = index.repeat_window_seconds * _SECOND_US
+        if filtered:
+            window_us = min(window_us, HIDDEN_STATE_WINDOW_US)
         return self._rules_made.setdefault(
             (renamed, filtered),
             Rules(
                 self._secret_parameters | renamed,
-                window_seconds * _SECOND_US,
+                window_us,
                 self._types,
                 frozenset(index.volatile_attributes),
             ),
@@ -225,6 +227,13 @@ class _Numbered(NamedTuple):
     shown: str
     """Its template, without secrets."""
     route: Route
+
+
+def _look_alike(one: Route, other: Route) -> str:
+    """Return why one request could match two templates of which one has a segment more than the other."""
+    if one.template and other.template and len(one.template.segments) != len(other.template.segments):
+        return "A slash too many at the end of a path and an empty placeholder there look alike. "
+    return ""
 
 
 def _replace(secrets: Secrets, parse: Callable[[str], Sequence[bytes]], contents: Sequence[bytes]) -> None:

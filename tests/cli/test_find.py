@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from subprocess import CompletedProcess
+from time import time
 from typing import Any
 
 import pytest
@@ -25,10 +26,15 @@ def lines(ended: CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
-def spooled(id_: str, event: str = "lead_changed") -> OutboxRecord:
-    """Return a record as it is kept in the spool."""
-    record = make_record(id_, event)
-    record.fingerprint = id_.partition(".")[0]
+def value_of(id_: str) -> bytes:
+    """Return the value of the record of an event with this id, as far as it identifies it."""
+    return json.dumps({"id": id_, "fingerprint": id_.partition(".")[0], "time": "2026-11-24T03:05:11.454Z"}).encode()
+
+
+def spooled(id_: str, event: str = "lead_changed", *, key: str = "lead/1") -> OutboxRecord:
+    """Return a record as it is kept in the spool; its key tells nothing."""
+    record = make_record(key, event)
+    record.fingerprint, record.value = id_.partition(".")[0], value_of(id_)
     return record
 
 
@@ -63,7 +69,7 @@ def test_in_kafka_it_is_found_by_its_id_with_its_place_its_receipt_and_its_route
         "where": "kafka",
         "id": state,
         "event": "agreement_status_changed",
-        "received": (stored.headers["aurora-bridge-time"] or b"").decode(),  # type: ignore[union-attr]
+        "received": json.loads(stored.value or b"")["time"],
         "attempt": "1",
         "route": "default",
     }
@@ -87,17 +93,33 @@ def test_a_topic_is_read_from_the_time_in_the_id_on(
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix, "state_dir": tmp_path}
     day, millisecond = f"{PRINT}.20261123", f"{PRINT}.20261123T172405123"
     noon = 1_795_435_200_000
-    for key, timestamp in (
+    for id_, timestamp in (
         (day, noon - 2 * DAY_MS),
         (day, noon),
         (millisecond, noon),
         (millisecond, 1_795_454_645_123),
     ):
-        produce(kafka.bootstrap, Stored(topic, 0, 0, key.encode(), b"{}", {}, timestamp))
+        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", value_of(id_), {}, timestamp))
     assert [line["offset"] for line in lines(here("find", PRINT, **settings))] == [0, 1, 2, 3]
     assert [line["offset"] for line in lines(here("find", day, **settings))] == [1]
     assert [line["offset"] for line in lines(here("find", millisecond, **settings))] == [3]
     assert [line["offset"] for line in lines(here("find", PRINT, "--since", "2026-11-23", **settings))] == [1, 2, 3]
+
+
+def test_neither_a_key_nor_what_is_no_event_makes_a_copy(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    topic = f"{prefix}lead_changed"
+    create_topics(kafka.bootstrap, topic, partitions=1)
+    for key, value in ((PRINT, value_of("f" * 32)), (PRINT, b"{}"), (PRINT, b"\xff"), ("", value_of(PRINT))):
+        produce(kafka.bootstrap, Stored(topic, 0, 0, key.encode(), value, {}, int(time() * 1000)))
+    fill(tmp_path, spooled("f" * 32, key=PRINT), spooled(PRINT))
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix, "state_dir": tmp_path}
+    found = lines(here("find", PRINT, **settings))
+    assert [(line["where"], line.get("offset"), line.get("row")) for line in found] == [
+        ("spool", None, 2),
+        ("kafka", 3, None),
+    ]
 
 
 def test_in_the_spool_what_waits_is_told_from_what_was_set_aside(tmp_path: Path) -> None:

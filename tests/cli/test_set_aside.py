@@ -80,8 +80,8 @@ def test_what_was_set_aside_is_a_line_with_row_reason_size_receipt_event_and_id(
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [line.split() for line in ended.stdout.splitlines()] == [
         ["row", "reason", "bytes", "received", "event", "id"],
-        ["2", "message_too_large", "23", "2026-11-23T17:24:05.123000Z", "lead_changed", "a"],
-        ["3", "message_too_large", "123", "2026-11-23T17:24:05.123000Z", "lead_changed", "b"],
+        ["2", "message_too_large", "23", "2026-11-23T17:24:05.123Z", "lead_changed", "a"],
+        ["3", "message_too_large", "123", "2026-11-23T17:24:05.123Z", "lead_changed", "b"],
     ]
 
 

@@ -314,6 +314,19 @@ def test_a_records_timestamp_in_kafka_says_whether_it_came_since_then(
         assert (since, ended.returncode, numbers(ended.stdout)) == (since, 0, wanted)
 
 
+def test_an_event_that_was_drained_late_came_when_it_was_received(
+    kafka: KafkaCluster | NamedKafka, prefix: str
+) -> None:
+    topic, fingerprint = f"{prefix}lead_changed", "f" * 32
+    create_topics(kafka.bootstrap, topic, partitions=1, config=ANY_TIME)
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    for second in (4, 5):
+        event = {"id": fingerprint, "fingerprint": fingerprint, "time": f"2026-11-23T17:24:0{second}.000Z"}
+        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", json.dumps(event).encode(), {}, MOMENTS[-1]))
+    ended = here("tail", "--since", "2026-11-23T17:24:05Z", **settings)
+    assert [json.loads(line)["time"] for line in ended.stdout.splitlines()] == ["2026-11-23T17:24:05.000Z"]
+
+
 def test_with_kafka_configured_the_events_come_from_the_topics(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:

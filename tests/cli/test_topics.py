@@ -73,6 +73,23 @@ def test_what_could_lose_events_is_a_warning_with_the_remedy_and_exit_code_0(
     assert size.endswith(f"set max.message.bytes to at least 100352: {prefix}lead_converted.")
 
 
+@pytest.mark.parametrize("key", ["id", "subject"])
+def test_with_the_subject_as_key_a_compacted_topic_of_anything_but_states_is_a_warning(
+    kafka: KafkaCluster | NamedKafka, prefix: str, key: str
+) -> None:
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    compacted = {"retention.ms": "-1", "cleanup.policy": "compact"}
+    events = ("lead_changed", "project_created", "unrecognized", "agreement_status_changed", "design_request_completed")
+    create_topics(kafka.bootstrap, *(prefix + event for event in events), config=compacted)
+    ended = here("topics", kafka__key=key, **settings)
+    told = [line for line in ended.stderr.splitlines() if "cleanup.policy" in line]
+    expected = (
+        "warning: compaction keeps one event of each subject, though nothing replaces the others; set "
+        f"cleanup.policy=delete: {prefix}lead_changed, {prefix}project_created, {prefix}unrecognized."
+    )
+    assert told == ([expected] if key == "subject" else [])
+
+
 def test_as_json_each_topic_is_a_line(kafka: KafkaCluster | NamedKafka, prefix: str) -> None:
     create_topics(kafka.bootstrap, f"{prefix}lead_changed", partitions=2)
     ended = here("topics", "--json", kafka__bootstrap_servers=kafka.bootstrap, kafka__topic_prefix=prefix)
@@ -87,6 +104,7 @@ def test_as_json_each_topic_is_a_line(kafka: KafkaCluster | NamedKafka, prefix: 
         "retention.ms": str(7 * DAY_MS),
         "max.message.bytes": "1048588",
         "unclean.leader.election.enable": "false",
+        "cleanup.policy": "delete",
     }
 
 

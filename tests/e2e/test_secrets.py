@@ -100,9 +100,8 @@ def deliveries(canaries: Canaries) -> Iterator[bytes]:
         yield request(f"http://{user}:{canaries.release('passwordinfo')}@h{target}", [valid])
         body = f"token={canaries.release('body')}".encode()
         yield request(target, [valid, ("Content-Length", str(len(body)))]) + body
-    # What people get wrong in a template: a second "?", ";" between parameters, a value encoded twice over. In a good
-    # delivery that is the end of another attribute's value, and so data; anywhere else it must not be seen.
-    for template in (NOT_UTF8, CONFLICTING, NO_ROUTE):
+    # What people get wrong in a template: a second "?", ";" between parameters, a value encoded twice over.
+    for template in KINDS.values():
         target = template.format("mistaken")
         yield request(f"{target}?token={canaries.release('questionmark')}", [valid])
         yield request(f"{target};token={canaries.release('semicolon')}", [valid])

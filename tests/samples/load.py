@@ -1,7 +1,9 @@
 """Reads the recorded deliveries; README.md beside this file says what their fields mean."""
 
 import json
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,6 +72,32 @@ def load_samples() -> list[Sample]:
         for path in sorted(SAMPLES.glob("*/*.json"))
         for entry in json.loads(path.read_bytes())
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class OldRecord:
+    """One record of a topic, as it was written before `time` had milliseconds."""
+
+    topic: str
+    """Without the prefix."""
+    partition: int
+    offset: int
+    timestamp: int
+    key: str
+    headers: Mapping[str, str]
+    value: str
+
+
+def load_old_records(content_mode: str) -> list[OldRecord]:
+    """Return every record written in that mode, by topic, partition and offset."""
+    lines = (SAMPLES / "records" / f"{content_mode}.jsonl").read_text().splitlines()
+    return [OldRecord(**json.loads(line)) for line in lines]
+
+
+def make_old_spool(content_mode: str, path: Path) -> None:
+    """Make the spool at `path` in which the same deliveries wait."""
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript((SAMPLES / "records" / f"{content_mode}.sql").read_text())
 
 
 def load_fingerprints() -> list[dict[str, Any]]:

@@ -115,6 +115,14 @@ def test_completed_and_rejected_design_requests_share_a_family_and_no_other_even
     assert "design_request" not in CATALOGUE
 
 
+def test_a_state_has_states_that_are_not_announced_if_its_event_is_not_called_a_change_of_it() -> None:
+    states = [row for row in ROWS if row.recurrence is Recurrence.STATE]
+    assert {row.name for row in states if row.unannounced_states} == {
+        row.name for row in states if not row.name.endswith("_status_changed")
+    }
+    assert not any(row.unannounced_states for row in ROWS if row not in states)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,6 +1,7 @@
 """The canonical event: its identity follows from its content alone, however it was written in the URL."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from aurora_bridge.dedup.recurrence import event_id
 from aurora_bridge.logs import redact_target
 from aurora_bridge.refusal import Defect, Malformed, Refusal
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, Recurrence
@@ -18,17 +20,20 @@ from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import (
     Event,
+    Headers,
     day_of,
     dead_letter,
     encode,
+    encode_binary,
     fingerprint_of,
+    identity_of,
     millisecond_of,
     normalise,
     rfc3339,
 )
 from aurora_bridge.webhook.routes import DISCRIMINATOR, Route, Routes
 from aurora_bridge.webhook.rules import Rules
-from tests.samples.load import Sample, load_fingerprints, load_samples
+from tests.samples.load import Sample, load_fingerprints, load_old_records, load_samples
 
 SECRETS = frozenset({"token", "password", "secret", "api_key", "session_token"})
 ROUTES = Routes("/", Route("default", "default", Anonymous(), Rules(SECRETS)))
@@ -44,6 +49,9 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters=CONTROL), max_s
     lambda value: not value.startswith("<")
 )
 ATTRIBUTES = st.dictionaries(NAMES, VALUES, max_size=6)
+TIMES = st.integers(0, 4_000_000_000_000_000)
+"""In microseconds since 1970, for a century and more."""
+PRINT = "0123456789abcdef0123456789abcdef"
 
 
 def event_of(target: bytes, tenant: str = "default") -> Event:
@@ -179,6 +187,61 @@ def test_secrets_and_the_discriminator_are_no_part_of_the_event(secret: str) -> 
 
 def test_a_secret_may_come_twice_and_hold_anything() -> None:
     assert event_of(b"/lead_changed?lead_id=1&token=1&token=2&password=<X>").data == {"lead_id": "1"}
+
+
+# Secrets inside a value
+
+
+def status_of(value: str) -> str | None:
+    return event_of(f"/project_status_changed?project_id=p&status={quote(value, safe='')}".encode()).data["status"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("Sold?token=canary", "Sold?token=***"),
+        ("Sold;token=canary", "Sold;token=***"),
+        ("Sold&token=canary", "Sold&token=***"),
+        ("Sold; Session-Token=canary", "Sold; Session-Token=***"),
+        ("Sold?token=canary=and=more", "Sold?token=***"),
+        ("Sold?token=canary;then", "Sold?token=***;then"),
+        ("x;y;token=canary;z?secret=canary&w", "x;y;token=***;z?secret=***&w"),
+        ("?token=canary", "?token=***"),
+    ],
+)
+def test_the_value_of_a_secret_that_a_mistaken_template_put_into_a_value_is_hidden_and_nothing_else(
+    value: str, kept: str
+) -> None:
+    assert kept == status_of(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("Sold;password", "Sold;Secret", "Sold?token", "R&secret", "A & B", "a?b=c;d", "Sold?token=", "Sold;token=;z"),
+        *("token=1", "my token=1", "Sold;tokens=1", "Sold;the token=1", "Sold/token=1"),
+    ],
+)
+def test_what_is_no_secrets_value_stays_verbatim(value: str) -> None:
+    assert value == status_of(value)
+
+
+def test_a_hidden_secret_changes_no_fingerprint_and_the_text_around_it_does() -> None:
+    def fingerprint(value: str) -> str:
+        return event_of(f"/project_status_changed?project_id=p&status={quote(value)}".encode()).fingerprint
+
+    assert fingerprint("Sold?token=canary") == fingerprint("Sold?token=rotated")
+    others = ["Sold?token=canary", "Lost?token=canary", "Sold?token=canary;z", "Sold?token", "Sold", "Sold?secret=1"]
+    assert len({fingerprint(value) for value in others}) == len(others)
+
+
+awkward = st.lists(st.sampled_from(["Sold", "?", ";", "&", "=", "token", "secret", " ", "x"]), max_size=9).map("".join)
+
+
+@given(awkward, awkward)
+def test_two_values_that_differ_in_more_than_a_secrets_value_are_two_states(one: str, other: str) -> None:
+    hidden = [re.sub(r"([?;&] *(?:token|secret) *=)[^?;&]+", r"\1***", value) for value in (one, other)]
+    assert [value or None for value in hidden] == [status_of(one), status_of(other)]
 
 
 # Families of states
@@ -364,7 +427,7 @@ def test_the_event_is_written_as_cloudevents_json_with_sorted_keys_and_no_white_
         "source": "/aurora/default",
         "type": "com.aurorasolar.agreement_status_changed",
         "subject": 'agreement/a"é',
-        "time": "2026-11-23T17:24:05.123456Z",
+        "time": "2026-11-23T17:24:05.123Z",
         "datacontenttype": "application/json",
         "dataschema": "urn:aurora-bridge:schema:agreement_status_changed:1",
         "fingerprint": event.fingerprint,
@@ -384,19 +447,89 @@ def test_an_unknown_event_keeps_its_own_type_in_the_topic_of_all_unknown_ones() 
     assert document["dataschema"] == "urn:aurora-bridge:schema:unrecognized:1"
 
 
-@given(st.integers(0, 4_000_000_000_000_000))
-def test_times_are_utc_to_the_microsecond_the_millisecond_and_the_day(time_us: int) -> None:
+@given(TIMES)
+def test_times_are_utc_to_the_millisecond_rounded_down_and_the_day(time_us: int) -> None:
     time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
-    assert rfc3339(time_us) == time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    assert rfc3339(time_us) == time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assert day_of(time_us) == f"{time:%Y%m%d}"
     assert millisecond_of(time_us // 1000) == f"{time:%Y%m%dT%H%M%S}{time.microsecond // 1000:03d}"
 
 
-@pytest.mark.parametrize("separator", ["?", ";", "%26"])
-def test_a_secret_that_a_mistaken_template_put_into_a_value_is_left_out(separator: str) -> None:
-    event = event_of(f"/project_status_changed?project_id=p&status=Sold{separator}token=canary".encode())
-    assert event.data == {"project_id": "p", "status": "Sold"}
+@given(TIMES)
+def test_the_millisecond_in_an_id_is_that_of_the_time_beside_it(time_us: int) -> None:
+    assert re.sub("[-:.Z]", "", rfc3339(time_us)) == millisecond_of(time_us // 1000)
 
 
-def test_a_value_with_separators_and_no_secret_stays_verbatim() -> None:
-    assert event_of(b"/project_status_changed?project_id=p&status=a?b=c;d").data["status"] == "a?b=c;d"
+# What a record tells of its identity
+
+
+def record_of(event: Event, event_id: str, time_us: int, content_mode: str) -> tuple[bytes, Headers]:
+    """Return value and headers of a record, as the bridge writes it."""
+    if content_mode == "binary":
+        return encode_binary(event, event_id, rfc3339(time_us), repeat=False)
+    return encode(event, event_id, rfc3339(time_us), repeat=False), [("content-type", b"application/cloudevents+json")]
+
+
+@pytest.mark.parametrize("content_mode", ["structured", "binary"])
+@given(
+    sample=st.sampled_from(PUBLISHED), time_us=TIMES, recurrence=st.sampled_from(list(Recurrence)), known=st.booleans()
+)
+def test_a_record_tells_the_identity_of_its_event_to_the_millisecond(
+    content_mode: str, sample: Sample, time_us: int, recurrence: Recurrence, *, known: bool
+) -> None:
+    event, id_ms = event_of(sample.target), time_us // 1000 if known or recurrence is Recurrence.SIGNAL else 0
+    name = event_id(event.fingerprint, recurrence, time_us, id_ms)
+    found = identity_of(*record_of(event, name, time_us, content_mode))
+    assert found == (name, event.fingerprint, time_us // 1000 * 1000, id_ms)
+
+
+@pytest.mark.parametrize("content_mode", ["structured", "binary"])
+def test_so_does_a_record_as_it_was_written_before_with_six_digits(content_mode: str) -> None:
+    for record in load_old_records(content_mode):
+        headers = [(name, value.encode()) for name, value in record.headers.items()]
+        found = identity_of(record.value.encode(), headers)
+        assert found is not None
+        assert (found.id, found.fingerprint) == (record.key, record.headers["aurora-bridge-fingerprint"])
+        time = datetime.fromisoformat(record.headers["aurora-bridge-time"])
+        assert timedelta(microseconds=found.time_us) == time - datetime(1970, 1, 1, tzinfo=UTC)
+        assert found.id_ms == (found.time_us // 1000 if "T" in record.key else 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": None},
+        {"id": 1},
+        {"id": "f" * 32},
+        {"id": f"{PRINT}."},
+        {"id": f"{PRINT}.2026112"},
+        {"id": f"{PRINT}.20261323"},
+        {"id": f"{PRINT}.20261123T1724051"},
+        {"id": f"{PRINT}.20261123T992405123"},
+        {"id": f"{PRINT}\n"},
+        {"fingerprint": None},
+        {"fingerprint": "f" * 32},
+        {"time": None},
+        {"time": "2026-11-23"},
+        {"time": "2026-11-23T17:24:05Z"},
+        {"time": "2026-11-23T17:24:05.1234Z"},
+        {"time": "2026-11-23T17:24:05.123+01:00"},
+        {"time": "2026-02-30T17:24:05.123Z"},
+        {"time": "\u0662\u0660\u0662\u0666-11-23T17:24:05.123Z"},
+    ],
+)
+def test_what_no_daemon_wrote_has_no_identity(change: dict[str, Any]) -> None:
+    right = {"id": PRINT, "fingerprint": PRINT, "time": "2026-11-23T17:24:05.123Z"}
+    wrong = {name: value for name, value in (right | change).items() if value is not None}
+    assert identity_of(json.dumps(right).encode(), []) is not None
+    assert identity_of(json.dumps(wrong).encode(), []) is None
+    for document, identified in ((right, True), (wrong, False)):
+        headers = [(f"ce_{name}", str(value).encode()) for name, value in document.items()]
+        assert (identity_of(b"{}", headers) is not None) is identified
+
+
+@given(st.binary(max_size=20) | st.sampled_from([b"[]", b"1", b"null", b"{}", b'{"id":{}}']), st.binary(max_size=5))
+def test_whatever_else_lies_in_a_topic_has_none_either(value: bytes, header: bytes) -> None:
+    assert identity_of(value, [("other", header)]) is None
+    assert identity_of(value, [("ce_id", header), ("ce_time", None)]) is None
+    assert identity_of(None, []) is None

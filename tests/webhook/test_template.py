@@ -1,11 +1,12 @@
 """URL templates: what they match, which attribute each value is, and which two of them one request could mean."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Final
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Defect, Malformed, Refusal
@@ -225,10 +226,17 @@ def test_a_slash_too_many_at_the_end_is_left_out(text: str, target: str) -> None
     assert is_matched(target, route(text))
 
 
-def test_a_placeholder_at_the_end_comes_before_a_slash_too_many() -> None:
-    shorter, longer = route("/a"), route("/a/<X>?project_id=<PROJECT_ID>")
-    assert matched("/a/", shorter, longer).route is longer
-    assert matched("/a", shorter, longer).route is shorter
+@pytest.mark.parametrize("target", ["/a/?k=1", "http://bridge.example/a/?k=1", "/a/?k=1&k=2", "/%61/?k=1"])
+def test_where_an_empty_placeholder_and_a_slash_at_the_end_look_alike_static_parameters_choose(target: str) -> None:
+    shorter, longer = route("/a?k=1"), route("/a/<X>?k=2")
+    assert list(conflicts([shorter, longer])) == []
+    assert matched(target, shorter, longer).route is shorter
+    assert matched(target.replace("k=1", "k=2", 1), shorter, longer).route is longer
+
+
+def test_an_empty_placeholder_at_the_end_of_a_path_is_an_empty_attribute() -> None:
+    assert read("/a/<X>", "/a/").data == {"x": None}
+    assert read("/a/<X>/<Y>", "/a//").data == {"x": None, "y": None}
 
 
 def test_extra_parameters_never_unchoose_the_route() -> None:
@@ -240,8 +248,27 @@ def test_extra_parameters_never_unchoose_the_route() -> None:
     [
         ("/a", "/a", True),
         ("/a", "/b", False),
-        ("/a", "/a/", False),
-        ("/a", "/a/<X>", False),
+        ("/a", "/a/", True),
+        ("/a", "/a//", False),
+        ("/a/", "/a//", True),
+        ("/", "//", True),
+        ("/a", "/a/<X>", True),
+        ("/a/<PROJECT_ID>", "/a?p=<PROJECT_ID>", True),
+        ("/a", "/a/v-<X>", False),
+        ("/a", "/a/<X>/<Y>", False),
+        ("/a/<X>", "/a/<X>/<Y>", True),
+        ("/a/<X>", "/a/<Y>/", True),
+        ("/a/b", "/a/<X>/<Y>", True),
+        ("/a/<X>", "/a/b/<X>", True),
+        ("/a/<X>", "/a/b/<X>/c", False),
+        ("/<X>", "/a/<Y>", True),
+        ("/a%2F", "/a", False),
+        ("/a%2F", "/<X>", True),
+        ("/a//b", "/a/b", False),
+        ("/a//b", "/a/<X>/b", True),
+        ("/a?k=1", "/a/?k=2", False),
+        ("/a?k=1", "/a/<X>?k=2", False),
+        ("/a?k=1", "/a/<X>", True),
         ("/a/", "/a/<X>", True),
         ("https://one.example/a", "https://two.example/a", True),
         ("/a%20b", "/a%20<X>", True),
@@ -311,7 +338,6 @@ def filled(draw: st.DrawFn) -> tuple[str, str, dict[str, str]]:
 @given(filled())
 def test_whatever_fills_a_template_reads_back_exactly(case: tuple[str, str, dict[str, str]]) -> None:
     text, target, values = case
-    assume(not any("?" in value or ";" in value for value in values.values()))  # `event` looks for secrets behind these
     assert read(text, target).data == values
 
 
@@ -344,8 +370,6 @@ def test_no_request_matches_two_routes_of_a_set_without_conflicts(texts: list[st
             routes.append(new)
     for target in targets:
         alone = [one for one in routes if is_matched(target, one)]
-        exactly = [one for one in alone if one.template and len(one.template.segments) == target.count("/")]
-        alone = exactly or alone  # else without the slash at its end
         assert len(alone) <= 1
         assert is_matched(target, *routes) == bool(alone)
         if alone:
@@ -357,7 +381,7 @@ def test_what_is_refused_as_a_conflict_has_a_request_that_matches_both(one: str,
     """The converse: no two templates are refused for nothing. The request is made from their longest ends."""
     first, second = Template(one, SECRETS), Template(other, SECRETS)
     if could_match_one(first, second):
-        path = "/".join(_common(*pair) for pair in zip(first.segments, second.segments, strict=True))
+        path = "/".join(_common(*pair) for pair in zip_longest(first.segments, second.segments, fillvalue=""))
         query = "&".join(f"{name}={value}" for name, value in {**first.static, **second.static}.items())
         target = f"/{path}?{query}"
         assert is_matched(target, route(one))

@@ -109,10 +109,14 @@ settings.routes[{{ $number }}].template: {{ $placeholder }} is a secret and stan
 {{- end }}
 {{- range $number, $one := $parsed }}
 {{- range $othersNumber, $other := $parsed }}
-{{- if and (lt $number $othersNumber) (eq (len $one.segments) (len $other.segments)) }}
+{{- /* A path may have a slash too many at its end, and so a segment more, which is empty. */}}
+{{- $segments := append $one.segments "" }}
+{{- $othersSegments := append $other.segments "" }}
+{{- $longer := max (len $one.segments) (len $other.segments) | int }}
+{{- if and (lt $number $othersNumber) (le $longer (min (len $segments) (len $othersSegments) | int)) }}
 {{- $differ := "" }}
-{{- range $place, $segment := $one.segments }}
-{{- $differ = printf "%s%s" $differ (include "aurora-bridge.segmentsDiffer" (dict "one" $segment "other" (index $other.segments $place))) }}
+{{- range $place := until $longer }}
+{{- $differ = printf "%s%s" $differ (include "aurora-bridge.segmentsDiffer" (dict "one" (index $segments $place) "other" (index $othersSegments $place))) }}
 {{- end }}
 {{- range $name, $value := $one.static }}
 {{- if and (hasKey $other.static $name) (ne $value (get $other.static $name)) }}

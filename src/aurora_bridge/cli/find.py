@@ -7,7 +7,6 @@ id on. A record never has an older timestamp than the time of its event, so noth
 import argparse
 import asyncio
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,9 +28,8 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.event import rfc3339
+from aurora_bridge.webhook.event import ID, Identity, identity_of, rfc3339
 
-_ID = re.compile(r"(?P<fingerprint>[0-9a-f]{32})(\.(?P<day>\d{8})(T(?P<time>\d{6})(?P<millis>\d{3}))?)?")
 _HEADER = "aurora-bridge-"
 _PLACES = {"kafka": "in Kafka", "spool": "in the spool", "set_aside": "set aside"}
 """Where a copy can be, and the words for it."""
@@ -53,9 +51,9 @@ class Wanted(NamedTuple):
     since_ms: int
     """Of the time in the id, 0 where it has none."""
 
-    def matches(self, key: str) -> bool:
-        """Whether a record with this key is a copy."""
-        return key == self.id or (self.id == self.fingerprint and key.startswith(f"{self.id}."))
+    def is_in(self, identity: Identity) -> bool:
+        """Whether a record with this identity is a copy."""
+        return self.id in (identity.id, identity.fingerprint)
 
 
 def add(subparsers: Subparsers) -> None:
@@ -87,7 +85,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def _wanted(text: str) -> Wanted:
-    match = _ID.fullmatch(text)
+    match = ID.fullmatch(text)
     try:
         if match is None:
             raise ValueError  # noqa: TRY301 - told as a day that no calendar has
@@ -129,9 +127,10 @@ def _search_spool(directory: Path, wanted: Wanted, found: Counter[str]) -> set[s
     events = set()
     with closing(inspect_spool(directory)) as db:
         for record in copies_of(db, wanted.fingerprint):
-            if wanted.matches(record.key.decode()):
+            identity = identity_of(record.value, record.headers)
+            if identity is not None and wanted.is_in(identity):
                 events.add(record.event)
-                _print(found, _spooled(record))
+                _print(found, _spooled(record, identity))
     return events
 
 
@@ -140,8 +139,10 @@ async def _search_topics(
 ) -> None:
     def show(records: Iterable[Stored]) -> None:
         for record in records:
-            if wanted.matches(record.key.decode(errors="replace")):
-                _print(found, _published(record))
+            identity = identity_of(record.value, record.headers)
+            if identity is not None and wanted.is_in(identity):
+                event = record.topic.removeprefix(settings.kafka.topic_prefix)
+                _print(found, _published(record, event, identity))
 
     await read_topics(settings.kafka, events, show, since_ms=since_ms)
 
@@ -156,28 +157,28 @@ def _print(found: Counter[str], line: dict[str, object]) -> None:
     print(orjson.dumps(line).decode(), flush=True)
 
 
-def _spooled(record: OutboxRecord) -> dict[str, object]:
+def _spooled(record: OutboxRecord, identity: Identity) -> dict[str, object]:
     reason = record.quarantined
     return {
         **({"where": "spool"} if reason is None else {"where": "set_aside", "reason": reason}),
         "row": record.seq,
         "stored": rfc3339(record.stored_us),
-        **_told(record.key, record.headers),
+        **_told(identity, record.event, record.headers),
     }
 
 
-def _published(record: Stored) -> dict[str, object]:
+def _published(record: Stored, event: str, identity: Identity) -> dict[str, object]:
     place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-    return {"where": "kafka", **place, **_told(record.key, record.headers)}
+    return {"where": "kafka", **place, **_told(identity, event, record.headers)}
 
 
-def _told(key: bytes, headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """Return what a record's key and headers say of its delivery."""
-    told = {name.removeprefix(_HEADER): (value or b"").decode() for name, value in headers}
+def _told(identity: Identity, event: str, headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Return what a record says of its event, and its headers of its delivery."""
+    told = {name.removeprefix(_HEADER): (value or b"").decode() for name, value in headers if name.startswith(_HEADER)}
     return {
-        "id": key.decode(),
-        "event": told.get("event", ""),
-        "received": told.get("time", ""),
+        "id": identity.id,
+        "event": event,
+        "received": rfc3339(identity.time_us),
         "attempt": told.get("attempt", ""),
         "route": told.get("route", ""),
         "instance": told.get("instance", ""),

@@ -27,7 +27,7 @@ _CHANGES: dict[str, Callable[[sqlite3.Connection, Sequence[int]], list[quarantin
     RETRY: quarantine.restore,
     DISCARD: quarantine.discard,
 }
-_FORM = "{:>8}  {:24}  {:>7}  {:<30}  {:<30}  {}"
+_FORM = "{:>8}  {:24}  {:>7}  {:<24}  {:<30}  {}"
 
 _EXAMPLES = """\
   aurora-bridge set-aside list         what was set aside, and why

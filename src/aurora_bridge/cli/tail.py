@@ -23,7 +23,7 @@ from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.rows import read
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.event import structured
+from aurora_bridge.webhook.event import identity_of, structured
 
 _GROUP = 500
 """Events of one transaction: short enough not to hold up the daemon's checkpoints."""
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 read_topics(
                     settings.kafka,
                     events or EVENTS,
-                    lambda records: _show(records, where),
+                    lambda records: _show(records, where, arguments.since),
                     follow=arguments.follow,
                     since_ms=arguments.since,
                 )
@@ -98,7 +98,7 @@ def _tail_log(
         while True:
             records = read(db, seq, events, _GROUP)
             if records:
-                _show((record for record in records if record.time_ms >= since_ms), where)
+                _show(records, where, since_ms)
                 seq = records[-1].seq or seq
             elif follow:
                 sleep(_LOOK_SECONDS)
@@ -106,12 +106,20 @@ def _tail_log(
                 return
 
 
-def _show(records: Iterable[OutboxRecord | Stored], where: Sequence[Condition]) -> None:
+def _show(records: Iterable[OutboxRecord | Stored], where: Sequence[Condition], since_ms: int) -> None:
+    if since_ms:
+        records = (record for record in records if _received(record, since_ms))
     values = (structured(record.value, record.headers) for record in records)
     if where:
         values = (value for value in values if _holds(where, value))
     sys.stdout.buffer.writelines(value + b"\n" for value in values)
     sys.stdout.buffer.flush()
+
+
+def _received(record: OutboxRecord | Stored, since_ms: int) -> bool:
+    """Whether an event was received then or later: what waited in a spool has a later timestamp than its `time`."""
+    identity = identity_of(record.value, record.headers)
+    return identity is None or identity.time_us >= since_ms * 1000
 
 
 def _holds(where: Sequence[Condition], value: bytes) -> bool:

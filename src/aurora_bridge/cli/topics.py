@@ -16,13 +16,14 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.kafka.survey import Topic, create_and_wait, survey
 from aurora_bridge.settings import Settings
+from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
 
 _DAY_MS = 86_400_000
 _FOR_EVER = -1
 _COLUMNS = ("topic", "partitions", "replicas", "min.insync", "retention", "max.message.bytes", "unclean election")
 _MOST_NAMED = 3
 _GROWTH = 6
-"""Bytes of a record for one byte of its webhook's target, at most: escaped in JSON, the subject also in a header."""
+"""Bytes of a record for one byte of its webhook's target, at most: escaped in JSON, some as subject and key too."""
 _FRAME_BYTES = 2048
 """What else a record holds."""
 
@@ -156,12 +157,22 @@ def _warnings(topics: Sequence[Topic], settings: Settings) -> Iterator[str]:
         f"least {window_ms}",
         [topic for topic in described if 0 <= (_number(topic, "retention.ms") or 0) < window_ms],
     )
+    if settings.kafka.key == "subject":
+        compacted = [topic for topic in described if "compact" in topic.config.get("cleanup.policy", "")]
+        yield from those(
+            "compaction keeps one event of each subject, though nothing replaces the others; set cleanup.policy=delete",
+            [topic for topic in compacted if not _is_of_states(topic.name.removeprefix(settings.kafka.topic_prefix))],
+        )
     largest = _GROWTH * settings.ingress.max_target_bytes + _FRAME_BYTES
     yield from those(
         f"the largest event (INGRESS__MAX_TARGET_BYTES is {settings.ingress.max_target_bytes}) does not fit and would "
         f"be set aside; set max.message.bytes to at least {largest}",
         [topic for topic in described if (_number(topic, "max.message.bytes") or largest) < largest],
     )
+
+
+def _is_of_states(event: str) -> bool:
+    return event in CATALOGUE and CATALOGUE[event].recurrence is Recurrence.STATE
 
 
 def _names(chosen: Sequence[Topic], topics: Sequence[Topic]) -> str:

@@ -80,7 +80,7 @@ class Row(NamedTuple):
     id_ms: int
     attempt_ms: int
     attempt: int
-    repeat: bool
+    repeat: bool = False
 
 
 class Answer(NamedTuple):

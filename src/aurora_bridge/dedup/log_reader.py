@@ -36,23 +36,33 @@ _AGAIN_SECONDS = 1.0
 
 
 class SpoolRecord(Protocol):
-    """A row of the spool."""
+    """A record in the spool."""
 
-    seq: int | None
-    value: bytes
-    headers: Iterable[tuple[str, bytes | None]]
-    stored_us: int
+    @property
+    def seq(self) -> int | None:
+        """Its row."""
+
+    @property
+    def value(self) -> bytes: ...  # noqa: D102
+    @property
+    def headers(self) -> Iterable[tuple[str, bytes | None]]: ...  # noqa: D102
+    @property
+    def stored_us(self) -> int:
+        """Wall clock when it was stored."""
 
 
 class Spool(Protocol):
     """What is asked of the spool."""
 
-    id: str
-    """Of its file: another one has rows of its own."""
-    committed_seq: int
-    """The last row that is durable; rows are never numbered twice."""
+    @property
+    def id(self) -> str:
+        """Of its file: another one has rows of its own."""
 
-    async def read(self, seq: int, limit: int) -> Sequence[SpoolRecord]:
+    @property
+    def committed_seq(self) -> int:
+        """The last row that is durable; rows are never numbered twice."""
+
+    async def read(self, after_seq: int, limit: int) -> Sequence[SpoolRecord]:
         """Return up to `limit` records behind a row."""
 
 

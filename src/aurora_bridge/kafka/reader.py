@@ -25,12 +25,11 @@ _FETCH_BYTES = 2**20
 
 
 class Stored(NamedTuple):
-    """A record as it lies in Kafka."""
+    """A record as it lies in Kafka. Its key is left out, since nothing is told by it (`webhook.event.identity_of`)."""
 
     topic: str
     partition: int
     offset: int
-    key: bytes
     value: bytes
     headers: Sequence[tuple[str, bytes]]
 
@@ -79,7 +78,7 @@ async def read_topics(
                 end = ends[partition]
                 show(
                     [
-                        Stored(*partition, record.offset, record.key or b"", record.value, record.headers)
+                        Stored(*partition, record.offset, record.value, record.headers)
                         for record in records
                         if record.value and record.timestamp >= since_ms and (follow or record.offset < end)
                     ]

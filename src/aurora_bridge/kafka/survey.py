@@ -17,7 +17,10 @@ from aurora_bridge.kafka.topics import CreateDeniedError, create_missing, make_c
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
 
-CONFIGS = ("min.insync.replicas", "retention.ms", "max.message.bytes", "unclean.leader.election.enable")
+CONFIGS = (
+    *("min.insync.replicas", "retention.ms", "max.message.bytes", "unclean.leader.election.enable"),
+    "cleanup.policy",
+)
 """What is asked of a topic's configuration."""
 _TOPIC = 2
 """The kind of resource in a request for configurations."""

@@ -1,7 +1,8 @@
-"""Takes secrets out of a request target before anything is built, logged or kept from it.
+"""Takes secrets out of a request target, or a value in it, before anything is built, logged or kept from it.
 
-When in doubt it hides too much: a target that comes here is often malformed, and a template with two `?`, with `;`
-between its parameters or encoded twice over carries its token where no parser of ours would see a parameter.
+A template with two `?`, with `;` between its parameters or encoded twice over carries its token where no parser of ours
+would see a parameter. Of a target, which is often malformed when it comes here, too much is hidden when in doubt; of a
+value, which makes an event's identity, a secret's value and nothing else.
 """
 
 import re
@@ -10,8 +11,10 @@ from urllib.parse import unquote_to_bytes
 
 _USER_INFO = re.compile(rb"\A([A-Za-z][A-Za-z0-9+.-]*://|//)?[^/?#]*@")
 _NAME = re.compile(r"([^/?;#&=]*)=")
+_INSIDE_A_VALUE = re.compile(r"([?&;]([^?&;=]*)=)[^?&;]+")
 _NOT_IN_A_NAME = re.compile(r"[\W_]+")
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
+_HIDDEN = "***"
 
 
 def redact_target(target: bytes, secret_names: frozenset[str]) -> str:
@@ -27,12 +30,23 @@ def redact_target(target: bytes, secret_names: frozenset[str]) -> str:
     return _UNPRINTABLE.sub(lambda match: b"%%%02X" % ord(match[0]), b"&".join(pieces)).decode("ascii")
 
 
+def redact_value(value: str, secret_names: frozenset[str]) -> str:
+    """Return a decoded value, with `***` for what follows the name of a secret and `=` in it.
+
+    The name stands behind `?`, `&` or `;`, as in `Sold?token=...`, and what follows it ends at the next of these.
+    """
+    if "=" not in value:
+        return value
+    folded = _folded(secret_names)
+    return _INSIDE_A_VALUE.sub(lambda match: match[1] + _HIDDEN if _fold(match[2]) in folded else match[0], value)
+
+
 def _redact_piece(piece: bytes, folded: frozenset[str]) -> bytes:
     """Hide everything after the first secret name, also what may be no part of its value."""
     text = unquote_to_bytes(piece).decode("utf-8", "surrogateescape")
     for match in _NAME.finditer(text):
         if _fold(match[1]) in folded:
-            return text[: match.end()].encode("utf-8", "surrogateescape") + b"***"
+            return (text[: match.end()] + _HIDDEN).encode("utf-8", "surrogateescape")
     return piece
 
 

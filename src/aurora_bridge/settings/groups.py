@@ -148,6 +148,13 @@ class KafkaSettings(Group):
     Structured, because the value alone then is the event, whatever a tool does with headers.
     """
 
+    key: Literal["id", "subject"] = "id"
+    """Key of a record: the event's id, or its subject (without one, the id).
+
+    The id, by which a copy is dropped without decoding anything. The subject, where the topics of states are compacted
+    or a stream processor joins by key. The partition is the subject's in either case.
+    """
+
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
     """Codec of record batches. None, because events are small and each codec costs time; all save network."""
 
@@ -245,7 +252,11 @@ class IndexSettings(Group):
     """Days an event is remembered: the span over which Aurora can send notifications again."""
 
     repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * DAY)] = DAY
-    """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries."""
+    """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries.
+
+    At most 60 for `ahj_lookup_completed`, `design_request_completed` and `design_request_rejected`: Aurora has no event
+    for their other states, so that they can come back unseen.
+    """
 
     volatile_attributes: AttributeNames = ()
     """Attributes that make no event a new one: they are left out of the fingerprint, and kept in the event.

@@ -59,6 +59,12 @@ class EventType:
     """The attribute that tells one thing from another of its kind; without it two events can look alike."""
     state_attribute: str | None = None
     """The attribute that holds the state; None for a state means that the event's name itself is the state."""
+    unannounced_states: bool = False
+    """Whether Aurora announces some of its states only: a thing can leave the state and come back to it unseen.
+
+    A design request that is completed can be worked on again, and be completed again. So, as on a filtered route, only
+    an immediate copy is taken for the same event (`rules`).
+    """
     family: str = ""
     """Events of one family share their subject's latest state; empty stands for the event's own name."""
     values: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
@@ -145,7 +151,8 @@ _EVENTS = (
               values=_known(status=("sent", "viewed", "signed", "cancel-pending", "canceled", "declined", "error")),
               attribute_standing=_standing(Standing.INTEGRATOR, "design_id", "financing_id")),
     EventType("ahj_lookup_completed", Recurrence.STATE, ("project_id", "ahj_id", "status"), founding=True,
-              subject=_subject("project_id"), identifier="project_id", state_attribute="status", values=_FINISHED),
+              subject=_subject("project_id"), identifier="project_id", state_attribute="status", values=_FINISHED,
+              unannounced_states=True),  # none says that a look-up began again
     EventType("asset_created", Recurrence.ONCE, ("design_id", "asset_id", "asset_type"), founding=True,
               subject=_subject("design_id", "asset_id"), identifier="asset_id",
               values=_known(asset_type=(
@@ -165,9 +172,11 @@ _EVENTS = (
               attribute_standing=_standing(Standing.INTEGRATOR, "design_id")),
     EventType("design_request_completed", Recurrence.STATE, ("design_request_id", "status"), founding=True,
               subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
+              unannounced_states=True,  # none says that work on it began again
               values=_known(status=("designer_completed",)), legacy_names=("design_request_completion",)),
     EventType("design_request_rejected", Recurrence.STATE, ("design_request_id", "status"), founding=True,
               subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
+              unannounced_states=True,  # none says that work on it began again
               values=_known(status=("designer_rejected",)), legacy_names=("design_request_rejection",)),
     EventType("lead_changed", Recurrence.SIGNAL, ("lead_id",), founding=True, subject=_subject("lead_id")),
     EventType("lead_converted", Recurrence.ONCE, ("lead_id", "project_id"), founding=True,

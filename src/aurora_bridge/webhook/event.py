@@ -2,7 +2,8 @@
 
 `normalise` makes an `Event` from a match; `recurrence` then decides whether it is a new one and gives it its id;
 `encode` writes it as a CloudEvents 1.0 event in the JSON format (https://github.com/cloudevents/spec, version 1.0.2),
-`encode_binary` in the binary mode of its Kafka binding, and `structured` brings that back.
+`encode_binary` in the binary mode of its Kafka binding, and `structured` brings that back. `identity_of` reads from a
+record which event it is.
 """
 
 import re
@@ -10,25 +11,30 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
+from aurora_bridge.logs import redact_value
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
 from aurora_bridge.webhook.routes import Match
 from aurora_bridge.webhook.shape import ALL, EMPTY, shape_of
-from aurora_bridge.webhook.text import canonical_name, split_query
+from aurora_bridge.webhook.text import split_query
 
 Data = dict[str, str | None]
 Headers = list[tuple[str, bytes | None]]
 """Of a Kafka record."""
 
 _PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
-_SEPARATOR = re.compile(r"([?&;])")
 _DIGEST_CHARACTERS = 32
+ID = re.compile(r"(?P<fingerprint>[0-9a-f]{32})(\.(?P<day>[0-9]{8})(T(?P<time>[0-9]{6})(?P<millis>[0-9]{3}))?)?")
+"""An event's id: its fingerprint, with the day or the millisecond where its recurrence asks for one."""
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{3}|[0-9]{6})Z")
+"""An event's `time`; it had six digits once."""
 _JSON = "application/json"
 _BINARY = "ce_"
+_IDENTIFYING = ("ce_id", "ce_fingerprint", "ce_time")
 _MILLION = 1_000_000
 
 
@@ -62,7 +68,7 @@ def normalise(match: Match) -> Event:
         frame, values = route.template.read(match.query, frame, values, match.path_values)
         plain = plain and not match.path_values
     if not plain:
-        values = [_without_secrets(value, rules.secret_parameters) for value in values]
+        values = [redact_value(value, rules.secret_parameters) for value in values]
     filled = tuple(map(bool, values)) if "" in values else ALL
     shape = shape_of(match.event, match.query, frame, filled, rules)
     for one, other in shape.twice:
@@ -159,10 +165,46 @@ def structured(value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> byt
     return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
 
 
+class Identity(NamedTuple):
+    """Which event a record carries."""
+
+    id: str
+    fingerprint: str
+    time_us: int
+    """The event's `time`: microseconds since the epoch."""
+    id_ms: int
+    """The millisecond in its id, 0 where the id has none."""
+
+
+def identity_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Identity | None:
+    """Return which event a record carries, whichever mode it was written in; None for one that no daemon wrote.
+
+    A record's key says nothing of it: `KAFKA__KEY` chooses that.
+    """
+    found: dict[str, Any] = {name: text for name, text in headers if name in _IDENTIFYING}
+    try:
+        if found:
+            id_, fingerprint, time = (found[name].decode() for name in _IDENTIFYING)
+        else:
+            event = orjson.loads(value or b"")
+            id_, fingerprint, time = event["id"], event["fingerprint"], event["time"]
+        in_id, in_time = ID.fullmatch(id_), _TIME.fullmatch(time)
+        if in_id is None or in_time is None or in_id["fingerprint"] != fingerprint:
+            return None
+        time_us = _seconds(in_time[1]) * _MILLION + int(in_time[2].ljust(6, "0"))
+        id_ms = 0
+        if in_id["day"] is not None:
+            seconds = _seconds(f"{in_id['day']}T{in_id['time'] or '000000'}")
+            id_ms = seconds * 1000 + int(in_id["millis"]) if in_id["millis"] else 0
+    except (KeyError, ValueError, AttributeError, TypeError):  # the latter two: something else than text, or nothing
+        return None
+    return Identity(id_, fingerprint, time_us, id_ms)
+
+
 def rfc3339(time_us: int) -> str:
-    """Return a time in microseconds since the epoch as RFC 3339, in UTC."""
+    """Return a time in microseconds since the epoch as RFC 3339, in UTC, rounded down to the millisecond."""
     seconds, micros = divmod(time_us, _MILLION)
-    return f"{_utc(seconds)[0]}.{micros:06d}Z"
+    return f"{_utc(seconds)[0]}.{micros // 1000:03d}Z"
 
 
 def day_of(time_us: int) -> str:
@@ -182,14 +224,10 @@ def _utc(seconds: int) -> tuple[str, str]:
     return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.strftime("%Y%m%dT%H%M%S")
 
 
-def _without_secrets(value: str, secrets: frozenset[str]) -> str:
-    """Return a value without the secrets that a mistaken template put into it, as in `status=<STATUS>?token=...`."""
-    first, *rest = _SEPARATOR.split(value)
-    kept = [first]
-    for separator, piece in zip(rest[::2], rest[1::2], strict=True):
-        if canonical_name(piece.partition("=")[0]) not in secrets:
-            kept += (separator, piece)
-    return "".join(kept)
+@lru_cache(maxsize=1024)
+def _seconds(text: str) -> int:
+    """Return the seconds since the epoch of a time in UTC without its fraction. Raises `ValueError`."""
+    return int(datetime.fromisoformat(f"{text}+00:00").timestamp())
 
 
 def _digest(value: object) -> str:

@@ -149,9 +149,9 @@ class _Written:
         return any(True for _ in self._find(path))
 
     def _find(self, path: bytes) -> Iterator[tuple["_Choice", tuple[str, ...]]]:
-        """Yield what lies at a path, then what lies there without the slash at its end, which may be one too many."""
+        """Yield what lies at a path, and without the slash at its end, which may be one too many."""
         yield from self._tree.find(path)
-        if path.endswith(b"/") and path != b"/":
+        if path.endswith(b"/"):
             yield from self._tree.find(path[:-1])
 
     def match(self, path: bytes, query: bytes) -> Match | None:

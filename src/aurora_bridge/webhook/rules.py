@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType
+
+HIDDEN_STATE_WINDOW_US: Final = 60_000_000
+"""Repeat window where the state in between may not come here: what is no immediate copy is taken for a new event."""
 
 _UNKNOWN = EventType(UNRECOGNIZED)
 _SECOND_US = 1_000_000
@@ -27,6 +31,9 @@ class Rules:
         return self.types.get(event, _UNKNOWN)
 
     def window_us(self, event_type: EventType) -> int:
-        """Return the repeat window of an event."""
-        own = event_type.repeat_window_seconds
-        return self.repeat_window_us if own is None else own * _SECOND_US
+        """Return the repeat window of an event: an operator's own for it, else that of the route."""
+        if event_type.repeat_window_seconds is not None:
+            return event_type.repeat_window_seconds * _SECOND_US
+        if event_type.unannounced_states:
+            return min(self.repeat_window_us, HIDDEN_STATE_WINDOW_US)
+        return self.repeat_window_us

@@ -13,6 +13,7 @@ do that is worked out once for each frame of a query.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import starmap, zip_longest
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -196,12 +197,15 @@ def placeholder_attribute(placeholder: str) -> str:
 
 
 def could_match_one(one: Template, other: Template) -> bool:
-    """Tell whether there is a request that both templates match, so that nothing says which route it means."""
-    if len(one.segments) != len(other.segments):
+    """Tell whether there is a request that both templates match, so that nothing says which route it means.
+
+    A path may have a slash too many at its end, and a placeholder may be empty: `/a/` is both `/a` and `/a/<X>`.
+    """
+    if abs(len(one.segments) - len(other.segments)) > 1:
         return False
     if any(name in other.static and other.static[name] != value for name, value in one.static.items()):
         return False
-    return all(map(_unify, one.segments, other.segments))
+    return all(starmap(_unify, zip_longest(one.segments, other.segments, fillvalue="")))
 
 
 def _unify(one: Segment, other: Segment) -> bool:

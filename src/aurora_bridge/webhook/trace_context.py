@@ -1,0 +1,47 @@
+"""The trace that a delivery belongs to, by W3C Trace Context: its headers go into the record as they came.
+
+https://www.w3.org/TR/trace-context/. A proxy that traces, or Aurora itself, sets them, and a consumer's tracer goes on
+from them; the bridge takes no part in the trace. What is malformed is dropped without a word: no event is at fault.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+MAX_TRACESTATE_BYTES: Final = 512
+"""What Trace Context asks everybody to pass on at least; a longer one is dropped, so that a record has its bound."""
+_MAX_MEMBERS: Final = 32
+_BLANK: Final = b" \t"
+_TRACEPARENT: Final = b"traceparent"
+_TRACESTATE: Final = b"tracestate"
+_FIELDS: Final = rb"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_PARENT = re.compile(rb"00-%b|(?!00|ff)[0-9a-f]{2}-%b(-[!-~]{0,99})?" % (_FIELDS, _FIELDS))
+"""Version 00, or a later one, which may have more behind the same fields (section 4.3)."""
+_MEMBER = re.compile(rb"([a-z0-9][a-z0-9_*/@-]{0,255})=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
+
+
+def trace_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, bytes | None]]:
+    """Return the headers of a record for those of a request, undecoded: `traceparent` and `tracestate`, if any."""
+    parents, states = [], []
+    for name, value in headers:
+        if len(name) == len(_TRACEPARENT) and name.lower() == _TRACEPARENT:
+            parents.append(value.strip(_BLANK))
+        elif len(name) == len(_TRACESTATE) and name.lower() == _TRACESTATE:
+            states.append(value.strip(_BLANK))
+    if len(parents) != 1 or not _PARENT.fullmatch(parents[0]):
+        return []
+    found: list[tuple[str, bytes | None]] = [("traceparent", parents[0])]
+    state = b",".join(filter(None, states))
+    if _is_tracestate(state):
+        found.append(("tracestate", state))
+    return found
+
+
+def _is_tracestate(state: bytes) -> bool:
+    """Whether this is a list of one to 32 members, with keys of their own; empty ones do not count."""
+    if len(state) > MAX_TRACESTATE_BYTES:
+        return False
+    pieces = [piece.strip(_BLANK) for piece in state.split(b",")]
+    members = [_MEMBER.fullmatch(piece) for piece in pieces if piece]
+    keys = {member[1] for member in members if member}
+    return 0 < len(keys) == len(members) <= _MAX_MEMBERS
