@@ -44,6 +44,8 @@ KINDS = ("state", "state", "state", "once", "once", "signal")
 COPIED = ("state", "once")
 REFUSED = 500
 """Statuses from here on say that the event was not stored."""
+LEFT_SECONDS = 1.5
+"""After a client that left, which a busy daemon may hear later than one that came after it."""
 CUT_OFF = (OSError, TimeoutError, EOFError)
 LEFT = "left"
 """What is noted in the place of an answer that was not waited for."""
@@ -154,7 +156,9 @@ class Aurora:
             if told.refused and before and before.settled and self._random.random() < self._options.stale:
                 await self._tell(replace(before, attempt=0, copy=True))
             if not told.refused:  # else the next is there before the retry
-                await asyncio.sleep(self._options.turn_seconds)
+                await asyncio.sleep(
+                    max(LEFT_SECONDS, self._options.turn_seconds) if lost else self._options.turn_seconds
+                )
 
     def _keep(self, telling: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(telling)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from tests.faults.journal import Request, Told
+from tests.faults.aurora import REFUSED
+from tests.faults.journal import NOISE_SECONDS, Request, Told
 
 MILLISECOND: Final = 0.001
 """To which a record's `time` is cut."""
@@ -65,14 +66,18 @@ class Histories:
         """Return when the last other state before this one was told of its subject, by the wall clock."""
         known = acceptance.begun - self._limits.lag
         for other in reversed(self._families[told.event, told.subject]):
-            received = min((one.answered for one in other.requests if self._received(one)), default=inf)
+            received = min(map(self._received_at, other.requests))
             if other.begun < told.begun and other.digest != told.digest and received <= known:
                 return other.begun_wall
         return -inf
 
-    def _received(self, request: Request) -> bool:
-        """Whether the daemon must have received a request: also where its client was gone before the answer."""
-        return bool(request.status) or not _overlaps(self._limits.down, request.begun, request.answered)
+    def _received_at(self, request: Request) -> float:
+        """Return when the daemon must have received a request; a client that left was gone before it."""
+        if request.status:
+            return request.answered
+        return (
+            inf if _overlaps(self._limits.down, request.begun, request.answered) else request.answered + NOISE_SECONDS
+        )
 
     def ids_allowed(self, told: Told) -> int:
         """Return under how many ids an event may be there."""
@@ -98,6 +103,20 @@ class Histories:
             for other in self._families[told.event, told.subject]
             for one in other.requests
         )
+
+
+def came_back_behind_refused(events: Iterable[Told]) -> int:
+    """Return how often a state came back while the one in between stood refused: as far as that, all was tried."""
+    families: defaultdict[tuple[str, int], list[Told]] = defaultdict(list)
+    for told in sorted(events, key=lambda told: told.begun):
+        families[told.event, told.subject].append(told)
+    return sum(
+        before.digest == back.digest != refused.digest
+        and refused.requests[0].status >= REFUSED
+        and refused.requests[0].answered <= back.begun < refused.accepted_at
+        for family in families.values()
+        for before, refused, back in zip(family, family[1:], family[2:], strict=False)
+    )
 
 
 def _overlaps(spans: Iterable[Span], begun: float, ended: float) -> bool:

@@ -4,11 +4,13 @@
 the spools must get empty, everything is read back by librdkafka, and the ledger decides.
 """
 
+import json
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from math import inf
 from pathlib import Path
@@ -16,10 +18,10 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-from tests.faults.aurora import COPIED, TOKEN
+from tests.faults.aurora import COPIED, REFUSED, TOKEN
 from tests.faults.hand import Answer, Hand
-from tests.faults.histories import Limits
-from tests.faults.journal import answers_between, read_journal
+from tests.faults.histories import Limits, Span
+from tests.faults.journal import Told, answers_between, read_journal
 from tests.faults.ledger import Verdict, judge
 from tests.faults.looking import Looking, is_complete
 from tests.support.broker import KafkaCluster
@@ -155,6 +157,19 @@ class Stage:
         """Return what Aurora noted of the answers of a span of monotonic time."""
         return answers_between(self._journal, since, until)
 
+    def told(self) -> Collection[Told]:
+        """Return what Aurora noted of the events themselves."""
+        return read_journal(self._journal).events.values()
+
+    def expect_no_refusal(self, but: Collection[Span] = ()) -> None:
+        """Expect no answer with a 5xx but in these spans, and every daemon to be alive."""
+        refused = [answer for answer in self.answers() if answer["status"] >= REFUSED]
+        others = [answer for answer in refused if not any(start <= answer["at"] <= end for start, end in but)]
+        words = Counter(answer.get("body", answer["status"]) for answer in others)
+        self.expect(not others, f"{len(others)} answers with a 5xx that nothing explains: {words.most_common(2)}")
+        codes = [one.process.poll() for one in self.daemons]
+        self.expect(set(codes) == {None}, f"daemons ended, with exit codes {codes}")
+
     def answers_by_event(self, since: float, until: float = inf) -> dict[str, list[dict[str, Any]]]:
         """Return the same by the event that was told."""
         found: dict[str, list[dict[str, Any]]] = {event: [] for event in EVENTS.values()}
@@ -282,6 +297,7 @@ class Stage:
         records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
         seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         records = [record for record in seen.values() if not self.beside(record)]
+        self._keep(records)
         limits = Limits(self._looking.incomplete, self.forgotten, self.clock_set, self._looking.down, self.lag)
         verdict = judge(read_journal(self._journal), records, limits)
         self.measured |= {what: count for what, count in verdict.excused.items() if count}
@@ -292,6 +308,16 @@ class Stage:
         verdict.lost = [key for key in verdict.lost if key not in unread]
         verdict.renamed = [key for key in verdict.renamed if key not in unread]
         return verdict
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        """Keep what was read beside the journal, for people who look for the cause of what the ledger finds."""
+        with (self.folder / "records").open("w") as file:
+            for record in records:
+                line = {
+                    "at": f"{record.topic}-{record.partition}@{record.offset}",
+                    "event": json.loads(record.value or b"{}"),
+                }
+                file.write(json.dumps(line) + "\n")
 
     def _lost_unread(self) -> set[int]:
         return {
