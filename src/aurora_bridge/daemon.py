@@ -197,7 +197,7 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
 
 
 @asynccontextmanager
-async def _dedup(  # noqa: PLR0913 - what it relies on
+async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
     settings: Settings,
     instance: str,
     spool: Spool | None,

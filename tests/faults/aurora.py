@@ -6,13 +6,13 @@ the journal, after it what became of it (`ledger` reads both). SIGTERM ends what
 
 Events are of three kinds. A *state* belongs to a subject, whose next one is sent when the one before was answered, so
 that the order of a subject is known; *once* events and *signals* have subjects of their own. One request in ten is a
-second copy of a state or once event that was just accepted. A copy is not tried again, and a state gets none while an
-older one of its subject is: with another state between the two, the copy would be a state that came back.
+second copy of a state or once event that was just accepted. A copy is not tried again.
 
 On `--turns` subjects there are *turns* besides: a state A, then B, then A again, with nothing that tells the one A from
-the other. Each is an event of its own. Of one in ten the answer is lost, since the connection is closed with the
-request; its retry comes after the B, and the next A only after that. With `--leaving`, that share of first attempts
-does not wait for its answer.
+the other. Each is an event of its own. With `--lost`, of such a share the answer is lost, since the connection is
+closed with the request; its retry comes after the B. The next A is told only once the first was accepted: a retry that
+is expected cannot be told from a state that comes back. With `--stale`, that share of the states that are refused has a
+copy of the state before it come after it. With `--leaving`, that share of first attempts does not wait for its answer.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import json
 import random
 import signal
 import socket
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from itertools import count, cycle
@@ -36,16 +36,16 @@ PATIENCE_SECONDS = 10.0
 CONNECTIONS = 1800
 """At once: as many as 500 a second are under way while each waits for 3.5 s. More than that is not offered."""
 SUBJECTS = 300
-TURN_SECONDS = 0.3
-"""Between two turns of a subject."""
 TURN_STATES = ("signed", "viewed")
-LOST = 0.1
-"""Of the answers to turns."""
 LOST_SECONDS = 8.5
 """Until the retry of a turn whose answer was lost, at least. Aurora's comes after 30 s, when nothing of it is under way
 any more; on the compressed clock it would."""
 KINDS = ("state", "state", "state", "once", "once", "signal")
 COPIED = ("state", "once")
+REFUSED = 500
+"""Statuses from here on say that the event was not stored."""
+LEFT_SECONDS = 1.5
+"""After a client that left, which a busy daemon may hear later than one that came after it."""
 CUT_OFF = (OSError, TimeoutError, EOFError)
 LEFT = "left"
 """What is noted in the place of an answer that was not waited for."""
@@ -66,6 +66,8 @@ class Webhook:
     copy: bool = False
     lost: bool = False
     """Whether the answer to the first attempt is lost."""
+    refused: bool = False
+    """Whether the last attempt was."""
     settled: bool = False
     """Whether it is not tried again."""
 
@@ -85,8 +87,6 @@ class Aurora:
         self._keys = count(1)
         self._random = random.Random(1)
         self._idle = deque(range(SUBJECTS))
-        self._retried: Counter[int] = Counter()
-        """Webhooks that are to be tried again, by subject."""
         self._due: list[tuple[float, int, Webhook]] = []
         self._numbers = count()
         self._pool: dict[tuple[str, int], list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
@@ -149,11 +149,16 @@ class Aurora:
             data = {"project_id": f"p-{subject}", "agreement_id": f"a-{subject}", "status": status}
             event = "agreement_status_changed"
             target = f"/{event}?" + "&".join(f"{name}={value}" for name, value in data.items())
-            lost = self._random.random() < LOST
-            last[status] = Webhook(next(self._keys), "turn", subject, event, target, digest_of(data), lost=lost)
-            await self._tell(last[status])
-            if lost or last[status].settled:  # else the next is there before the retry
-                await asyncio.sleep(TURN_SECONDS)
+            lost = self._random.random() < self._options.lost
+            before = last.get(TURN_STATES[status == TURN_STATES[0]])
+            last[status] = told = Webhook(next(self._keys), "turn", subject, event, target, digest_of(data), lost=lost)
+            await self._tell(told)
+            if told.refused and before and before.settled and self._random.random() < self._options.stale:
+                await self._tell(replace(before, attempt=0, copy=True))
+            if not told.refused:  # else the next is there before the retry
+                await asyncio.sleep(
+                    max(LEFT_SECONDS, self._options.turn_seconds) if lost else self._options.turn_seconds
+                )
 
     def _keep(self, telling: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(telling)
@@ -190,7 +195,7 @@ class Aurora:
             **({"id": json.loads(body)["id"]} if accepted else {}),
         )
         webhook.settled = accepted or webhook.attempt > len(self._retries)
-        self._retried[webhook.subject] -= webhook.attempt > 1
+        webhook.refused = status >= REFUSED
         if not accepted and not webhook.copy and webhook.attempt <= len(self._retries):
             seconds = self._retries[webhook.attempt - 1]
             self._later(webhook, max(seconds, LOST_SECONDS) if webhook.lost and webhook.attempt == 1 else seconds)
@@ -201,12 +206,9 @@ class Aurora:
             self._idle.append(webhook.subject)
 
     def _copies(self, webhook: Webhook) -> bool:
-        if webhook.copy or self._retried[webhook.subject]:
-            return False
-        return self._random.random() < self._share
+        return not webhook.copy and self._random.random() < self._share
 
     def _later(self, webhook: Webhook, seconds: float) -> None:
-        self._retried[webhook.subject] += 1
         heapq.heappush(self._due, (monotonic() + seconds, next(self._numbers), webhook))
 
     async def _ask(self, webhook: Webhook) -> tuple[int, str]:
@@ -260,6 +262,11 @@ def main() -> None:
     parser.add_argument("--copies", type=float, default=0.1, help="share of requests that tell again what was accepted")
     parser.add_argument("--copied", default=",".join(COPIED), help="kinds of events that these tell")
     parser.add_argument("--turns", type=int, default=0, help="subjects whose states come back")
+    parser.add_argument("--turn-seconds", type=float, default=0.3, help="between two states of such a subject")
+    parser.add_argument("--lost", type=float, default=0.1, help="share of the answers to turns that are lost")
+    parser.add_argument(
+        "--stale", type=float, default=0.0, help="share of refused turns that a copy of the older follows"
+    )
     parser.add_argument(
         "--leaving", type=float, default=0.0, help="share of first attempts whose answer is not awaited"
     )

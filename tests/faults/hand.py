@@ -84,9 +84,9 @@ class Hand:
         self._note_sent(webhook, 0, wall=wall)
         self._note(answered=webhook.key, attempt=0, status=200, seconds=0)
 
-    def send(self, webhook: Webhook, url: str, *, attempt: int = 1) -> Answer:
-        """Send it once, and return what was answered."""
-        self._note_sent(webhook, attempt)
+    def send(self, webhook: Webhook, url: str, *, attempt: int = 1, copy: bool = False) -> Answer:
+        """Send it once, and return what was answered; a copy is of what was accepted before."""
+        self._note_sent(webhook, attempt, copy=copy)
         began = monotonic()
         try:
             response = http.get(url, webhook.target, HEADERS)
@@ -98,7 +98,8 @@ class Hand:
             answer = Answer(0)
         seconds = round(monotonic() - began, 4)
         named = {"id": answer.id} if answer.accepted else {}
-        self._note(answered=webhook.key, attempt=attempt, status=answer.status, seconds=seconds, **named)
+        told = {"answered": webhook.key, "attempt": attempt, "copy": copy}
+        self._note(**told, status=answer.status, seconds=seconds, **named)
         return answer
 
     def close(self) -> None:

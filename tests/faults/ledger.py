@@ -1,111 +1,25 @@
 """The ledger: what Aurora was told, held against what lies in Kafka. `judge` decides whether the daemon lied.
 
-Pure functions over the journal that `aurora` wrote and the records that an independent consumer read.
+Pure functions over the journal (`journal`) and the records that an independent consumer read. What the daemon could not
+know, and is excused for, `histories` says.
 """
 
 import hashlib
 import json
 from bisect import bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
-from pathlib import Path
 from typing import Any, Final
 
+from tests.faults.histories import MILLISECOND, Histories, Limits
+from tests.faults.journal import LATEST_SECONDS, Journal, Told, p99
 from tests.support.topics import Record
 
-LATEST_SECONDS: Final = 8.0
-"""The daemon's own deadline; beyond it only what a busy machine adds."""
-NOISE_SECONDS: Final = 1.0
-BUDGET_SECONDS: Final = 10.0
 _REPLICA: Final = "aurora-bridge-instance"
 """Header with the name of the replica that published a record: the order of a subject is promised for each of them."""
-DEAD_LETTER: Final = "aurora-bridge.dead_letter"
-
-
-@dataclass
-class Told:
-    """One genuine event, and what became of the requests that told it."""
-
-    kind: str
-    event: str
-    """The last part of its topic's name, and of its CloudEvents type."""
-    subject: int
-    digest: str
-    begun: float
-    """When the first request was about to be sent, by the monotonic clock."""
-    begun_wall: float
-    """The same, in seconds since 1970."""
-    accepted_at: float = inf
-    """When the first 2xx had come, by the monotonic clock."""
-    requests: int = 0
-    """How many were about to be sent; less those of which it is known what became of them: `unanswered`."""
-    unanswered: int = 0
-    ids: set[str] = field(default_factory=set)
-    """What it was called in answers with a 2xx."""
-
-    @property
-    def accepted(self) -> bool:
-        """Whether one of its requests was answered with a 2xx."""
-        return self.accepted_at < inf
-
-
-@dataclass
-class Ledger:
-    """Everything that Aurora sent and was answered."""
-
-    events: dict[int, Told] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
-    """Of every answer."""
-    late: int = 0
-    """Answers after `LATEST_SECONDS` and the machine's noise, and requests without one in Aurora's time."""
-    statuses: Counter[int] = field(default_factory=Counter)
-    """Of all answers: 0 where there was none, -1 where it could not be read."""
-
-
-def read_journal(path: Path) -> Ledger:
-    """Return what a journal says."""
-    ledger = Ledger()
-    for line in _lines(path):
-        if "sent" in line:
-            new = Told(line["kind"], line["event"], line["subject"], line["digest"], line["at"], line["wall"])
-            told = ledger.events.setdefault(line["sent"], new)
-            told.requests += 1
-            told.unanswered += 1
-            continue
-        told = ledger.events[line["answered"]]
-        told.unanswered -= 1
-        if 200 <= line["status"] < 300:
-            told.accepted_at = min(told.accepted_at, line["at"])
-            told.ids |= {line["id"]} if "id" in line else set()
-        if not line["attempt"]:  # accepted before all this (`hand`)
-            continue
-        ledger.statuses[line["status"]] += 1
-        if line["status"]:
-            ledger.seconds.append(line["seconds"])
-        silent = line["status"] == 0 and line["seconds"] >= BUDGET_SECONDS - NOISE_SECONDS
-        if silent or (line["status"] and line["seconds"] > LATEST_SECONDS + NOISE_SECONDS):
-            ledger.late += 1
-    return ledger
-
-
-def answers_between(path: Path, since: float, until: float) -> list[dict[str, Any]]:
-    """Return what a journal says of the answers that came in a span of monotonic time."""
-    return [line for line in _lines(path) if "answered" in line and since <= line["at"] < until]
-
-
-def p99(seconds: Sequence[float]) -> float:
-    """Return the seconds in which 99 of 100 answers came; 0 without any."""
-    return sorted(seconds)[len(seconds) * 99 // 100] if seconds else 0.0
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a journal, without one that was being written when its writer was killed."""
-    *whole, rest = path.read_text().split("\n")
-    del rest  # nothing, if the last line has its end
-    yield from map(json.loads, whole)
 
 
 @dataclass
@@ -139,6 +53,8 @@ class Verdict:
     late: int
     unanswered: int
     """Requests of which the client itself did not say what became of them."""
+    excused: dict[str, int] = field(default_factory=dict)
+    """How often something was held to be within the limits, by what it was."""
 
     def faults(self) -> list[str]:
         """Return what is wrong, in words; nothing if the promise was kept."""
@@ -161,50 +77,63 @@ class Verdict:
         return words + [f"{what}: {count}" for what, count in counted.items() if count]
 
 
-def judge(ledger: Ledger, records: Iterable[Record]) -> Verdict:
-    """Hold the records of all topics, by partition and offset, against the ledger."""
+def judge(journal: Journal, records: Iterable[Record], limits: Limits | None = None) -> Verdict:
+    """Hold the records of all topics, by partition and offset, against the journal."""
     ids: defaultdict[int, set[str]] = defaultdict(set)
     owners: defaultdict[str, set[int]] = defaultdict(set)
     order: defaultdict[tuple[str, int, object], list[Told]] = defaultdict(list)
     places: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
-    keys = _Keys(ledger)
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    keys = _Keys(journal)
+    events = journal.events
     invented = []
     copies = 0
     for record in records:
         event = json.loads(record.value or b"{}")
         data: dict[str, Any] = event.get("data", {})
-        key = keys.find(_digest(data), event.get("time"))
-        if key is None or not _is_of(record, event, ledger.events[key]):
+        digest = _digest(data)
+        key = keys.find(digest, event.get("time"))
+        if key is None or not _is_of(record, event, events[key]):
             invented.append(f"{record.topic}-{record.partition}@{record.offset}")
             continue
         owners[event["id"]].add(key)
         if event["id"] in ids[key]:
             copies += 1
             continue
-        told = ledger.events[key]
+        told = events[key]
         places[told.kind, told.subject].add(record.partition)
         if not ids[key]:
             order[told.kind, told.subject, record.headers.get(_REPLICA)].append(told)
         ids[key].add(event["id"])
-    events = ledger.events
-    acknowledged = [key for key, told in events.items() if told.accepted]
+        times[digest].append(_seconds(event["time"]))
+    acknowledged = [key for key, told in events.items() if told.acceptance]
+    histories = Histories(events.values(), limits or Limits())
+    missing = {key for key in acknowledged if key not in ids}
+    lost = [key for key in missing if not histories.stands(events[key], times[events[key].digest])]
+    several = {key for key, having in ids.items() if len(having) > 1}
+    doubled = [key for key in several if len(ids[key]) > histories.ids_allowed(events[key])]
+    told_again = [key for key in several.difference(doubled) if events[key].kind != "signal"]
     return Verdict(
         sent=len(events),
         acknowledged=len(acknowledged),
         in_kafka=len(ids),
         raw_duplicates=copies,
-        slowest=max(ledger.seconds, default=0.0),
-        p99=p99(ledger.seconds),
-        statuses=dict(sorted(ledger.statuses.items())),
-        lost=[key for key in acknowledged if key not in ids],
+        slowest=max(journal.seconds, default=0.0),
+        p99=p99(journal.seconds),
+        statuses=dict(sorted(journal.statuses.items())),
+        lost=sorted(lost),
         renamed=[key for key in acknowledged if key in ids and not events[key].ids <= ids[key]],
         invented=invented,
-        doubled=[key for key, having in ids.items() if len(having) > _ids_allowed(events[key])],
+        doubled=sorted(doubled),
         disordered=sorted({subject for (_, subject, _), told in order.items() if not _in_order(told)}),
         scattered=[subject for (_, subject), partitions in places.items() if len(partitions) > 1],
         shared=[name for name, keys in owners.items() if len(keys) > 1],
-        late=ledger.late,
+        late=journal.late,
         unanswered=sum(told.unanswered for told in events.values()),
+        excused={
+            "states for which a copy stands": len(missing) - len(lost),
+            "states told twice within the design's limits": len(told_again),
+        },
     )
 
 
@@ -218,9 +147,8 @@ def _is_of(record: Record, event: Mapping[str, Any], told: Told) -> bool:
     )
 
 
-def _ids_allowed(told: Told) -> int:
-    """Return under how many ids an event may be there: each request of a signal is an event of its own."""
-    return told.requests if told.kind == "signal" else 1
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 class _Keys:
@@ -229,9 +157,9 @@ class _Keys:
     That is the receipt of the event's first attempt, and the next event of the same content is sent only after it.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._begun: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
-        for key, told in ledger.events.items():
+        for key, told in journal.events.items():
             self._begun[told.digest].append((told.begun_wall, key))
         for begun in self._begun.values():
             begun.sort()
@@ -241,7 +169,7 @@ class _Keys:
         begun = self._begun.get(digest, [])
         if len(begun) < 2 or time is None:
             return begun[0][1] if begun else None
-        at = bisect_right(begun, (datetime.fromisoformat(time).timestamp(), inf))
+        at = bisect_right(begun, (_seconds(time) + MILLISECOND, inf))
         return begun[at - 1][1] if at else None
 
 

@@ -1,13 +1,21 @@
 """Daemons that lie. The ledger must find each of them out, or it would miss ours.
 
-The switches exist here only. Each replaces one step of the daemon's by what a careless one would do.
+The switches exist here only. Each replaces one step of the daemon's by what a careless one would do. Those of the index
+judge by a memory of their own, at the door of the bridge: whatever the index is like inside, they lie in the same way.
 """
 
 import asyncio
+import os
+import re
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+from aurora_bridge import daemon
+from aurora_bridge.bridge import Answer, Bridge
 from aurora_bridge.dedup.claims import Claim, End, Verdict
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka import wire
@@ -16,10 +24,17 @@ from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.settings import Settings
 from aurora_bridge.state import worker
+<<<<<<< HEAD
+=======
+from aurora_bridge.state.database import Format
+from aurora_bridge.webhook.delivery import Delivery
+>>>>>>> faults
 from aurora_bridge.webhook.event import Event
 
 _STARTED: set[object] = set()
+OK: Final = 200
 
 
 def acks_0() -> None:
@@ -118,6 +133,70 @@ def commit_unsynced() -> None:
     spool_file.FORMAT = replace(spool_file.FORMAT, synchronous="NORMAL")
 
 
+TROUBLE: Final = "FAULTS_TROUBLE"
+"""Names a file that is there while the index of a daemon has trouble, in the scenarios in which it has."""
+
+
+def forgets_refused() -> None:
+    """Take a state for a duplicate that equals the last one that was stored: what was refused since is forgotten."""
+    latest: dict[bytes, tuple[bytes, Answer]] = {}
+
+    async def forgetful(bridge: Bridge, delivery: Delivery) -> Answer:
+        subject = _subject_of(delivery)
+        target, stored = latest.get(subject, (b"", None))
+        if subject and target == delivery.target and stored is not None:
+            return stored._replace(outcome=Outcome.DUPLICATE, claim=None)
+        answer = await accept(bridge, delivery)
+        if answer.status == OK:
+            latest[subject] = (delivery.target, answer)
+        return answer
+
+    accept = Bridge.accept
+    Bridge.accept = forgetful  # type: ignore[assignment, method-assign]
+
+
+def stale_in_trouble() -> None:
+    """While the index has trouble, judge by what was known before it."""
+    latest: dict[bytes, tuple[bytes, Answer]] = {}
+    has_trouble = Path(os.environ.get(TROUBLE, "nowhere")).exists
+
+    async def stale(bridge: Bridge, delivery: Delivery) -> Answer:
+        subject = _subject_of(delivery)
+        target, stored = latest.get(subject, (b"", None))
+        trouble = has_trouble()
+        if trouble and subject and target == delivery.target and stored is not None:
+            return stored._replace(outcome=Outcome.DUPLICATE, claim=None)
+        answer = await accept(bridge, delivery)
+        if answer.status == OK and not trouble:
+            latest[subject] = (delivery.target, answer)
+        return answer
+
+    accept = Bridge.accept
+    Bridge.accept = stale  # type: ignore[assignment, method-assign]
+
+
+def _subject_of(delivery: Delivery) -> bytes:
+    """Return what a delivery is about, if it tells a state."""
+    found = re.search(rb"[?&]agreement_id=([^&]+)", delivery.target)
+    return found[1] if found else b""
+
+
+def needs_its_index() -> None:
+    """Do not start with an index that is damaged."""
+    run = daemon.run
+
+    async def careful(settings: Settings, announce: Callable[[str, str], None]) -> None:
+        path = settings.state_dir / "index.db"
+        if path.exists():
+            with closing(sqlite3.connect(path)) as index:
+                for verdict, *_ in index.execute("PRAGMA quick_check(1)"):
+                    if verdict != "ok":
+                        raise sqlite3.DatabaseError(verdict)
+        await run(settings, announce)
+
+    daemon.run = careful
+
+
 LIES = {
     "acks-0": acks_0,
     "no-spool": no_spool,
@@ -126,4 +205,7 @@ LIES = {
     "seen-early": seen_early,
     "fsync-ignored": fsync_ignored,
     "commit-unsynced": commit_unsynced,
+    "forgets-refused": forgets_refused,
+    "stale-in-trouble": stale_in_trouble,
+    "needs-its-index": needs_its_index,
 }

@@ -4,22 +4,26 @@
 the spools must get empty, everything is read back by librdkafka, and the ledger decides.
 """
 
+import json
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from math import inf
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from tests.faults import ledger
-from tests.faults.aurora import COPIED, TOKEN
+from tests.faults.aurora import COPIED, REFUSED, TOKEN
 from tests.faults.hand import Answer, Hand
-from tests.faults.ledger import Verdict
+from tests.faults.histories import Limits, Span
+from tests.faults.journal import Told, answers_between, read_journal
+from tests.faults.ledger import Verdict, judge
+from tests.faults.looking import Looking, is_complete
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
 from tests.support.ports import free_ports
@@ -37,6 +41,21 @@ SCHEDULE: Final = (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600)
 EVENTS: Final = {"state": "agreement_status_changed", "once": "lead_created", "signal": "lead_changed"}
 """What `aurora` sends, by kind."""
 AUTHENTICATED: Final = [("X-Aurora-Webhook-Token", TOKEN)]
+
+
+class Turns(NamedTuple):
+    """Subjects whose states come back (`aurora`)."""
+
+    subjects: int = 40
+    seconds: float = 0.3
+    """Between two states of a subject."""
+    lost: float = 0.1
+    """Share of the answers that are lost."""
+    stale: float = 0.0
+    """Share of the states that are refused after which a copy of the state before comes."""
+
+
+NO_TURNS: Final = Turns(0)
 
 
 class Stage:
@@ -98,12 +117,17 @@ class Stage:
         self._recoveries: list[Thread] = []
         self.complaints: list[str] = []
         """What the scenario itself found wrong, beside the ledger."""
-        self.forgotten: str | None = None
-        """Why a state may come twice, where it may, if a request that told it got no answer; then that is measured."""
+        self.forgotten: list[tuple[float, float]] = []
+        """When an index lost what is refused or unheard, of which nothing else tells: `index_lost`."""
+        self.clock_set: list[float] = []
+        """When the clock was set so that windows moved."""
+        self.lag = 0.0
+        """Seconds within which one daemon need not know what another published."""
         self.remarks: list[str] = []
         """What is not as it is meant to be, though no promise is broken."""
         self.measured: dict[str, float] = {}
         """What the scenario measured, for the report; by words that name the unit."""
+        self._looking = Looking(self.daemons)
         self._witnessed: list[Record] = []
         self._unread: list[tuple[str, float, float]] = []
 
@@ -131,13 +155,26 @@ class Stage:
 
     def answers(self, since: float = 0.0, until: float = inf) -> list[dict[str, Any]]:
         """Return what Aurora noted of the answers of a span of monotonic time."""
-        return ledger.answers_between(self._journal, since, until)
+        return answers_between(self._journal, since, until)
+
+    def told(self) -> Collection[Told]:
+        """Return what Aurora noted of the events themselves."""
+        return read_journal(self._journal).events.values()
+
+    def expect_no_refusal(self, but: Collection[Span] = ()) -> None:
+        """Expect no answer with a 5xx but in these spans, and every daemon to be alive."""
+        refused = [answer for answer in self.answers() if answer["status"] >= REFUSED]
+        others = [answer for answer in refused if not any(start <= answer["at"] <= end for start, end in but)]
+        words = Counter(answer.get("body", answer["status"]) for answer in others)
+        self.expect(not others, f"{len(others)} answers with a 5xx that nothing explains: {words.most_common(2)}")
+        codes = [one.process.poll() for one in self.daemons]
+        self.expect(set(codes) == {None}, f"daemons ended, with exit codes {codes}")
 
     def answers_by_event(self, since: float, until: float = inf) -> dict[str, list[dict[str, Any]]]:
         """Return the same by the event that was told."""
         found: dict[str, list[dict[str, Any]]] = {event: [] for event in EVENTS.values()}
         answers = self.answers(since, until)  # before the events, of which more are sent meanwhile
-        events = ledger.read_journal(self._journal).events
+        events = read_journal(self._journal).events
         for answer in answers:
             found[EVENTS[events[answer["answered"]].kind]].append(answer)
         return found
@@ -172,6 +209,14 @@ class Stage:
             daemon.wait_until("nothing waits for Kafka", _drained, within=SETTLE_SECONDS)
             self.recovered = max(self.recovered or 0.0, monotonic() - since)
 
+    def index_lost(self, since: float | None = None) -> None:
+        """Note that an index just lost what is refused or unheard, or did so at some moment `since` then."""
+        self.forgotten.append((monotonic() if since is None else since, monotonic()))
+
+    def wait_until_complete(self, daemon: "FaultyDaemon | None" = None) -> None:
+        """Return once a daemon's index knows all there is, the first's unless told otherwise."""
+        (daemon or self.daemon).wait_until("the index is complete", is_complete, within=SETTLE_SECONDS)
+
     def keep_alive(self, seconds: float) -> int:
         """Start the first daemon again whenever it kills itself, for so long at full scale; return how often it did."""
         deadline, deaths = monotonic() + self.span(seconds), 0
@@ -196,22 +241,24 @@ class Stage:
 
     @contextmanager
     def load(
-        self, *, connected: bool = True, copied: Sequence[str] = COPIED, turns: int = 0, leaving: float = 0.0
+        self, *, connected: bool = True, copied: Sequence[str] = COPIED, turns: Turns = NO_TURNS, leaving: float = 0.0
     ) -> Iterator[None]:
         """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
 
         Unless `connected`, it begins at once, whether or not Kafka can be used. One request in ten tells again what was
-        just accepted, of the kinds that are `copied`. On as many subjects as `turns`, the same two states take turns
-        (`aurora`). `leaving` is the share of first attempts whose client is gone before the answer.
+        just accepted, of the kinds that are `copied`. On the subjects of `turns`, the same two states take turns.
+        `leaving` is the share of first attempts whose client is gone before the answer.
         """
         for one in self.daemons:
             one.start()
         for one in self.daemons if connected else ():
             one.wait_until_connected()
+        self._looking.start()
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
-        options = ["--turns", str(turns), "--copied", ",".join(copied), "--leaving", str(leaving)]
+        options = ["--copied", ",".join(copied), "--leaving", str(leaving), "--turns", str(turns.subjects)]
+        options += ["--turn-seconds", str(turns.seconds), "--lost", str(turns.lost), "--stale", str(turns.stale)]
         aurora = subprocess.Popen([sys.executable, program, *options, self._journal, str(self._rate), retries, *urls])
         began = monotonic()
         try:
@@ -221,7 +268,7 @@ class Stage:
             aurora.wait()
             raise
         aurora.send_signal(signal.SIGTERM)
-        self.offered = len(ledger.read_journal(self._journal).events) / (monotonic() - began)
+        self.offered = len(read_journal(self._journal).events) / (monotonic() - began)
         code = aurora.wait(SETTLE_SECONDS)
         self.expect(code == 0, f"the client failed: exit code {code}")
         self._settle()
@@ -245,24 +292,32 @@ class Stage:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()
             self.complaints += one.unforeseen
+        self._looking.stop()
         topics = topic_names(self.cluster.plain, self.prefix)
         records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
         seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
-        told = ledger.read_journal(self._journal)
         records = [record for record in seen.values() if not self.beside(record)]
-        verdict = ledger.judge(told, records)
+        self._keep(records)
+        limits = Limits(self._looking.incomplete, self.forgotten, self.clock_set, self._looking.down, self.lag)
+        verdict = judge(read_journal(self._journal), records, limits)
+        self.measured |= {what: count for what, count in verdict.excused.items() if count}
         unread = self._lost_unread()
         excused = [key for key in verdict.lost if key in unread]
         if excused:
             self.measured["acknowledged, and lost by Kafka before it could be read"] = len(excused)
         verdict.lost = [key for key in verdict.lost if key not in unread]
         verdict.renamed = [key for key in verdict.renamed if key not in unread]
-        if self.forgotten:
-            silent = {answer["answered"] for answer in self.answers() if not answer["status"]}
-            excused = [key for key in verdict.doubled if key in silent and told.events[key].kind == "state"]
-            self.measured[f"states that came twice, since {self.forgotten}"] = len(excused)
-            verdict.doubled = [key for key in verdict.doubled if key not in excused]
         return verdict
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        """Keep what was read beside the journal, for people who look for the cause of what the ledger finds."""
+        with (self.folder / "records").open("w") as file:
+            for record in records:
+                line = {
+                    "at": f"{record.topic}-{record.partition}@{record.offset}",
+                    "event": json.loads(record.value or b"{}"),
+                }
+                file.write(json.dumps(line) + "\n")
 
     def _lost_unread(self) -> set[int]:
         return {
@@ -274,6 +329,7 @@ class Stage:
 
     def close(self) -> None:
         """End whatever still runs."""
+        self._looking.stop()
         self.hand.close()
         for one in self.daemons:
             if one.started and one.process.poll() is None:

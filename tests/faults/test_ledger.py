@@ -9,7 +9,9 @@ from typing import Any, Final
 import pytest
 
 from tests.faults.aurora import digest_of
-from tests.faults.ledger import judge, read_journal
+from tests.faults.histories import Limits
+from tests.faults.journal import read_journal
+from tests.faults.ledger import judge
 from tests.support.topics import Record
 
 STATE: Final = {"agreement_id": "a-1", "key": "1"}
@@ -27,20 +29,33 @@ def journal(folder: Path, *lines: dict[str, Any]) -> Path:
     return path
 
 
-def sent(
-    data: dict[str, str], *, kind: str = "state", subject: int = 1, attempt: int = 1, key: int | None = None
+def sent(  # noqa: PLR0913 - what stands in a line
+    data: dict[str, str],
+    *,
+    kind: str = "state",
+    subject: int = 1,
+    attempt: int = 1,
+    key: int | None = None,
+    copy: bool = False,
 ) -> dict[str, Any]:
     """Return the intent of a request."""
     key = key or int(data["key"])
     told = {"sent": key, "kind": kind, "event": EVENT, "subject": subject, "digest": digest_of(data)}
-    return told | {"attempt": attempt}
+    return told | {"attempt": attempt, "copy": copy}
 
 
-def answered(
-    data: dict[str, str], status: int = 200, seconds: float = 0.1, attempt: int = 1, key: int | None = None
+def answered(  # noqa: PLR0913 - what stands in a line
+    data: dict[str, str],
+    status: int = 200,
+    seconds: float = 0.1,
+    attempt: int = 1,
+    key: int | None = None,
+    *,
+    copy: bool = False,
 ) -> dict[str, Any]:
     """Return what became of a request."""
-    return {"answered": key or int(data["key"]), "attempt": attempt, "status": status, "seconds": seconds}
+    told = {"answered": key or int(data["key"]), "attempt": attempt, "copy": copy}
+    return told | {"status": status, "seconds": seconds}
 
 
 def record(data: dict[str, str], name: str, offset: int = 0, second: int = 0, replica: str = "one") -> Record:
@@ -54,9 +69,9 @@ TOLD: Final = (sent(STATE), answered(STATE), sent(NEXT), answered(NEXT))
 KEPT: Final = [record(STATE, "x", 0), record(NEXT, "y", 1)]
 
 
-def faults(folder: Path, lines: tuple[dict[str, Any], ...], records: list[Record]) -> str:
+def faults(folder: Path, lines: tuple[dict[str, Any], ...], records: list[Record], limits: Limits | None = None) -> str:
     """Return what the ledger finds, in words."""
-    return "; ".join(judge(read_journal(journal(folder, *lines)), records).faults())
+    return "; ".join(judge(read_journal(journal(folder, *lines)), records, limits).faults())
 
 
 def test_a_promise_that_was_kept_has_no_fault_and_copies_of_an_id_are_counted(tmp_path: Path) -> None:
@@ -133,6 +148,116 @@ def test_turns_that_were_all_told_have_no_fault(tmp_path: Path) -> None:
 )
 def test_each_way_of_confusing_turns_is_found(tmp_path: Path, records: list[Record], words: str) -> None:
     assert words in faults(tmp_path, TURNS, records)
+
+
+def turn(
+    key: int, data: dict[str, str], status: int = 200, *, attempt: int = 1, copy: bool = False
+) -> list[dict[str, Any]]:
+    """Return a request that tells a state, and what became of it."""
+    return [
+        sent(data, kind="turn", key=key, attempt=attempt, copy=copy),
+        answered(data, status, key=key, attempt=attempt, copy=copy),
+    ]
+
+
+A, B = TURN, OTHER_TURN
+REFUSED: Final = (*turn(1, A), *turn(2, B, 503), *turn(3, A), *turn(2, B, attempt=2))
+"""A at the second 0; B is refused at 2; A is back at 4; the retry of B comes at 6."""
+FORGOTTEN: Final = [record(A, "x", 0, 0), record(B, "y", 1, 2)]
+"""What lies in Kafka where B was forgotten: A is taken for the latest, and is not."""
+
+
+def test_a_state_that_was_refused_happened_all_the_same(tmp_path: Path) -> None:
+    assert faults(tmp_path, REFUSED, [*FORGOTTEN, record(A, "x.2", 2, 4)]) == ""
+    assert faults(tmp_path, REFUSED, FORGOTTEN) == "acknowledged and lost: 1 ([3])"
+    assert faults(tmp_path, REFUSED[:6], FORGOTTEN[:1]) == "acknowledged and lost: 1 ([3])"
+
+
+def test_a_copy_behind_the_refused_state_may_stand_for_the_state_that_comes_back_and_is_no_event_too_many(
+    tmp_path: Path,
+) -> None:
+    lines = (*turn(1, A), *turn(2, B, 503), *turn(1, A, copy=True), *turn(3, A), *turn(2, B, attempt=2))
+    records = [record(A, "x", 0, 0), record(A, "x.2", 1, 4), record(B, "y", 2, 2)]
+    assert faults(tmp_path, lines, records) == ""
+    assert faults(tmp_path, lines, [records[0], records[2]]) == "acknowledged and lost: 1 ([3])"
+
+
+def test_the_next_of_the_same_content_stands_for_nothing_that_came_before_it(tmp_path: Path) -> None:
+    lines = (*REFUSED, *turn(4, A))  # at 8
+    assert faults(tmp_path, lines, [*FORGOTTEN, record(A, "x.3", 2, 8)]) == "acknowledged and lost: 1 ([3])"
+
+
+def test_a_copy_that_may_be_no_state_that_came_back_has_the_id_of_the_first(tmp_path: Path) -> None:
+    lines = (*turn(2, B, 503), *turn(1, A), *turn(1, A, copy=True), *turn(2, B, attempt=2))
+    records = [record(A, "x", 0, 2), record(B, "y", 1, 0)]
+    assert faults(tmp_path, lines, records) == ""
+    again = [*records, record(A, "x.2", 2, 4)]
+    assert faults(tmp_path, lines, again) == "one event under several ids: 1 ([1])"
+
+
+UNHEARD: Final = (*turn(1, A, 0), *turn(2, B), *turn(1, A, attempt=2))
+"""The answer to A is lost at the second 1; B is told at 2; A is told again at 4, and that is heard at 5."""
+TWICE: Final = [record(A, "x", 0, 0), record(B, "y", 1, 2), record(A, "x.2", 2, 4)]
+DOUBLED: Final = "one event under several ids: 1 ([1])"
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(), DOUBLED),
+        (Limits(forgotten=[(101.5, 103.5)]), ""),
+        (Limits(forgotten=[(105.5, 106)]), DOUBLED),
+        (Limits(forgotten=[(90, 99)]), DOUBLED),
+        (Limits(incomplete=[(103.5, 104.5)]), ""),
+        (Limits(incomplete=[(90, 103.5)]), DOUBLED),
+        (Limits(clock_set=[101.5]), ""),
+        (Limits(clock_set=[99]), DOUBLED),
+    ],
+)
+def test_a_state_whose_answer_was_lost_comes_twice_within_the_limits_of_the_design_alone(
+    tmp_path: Path, limits: Limits, words: str
+) -> None:
+    assert faults(tmp_path, UNHEARD, TWICE, limits) == words
+
+
+def test_a_state_that_came_twice_without_another_in_between_is_none_that_was_forgotten(tmp_path: Path) -> None:
+    lines = (*turn(1, A, 0), *turn(1, A, attempt=2), *turn(2, B))
+    assert faults(tmp_path, lines, TWICE, Limits(forgotten=[(101.5, 101.5)])) == DOUBLED
+
+
+def test_an_index_that_was_lost_forgets_nothing_that_was_heard(tmp_path: Path) -> None:
+    lines = (*turn(1, A), *turn(2, B), *turn(1, A, attempt=2))
+    assert faults(tmp_path, lines, TWICE, Limits(forgotten=[(103.5, 103.5)])) == DOUBLED
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [(Limits(), "acknowledged and lost: 1 ([3])"), (Limits(down=[(101, 104)]), "")],
+    ids=["running", "down"],
+)
+def test_a_state_whose_client_left_was_received_by_whoever_was_running(
+    tmp_path: Path, limits: Limits, words: str
+) -> None:
+    lines = (*turn(1, A), *turn(2, B, 0), *turn(3, A), *turn(2, B, attempt=2))
+    assert faults(tmp_path, lines, FORGOTTEN, limits) == words
+
+
+@pytest.mark.parametrize(("lag", "words"), [(0.5, "acknowledged and lost: 1 ([3])"), (1.5, "")])
+def test_what_another_replica_published_is_known_after_its_lag(tmp_path: Path, lag: float, words: str) -> None:
+    lines = (*turn(1, A), *turn(2, B), *turn(3, A))
+    assert faults(tmp_path, lines, FORGOTTEN, Limits(lag=lag)) == words
+
+
+def test_no_limit_lets_a_state_that_comes_back_be_swallowed(tmp_path: Path) -> None:
+    ever = [(0.0, 1000.0)]
+    limits = Limits(incomplete=ever, forgotten=ever, clock_set=[101.0, 103.0])
+    assert faults(tmp_path, REFUSED, FORGOTTEN, limits) == "acknowledged and lost: 1 ([3])"
+
+
+def test_a_time_in_milliseconds_may_be_cut_to_before_its_request(tmp_path: Path) -> None:
+    path = journal(tmp_path, *TURNS)
+    path.write_text(path.read_text().replace('"wall": 0.0', '"wall": 0.0004'))
+    assert judge(read_journal(path), [record(TURN, "x", 0, 0), *TAKEN[1:]]).faults() == []
 
 
 def test_each_request_of_a_signal_may_be_an_event_and_no_more(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.faults.ledger import p99
+from tests.faults.journal import p99
 from tests.faults.scenario import Scenario
 from tests.faults.stage import EVENTS, Stage
 from tests.support.node import KafkaNode

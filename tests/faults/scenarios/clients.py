@@ -7,7 +7,7 @@ from typing import Final
 from tests.faults.aurora import LEFT
 from tests.faults.crowd import Crowd
 from tests.faults.flood import pour
-from tests.faults.ledger import p99
+from tests.faults.journal import p99
 from tests.faults.looks import resident_bytes
 from tests.faults.scenario import Scenario
 from tests.faults.stage import EVENTS, Stage

@@ -3,13 +3,16 @@
 from typing import Final
 
 from tests.faults.scenario import Scenario
+from tests.faults.scenarios import index, refused
 from tests.faults.scenarios.brokers import brokers_killed
 from tests.faults.scenarios.daemon import daemon_killed
+from tests.faults.scenarios.disk import CAP_BYTES
 from tests.faults.scenarios.fsync import AFTER_FAILURE, fsync_fails, fsync_fails_once
 from tests.faults.scenarios.power import power_lost
 from tests.faults.stage import Stage
 
 LOSS: Final = "acknowledged and lost"
+NO_START: Final = "the daemon does not start with damaged pages"
 
 
 def nothing(stage: Stage) -> None:
@@ -36,4 +39,23 @@ CONTROLS = [
     Scenario("control-fsync-ignored", fsync_fails_once, broken="fsync-ignored", finds=LOSS),
     Scenario("control-fsync-ignored-always", fsync_fails, broken="fsync-ignored", finds=AFTER_FAILURE),
     Scenario("control-commit-unsynced", power_lost, broken="commit-unsynced", finds=LOSS),
+    Scenario(
+        "control-refused-forgotten",
+        refused.without_a_spool,
+        broken="forgets-refused",
+        finds=LOSS,
+        settings={"spool__enabled": False},
+    ),
+    Scenario(
+        "control-refused-forgotten-spool-full",
+        refused.with_a_full_spool,
+        broken="forgets-refused",
+        finds=LOSS,
+        settings={"spool__max_bytes": CAP_BYTES},
+    ),
+    Scenario("control-stale-while-full", index.volume_full, broken="stale-in-trouble", finds=LOSS),
+    Scenario("control-stale-while-hung", index.disk_hung, broken="stale-in-trouble", finds=LOSS),
+    Scenario("control-stale-while-one-hung", index.one_disk_hung, daemons=2, broken="stale-in-trouble", finds=LOSS),
+    Scenario("control-stale-once-deleted", index.deleted, broken="stale-in-trouble", finds=LOSS),
+    Scenario("control-needs-its-index", index.damaged, broken="needs-its-index", finds=NO_START),
 ]

@@ -25,7 +25,7 @@ def spool_at_its_cap(stage: Stage) -> None:
     """Kafka is away until the spool is at its cap, and for a minute more."""
     with stage.load():
         stage.wait(10)
-        _fill(stage)
+        fill_spool(stage)
         stage.wait(60)
         stage.cluster.restore()
         stage.wait(20)
@@ -34,11 +34,11 @@ def spool_at_its_cap(stage: Stage) -> None:
 
 def volume_full(stage: Stage) -> None:
     """The volume of the state directory fills up while Kafka is away, which lasts for a minute more."""
-    _mount_tmpfs(stage)
+    mount_tmpfs(stage)
     with stage.load():
         stage.wait(10)
-        _occupy(stage, leaving=LEFT_BYTES)
-        _fill(stage)
+        occupy(stage, leaving=LEFT_BYTES)
+        fill_spool(stage)
         stage.wait(60)
         stage.cluster.restore()
         stage.wait(20)
@@ -47,12 +47,12 @@ def volume_full(stage: Stage) -> None:
 
 def volume_filled_by_others(stage: Stage) -> None:
     """While Kafka is away, another program fills the volume to its last byte for a minute."""
-    _mount_tmpfs(stage)
+    mount_tmpfs(stage)
     with stage.load():
         stage.wait(10)
         end_kafka(stage)
         stage.wait(10)
-        others = _occupy(stage, leaving=0)
+        others = occupy(stage, leaving=0)
         stage.wait(60)
         stage.expect(stage.probe().status == 503, "a volume without a byte left took an event")
         others.unlink()
@@ -161,7 +161,7 @@ def _rows(path: Path) -> int:
     return int(rows)
 
 
-def _occupy(stage: Stage, *, leaving: int) -> Path:
+def occupy(stage: Stage, *, leaving: int) -> Path:
     """Be another program that has a file on the volume, and takes all of that but so many bytes; return the file."""
     path = stage.daemon.state / "of-another-program"
     with path.open("wb", buffering=0) as file, suppress(OSError):  # raised where the last byte is taken
@@ -170,7 +170,7 @@ def _occupy(stage: Stage, *, leaving: int) -> Path:
     return path
 
 
-def _fill(stage: Stage) -> None:
+def fill_spool(stage: Stage) -> None:
     """Kill the brokers, and return when the daemon refuses what it cannot store."""
     end_kafka(stage)
     stage.daemon.wait_until("the spool is full", lambda daemon: daemon.ready()[0] == 503, within=SETTLE_SECONDS)
@@ -196,7 +196,7 @@ def expect_empty_and_whole(stage: Stage) -> None:
                 stage.expect(rows == 0, f"{rows} rows are left in the spool")
 
 
-def _mount_tmpfs(stage: Stage) -> None:
+def mount_tmpfs(stage: Stage) -> None:
     if os.geteuid() != 0 or shutil.which("mount") is None:
         message = "a volume of its own (tmpfs) takes root and mount(8); run the tests as root where that may mount"
         raise UnavailableError(message)

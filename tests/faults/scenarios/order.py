@@ -7,17 +7,15 @@ from threading import Event
 
 from tests.faults.detour import Detour, DetourCluster
 from tests.faults.scenario import Scenario
-from tests.faults.stage import Stage
+from tests.faults.stage import Stage, Turns
 
-TURNS = 40
-"""Subjects whose states take turns."""
 HANG_SECONDS = 3.0
 """Longer than a request may take, whatever the scale: then the topics get a backlog."""
 
 
 def there_and_back(stage: Stage) -> None:
     """All brokers are frozen for 3 s again and again: topics go from direct to backlog and back under load."""
-    with stage.load(turns=TURNS):
+    with stage.load(turns=Turns()):
         for _ in range(rounds(stage, 20)):
             stage.wait(20)
             for node in stage.cluster.nodes:
@@ -34,7 +32,7 @@ def there_and_back(stage: Stage) -> None:
 
 def late_copies(stage: Stage) -> None:
     """A connection is cut with requests under way; the daemon goes on, and then their copies arrive."""
-    with stage.load(turns=TURNS):
+    with stage.load(turns=Turns()):
         _copies_land_late(stage, crash=False)
         stage.wait(20)
 
@@ -66,7 +64,7 @@ def _copies_land_late(stage: Stage, *, crash: bool) -> None:
 
 def acknowledgement_lost(stage: Stage) -> None:
     """Kafka's acknowledgements are lost and connections cut, again and again, while states go from A to B to A."""
-    with stage.load(turns=TURNS):
+    with stage.load(turns=Turns()):
         for round_ in range(rounds(stage, 20)):
             stage.wait(10)
             for detour in _detours(stage):

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AclOperation, PartitionMetadata
 
 from aurora_bridge.kafka.sender import REQUEST_TIMEOUT_MS
 from tests.faults.detour import DetourCluster
-from tests.faults.ledger import p99
+from tests.faults.journal import p99
 from tests.faults.scenario import Scenario
 from tests.faults.stage import AUTHENTICATED, EVENTS, READ_SECONDS, Stage
 from tests.support.broker import KafkaCluster
