@@ -11,11 +11,11 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import pytest
+from aurora_bridge.dedup.claims import Claim, End, Verdict
+from aurora_bridge.dedup.following import Followed
 
 from aurora_bridge.dedup import index
-from aurora_bridge.dedup.claims import Claim, End, Verdict
 from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.dedup.following import Followed
 from aurora_bridge.dedup.recurrence import Action, Standing, event_id
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.record import OutboxRecord

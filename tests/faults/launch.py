@@ -1,26 +1,24 @@
 """The daemon on the clock of the fault tests: `launch.py CLOCK SWITCH serve`.
 
 Aurora tries again after 30 s to 20 h; here all of it is `CLOCK` times as fast, and the daemon's idea of when a retry is
-due has to be, too. The slots are wider than the product's, by what a busy machine adds; `tests/webhook` tests those.
+due has to be, too. The intervals are wider than the product's, by what a busy machine adds; `tests/dedup` tests those.
 SWITCH is one of `lies` or `hooks`, or `none`.
 
-With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long; with FAULTS_BOOT, that file has the
-machine's boot id. The metrics have two more, of what may not grow: the tasks of the event loop, and the blocks of
-memory that Python's objects take.
+With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long. The metrics have two more, of what may not
+grow: the tasks of the event loop, and the blocks of memory that Python's objects take.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from aurora_bridge import cli, daemon
-from aurora_bridge.dedup import index, index_file, recurrence
+from aurora_bridge.dedup import index_file, recurrence
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.web.connection import Connection
 from tests.faults.hooks import HOOKS
@@ -29,17 +27,16 @@ from tests.faults.lies import LIES
 
 def run_faster(clock: float) -> None:
     """Make Aurora's schedule so many times as fast."""
-    due = [seconds * 1_000_000 / clock for _, seconds in recurrence._SCHEDULE]  # noqa: SLF001
+    due = [seconds * 1000 / clock for _, seconds in recurrence._SCHEDULE]  # noqa: SLF001
     ends = [*(after / 2 for after in due[1:]), due[-1] * 3]
-    slots = zip(recurrence._SLOTS, (seconds / 2 for seconds in due), ends, strict=True)  # noqa: SLF001
-    recurrence._SLOTS = tuple((slot, begin, end) for (slot, _, _), begin, end in slots)  # noqa: SLF001
-    recurrence._ECHO_US = due[0] / 2  # noqa: SLF001
+    intervals = zip(recurrence._INTERVALS, (after / 2 for after in due), ends, strict=True)  # noqa: SLF001
+    recurrence._INTERVALS = tuple((interval, begin, end) for (interval, _, _), begin, end in intervals)  # noqa: SLF001
 
 
 def expire_faster(day_seconds: float) -> None:
     """Make a day of the index so long; it looks for what is too old eight times in that."""
-    index_file._DAY_US = int(day_seconds * 1_000_000)  # noqa: SLF001
-    index_file._CARE_SECONDS = day_seconds / 8 / index.SLICES  # noqa: SLF001
+    index_file._DAY_MS = int(day_seconds * 1000)  # noqa: SLF001
+    index_file._STEP_SECONDS = day_seconds / 8 / index_file._EXPIRY_SLICES  # noqa: SLF001
 
 
 class Growth(Collector):
@@ -70,8 +67,6 @@ if __name__ == "__main__":
     tell_growth()
     if "FAULTS_DAY_SECONDS" in os.environ:
         expire_faster(float(os.environ["FAULTS_DAY_SECONDS"]))
-    if "FAULTS_BOOT" in os.environ:
-        index._BOOT_ID = Path(os.environ["FAULTS_BOOT"])  # noqa: SLF001
     if sys.argv[2] != "none":
         (LIES | HOOKS)[sys.argv[2]]()
     sys.argv[1:] = sys.argv[3:]

@@ -16,8 +16,10 @@ from typing import Any, Final
 
 from aurora_bridge import daemon
 from aurora_bridge.bridge import Answer, Bridge
-from aurora_bridge.dedup.claims import Claim, End, Verdict
-from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
+from aurora_bridge.dedup.lookups import Found
+from aurora_bridge.dedup.memory import Entry
+from aurora_bridge.dedup.recurrence import Action, Interval
 from aurora_bridge.kafka import wire
 from aurora_bridge.outbox import spool_file
 from aurora_bridge.outbox.publisher import Publisher
@@ -26,11 +28,7 @@ from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.state import worker
-<<<<<<< HEAD
-=======
-from aurora_bridge.state.database import Format
 from aurora_bridge.webhook.delivery import Delivery
->>>>>>> faults
 from aurora_bridge.webhook.event import Event
 
 _STARTED: set[object] = set()
@@ -94,27 +92,19 @@ def early() -> None:
 def no_dedup() -> None:
     """Take every delivery for a new event."""
 
-    async def new(dedup: Deduplicator, event: Event, received_us: int) -> Verdict:
-        claim = dedup._claims.propose(event, received_us, can_know=False)  # noqa: SLF001
-        claim.id_ms = received_us // 1000
-        verdict = dedup._claims.judge(claim, None, None, resend=False)  # noqa: SLF001
-        if verdict.claim is not claim:
-            dedup._claims._newest.pop(claim.fingerprint)  # noqa: SLF001
-            verdict = dedup._claims.judge(claim, None, None, resend=False)  # noqa: SLF001
-        return verdict
+    def new(dedup: Deduplicator, event: Event, now_ms: int, _found: Found | None) -> Decision:
+        return dedup._publish(Action.NEW, event, now_ms, now_ms, Interval.NONE, repeat=False)  # noqa: SLF001
 
-    Deduplicator.claim = new  # type: ignore[assignment, method-assign]
+    Deduplicator._decide = new  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
 def seen_early() -> None:
     """Take an event for seen although it was refused, as if the mark had been set before it was durable."""
-    end = Deduplicator.end
 
-    def seen(dedup: Deduplicator, claim: Claim, how: End, refusal: Refusal | None = None) -> None:
-        del how, refusal
-        end(dedup, claim, End.DURABLE)
+    def seen(dedup: Deduplicator, entry: Entry, _refusal: Refusal) -> None:
+        dedup.stored(entry)
 
-    Deduplicator.end = seen  # type: ignore[assignment, method-assign]
+    Deduplicator.refused = seen  # type: ignore[assignment, method-assign]
 
 
 def fsync_ignored() -> None:
@@ -145,7 +135,7 @@ def forgets_refused() -> None:
         subject = _subject_of(delivery)
         target, stored = latest.get(subject, (b"", None))
         if subject and target == delivery.target and stored is not None:
-            return stored._replace(outcome=Outcome.DUPLICATE, claim=None)
+            return stored._replace(outcome=Outcome.DUPLICATE, entry=None)
         answer = await accept(bridge, delivery)
         if answer.status == OK:
             latest[subject] = (delivery.target, answer)
@@ -165,7 +155,7 @@ def stale_in_trouble() -> None:
         target, stored = latest.get(subject, (b"", None))
         trouble = has_trouble()
         if trouble and subject and target == delivery.target and stored is not None:
-            return stored._replace(outcome=Outcome.DUPLICATE, claim=None)
+            return stored._replace(outcome=Outcome.DUPLICATE, entry=None)
         answer = await accept(bridge, delivery)
         if answer.status == OK and not trouble:
             latest[subject] = (delivery.target, answer)

@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 import pytest
 from aiokafka.structs import TopicPartition
-
 from aurora_bridge.dedup.claims import Verdict
+
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import fetch as fetching

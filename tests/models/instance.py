@@ -16,8 +16,9 @@ from time import monotonic
 from typing import Final
 from unittest.mock import patch
 
-from aurora_bridge.bridge import EVENTS, Answer, Bridge
 from aurora_bridge.dedup.claims import Verdict
+
+from aurora_bridge.bridge import EVENTS, Answer, Bridge
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Slot, event_id
 from aurora_bridge.kafka.lane import ERROR_REASONS
