@@ -27,8 +27,10 @@ from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.event import day_of, rfc3339
 from tests.support.topics import create_topics, unique_prefix
 
-VALUE = b'{"data":{"agreement_id":"03b0a7c2-5c1e-4f0e-9d0b-6f1f0e7f2a11","status":"signed"}}' * 5
-"""As long as a usual event."""
+DATA = '"data":{"agreement_id":"03b0a7c2-5c1e-4f0e-9d0b-6f1f0e7f2a11","project_id":"fefa0000-5c1e","status":"signed"}'
+    '"data":{"agreement_id":"03b0a7c2-5c1e-4f0e-9d0b-6f1f0e7f2a11","project_id":"fefa0000-5c1e-4f0e","status":"signed"}'
+)
+REST = '"repeat":false,"source":"/aurora/default","specversion":"1.0","subject":"agreement/03b0a7c2-5c1e-4f0e-9d0b"'
 NOON_US = 1_795_435_200_000_000
 POLL_EVERY = 1000
 FLUSH_SECONDS = 120.0
@@ -60,19 +62,17 @@ def _fill(records: int, events: list[str], prefix: str, bootstrap: str) -> None:
     for number in range(records):
         event, time_us = events[number % len(events)], NOON_US + number * 1000
         fingerprint = hashlib.sha256(b"%d" % number).hexdigest()[:32]
-        headers = {
-            "content-type": "application/cloudevents+json; charset=UTF-8",
-            "aurora-bridge-family": fingerprint[::-1],
-            "aurora-bridge-fingerprint": fingerprint,
-            "aurora-bridge-event": event,
-            "aurora-bridge-subject": f"agreement/{fingerprint}",
-            "aurora-bridge-time": rfc3339(time_us),
-            "aurora-bridge-instance": "0123456789abcdef",
-            "aurora-bridge-route": "default",
-            "aurora-bridge-attempt": "1",
-        }
-        key = f"{fingerprint}.{day_of(time_us)}".encode()
-        producer.produce(prefix + event, VALUE, key, headers=list(headers.items()))
+        key, time = f"{fingerprint}.{day_of(time_us)}", rfc3339(time_us)
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("content-type", "application/cloudevents+json; charset=UTF-8"),
+            ("aurora-bridge-instance", "0123456789abcdef"),
+            ("aurora-bridge-route", "default"),
+            ("aurora-bridge-attempt", "1"),
+            ("aurora-bridge-family", fingerprint[::-1]),
+        ]
+        kind = f'"time":"{time}","type":"com.aurorasolar.{event}"'
+        value = f'{{{DATA},"fingerprint":"{fingerprint}","id":"{key}",{REST},{kind}}}'
+        producer.produce(prefix + event, value, key, headers=headers)
         if number % POLL_EVERY == 0:
             producer.poll(0)
     producer.flush(FLUSH_SECONDS)
@@ -81,27 +81,36 @@ def _fill(records: int, events: list[str], prefix: str, bootstrap: str) -> None:
 async def _measure(events: list[str], prefix: str, folder: Path, bootstrap: str) -> Speed:
     metrics = Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
 
-    index = Deduplicator(folder, IndexSettings(), 1.5, metrics, first_knows=False, follows=True)
-    index.start()
+    dedup = Deduplicator(
+        folder,
+        IndexSettings(),
+        1.5,
+        metrics,
+        instance="me",
+        spool=None,
+        kafka=True,
+        has_backlog=lambda _event: False,
+    )
+    dedup.start()
     follower = Follower(
         partial(make_client, KafkaSettings(bootstrap_servers=bootstrap)),
         prefix,
         events,
-        index,
-        instance="me",
+        dedup.log,
         stored=tuple,
         window_days=3650,
         problems=Problems(metrics),
         metrics=metrics,
     )
     began, cpu_before = monotonic(), _cpu_seconds()
-    task = asyncio.create_task(follower.run())
-    while not index.followed:  # noqa: ASYNC110 - nobody tells
+    tasks = [asyncio.create_task(work) for work in (dedup.run(), follower.run())]
+    while not dedup.log.caught_up:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(LOOK_SECONDS)
     speed = Speed(int(metrics.followed_records[()]), monotonic() - began, _cpu_seconds() - cpu_before)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await index.stop(STOP_SECONDS)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await dedup.stop(STOP_SECONDS)
     return speed
 
 

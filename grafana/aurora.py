@@ -6,7 +6,7 @@ What the bridge does with it is in `pipeline`.
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from aurora_bridge.dedup.recurrence import Slot
+from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.refusal import Reason
 from aurora_bridge.webhook.catalogue import UNRECOGNIZED
 from grafana.frame import Section, framed
@@ -15,7 +15,7 @@ from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query
 
 _DAY = 86_400
 _LAST = 'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event"} > 0)'
-_RETRIES = f'slot!~"{Slot.ECHO.value}|{Slot.NONE.value}"'
+_RETRIES = f'slot!~"{Interval.ECHO.value}|{Interval.NONE.value}"'
 
 _SENT = Section(
     "Silence: what comes, and what does not come any more",
@@ -71,7 +71,7 @@ _RETRIED = Section(
             ),
             *(
                 Query(f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",slot="{slot}"}}{RANGE}))', slot)
-                for slot in [slot.value for slot in Slot]
+                for slot in [interval.value for interval in Interval]
             ),
         ),
         lines(

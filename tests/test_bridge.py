@@ -8,8 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
-from aurora_bridge.dedup.claims import Verdict
-from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.refusal import Reason
@@ -31,7 +30,7 @@ class Stuck(Deduplicator):
     def __init__(self) -> None:
         """Open nothing."""
 
-    async def claim(self, event: Event, received_us: int) -> Verdict:
+    async def claim(self, event: Event, received_us: int) -> Decision:
         await asyncio.Event().wait()
         raise AssertionError(event, received_us)
 

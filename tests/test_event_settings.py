@@ -35,10 +35,21 @@ Consumed = list[dict[str, Any]]
 async def consumed(folder: Path, deliveries: Sequence[tuple[str, float]], **settings: Any) -> Consumed:  # noqa: ANN401 - settings
     """Return the events that a consumer gets of deliveries, each a target and the seconds since noon."""
     given, metrics = Settings.model_validate(settings), make_metrics()
-    spool, dedup = Spool(folder, MILLION), Deduplicator(folder, given.index, PATIENCE, metrics)
+    spool = Spool(folder, MILLION)
+    publisher = Publisher(given.deadlines, EVENTS, None, spool, metrics)
+    dedup = Deduplicator(
+        folder,
+        given.index,
+        PATIENCE,
+        metrics,
+        instance="test",
+        spool=spool,
+        kafka=False,
+        has_backlog=publisher.has_backlog,
+    )
     spool.start()
     dedup.start()
-    publisher = Publisher(given.deadlines, EVENTS, None, spool, metrics)
+    running = asyncio.create_task(dedup.run())
     routes = make_routing(given, SecretFiles(metrics), metrics).routes
     bridge = Bridge(given, routes, dedup, publisher, instance="test", metrics=metrics)
     async with asyncio.timeout(PATIENCE):
@@ -48,6 +59,8 @@ async def consumed(folder: Path, deliveries: Sequence[tuple[str, float]], **sett
             answer = await bridge.accept(delivery)
             assert answer.status == 200
             bridge.answered(delivery, answer, handed=True)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         assert await dedup.stop(PATIENCE)
         assert await spool.stop(PATIENCE)
     return [

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.samples import Sample
 
 from aurora_bridge.bridge import EVENTS
-from aurora_bridge.dedup.recurrence import Slot
+from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.lane import ERROR_REASONS
 from aurora_bridge.metrics import NO_EVENT, STAGES, Counter, Gauge, Histogram, Metrics
 from aurora_bridge.refusal import Defect, Outcome, Reason
@@ -68,7 +68,7 @@ def metrics() -> Metrics:
         version="1.2.3",
         events=EVENTS,
         attributes=VALUED,
-        slots=[slot.value for slot in Slot],
+        slots=[interval.value for interval in Interval],
         publish_errors=ERROR_REASONS,
     )
 
@@ -162,7 +162,7 @@ def test_members_of_the_closed_sets_are_keys_themselves(metrics: Metrics) -> Non
     metrics.deliveries["lead_changed", Outcome.PUBLISHED] += 1
     metrics.refusals[Reason.NO_ROUTE] += 1
     metrics.dead_letters[Defect.NOT_UTF8] += 1
-    metrics.duplicates["lead_changed", Slot.RETRY_30S] += 1
+    metrics.duplicates["lead_changed", Interval.RETRY_30S] += 1
     metrics.response_seconds[Outcome.SPOOLED].observe(0.5)
     assert series(metrics, "aurora_bridge_deliveries_total")["lead_changed", "published"] == 1
     assert series(metrics, "aurora_bridge_refusals_total")["no_route",] == 1

@@ -16,7 +16,7 @@ import pytest
 
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
 from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.dedup.recurrence import Slot
+from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
@@ -50,11 +50,20 @@ class Core:
     def __init__(self, directory: Path, *, window: timedelta = DAY) -> None:
         self._directory = directory
         attributes = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
-        metrics = Metrics(events=EVENTS, attributes=attributes, slots=[slot.value for slot in Slot])
+        metrics = Metrics(events=EVENTS, attributes=attributes, slots=[interval.value for interval in Interval])
         settings = Settings(state_dir=directory)
         self._spool = Spool(directory, ROOM)
-        self._dedup = Deduplicator(directory, settings.index, PATIENCE, metrics)
         publisher = Publisher(settings.deadlines, EVENTS, None, self._spool, metrics)
+        self._dedup = Deduplicator(
+            directory,
+            settings.index,
+            PATIENCE,
+            metrics,
+            instance="test",
+            spool=self._spool,
+            kafka=False,
+            has_backlog=publisher.has_backlog,
+        )
         route = Route("default", "default", Anonymous(), Rules(frozenset(), window // timedelta(microseconds=1)))
         self._bridge = Bridge(settings, Routes("/", route), self._dedup, publisher, instance="test", metrics=metrics)
 
@@ -62,10 +71,12 @@ class Core:
         """Start, as the daemon does."""
         self._spool.start()
         self._dedup.start()
-        await self._dedup.recover(self._spool)
+        self._running = asyncio.create_task(self._dedup.run())
 
     async def stop(self) -> None:
         """End in order."""
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
         assert await self._dedup.stop(PATIENCE)
         assert await self._spool.stop(PATIENCE)
 

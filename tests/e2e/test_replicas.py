@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.dedup.recurrence import Standing
+from aurora_bridge.dedup.lifecycle import State
 from tests.e2e.load import Load
 from tests.e2e.stores import published
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -122,8 +122,8 @@ def test_under_load_at_both_every_delivered_event_is_there_once_and_nothing_else
         wait_until_followed(daemon, len(load.told))
 
 
-def test_what_a_crash_left_in_doubt_is_resolved_from_kafka(replicas: Replicas) -> None:
-    """What was stored before a kill -9 is owed; of what is still in doubt, nothing is in Kafka."""
+def test_what_a_crash_may_have_left_unanswered_is_expected_again(replicas: Replicas) -> None:
+    """Of what was stored in the last ten seconds before a kill -9, the index had not yet all: Kafka has."""
     one, _ = replicas.daemons
     load = Load()
     with load.on(one.url):
@@ -132,14 +132,12 @@ def test_what_a_crash_left_in_doubt_is_resolved_from_kafka(replicas: Replicas) -
     kept = {record.key[:32] for record in published(replicas.bootstrap, replicas.prefix)}
     one.start()
     one.wait_until_connected()
-    one.wait_until("its doubts are resolved", lambda _: not kept & set(standing(one, Standing.DOUBTFUL)))
-    owed = set(standing(one, Standing.OWED))
-    assert owed
-    assert owed <= kept
+    one.wait_until("all of it is known", lambda _: kept <= {*known(one, State.SEEN), *known(one, State.RETRY_EXPECTED)})
+    assert known(one, State.RETRY_EXPECTED)
 
 
-def standing(daemon: Daemon, as_what: Standing) -> list[str]:
-    """Return the fingerprints that the index of a daemon has so."""
+def known(daemon: Daemon, state: State) -> set[str]:
+    """Return the fingerprints that the index of a daemon has in a state."""
     with closing(sqlite3.connect(f"file:{daemon.state / 'index.db'}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT fingerprint FROM seen WHERE standing = ?", (int(as_what),)).fetchall()
-    return [fingerprint for (fingerprint,) in rows]
+        rows = database.execute("SELECT fingerprint FROM seen WHERE state = ?", (int(state),)).fetchall()
+    return {fingerprint for (fingerprint,) in rows}

@@ -1,6 +1,6 @@
 """A machine that loses its power, as far as one daemon can tell: what it wrote and did not fsync is gone.
 
-`losing_power.c`, preloaded, keeps what that was written over. The machine has another boot id afterwards.
+`losing_power.c`, preloaded, keeps what that was written over.
 """
 
 from collections import Counter
@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 from struct import Struct
 from typing import Final
-from uuid import uuid4
 
 from tests.faults.preloaded import compile_library
 
@@ -23,18 +22,16 @@ class Machine:
 
     def __init__(self, folder: Path, state: Path) -> None:
         """Keep in `folder` what the databases of a state directory would lose. Raises `UnavailableError`."""
-        self._state, self._unsynced, self._boot = state, folder / "unsynced", folder / "boot-id"
+        self._state, self._unsynced = state, folder / "unsynced"
         self._unsynced.mkdir()
         self._random = Random(1)
         self.surroundings = {
             "LD_PRELOAD": str(compile_library("losing_power.c", folder)),
             "FAULT_PATH": f"{state}/",
             "FAULT_UNSYNCED": str(self._unsynced),
-            "FAULTS_BOOT": str(self._boot),
         }
         self.lost: Counter[str] = Counter()
         """Pages that were lost so far, by file."""
-        self._start()
 
     def lose_power(self, surviving: float) -> None:
         """Take back what was not fsynced by a process that was killed, but for a share of its pages."""
@@ -44,10 +41,6 @@ class Machine:
             path.write_bytes(content)
             unsynced.unlink()
             self.lost[path.name] += lost
-        self._start()
-
-    def _start(self) -> None:
-        self._boot.write_text(f"{uuid4()}\n")
 
 
 def _left(content: bytes, entries: bytes, survives: Callable[[], bool]) -> tuple[bytes, int]:
