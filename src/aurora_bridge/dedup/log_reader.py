@@ -32,6 +32,8 @@ _LAST_MS = 10_000
 """Before a crash: the answers to what was received in this time may not have left."""
 _DAY_MS = 86_400_000
 _PROGRESS_SECONDS = 5.0
+_STUCK_SECONDS = 10.0
+"""Nothing was read for so long: nobody knows how long the rest takes."""
 _AGAIN_SECONDS = 1.0
 
 
@@ -73,21 +75,39 @@ class Progress:
         self.read = 0
         self.to_read = 0
         """Events that were still to be read when it was last looked, an estimate."""
-        self._began = monotonic()
-        self._told = self._began
+        self._ended = False
+        self._seconds = 0.0
+        """Spent reading."""
+        self._moved = self._told = monotonic()
 
     def seconds_left(self) -> float:
-        """Return how long it will take at the speed so far, infinity where that is not known."""
-        return self.to_read * (monotonic() - self._began) / self.read if self.read else inf
+        """Return how long it will take at the speed so far, infinity where that is not known, or nothing moves."""
+        if not self.read or monotonic() - self._moved > _STUCK_SECONDS:
+            return inf
+        return self.to_read * self._seconds / self.read
+
+    def resume(self) -> None:
+        """Note that reading begins, or goes on: waiting for Kafka tells nothing of the speed."""
+        self._moved = monotonic()
 
     def note(self, read: int, to_read: int) -> None:
         """Note that so many more were read, and how many there are to read."""
+        if self._ended:
+            return
+        now = monotonic()
+        self._seconds += now - self._moved
+        self._moved = now
         self.read += read
         self.to_read = to_read
-        if to_read and monotonic() - self._told > _PROGRESS_SECONDS:
-            self._told = monotonic()
+        if self.read and to_read and now - self._told > _PROGRESS_SECONDS:
+            self._told = now
             left = fields(read=self.read, to_read=to_read, seconds_left=round(self.seconds_left()))
-            log.info("reading the log into the index", extra=left)
+            log.info("reading the log into the index; until it ends, duplicates of states may pass", extra=left)
+
+    def end(self) -> None:
+        """Note that the end is reached: what is read later is read as it comes."""
+        self._ended = True
+        self.to_read = 0
 
 
 class LogReader:
@@ -171,6 +191,7 @@ class LogReader:
 
     def began(self) -> None:
         """Note that the log is being read to its end: judging waits for that."""
+        self.progress.resume()
         self.held = self.held or not self.caught_up
 
     def failed(self) -> None:
@@ -182,7 +203,7 @@ class LogReader:
         self.known_until = until
         if not self.caught_up:
             self.caught_up = True
-            self.progress.note(0, 0)
+            self.progress.end()
             self._expect_retries()
             log.info("the index is complete", extra=fields(events=self.progress.read))
         self._release()
