@@ -8,6 +8,7 @@ sent, and what becomes of it is written behind. `recurrence` has the rules, `lif
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import NamedTuple
 
 from aurora_bridge.dedup import index
@@ -79,6 +80,7 @@ class Deduplicator:
             patience=patience,
             released=self._advance,
         )
+        metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo, lambda: self.log.held)
         self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log, self._lookups)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
