@@ -8,6 +8,7 @@ sent, and what becomes of it is written behind. `recurrence` has the rules, `lif
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import NamedTuple
 
 from aurora_bridge.dedup import index
@@ -74,6 +75,7 @@ class Deduplicator:
         self.log = LogReader(
             self._memory, self._file, self._members, self._lookups, spool, instance=instance, kafka=kafka
         )
+        metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log, self._lookups)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 

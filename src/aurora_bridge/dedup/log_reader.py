@@ -22,6 +22,7 @@ from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Memory
+from aurora_bridge.dedup.progress import Progress
 from aurora_bridge.logs import fields
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ _AT_ONCE = 5000
 _LAST_MS = 10_000
 """Before a crash: the answers to what was received in this time may not have left."""
 _DAY_MS = 86_400_000
-_PROGRESS_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
 
 
@@ -76,23 +76,7 @@ class Reading:
         """Logs of which the file knew a part already."""
         self.caught_up = False
         """Whether the log was read to its end."""
-        self.read = 0
-        self.to_read = 0
-        """Events that are still to be read, an estimate."""
-        self._began = self._told = monotonic()
-
-    def seconds_left(self) -> float:
-        """Return how long it will take at the speed so far, infinity where that is not known."""
-        return self.to_read * (monotonic() - self._began) / self.read if self.read else inf
-
-    def note(self, read: int, to_read: int) -> None:
-        """Note that so many more were read, and how many there are to read."""
-        self.read += read
-        self.to_read = to_read
-        if to_read and monotonic() - self._told > _PROGRESS_SECONDS:
-            self._told = monotonic()
-            left = fields(read=self.read, to_read=to_read, seconds_left=round(self.seconds_left()))
-            log.info("reading the log into the index", extra=left)
+        self.progress = Progress()
 
 
 class LogReader:
@@ -165,6 +149,7 @@ class LogReader:
     def began(self, reading: Reading) -> None:
         """Note that the log is being read to its end: judging waits for that."""
         if reading is self.current and not reading.caught_up:
+            reading.progress.resume()
             self._lookups.hold()
 
     def failed(self) -> None:
@@ -177,9 +162,10 @@ class LogReader:
             return
         self._known_until = until
         if not reading.caught_up:
-            reading.caught_up, reading.to_read = True, 0
+            reading.caught_up = True
+            reading.progress.end()
             self._expect_retries()
-            log.info("the index is complete", extra=fields(events=reading.read))
+            log.info("the index is complete", extra=fields(events=reading.progress.read))
         self._lookups.release()
 
     # Reading.
@@ -211,7 +197,7 @@ class LogReader:
                 if not await self.learn(reading, spool.id, [record for record in told if record is not None]):
                     return False
                 seq = rows[-1].seq or seq
-                reading.note(len(rows), max(0, spool.committed_seq - seq))
+                reading.progress.note(len(rows), max(0, spool.committed_seq - seq))
                 reading.positions[place] = seq
         except sqlite3.Error:
             return False  # a spool that fails ends the daemon by itself

@@ -249,7 +249,7 @@ class Follower:
             if self._position(place).next is not None:  # else it begins anew
                 self._position(place).read(offset)
         self._advance(reached)
-        self._reading.note(len(records), sum(position.behind for position in self._positions.values()))
+        self._reading.progress.note(len(records), sum(position.behind for position in self._positions.values()))
         return True
 
     def _advance(self, places: Iterable[TopicPartition]) -> None:
