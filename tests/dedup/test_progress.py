@@ -4,6 +4,7 @@ from math import inf
 
 import pytest
 
+from aurora_bridge.dedup import progress as progress_module
 from aurora_bridge.dedup.progress import Progress
 
 
