@@ -104,7 +104,7 @@ class Follower:
             except Exception:
                 log.exception("following the topics failed; trying again")
             finally:
-                self._log.failed()
+                self._log.failed(reading)
                 await self._close(client)
             await asyncio.sleep(self._problems.pause(_RETRY_SECONDS))
 
@@ -122,9 +122,10 @@ class Follower:
         may move. A client without its metadata task is never good again. Raises what went wrong.
         """
         self._refused.clear()
-        self._reading, self._cluster, self._positions = reading, client.cluster_id, {}
-        for _ in self._stored():
-            """What was acknowledged before the spool was read may be unknown: it is read like another's."""
+        if (reading, client.cluster_id) != (self._reading, self._cluster):
+            self._reading, self._cluster, self._positions = reading, client.cluster_id, {}
+            for _ in self._stored():
+                """What was acknowledged before the spool was read may be unknown: it is read like another's."""
         failing_since: float | None = None
         self._metadata_at = monotonic()
         while reading is self._log.current and client.cluster_id == self._cluster:
