@@ -102,7 +102,7 @@ async def _measure(events: list[str], prefix: str, folder: Path, bootstrap: str)
     )
     began, cpu_before = monotonic(), _cpu_seconds()
     tasks = [asyncio.create_task(work) for work in (dedup.run(), follower.run())]
-    while not dedup.log.caught_up:  # noqa: ASYNC110 - nobody tells
+    while not dedup.log.current.caught_up:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(LOOK_SECONDS)
     speed = Speed(int(metrics.followed_records[()]), monotonic() - began, _cpu_seconds() - cpu_before)
     for task in tasks:
