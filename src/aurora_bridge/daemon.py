@@ -83,7 +83,6 @@ async def run(settings: Settings, announce: Announce) -> None:
         make_sender = None
         if not settings.embedded_log:
             make_sender = partial(Sender, settings.kafka, connect, EVENTS, problems=problems, metrics=metrics)
-            metrics.kafka_configured[()] = 1
         publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
         sender = publisher.sender
         if sender is not None:
@@ -116,15 +115,9 @@ async def run(settings: Settings, announce: Announce) -> None:
         await stack.enter_async_context(_task(_measure(metrics), stop))
         look = Observer(settings, readiness, publisher, metrics).look
         admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
+        seconds = settings.deadlines.answer_seconds
         url = await stack.enter_async_context(
-            ingress(
-                bridge,
-                readiness.is_ready,
-                ledger,
-                settings.ingress,
-                answer_seconds=settings.deadlines.answer_seconds,
-                files=files,
-            )
+            ingress(bridge, readiness.is_ready, ledger, settings.ingress, answer_seconds=seconds, files=files)
         )
         _settle_memory()
         announce(url, admin_url)
@@ -234,9 +227,8 @@ def make_metrics() -> Metrics:
 def _measure_state(directory: Path, metrics: Metrics) -> None:
     metrics.state_disk_free_bytes.source = lambda: room(directory).free
     metrics.state_disk_size_bytes.source = lambda: room(directory).size
-    metrics.broken_files.sources = lambda: {
-        name: len(broken_files(directory, name)) for name in (SPOOL_FILE, INDEX_FILE)
-    }
+    files = (SPOOL_FILE, INDEX_FILE)
+    metrics.broken_files.sources = lambda: {file: len(broken_files(directory, file)) for file in files}
 
 
 async def _measure(metrics: Metrics) -> None:
