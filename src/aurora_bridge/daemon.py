@@ -207,7 +207,7 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
     dedup = Deduplicator(
         settings.state_dir,
         settings.index,
-        settings.deadlines.publish_seconds / 2,  # the other half is Kafka's
+        settings.deadlines.publish_seconds / 3,  # for the log, and for the file; the last third is Kafka's
         metrics,
         instance=instance,
         spool=spool,
