@@ -143,14 +143,10 @@ def found(db: sqlite3.Connection) -> Found:
 
 def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence[str]) -> Answer:
     """Return what is known of fingerprints and families."""
-    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall() if fingerprints else ()
+    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall()
     latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else ()
-    return Answer({row[0]: _row(row) for row in rows}, {row[0]: LatestRow(*row) for row in latest})
-
-
-def _row(row: tuple[Any, ...]) -> Row:
-    fingerprint, state, time_ms, id_ms, attempt_ms, attempt, repeat = row
-    return Row(fingerprint, State(state), time_ms, id_ms, attempt_ms, attempt, bool(repeat))
+    seen = (Row(key, State(state), *times, bool(repeat)) for key, state, *times, repeat in rows)
+    return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
 
 
 def write(
