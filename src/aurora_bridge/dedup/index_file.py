@@ -89,7 +89,7 @@ class IndexFile:
         """Run what is queued and close the file; False if that took longer than `patience` seconds."""
         return await self._worker.stop(patience)
 
-    def post(self, job: Job, done: Done) -> int:
+    def post(self, job: Job, done: Done = lambda _result, _error: None) -> int:
         """Queue a job, and return its number; `done` gets its result or error, on the loop. Jobs run in their order."""
         self.posted = number = self.posted + 1
         self._unanswered[number] = time.monotonic()

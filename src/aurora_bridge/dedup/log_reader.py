@@ -39,15 +39,13 @@ class SpoolRecord(Protocol):
     """A record in the spool."""
 
     @property
-    def seq(self) -> int | None:
-        """Its row."""
-
+    def seq(self) -> int | None: ...  # noqa: D102
     @property
-    def value(self) -> bytes: ...  # noqa: D102 - Kafka's
+    def value(self) -> bytes: ...  # noqa: D102
     @property
-    def headers(self) -> Iterable[tuple[str, bytes | None]]: ...  # noqa: D102 - Kafka's
+    def headers(self) -> Iterable[tuple[str, bytes | None]]: ...  # noqa: D102
     @property
-    def stored_us(self) -> int: ...  # noqa: D102 - wall clock
+    def stored_us(self) -> int: ...  # noqa: D102
 
 
 class Spool(Protocol):
@@ -79,10 +77,7 @@ class LogReader:
         instance: str,
         kafka: bool,
     ) -> None:
-        """Read for the replica called `instance`; `kafka` says whether a follower reads Kafka beside the spool.
-
-        While the log is being read to its end, `lookups` holds who would be judged.
-        """
+        """Read for the replica called `instance`; `kafka` says that a follower reads Kafka. `lookups` waits for it."""
         self._memory = memory
         self._file = file
         self._members = members
@@ -119,7 +114,7 @@ class LogReader:
         return [name for name, time_ms in self.others.items() if time_ms > since_ms]
 
     def missing_until(self, time_ms: int) -> None:
-        """Note that the log does not hold everything any more that was published up to a time."""
+        """Note that what was published up to a time may be missing in the log."""
         self._file.forget(time_ms)
 
     def opened(self, found: index.Found) -> None:
@@ -152,7 +147,7 @@ class LogReader:
             reading.progress.end()
             self._expect_retries()
             ends = dict.fromkeys(((name, "", _READ_TO_ITS_END) for name in reading.logs), 0)
-            self._file.post(partial(index.write, rows=[], latest=[], late=(), positions=ends), _ignore)
+            self._file.post(partial(index.write, rows=[], latest=[], late=(), positions=ends))
             log.info("the index is complete", extra=fields(events=reading.progress.read))
         self._lookups.release()
 
@@ -249,8 +244,4 @@ class LogReader:
                 self._memory.apply(entry, Happening.LOGGED_LAST)
         if last:
             events = [(record.fingerprint, record.time_ms, record.id_ms) for record in last]
-            self._file.post(partial(index.expect_retries, events=events), _ignore)
-
-
-def _ignore(_result: object, _error: Exception | None) -> None:
-    """Take the answer of a job that nobody waits for."""
+            self._file.post(partial(index.expect_retries, events=events))
