@@ -146,15 +146,18 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
     return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
 
 
-def write(
-    db: sqlite3.Connection, rows: list[Row], latest: list[LatestRow], late: Sequence[Event], positions: Positions
-) -> None:
-    """Take over what changed in memory, and with the last slice how far the log is known."""
+def write(db: sqlite3.Connection, rows: list[Row], latest: list[LatestRow], late: Sequence[Event] = ()) -> None:
+    """Take over what changed in memory."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
     _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
     _change(db, late, State.RETRY_PENDING, Happening.STORED_LATE)
+
+
+def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> None:
+    """Note up to where the log is known, and up to when events may be missing in it."""
     if positions:
         db.execute(_POSITIONS, (_json([(*place, offset) for place, offset in positions.items()]),))
+    db.execute("UPDATE forgotten SET time_ms = ?1 WHERE time_ms < ?1", (forgotten_ms,))
 
 
 def learn(
@@ -233,11 +236,6 @@ def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:
     sql = "SELECT time_ms FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
     times = sorted(time_ms for (time_ms,) in db.execute(sql, (sample_from,)))
     return times[len(times) // 10] + 1 if times else 0
-
-
-def forget(db: sqlite3.Connection, time_ms: int) -> None:
-    """Note that events up to a time may be missing."""
-    db.execute("UPDATE forgotten SET time_ms = ?1 WHERE time_ms < ?1", (time_ms,))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:

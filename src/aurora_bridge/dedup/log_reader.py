@@ -147,7 +147,7 @@ class LogReader:
             reading.progress.end()
             self._expect_retries()
             ends = dict.fromkeys(((name, "", _READ_TO_ITS_END) for name in reading.logs), 0)
-            self._file.post(partial(index.write, rows=[], latest=[], late=(), positions=ends))
+            self._file.post(partial(index.note, positions=ends, forgotten_ms=self._file.forgotten_ms))
             log.info("the index is complete", extra=fields(events=reading.progress.read))
         self._lookups.release()
 
