@@ -19,7 +19,6 @@ from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
 from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.dedup.index import FILE as INDEX_FILE
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
@@ -113,7 +112,7 @@ async def run(settings: Settings, announce: Announce) -> None:
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
         await stack.enter_async_context(_task(_measure(metrics), stop))
-        look = Observer(settings, readiness, publisher, metrics).look
+        look = Observer(settings, readiness, publisher, dedup.log, metrics).look
         admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
         url = await stack.enter_async_context(
             ingress(
@@ -239,9 +238,7 @@ def make_metrics() -> Metrics:
 def _measure_state(directory: Path, metrics: Metrics) -> None:
     metrics.state_disk_free_bytes.source = lambda: room(directory).free
     metrics.state_disk_size_bytes.source = lambda: room(directory).size
-    metrics.broken_files.sources = lambda: {
-        name: len(broken_files(directory, name)) for name in (SPOOL_FILE, INDEX_FILE)
-    }
+    metrics.broken_files.sources = lambda: {SPOOL_FILE: len(broken_files(directory, SPOOL_FILE))}
 
 
 async def _measure(metrics: Metrics) -> None:

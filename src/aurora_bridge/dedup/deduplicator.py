@@ -8,12 +8,14 @@ sent, and what becomes of it is written behind. `recurrence` has the rules, `lif
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import NamedTuple
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_reader import LogReader, Spool
+from aurora_bridge.dedup.log_record import has_same_id
 from aurora_bridge.dedup.lookups import Found, Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Entry, Memory
@@ -69,17 +71,11 @@ class Deduplicator:
         self._memory = Memory()
         self._file = IndexFile(directory, settings, patience, metrics, self._opened)
         self._members = Membership(self._file)
+        self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo)
         self.log = LogReader(
-            self._memory,
-            self._file,
-            self._members,
-            spool,
-            instance=instance,
-            kafka=kafka,
-            patience=patience,
-            released=self._advance,
+            self._memory, self._file, self._members, self._lookups, spool, instance=instance, kafka=kafka
         )
-        self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo, lambda: self.log.held)
+        metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log, self._lookups)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 
@@ -101,23 +97,18 @@ class Deduplicator:
 
     def _opened(self, found: index.Found) -> None:
         self._members.build(found.bytes)
-        self._write_behind.opened(found.positions)
+        self._memory.change_all()
         self.log.opened(found)
-
-    def _advance(self) -> None:
-        self._lookups.advance()
 
     # The way of a delivery.
 
     async def claim(self, event: Event, received_us: int) -> Decision:
         """Return what to do with a delivery, whose event is claimed then."""
         now_ms = received_us // 1000
-        if not self._lookups and not self.log.held:
+        if not self._lookups.busy:
             decision = self._decide(event, now_ms, None)
             if decision is not None:
                 return decision
-        elif self.log.held:
-            self.log.wait()
         return await self._lookups.wait(event, now_ms)
 
     def _decide(self, event: Event, now_ms: int, found: Found | None) -> Decision | None:
@@ -136,13 +127,13 @@ class Deduplicator:
             known = found.row
         if known is None:
             return self._publish_new(event, now_ms)
-        latest_fingerprint = latest.fingerprint if latest is not None else found.latest if found is not None else None
+        state = latest or (found and found.latest)
         action, interval = judge(
             event.recurrence,
             known,
             now_ms,
             event.repeat_window_us // 1000,
-            is_latest=latest_fingerprint == fingerprint,
+            is_latest=state is not None and state.fingerprint == fingerprint and has_same_id(state, known),
             complete=self.log.complete(now_ms),
             resend=self._resend,
         )
@@ -181,7 +172,7 @@ class Deduplicator:
         """Note that a delivery was given up before it knew what to do: nobody will send its event."""
         if decision.action in (Action.NEW, Action.REPEAT, Action.RETRY):
             self.refused(decision.entry, Refusal(Reason.TOO_LATE))
-        self.answered(decision.entry, decision.entry.attempt_ms * 1000, in_time=True)
+        self.answered(decision.entry, decision.entry.attempt_ms * 1000, in_time=False)
 
     # What becomes of an event.
 

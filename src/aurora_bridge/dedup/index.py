@@ -32,7 +32,12 @@ CREATE TABLE seen (
     attempt INTEGER NOT NULL,
     repeat INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE latest (family_key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, time_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE latest (
+    family_key TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    time_ms INTEGER NOT NULL,
+    id_ms INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE positions (
     log TEXT NOT NULL,
     topic TEXT NOT NULL,
@@ -52,7 +57,8 @@ _FIND = "SELECT s.* FROM json_each(?) AS j CROSS JOIN seen AS s ON s.fingerprint
 _FIND_LATEST = "SELECT l.* FROM json_each(?) AS j CROSS JOIN latest AS l ON l.family_key = j.value"
 _REPLACE = """ON CONFLICT DO UPDATE SET state=excluded.state, time_ms=excluded.time_ms, id_ms=excluded.id_ms,
 attempt_ms=excluded.attempt_ms, attempt=excluded.attempt, repeat=excluded.repeat"""
-_REPLACE_LATEST = "ON CONFLICT DO UPDATE SET fingerprint=excluded.fingerprint, time_ms=excluded.time_ms"
+_REPLACE_LATEST = """ON CONFLICT DO UPDATE SET
+fingerprint=excluded.fingerprint, time_ms=excluded.time_ms, id_ms=excluded.id_ms"""
 _NOT_OLDER = "WHERE excluded.time_ms >= latest.time_ms"
 _CHANGE = "UPDATE seen SET state=? WHERE fingerprint=? AND time_ms=? AND id_ms=? AND state=?"
 _POSITIONS = "INSERT OR REPLACE INTO positions SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)"
@@ -65,8 +71,6 @@ _FINGERPRINT = 32
 Place = tuple[str, str, int]
 """A log (a Kafka cluster's id, or the spool's), and where it has them topic and partition."""
 Positions = Mapping[Place, int]
-StateRow = tuple[str, str, int]
-"""Family key, and fingerprint and time of its latest state."""
 Event = tuple[str, int, int]
 """Fingerprint, time and millisecond of the id."""
 
@@ -83,13 +87,22 @@ class Row(NamedTuple):
     repeat: bool = False
 
 
+class LatestRow(NamedTuple):
+    """The latest state of a family's subject."""
+
+    key: str
+    fingerprint: str
+    time_ms: int
+    id_ms: int
+
+
 class Answer(NamedTuple):
     """What the file knows."""
 
     rows: dict[str, Row]
     """By fingerprint."""
-    latest: dict[str, str]
-    """By family key, the fingerprint of the latest state."""
+    latest: dict[str, "LatestRow"]
+    """By family key."""
 
 
 class Found(NamedTuple):
@@ -132,7 +145,7 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
     """Return what is known of fingerprints and families."""
     rows = db.execute(_FIND, (_json(fingerprints),)).fetchall() if fingerprints else ()
     latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else ()
-    return Answer({row[0]: _row(row) for row in rows}, {row[0]: row[1] for row in latest})
+    return Answer({row[0]: _row(row) for row in rows}, {row[0]: LatestRow(*row) for row in latest})
 
 
 def _row(row: tuple[Any, ...]) -> Row:
@@ -141,18 +154,18 @@ def _row(row: tuple[Any, ...]) -> Row:
 
 
 def write(
-    db: sqlite3.Connection, rows: list[Row], latest: list[StateRow], late: Sequence[Event], positions: Positions
+    db: sqlite3.Connection, rows: list[Row], latest: list[LatestRow], late: Sequence[Event], positions: Positions
 ) -> None:
     """Take over what changed in memory, and with the last slice how far the log is known."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
-    _insert(db, "latest", 3, _REPLACE_LATEST, sorted(latest))
+    _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
     _change(db, late, State.RETRY_PENDING, Happening.STORED_LATE)
     if positions:
         db.execute(_POSITIONS, (_json([(*place, offset) for place, offset in positions.items()]),))
 
 
 def learn(
-    db: sqlite3.Connection, records: Sequence[LogRecord], known: Sequence[str], latest: list[StateRow], instance: str
+    db: sqlite3.Connection, records: Sequence[LogRecord], known: Sequence[str], latest: list[LatestRow], instance: str
 ) -> list[LogRecord]:
     """Take over what records of the log tell, and the `latest` states among them; those of `instance` are ours.
 
@@ -164,10 +177,11 @@ def learn(
     for record in records:
         fingerprint, ours = record.fingerprint, record.instance == instance
         before = events.get(fingerprint)
-        state = reconcile(record, before, Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE)
+        happening = Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE
+        state = reconcile(record, before, before and before.state, happening)
         if state is None:
             continue
-        if before is not None and record.is_event_of(before.time_ms, before.id_ms):
+        if before is not None and record.is_event_of(before):
             event = before._replace(state=state)
         else:
             event = Row(fingerprint, state, *record.times)
@@ -176,7 +190,7 @@ def learn(
         events[fingerprint] = event
         rows[fingerprint] = event
     _insert(db, "seen", 7, _REPLACE, sorted(rows.values()))
-    _insert(db, "latest", 3, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
+    _insert(db, "latest", 4, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news
 

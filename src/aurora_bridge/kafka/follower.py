@@ -13,12 +13,13 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from time import monotonic, time
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.dedup.log_reader import LogReader
+from aurora_bridge.dedup.log_reader import LogReader, Reading
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, Nodes, UnreadableError, fetch, leaders, offsets
 from aurora_bridge.kafka.position import Position
@@ -74,7 +75,7 @@ class Follower:
         self._problems = problems
         self._followed = metrics.followed_records
         self._cluster = ""
-        self._generation = 0
+        self._reading = log_reader.current
         self._positions: dict[TopicPartition, Position] = {}
         self._shrunk: defaultdict[TopicPartition, int] = defaultdict(int)
         self._waited: dict[TopicPartition, int] = {}
@@ -89,14 +90,14 @@ class Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
-            await self._log.spool_read()
+            reading = await self._log.reading()
             client = self._connect()
             try:
                 await client.bootstrap()
                 client.set_topics(self._topics)
                 await client.refresh()
-                self._log.began()
-                await self._follow(client)
+                self._log.began(reading)
+                await self._follow(client, reading)
             except (KafkaError, OSError, TimeoutError) as error:
                 told = any(self._problems)  # by the sender, once; this comes again and again
                 log.log(logging.DEBUG if told else logging.INFO, "the topics cannot be followed: %r", error)
@@ -114,18 +115,19 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - whatever ended the client's own tasks comes out here
             log.info("the follower's client did not close cleanly: %r", error)
 
-    async def _follow(self, client: Client) -> None:
+    async def _follow(self, client: Client, reading: Reading) -> None:
         """Look again and again, until that has failed for a while, or the index file is another one.
 
         One failure is nothing out of the ordinary: a broker may end a connection at any time (KIP-368), and a leader
         may move. A client without its metadata task is never good again. Raises what went wrong.
         """
         self._refused.clear()
-        self._cluster, self._generation = client.cluster_id, self._log.generation
-        self._positions = {}
+        self._reading, self._cluster, self._positions = reading, client.cluster_id, {}
+        for _ in self._stored():
+            """What was acknowledged before the spool was read may be unknown: it is read like another's."""
         failing_since: float | None = None
         self._metadata_at = monotonic()
-        while (self._cluster, self._generation) == (client.cluster_id, self._log.generation):
+        while reading is self._log.current and client.cluster_id == self._cluster:
             began = monotonic()
             try:
                 await self._poll(client, began)
@@ -154,7 +156,7 @@ class Follower:
         dark |= missing & client.cluster.unauthorized_topics
         self._all_seen = not missing and not dark and seen == nodes.keys()
         if not dark and all(place in seen and self._is_known(place) for place in nodes):
-            self._log.succeeded(*([now + _STALE_SECONDS] if self._log.recent_others else []))
+            self._log.succeeded(self._reading, now + _STALE_SECONDS if self._log.recent_others else inf)
 
     async def _begin(self, client: Client, nodes: Nodes) -> None:
         """Find out where to begin with partitions of which nothing is known: as far back as the index reaches."""
@@ -191,7 +193,7 @@ class Follower:
     def _gaps(self, nodes: Nodes) -> dict[TopicPartition, int]:
         """Return the partitions to read now, with their nodes."""
         waited, self._waited = self._waited, {}
-        at_once = not self._log.caught_up or bool(self._log.recent_others)
+        at_once = not self._reading.caught_up or bool(self._log.recent_others)
         gaps = {}
         for place, node in nodes.items():
             position = self._position(place)
@@ -240,20 +242,20 @@ class Follower:
 
     async def _take(self, records: list[LogRecord], reached: Mapping[TopicPartition, int]) -> bool:
         """Let the index learn of records; return whether it did, and everything below `reached` is known."""
-        if records and not await self._log.learn(self._cluster, records):
+        if records and not await self._log.learn(self._reading, self._cluster, records):
             return False
         self._followed[()] += len(records)
         for place, offset in reached.items():
             if self._position(place).next is not None:  # else it begins anew
                 self._position(place).read(offset)
         self._advance(reached)
-        self._log.progress.note(len(records), sum(position.behind for position in self._positions.values()))
+        self._reading.progress.note(len(records), sum(position.behind for position in self._positions.values()))
         return True
 
     def _advance(self, places: Iterable[TopicPartition]) -> None:
         """Tell up to which offsets everything is known."""
         known = {place: self._position(place).next for place in places}
-        self._log.advance({(self._cluster, *place): at for place, at in known.items() if at is not None})
+        self._reading.positions.update({(self._cluster, *place): at for place, at in known.items() if at is not None})
 
     def _notice_missing(self, fetched: Fetched) -> None:
         """Notice that records of today are not there any more: the beginning was deleted, or the topic is compacted."""
@@ -299,10 +301,11 @@ class Follower:
     def _is_known(self, place: TopicPartition) -> bool:
         """Tell whether all up to the end is known, or a send of ours whose acknowledgement is on its way."""
         position = self._position(place)
-        return position.next is not None and (position.behind == 0 or place in self._waited)
+        known = position.behind == 0 or place in self._waited
+        return position.next is not None and known and place not in self._shrunk
 
     def _position(self, place: TopicPartition) -> Position:
         position = self._positions.get(place)
         if position is None:
-            position = self._positions[place] = Position(self._log.offset(self._cluster, *place))
+            position = self._positions[place] = Position(self._reading.positions.get((self._cluster, *place)))
         return position
