@@ -51,6 +51,7 @@ class Life:
         **settings: Any,  # noqa: ANN401 - those of the index
     ) -> None:
         """Start on what the directory holds. With `kafka`, the test tells what the topics hold."""
+        self.directory = directory
         self.metrics = Metrics(kafka_problems=tuple(REASONS))
         self.spool = Spool(directory, _ROOM)
         self.spool.start()
@@ -68,6 +69,8 @@ class Life:
         self.dedup.start()
         self._runs = asyncio.create_task(self.dedup.run())
         self._ended = False
+        self.hangs = False
+        """Whether a job of `hanging` was not answered yet."""
 
     # Deliveries.
 
@@ -121,9 +124,9 @@ class Life:
 
     async def reads(self, *records: LogRecord, cluster: str = CLUSTER) -> None:
         """Let the topics hold these records, as a follower that reads them to their ends."""
-        await self.log.spool_read()
-        assert await self.log.learn(cluster, records)
-        self.log.succeeded()
+        reading = await self.log.reading()
+        assert await self.log.learn(reading, cluster, records)
+        self.log.succeeded(reading)
 
     # Its ends.
 
@@ -179,7 +182,11 @@ class Life:
             entered.set()
             assert gate.wait(PATIENCE)
 
-        self.dedup._file.post(wait, _ignore)  # noqa: SLF001 - a job like any other
+        def done(_result: object, _error: Exception | None) -> None:
+            self.hangs = False
+
+        self.hangs = True
+        self.dedup._file.post(wait, done)  # noqa: SLF001 - a job like any other
         await until(entered.is_set)
         try:
             yield gate
@@ -221,10 +228,6 @@ async def turns(count: int = 20) -> None:
     """Let the loop turn, so that what is ready to happen has happened."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-def _ignore(_result: object, _error: Exception | None) -> None:
-    """Take an answer that nobody waits for."""
 
 
 # The file, and trouble with it.

@@ -91,7 +91,7 @@ class Following:
     @property
     def known(self) -> int:
         """Up to which offset all is known."""
-        return self.life.log.offset(self.client.cluster_id, *self.place) or 0
+        return self.life.log.current.positions.get((self.client.cluster_id, *self.place), 0)
 
     @property
     def followed(self) -> int:

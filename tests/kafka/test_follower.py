@@ -239,9 +239,9 @@ async def test_into_a_file_that_was_recreated_everything_is_read_again(following
         await following.publish(A, NOW, 0)
         await following.publish(B, NOW + 1, 1)
         await following.life.written()
-        generation = following.life.log.generation
+        reading = following.life.log.current
         (following.directory / index.FILE).unlink()
-        await until(lambda: following.life.log.generation > generation)
+        await until(lambda: following.life.log.current is not reading)
         gate.set()
         await following.complete()
     assert await following.life.act(A, NOW + MINUTE) is Action.REPEAT
@@ -261,9 +261,9 @@ async def test_a_file_that_is_recreated_during_a_poll_is_not_taken_for_one_that_
     async def remove(*args: object) -> object:
         nonlocal done
         if not done:
-            generation = following.life.log.generation
+            reading = following.life.log.current
             (following.directory / index.FILE).unlink()
-            await until(lambda: following.life.log.generation > generation)
+            await until(lambda: following.life.log.current is not reading)
             done = True
         return await ask(*args)
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from aurora_bridge.dedup import index, log_reader
+from aurora_bridge.dedup import index, progress
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
@@ -61,8 +61,9 @@ async def test_what_is_missing_of_today_is_remembered_over_a_start(
         await first.write(first.record(A), first.record(B))
         await first.reached(2)
         await asyncio.to_thread(delete_records, kafka.bootstrap, topic, 1)
+        reading = first.life.log.current
         (tmp_path / index.FILE).unlink()
-        await until(lambda: first.life.log.generation > 1 and first.life.log.caught_up)
+        await until(lambda: first.life.log.current is not reading and first.life.log.current.caught_up)
     async with follow() as second:
         await second.life.complete(MIDNIGHT + DAY)
         assert not await is_new_with_an_id_of_the_day(second, NOW)
@@ -131,7 +132,7 @@ async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
 
         with patch.object(module, "offsets", offsets), patch.object(module, "leaders", leaders):
             await made.polled()
-            assert not made.life.log.caught_up
+            assert not made.life.log.current.caught_up
             hidden = False
             await made.complete()
 
@@ -168,7 +169,7 @@ async def test_while_a_partition_cannot_be_decoded_not_all_is_known(
         await made.write(made.record(ONCE))
         await until(lambda: "cannot be followed" in caplog.text)
         await made.polled(2)
-        assert (made.followed, made.lag, made.life.log.caught_up) == (0, 1, False)
+        assert (made.followed, made.lag, made.life.log.current.caught_up) == (0, 1, False)
 
 
 # Reading.
@@ -213,14 +214,14 @@ async def test_a_long_reading_tells_how_far_it_is(
         await asyncio.to_thread(produce, kafka.bootstrap, record_of(topic, once(f"{number}")))
     caplog.set_level(logging.INFO)
     with (
-        patch.object(log_reader, "_PROGRESS_SECONDS", 0),
+        patch.object(progress, "_PROGRESS_SECONDS", 0),
         patch.object(module, "_GROUP", 1),
         patch.object(module, "_FETCH_BYTES", 1),
     ):
         async with follow() as made:
             await made.complete()
-            progress = made.life.log.progress
-            assert (progress.read, progress.to_read, progress.seconds_left()) == (3, 0, 0)
+            ended = made.life.log.current.progress
+            assert (ended.read, ended.to_read, ended.seconds_left()) == (3, 0, 0)
     lines = [vars(record)["fields"] for record in caplog.records if record.message.startswith("reading the log")]
     assert [(line["read"], line["to_read"]) for line in lines] == [(1, 2), (2, 1)]
     assert all(line["seconds_left"] >= 0 for line in lines)
