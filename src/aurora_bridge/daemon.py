@@ -82,7 +82,6 @@ async def run(settings: Settings, announce: Announce) -> None:
         make_sender = None
         if not settings.embedded_log:
             make_sender = partial(Sender, settings.kafka, connect, EVENTS, problems=problems, metrics=metrics)
-            metrics.kafka_configured[()] = 1
         publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
         sender = publisher.sender
         if sender is not None:
@@ -114,15 +113,9 @@ async def run(settings: Settings, announce: Announce) -> None:
         await stack.enter_async_context(_task(_measure(metrics), stop))
         look = Observer(settings, readiness, publisher, dedup.log, metrics).look
         admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
+        seconds = settings.deadlines.answer_seconds
         url = await stack.enter_async_context(
-            ingress(
-                bridge,
-                readiness.is_ready,
-                ledger,
-                settings.ingress,
-                answer_seconds=settings.deadlines.answer_seconds,
-                files=files,
-            )
+            ingress(bridge, readiness.is_ready, ledger, settings.ingress, answer_seconds=seconds, files=files)
         )
         _settle_memory()
         announce(url, admin_url)
@@ -207,7 +200,7 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
     dedup = Deduplicator(
         settings.state_dir,
         settings.index,
-        settings.deadlines.publish_seconds / 2,  # the other half is Kafka's
+        settings.deadlines.publish_seconds / 3,  # for the log, and for the file; the last third is Kafka's
         metrics,
         instance=instance,
         spool=spool,

@@ -70,6 +70,8 @@ class Webhook:
     """Whether the last attempt was."""
     settled: bool = False
     """Whether it is not tried again."""
+    port: int = 0
+    """Of the daemon that was told last."""
 
 
 class Aurora:
@@ -189,6 +191,7 @@ class Aurora:
             answered=webhook.key,
             attempt=webhook.attempt,
             copy=webhook.copy,
+            to=webhook.port,
             status=status,
             seconds=round(seconds, 4),
             body=body,
@@ -214,6 +217,7 @@ class Aurora:
     async def _ask(self, webhook: Webhook) -> tuple[int, str]:
         """Send a request; return status and body of its answer: 0 where none came, -1 where it is no HTTP, and why."""
         address = self._random.choice(self._addresses)
+        webhook.port = address[1]
         connection = None
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):

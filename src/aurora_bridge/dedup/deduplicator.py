@@ -6,7 +6,8 @@ sent, and what becomes of it is written behind. `recurrence` has the rules, `lif
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import time
 from typing import NamedTuple
@@ -27,6 +28,9 @@ from aurora_bridge.settings import IndexSettings
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
 
+log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 1.0
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _ = State
 _STATE = Recurrence.STATE
@@ -86,9 +90,8 @@ class Deduplicator:
     async def run(self) -> None:
         """Read the log, and keep the file up to date and within its bounds, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.log.run())
-            group.create_task(self._write_behind.run())
-            group.create_task(self._file.maintain())
+            for work in (self.log.run, self._write_behind.run, self._file.maintain):
+                group.create_task(_keep_running(work))
 
     async def stop(self, patience: float) -> bool:
         """Write what is left and close; False if that took longer than `patience` seconds."""
@@ -209,3 +212,13 @@ class Deduplicator:
             self._owed[()] += 1
         if not (entry.refcount or entry.changed or entry.writes):
             self._memory.release(entry, self._file.posted + 1)
+
+
+async def _keep_running(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Do what never ends, and begin again where it fails: a cache never stops the daemon."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s failed; starting it again", work.__qualname__)
+        await asyncio.sleep(_AGAIN_SECONDS)

@@ -244,7 +244,7 @@ def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:
 
 def forget(db: sqlite3.Connection, time_ms: int) -> None:
     """Note that events up to a time may be missing."""
-    db.execute("UPDATE forgotten SET time_ms = max(time_ms, ?)", (time_ms,))
+    db.execute("UPDATE forgotten SET time_ms = ?1 WHERE time_ms < ?1", (time_ms,))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:

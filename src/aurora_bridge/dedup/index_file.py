@@ -204,6 +204,7 @@ class IndexFile:
 
         def inspect(db: sqlite3.Connection) -> tuple[bool, int, int]:
             gone = not self._path.exists() or self._path.stat().st_ino != self._inode
+            index.forget(db, self.forgotten_ms)
             limit = keep_room(db, self._path.parent, self._max_bytes, self._reserve)
             return gone, limit, index.used_bytes(db)
 
@@ -222,6 +223,7 @@ class IndexFile:
         if not before_ms:
             return
         self.forget(before_ms)
+        await self.call(partial(index.forget, time_ms=before_ms))
         for number in range(_EXPIRY_SLICES):
             await self.call(partial(index.expire, prefix=f"{number:02x}", before_ms=before_ms))
         self.full = False
@@ -229,10 +231,4 @@ class IndexFile:
 
     def forget(self, time_ms: int) -> None:
         """Note that events up to a time may be missing."""
-        if time_ms > self.forgotten_ms:
-            self.forgotten_ms = time_ms
-            self.post(partial(index.forget, time_ms=time_ms), _ignore)
-
-
-def _ignore(_result: object, _error: Exception | None) -> None:
-    """Take the answer of a job that nobody waits for."""
+        self.forgotten_ms = max(time_ms, self.forgotten_ms)

@@ -152,9 +152,10 @@ class LogReader:
             reading.progress.resume()
             self._lookups.hold()
 
-    def failed(self) -> None:
+    def failed(self, reading: Reading) -> None:
         """Note that the log cannot be read now."""
-        self._lookups.release()
+        if reading is self.current:
+            self._lookups.release()
 
     def succeeded(self, reading: Reading, until: float = inf) -> None:
         """Note that the log was read to its end; that holds until monotonic time `until` without another look."""

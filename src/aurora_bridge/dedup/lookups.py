@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
 from aurora_bridge.dedup import index
@@ -27,13 +26,12 @@ class Found(NamedTuple):
 
 
 class _Waiting(Generic[T]):
-    __slots__ = ("decided", "event", "found", "job", "now_ms", "since")
+    __slots__ = ("decided", "event", "found", "job", "now_ms")
 
     def __init__(self, event: Event, now_ms: int, decided: "asyncio.Future[T]") -> None:
         self.event = event
         self.now_ms = now_ms
         self.decided = decided
-        self.since = monotonic()
         self.found: Found | None = None
         self.job: float = inf
         """Number of the job that asks the file for it."""
@@ -60,7 +58,8 @@ class Lookups(Generic[T]):
         self._queue: deque[_Waiting[T]] = deque()
         self._asking = False
         self._held = False
-        self._release_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Ends the waiting, for whatever it is."""
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -103,13 +102,27 @@ class Lookups(Generic[T]):
     def _go_on(self) -> None:
         """See to it that those who wait do not wait for ever."""
         if not self._queue:
+            self._stop_timer()
             return
-        if self._held:
-            if self._release_timer is None:
-                self._release_timer = self._loop.call_later(self._patience, self.release)
-        elif not self._asking:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._patience, self._give_up)
+        if not self._held and not self._asking:
             self._asking = True
             self._loop.call_soon(self._ask)
+
+    def _give_up(self) -> None:
+        """Let nobody wait any longer for what is waited for now."""
+        self._timer = None
+        if self._held:
+            self.release()
+        else:
+            self._file.note_late()
+            self.advance()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # A reading of the log.
 
@@ -122,11 +135,9 @@ class Lookups(Generic[T]):
 
     def release(self) -> None:
         """Let nobody wait for a reading: it ended, or one delivery has waited long enough."""
-        if self._release_timer is not None:
-            self._release_timer.cancel()
-            self._release_timer = None
         if self._held:
             self._held = False
+            self._stop_timer()
             self.advance()
 
     # The file.
@@ -139,11 +150,9 @@ class Lookups(Generic[T]):
                 self.advance()
             return
         self._asking = True
-        left = asked[0].since + self._patience - monotonic()  # less, if the log was waited for before
-        late = self._loop.call_later(max(left, self._patience / 2), self._give_up)
 
         def answered(answer: index.Answer | None, _error: Exception | None) -> None:
-            late.cancel()
+            self._stop_timer()
             self._asking = False
             for waiting in asked:
                 event = waiting.event
@@ -158,7 +167,3 @@ class Lookups(Generic[T]):
         number = self._file.post(partial(index.find, fingerprints=names, families=families), answered)
         for waiting in asked:
             waiting.job = number
-
-    def _give_up(self) -> None:
-        self._file.note_late()
-        self.advance()

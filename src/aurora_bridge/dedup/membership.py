@@ -43,7 +43,7 @@ class Membership:
         """Add fingerprints that are being written."""
         self._added += len(fingerprints)
         if self._added > self._capacity and self._bloom is not None and self._next is None:
-            self._added = int(self._bloom.approx_items)  # most had been added before
+            self._added = int(min(self._bloom.approx_items, self._added))  # most had been added before
             if self._added > self._capacity:
                 self.build(self._file.used_bytes)
         for bloom in (self._bloom, self._next):

@@ -144,7 +144,7 @@ class Memory:
             latest.release(batch.latest)
 
     def change_all(self) -> None:
-        """Note that the file is another one, which may have nothing of what is here."""
+        """Note that the file may have nothing of what is here."""
         for entry in self.entries.items.values():
             self.entries.change(entry)
         for latest in self.latest.items.values():

@@ -58,7 +58,10 @@ class WriteBehind:
                 whole &= count is not None
                 pace = max(_QUICKEST, min(_SLOWEST, pace * max(0.5, min(2.0, _AIM / ((count or 0) + 1)))))
                 self._memory.forget(self._lookups.oldest_job)
-            written = positions if last and whole else written
+            if last and whole:
+                written = positions
+            if reading is not self._log.current:  # the file is another one
+                written = {}
             reading, positions = self._log.current, self._log.positions()
 
     async def _write(self, name: str, positions: index.Positions) -> int | None:
@@ -143,8 +146,9 @@ class WriteBehind:
         self._post(entries, latest, partial(index.write, late=(), positions={}), done)
 
     def flush(self) -> None:
-        """Write all that changed, and how far the log is known, at once: the daemon ends."""
+        """Write all that is here, and how far the log is known, at once: the daemon ends."""
         if not self._file.failed:
+            self._memory.change_all()  # what is being written just now may fail
             self._post_slices(SLICES, self._log.positions())
 
 

@@ -42,6 +42,7 @@ CONTROLS = [
     Scenario(
         "control-refused-forgotten",
         refused.without_a_spool,
+        nodes=1,
         broken="forgets-refused",
         finds=LOSS,
         settings={"spool__enabled": False},
@@ -49,6 +50,7 @@ CONTROLS = [
     Scenario(
         "control-refused-forgotten-spool-full",
         refused.with_a_full_spool,
+        nodes=1,
         broken="forgets-refused",
         finds=LOSS,
         settings={"spool__max_bytes": CAP_BYTES},

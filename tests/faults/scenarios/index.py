@@ -53,6 +53,12 @@ PRAGMA user_version = 3
 """The schema of version 0.1.0, before the index became a cache of the log."""
 
 
+_LEAVES: Final = """
+SELECT name, pageno FROM dbstat JOIN sqlite_schema USING (name)
+WHERE pagetype = 'leaf' AND sql LIKE '%fingerprint%' ORDER BY pageno
+"""
+
+
 class Trouble:
     """What happens to the index of a daemon, as long as a file is there: for the disk that hangs, and for mutants."""
 
@@ -141,7 +147,7 @@ def damaged(stage: Stage) -> None:
         began = monotonic()
         _damage(stage.daemon.state / FILE)
         stage.wait(10)
-        _crash_and_start(stage, known, "with damaged pages", lambda _: None, began)
+        _crash_and_start(stage, known, "with damaged pages", _damage, began)
         for words, change in (("with random bytes", _overwrite), ("with an older schema", _make_older)):
             stage.wait(10)
             _crash_and_start(stage, known, words, change)
@@ -191,11 +197,11 @@ def _start(stage: Stage, words: str) -> None:
 
 
 def _damage(path: Path) -> None:
-    """Overwrite every other page of the largest table, while the daemon has the file open."""
+    """Overwrite every other page of the largest table of fingerprints."""
     with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the write-ahead log would mend them
         (size,) = db.execute("PRAGMA page_size").fetchone()
-        leaves = db.execute("SELECT name, pageno FROM dbstat WHERE pagetype = 'leaf' ORDER BY pageno").fetchall()
+        leaves = db.execute(_LEAVES).fetchall()
     tables = [name for name, _ in leaves]
     largest = max(tables, key=tables.count)
     with path.open("r+b") as file:
