@@ -43,9 +43,16 @@ def latest(event: Event, at: int = NOON) -> LatestRow:
     return LatestRow(event.family_key or "", event.fingerprint, at, 0)
 
 
-def write(db: sqlite3.Connection, *rows: Row, states: Sequence[LatestRow] = (), **others: Any) -> None:  # noqa: ANN401
+def write(
+    db: sqlite3.Connection,
+    *rows: Row,
+    states: Sequence[LatestRow] = (),
+    late: Sequence[index.Event] = (),
+    positions: index.Positions | None = None,
+) -> None:
     """Write what changed in memory."""
-    index.write(db, list(rows), list(states), **({"late": (), "positions": {}} | others))
+    index.write(db, list(rows), list(states), late)
+    index.note(db, positions or {}, 0)
 
 
 def learn(db: sqlite3.Connection, *records: LogRecord) -> list[str]:
@@ -249,8 +256,8 @@ def test_a_sample_tells_which_tenth_is_the_oldest(db: sqlite3.Connection) -> Non
 def test_what_may_be_missing_is_remembered_by_its_youngest(tmp_path: Path) -> None:
     with opened(tmp_path) as first:
         assert index.found(first).forgotten_ms == 0
-        index.forget(first, NOON)
-        index.forget(first, NOON - 1)
+        index.note(first, {}, NOON)
+        index.note(first, {}, NOON - 1)
     with opened(tmp_path) as second:
         assert index.found(second).forgotten_ms == NOON
 

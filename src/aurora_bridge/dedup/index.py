@@ -224,11 +224,12 @@ def fingerprints(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
 # Expiry.
 
 
-def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> None:
-    """Delete what is older among the keys that begin with `prefix`."""
+def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> int:
+    """Delete what is older among the keys that begin with `prefix`; return how many events that were."""
     end = f"{prefix}~"
     db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND time_ms < ?", (prefix, end, before_ms))
-    db.execute("DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?", (prefix, end, before_ms))
+    sql = "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?"
+    return db.execute(sql, (prefix, end, before_ms)).rowcount
 
 
 def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:
