@@ -5,7 +5,7 @@ timers, in the time of the model. Kafka and the threads of the two files are `do
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -332,18 +332,12 @@ class Instance:
         self._loop.call_soon(step)
         self.turn()
 
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass in which neither files nor Kafka answer."""
+    def run(self, seconds: float, *, index: bool = True, spool: bool = True, kafka: bool = True) -> None:
+        """Let time pass in which only these answer, and at once."""
         until = self.clock.monotonic() + seconds
-        while (left := until - self.clock.monotonic()) > 0:
-            self._loop.advance(left)
-            self._check_tasks()
-
-    def work(self, seconds: float) -> None:
-        """Let time pass in which files and Kafka answer at once."""
-        until = self.clock.monotonic() + seconds
+        workers = [*([self.dedup.worker] if index else ()), *([self.spool.worker] if spool and self.spool else ())]
         while True:
-            while self._work_once():
+            while self._answer(workers, kafka=kafka):
                 """Until nothing is left to do now."""
             left = until - self.clock.monotonic()
             if left <= 0:
@@ -351,13 +345,13 @@ class Instance:
             self._loop.advance(left)
         self._check_tasks()
 
-    def _work_once(self) -> bool:
+    def _answer(self, workers: Iterable[SteppedWorker], *, kafka: bool) -> bool:
         """Let files and Kafka do what there is to do; return whether there was anything."""
-        busy = [worker for worker in self.workers if worker.busy]
+        busy = [worker for worker in workers if worker.busy]
         for worker in busy:
             worker.work()
             self.tell(worker)
-        loaded = [topic for topic, lane in self.wire.lanes.items() if lane] if self.wire.up else []
+        loaded = [topic for topic, lane in self.wire.lanes.items() if lane] if kafka and self.wire.up else []
         for topic in loaded:
             self.do(partial(self.wire.acknowledge, topic))
         return bool(busy or loaded)

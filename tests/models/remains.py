@@ -24,6 +24,8 @@ class Index(NamedTuple):
     """By family key, fingerprint and time of the latest state."""
     logs: set[str]
     """Logs of which a part is known."""
+    positions: dict[str, int]
+    """By topic, up to where it is known."""
 
 
 def index_of(directory: Path) -> Index:
@@ -32,10 +34,15 @@ def index_of(directory: Path) -> Index:
         with closing(_open(directory / index.FILE)) as db:
             seen = db.execute("SELECT fingerprint, time_ms, id_ms, state FROM seen").fetchall()
             latest = db.execute("SELECT family_key, fingerprint, time_ms FROM latest").fetchall()
-            logs = {log for (log,) in db.execute("SELECT log FROM positions")}
+            places = db.execute("SELECT log, topic, offset FROM positions").fetchall()
     except sqlite3.Error:
-        return Index({}, {}, set())
-    return Index({row[:3]: State(row[3]) for row in seen}, {key: (name, at) for key, name, at in latest}, logs)
+        return Index({}, {}, set(), {})
+    return Index(
+        {row[:3]: State(row[3]) for row in seen},
+        {key: (name, at) for key, name, at in latest},
+        {log for log, _, _ in places},
+        {topic: offset for _, topic, offset in places},
+    )
 
 
 def spool_of(directory: Path) -> dict[int, str]:

@@ -93,7 +93,7 @@ class Way(RuleBasedStateMachine):
             observer=self,
         )
         if not slow:
-            self.daemon.work(1.0)
+            self.daemon.run(1.0)
 
     def teardown(self) -> None:
         if hasattr(self, "daemon"):
@@ -188,13 +188,15 @@ class Way(RuleBasedStateMachine):
             webhook.attempted(webhook.due_us or 0)
         self.jump(until)
 
-    @rule(seconds=st.sampled_from([0.3, 1.6, 3.1, 5.1, 8.1]))
-    def nothing_works(self, seconds: float) -> None:
-        self.daemon.pass_time(seconds)
-
-    @rule(seconds=st.sampled_from([0.3, 1.0, 5.0]))
-    def all_works(self, seconds: float) -> None:
-        self.daemon.work(seconds)
+    @rule(
+        seconds=st.sampled_from([0.3, 1.6, 3.1, 5.1, 8.1]),
+        index=st.booleans(),
+        spool=st.booleans(),
+        kafka=st.booleans(),
+    )
+    def it_goes_on(self, seconds: float, *, index: bool = True, spool: bool = True, kafka: bool = True) -> None:
+        """Let time pass in which only these answer, and at once."""
+        self.daemon.run(seconds, index=index, spool=spool, kafka=kafka)
 
     # The daemon's files.
 
@@ -280,7 +282,7 @@ class Way(RuleBasedStateMachine):
         self.daemon.do(lambda: self.daemon.wire.connect(up=True))
         for worker in self.daemon.workers:
             worker.disk.full, worker.disk.error = False, None
-        self.daemon.work(CALM_SECONDS)
+        self.daemon.run(CALM_SECONDS)
         assert not self.daemon.flights, "deliveries that are never answered"
         assert not any(self.daemon.wire.lanes.values())
         assert not spool_of(self.directory), "events that stay in the spool"
