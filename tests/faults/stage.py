@@ -298,9 +298,11 @@ class Stage:
         seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         records = [record for record in seen.values() if not self.beside(record)]
         self._keep(records)
-        limits = Limits(self._looking.incomplete, self.forgotten, self.clock_set, self._looking.down, self.lag)
+        limits = Limits(
+            self._looking.incomplete, self.forgotten, self.clock_set, self._looking.down, self._crashes(), self.lag
+        )
         verdict = judge(read_journal(self._journal), records, limits)
-        self.measured |= {what: count for what, count in verdict.excused.items() if count}
+        self.measured |= verdict.excused
         unread = self._lost_unread()
         excused = [key for key in verdict.lost if key in unread]
         if excused:
@@ -308,6 +310,11 @@ class Stage:
         verdict.lost = [key for key in verdict.lost if key not in unread]
         verdict.renamed = [key for key in verdict.renamed if key not in unread]
         return verdict
+
+    def _crashes(self) -> list[Span]:
+        """Return when daemons were down that had not been asked to end."""
+        ends = [at for one in self.daemons for at in one.ends]
+        return [(start, end) for start, end in self._looking.down if not any(start <= at <= end for at in ends)]
 
     def _keep(self, records: Sequence[Record]) -> None:
         """Keep what was read beside the journal, for people who look for the cause of what the ledger finds."""
@@ -347,6 +354,8 @@ class FaultyDaemon(Daemon):
         self.surroundings = {"PYTHONPATH": str(Path(__file__).parents[2])}
         self.unforeseen: list[str] = []
         """How it ended when nobody had asked it to."""
+        self.ends: list[float] = []
+        """When it had ended because it was asked to, by the monotonic clock."""
 
     @property
     def started(self) -> bool:
@@ -361,6 +370,12 @@ class FaultyDaemon(Daemon):
     def change(self, **settings: object) -> None:
         """Have the next start use these settings instead; None leaves one out."""
         self._settings = {**self._settings, **settings}
+
+    def terminate(self) -> int:
+        """Ask it to end; return its exit code."""
+        code = super().terminate()
+        self.ends.append(monotonic())
+        return code
 
     def kill_and_start(self) -> None:
         """Crash, and come back."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from aurora_bridge.bridge import EVENTS, DeadLetter
 from aurora_bridge.dedup.log_reader import LogReader
-from aurora_bridge.dedup.progress import Progress
+from aurora_bridge.dedup.reading import Progress
 from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics

@@ -20,7 +20,6 @@ from aurora_bridge.state.database import Format, is_broken, open_as_is
 from aurora_bridge.state.directory import StateError
 
 log = logging.getLogger(__name__)
-
 FILE = "index.db"
 _SCHEMA = """
 CREATE TABLE seen (
@@ -63,9 +62,7 @@ _NOT_OLDER = "WHERE excluded.time_ms >= latest.time_ms"
 _CHANGE = "UPDATE seen SET state=? WHERE fingerprint=? AND time_ms=? AND id_ms=? AND state=?"
 _POSITIONS = "INSERT OR REPLACE INTO positions SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)"
 _INSTANCE = "INSERT INTO instances VALUES (?, ?) ON CONFLICT DO UPDATE SET time_ms = max(time_ms, excluded.time_ms)"
-_BEHIND = """SELECT group_concat(fingerprint, '')
-FROM (SELECT fingerprint FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?)"""
-_SAMPLE = "SELECT time_ms FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
+_NEXT = "SELECT fingerprint FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?"
 _FINGERPRINT = 32
 
 Place = tuple[str, str, int]
@@ -143,25 +140,24 @@ def found(db: sqlite3.Connection) -> Found:
 
 def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence[str]) -> Answer:
     """Return what is known of fingerprints and families."""
-    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall() if fingerprints else ()
+    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall()
     latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else ()
-    return Answer({row[0]: _row(row) for row in rows}, {row[0]: LatestRow(*row) for row in latest})
+    seen = (Row._make((key, State(state), *times, bool(repeat))) for key, state, *times, repeat in rows)
+    return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
 
 
-def _row(row: tuple[Any, ...]) -> Row:
-    fingerprint, state, time_ms, id_ms, attempt_ms, attempt, repeat = row
-    return Row(fingerprint, State(state), time_ms, id_ms, attempt_ms, attempt, bool(repeat))
-
-
-def write(
-    db: sqlite3.Connection, rows: list[Row], latest: list[LatestRow], late: Sequence[Event], positions: Positions
-) -> None:
-    """Take over what changed in memory, and with the last slice how far the log is known."""
+def write(db: sqlite3.Connection, rows: list[Row], latest: list[LatestRow], late: Sequence[Event] = ()) -> None:
+    """Take over what changed in memory."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
     _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
     _change(db, late, State.RETRY_PENDING, Happening.STORED_LATE)
+
+
+def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> None:
+    """Note up to where the log is known, and up to when events may be missing in it."""
     if positions:
         db.execute(_POSITIONS, (_json([(*place, offset) for place, offset in positions.items()]),))
+    db.execute("UPDATE forgotten SET time_ms = ?1 WHERE time_ms < ?1", (forgotten_ms,))
 
 
 def learn(
@@ -221,36 +217,30 @@ def _insertion(table: str, width: int, conflict: str) -> str:
 
 def fingerprints(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
     """Return up to `limit` fingerprints behind one, in their order."""
-    (text,) = db.execute(_BEHIND, (after, limit)).fetchone()
+    (text,) = db.execute(f"SELECT group_concat(fingerprint, '') FROM ({_NEXT})", (after, limit)).fetchone()  # noqa: S608
     return [text[at : at + _FINGERPRINT] for at in range(0, len(text), _FINGERPRINT)] if text else []
 
 
 # Expiry.
 
 
-def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> int:
-    """Delete what is older among the keys that begin with `prefix`; return how many events that were."""
+def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> None:
+    """Delete what is older among the keys that begin with `prefix`."""
     end = f"{prefix}~"
     db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND time_ms < ?", (prefix, end, before_ms))
-    sql = "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?"
-    return db.execute(sql, (prefix, end, before_ms)).rowcount
+    db.execute("DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?", (prefix, end, before_ms))
 
 
 def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:
     """Return the time before which a tenth of the events lie, by a sample: fingerprints are as good as random."""
-    times = sorted(time_ms for (time_ms,) in db.execute(_SAMPLE, (sample_from,)))
+    sql = "SELECT time_ms FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
+    times = sorted(time_ms for (time_ms,) in db.execute(sql, (sample_from,)))
     return times[len(times) // 10] + 1 if times else 0
-
-
-def forget(db: sqlite3.Connection, time_ms: int) -> None:
-    """Note that events up to a time may be missing."""
-    db.execute("UPDATE forgotten SET time_ms = ?1 WHERE time_ms < ?1", (time_ms,))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
     """Return how much of the file is in use."""
-    (pages,) = db.execute("PRAGMA page_count").fetchone()
-    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    pages, free = (db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count"))
     return int(pages - free) * _PAGE_BYTES
 
 

@@ -89,7 +89,7 @@ class IndexFile:
         """Run what is queued and close the file; False if that took longer than `patience` seconds."""
         return await self._worker.stop(patience)
 
-    def post(self, job: Job, done: Done) -> int:
+    def post(self, job: Job, done: Done = lambda _result, _error: None) -> int:
         """Queue a job, and return its number; `done` gets its result or error, on the loop. Jobs run in their order."""
         self.posted = number = self.posted + 1
         self._unanswered[number] = time.monotonic()
@@ -204,7 +204,7 @@ class IndexFile:
 
         def inspect(db: sqlite3.Connection) -> tuple[bool, int, int]:
             gone = not self._path.exists() or self._path.stat().st_ino != self._inode
-            index.forget(db, self.forgotten_ms)
+            index.note(db, {}, self.forgotten_ms)
             limit = keep_room(db, self._path.parent, self._max_bytes, self._reserve)
             return gone, limit, index.used_bytes(db)
 
@@ -223,7 +223,7 @@ class IndexFile:
         if not before_ms:
             return
         self.forget(before_ms)
-        await self.call(partial(index.forget, time_ms=before_ms))
+        await self.call(partial(index.note, positions={}, forgotten_ms=before_ms))
         for number in range(_EXPIRY_SLICES):
             await self.call(partial(index.expire, prefix=f"{number:02x}", before_ms=before_ms))
         self.full = False

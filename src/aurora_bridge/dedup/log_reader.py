@@ -22,33 +22,30 @@ from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Memory
-from aurora_bridge.dedup.progress import Progress
+from aurora_bridge.dedup.reading import Reading
 from aurora_bridge.logs import fields
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 5000
 """Rows of the spool that are read together."""
-_LAST_MS = 10_000
-"""Before a crash: the answers to what was received in this time may not have left."""
 _DAY_MS = 86_400_000
 _AGAIN_SECONDS = 1.0
+_READ_TO_ITS_END = -1
+"""In the place of a partition: this log was read to its end, whatever else is known of it."""
 
 
 class SpoolRecord(Protocol):
     """A record in the spool."""
 
     @property
-    def seq(self) -> int | None:
-        """Its row."""
-
+    def seq(self) -> int | None: ...  # noqa: D102
     @property
     def value(self) -> bytes: ...  # noqa: D102
     @property
     def headers(self) -> Iterable[tuple[str, bytes | None]]: ...  # noqa: D102
     @property
-    def stored_us(self) -> int:
-        """Wall clock when it was stored."""
+    def stored_us(self) -> int: ...  # noqa: D102
 
 
 class Spool(Protocol):
@@ -66,19 +63,6 @@ class Spool(Protocol):
         """Return up to `limit` records behind a row."""
 
 
-class Reading:
-    """What is known of the log since the index file was opened; each opening begins another."""
-
-    def __init__(self, positions: index.Positions) -> None:
-        self.positions = dict(positions)
-        """Up to where the log is known."""
-        self.existing = frozenset(name for name, _, _ in positions)
-        """Logs of which the file knew a part already."""
-        self.caught_up = False
-        """Whether the log was read to its end."""
-        self.progress = Progress()
-
-
 class LogReader:
     """Reads the spool, takes what the follower reads in Kafka, and knows whether that is all there is."""
 
@@ -93,10 +77,7 @@ class LogReader:
         instance: str,
         kafka: bool,
     ) -> None:
-        """Read for the replica called `instance`; `kafka` says whether a follower reads Kafka beside the spool.
-
-        While the log is being read to its end, `lookups` holds who would be judged.
-        """
+        """Read for the replica called `instance`; `kafka` says that a follower reads Kafka. `lookups` waits for it."""
         self._memory = memory
         self._file = file
         self._members = members
@@ -111,8 +92,6 @@ class LogReader:
         """Monotonic time up to which the log is known to its end without another look."""
         self.others: dict[str, int] = {}
         """Other replicas that publish to these topics, and the time of their latest event."""
-        self._last: list[LogRecord] = []
-        """What an earlier process published just before it died."""
         self._opened = asyncio.Event()
         self._spool_read = asyncio.Event()
         lookups.hold()
@@ -135,7 +114,7 @@ class LogReader:
         return [name for name, time_ms in self.others.items() if time_ms > since_ms]
 
     def missing_until(self, time_ms: int) -> None:
-        """Note that the log does not hold everything any more that was published up to a time."""
+        """Note that what was published up to a time may be missing in the log."""
         self._file.forget(time_ms)
 
     def opened(self, found: index.Found) -> None:
@@ -146,8 +125,9 @@ class LogReader:
         self.others |= {name: time_ms for name, time_ms in found.instances.items() if name != self._instance}
         self._opened.set()
 
-    def began(self, reading: Reading) -> None:
-        """Note that the log is being read to its end: judging waits for that."""
+    def began(self, reading: Reading, name: str) -> None:
+        """Note that the log called `name` is being read to its end: judging waits for that."""
+        reading.logs.add(name)
         if reading is self.current and not reading.caught_up:
             reading.progress.resume()
             self._lookups.hold()
@@ -166,8 +146,15 @@ class LogReader:
             reading.caught_up = True
             reading.progress.end()
             self._expect_retries()
+            ends = dict.fromkeys(((name, "", _READ_TO_ITS_END) for name in reading.logs), 0)
+            self._file.post(partial(index.note, positions=ends, forgotten_ms=self._file.forgotten_ms))
             log.info("the index is complete", extra=fields(events=reading.progress.read))
         self._lookups.release()
+
+    def doubted(self, reading: Reading, until: float) -> None:
+        """Note that a part of the log cannot be read, and the rest is known until monotonic time `until` at most."""
+        if reading is self.current:
+            self._known_until = min(self._known_until, until)
 
     # Reading.
 
@@ -177,7 +164,7 @@ class LogReader:
             await self._opened.wait()
             self._opened.clear()
             reading = self.current
-            self.began(reading)
+            self.began(reading, self._spool.id if self._spool is not None else "")
             while reading is self.current and not await self._read_spool(reading):  # noqa: ASYNC110 - a file that is full
                 await asyncio.sleep(_AGAIN_SECONDS)
             if reading is self.current:
@@ -240,7 +227,7 @@ class LogReader:
             except (sqlite3.Error, OSError):
                 return False
             if reading is self._first and name in reading.existing and not reading.caught_up:
-                self._note_last(news)
+                reading.note_last(news)
         return reading is self.current
 
     def _note_other(self, record: LogRecord) -> None:
@@ -248,20 +235,13 @@ class LogReader:
             log.info("another instance publishes to these topics", extra=fields(instance=record.instance))
         self.others[record.instance] = max(self.others.get(record.instance, 0), record.time_ms)
 
-    # What an earlier process published just before it died.
-
-    def _note_last(self, news: Iterable[LogRecord]) -> None:
-        last = [*self._last, *news]
-        newest = max((record.attempt_ms for record in last), default=0)
-        self._last = [record for record in last if record.attempt_ms >= newest - _LAST_MS]
-
     def _expect_retries(self) -> None:
-        """Note that the answers to the last events may not have left."""
-        last, self._last = self._last, []
+        """Note that the answers to the last events of an earlier process may not have left."""
+        last = self.current.last
         for record in last:
             entry = self._memory.entries.items.get(record.fingerprint)
             if entry is not None and (entry.time_ms, entry.id_ms) == (record.time_ms, record.id_ms):
                 self._memory.apply(entry, Happening.LOGGED_LAST)
         if last:
             events = [(record.fingerprint, record.time_ms, record.id_ms) for record in last]
-            self._file.post(partial(index.expect_retries, events=events), lambda _result, _error: None)
+            self._file.post(partial(index.expect_retries, events=events))

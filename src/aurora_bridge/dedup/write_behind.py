@@ -6,8 +6,8 @@ below them was told to memory by then, and has been written with its slice.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from functools import partial
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aurora_bridge.dedup import index
@@ -26,7 +26,6 @@ _MOST_ENTRIES = 100_000
 """Kept for a file that does not take them: about 50 MB."""
 _IN_FLIGHT = State.IN_FLIGHT
 
-Write = Callable[..., None]
 Done = Callable[[Exception | None], None]
 
 
@@ -97,12 +96,19 @@ class WriteBehind:
                 written.set_result(len(entries) if error is None else None)
 
         if entries or latest or late or positions:
-            self._post(entries, latest, partial(index.write, late=late, positions=positions), done)
+            self._post(entries, latest, late, positions, done)
         else:
             written.set_result(0)
         return written
 
-    def _post(self, entries: list[Entry], latest: list[Latest], write: Write, done: Done) -> None:
+    def _post(
+        self,
+        entries: list[Entry],
+        latest: list[Latest],
+        late: Sequence[index.Event],
+        positions: index.Positions,
+        done: Done,
+    ) -> None:
         rows = [_row(entry) for entry in entries if entry.state is not _IN_FLIGHT]
         states = [index.LatestRow(state.key, state.fingerprint, state.time_ms, state.id_ms) for state in latest]
         self._members.update([row[0] for row in rows])
@@ -115,7 +121,14 @@ class WriteBehind:
                 self._memory.not_written(batch)
             done(error)
 
-        number = self._file.post(partial(write, rows=rows, latest=states), answered)
+        forgotten_ms = self._file.forgotten_ms
+
+        def write(db: sqlite3.Connection) -> None:
+            index.write(db, rows, states, late)
+            if positions:  # in one transaction, so that they are never ahead of it
+                index.note(db, positions, forgotten_ms)
+
+        number = self._file.post(write, answered)
 
     # What is written at once.
 
@@ -143,7 +156,7 @@ class WriteBehind:
                 if not written.done():
                     written.set_result(None)
 
-        self._post(entries, latest, partial(index.write, late=(), positions={}), done)
+        self._post(entries, latest, (), {}, done)
 
     def flush(self) -> None:
         """Write all that is here, and how far the log is known, at once: the daemon ends."""

@@ -18,8 +18,9 @@ from time import monotonic, time
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.dedup.log_reader import LogReader, Reading
+from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.log_record import LogRecord
+from aurora_bridge.dedup.reading import Reading
 from aurora_bridge.kafka.fetch import Fetched, Nodes, fetch, leaders
 from aurora_bridge.kafka.partitions import Partitions
 from aurora_bridge.kafka.problems import Problems
@@ -89,7 +90,7 @@ class Follower:
                 await client.bootstrap()
                 client.set_topics(self._topics)
                 await client.refresh()
-                self._log.began(reading)
+                self._log.began(reading, client.cluster_id)
                 await self._follow(client, reading)
             except (KafkaError, OSError, TimeoutError) as error:
                 told = any(self._problems)  # by the sender, once; this comes again and again
@@ -153,6 +154,8 @@ class Follower:
         self._all_seen = not missing and not dark and seen == nodes.keys()
         if not dark and all(place in seen and partitions.is_known(place) for place in nodes):
             self._log.succeeded(self._reading, now + _STALE_SECONDS if self._log.recent_others else inf)
+        elif partitions.refused:
+            self._log.doubted(self._reading, now + _STALE_SECONDS)
 
     async def _read(self, client: Client, gaps: Nodes) -> None:
         """Read what is missing into the index, which takes one group while the next is fetched.

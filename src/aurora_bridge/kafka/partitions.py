@@ -11,7 +11,7 @@ from time import time
 from aiokafka.errors import OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.dedup.log_reader import Reading
+from aurora_bridge.dedup.reading import Reading
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, Nodes, UnreadableError, offsets
 from aurora_bridge.kafka.position import Position
 from aurora_bridge.kafka.wire import Client

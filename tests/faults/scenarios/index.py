@@ -18,12 +18,16 @@ from tests.faults.lies import TROUBLE
 from tests.faults.looks import timed_start
 from tests.faults.preloaded import compile_library
 from tests.faults.scenario import Scenario
-from tests.faults.scenarios.disk import mount_tmpfs, occupy
+from tests.faults.scenarios.disk import end_kafka, mount_tmpfs, occupy
 from tests.faults.stage import FaultyDaemon, Stage, Turns
 
 FILE: Final = "index.db"
 LISTENING_SECONDS: Final = 2.0
 """After a start, without the wait for a processor: whatever the index is like."""
+SLOW: Final = Turns(subjects=100, seconds=8.0, lost=0.0)
+HUNG_SECONDS: Final = 11.0
+"""Whatever the scale: a state is stored that the index is never told of, and the one before it came so long before the
+crash that no retry of it is expected."""
 TWO: Final = Turns(subjects=100, seconds=4.0, lost=0.0)
 """For two daemons: each knows what the other published before the next state comes; what is unheard, only one knows."""
 LAG_SECONDS: Final = 3.5
@@ -119,6 +123,25 @@ def one_disk_hung(stage: Stage) -> None:
     stage.expect_no_refusal()
 
 
+def disk_hung_and_killed(stage: Stage) -> None:
+    """While Kafka is away, the disk of the index hangs, and the daemon is killed; at the next start all is well."""
+    trouble = _hanging(stage, stage.daemon)
+    with stage.load(turns=SLOW):
+        Event().wait(SLOW.seconds)
+        end_kafka(stage)
+        Event().wait(SLOW.seconds)
+        with trouble.lasting():
+            Event().wait(HUNG_SECONDS)
+            stage.daemon.kill()
+        stage.index_lost()
+        _start(stage, "after the disk of its index hung")
+        Event().wait(SLOW.seconds)
+        stage.cluster.restore()
+        stage.mended()
+        Event().wait(SLOW.seconds)
+    stage.expect_no_refusal()
+
+
 def deleted(stage: Stage) -> None:
     """Somebody deletes the files of the index under load; later the daemon is ended, and started again."""
     trouble = Trouble(stage, stage.daemon)
@@ -140,17 +163,23 @@ def deleted(stage: Stage) -> None:
 
 
 def damaged(stage: Stage) -> None:
-    """Pages of the index are overwritten; then it is no database, then an older one, and after each comes a start."""
+    """The index is found damaged at a start, or no database, or an older one; then it is damaged under load."""
+    found = {
+        "with damaged pages": _damage,
+        "with random bytes for an index": _overwrite,
+        "with an index of an older schema": _make_older,
+    }
     with stage.load(turns=Turns()):
         known = Known(stage)
+        for words, change in found.items():
+            stage.wait(20)
+            _crash_and_start(stage, known, words, change)
         stage.wait(20)
         began = monotonic()
         _damage(stage.daemon.state / FILE)
-        stage.wait(10)
-        _crash_and_start(stage, known, "with damaged pages", _damage, began)
-        for words, change in (("with random bytes", _overwrite), ("with an older schema", _make_older)):
-            stage.wait(10)
-            _crash_and_start(stage, known, words, change)
+        stage.wait(20)
+        stage.index_lost(began)
+        _expect_decisions(stage, known, "after pages were damaged under load")
         stage.wait(20)
     stage.expect_no_refusal()
 
@@ -171,15 +200,13 @@ def _expect_decisions(stage: Stage, known: Known, when: str, daemon: FaultyDaemo
     known.expect_same_decisions(when)
 
 
-def _crash_and_start(
-    stage: Stage, known: Known, words: str, change: Callable[[Path], None], since: float | None = None
-) -> None:
+def _crash_and_start(stage: Stage, known: Known, words: str, change: Callable[[Path], None]) -> None:
     """Kill the daemon, do something to its index, and expect it to start at once, and to decide as before."""
     code = stage.daemon.process.poll()
     stage.expect(code is None, f"before it was started {words}, the daemon ended with exit code {code}")
     stage.daemon.kill()
     change(stage.daemon.state / FILE)
-    stage.index_lost(since)
+    stage.index_lost()
     _start(stage, words)
     _expect_decisions(stage, known, f"after a start {words}")
 
@@ -189,7 +216,7 @@ def _start(stage: Stage, words: str) -> None:
     try:
         _, seconds = timed_start(stage.daemon)
     except AssertionError:
-        stage.expect(False, f"the daemon does not start {words} of its index")  # noqa: FBT003 - it is wrong
+        stage.expect(False, f"the daemon does not start {words}")  # noqa: FBT003 - it is wrong
         _remove(stage.daemon.state / FILE)
         stage.daemon.start()
         return
@@ -229,6 +256,7 @@ def _remove(path: Path) -> None:
 SCENARIOS = [
     Scenario("11-index-volume-full", volume_full),
     Scenario("11-index-disk-hung", disk_hung),
+    Scenario("11-index-disk-hung-and-killed", disk_hung_and_killed, nodes=1),
     Scenario("11-index-disk-hung-one-of-two", one_disk_hung, daemons=2),
     Scenario("11-index-deleted", deleted),
     Scenario("11-index-damaged", damaged),

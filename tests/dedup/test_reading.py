@@ -4,8 +4,8 @@ from math import inf
 
 import pytest
 
-from aurora_bridge.dedup import progress as progress_module
-from aurora_bridge.dedup.progress import Progress
+from aurora_bridge.dedup import reading
+from aurora_bridge.dedup.reading import Progress
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the progress."""
     clock = Clock()
-    monkeypatch.setattr(progress_module, "monotonic", clock)
+    monkeypatch.setattr(reading, "monotonic", clock)
     return clock
 
 
@@ -48,7 +48,7 @@ def test_nobody_knows_how_long_it_takes_before_anything_was_read_and_while_nothi
     assert progress.seconds_left() == inf
     clock.now += 2
     progress.note(40_000, 120_000)
-    clock.now += progress_module._STUCK_SECONDS + 1  # noqa: SLF001
+    clock.now += reading._STUCK_SECONDS + 1  # noqa: SLF001
     assert progress.seconds_left() == inf
 
 

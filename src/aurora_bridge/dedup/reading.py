@@ -1,9 +1,12 @@
-"""How far a reading of the log into the index has come, for people: in the log and on the status page."""
+"""One reading of the log into the index: how far it has come, and what was published just before it began."""
 
 import logging
+from collections.abc import Iterable
 from math import inf
 from time import monotonic
 
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.logs import fields
 
 log = logging.getLogger(__name__)
@@ -11,6 +14,8 @@ log = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 5.0
 _STUCK_SECONDS = 10.0
 """Nothing was read for so long: nobody knows how long the rest takes."""
+_LAST_MS = 10_000
+"""Before a crash: the answers to what was received in this time may not have left."""
 
 
 class Progress:
@@ -53,3 +58,26 @@ class Progress:
         """Note that the end is reached: what is read later is read as it comes."""
         self._ended = True
         self.to_read = 0
+
+
+class Reading:
+    """What is known of the log since the index file was opened; each opening begins another."""
+
+    def __init__(self, positions: index.Positions) -> None:
+        self.positions = dict(positions)
+        """Up to where the log is known."""
+        self.existing = frozenset(name for name, _, _ in positions)
+        """Logs that the file had known to their end."""
+        self.logs: set[str] = set()
+        """Those that are being read."""
+        self.caught_up = False
+        """Whether the log was read to its end."""
+        self.progress = Progress()
+        self.last: list[LogRecord] = []
+        """What an earlier process published in its last seconds."""
+
+    def note_last(self, news: Iterable[LogRecord]) -> None:
+        """Note records of an earlier process that the file did not know."""
+        last = [*self.last, *news]
+        newest = max((record.attempt_ms for record in last), default=0)
+        self.last = [record for record in last if record.attempt_ms >= newest - _LAST_MS]
