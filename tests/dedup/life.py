@@ -1,10 +1,11 @@
 """One life of a deduplicator on a state directory: real threads, real files, and the real spool as its log.
 
-`lives` starts them, one after the other on the same directory; a life ends in order (`stop`) or as by SIGKILL (`die`).
+`lives` starts them, each on what the one before it left; a life ends in order (`stop`) or as by SIGKILL (`kill`).
 The rest of this module is trouble for the index file.
 """
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
@@ -130,14 +131,21 @@ class Life:
 
     # Its ends.
 
-    async def stop(self) -> None:
-        """End in order."""
+    async def stop(self) -> Path:
+        """End in order; return the directory that it leaves."""
         if not self._ended:
-            await self.die()
+            await self._cease()
             assert await self.dedup.stop(PATIENCE)
+        return self.directory
 
-    async def die(self) -> None:
-        """Do nothing any more: what was not handed to the threads is lost."""
+    async def kill(self) -> Path:
+        """Die as by SIGKILL; return the directory that this leaves, which is a copy: a thread cannot be killed."""
+        left = self.directory.with_name(f"{self.directory.name}-killed")
+        shutil.copytree(self.directory, left, ignore=shutil.ignore_patterns("*-shm"))
+        await self._cease()
+        return left
+
+    async def _cease(self) -> None:
         self._ended = True
         self._runs.cancel()
         await asyncio.gather(self._runs, return_exceptions=True)
@@ -145,7 +153,7 @@ class Life:
     async def close(self) -> None:
         """Close the files."""
         await self.stop()
-        assert await self.dedup._file.stop(PATIENCE)  # noqa: SLF001 - of a life that died, whose memory stays unwritten
+        assert await self.dedup._file.stop(PATIENCE)  # noqa: SLF001 - of one that was killed, which writes nothing more
         assert await self.spool.stop(PATIENCE)
 
     # What can be seen of it.
@@ -195,11 +203,11 @@ class Life:
 
 
 @asynccontextmanager
-async def lives(directory: Path) -> AsyncIterator[Callable[..., Life]]:
-    """Start lives on a directory; whatever became of them, their files are closed in the end."""
+async def lives() -> AsyncIterator[Callable[..., Life]]:
+    """Start lives on directories; whatever became of them, their files are closed in the end."""
     started: list[Life] = []
 
-    def start(**options: Any) -> Life:  # noqa: ANN401 - those of Life
+    def start(directory: Path, **options: Any) -> Life:  # noqa: ANN401 - those of Life
         started.append(Life(directory, **options))
         return started[-1]
 
@@ -213,8 +221,8 @@ async def lives(directory: Path) -> AsyncIterator[Callable[..., Life]]:
 @asynccontextmanager
 async def living(directory: Path, **options: Any) -> AsyncIterator[Life]:  # noqa: ANN401 - those of Life
     """Start one life, and end it in order."""
-    async with lives(directory) as start:
-        yield start(**options)
+    async with lives() as start:
+        yield start(directory, **options)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -48,15 +48,15 @@ async def proxied(proxy: Proxy, prefix: str, topic: str) -> AsyncIterator[Runnin
 
 
 @pytest.fixture
-def follow(kafka: KafkaCluster | NamedKafka, prefix: str, topic: str, tmp_path: Path) -> Follow:
-    """Return what runs a follower of the topic, on the test's directory; it takes what `following.running` does."""
+def follow(kafka: KafkaCluster | NamedKafka, prefix: str, topic: str) -> Follow:
+    """Return what runs a follower of the topic on a directory; it takes what `following.running` does."""
     del topic
-    return partial(follows.running, kafka.bootstrap, prefix, tmp_path)
+    return partial(follows.running, kafka.bootstrap, prefix)
 
 
 @pytest.fixture
-async def following(follow: Follow) -> AsyncIterator[Following]:
+async def following(follow: Follow, tmp_path: Path) -> AsyncIterator[Following]:
     """A follower that has read the topic, which is empty, to its end."""
-    async with follow() as made:
+    async with follow(tmp_path) as made:
         await made.complete()
         yield made

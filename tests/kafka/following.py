@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
+from aurora_bridge.kafka import partitions
 from aurora_bridge.kafka.fetch import LATEST, Fetched, Nodes
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.problems import Problems
@@ -156,7 +157,7 @@ async def running(
     made = Following(bootstrap, prefix, directory, connect, **options)
     with (
         patch.object(module, "fetch", made.fetch),
-        patch.object(module, "offsets", made.offsets),
+        patch.object(partitions, "offsets", made.offsets),
         patch.object(module, "POLL_SECONDS", 0.02),
         patch.object(module, "_RETRY_SECONDS", 0.02),
     ):
@@ -170,4 +171,4 @@ async def running(
 
 
 Follow = Callable[..., AbstractAsyncContextManager[Following]]
-"""What runs a follower, on a cluster, a topic and a directory that are chosen."""
+"""What runs a follower, of a cluster and a topic that are chosen."""

@@ -13,6 +13,7 @@ from aurora_bridge.dedup import index
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import follower as module
+from aurora_bridge.kafka import partitions
 from aurora_bridge.kafka.fetch import Nodes
 from aurora_bridge.kafka.wire import Client
 from tests.dedup.conftest import quick
@@ -76,12 +77,12 @@ async def test_records_of_strangers_are_read_over(following: Following) -> None:
 # From where to where.
 
 
-async def test_after_a_stop_it_goes_on_where_it_was(follow: Follow) -> None:
-    async with follow() as first:
+async def test_after_a_stop_it_goes_on_where_it_was(follow: Follow, tmp_path: Path) -> None:
+    async with follow(tmp_path) as first:
         await first.complete()
         await first.write(first.record(A), first.record(ONCE))
         await first.reached(2)
-    async with follow() as second:
+    async with follow(tmp_path) as second:
         await second.write(second.record(B))
         await second.complete()
         await second.reached(3)
@@ -90,12 +91,12 @@ async def test_after_a_stop_it_goes_on_where_it_was(follow: Follow) -> None:
 
 
 async def test_after_a_crash_it_goes_on_from_what_was_written(follow: Follow, tmp_path: Path) -> None:
-    async with follow() as first:
+    async with follow(tmp_path) as first:
         await first.complete()
         await first.write(first.record(A))
         await until(lambda: (first.topic, 1) in rows(tmp_path, "SELECT topic, offset FROM positions"))
-        await first.life.die()
-    async with follow() as second:
+        left = await first.life.kill()
+    async with follow(left) as second:
         await second.write(second.record(ONCE))
         await second.complete()
         await second.reached(2)
@@ -103,11 +104,11 @@ async def test_after_a_crash_it_goes_on_from_what_was_written(follow: Follow, tm
 
 
 async def test_what_is_older_than_the_index_window_is_not_read(
-    follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str
 ) -> None:
     for record in (record_of(topic, ONCE, NOW - 31 * DAY), record_of(topic, A)):
         await asyncio.to_thread(produce, kafka.bootstrap, record)
-    async with follow() as later:
+    async with follow(tmp_path) as later:
         await later.complete()
         assert later.followed == 1
 
@@ -130,14 +131,14 @@ def connect_to_another(bootstrap: str) -> Callable[[], Client]:
 
 
 async def test_another_clusters_topics_are_read_from_their_beginning(
-    follow: Follow, kafka: KafkaCluster | NamedKafka
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka
 ) -> None:
     """Its partitions have offsets of their own."""
-    async with follow() as first:
+    async with follow(tmp_path) as first:
         await first.complete()
         await first.write(first.record(ONCE), first.record(A))
         await first.reached(2)
-    async with follow(connect_to_another(kafka.bootstrap)) as second:
+    async with follow(tmp_path, connect_to_another(kafka.bootstrap)) as second:
         await second.complete()
         assert second.followed == 2
 
@@ -150,16 +151,16 @@ async def test_another_clusters_topics_are_read_from_their_beginning(
 async def test_retries_of_what_we_published_just_before_a_crash_are_expected_where_the_file_knew_of_the_cluster(  # noqa: PLR0913
     follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str, tmp_path: Path, expected: State, *, another: bool
 ) -> None:
-    async with follow() as first:
+    async with follow(tmp_path) as first:
         await first.complete()
         await until(lambda: (topic, 0) in rows(tmp_path, "SELECT topic, offset FROM positions"))
-        await first.life.die()
+        left = await first.life.kill()
     mine = [record_of(topic, event, NOW + at, ME) for event, at in ((once("old"), -11 * SECOND), (A, -9 * SECOND))]
     await asyncio.to_thread(produce, kafka.bootstrap, *mine, record_of(topic, ONCE), record_of(topic, B, NOW, ME))
     connect = connect_to_another(kafka.bootstrap) if another else None
-    async with follow(connect) as second:
+    async with follow(left, connect) as second:
         await second.complete()
-    assert states(tmp_path) == {
+    assert states(left) == {
         once("old").fingerprint: State.SEEN,
         A.fingerprint: expected,
         B.fingerprint: expected,
@@ -190,21 +191,21 @@ async def test_a_leader_that_lags_for_a_moment_makes_no_topic_a_recreated_one(fo
         short -= 1
         return dict.fromkeys(nodes, 0) if short >= 0 else await ask(client, nodes, when)
 
-    with patch.object(module, "offsets", offsets):
+    with patch.object(partitions, "offsets", offsets):
         await following.polled()
     assert (short < 0, following.followed) == (True, 1)
 
 
 async def test_what_left_the_topic_before_it_was_read_is_passed_over(
-    follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str
 ) -> None:
-    async with follow() as first:
+    async with follow(tmp_path) as first:
         await first.complete()
         await first.write(first.record(A))
         await first.reached(1)
     await first.write(*(first.record(once(f"{number}")) for number in range(3)), first.record(ONCE))
     await asyncio.to_thread(delete_records, kafka.bootstrap, topic, 4)
-    async with follow() as second:
+    async with follow(tmp_path) as second:
         await until(lambda: second.followed == 1)
         await second.reached(5)
         assert await second.life.act(ONCE, NOW + SECOND) is Action.DUPLICATE
@@ -213,9 +214,11 @@ async def test_what_left_the_topic_before_it_was_read_is_passed_over(
 # Our own records that nobody here remembers.
 
 
-async def test_what_is_acknowledged_before_the_spool_was_read_is_read_from_kafka(follow: Follow) -> None:
+async def test_what_is_acknowledged_before_the_spool_was_read_is_read_from_kafka(
+    follow: Follow, tmp_path: Path
+) -> None:
     """The drainer is faster than the follower, and the index was lost: nobody else remembers what left the spool."""
-    async with follow() as made:
+    async with follow(tmp_path) as made:
         made.acknowledge(0)
         await made.write(made.record(ONCE, instance=ME))
         await made.complete()
@@ -234,7 +237,7 @@ async def test_into_a_file_that_was_recreated_everything_is_read_again(following
         await gate.wait()
         raise KafkaConnectionError
 
-    with patch.object(module, "offsets", offsets):
+    with patch.object(partitions, "offsets", offsets):
         await polling.wait()
         await following.publish(A, NOW, 0)
         await following.publish(B, NOW + 1, 1)
@@ -255,7 +258,7 @@ async def test_a_file_that_is_recreated_during_a_poll_is_not_taken_for_one_that_
     await following.publish(B, NOW + 1, 1)
     await following.reached(2)
     await following.life.written()
-    name = "offsets" if moment == "before the ends" else "fetch"
+    where, name = (partitions, "offsets") if moment == "before the ends" else (module, "fetch")
     ask, done = getattr(following, name), False
 
     async def remove(*args: object) -> object:
@@ -267,7 +270,7 @@ async def test_a_file_that_is_recreated_during_a_poll_is_not_taken_for_one_that_
             done = True
         return await ask(*args)
 
-    with patch.object(module, name, remove):
+    with patch.object(where, name, remove):
         await following.write(following.record(ONCE))
         await until(lambda: done)
         await following.polled(2)

@@ -13,6 +13,7 @@ from aurora_bridge.dedup import index, progress
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
+from aurora_bridge.kafka import partitions
 from aurora_bridge.kafka.fetch import Fetched, Nodes
 from aurora_bridge.kafka.wire import Client
 from tests.dedup.conftest import quick
@@ -40,13 +41,13 @@ async def is_new_with_an_id_of_the_day(following: Following, at: int) -> bool:
 
 @pytest.mark.parametrize(("ago", "whole"), [(0, False), (DAY, True)], ids=["of today", "of yesterday"])
 async def test_where_the_beginning_of_today_is_gone_no_state_is_known_to_be_new_until_midnight(
-    follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str, ago: int, *, whole: bool
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, ago: int, *, whole: bool
 ) -> None:
     """A partition whose first record left is older than today has lost nothing of today."""
     records = [record_of(topic, once(f"{number}"), NOW - ago) for number in range(3)]
     await asyncio.to_thread(produce, kafka.bootstrap, *records)
     await asyncio.to_thread(delete_records, kafka.bootstrap, topic, 1)
-    async with follow() as made:
+    async with follow(tmp_path) as made:
         await made.reached(3)
         await made.life.complete(MIDNIGHT + DAY)
         assert await is_new_with_an_id_of_the_day(made, NOW) is whole
@@ -56,7 +57,7 @@ async def test_where_the_beginning_of_today_is_gone_no_state_is_known_to_be_new_
 async def test_what_is_missing_of_today_is_remembered_over_a_start(
     follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str, tmp_path: Path
 ) -> None:
-    async with follow() as first:
+    async with follow(tmp_path) as first:
         await first.complete()
         await first.write(first.record(A), first.record(B))
         await first.reached(2)
@@ -64,7 +65,7 @@ async def test_what_is_missing_of_today_is_remembered_over_a_start(
         reading = first.life.log.current
         (tmp_path / index.FILE).unlink()
         await until(lambda: first.life.log.current is not reading and first.life.log.current.caught_up)
-    async with follow() as second:
+    async with follow(tmp_path) as second:
         await second.life.complete(MIDNIGHT + DAY)
         assert not await is_new_with_an_id_of_the_day(second, NOW)
 
@@ -86,8 +87,8 @@ async def test_of_a_compacted_topic_not_all_of_today_is_there(following: Followi
 # The ends cannot be seen.
 
 
-async def test_until_the_end_is_reached_no_state_is_known_to_be_new(follow: Follow) -> None:
-    async with follow(patience=0.05) as made:
+async def test_until_the_end_is_reached_no_state_is_known_to_be_new(follow: Follow, tmp_path: Path) -> None:
+    async with follow(tmp_path, patience=0.05) as made:
         with held_up("learn"):
             await made.write(made.record(ONCE))
             await until(lambda: made.fetches > 0)
@@ -115,7 +116,7 @@ async def test_what_waits_in_the_spool_is_known_without_an_index_though_kafka_is
 
 @pytest.mark.parametrize("what", ["has no leader", "does not answer"])
 async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
-    follow: Follow, topic: str, what: str
+    follow: Follow, tmp_path: Path, topic: str, what: str
 ) -> None:
     hidden = True
     find = fetching.leaders
@@ -123,14 +124,14 @@ async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
     def leaders(client: Client, topics: list[str]) -> object:
         return ({}, set(), {topic}) if hidden and what == "has no leader" else find(client, topics)
 
-    async with follow() as made:
+    async with follow(tmp_path) as made:
         ask = made.offsets
 
         async def offsets(client: Client, nodes: Nodes, when: int) -> object:
             ends = await ask(client, nodes, when)
             return {} if hidden and what == "does not answer" else ends
 
-        with patch.object(module, "offsets", offsets), patch.object(module, "leaders", leaders):
+        with patch.object(partitions, "offsets", offsets), patch.object(module, "leaders", leaders):
             await made.polled()
             assert not made.life.log.current.caught_up
             hidden = False
@@ -152,7 +153,7 @@ async def test_only_with_other_replicas_a_good_look_at_the_ends_is_needed_again(
     with patch.object(module, "_STALE_SECONDS", 0.1):
         await following.polled(1)
         await following.complete()
-        with patch.object(module, "offsets", offsets):
+        with patch.object(partitions, "offsets", offsets):
             if others:
                 await until(lambda: not following.life.log.complete(NOW))
             else:
@@ -162,10 +163,10 @@ async def test_only_with_other_replicas_a_good_look_at_the_ends_is_needed_again(
 
 
 async def test_while_a_partition_cannot_be_decoded_not_all_is_known(
-    follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str, caplog: pytest.LogCaptureFixture
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await asyncio.to_thread(configure_topic, kafka.bootstrap, topic, {"compression.type": "zstd"})
-    async with follow() as made:
+    async with follow(tmp_path) as made:
         await made.write(made.record(ONCE))
         await until(lambda: "cannot be followed" in caplog.text)
         await made.polled(2)
@@ -183,7 +184,7 @@ async def test_an_end_that_is_never_reached_is_asked_for_again_and_does_not_keep
     async def offsets(client: Client, nodes: Nodes, when: int) -> object:
         return dict.fromkeys(await following.offsets(client, nodes, when), 5)
 
-    with patch.object(module, "offsets", offsets):
+    with patch.object(partitions, "offsets", offsets):
         await following.polled(5)
     assert 0 < following.fetches <= 6
 
@@ -208,7 +209,7 @@ async def test_a_client_whose_metadata_task_died_is_replaced(following: Followin
 
 
 async def test_a_long_reading_tells_how_far_it_is(
-    follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str, caplog: pytest.LogCaptureFixture
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(3):
         await asyncio.to_thread(produce, kafka.bootstrap, record_of(topic, once(f"{number}")))
@@ -218,7 +219,7 @@ async def test_a_long_reading_tells_how_far_it_is(
         patch.object(module, "_GROUP", 1),
         patch.object(module, "_FETCH_BYTES", 1),
     ):
-        async with follow() as made:
+        async with follow(tmp_path) as made:
             await made.complete()
             ended = made.life.log.current.progress
             assert (ended.read, ended.to_read, ended.seconds_left()) == (3, 0, 0)
@@ -227,9 +228,9 @@ async def test_a_long_reading_tells_how_far_it_is(
     assert all(line["seconds_left"] >= 0 for line in lines)
 
 
-async def test_a_follower_ends_though_the_file_hangs(follow: Follow) -> None:
+async def test_a_follower_ends_though_the_file_hangs(follow: Follow, tmp_path: Path) -> None:
     with held_up("learn") as gate:
-        async with follow() as made:
+        async with follow(tmp_path) as made:
             await made.write(made.record(ONCE))
             await until(lambda: made.fetches > 0)
             made.runs.cancel()
