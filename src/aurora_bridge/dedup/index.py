@@ -70,6 +70,8 @@ Place = tuple[str, str, int]
 Positions = Mapping[Place, int]
 Event = tuple[str, int, int]
 """Fingerprint, time and millisecond of the id."""
+SeenRow = tuple[str, int, int, int, int, int, bool]
+StateRow = tuple[str, str, int, int]
 
 
 class Row(NamedTuple):
@@ -114,7 +116,7 @@ class Found(NamedTuple):
 
 
 def open_index(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open the index at `path`; one that is damaged, or of another version, is made anew. Raises `sqlite3.Error`."""
+    """Open the index at `path`; one that is damaged, or of another version, is recreated. Raises `sqlite3.Error`."""
     try:
         return open_as_is(path, _FORMAT, max_bytes)
     except (sqlite3.DatabaseError, StateError) as error:
@@ -146,7 +148,7 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
     return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
 
 
-def write(db: sqlite3.Connection, rows: list[Row], latest: list[LatestRow], late: Sequence[Event] = ()) -> None:
+def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[StateRow], late: Sequence[Event] = ()) -> None:
     """Take over what changed in memory."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
     _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
@@ -185,7 +187,7 @@ def learn(
                 news.append(record)
         events[fingerprint] = event
         rows[fingerprint] = event
-    _insert(db, "seen", 7, _REPLACE, sorted(rows.values()))
+    _insert(db, "seen", 7, _REPLACE, sorted((key, int(state), *times) for key, state, *times in rows.values()))
     _insert(db, "latest", 4, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news

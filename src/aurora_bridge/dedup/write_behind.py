@@ -110,7 +110,7 @@ class WriteBehind:
         done: Done,
     ) -> None:
         rows = [_row(entry) for entry in entries if entry.state is not _IN_FLIGHT]
-        states = [index.LatestRow(state.key, state.fingerprint, state.time_ms, state.id_ms) for state in latest]
+        states = [(state.key, state.fingerprint, state.time_ms, state.id_ms) for state in latest]
         self._members.update([row[0] for row in rows])
 
         def answered(_result: object, error: Exception | None) -> None:
@@ -165,6 +165,6 @@ class WriteBehind:
             self._post_slices(SLICES, self._log.positions())
 
 
-def _row(entry: Entry) -> index.Row:
+def _row(entry: Entry) -> index.SeenRow:
     times = (entry.time_ms, entry.id_ms, entry.attempt_ms, entry.attempt, entry.repeat)
-    return index.Row(entry.key, entry.state, *times)
+    return entry.key, int(entry.state), *times  # SQLite takes longer over another kind of int
