@@ -204,9 +204,7 @@ def positions_checked() -> Iterator[list[int]]:
         yield found
 
 
-async def test_below_the_positions_in_the_file_nothing_is_missing(
-    tmp_path: Path, positions_checked: list[int]
-) -> None:
+async def test_below_the_positions_in_the_file_nothing_is_missing(tmp_path: Path, positions_checked: list[int]) -> None:
     """They are written with the last slice, and are those from before the first: wherever a crash comes in between."""
     async with lives() as start:
         life = start(tmp_path)

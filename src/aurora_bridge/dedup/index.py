@@ -70,8 +70,7 @@ Place = tuple[str, str, int]
 Positions = Mapping[Place, int]
 Event = tuple[str, int, int]
 """Fingerprint, time and millisecond of the id."""
-SeenRow = tuple[str, int, int, int, int, int, bool]
-StateRow = tuple[str, str, int, int]
+SeenRow, StateRow = tuple[str, int, int, int, int, int, bool], tuple[str, str, int, int]
 
 
 class Row(NamedTuple):
