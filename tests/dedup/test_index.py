@@ -51,7 +51,9 @@ def write(
     positions: index.Positions | None = None,
 ) -> None:
     """Write what changed in memory."""
-    index.write(db, list(rows), list(states), late)
+    index.write(db, list(rows), list(states))
+    for event in late:
+        index.store_late(db, event)
     index.note(db, positions or {}, 0)
 
 

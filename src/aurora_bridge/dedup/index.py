@@ -68,9 +68,9 @@ _FINGERPRINT = 32
 Place = tuple[str, str, int]
 """A log (a Kafka cluster's id, or the spool's), and where it has them topic and partition."""
 Positions = Mapping[Place, int]
-Event = tuple[str, int, int]
-"""Fingerprint, time and millisecond of the id."""
-SeenRow, StateRow = tuple[str, int, int, int, int, int, bool], tuple[str, str, int, int]
+Event = tuple[str, int, int]  # fingerprint, time and millisecond of the id
+SeenRow = tuple[str, int, int, int, int, int, bool]
+StateRow = tuple[str, str, int, int]
 
 
 class Row(NamedTuple):
@@ -147,11 +147,10 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
     return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
 
 
-def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[StateRow], late: Sequence[Event] = ()) -> None:
+def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[StateRow]) -> None:
     """Take over what changed in memory."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
     _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
-    _change(db, late, State.RETRY_PENDING, Happening.STORED_LATE)
 
 
 def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> None:
@@ -190,6 +189,11 @@ def learn(
     _insert(db, "latest", 4, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news
+
+
+def store_late(db: sqlite3.Connection, event: Event) -> None:
+    """Note that an event became durable after its delivery was refused, and after it had left memory."""
+    _change(db, [event], State.RETRY_PENDING, Happening.STORED_LATE)
 
 
 def expect_retries(db: sqlite3.Connection, events: Sequence[Event]) -> None:
