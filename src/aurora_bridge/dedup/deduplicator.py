@@ -195,7 +195,9 @@ class Deduplicator:
     def stored_late(self, entry: Entry) -> None:
         """Note that an event is durable whose delivery was refused already."""
         if not self._memory.stored_late(entry) and not self._file.failed:
-            self._file.post(partial(index.store_late, event=(entry.key, entry.time_ms, entry.id_ms)))
+            event = (entry.key, entry.time_ms, entry.id_ms)
+            job = partial(index.change, events=[event], state=State.RETRY_PENDING, happening=Happening.STORED_LATE)
+            self._file.post(job)
 
     def _end(self, entry: Entry, happening: Happening, refusal: Refusal | None) -> None:
         self._memory.apply(entry, happening)

@@ -191,17 +191,8 @@ def learn(
     return news
 
 
-def store_late(db: sqlite3.Connection, event: Event) -> None:
-    """Note that an event became durable after its delivery was refused, and after it had left memory."""
-    _change(db, [event], State.RETRY_PENDING, Happening.STORED_LATE)
-
-
-def expect_retries(db: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Note that the answers to events of ours may not have left before the crash."""
-    _change(db, events, State.SEEN, Happening.LOGGED_LAST)
-
-
-def _change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
+def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
+    """Let something happen to those of the events that are in this state."""
     after = TRANSITIONS[state, happening]
     for fingerprint, time_ms, id_ms in events:
         db.execute(_CHANGE, (after, fingerprint, time_ms, id_ms, state))
