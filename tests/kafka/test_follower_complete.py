@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from aurora_bridge.dedup import index, progress
+from aurora_bridge.dedup import index, reading
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
@@ -215,7 +215,7 @@ async def test_a_long_reading_tells_how_far_it_is(
         await asyncio.to_thread(produce, kafka.bootstrap, record_of(topic, once(f"{number}")))
     caplog.set_level(logging.INFO)
     with (
-        patch.object(progress, "_PROGRESS_SECONDS", 0),
+        patch.object(reading, "_PROGRESS_SECONDS", 0),
         patch.object(module, "_GROUP", 1),
         patch.object(module, "_FETCH_BYTES", 1),
     ):
