@@ -41,7 +41,7 @@ class Filtered:
         """Write fingerprints, and announce them, as `write_behind` does."""
         self.members.update(new)
         rows = [index.Row(fingerprint, State.SEEN, NOON, 0, NOON, 1) for fingerprint in new]
-        await self.file.call(partial(index.write, rows=rows, latest=[], late=(), positions={}))
+        await self.file.call(partial(index.write, rows=rows, latest=[]))
         self.written += new
 
     async def read(self) -> None:
