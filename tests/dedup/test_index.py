@@ -11,7 +11,7 @@ import pytest
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index import LatestRow, Row
-from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import DAY, ME, NOON, ONCE, OTHER, SECOND, A, B, C, digest, told
@@ -43,9 +43,18 @@ def latest(event: Event, at: int = NOON) -> LatestRow:
     return LatestRow(event.family_key or "", event.fingerprint, at, 0)
 
 
-def write(db: sqlite3.Connection, *rows: Row, states: Sequence[LatestRow] = (), **others: Any) -> None:  # noqa: ANN401
+def write(
+    db: sqlite3.Connection,
+    *rows: Row,
+    states: Sequence[LatestRow] = (),
+    late: Sequence[index.Event] = (),
+    positions: index.Positions | None = None,
+) -> None:
     """Write what changed in memory."""
-    index.write(db, list(rows), list(states), **others)
+    index.write(db, list(rows), list(states))
+    for event in late:
+        index.change(db, [event], State.RETRY_PENDING, Happening.STORED_LATE)
+    index.note(db, positions or {}, 0)
 
 
 def write_one_by_one(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -206,7 +215,7 @@ def test_other_instances_are_known_by_their_latest_event(db: sqlite3.Connection)
 
 def test_retries_of_the_last_events_before_a_crash_are_expected(db: sqlite3.Connection) -> None:
     write(db, row(A), row(B, state=RETRY_PENDING), row(C))
-    index.expect_retries(db, [(A.fingerprint, NOON, 0), (B.fingerprint, NOON, 0), (C.fingerprint, NOON, 7)])
+    index.change(db, [(A.fingerprint, NOON, 0), (B.fingerprint, NOON, 0), (C.fingerprint, NOON, 7)], State.SEEN, Happening.LOGGED_LAST)
     assert [find(db, event) for event in (A, B, C)] == [
         row(A, state=RETRY_EXPECTED),
         row(B, state=RETRY_PENDING),

@@ -143,6 +143,7 @@ class Aurora:
     async def _take_turns(self, subject: int) -> None:
         """Tell of a subject one state, another, and the first again, until the end."""
         last: dict[str, Webhook] = {}
+        await asyncio.sleep(self._random.uniform(0, self._options.turn_seconds))
         for status in cycle(TURN_STATES):
             while status in last and not last[status].settled:  # noqa: ASYNC110 - at most 60 s, and only after a failure
                 await asyncio.sleep(0.01)

@@ -76,8 +76,8 @@ class Histories:
     def _expected(self, told: Told, acceptance: Request, published: Container[Told]) -> bool:
         """Whether a request can be taken for the retry of the one of the same content before it.
 
-        That was answered so shortly before the daemon died that for all it knows nobody heard. It was heard; so no retry
-        of its own takes the place. What was taken for a retry itself is expected no more.
+        That was answered so shortly before the daemon died that for all it knows nobody heard. It was heard, so that no
+        retry of its own takes the place; and what was taken for a retry itself is expected no more.
         """
         family = [one for one in self._families[told.event, told.subject] if one.digest == told.digest]
         before = family[family.index(told) - 1] if told is not family[0] else None

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.models.clock import SECOND
 from tests.models.instance import Flight
-
-SECOND: Final = 1_000_000
-"""In microseconds, like every time here."""
 
 SCHEDULE: Final = tuple(seconds * SECOND for seconds in (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600))
 """From one attempt to the next."""

@@ -1,38 +1,67 @@
-"""What stands around the daemon's core in the model: threads that work when told to, and Kafka with its wire.
+"""What stands around the daemon's core in the model: threads that work when told to, and Kafka with its connections.
 
 Everything in here moves only when the model says so, one step at a time; `instance` puts the daemon's core between.
 """
 
+import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, Self
 
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.dedup import log_record
+from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched
 from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, SenderListener
 from aurora_bridge.kafka.wire import ProducerId
-from aurora_bridge.state.worker import Connect, Worker
+from aurora_bridge.state.worker import Worker
+from aurora_bridge.webhook.event import Headers
+from tests.models.clock import Clock
 
 NUMBER: Final = "number"
 """Header by which the model tells one record from another of the same id."""
 
+GROWING: Final = ("INSERT INTO events", "INSERT INTO seen", "INSERT INTO latest")
+"""Statements that a full file has no room for."""
+
+
+@dataclass(slots=True)
+class Disk:
+    """What is wrong with a file."""
+
+    full: bool = False
+    """Whether it has no room for more rows, until some are deleted."""
+    error: int | None = None
+    """SQLite's code of the error with which every transaction ends."""
+
 
 class SteppedConnection:
-    """A connection whose file can be full for new events."""
+    """A connection to a file of a disk that can be full, or fail."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, disk: Disk) -> None:
         self._connection = connection
-        self.full = False
+        self._disk = disk
 
-    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """Execute a statement. Raises `sqlite3.OperationalError` for a new event while the file is full."""
-        if self.full and sql.startswith("INSERT INTO events"):
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
-        return self._connection.execute(sql, parameters)
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Execute a statement. Raises `sqlite3.OperationalError` as SQLite would."""
+        disk = self._disk
+        if disk.error is not None and sql.startswith("BEGIN"):
+            raise _error("the disk fails", disk.error)
+        if disk.full and sql.startswith(GROWING):
+            raise _error("database or disk is full", sqlite3.SQLITE_FULL)
+        cursor = self._connection.execute(sql, parameters)
+        if sql.startswith("DELETE") and cursor.rowcount > 0:
+            disk.full = False
+        return cursor
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
+        """Execute a statement for each row."""
+        return self._connection.executemany(sql, rows)
 
     @property
     def in_transaction(self) -> bool:
@@ -44,26 +73,29 @@ class SteppedConnection:
         self._connection.close()
 
 
-class SteppedWorker(Worker):
-    """The thread of one SQLite file, without a thread: `work` commits what is queued, `answer` tells the loop."""
+def _error(text: str, code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = code
+    return error
 
-    def __init__(self, name: str, connect: Connect) -> None:
-        super().__init__(name, connect)
-        self._open()
-        assert self._connection is not None, self._broken
-        self._connection.execute("PRAGMA synchronous=OFF")  # the model kills processes, not machines
-        self.connection = SteppedConnection(self._connection)
-        self._connection = self.connection  # type: ignore[assignment]
-        self._answers: list[Any] = []
+
+class SteppedWorker(Worker):
+    """The thread of one SQLite file, without a thread: `work` does what is queued, `answer` tells the loop."""
+
+    _connection: Any
+    _answers: list[Any]
 
     def start(self) -> None:
-        """Start no thread."""
+        """Start no thread; the file is opened by the first `work`."""
+        self.disk = Disk()
+        self._answers = []
+        self._jobs.put(self._connect)
 
     async def stop(self, patience: float) -> bool:
         """Run what is queued and close the file."""
         del patience
         self.work()
-        self.connection.close()
+        self.close()
         return True
 
     @property
@@ -72,14 +104,27 @@ class SteppedWorker(Worker):
         return bool(self._answers) or not self._jobs.empty()
 
     def work(self) -> None:
-        """Commit all queued jobs as one group."""
-        group = []
+        """Do what is queued; jobs that stand next to each other are committed as one group."""
         while not self._jobs.empty():
-            job = self._jobs.get()
-            if job is not None:
-                group.append(job)
-        if group:
-            self._answers += self._commit(group)
+            posted, then = self._next()
+            if posted:
+                self._answers += self._commit(posted)
+            if callable(then):
+                self.close()
+                self._connect = then
+                self._open()
+
+    def _open(self) -> None:
+        if self.disk.error == sqlite3.SQLITE_CORRUPT:
+            self.disk.error = None  # a file that is damaged, and not its disk: it is made anew
+        super()._open()
+        if self._connection is not None:
+            self._connection.execute("PRAGMA synchronous=OFF")  # the model kills processes, not machines
+            self._connection = SteppedConnection(self._connection, self.disk)
+
+    def close(self) -> None:
+        """Close the file: what was not committed is lost."""
+        self._close()
 
     def answer(self) -> None:
         """Give the answers of what was committed, in order."""
@@ -88,12 +133,22 @@ class SteppedWorker(Worker):
             done(result, error)
 
 
+class Stored(NamedTuple):
+    """A record in Kafka's log."""
+
+    id: str
+    number: int
+    value: bytes
+    headers: Headers
+    timestamp_ms: int
+
+
 @dataclass(slots=True)
 class Kafka:
     """What the brokers hold: it outlives every daemon."""
 
-    log: defaultdict[str, list[tuple[str, int]]] = field(default_factory=lambda: defaultdict(list))
-    """By topic: id and number of each record, in order."""
+    log: defaultdict[str, list[Stored]] = field(default_factory=lambda: defaultdict(list))
+    """By topic, which has one partition, the records in order."""
     producers: int = 0
     """Producer ids given out so far."""
     batches: set[bytes] = field(default_factory=set)
@@ -104,21 +159,28 @@ class Kafka:
         self.producers += 1
         return ProducerId(self.producers, 0)
 
-    def store(self, topic: str, records: Iterable[Record], data: bytes) -> None:
-        """Append a batch, unless it was stored before under the same producer id and sequence."""
-        if data not in self.batches:
-            self.batches.add(data)
-            self.log[topic] += [(record.key.decode(), number_of(record)) for record in records]
+    def store(self, topic: str, records: Iterable[Record], data: bytes) -> int:
+        """Append a batch and return its offset; -1 if it was stored before under the same producer id and sequence."""
+        if data in self.batches:
+            return -1
+        self.batches.add(data)
+        offset = len(self.log[topic])
+        self.log[topic] += [
+            Stored(record.key.decode(), number_of(record), record.value, list(record.headers), record.timestamp_ms)
+            for record in records
+        ]
+        return offset
 
 
 class Wire:
     """The sender's place: real lanes, one a topic, whose batches go where the model wants."""
 
-    def __init__(self, kafka: Kafka, topics: Iterable[str]) -> None:
+    def __init__(self, kafka: Kafka, topics: Iterable[str], clock: Clock) -> None:
         self.lanes = {topic: Lane(topic, 0, self._listen) for topic in topics}
         self.up = True
         """Whether Kafka's metadata can be had."""
         self._kafka = kafka
+        self._clock = clock
         self._producer = kafka.new_producer()
 
     def heard_by(self, listener: SenderListener) -> Self:
@@ -129,7 +191,7 @@ class Wire:
     def _listen(self, records: Sequence[Record], report: DeliveryReport) -> None:
         self._listener.on_delivery(records, report)
 
-    # What the publisher and the drainer call.
+    # What publisher, drainer and follower call.
 
     def writable(self, event: str) -> bool:
         """Whether the topic has a leader."""
@@ -138,6 +200,7 @@ class Wire:
     def submit(self, record: Record) -> bool:
         """Queue a record."""
         if self.up:
+            record.timestamp_ms = self._clock.us // 1000
             self.lanes[record.event].waiting.append(record)
         return self.up
 
@@ -145,6 +208,12 @@ class Wire:
         """Take back what was certainly not sent."""
         wanted = set(records)
         return set().union(*(lane.withdraw(wanted) for lane in self.lanes.values()))
+
+    def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
+        """Yield where records of ours were stored since the last call."""
+        for topic, lane in self.lanes.items():
+            for first, end in lane.take_stored():
+                yield TopicPartition(topic, 0), first, end
 
     # What the model does.
 
@@ -155,19 +224,18 @@ class Wire:
 
     def acknowledge(self, topic: str) -> None:
         """Store what the topic has to send, and say so."""
-        self._store(topic).acknowledge(0)
+        offset = self._store(topic)
+        self.lanes[topic].acknowledge(offset)
 
     def forget(self, topic: str) -> None:
         """Store it, and lose the answer."""
-        lane = self._store(topic)
-        lane.in_doubt(sent=True)
-        lane.stall(CONNECTION_LOST)
+        self._store(topic)
+        self._lose(topic)
 
     def lose(self, topic: str) -> None:
         """Lose it on the way, and nobody knows that."""
-        lane = self._load(topic)
-        lane.in_doubt(sent=True)
-        lane.stall(CONNECTION_LOST)
+        self._load(topic)
+        self._lose(topic)
 
     def stall(self, topic: str) -> None:
         """Let the broker be away when a batch is due."""
@@ -189,12 +257,88 @@ class Wire:
         lane.load(self._producer, 0)
         return lane
 
-    def _store(self, topic: str) -> Lane:
+    def _lose(self, topic: str) -> None:
+        self.lanes[topic].in_doubt(sent=True)
+        self.lanes[topic].stall(CONNECTION_LOST)
+
+    def _store(self, topic: str) -> int:
         lane = self.lanes[topic]
         data = lane.load(self._producer, 0)
-        if lane.head is not None:
-            self._kafka.store(topic, lane.head.records, data)
-        return lane
+        return -1 if lane.head is None else self._kafka.store(topic, lane.head.records, data)
+
+
+class Reading:
+    """The follower's client, and what it reads; as slow as the model wants."""
+
+    cluster_id: Final = "cluster"
+    cluster: Final = SimpleNamespace(unauthorized_topics=frozenset())
+    alive: Final = True
+
+    def __init__(self, kafka: Kafka, topics: Iterable[str], wire: Wire) -> None:
+        self._kafka = kafka
+        self._nodes = {TopicPartition(topic, 0): 0 for topic in topics}
+        self._wire = wire
+        self.answers = asyncio.Event()
+        """Set while Kafka answers at once."""
+        self.answers.set()
+
+    async def bootstrap(self) -> None:
+        """Connect."""
+        await self._answer()
+
+    async def refresh(self) -> None:
+        """Ask for metadata."""
+        await self._answer()
+
+    async def close(self) -> None:
+        """End."""
+
+    def set_topics(self, topics: Iterable[str]) -> None:
+        """Be told of which topics."""
+
+    def force_metadata_update(self) -> None:
+        """Be told to ask for metadata."""
+
+    # In place of the functions of `kafka.fetch`.
+
+    @staticmethod
+    def leaders(client: "Reading", _topics: object) -> tuple[dict[TopicPartition, int], set[str], set[str]]:
+        """Return every partition, with its node."""
+        return client._nodes, set(), set()  # noqa: SLF001 - itself
+
+    @staticmethod
+    async def offsets(client: "Reading", nodes: Mapping[TopicPartition, int], when: int) -> dict[TopicPartition, int]:
+        """Return an offset of each partition."""
+        found = {place: client._offset(place, when) for place in nodes}  # noqa: SLF001 - itself
+        await client._answer()  # noqa: SLF001
+        return found
+
+    @staticmethod
+    async def fetch(
+        client: "Reading", nodes: Mapping[TopicPartition, int], begins: Mapping[TopicPartition, int], _max_bytes: int
+    ) -> list[Fetched]:
+        """Return what lies behind these offsets."""
+        fetched = []
+        for place in nodes:
+            stored = client._kafka.log[place.topic]  # noqa: SLF001
+            told = (log_record.read(one.value, one.headers, one.timestamp_ms) for one in stored[begins[place] :])
+            fetched.append(Fetched(place, None, [record for record in told if record is not None], len(stored)))
+        await client._answer()  # noqa: SLF001
+        return fetched
+
+    def _offset(self, place: TopicPartition, when: int) -> int:
+        stored = self._kafka.log[place.topic]
+        if when == LATEST:
+            return len(stored)
+        if when == EARLIEST:
+            return 0
+        return next((offset for offset, one in enumerate(stored) if one.timestamp_ms >= when), -1)
+
+    async def _answer(self) -> None:
+        await self.answers.wait()
+        if not self._wire.up:
+            msg = "Kafka is away"
+            raise OSError(msg)
 
 
 def number_of(record: Record) -> int:

@@ -1,49 +1,56 @@
-"""One life of the daemon's core, from its start to its end: everything between the HTTP edge and Kafka's wire.
+"""One life of the daemon's core, from its start to its end: everything between the HTTP edge and Kafka.
 
-The bridge, the index and its claims, the publisher with its backlogs, the spool and the drainer are the real ones, on a
-loop that turns only when the model wants it. Kafka and the threads of the two files are `doubles`.
+Bridge, deduplicator with its file, publisher, spool, drainer and follower are the real ones, with all their tasks and
+timers, in the time of the model. Kafka and the threads of the two files are `doubles`.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 from unittest.mock import patch
 
-from aurora_bridge.dedup.claims import Verdict
-
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
-from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.dedup.recurrence import Slot, event_id
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
+from aurora_bridge.dedup.memory import Entry
+from aurora_bridge.dedup.recurrence import Action, Interval, event_id
+from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Outcome
-from aurora_bridge.settings import DeadlinesSettings, IndexSettings, Settings
+from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.settings import DeadlinesSettings, IndexSettings, IngressSettings, Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
-from tests.models.doubles import NUMBER, Kafka, SteppedWorker, Wire
+from tests.models.clock import Clock, Loop
+from tests.models.doubles import NUMBER, Kafka, Reading, SteppedWorker, Wire
+from tests.models.remains import Key, index_of
 
 TOPICS: Final = ("project_status_changed", "project_created", "lead_changed")
 """A state, a once, a signal."""
 
-NEVER: Final = 1e9
-"""Seconds: the model does what a timer would do."""
+DEADLINES: Final = DeadlinesSettings()
+PATIENCE: Final = DEADLINES.publish_seconds / 2
+"""Seconds within which the index file has to answer."""
 
 MEBIBYTE: Final = 2**20
+MOST_IN_FLIGHT: Final = 4
+"""Deliveries at once: one more is refused."""
+MOST_ENTRIES: Final = 6
+"""In memory, for an index file that does not answer."""
 
 ATTRIBUTES: Final = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
 
@@ -57,18 +64,37 @@ class Flight:
     reaches: bool
     """Whether the answer reaches Aurora in time."""
     event: Event | None = None
-    verdict: Verdict | None = None
+    decision: Decision | None = None
     number: int | None = None
     """The record it sent, if it did."""
     answer: Answer | None = None
 
     @property
+    def action(self) -> Action | None:
+        """What was decided, None so far."""
+        return None if self.decision is None else self.decision.action
+
+    @property
+    def publishes(self) -> bool:
+        """Whether it brings its event on its way."""
+        return self.action in {Action.NEW, Action.REPEAT, Action.RETRY}
+
+    @property
+    def entry(self) -> Entry:
+        """The event that it made or refers to."""
+        assert self.decision is not None
+        return self.decision.entry
+
+    @property
     def id(self) -> str:
         """The id it was given."""
         assert self.event is not None
-        assert self.verdict is not None
-        claim = self.verdict.claim
-        return event_id(self.event.fingerprint, self.event.recurrence, claim.time_us, claim.id_ms)
+        return event_id(self.event.fingerprint, self.event.recurrence, self.entry.time_ms, self.entry.id_ms)
+
+    @property
+    def key(self) -> Key:
+        """Its event."""
+        return self.entry.key, self.entry.time_ms, self.entry.id_ms
 
     @property
     def told(self) -> bool:
@@ -76,58 +102,71 @@ class Flight:
         return self.answer is not None and self.answer.status == 200 and self.reaches
 
 
-Judged = Callable[[Flight], None]
 _FLIGHT: ContextVar[Flight] = ContextVar("flight")
 
 
 class _Deduplicator(Deduplicator):
-    """The real one; the model hears each verdict, and does what timers would do."""
+    """The real one; the model hears each decision and each refusal."""
 
-    on_verdict: Judged
+    on_decision: Callable[[Flight], None]
+    on_refusal: Callable[[Entry, Refusal], None]
+    on_loss: Callable[[], None]
+    """The file was opened, or memory given up."""
 
-    async def claim(self, event: Event, received_us: int) -> Verdict:
+    def watch_memory(self) -> None:
+        """Hear when memory is given up."""
+        give_up = self._memory.give_up
+
+        def given_up() -> None:
+            give_up()
+            self.on_loss()
+
+        self._memory.give_up = given_up  # type: ignore[method-assign]
+
+    async def claim(self, event: Event, received_us: int) -> Decision:
         flight = _FLIGHT.get()
         flight.event = event
-        flight.verdict = await super().claim(event, received_us)
-        self.on_verdict(flight)
-        return flight.verdict
+        flight.decision = await super().claim(event, received_us)
+        self.on_decision(flight)
+        return flight.decision
+
+    def refused(self, entry: Entry, refusal: Refusal) -> None:
+        super().refused(entry, refusal)
+        self.on_refusal(entry, refusal)
 
     @property
     def worker(self) -> SteppedWorker:
-        assert isinstance(self._worker, SteppedWorker)
-        return self._worker
+        assert isinstance(self._file._worker, SteppedWorker)  # noqa: SLF001 - in place of its thread
+        return self._file._worker  # noqa: SLF001
 
     @property
-    def late(self) -> bool:
-        return bool(self._late)
+    def usable(self) -> bool:
+        """Whether its file answers."""
+        return self._file.usable
+
+    def knows(self, key: Key) -> Entry | None:
+        """Return what memory holds of an event."""
+        entry = self._memory.entries.items.get(key[0])
+        return entry if entry is not None and (entry.key, entry.time_ms, entry.id_ms) == key else None
+
+    def may_have_forgotten(self, time_ms: int) -> bool:
+        """Whether events of a time may have left a full file."""
+        return time_ms <= self._file.forgotten_ms
+
+    def _opened(self, found: index.Found) -> None:
+        super()._opened(found)
+        self.on_loss()
 
     @property
-    def in_doubt(self) -> tuple[str, ...]:
-        return self._state.in_doubt
-
-    def give_up(self) -> None:
-        """Lose patience with the oldest burst, and with it all that wait behind it."""
-        if self._bursts:
-            self._give_up(self._bursts[0])
-
-    @property
-    def learning(self) -> bool:
-        return self._learning is not None
-
-    @property
-    def settled(self) -> bool:
-        """Whether the index knows of all that has ended."""
-        return self._learning is None and not self.worker.busy
-
-    def learn(self) -> None:
-        """Write what the timer would write now."""
-        if self._learning is not None:
-            self._learning.cancel()
-            self._learn_slice()
+    def unwritten(self) -> bool:
+        """Whether the file lacks something that memory holds."""
+        memory = self._memory
+        return bool(memory.entries.changed or memory.latest.changed or memory.late or self.worker.busy)
 
     def check_calm(self) -> None:
-        """Check that no claim is under way, and that the index knows of all."""
-        assert (len(self._claims), any(self._claims.finished.values()), self._unlearned) == (0, False, {})
+        """Check that nothing is under way, and that the file has all."""
+        assert not self._lookups
+        assert (self._memory.entries.items, self._memory.latest.items, self._memory.late) == ({}, {}, [])
 
 
 class _Publisher(Publisher):
@@ -135,7 +174,7 @@ class _Publisher(Publisher):
 
     on_record: Callable[[], int]
 
-    async def publish(self, record: OutboxRecord) -> Outcome:
+    async def publish(self, record: OutboxRecord) -> Outcome:  # type: ignore[override]
         flight = _FLIGHT.get()
         flight.number = self.on_record()
         record.headers.append((NUMBER, b"%d" % flight.number))
@@ -151,60 +190,126 @@ class _Spool(Spool):
         return self._worker
 
 
+@contextmanager
+def doubled(clock: Clock) -> Iterator[None]:
+    """Let the daemon's modules work in the model's time, without threads and without Kafka."""
+    with ExitStack() as stack:
+        stack.enter_context(clock.everywhere())
+        for name, double in (
+            ("dedup.index_file.Worker", SteppedWorker),
+            ("outbox.spool.Worker", SteppedWorker),
+            ("dedup.write_behind._MOST_ENTRIES", MOST_ENTRIES),
+            ("kafka.follower.leaders", Reading.leaders),
+            ("kafka.follower.offsets", Reading.offsets),
+            ("kafka.follower.fetch", Reading.fetch),
+            ("outbox.publisher.SWEEP_SECONDS", 0.25),  # fewer turns, the same deadlines
+            ("bridge._SWEEP_SECONDS", 0.25),
+        ):
+            stack.enter_context(patch(f"aurora_bridge.{name}", double))
+        yield
+
+
+class Observer(Protocol):
+    """Who is told what a daemon does."""
+
+    def decided(self, instance: "Instance", flight: Flight) -> None:
+        """Hear of a decision."""
+
+    def answered(self, instance: "Instance", flight: Flight) -> None:
+        """Hear of an answer."""
+
+    def lost(self, instance: "Instance") -> None:
+        """Hear that the file was opened, or memory given up: something may have been lost."""
+
+    def number(self) -> int:
+        """Return a number for a record."""
+
+
 class Instance:
-    """A daemon's core."""
+    """A daemon's core. Made and used within `doubled`."""
 
     def __init__(  # noqa: PLR0913 - what a life depends on
         self,
         directory: Path,
         kafka: Kafka,
+        clock: Clock,
         *,
+        name: str,
         spooled: bool,
         window_us: int,
-        on_verdict: Judged,
-        on_record: Callable[[], int],
+        observer: "Observer",
     ) -> None:
-        """Start on what the directory holds; tell of each verdict, and ask for each record's number."""
+        """Start on what the directory holds, and tell `observer` of it."""
+        self.directory = directory
+        self.name = name
         self.flights: list[Flight] = []
         """Deliveries that are not answered yet."""
-        self.wire = Wire(kafka, TOPICS)
-        self._loop = asyncio.new_event_loop()
+        self.refused_at: dict[Entry, float] = {}
+        """When an event was refused (monotonic)."""
+        self.refused: set[int] = set()
+        """Records that were refused for good."""
+        self.wire = Wire(kafka, TOPICS, clock)
+        self.reading = Reading(kafka, TOPICS, self.wire)
+        self.clock = clock
+        self._loop = Loop(clock)
+        self._alive = True
         self._tasks: list[asyncio.Task[None]] = []
-        self._patches = ExitStack()
-        for name, double in (
-            ("dedup.index_file.Worker", SteppedWorker),
-            ("outbox.spool.Worker", SteppedWorker),
-            ("dedup.deduplicator._LEARN_SECONDS", NEVER),
-            ("dedup.deduplicator.GAP_SECONDS", 0),
-            ("outbox.drainer._RETRY_SECONDS", 0),
-        ):
-            self._patches.enter_context(patch(f"aurora_bridge.{name}", double))
-        self._loop.run_until_complete(self._build(directory, spooled=spooled, window_us=window_us))
-        self.dedup.on_verdict = on_verdict
-        self._publisher.on_record = on_record
-        if self.spool is not None:
-            drainer = Drainer(self._publisher, self.wire, self.spool)  # type: ignore[arg-type]
-            self._tasks.append(self._loop.create_task(drainer.run()))
-            recovery = self._loop.create_task(self.dedup.recover(self.spool))
-            while not recovery.done():
-                self.turn()
-                for worker in self.workers:
-                    worker.work()
-                    self.tell(worker)
+        self._loop.run_until_complete(self._build(spooled=spooled, window_us=window_us))
+        self._observer = observer
+        self.dedup.on_decision = partial(observer.decided, self)
+        self.dedup.on_refusal = self._note_refusal
+        self.dedup.on_loss = partial(observer.lost, self)
+        self.dedup.watch_memory()
+        self._publisher.on_record = observer.number
         self.turn()
 
-    async def _build(self, directory: Path, *, spooled: bool, window_us: int) -> None:
+    async def _build(self, *, spooled: bool, window_us: int) -> None:
         """Make the parts, as `daemon` does."""
         metrics = Metrics(
-            events=EVENTS, attributes=ATTRIBUTES, slots=[slot.value for slot in Slot], publish_errors=ERROR_REASONS
+            events=EVENTS,
+            attributes=ATTRIBUTES,
+            slots=[interval.value for interval in Interval],
+            publish_errors=ERROR_REASONS,
+            kafka_problems=tuple(REASONS),
         )
-        self.dedup = _Deduplicator(directory, IndexSettings(), NEVER, metrics)
-        self.spool = _Spool(directory, MEBIBYTE) if spooled else None
-        self._publisher = _Publisher(DeadlinesSettings(), TOPICS, self.wire.heard_by, self.spool, metrics)  # type: ignore[arg-type]
+        self.spool = _Spool(self.directory, MEBIBYTE) if spooled else None
+        self._publisher = _Publisher(DEADLINES, TOPICS, self.wire.heard_by, self.spool, metrics)  # type: ignore[arg-type]
+        self.dedup = _Deduplicator(
+            self.directory,
+            IndexSettings(),
+            PATIENCE,
+            metrics,
+            instance=self.name,
+            spool=self.spool,
+            kafka=True,
+            has_backlog=self._publisher.has_backlog,
+        )
+        follower = Follower(
+            lambda: self.reading,  # type: ignore[arg-type, return-value]
+            "",
+            TOPICS,
+            self.dedup.log,
+            stored=self.wire.take_stored,
+            window_days=IndexSettings().window_days,
+            problems=Problems(metrics),
+            metrics=metrics,
+        )
         route = Route("default", "default", Anonymous(), Rules(frozenset(), window_us))
         self._bridge = Bridge(
-            Settings(), Routes("/", route), self.dedup, self._publisher, instance="model", metrics=metrics
+            Settings(ingress=IngressSettings(max_in_flight=MOST_IN_FLIGHT)),
+            Routes("/", route),
+            self.dedup,
+            self._publisher,
+            instance=self.name,
+            metrics=metrics,
         )
+        work = [self._publisher.watch(), self._bridge.watch(), self.dedup.run(), follower.run()]
+        if self.spool is not None:
+            self.spool.start()
+            drainer = Drainer(self._publisher, self.wire, self.spool)  # type: ignore[arg-type]
+            work += [drainer.run(), self.spool.maintain(None)]
+        self.dedup.start()
+        self._tasks += [self._loop.create_task(one) for one in work]
 
     @property
     def workers(self) -> list[SteppedWorker]:
@@ -220,69 +325,88 @@ class Instance:
 
     def tell(self, worker: SteppedWorker) -> None:
         """Let the answers of a thread arrive on the loop."""
-        self._loop.call_soon(worker.answer)
-        self.turn()
+        self.do(worker.answer)
 
     def do(self, step: Callable[[], object]) -> None:
         """Do something on the loop."""
         self._loop.call_soon(step)
         self.turn()
 
-    def pass_deadline(self, seconds: float) -> None:
-        """Let everything under way be as old as `seconds`."""
-        self.do(lambda: self._publisher.sweep(monotonic() + seconds))
+    def run(self, seconds: float, *, index: bool = True, spool: bool = True, kafka: bool = True) -> None:
+        """Let time pass in which only these answer, and at once."""
+        until = self.clock.monotonic() + seconds
+        workers = [*([self.dedup.worker] if index else ()), *([self.spool.worker] if spool and self.spool else ())]
+        while True:
+            while self._answer(workers, kafka=kafka):
+                """Until nothing is left to do now."""
+            left = until - self.clock.monotonic()
+            if left <= 0:
+                break
+            self._loop.advance(left)
+        self._check_tasks()
 
-    def work(self) -> bool:
-        """Let files, Kafka and timers do what there is to do; return whether there was anything."""
-        busy = False
-        for worker in self.workers:
-            busy |= worker.busy
+    def _answer(self, workers: Iterable[SteppedWorker], *, kafka: bool) -> bool:
+        """Let files and Kafka do what there is to do; return whether there was anything."""
+        busy = [worker for worker in workers if worker.busy]
+        for worker in busy:
             worker.work()
             self.tell(worker)
-        for topic, lane in self.wire.lanes.items():
-            if lane:
-                busy = True
-                self.do(partial(self.wire.acknowledge, topic))
-        busy |= self.dedup.learning
-        self.do(self.dedup.learn)
-        return busy
+        loaded = [topic for topic, lane in self.wire.lanes.items() if lane] if kafka and self.wire.up else []
+        for topic in loaded:
+            self.do(partial(self.wire.acknowledge, topic))
+        return bool(busy or loaded)
 
     def turn(self) -> None:
         """Turn the loop until nothing moves by itself any more."""
-        ready: deque[asyncio.Handle] = self._loop._ready  # type: ignore[attr-defined]  # noqa: SLF001 - what a loop shows
-        while ready:
-            self._loop.call_soon(self._loop.stop)
-            self._loop.run_forever()
-        for task in self._tasks:
-            if task.done():
-                task.result()
+        self._loop.turn()
+        self._check_tasks()
+
+    def _check_tasks(self) -> None:
+        done = [task for task in self._tasks if task.done()]
+        for task in done:
+            self._tasks.remove(task)
+            task.result()
 
     def stop(self) -> None:
         """End in order, as on SIGTERM."""
-        self._loop.run_until_complete(self.dedup.stop(NEVER))
+        self._loop.run_until_complete(_cancel_all())
+        self._loop.run_until_complete(self.dedup.stop(PATIENCE))
         if self.spool is not None:
-            self._loop.run_until_complete(self.spool.stop(NEVER))
-        self._end()
+            self._loop.run_until_complete(self.spool.stop(PATIENCE))
+        self._loop.close()
 
     def die(self) -> None:
         """End at once: only what was committed is left."""
+        self._alive = False
         for worker in self.workers:
-            worker.connection.close()
-        self._end()
-
-    def _end(self) -> None:
+            worker.close()
         self._loop.run_until_complete(_cancel_all())
         self._loop.close()
-        self._patches.close()
 
     async def _handle(self, flight: Flight) -> None:
         """Do what the ingress does."""
         _FLIGHT.set(flight)
-        delivery = Delivery("GET", flight.target.encode(), (), flight.received_us, monotonic())
+        delivery = Delivery("GET", flight.target.encode(), (), flight.received_us, self.clock.monotonic())
         answer = await self._bridge.accept(delivery)
+        if not self._alive:
+            return
         self._bridge.answered(delivery, answer, handed=flight.reaches)
         flight.answer = answer
         self.flights.remove(flight)
+        self._observer.answered(self, flight)
+
+    def _note_refusal(self, entry: Entry, refusal: Refusal) -> None:
+        if not self._alive:
+            return
+        self.refused_at[entry] = self.clock.monotonic()
+        number = _FLIGHT.get().number
+        if not refusal.doubtful and number is not None:
+            self.refused.add(number)
+
+    def has_written(self, flight: Flight) -> bool:
+        """Whether the index file has a delivery's event, or a later one of its fingerprint."""
+        fingerprint, *event = flight.key
+        return any(key[0] == fingerprint and [*key[1:]] >= event for key in index_of(self.directory).states)
 
 
 async def _cancel_all() -> None:

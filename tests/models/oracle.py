@@ -1,141 +1,204 @@
-"""What the model knows better than the daemon: which delivery carries which occurrence, and what was really stored."""
+"""What the model knows better than the daemon: which delivery carries which occurrence, and what was really stored.
+
+The rules of the design, written down once more without the daemon's means:
+
+- a signal is never a duplicate, and has an id of its own;
+- an identifier of a once-event is one event;
+- a state is the same event as the latest of its family within the repeat window, by receipt, refused ones included;
+- it is the same event as an earlier one whose retry is due, and which no other delivery was taken for;
+- nothing else shares an event, or its id;
+- a retry of what was refused, or whose answer was not heard, is the same event, and a duplicate once that is stored;
+- a 503 leaves once the file has its event.
+
+Two things free the daemon of them: what it may have lost (`lose`), and a file that does not answer.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Set as AbstractSet
+from dataclasses import dataclass, field
 
-from aurora_bridge.dedup.recurrence import Action, Standing
+from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.memory import Entry
+from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.webhook.catalogue import Recurrence
-from tests.models.aurora import Webhook, in_slot
-from tests.models.instance import Flight
+from tests.models.aurora import SECOND, Webhook, in_slot
+from tests.models.instance import PATIENCE, Flight, Instance
+from tests.models.remains import Index, Key
+
+RETRY_STATES = {State.RETRY_EXPECTED, State.RETRY_PENDING}
+LAST_US = 10 * SECOND
+"""Before a crash: the answers to what was received in this time may not have left."""
+
+
+@dataclass(slots=True, eq=False)
+class Told:
+    """An event as the daemon told it apart: all deliveries of one id."""
+
+    id: str
+    key: Key
+    family_key: str | None
+    order: tuple[int, int]
+    """Of receipt: its time, and how many events came before."""
+    flights: list[Flight] = field(default_factory=list)
+    """Decided, in order."""
+    matched: set[Flight] = field(default_factory=set)
+    """Those whose retry has come."""
+    crashed: bool = False
+    """Whether the last answers to it may not have left before a crash."""
+    lost: bool = False
+    """Whether the daemon may not know of it any more."""
+    unexpected: bool = False
+    """Whether the daemon may have forgotten that a retry of it is due."""
 
 
 class Oracle:
-    """Judges the daemon's verdicts."""
+    """Judges the daemon's decisions."""
 
-    def __init__(self, window_us: int, stored: Callable[[], AbstractSet[int]]) -> None:
-        """Expect equal states to be one event within `window_us`; `stored` has the records that are durable."""
+    def __init__(self, window_us: int, stored: Callable[[], AbstractSet[str]]) -> None:
+        """Expect equal states to be one event within `window_us`; `stored` has the ids that are durable."""
         self._window_us = window_us
         self._stored = stored
         self._webhooks: dict[Flight, Webhook] = {}
-        self._duplicates: set[Flight] = set()
-        """Retries that came when what they carry was stored."""
-        self._judged: defaultdict[str, list[Flight]] = defaultdict(list)
-        """By id."""
-        self._living: set[Flight] = set()
-        """Of the daemon that runs."""
-        self._crashed: set[Flight] = set()
-        """Answered, but the daemon died before it had noted that."""
-        self._matched: set[Flight] = set()
-        """Whose retry has come."""
-        self._blurred: set[str] = set()
-        """Targets that passed unjudged: their retries need not be recognised."""
-        self._lost: set[Flight] = set()
-        """Passed unjudged, and the daemon died: it may not even know of them."""
+        self._events: dict[str, Told] = {}
+        self._families: defaultdict[str, dict[str, Told]] = defaultdict(dict)
+        """By family key and id."""
+        self._settled: set[Flight] = set()
+        """Came when the file had all that had happened before."""
 
     def expect(self, flight: Flight, webhook: Webhook, *, settled: bool) -> None:
-        """Learn of a delivery before it is made; `settled`: what ended before has reached the index."""
+        """Learn of a delivery before it is made; `settled`: what happened before has reached the index."""
         self._webhooks[flight] = webhook
-        if settled and webhook.flights and _durable(webhook.flights[-1]):
-            self._duplicates.add(flight)
-        self._living.add(flight)
+        if settled:
+            self._settled.add(flight)
 
-    def blur(self, target: str) -> None:
-        """Expect nothing of retries of what this target carries."""
-        self._blurred.add(target)
+    # Decisions.
 
-    def end(self, in_doubt: Collection[str]) -> None:
-        """Learn that the daemon died, and what it left in doubt; a match that it had not noted yet is owed again."""
-        self._crashed |= {flight for flight in self._living if flight.event and flight.event.fingerprint in in_doubt}
-        self._lost |= {flight for flight in self._living if flight.target in self._blurred}
-        for flight in self._living:
-            if flight.verdict is not None:
-                self._matched.difference_update(self._judged[flight.id])
-        self._living.clear()
-
-    def judge(self, flight: Flight) -> None:
-        """Check a verdict."""
+    def judge(self, instance: Instance, flight: Flight) -> None:
+        """Check a decision, and remember it."""
         assert flight.event is not None
-        assert flight.verdict is not None
-        earlier = self._judged[flight.id]
-        if flight.event.recurrence is Recurrence.SIGNAL:
-            assert flight.verdict.action is Action.PUBLISH, "a signal is taken for a duplicate"
-            assert not earlier, "two signals share an id"
-        if any(self._sharing(other, flight) for other in earlier):
-            assert self._named(flight, earlier), f"taken for another event, or shares its id: {flight}"
-        self._check_retry(flight)
-        self._matched.update(other for other in earlier if in_slot(flight.received_us - other.received_us))
-        earlier.append(flight)
+        told = self._events.get(flight.id)
+        self._check_shared(flight, told)
+        if instance.dedup.usable:
+            self._check_retry(instance, flight)
+            if instance.dedup.log.complete(flight.received_us // 1000):
+                self._check_latest(instance, flight)
+        if told is None or (told.lost and flight.publishes):
+            told = self._enter(flight)
+        told.matched.update(other for other in told.flights if _due(other, flight))
+        told.flights.append(flight)
 
-    def _sharing(self, other: Flight, flight: Flight) -> bool:
-        """Whether another occurrence's event stands behind the same id."""
-        return self._webhooks[other].occurrence is not self._webhooks[flight].occurrence and self._alive(other)
-
-    def _alive(self, flight: Flight) -> bool:
-        """Whether the record of a delivery is stored, or may still be."""
-        if flight.verdict is None or flight.verdict.action is not Action.PUBLISH:
-            return False
-        refused = flight.verdict.claim.standing is Standing.REFUSED
-        return flight.number in self._stored() or (flight in self._living and not refused)
-
-    def _named(self, flight: Flight, earlier: list[Flight]) -> bool:
-        """Whether the design names an exception for this."""
+    def _enter(self, flight: Flight) -> Told:
         assert flight.event is not None
-        if flight.event.recurrence is not Recurrence.STATE:
-            return flight.event.recurrence is Recurrence.ONCE
-        if self._is_latest(flight):
-            return True
+        entry, family_key = flight.entry, flight.event.family_key
+        told = Told(flight.id, flight.key, family_key, (entry.time_ms, len(self._webhooks)))
+        if family_key is not None:
+            self._families[family_key][told.id] = told
+        self._events[told.id] = told
+        return told
+
+    def _check_shared(self, flight: Flight, told: Told | None) -> None:
+        """Check that a delivery shares an event with another occurrence only where the design says so."""
+        assert flight.event is not None
+        recurrence = flight.event.recurrence
+        if recurrence is Recurrence.SIGNAL:
+            assert flight.publishes, f"a signal is taken for a duplicate: {flight}"
+            assert told is None or told.lost, f"two signals share an id: {flight}"
+        if told is None or told.lost or recurrence is Recurrence.ONCE:
+            return
+        occurrence = self._webhooks[flight].occurrence
+        if all(self._webhooks[other].occurrence is occurrence for other in told.flights):
+            return
+        assert self._may_be_latest(flight, told) or self._is_due(flight, told), f"taken for another event: {flight}"
+
+    def _may_be_latest(self, flight: Flight, told: Told) -> bool:
+        """Whether an event is the latest of its family, as far as it must be known, and young enough."""
+        newer = [other for other in self._families[told.family_key or ""].values() if other.order > told.order]
+        return all(other.lost for other in newer) and self._in_window(flight, told)
+
+    def _is_due(self, flight: Flight, told: Told) -> bool:
+        """Whether a retry of an event is due."""
         return any(
-            (not other.told or other in self._crashed)
-            and other not in self._matched
-            and in_slot(flight.received_us - other.received_us)
-            for other in earlier
+            _due(other, flight) and other not in told.matched and (told.crashed or not other.told)
+            for other in told.flights
         )
 
-    def _is_latest(self, flight: Flight) -> bool:
-        """Whether a delivery equals the latest state of its subject, by receipt of the first attempts, in the window.
+    def _in_window(self, flight: Flight, told: Told) -> bool:
+        return flight.received_us // 1000 - told.order[0] <= self._window_us // 1000
 
-        What passed unjudged before the daemon died may be unknown.
-        """
+    def _check_latest(self, instance: Instance, flight: Flight) -> None:
+        """Check that what equals the latest state is taken for it."""
         assert flight.event is not None
-        known = [
-            other
-            for others in self._judged.values()
-            for other in others
-            if other.event is not None
-            and other.event.family_key == flight.event.family_key
-            and (other not in self._lost or other.id == flight.id)
-            and self._alive(other)
-        ]
-        latest = max(known, key=_time, default=None)
-        return latest is not None and latest.id == flight.id and flight.received_us - _time(latest) <= self._window_us
-
-    def _check_retry(self, flight: Flight) -> None:
-        """Check that the retry of what is remembered is recognised, unless others of its fingerprint came between."""
-        assert flight.event is not None
-        assert flight.verdict is not None
-        webhook = self._webhooks[flight]
-        *_, before = (None, *(other for other in webhook.flights if other is not flight))
-        if before is None or before.verdict is None or flight.event.recurrence is Recurrence.SIGNAL:
+        family = self._families.get(flight.event.family_key or "")
+        if not family:
             return
-        if before not in self._living and before.verdict.action is not Action.PUBLISH:
-            return  # what is told of a duplicate is written after its answer, and a crash comes between
-        others = (other for other, carried in self._webhooks.items() if carried is not webhook)
-        if (
-            flight.target in self._blurred
-            or not in_slot(flight.received_us - before.received_us)
-            or any(o.target == flight.target and o.received_us > webhook.flights[0].received_us for o in others)
-        ):
+        latest = max(family.values(), key=lambda told: told.order)
+        sure = not (latest.lost or instance.dedup.may_have_forgotten(latest.order[0]))
+        if sure and latest.key[0] == flight.event.fingerprint and self._in_window(flight, latest):
+            assert flight.id == latest.id, f"not taken for the latest state: {flight}"
+
+    def _check_retry(self, instance: Instance, flight: Flight) -> None:
+        """Check that a retry is recognised, unless another delivery was taken for it, or is a later event."""
+        assert flight.event is not None
+        webhook = self._webhooks[flight]
+        before = next((other for other in reversed(webhook.flights) if other is not flight and other.decision), None)
+        if before is None or flight.event.recurrence is Recurrence.SIGNAL or not _due(before, flight):
+            return
+        told = self._events[before.id]
+        if told.lost or told.unexpected or instance.dedup.may_have_forgotten(told.order[0]):
+            return
+        since = [
+            other
+            for other, carried in self._webhooks.items()
+            if carried is not webhook
+            and other.target == flight.target
+            and other.received_us >= before.received_us
+            and (other.decision is None or other.id != before.id or _due(before, other))
+        ]
+        if since:
             return
         assert flight.id == before.id, f"a retry has another id: {flight} after {before}"
-        if before in self._living and flight in self._duplicates:
-            assert flight.verdict.action is Action.DUPLICATE, f"a retry of what is stored: {flight} after {before}"
+        if flight in self._settled and told.id in self._stored():
+            assert flight.action in {Action.DUPLICATE, Action.JOIN}, f"a retry of what is stored: {flight}"
+
+    # Refusals.
+
+    def answered(self, instance: Instance, flight: Flight) -> None:
+        """Check that a refused event is in the file before the answer leaves, if that answers in time."""
+        if flight.answer is None or flight.answer.status != 503 or flight.decision is None:
+            return
+        refused_at = instance.refused_at.get(flight.entry)
+        if refused_at is None or instance.clock.monotonic() - refused_at >= PATIENCE or not instance.dedup.usable:
+            return
+        assert instance.has_written(flight), f"refused, and not noted: {flight}"
+
+    # Losses.
+
+    def lose(self, index: Index, memory: Callable[[Key], Entry | None]) -> None:
+        """Learn that something was lost: what is left is durable, in the index file, or in memory."""
+        stored = self._stored()
+        for told in self._events.values():
+            entry = memory(told.key)
+            told.lost |= told.id not in stored and entry is None and told.key not in index.states
+            state = index.states.get(told.key) if entry is None else entry.state
+            told.unexpected |= state not in RETRY_STATES and (entry is None or not entry.in_use)
+            told.matched.clear()
+
+    def crash(self, index: Index, stored_in: Callable[[str], str | None]) -> None:
+        """Learn that the process died; `stored_in` tells in which log an event is.
+
+        Of what it had stored in its last seconds and not written, the answers may not have left.
+        """
+        unwritten = {
+            told: max(flight.received_us for flight in told.flights)
+            for told in self._events.values()
+            if told.key not in index.states and stored_in(told.id) in index.logs
+        }
+        newest = max(unwritten.values(), default=0)
+        for told, at in unwritten.items():
+            if at >= newest - LAST_US:
+                told.crashed, told.unexpected = True, False
 
 
-def _durable(flight: Flight) -> bool:
-    return flight.verdict is not None and flight.verdict.claim.standing in {Standing.SEEN, Standing.OWED}
-
-
-def _time(flight: Flight) -> int:
-    assert flight.verdict is not None
-    return flight.verdict.claim.time_us
+def _due(other: Flight, flight: Flight) -> bool:
+    """Whether a delivery comes when the retry after another is due."""
+    return in_slot(flight.received_us - other.received_us)

@@ -1,26 +1,43 @@
 """Sequences on which the daemon's core once broke a promise, played through the model and its checks."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
+from tests.models.remains import index_of
 from tests.models.test_way import Far, Way
 
-STATUS = "project_status_changed"
+STATUS: Final = "project_status_changed"
+HOUR: Final = 3600
+NOTHING: Final = {"index": False, "spool": False, "kafka": False}
 
 
 class Play(Way):
     """The model, with a status that changes to a named one, and all promises checked after each step that matters."""
 
-    def status(self, letter: str, far: Far, *, reaches: bool = True, subscriptions: int = 1) -> None:
+    def status(self, letter: str, far: Far = Far.STORED, *, reaches: bool = True, subscriptions: int = 1) -> None:
         """Let the status of the project change."""
         further = ("ABC".index(letter) - self.state) % 3
         self.a_status_changes(further=further, far=far, reaches=reaches, subscriptions=subscriptions)
         self.check()
 
-    def retry(self, far: Far, *, reaches: bool = True) -> None:
+    def retry(self, far: Far = Far.STORED, *, reaches: bool = True) -> None:
         """Let Aurora make the next attempt that is due."""
         self.aurora_retries(far=far, reaches=reaches)
+        self.check()
+
+    def acknowledge_first(self) -> None:
+        """Let Kafka acknowledge the first status that waits, alone."""
+        waiting = self.daemon.wire.lanes[STATUS].waiting
+        rest = [waiting.pop() for _ in range(len(waiting) - 1)]
+        self.kafka_does(topic=STATUS, what="acknowledge")
+        waiting.extend(reversed(rest))
+        self.check()
+
+    def die(self, index_is: str = "") -> None:
+        """Kill the daemon, and start the next."""
+        self.the_process_dies(index_is=index_is)
         self.check()
 
     def check(self) -> None:
@@ -28,6 +45,7 @@ class Play(Way):
         self.what_was_acknowledged_is_stored()
         self.what_was_refused_for_good_is_not()
         self.order_is_kept()
+        self.every_answer_leaves_in_time()
 
     def last(self) -> str | None:
         """Return the outcome of the last delivery."""
@@ -39,6 +57,7 @@ class Play(Way):
 def play(request: pytest.FixtureRequest) -> Iterator[Play]:
     play = Play()
     play.starts(spooled=request.param, filtered=False, hour=0)
+    play.state = 2  # C, so that A and B are both to come
     try:
         yield play
         play.all_is_calm()
@@ -47,14 +66,33 @@ def play(request: pytest.FixtureRequest) -> Iterator[Play]:
         play.teardown()
 
 
-def test_an_event_that_comes_back_and_is_lost_in_a_crash_is_not_taken_for_the_one_in_the_spool(play: Play) -> None:
-    """B and A lie in the spool; B comes back, and the process dies before the spool has it."""
+# States that were refused.
+
+
+def test_a_refused_state_makes_the_one_before_it_a_genuine_return(play: Play) -> None:
+    play.status("A")
     play.kafka_comes_or_goes(up=False)
-    play.status("B", Far.STORED)
-    play.status("A", Far.STORED)
-    play.status("B", Far.JUDGED)
-    play.the_process_dies()
-    play.retry(Far.STORED)
+    if play.spooled:
+        play.the_spool_is_full()
+    play.status("B")
+    assert play.last() == "refused"
+    play.kafka_comes_or_goes(up=True)
+    play.it_goes_on(1.0)
+    play.status("A")
+    assert play.last() != "duplicate"
+    play.retry()
+
+
+def test_a_refused_state_is_known_after_a_crash(play: Play) -> None:
+    play.status("A")
+    play.kafka_comes_or_goes(up=False)
+    if play.spooled:
+        play.the_spool_is_full()
+    play.status("B")
+    assert play.last() == "refused"
+    play.die()
+    play.status("A")
+    assert play.last() != "duplicate"
 
 
 def test_copies_of_what_is_refused_at_once_are_refused_at_once(play: Play) -> None:
@@ -68,14 +106,15 @@ def test_the_refused_retry_of_a_doubtful_event_leaves_its_id_to_it(play: Play) -
     """B is in Kafka, and nobody knows; its retry is refused; B comes back an hour later, after another state."""
     play.status("B", Far.JUDGED)
     play.kafka_does(topic=STATUS, what="forget")
-    play.a_deadline_passes(seconds=5.5)
+    play.it_goes_on(5.5, kafka=False, spool=False)
     play.kafka_comes_or_goes(up=False)
     play.retry(Far.JUDGED)
-    play.time_passes(seconds=3600)
+    play.it_goes_on(8.5, kafka=False, spool=False)
+    play.time_passes(seconds=HOUR)
     play.all_is_calm()
-    play.status("A", Far.STORED)
-    play.time_passes(seconds=3600)
-    play.status("B", Far.STORED)
+    play.status("A")
+    play.time_passes(seconds=HOUR)
+    play.status("B")
 
 
 def test_a_batch_that_may_be_stored_is_not_refused_for_good(play: Play) -> None:
@@ -85,40 +124,79 @@ def test_a_batch_that_may_be_stored_is_not_refused_for_good(play: Play) -> None:
     play.check()
 
 
-def test_what_is_learned_does_not_cut_what_is_looked_up_from_the_journal(play: Play) -> None:
-    """The owed retry of B is learned while C is looked up; C is stored, and the process dies; B comes back."""
-    play.status("B", Far.STORED, reaches=False)
-    play.all_is_calm()
-    play.retry(Far.JUDGED, reaches=False)
-    play.status("C", Far.ASKED)
-    play.answers_are_noted()
-    play.the_index_works()
-    play.kafka_does(topic=STATUS, what="acknowledge")
-    play.the_process_dies()
-    play.time_passes(seconds=3600)
-    play.status("B", Far.STORED)
+# Crashes.
+
+
+def test_an_event_that_comes_back_and_is_lost_in_a_crash_is_not_taken_for_the_one_in_the_spool(play: Play) -> None:
+    """B and A lie in the spool; B comes back, and the process dies before the spool has it."""
+    play.kafka_comes_or_goes(up=False)
+    play.status("B")
+    play.status("A")
+    play.status("B", Far.JUDGED)
+    play.die()
+    play.retry()
+
+
+@pytest.mark.parametrize("later", [0.3 * step for step in range(14)])
+def test_a_state_that_is_lost_in_flight_is_not_the_latest(play: Play, later: float) -> None:
+    """A is stored. B is stored while A comes back, which is lost in a crash: its retry is no duplicate."""
+    play.status("A")
+    play.it_goes_on(5.0 + later)
+    play.status("B", Far.JUDGED)
+    play.status("A", Far.JUDGED)
+    play.acknowledge_first()
+    play.it_goes_on(2.5, kafka=False, spool=False)
+    play.die()
+    play.retry()
     assert play.last() != "duplicate"
 
 
 def test_an_unjudged_event_that_was_refused_does_not_lend_the_id_of_an_earlier_one(play: Play) -> None:
     """B is stored and owed; its retry passes unjudged and is refused; B comes back after another state."""
-    play.status("B", Far.STORED, reaches=False)
-    play.status("A", Far.STORED)
+    play.status("B", reaches=False)
+    play.status("A")
     play.all_is_calm()
     play.kafka_comes_or_goes(up=False)
     play.retry(Far.ASKED)
-    play.patience_with_the_index_ends()
+    play.it_goes_on(1.6, **NOTHING)
     play.all_is_calm()
     play.time_passes(seconds=600)
-    play.status("B", Far.STORED)
+    play.status("B")
 
 
-def test_an_unjudged_event_keeps_its_id_over_a_crash(play: Play) -> None:
-    play.status("B", Far.ASKED, reaches=False)
-    play.patience_with_the_index_ends()
-    play.kafka_does(topic=STATUS, what="acknowledge")
-    play.the_index_works(answers=False)
-    key = play.webhooks[0].flights[0].id
-    play.the_process_dies()
-    play.retry(Far.STORED)
-    assert play.webhooks[-1].flights[-1].id == key
+# The index file.
+
+
+def fill(play: Play) -> None:
+    """Let there be something old to forget, and A, which is of today."""
+    play.a_lead_changes(far=Far.STORED)
+    play.it_goes_on(5.0)
+    play.time_passes(seconds=25 * HOUR)
+    play.it_goes_on(5.0)
+    play.status("A")
+    play.it_goes_on(7.0)
+
+
+def test_what_a_full_file_did_not_take_is_read_again_after_a_crash(play: Play) -> None:
+    """The write of B finds no room, that of the positions behind it needs none."""
+    fill(play)
+    play.the_index_is_full()
+    play.status("B")
+    for _ in range(300):
+        play.it_goes_on(0.02, index=False)
+        play.the_index_works()
+        if index_of(play.directory).positions.get(STATUS) == 2:
+            break
+    play.die()
+    play.status("A")
+    assert play.last() != "duplicate"
+
+
+def test_what_a_full_file_did_not_take_is_read_again_after_a_stop(play: Play) -> None:
+    fill(play)
+    play.the_index_is_full()
+    play.status("B")
+    play.it_goes_on(0.6, index=False)
+    play.the_process_stops()
+    play.status("A")
+    assert play.last() != "duplicate"

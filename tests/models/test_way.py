@@ -5,15 +5,16 @@ What is promised, checked at each step:
 - nothing acknowledged is lost: the event of a 2xx is in Kafka or in the spool;
 - what was refused for good is never stored;
 - order: of a topic's records, those that are the first of their id lie in the order in which their deliveries came;
-- no two genuine events share an id, and none is taken for another, outside the exceptions that the design names: the
-  latest state within the repeat window, and the slots of retries that are owed;
-- a retry is recognised: it has the id and the time of its first attempt, and is a duplicate where that was stored;
-- a calm daemon remembers nothing: all is answered, settled, and left to the index.
+- the same event is told from a new one by the rules of the design, which `oracle` has;
+- every answer leaves in time;
+- a calm daemon remembers nothing: all is answered, settled, and in the index file, which tells the truth.
 
-`oracle` knows what may be taken for what, `aurora` which deliveries are retries, `instance` is the daemon's core.
+`aurora` knows which deliveries are retries, `instance` is the daemon's core.
 """
 
-import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack
 from enum import IntEnum
 from itertools import count
 from pathlib import Path
@@ -25,22 +26,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aurora_bridge.dedup.recurrence import Standing
-from tests.models.aurora import SECOND, Occurrence, Webhook
-from tests.models.doubles import NUMBER, Kafka, SteppedWorker
-from tests.models.instance import TOPICS, Flight, Instance
+from aurora_bridge.dedup import index
+from tests.models.aurora import Occurrence, Webhook
+from tests.models.clock import SECOND, Clock
+from tests.models.doubles import Kafka, SteppedWorker
+from tests.models.instance import DEADLINES, TOPICS, Flight, Instance, doubled
 from tests.models.oracle import Oracle
+from tests.models.remains import damage, index_of, spool_of
 
 NOON: Final = 1_795_435_200 * SECOND
 """2026-11-23, 12:00 UTC."""
 
 DAY: Final = 86_400 * SECOND
 STATES: Final = ("A", "B", "C")
-PUBLISH_SECONDS, SPOOL_SECONDS = 3.5, 5.5
-"""Ages past the deadlines."""
-
-MOST: Final = 40
-"""Steps within which a calm daemon is done with everything."""
+CALM_SECONDS: Final = 20.0
+"""Within which a daemon is done with everything, once all works: a round of write-behind, and pauses before it."""
 
 
 class Far(IntEnum):
@@ -68,31 +68,52 @@ class Way(RuleBasedStateMachine):
         self.once = count(1)
         self.refused: set[int] = set()
         self.acknowledged: set[str] = set()
+        self.clock = Clock(NOON)
+        self.stack = ExitStack()
+        self.stack.enter_context(doubled(self.clock))
 
     @initialize(
         spooled=st.booleans(), filtered=st.booleans(), hour=st.sampled_from([0, 12 * 3600 - 20, 11 * 3600 + 3000])
     )
     def starts(self, *, spooled: bool, filtered: bool, hour: int) -> None:
         self.spooled, self.filtered = spooled, filtered
-        self.now = NOON + hour * SECOND
+        self.clock.move(hour * SECOND)
         self.window_us = 60 * SECOND if filtered else DAY
-        self.oracle = Oracle(self.window_us, self.stored_numbers)
+        self.oracle = Oracle(self.window_us, self.stored_ids)
         self.start()
 
-    def start(self) -> None:
+    def start(self, *, slow: bool = False) -> None:
         self.daemon = Instance(
             self.directory,
             self.kafka,
+            self.clock,
+            name="one",
             spooled=self.spooled,
             window_us=self.window_us,
-            on_verdict=self.oracle.judge,
-            on_record=lambda: next(self.numbers),
+            observer=self,
         )
+        if not slow:
+            self.daemon.run(1.0)
 
     def teardown(self) -> None:
         if hasattr(self, "daemon"):
             self.daemon.die()
+        self.stack.close()
         rmtree(self.directory)
+
+    # What the daemon tells (`instance.Observer`).
+
+    def decided(self, instance: Instance, flight: Flight) -> None:
+        self.oracle.judge(instance, flight)
+
+    def answered(self, instance: Instance, flight: Flight) -> None:
+        self.oracle.answered(instance, flight)
+
+    def lost(self, instance: Instance) -> None:
+        self.oracle.lose(index_of(self.directory), instance.dedup.knows)
+
+    def number(self) -> int:
+        return next(self.numbers)
 
     # Aurora.
 
@@ -125,8 +146,7 @@ class Way(RuleBasedStateMachine):
         """Let what was delivered go some of its way at once."""
         self.daemon.turn()
         if far >= Far.JUDGED:
-            for _ in range(2):  # a look-up, and a claim that is written again
-                self.the_index_works()
+            self.the_index_works()
         if far >= Far.STORED:
             if self.spooled:
                 self.the_spool_works()
@@ -134,13 +154,11 @@ class Way(RuleBasedStateMachine):
                 self.kafka_does(topic, "acknowledge")
 
     def attempt(self, webhook: Webhook, *, reaches: bool) -> None:
-        self.now += 1000
-        webhook.attempted(self.now)
-        flight = Flight(webhook.occurrence.target, self.now, reaches)
-        self.oracle.expect(flight, webhook, settled=self.daemon.dedup.settled)
+        self.clock.move(1000)
+        webhook.attempted(self.clock.us)
+        flight = Flight(webhook.occurrence.target, self.clock.us, reaches)
+        self.oracle.expect(flight, webhook, settled=not self.daemon.dedup.unwritten)
         webhook.flights.append(flight)
-        if self.daemon.dedup.late:
-            self.oracle.blur(flight.target)
         self.daemon.deliver(flight)
 
     @property
@@ -152,18 +170,33 @@ class Way(RuleBasedStateMachine):
     def aurora_retries(self, *, far: Far, late: int = 0, reaches: bool = True) -> None:
         webhook = self.next_retry
         assert webhook is not None
-        self.now = max(self.now, (webhook.due_us or 0) + late)
+        self.jump((webhook.due_us or 0) + late)
         self.attempt(webhook, reaches=reaches)
         self.goes(far)
 
+    def jump(self, until_us: int) -> None:
+        """Let it be later at once, as after a sleep of the machine."""
+        self.clock.move(max(0, until_us - self.clock.us))
+        self.daemon.turn()
+
     @precondition(lambda self: not self.daemon.flights)
-    @rule(seconds=st.sampled_from([1, 20, 60, 600, 3600, 7 * 3600, 25 * 3600]))
+    @rule(seconds=st.sampled_from([20, 60, 600, 3600, 7 * 3600, 25 * 3600]))
     def time_passes(self, seconds: int) -> None:
         """Retries that fall due meanwhile do not come through."""
-        until = self.now + seconds * SECOND
+        until = self.clock.us + seconds * SECOND
         while (webhook := self.next_retry) is not None and (webhook.due_us or 0) < until:
             webhook.attempted(webhook.due_us or 0)
-        self.now = until
+        self.jump(until)
+
+    @rule(
+        seconds=st.sampled_from([0.3, 1.6, 3.1, 5.1, 8.1]),
+        index=st.booleans(),
+        spool=st.booleans(),
+        kafka=st.booleans(),
+    )
+    def it_goes_on(self, seconds: float, *, index: bool = True, spool: bool = True, kafka: bool = True) -> None:
+        """Let time pass in which only these answer, and at once."""
+        self.daemon.run(seconds, index=index, spool=spool, kafka=kafka)
 
     # The daemon's files.
 
@@ -176,16 +209,17 @@ class Way(RuleBasedStateMachine):
         if answers:
             self.daemon.tell(worker)
 
-    @rule()
-    def patience_with_the_index_ends(self) -> None:
-        for flight in self.daemon.flights:
-            if flight.verdict is None:
-                self.oracle.blur(flight.target)
-        self.daemon.do(self.daemon.dedup.give_up)
+    @rule(full=st.booleans())
+    def the_index_is_full(self, *, full: bool = True) -> None:
+        self.daemon.dedup.worker.disk.full = full
+
+    @rule(error=st.sampled_from([None, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT]))
+    def the_index_fails(self, error: int | None) -> None:
+        self.daemon.dedup.worker.disk.error = error
 
     @rule()
-    def answers_are_noted(self) -> None:
-        self.daemon.do(self.daemon.dedup.learn)
+    def the_index_is_removed(self) -> None:
+        index.remove(self.directory / index.FILE)
 
     @precondition(lambda self: self.spooled)
     @rule(answers=st.booleans())
@@ -195,11 +229,7 @@ class Way(RuleBasedStateMachine):
     @precondition(lambda self: self.spooled)
     @rule(full=st.booleans())
     def the_spool_is_full(self, *, full: bool = True) -> None:
-        self.daemon.workers[-1].connection.full = full
-
-    @rule(seconds=st.sampled_from([PUBLISH_SECONDS, SPOOL_SECONDS]))
-    def a_deadline_passes(self, seconds: float) -> None:
-        self.daemon.pass_deadline(seconds)
+        self.daemon.workers[-1].disk.full = full
 
     # Kafka.
 
@@ -212,48 +242,63 @@ class Way(RuleBasedStateMachine):
         if self.daemon.wire.lanes[topic]:
             self.daemon.do(lambda: getattr(self.daemon.wire, what)(topic))
 
+    @rule(reads=st.booleans())
+    def kafka_is_read(self, *, reads: bool) -> None:
+        """Let the follower's requests be answered, or wait."""
+        answers = self.daemon.reading.answers
+        self.daemon.do(answers.set if reads else answers.clear)
+
     # Ends.
 
-    @rule()
-    def the_process_dies(self) -> None:
+    ends = st.sampled_from(["", "", "removed", "damaged"])
+
+    @rule(index_is=ends, slow=st.booleans())
+    def the_process_dies(self, *, index_is: str = "", slow: bool = False) -> None:
         self.daemon.die()
-        self.start()
-        self.oracle.end(self.daemon.dedup.in_doubt)
+        damage(self.directory, index_is)
+        left = index_of(self.directory)
+        self.oracle.lose(left, lambda _: None)
+        self.oracle.crash(left, self.log_of)
+        self.start(slow=slow)
+
+    def log_of(self, event_id: str) -> str | None:
+        """Return in which log an event is."""
+        if any(one.id == event_id for records in self.kafka.log.values() for one in records):
+            return "cluster"
+        return "spool" if event_id in spool_of(self.directory).values() else None
 
     @precondition(lambda self: not self.daemon.flights)
-    @rule()
-    def the_process_stops(self) -> None:
+    @rule(index_is=ends, slow=st.booleans())
+    def the_process_stops(self, *, index_is: str = "", slow: bool = False) -> None:
         self.daemon.stop()
-        self.start()
-        assert self.daemon.dedup.in_doubt == ()
-        self.oracle.end(())
+        damage(self.directory, index_is)
+        self.oracle.lose(index_of(self.directory), lambda _: None)
+        self.start(slow=slow)
 
     @rule()
     def all_is_calm(self) -> None:
         """Everything works again, and nothing new comes."""
-        wire = self.daemon.wire
-        self.daemon.do(lambda: wire.connect(up=True))
+        self.daemon.do(self.daemon.reading.answers.set)
+        self.daemon.do(lambda: self.daemon.wire.connect(up=True))
         for worker in self.daemon.workers:
-            worker.connection.full = False
-        while self.daemon.work():
-            """Until nothing is left to do."""
+            worker.disk.full, worker.disk.error = False, None
+        self.daemon.run(CALM_SECONDS)
         assert not self.daemon.flights, "deliveries that are never answered"
-        assert not any(wire.lanes.values())
-        assert not self.spooled or not self.spool_rows(), "events that stay in the spool"
+        assert not any(self.daemon.wire.lanes.values())
+        assert not spool_of(self.directory), "events that stay in the spool"
+        assert self.daemon.dedup.log.caught_up, "an index that never becomes complete"
         self.daemon.dedup.check_calm()
 
     # What always holds.
 
-    def spool_rows(self) -> dict[int, str]:
-        """Return the ids in the spool, by number."""
-        if not self.spooled:
-            return {}
-        rows = self.daemon.workers[-1].connection.execute("SELECT key, headers FROM events")
-        return {int(dict(json.loads(headers))[NUMBER]): key for key, headers in rows}
-
     def stored_numbers(self) -> set[int]:
         """Return the records that are durable."""
-        return self.spool_rows().keys() | {number for records in self.kafka.log.values() for _, number in records}
+        return spool_of(self.directory).keys() | {one.number for records in self.kafka.log.values() for one in records}
+
+    def stored_ids(self) -> set[str]:
+        """Return the events that are durable."""
+        in_kafka = {one.id for records in self.kafka.log.values() for one in records}
+        return in_kafka.union(spool_of(self.directory).values())
 
     @invariant()
     def what_was_acknowledged_is_stored(self) -> None:
@@ -263,25 +308,25 @@ class Way(RuleBasedStateMachine):
                 if flight.answer is not None and flight.answer.status == 200 and flight.answer.id is not None:
                     assert flight.answer.id == flight.id
                     self.acknowledged.add(flight.answer.id)
-        stored = {key for records in self.kafka.log.values() for key, _ in records} | set(self.spool_rows().values())
-        assert self.acknowledged <= stored, f"acknowledged and lost: {self.acknowledged - stored}"
+        assert self.acknowledged <= self.stored_ids(), "acknowledged and lost"
 
     @invariant()
     def what_was_refused_for_good_is_not(self) -> None:
-        for webhook in self.webhooks:
-            for flight in webhook.flights:
-                verdict, number = flight.verdict, flight.number
-                if flight.answer and verdict and number and verdict.claim.standing is Standing.REFUSED:
-                    self.refused.add(number)
+        self.refused |= self.daemon.refused
         assert not self.refused & self.stored_numbers(), "refused for good, and stored"
 
     @invariant()
     def order_is_kept(self) -> None:
         for topic, records in self.kafka.log.items():
             first: dict[str, int] = {}
-            for key, number in records:
-                first.setdefault(key, number)
+            for one in records:
+                first.setdefault(one.id, one.number)
             assert sorted(first.values()) == list(first.values()), f"{topic} lost its order: {records}"
+
+    @invariant()
+    def every_answer_leaves_in_time(self) -> None:
+        latest = self.clock.us - (DEADLINES.answer_seconds + 0.5) * SECOND
+        assert all(flight.received_us > latest for flight in self.daemon.flights), "an answer that comes too late"
 
 
 Way.TestCase.settings = settings(

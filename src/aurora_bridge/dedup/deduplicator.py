@@ -8,6 +8,7 @@ sent, and what becomes of it is written behind. `recurrence` has the rules, `lif
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import NamedTuple
@@ -193,7 +194,10 @@ class Deduplicator:
 
     def stored_late(self, entry: Entry) -> None:
         """Note that an event is durable whose delivery was refused already."""
-        self._memory.stored_late(entry)
+        if not self._memory.stored_late(entry) and not self._file.failed:
+            event = (entry.key, entry.time_ms, entry.id_ms)
+            job = partial(index.change, events=[event], state=State.RETRY_PENDING, happening=Happening.STORED_LATE)
+            self._file.post(job)
 
     def _end(self, entry: Entry, happening: Happening, refusal: Refusal | None) -> None:
         self._memory.apply(entry, happening)

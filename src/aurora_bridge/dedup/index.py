@@ -68,8 +68,9 @@ _FINGERPRINT = 32
 Place = tuple[str, str, int]
 """A log (a Kafka cluster's id, or the spool's), and where it has them topic and partition."""
 Positions = Mapping[Place, int]
-Event = tuple[str, int, int]
-"""Fingerprint, time and millisecond of the id."""
+Event = tuple[str, int, int]  # fingerprint, time and millisecond of the id
+SeenRow = tuple[str, int, int, int, int, int, bool]
+StateRow = tuple[str, str, int, int]
 
 
 class Row(NamedTuple):
@@ -114,7 +115,7 @@ class Found(NamedTuple):
 
 
 def open_index(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open the index at `path`; one that is damaged, or of another version, is made anew. Raises `sqlite3.Error`."""
+    """Open the index at `path`; one that is damaged, or of another version, is recreated. Raises `sqlite3.Error`."""
     try:
         return open_as_is(path, _FORMAT, max_bytes)
     except (sqlite3.DatabaseError, StateError) as error:
@@ -146,11 +147,10 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
     return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
 
 
-def write(db: sqlite3.Connection, rows: list[Row], latest: list[LatestRow], late: Sequence[Event] = ()) -> None:
+def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[StateRow]) -> None:
     """Take over what changed in memory."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
     _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
-    _change(db, late, State.RETRY_PENDING, Happening.STORED_LATE)
 
 
 def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> None:
@@ -185,18 +185,14 @@ def learn(
                 news.append(record)
         events[fingerprint] = event
         rows[fingerprint] = event
-    _insert(db, "seen", 7, _REPLACE, sorted(rows.values()))
+    _insert(db, "seen", 7, _REPLACE, sorted((key, int(state), *times) for key, state, *times in rows.values()))
     _insert(db, "latest", 4, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news
 
 
-def expect_retries(db: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Note that the answers to events of ours may not have left before the crash."""
-    _change(db, events, State.SEEN, Happening.LOGGED_LAST)
-
-
-def _change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
+def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
+    """Let something happen to those of the events that are in this state."""
     after = TRANSITIONS[state, happening]
     for fingerprint, time_ms, id_ms in events:
         db.execute(_CHANGE, (after, fingerprint, time_ms, id_ms, state))
@@ -224,11 +220,12 @@ def fingerprints(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
 # Expiry.
 
 
-def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> None:
-    """Delete what is older among the keys that begin with `prefix`."""
+def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> int:
+    """Delete what is older among the keys that begin with `prefix`; return how many events that were."""
     end = f"{prefix}~"
     db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND time_ms < ?", (prefix, end, before_ms))
-    db.execute("DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?", (prefix, end, before_ms))
+    sql = "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?"
+    return db.execute(sql, (prefix, end, before_ms)).rowcount
 
 
 def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from aurora_bridge.dedup import index, log_record
 from aurora_bridge.dedup.index_file import IndexFile
-from aurora_bridge.dedup.lifecycle import Happening
+from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
@@ -244,4 +244,4 @@ class LogReader:
                 self._memory.apply(entry, Happening.LOGGED_LAST)
         if last:
             events = [(record.fingerprint, record.time_ms, record.id_ms) for record in last]
-            self._file.post(partial(index.expect_retries, events=events))
+            self._file.post(partial(index.change, events=events, state=State.SEEN, happening=Happening.LOGGED_LAST))

@@ -68,8 +68,6 @@ class Memory:
     def __init__(self) -> None:
         self.entries = Cache[Entry]()
         self.latest = Cache[Latest]()
-        self.late: list[tuple[str, int, int]] = []
-        """Events that became durable late, after they had left: fingerprint, time and millisecond of the id."""
         self._written: deque[Batch] = deque()
 
     def enter(self, entry: Entry) -> None:
@@ -93,13 +91,12 @@ class Memory:
             if latest is not None:
                 self.latest.change(latest)
 
-    def stored_late(self, entry: Entry) -> None:
-        """Note that an event became durable after its delivery was refused, here or where it has gone meanwhile."""
+    def stored_late(self, entry: Entry) -> bool:
+        """Note that an event became durable after its delivery was refused; return whether anything of it is here."""
         newest = self.entries.items.get(entry.key)
-        if newest is None:
-            self.late.append((entry.key, entry.time_ms, entry.id_ms))
-        elif (newest.time_ms, newest.id_ms) == (entry.time_ms, entry.id_ms):
+        if newest is not None and (newest.time_ms, newest.id_ms) == (entry.time_ms, entry.id_ms):
             self.apply(newest, Happening.STORED_LATE)
+        return newest is not None
 
     def learn(self, record: LogRecord, happening: Happening) -> bool:
         """Take over what a record of the log tells; return whether its event is here, so that the file need not."""

@@ -7,7 +7,7 @@ below them was told to memory by then, and has been written with its slice.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aurora_bridge.dedup import index
@@ -86,31 +86,21 @@ class WriteBehind:
         for name in names:
             entries += self._memory.entries.take(name)
             latest += self._memory.latest.take(name)
-        late, self._memory.late = self._memory.late, []
         written: asyncio.Future[int | None] = self._loop.create_future()
 
         def done(error: Exception | None) -> None:
-            if error is not None:
-                self._memory.late += late
             if not written.done():
                 written.set_result(len(entries) if error is None else None)
 
-        if entries or latest or late or positions:
-            self._post(entries, latest, late, positions, done)
+        if entries or latest or positions:
+            self._post(entries, latest, positions, done)
         else:
             written.set_result(0)
         return written
 
-    def _post(
-        self,
-        entries: list[Entry],
-        latest: list[Latest],
-        late: Sequence[index.Event],
-        positions: index.Positions,
-        done: Done,
-    ) -> None:
+    def _post(self, entries: list[Entry], latest: list[Latest], positions: index.Positions, done: Done) -> None:
         rows = [_row(entry) for entry in entries if entry.state is not _IN_FLIGHT]
-        states = [index.LatestRow(state.key, state.fingerprint, state.time_ms, state.id_ms) for state in latest]
+        states = [(state.key, state.fingerprint, state.time_ms, state.id_ms) for state in latest]
         self._members.update([row[0] for row in rows])
 
         def answered(_result: object, error: Exception | None) -> None:
@@ -124,7 +114,7 @@ class WriteBehind:
         forgotten_ms = self._file.forgotten_ms
 
         def write(db: sqlite3.Connection) -> None:
-            index.write(db, rows, states, late)
+            index.write(db, rows, states)
             if positions:  # in one transaction, so that they are never ahead of it
                 index.note(db, positions, forgotten_ms)
 
@@ -156,7 +146,7 @@ class WriteBehind:
                 if not written.done():
                     written.set_result(None)
 
-        self._post(entries, latest, (), {}, done)
+        self._post(entries, latest, {}, done)
 
     def flush(self) -> None:
         """Write all that is here, and how far the log is known, at once: the daemon ends."""
@@ -165,6 +155,6 @@ class WriteBehind:
             self._post_slices(SLICES, self._log.positions())
 
 
-def _row(entry: Entry) -> index.Row:
+def _row(entry: Entry) -> index.SeenRow:
     times = (entry.time_ms, entry.id_ms, entry.attempt_ms, entry.attempt, entry.repeat)
-    return index.Row(entry.key, entry.state, *times)
+    return entry.key, int(entry.state), *times  # SQLite takes longer over another kind of int

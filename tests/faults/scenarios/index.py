@@ -13,13 +13,14 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
+from tests.faults.faulty import FaultyDaemon
 from tests.faults.known import Known
 from tests.faults.lies import TROUBLE
 from tests.faults.looks import timed_start
 from tests.faults.preloaded import compile_library
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.disk import end_kafka, mount_tmpfs, occupy
-from tests.faults.stage import FaultyDaemon, Stage, Turns
+from tests.faults.stage import Stage, Turns
 
 FILE: Final = "index.db"
 LISTENING_SECONDS: Final = 2.0
@@ -110,7 +111,7 @@ def disk_hung(stage: Stage) -> None:
 
 def one_disk_hung(stage: Stage) -> None:
     """Of two daemons, one has an index whose disk hangs for a minute; states come back, to the one or the other."""
-    stage.lag = LAG_SECONDS
+    stage.observer.lag = LAG_SECONDS
     hung = stage.daemons[1]
     trouble = _hanging(stage, hung)
     with stage.load(turns=TWO, copied=("once",)):
@@ -133,7 +134,7 @@ def disk_hung_and_killed(stage: Stage) -> None:
         with trouble.lasting():
             Event().wait(HUNG_SECONDS)
             stage.daemon.kill()
-        stage.index_lost()
+        stage.observer.index_lost()
         _start(stage, "after the disk of its index hung")
         Event().wait(SLOW.seconds)
         stage.cluster.restore()
@@ -155,7 +156,7 @@ def deleted(stage: Stage) -> None:
             known.expect_same_decisions("after the index was deleted")
         code = stage.daemon.terminate()
         stage.expect(code == 0, f"SIGTERM ended the daemon with exit code {code}")
-        stage.index_lost(began)
+        stage.observer.index_lost(began)
         _start(stage, "without the index")
         _expect_decisions(stage, known, "after a start without the index")
         stage.wait(20)
@@ -178,7 +179,7 @@ def damaged(stage: Stage) -> None:
         began = monotonic()
         _damage(stage.daemon.state / FILE)
         stage.wait(20)
-        stage.index_lost(began)
+        stage.observer.index_lost(began)
         _expect_decisions(stage, known, "after pages were damaged under load")
         stage.wait(20)
     stage.expect_no_refusal()
@@ -206,7 +207,7 @@ def _crash_and_start(stage: Stage, known: Known, words: str, change: Callable[[P
     stage.expect(code is None, f"before it was started {words}, the daemon ended with exit code {code}")
     stage.daemon.kill()
     change(stage.daemon.state / FILE)
-    stage.index_lost()
+    stage.observer.index_lost()
     _start(stage, words)
     _expect_decisions(stage, known, f"after a start {words}")
 
