@@ -98,14 +98,14 @@ async def test_the_retry_of_what_was_refused_and_stored_late_is_a_duplicate(
     """Also if it has left memory by then: the file is told."""
     decision = await life.claim(event, NOON)
     await life.refuse(decision.entry)
-    life.answer(decision, NOON)
     await life.deliver(B, NOON + SECOND)
     if written:
+        life.answer(decision, NOON)
         await life.written()
     life.dedup.stored_late(decision.entry)
     if written:
-        assert life.in_memory == {}
         await until(lambda: states(life.directory)[event.fingerprint] is State.RETRY_EXPECTED)
+        assert life.in_memory == {}
     assert await life.act(event, NOON + 30 * SECOND) is Action.DUPLICATE
 
 

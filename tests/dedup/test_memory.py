@@ -44,7 +44,7 @@ def write(memory: Memory, number: int = 1) -> Batch:
 def latest(memory: Memory) -> tuple[str, int] | None:
     """Return fingerprint and time of the latest state."""
     found = memory.latest.items.get(FAMILY)
-    return found and (found.fingerprint, found.time_ms)
+    return None if found is None else (found.fingerprint, found.time_ms)
 
 
 # What is to be written.
