@@ -46,6 +46,9 @@ DEADLINES: Final = DeadlinesSettings()
 PATIENCE: Final = DEADLINES.publish_seconds / 2
 """Seconds within which the index file has to answer."""
 
+SWEEP_SECONDS: Final = 0.25
+"""Between two looks at the deadlines: fewer turns of the loop than the daemon's."""
+
 MEBIBYTE: Final = 2**20
 MOST_IN_FLIGHT: Final = 4
 """Deliveries at once: one more is refused."""
@@ -61,6 +64,8 @@ class Flight:
 
     target: str
     received_us: int
+    received: float
+    """The same by the monotonic clock."""
     reaches: bool
     """Whether the answer reaches Aurora in time."""
     event: Event | None = None
@@ -202,8 +207,8 @@ def doubled(clock: Clock) -> Iterator[None]:
             ("kafka.follower.leaders", Reading.leaders),
             ("kafka.follower.offsets", Reading.offsets),
             ("kafka.follower.fetch", Reading.fetch),
-            ("outbox.publisher.SWEEP_SECONDS", 0.25),  # fewer turns, the same deadlines
-            ("bridge._SWEEP_SECONDS", 0.25),
+            ("outbox.publisher.SWEEP_SECONDS", SWEEP_SECONDS),
+            ("bridge._SWEEP_SECONDS", SWEEP_SECONDS),
         ):
             stack.enter_context(patch(f"aurora_bridge.{name}", double))
         yield
@@ -386,7 +391,7 @@ class Instance:
     async def _handle(self, flight: Flight) -> None:
         """Do what the ingress does."""
         _FLIGHT.set(flight)
-        delivery = Delivery("GET", flight.target.encode(), (), flight.received_us, self.clock.monotonic())
+        delivery = Delivery("GET", flight.target.encode(), (), flight.received_us, flight.received)
         answer = await self._bridge.accept(delivery)
         if not self._alive:
             return
