@@ -30,6 +30,6 @@ def fill_index(directory: Path, count: int) -> None:
             numbers = range(start, min(start + _AT_ONCE, count))
             names = (f"{number * step + random.randrange(step):032x}" for number in numbers)
             db.execute("BEGIN IMMEDIATE")
-            rows = [index.Row(name, State.SEEN, now_ms, 0, now_ms, 1) for name in names]
-            index.write(db, rows, [], (), {})
+            rows = [(name, int(State.SEEN), now_ms, 0, now_ms, 1, False) for name in names]
+            index.write(db, rows, [])
             db.execute("COMMIT")

@@ -28,8 +28,6 @@ from aurora_bridge.webhook.event import day_of, rfc3339
 from tests.support.topics import create_topics, unique_prefix
 
 DATA = '"data":{"agreement_id":"03b0a7c2-5c1e-4f0e-9d0b-6f1f0e7f2a11","project_id":"fefa0000-5c1e","status":"signed"}'
-    '"data":{"agreement_id":"03b0a7c2-5c1e-4f0e-9d0b-6f1f0e7f2a11","project_id":"fefa0000-5c1e-4f0e","status":"signed"}'
-)
 REST = '"repeat":false,"source":"/aurora/default","specversion":"1.0","subject":"agreement/03b0a7c2-5c1e-4f0e-9d0b"'
 NOON_US = 1_795_435_200_000_000
 POLL_EVERY = 1000
@@ -104,7 +102,7 @@ async def _measure(events: list[str], prefix: str, folder: Path, bootstrap: str)
     )
     began, cpu_before = monotonic(), _cpu_seconds()
     tasks = [asyncio.create_task(work) for work in (dedup.run(), follower.run())]
-    while not dedup.log.caught_up:  # noqa: ASYNC110 - nobody tells
+    while not dedup.log.current.caught_up:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(LOOK_SECONDS)
     speed = Speed(int(metrics.followed_records[()]), monotonic() - began, _cpu_seconds() - cpu_before)
     for task in tasks:

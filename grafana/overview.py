@@ -80,12 +80,12 @@ _LOST = Section(
             "Broken spools",
             About(
                 "Spools that were found broken at a start, and put aside: events that were answered 2xx and waited for "
-                "Kafka are lost, unless they could be read. An index that breaks loses nothing, and is not counted.",
+                "Kafka are lost, unless they could be read.",
                 "0.",
                 "The runbook AuroraBridgeBrokenFile says how to find out what is lost, and how to get it again. It is "
                 "counted until somebody deletes the file.",
             ),
-            Query('sum(aurora_bridge_broken_files{file="spool.db"})'),
+            Query("sum(aurora_bridge_broken_files)"),
             steps=[(0.5, RED)],
             width=6,
         ),

@@ -187,7 +187,7 @@ SPOOL = Section(
                 "Share of the volume of the state directory that is in use, of the instance where it is the most.",
                 "Below 80 %.",
                 "A volume that is full before the spool is means refused webhooks: make it larger, or "
-                "SPOOL__MAX_BYTES and INDEX__MAX_BYTES smaller. Files named *.broken-* are for you to delete.",
+                "SPOOL__MAX_BYTES and INDEX__MAX_BYTES smaller. Files named spool.db.broken-* are for you to delete.",
             ),
             Query("max(1 - aurora_bridge_state_disk_free_bytes / aurora_bridge_state_disk_size_bytes)"),
             unit=units.PercentUnit,
@@ -244,10 +244,11 @@ INDEX = Section(
             502,
             "Events passed unjudged",
             About(
-                "Events a minute published without a look into the index, by instance.",
+                "Deliveries a minute that were judged without the index's file, which was late or had failed, by "
+                "instance.",
                 "0.",
-                "Duplicates can pass. The index failed (then restart the daemon, a broken file is put aside and made "
-                "anew), or its disk is slow.",
+                "Duplicates can pass. Look at the disk of the state directory, and at Lag of the event loop. The file "
+                "is opened again by itself.",
             ),
             Query(f"60 * rate(aurora_bridge_unjudged_total{INTERVAL})", "{{instance}}"),
             unit=units.CountsPerMinute,
@@ -276,6 +277,21 @@ INDEX = Section(
             ),
             Query("aurora_bridge_follower_lag_records", "{{instance}}"),
             unit=units.Short,
+            width=6,
+        ),
+        lines(
+            509,
+            "Index complete",
+            About(
+                "1 while the index knows all that happened today, by instance.",
+                "1; 0 for seconds after a start, longer while an index is rebuilt: half a minute a million records.",
+                "At 0, duplicates of states pass, and new states have ids of a millisecond. The status page says why, "
+                "and how long it takes.",
+            ),
+            Query("aurora_bridge_index_complete", "{{instance}}"),
+            unit=units.Short,
+            highest=1,
+            width=6,
         ),
         lines(
             505,
@@ -283,11 +299,11 @@ INDEX = Section(
             About(
                 "Records a minute that the index learned from Kafka, by instance.",
                 "What the other replicas publish; with a single one, none.",
-                "A single instance that reads was started anew without its index, or somebody else writes to its "
-                "topics.",
+                "A single instance that reads rebuilds its index, or somebody else writes to its topics.",
             ),
             Query(f"60 * rate(aurora_bridge_followed_records_total{INTERVAL})", "{{instance}}"),
             unit=units.CountsPerMinute,
+            width=6,
         ),
         lines(
             506,
@@ -299,14 +315,16 @@ INDEX = Section(
             ),
             Query("aurora_bridge_other_instances", "{{instance}}"),
             unit=units.Short,
+            width=6,
         ),
         number(
             507,
             "Failed indexes",
             About(
-                "Instances whose index cannot be used, now.",
+                "Instances whose index is late or failed, now: duplicates pass.",
                 "0.",
-                "Restart them: a broken file is put aside and made anew from Kafka. Until then duplicates pass.",
+                "It is opened again by itself, and a broken file is rebuilt from Kafka. What stays here has a fault of "
+                "its disk: the log has the cause.",
             ),
             Query("sum(aurora_bridge_index_failed)"),
             steps=[(0.5, RED)],

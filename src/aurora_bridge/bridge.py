@@ -211,6 +211,7 @@ class Bridge:
         if decision.result is not None:
             refusal = await decision.result
             if refusal is not None:
+                await self._dedup.note_durably(decision.entry)
                 raise Refusal(refusal.reason, doubtful=refusal.doubtful)
         self._metrics.duplicates[event.name, decision.interval] += 1
         return Outcome.DUPLICATE

@@ -19,7 +19,6 @@ from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
 from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.dedup.index import FILE as INDEX_FILE
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.lane import ERROR_REASONS
@@ -83,7 +82,6 @@ async def run(settings: Settings, announce: Announce) -> None:
         make_sender = None
         if not settings.embedded_log:
             make_sender = partial(Sender, settings.kafka, connect, EVENTS, problems=problems, metrics=metrics)
-            metrics.kafka_configured[()] = 1
         publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
         sender = publisher.sender
         if sender is not None:
@@ -113,17 +111,11 @@ async def run(settings: Settings, announce: Announce) -> None:
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
         await stack.enter_async_context(_task(_measure(metrics), stop))
-        look = Observer(settings, readiness, publisher, metrics).look
+        look = Observer(settings, readiness, publisher, dedup.log, metrics).look
         admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
+        seconds = settings.deadlines.answer_seconds
         url = await stack.enter_async_context(
-            ingress(
-                bridge,
-                readiness.is_ready,
-                ledger,
-                settings.ingress,
-                answer_seconds=settings.deadlines.answer_seconds,
-                files=files,
-            )
+            ingress(bridge, readiness.is_ready, ledger, settings.ingress, answer_seconds=seconds, files=files)
         )
         _settle_memory()
         announce(url, admin_url)
@@ -208,7 +200,7 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
     dedup = Deduplicator(
         settings.state_dir,
         settings.index,
-        settings.deadlines.publish_seconds / 2,  # the other half is Kafka's
+        settings.deadlines.publish_seconds / 3,  # for the log, and for the file; the last third is Kafka's
         metrics,
         instance=instance,
         spool=spool,
@@ -239,9 +231,7 @@ def make_metrics() -> Metrics:
 def _measure_state(directory: Path, metrics: Metrics) -> None:
     metrics.state_disk_free_bytes.source = lambda: room(directory).free
     metrics.state_disk_size_bytes.source = lambda: room(directory).size
-    metrics.broken_files.sources = lambda: {
-        name: len(broken_files(directory, name)) for name in (SPOOL_FILE, INDEX_FILE)
-    }
+    metrics.broken_files.sources = lambda: {SPOOL_FILE: len(broken_files(directory, SPOOL_FILE))}
 
 
 async def _measure(metrics: Metrics) -> None:

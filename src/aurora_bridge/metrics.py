@@ -236,8 +236,8 @@ class Metrics(Collector):
         )
         self.broken_files = Gauge(
             "aurora_bridge_broken_files",
-            "Files that were found broken at a start, and are kept until somebody deletes them; a successor was made.",
-            (("file", ("spool.db", "index.db")),),
+            "Spools that were found broken at a start, and are kept until somebody deletes them; a successor was made.",
+            (("file", ("spool.db",)),),
         )
         self.publish_seconds = Histogram(
             "aurora_bridge_publish_seconds",
@@ -264,7 +264,14 @@ class Metrics(Collector):
             (("reason", kafka_problems),),
         )
         self.index_failed = Gauge(
-            "aurora_bridge_index_failed", "1 while the dedup index cannot be used, and events pass unjudged."
+            "aurora_bridge_index_failed",
+            "1 while the file of the dedup index is late or failed, and events pass unjudged. It is opened again by "
+            "itself.",
+        )
+        self.index_complete = Gauge(
+            "aurora_bridge_index_complete",
+            "1 while the dedup index knows all that happened today. 0 while it is read from Kafka and the spool, or "
+            "cannot be: new states then have a millisecond in their id, and duplicates of states pass as repeats.",
         )
         self.index_bytes = Gauge("aurora_bridge_index_bytes", "Size of the dedup index.")
         self.index_limit_bytes = Gauge(
@@ -277,14 +284,16 @@ class Metrics(Collector):
         )
         self.unjudged = Counter(
             "aurora_bridge_unjudged",
-            "Events published without a look into the index, which failed, was late, or had no room.",
+            "Deliveries judged without the file of the dedup index, which was late or had failed: duplicates of known "
+            "events may be among them.",
         )
         self.follower_lag_records = Gauge(
             "aurora_bridge_follower_lag_records", "Records in the topics that the index does not know yet."
         )
         self.followed_records = Counter(
             "aurora_bridge_followed_records",
-            "Records read out of the topics: what others published, or this instance before its index knew.",
+            "Records read out of the topics into the index: what others published, and what its file had lost or never "
+            "had.",
         )
         self.other_instances = Gauge(
             "aurora_bridge_other_instances", "Other instances that published to these topics within the last 24 h."

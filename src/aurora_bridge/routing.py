@@ -25,9 +25,10 @@ from aurora_bridge.webhook.credentials import (
     parse_basic,
     parse_tokens,
 )
+from aurora_bridge.webhook.pattern import TemplateError
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
 from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US, Rules
-from aurora_bridge.webhook.template import Template, TemplateError, could_match_one
+from aurora_bridge.webhook.template import Template, could_match_one
 from aurora_bridge.webhook.text import canonical_name
 
 DEFAULT = "default"

@@ -1,518 +1,307 @@
-"""The index's file: what it gives back after every kind of end, and what it forgets."""
+"""The index file's statements, on a file: what it gives back, what it learns, and what it forgets."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
-from shutil import copyfile
-from typing import Final
+from typing import Any
 
 import pytest
 
 from aurora_bridge.dedup import index
-from aurora_bridge.dedup.claims import Claim, Latest
-from aurora_bridge.dedup.following import Followed
-from aurora_bridge.dedup.recurrence import Standing
-from tests.models.desk import Rows
+from aurora_bridge.dedup.index import LatestRow, Row
+from aurora_bridge.dedup.lifecycle import Happening, State
+from aurora_bridge.dedup.log_record import LogRecord
+from aurora_bridge.webhook.event import Event
+from tests.dedup.events import DAY, ME, NOON, ONCE, OTHER, SECOND, A, B, C, digest, told
 
-ROOM: Final = 2**20
-NOW: Final = 1_795_454_645_123_456  # 2026-11-23T17:24:05.123456Z
-MINUTE: Final = 60_000_000
-FINISHED: Final = (Standing.SEEN, Standing.OWED, Standing.DOUBTFUL, Standing.REFUSED)
-A, B, C = (digit * 32 for digit in "abc")
-FAMILY: Final = "f" * 32
-
-
-def claim(
-    fingerprint: str, seq: int, *, standing: Standing = Standing.CLAIMED, family: str | None = FAMILY, id_ms: int = 0
-) -> Claim:
-    """Return a claim, received as many microseconds after NOW as its number says."""
-    return Claim(fingerprint, family, seq, NOW + seq, id_ms, NOW + seq, standing, first_seq=seq)
-
-
-class Index:
-    """An open index, used as the daemon uses it: each step is a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, state: index.State) -> None:
-        self.db = connection
-        self.state = state
-        self._entries = 0
-
-    def ask(self, *claims: Claim) -> int:
-        """Write a burst ahead; return the number of its entry."""
-        self._entries += 1
-        self._answer = self._commit(lambda db: index.claim(db, self._entries, index.proposals_of(claims)))
-        return self._entries
-
-    def rewrite(self, *claims: Claim) -> None:
-        """Write claims ahead that differ from how their burst was written."""
-        self._entries += 1
-        self._commit(lambda db: index.rewrite(db, self._entries, index.rows_of(claims)))
-
-    def learn(self, *claims: Claim, cut: int = 0) -> None:
-        """Take finished claims over, and cut the journal below an entry."""
-        last_seq = max(one.seq for one in claims)
-        self._commit(lambda db: index.learn(db, index.rows_of(claims), last_seq, cut))
-
-    def row(self, fingerprint: str) -> Claim | None:
-        """Look a fingerprint up."""
-        return index.known_claims(self._look_up(fingerprint, None)).get(fingerprint)
-
-    def latest(self, family: str = FAMILY) -> Latest | None:
-        """Look a family up."""
-        return index.known_states(self._look_up(A, family)).get(family)
-
-    def standing(self, fingerprint: str) -> Standing | None:
-        """Return how the last claim on a fingerprint stands."""
-        row = self.row(fingerprint)
-        return row.standing if row else None
-
-    def answer(self) -> index.Answer:
-        """Return what the last `ask` found."""
-        return self._answer
-
-    def follow(self, *records: Followed, first: int) -> None:
-        """Take records in Kafka over, numbered from `first`."""
-        self.db.execute("BEGIN IMMEDIATE")
-        index.follow(self.db, list(enumerate(records, first)), first + len(records) - 1, "me")
-        self.db.execute("COMMIT")
-
-    def close_clean(self) -> None:
-        """Note a clean end."""
-        self._commit(lambda db: index.close(db, 0))
-
-    def _look_up(self, fingerprint: str, family: str | None) -> index.Answer:
-        self.db.execute("BEGIN")
-        try:
-            return index.claim(self.db, 1_000_000, index.proposals_of([claim(fingerprint, 0, family=family)]))
-        finally:
-            self.db.execute("ROLLBACK")
-
-    def _commit(self, job: Callable[[sqlite3.Connection], index.Answer | None]) -> index.Answer:
-        self.db.execute("BEGIN IMMEDIATE")
-        answer = job(self.db)
-        self.db.execute("COMMIT")
-        return answer or ([], [])
+ROOM = 2**24
+SEEN, RETRY_EXPECTED, RETRY_PENDING = list(State)[1:]
 
 
 @contextmanager
-def life(directory: Path, *, now: int = NOW, max_bytes: int = ROOM, first_knows: bool = True) -> Iterator[Index]:
-    """Open the index; at the end it is left as a process leaves it that dies."""
-    connection, state = index.open_index(directory, max_bytes, now, first_knows=first_knows)
-    with closing(connection):
-        yield Index(connection, state)
+def opened(directory: Path, max_bytes: int = ROOM) -> Iterator[sqlite3.Connection]:
+    """Open the file, and leave it as a process does that dies: nothing is written at its end."""
+    with closing(index.open_index(directory / index.FILE, max_bytes)) as db:
+        yield db
 
 
-# Written ahead.
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with opened(tmp_path) as connection:
+        yield connection
 
 
-def test_a_burst_is_written_ahead_in_the_transaction_of_its_look_up(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.db.execute("BEGIN")
-        index.claim(first.db, 1, index.proposals_of([claim(A, 1)]))
-        first.db.execute("ROLLBACK")
-        first.ask(claim(B, 2))
-    with life(tmp_path) as second:
-        assert second.state.in_doubt == (B,)
+def row(event: Event, at: int = NOON, state: State = SEEN, **others: Any) -> Row:  # noqa: ANN401
+    """Return an event as the file has it."""
+    return Row(event.fingerprint, state, at, 0, at, 1, repeat=False)._replace(**others)
 
 
-def test_a_look_up_finds_what_was_known_before_its_own_burst(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        daemon.ask(claim(A, 1))
-        assert daemon.answer() == ([], [])
-        daemon.learn(claim(A, 1, standing=Standing.SEEN))
-        daemon.ask(claim(A, 2), claim(B, 3))
-        assert index.known_claims(daemon.answer()).keys() == {A}
-        assert index.known_states(daemon.answer()) == {FAMILY: Latest(A, 1)}
+def latest(event: Event, at: int = NOON) -> LatestRow:
+    """Return an event as the latest of its family."""
+    return LatestRow(event.family_key or "", event.fingerprint, at, 0)
 
 
-def test_what_was_under_way_when_the_process_died_is_in_doubt_with_its_id_and_the_latest_state(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.ask(claim(A, 1, id_ms=7))
-    with life(tmp_path) as second:
-        row = second.row(A)
-        assert row is not None
-        assert (row.standing, row.time_us, row.id_ms) == (Standing.DOUBTFUL, NOW + 1, 7)
-        assert second.latest() == Latest(A, 1)
-        assert second.state.in_doubt == (A,)
+def write(
+    db: sqlite3.Connection,
+    *rows: Row,
+    states: Sequence[LatestRow] = (),
+    late: Sequence[index.Event] = (),
+    positions: index.Positions | None = None,
+) -> None:
+    """Write what changed in memory."""
+    index.write(db, list(rows), list(states))
+    for event in late:
+        index.change(db, [event], State.RETRY_PENDING, Happening.STORED_LATE)
+    index.note(db, positions or {}, 0)
 
 
-def test_each_crash_leaves_its_own_doubts(tmp_path: Path) -> None:
-    for number, fingerprint in enumerate((A, B, C), start=1):
-        with life(tmp_path) as daemon:
-            assert daemon.state.in_doubt == ((A, B, C)[number - 2 : number - 1] if number > 1 else ())
-            daemon.ask(claim(fingerprint, number))
-    with life(tmp_path) as last:
-        assert [last.standing(fingerprint) for fingerprint in (A, B, C)] == [Standing.DOUBTFUL] * 3
+def learn(db: sqlite3.Connection, *records: LogRecord) -> list[str]:
+    """Take over what the log tells; return the fingerprints of ours that were new."""
+    states: dict[str, LatestRow] = {}
+    for record in records:
+        if record.family_key is not None:
+            states[record.family_key] = LatestRow(record.family_key, record.fingerprint, record.time_ms, record.id_ms)
+    known = [record.fingerprint for record in records]
+    return [record.fingerprint for record in index.learn(db, records, known, list(states.values()), ME)]
 
 
-def test_a_clean_end_leaves_no_doubt(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.ask(claim(A, 1), claim(B, 2))
-        first.learn(claim(A, 1, standing=Standing.SEEN), claim(B, 2, standing=Standing.REFUSED))
-        first.close_clean()
-    with life(tmp_path) as second:
-        assert second.state.in_doubt == ()
-        assert [second.standing(fingerprint) for fingerprint in (A, B, C)] == [Standing.SEEN, Standing.REFUSED, None]
+def find(db: sqlite3.Connection, event: Event) -> Row | None:
+    """Return what the file knows of an event's fingerprint."""
+    return index.find(db, [event.fingerprint], []).rows.get(event.fingerprint)
 
 
-def test_what_is_learned_is_in_no_doubt_though_its_neighbours_in_the_journal_are(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.ask(claim(A, 1), claim(B, 2))
-        first.learn(claim(A, 1, standing=Standing.OWED))
-    with life(tmp_path) as second:
-        assert (second.standing(A), second.standing(B)) == (Standing.OWED, Standing.DOUBTFUL)
+def find_latest(db: sqlite3.Connection, family_key: str | None = A.family_key) -> LatestRow | None:
+    """Return the latest state of a family."""
+    return index.find(db, [], [family_key or ""]).latest.get(family_key or "")
 
 
-def test_another_delivery_of_what_is_known_is_no_claim(tmp_path: Path) -> None:
-    """It was a duplicate, or died before it was judged: then it was not sent."""
-    with life(tmp_path) as first:
-        first.learn(claim(A, 1, standing=Standing.SEEN))
-        first.ask(claim(A, 2))
-    with life(tmp_path) as second:
-        row = second.row(A)
-        assert row is not None
-        assert (row.standing, row.seq, second.state.in_doubt) == (Standing.SEEN, 1, ())
+# Written and found.
 
 
-def test_a_claim_that_was_written_again_counts_as_written_then(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.learn(claim(A, 1, standing=Standing.SEEN))
-        first.ask(claim(A, 2))
-        first.rewrite(claim(A, 2, id_ms=9))
-    with life(tmp_path) as second:
-        row = second.row(A)
-        assert row is not None
-        assert (row.standing, row.seq, row.id_ms) == (Standing.DOUBTFUL, 2, 9)
+def test_what_was_written_is_found_after_the_file_was_closed(tmp_path: Path) -> None:
+    rows = [
+        row(A, state=RETRY_EXPECTED, attempt_ms=NOON + 5, attempt=3),
+        row(B, state=RETRY_PENDING, id_ms=NOON, repeat=True),
+        row(ONCE),
+    ]
+    with opened(tmp_path) as first:
+        write(first, *rows, states=[latest(B)], positions={("k", "t", 0): 7})
+    with opened(tmp_path) as second:
+        assert [find(second, event) for event in (A, B, ONCE)] == rows
+        assert (find(second, C), find_latest(second), find_latest(second, digest("2"))) == (None, latest(B), None)
+        assert index.found(second).positions == {("k", "t", 0): 7}
 
 
-def test_a_new_claim_that_was_written_again_counts_as_written_then(tmp_path: Path) -> None:
-    """Its burst passed unjudged, with an id of a millisecond; in the journal it stands as an ordinary one first."""
-    with life(tmp_path) as first:
-        first.ask(claim(A, 1))
-        first.rewrite(claim(A, 1, id_ms=9))
-    with life(tmp_path) as second:
-        row = second.row(A)
-        assert row is not None
-        assert (row.standing, row.id_ms) == (Standing.DOUBTFUL, 9)
+def test_what_is_asked_together_is_found_together(db: sqlite3.Connection) -> None:
+    write(db, row(A), row(B), states=[latest(B)])
+    answer = index.find(db, [A.fingerprint, C.fingerprint, B.fingerprint], [A.family_key or "", digest("2")])
+    assert answer.rows == {A.fingerprint: row(A), B.fingerprint: row(B)}
+    assert answer.latest == {A.family_key: latest(B)}
 
 
-def test_a_learned_claim_that_was_written_again_is_in_no_doubt(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.ask(claim(A, 1))
-        first.rewrite(claim(A, 1, id_ms=9))
-        first.learn(claim(A, 1, id_ms=9, standing=Standing.SEEN))
-    with life(tmp_path) as second:
-        assert (second.standing(A), second.state.in_doubt) == (Standing.SEEN, ())
+def test_what_memory_writes_counts_whatever_the_file_had(db: sqlite3.Connection) -> None:
+    """Also an earlier time: the clock was set, and what arrives here is the latest."""
+    write(db, row(A, state=RETRY_PENDING), states=[latest(A)])
+    write(db, row(A, NOON - DAY), states=[latest(B, NOON - DAY)])
+    assert (find(db, A), find_latest(db)) == (row(A, NOON - DAY), latest(B, NOON - DAY))
 
 
-@pytest.mark.parametrize("bursts", [1, 2])
-def test_of_copies_under_way_the_first_counts(tmp_path: Path, bursts: int) -> None:
-    """The others joined it: the event has its id and its time."""
-    copies = [claim(A, 1, id_ms=1), claim(A, 2, id_ms=2)]
-    with life(tmp_path) as first:
-        for burst in [copies] if bursts == 1 else [[copy] for copy in copies]:
-            first.ask(*burst)
-    with life(tmp_path) as second:
-        row = second.row(A)
-        assert row is not None
-        assert (row.time_us, row.id_ms) == (NOW + 1, 1)
+@pytest.mark.parametrize("count", [1, 127, 128, 129, 1000])
+def test_any_number_of_rows_is_written(db: sqlite3.Connection, count: int) -> None:
+    random = Random(count)
+    rows = [row(A, fingerprint=f"{random.getrandbits(128):032x}", time_ms=number) for number in range(count)]
+    states = [latest(A)._replace(key=one.fingerprint) for one in rows]
+    write(db, *rows, states=states)
+    keys = [one.fingerprint for one in rows]
+    assert list(index.find(db, keys, []).rows.values()) == rows
+    assert len(index.find(db, [], keys).latest) == count
 
 
-def test_the_journal_is_cut_below_an_entry(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.ask(claim(A, 1))
-        entry = first.ask(claim(B, 2))
-        first.ask(claim(C, 3))
-        first.learn(claim("d" * 32, 4, standing=Standing.SEEN), cut=entry)
-    with life(tmp_path) as second:
-        assert second.state.in_doubt == (B, C)
+def test_positions_move_each_for_itself(db: sqlite3.Connection) -> None:
+    """Backwards too: a topic was recreated."""
+    write(db, positions={("k", "t", 0): 7, ("k", "t", 1): 8, ("s", "", 0): 9})
+    write(db, positions={("k", "t", 1): 2})
+    assert index.found(db).positions == {("k", "t", 0): 7, ("k", "t", 1): 2, ("s", "", 0): 9}
 
 
-def test_numbers_go_on_after_every_kind_of_end(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.ask(claim(A, 5))
-    with life(tmp_path) as second:
-        assert second.state.last_seq == 5
-        second.learn(claim(B, 9, standing=Standing.SEEN))
-        second.close_clean()
-    with life(tmp_path) as third:
-        assert third.state.last_seq == 9
+@pytest.mark.parametrize(
+    ("before", "event", "expected"),
+    [
+        (RETRY_PENDING, (A.fingerprint, NOON, 0), RETRY_EXPECTED),
+        (SEEN, (A.fingerprint, NOON, 0), SEEN),
+        (RETRY_EXPECTED, (A.fingerprint, NOON, 0), RETRY_EXPECTED),
+        (RETRY_PENDING, (A.fingerprint, NOON - 1, 0), RETRY_PENDING),
+        (RETRY_PENDING, (A.fingerprint, NOON, 7), RETRY_PENDING),
+    ],
+    ids=["refused", "seen", "expected", "another time", "another id"],
+)
+def test_a_late_acknowledgement_is_one_of_an_event_that_was_refused(
+    db: sqlite3.Connection, before: State, event: index.Event, expected: State
+) -> None:
+    write(db, row(A, state=before))
+    write(db, late=[event])
+    found = find(db, A)
+    assert found is not None
+    assert found.state is expected
 
 
-# Learned.
+# Learned from the log.
 
 
-def test_a_newer_claim_is_not_overwritten_by_an_older_one(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        daemon.learn(claim(A, 2, standing=Standing.SEEN))
-        daemon.learn(claim(A, 1, standing=Standing.OWED))
-        assert daemon.standing(A) is Standing.SEEN
-        daemon.learn(claim(A, 2, standing=Standing.OWED))
-        assert daemon.standing(A) is Standing.OWED
+def test_what_the_log_tells_is_seen_and_the_latest_state(db: sqlite3.Connection) -> None:
+    assert learn(db, told(A, NOON), told(B, NOON + 1, instance=ME), told(ONCE, NOON + 2)) == [B.fingerprint]
+    assert [find(db, event) for event in (A, B, ONCE)] == [row(A), row(B, NOON + 1), row(ONCE, NOON + 2)]
+    assert find_latest(db) == latest(B, NOON + 1)
 
 
-def test_a_refused_state_is_not_the_latest(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        daemon.learn(claim(A, 1, standing=Standing.SEEN))
-        daemon.learn(claim(B, 2, standing=Standing.REFUSED))
-        assert (daemon.standing(B), daemon.latest()) == (Standing.REFUSED, Latest(A, 1))
+@pytest.mark.parametrize(("at", "is_latest"), [(NOON - 1, False), (NOON, True), (NOON + 1, True)])
+def test_a_state_that_the_log_tells_of_is_the_latest_if_it_is_not_older(
+    db: sqlite3.Connection, at: int, *, is_latest: bool
+) -> None:
+    """A state may have waited in somebody's spool."""
+    write(db, row(A), states=[latest(A)])
+    learn(db, told(B, at))
+    assert find(db, B) == row(B, at)
+    assert find_latest(db) == (latest(B, at) if is_latest else latest(A))
 
 
-def test_the_latest_state_is_the_last_by_its_first_attempt_in_whatever_order_it_is_learned(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        daemon.learn(claim(B, 2, standing=Standing.SEEN))
-        daemon.learn(claim(A, 1, standing=Standing.SEEN))
-        assert daemon.latest() == Latest(B, 2)
-        daemon.learn(claim(C, 3, standing=Standing.DOUBTFUL))
-        assert daemon.latest() == Latest(C, 3)
+def test_a_refused_state_is_the_latest_whatever_earlier_ones_the_log_gives_back(db: sqlite3.Connection) -> None:
+    write(db, row(B, NOON + 1, RETRY_PENDING), states=[latest(B, NOON + 1)])
+    learn(db, told(A, NOON, instance=ME))
+    assert find_latest(db) == latest(B, NOON + 1)
 
 
-def test_what_the_spool_holds_was_in_doubt_and_is_owed(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.learn(claim(C, 1, standing=Standing.SEEN))
-        first.ask(claim(A, 2), claim(B, 3))
-    with life(tmp_path) as second:
-        index.owe(second.db, [A, C])
-        found = [second.standing(fingerprint) for fingerprint in (A, B, C)]
-        assert found == [Standing.OWED, Standing.DOUBTFUL, Standing.SEEN]
+@pytest.mark.parametrize(("instance", "expected"), [(ME, RETRY_EXPECTED), (OTHER, SEEN)])
+def test_what_was_refused_here_and_is_in_the_log_is_durable(
+    db: sqlite3.Connection, instance: str, expected: State
+) -> None:
+    write(db, row(A, state=RETRY_PENDING, attempt=2, attempt_ms=NOON + 5))
+    assert learn(db, told(A, NOON, instance=instance)) == []
+    assert find(db, A) == row(A, state=expected, attempt=2, attempt_ms=NOON + 5)
 
 
-def test_ten_thousand_random_claims_leave_what_two_dictionaries_would_hold(tmp_path: Path) -> None:
-    random, rows = Random(4), Rows()
-    fingerprints = [f"{random.getrandbits(128):032x}" for _ in range(400)]
-    families = [f"{random.getrandbits(128):032x}" for _ in range(60)]
-    with life(tmp_path) as daemon:
-        for batch in range(100):
-            claims = [
-                Claim(
-                    random.choice(fingerprints),
-                    random.choice([None, *families]),
-                    batch * 100 + random.randrange(300),
-                    NOW + random.randrange(10**9),
-                    random.choice([0, random.randrange(2**41)]),
-                    NOW + random.randrange(10**9),
-                    random.choice(FINISHED),
-                    repeat=random.random() < 0.5,
-                    attempt=random.randrange(1, 7),
-                    first_seq=random.randrange(batch * 100 + 300),
-                )
-                for _ in range(100)
-            ]
-            daemon.learn(*claims)
-            rows.learn(claims)
-            if batch % 10 == 9:
-                _expire(daemon, batch * 50)
-                rows.expire(batch * 50)
-                assert {one: _facts(daemon.row(one)) for one in fingerprints} == {
-                    one: _facts(rows.row(one)) for one in fingerprints
-                }
-                assert {one: daemon.latest(one) for one in families} == {one: rows.state(one) for one in families}
+def test_copies_in_the_log_are_one_event_and_the_first_counts(db: sqlite3.Connection) -> None:
+    assert learn(db, told(A, NOON, instance=ME), told(A, NOON + 5, instance=ME)) == [A.fingerprint]
+    assert learn(db, told(A, NOON + 9, instance=ME)) == []
+    assert find(db, A) == row(A)
 
 
-def _facts(row: Claim | None) -> tuple[object, ...] | None:
-    if row is None:
-        return None
-    return row.seq, row.first_seq, row.standing, row.repeat, row.time_us, row.id_ms, row.attempt_us, row.attempt
+def test_of_a_fingerprint_the_last_event_is_known(db: sqlite3.Connection) -> None:
+    repeat = told(A, NOON + SECOND, id_ms=NOON + SECOND)
+    learn(db, told(A, NOON), repeat, told(A, NOON))
+    assert find(db, A) == row(A, NOON + SECOND, id_ms=NOON + SECOND)
+
+
+def test_what_the_filter_rules_out_is_not_looked_for(db: sqlite3.Connection) -> None:
+    """Which `learn` is told: nothing else can be in the file."""
+    index.learn(db, [told(A, NOON)], [], [], ME)
+    assert find(db, A) == row(A)
+
+
+def test_other_instances_are_known_by_their_latest_event(db: sqlite3.Connection) -> None:
+    learn(db, told(A, NOON))
+    learn(db, told(B, NOON - 5), told(C, NOON - 9, instance="third"))
+    assert index.found(db).instances == {OTHER: NOON, "third": NOON - 9}
+
+
+def test_retries_of_the_last_events_before_a_crash_are_expected(db: sqlite3.Connection) -> None:
+    write(db, row(A), row(B, state=RETRY_PENDING), row(C))
+    index.change(db, [(A.fingerprint, NOON, 0), (B.fingerprint, NOON, 0), (C.fingerprint, NOON, 7)], State.SEEN, Happening.LOGGED_LAST)
+    assert [find(db, event) for event in (A, B, C)] == [
+        row(A, state=RETRY_EXPECTED),
+        row(B, state=RETRY_PENDING),
+        row(C),
+    ]
+
+
+# All fingerprints.
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_all_fingerprints_are_found_one_part_after_the_other(db: sqlite3.Connection, limit: int) -> None:
+    names = sorted(digest(f"{number}") for number in range(20))
+    write(db, *(row(A, fingerprint=name) for name in names))
+    found: list[str] = []
+    while part := index.fingerprints(db, found[-1] if found else "", limit):
+        assert len(part) <= limit
+        found += part
+    assert found == names
 
 
 # Forgotten.
 
 
-def _expire(daemon: Index, seq: int, slices: Iterable[int] = range(index.SLICES)) -> int:
-    return sum(index.expire(daemon.db, number, seq) for number in slices)
+def test_what_is_old_expires_slice_by_slice(db: sqlite3.Connection) -> None:
+    names = {prefix: f"{prefix}".ljust(32, "0") for prefix in ("00", "01", "ff")}
+    old = [row(A, fingerprint=name) for name in names.values()]
+    young = row(A, NOON + 1, fingerprint="00".ljust(32, "f"))
+    write(db, *old, young, states=[latest(A)._replace(key=one.fingerprint) for one in old])
+    assert index.expire(db, "00", NOON + 1) == 1
+    assert sorted(index.find(db, [*names.values(), young.fingerprint], []).rows) == [
+        young.fingerprint,
+        names["01"],
+        names["ff"],
+    ]
+    assert sorted(index.find(db, [], list(names.values())).latest) == [names["01"], names["ff"]]
+    assert [index.expire(db, f"{number:02x}", NOON + 1) for number in range(256)].count(1) == 2
 
 
-def test_what_is_old_expires_by_its_number_slice_by_slice(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        daemon.learn(claim(A, 1, standing=Standing.SEEN), claim(B, 2, standing=Standing.SEEN, family=None))
-        daemon.learn(claim(C, 3, standing=Standing.SEEN, family="e" * 32))
-        assert _expire(daemon, 2, [0xAA]) == 1
-        assert [daemon.standing(one) for one in (A, B, C)] == [None, Standing.SEEN, Standing.SEEN]
-        assert _expire(daemon, 2) == 1
-        assert [daemon.standing(one) for one in (A, B, C)] == [None, None, Standing.SEEN]
-        assert (daemon.latest(), daemon.latest("e" * 32)) == (None, Latest(C, 3))
+def test_a_sample_tells_which_tenth_is_the_oldest(db: sqlite3.Connection) -> None:
+    assert index.oldest_tenth(db, "") == 0
+    write(db, *(row(A, NOON + number, fingerprint=digest(f"{number}")) for number in range(500)))
+    assert index.oldest_tenth(db, "") == NOON + 51
+    assert index.oldest_tenth(db, "~") == 0
 
 
-def test_a_number_is_old_by_running_time_whatever_the_wall_clock_says(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        index.mark(daemon.db, 1 * MINUTE, NOW + 365 * 86_400_000_000, 10)
-        index.mark(daemon.db, 2 * MINUTE, NOW - 365 * 86_400_000_000, 20)
-        assert index.expired_seq(daemon.db, 1 * MINUTE) == 0
-        assert index.expired_seq(daemon.db, 2 * MINUTE) == 10
-        assert index.expired_seq(daemon.db, 3 * MINUTE) == 20
-        index.forget_marks(daemon.db, 10)
-        assert index.expired_seq(daemon.db, 2 * MINUTE) == 0
+def test_what_may_be_missing_is_remembered_by_its_youngest(tmp_path: Path) -> None:
+    with opened(tmp_path) as first:
+        assert index.found(first).forgotten_ms == 0
+        index.note(first, {}, NOON)
+        index.note(first, {}, NOON - 1)
+    with opened(tmp_path) as second:
+        assert index.found(second).forgotten_ms == NOON
 
 
-def test_running_time_goes_on_from_the_last_mark_after_a_crash_and_from_the_end_after_a_clean_one(
-    tmp_path: Path,
-) -> None:
-    with life(tmp_path) as first:
-        index.mark(first.db, 5 * MINUTE, NOW, 1)
-    with life(tmp_path) as second:
-        assert second.state.ran_us == 5 * MINUTE
-        index.close(second.db, 6 * MINUTE)
-    with life(tmp_path) as third:
-        assert third.state.ran_us == 6 * MINUTE
-
-
-def test_the_oldest_tenth_is_told_by_its_marks(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        assert index.oldest_tenth(daemon.db) is None
-        for number in range(30):
-            index.mark(daemon.db, number * MINUTE, NOW + number, 100 * number)
-        assert index.oldest_tenth(daemon.db) == (300, NOW + 3)
-
-
-def test_what_was_forgotten_early_is_remembered_to_be(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        assert first.state.forgotten_us == 0
-        index.forget(first.db, NOW)
-        index.forget(first.db, NOW - 1)
-        first.close_clean()
-    with life(tmp_path) as second:
-        assert second.state.forgotten_us == NOW
-
-
-@pytest.fixture
-def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that says which boot of the machine this is."""
-    path = tmp_path / "boot_id"
-    path.write_text("first\n")
-    monkeypatch.setattr(index, "_BOOT_ID", path)
-    return path
-
-
-def test_after_the_death_of_the_machine_what_came_last_may_be_forgotten(tmp_path: Path, boot: Path) -> None:
-    with life(tmp_path):
-        boot.write_text("second\n")
-    with life(tmp_path, now=NOW + 1) as second:
-        assert second.state.forgotten_us == NOW + 1
-
-
-def test_after_the_death_of_the_machine_the_clean_end_before_does_not_count(tmp_path: Path, boot: Path) -> None:
-    """Of what was not fsynced nothing may be left: then the file is as the start left it, without its log."""
-    with life(tmp_path) as first:
-        first.close_clean()
-    after = tmp_path / "after"
-    after.mkdir()
-    with life(tmp_path) as second:
-        second.learn(claim(A, 1, standing=Standing.SEEN))
-        copyfile(tmp_path / index.FILE, after / index.FILE)
-    boot.write_text("second\n")
-    with life(after, now=NOW + 1) as third:
-        assert (third.row(A), third.state.forgotten_us) == (None, NOW + 1)
-
-
-def test_after_the_death_of_the_process_nothing_is_forgotten(tmp_path: Path, boot: Path) -> None:
-    del boot
-    with life(tmp_path):
-        """It dies."""
-    with life(tmp_path, now=NOW + 1) as second:
-        assert second.state.forgotten_us == 0
-
-
-def test_a_machine_that_starts_again_after_a_clean_end_forgets_nothing(tmp_path: Path, boot: Path) -> None:
-    with life(tmp_path) as first:
-        first.close_clean()
-    boot.write_text("second\n")
-    with life(tmp_path, now=NOW + 1) as second:
-        assert second.state.forgotten_us == 0
-
-
-def test_a_broken_file_is_put_aside_and_what_it_knew_is_forgotten(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.learn(claim(A, 1, standing=Standing.SEEN))
-    (tmp_path / index.FILE).write_bytes(b"no database" * 1000)
-    with life(tmp_path, now=NOW + 1) as second:
-        assert (second.row(A), second.state.forgotten_us) == (None, NOW + 1)
-        second.close_clean()
-    with life(tmp_path, now=NOW + 2) as third:
-        assert third.state.forgotten_us == NOW + 1
-
-
-def test_a_new_file_knows_all_there_is_only_if_nothing_was_published_before(tmp_path: Path) -> None:
-    with life(tmp_path, first_knows=False) as first:
-        assert first.state.forgotten_us == NOW
-        first.close_clean()
-    with life(tmp_path, now=NOW + 1, first_knows=False) as second:
-        assert second.state.forgotten_us == NOW
-
-
-def learn_one_by_one(daemon: Index, claims: Iterable[Claim]) -> None:
-    for one in claims:
-        daemon.learn(one)
-
-
-def test_a_full_file_takes_claims_again_once_old_ones_are_expired(tmp_path: Path) -> None:
-    random = Random(4)
-    claims = [claim(f"{random.getrandbits(128):032x}", seq, standing=Standing.SEEN) for seq in range(2000)]
-    with life(tmp_path, max_bytes=65_536) as daemon:
+def test_a_full_file_takes_rows_again_once_old_ones_are_gone(tmp_path: Path) -> None:
+    rows = [row(A, NOON + number, fingerprint=digest(f"{number}")) for number in range(3000)]
+    with opened(tmp_path, max_bytes=131_072) as db:
         with pytest.raises(sqlite3.OperationalError, match="full"):
-            learn_one_by_one(daemon, claims)
-        daemon.db.execute("ROLLBACK")
-        (last,) = daemon.db.execute("SELECT max(seq) FROM seen").fetchone()
-        assert last > 300
-        full = index.used_bytes(daemon.db)
-        assert _expire(daemon, last - 50) == last - 49
-        assert index.used_bytes(daemon.db) <= full / 2
-        daemon.learn(*claims[last : last + 100])
-        assert daemon.standing(claims[last + 99].fingerprint) is Standing.SEEN
+            for one in rows:
+                write(db, one)
+        (count,) = db.execute("SELECT count(*) FROM seen").fetchone()
+        full = index.used_bytes(db)
+        assert sum(index.expire(db, f"{number:02x}", NOON + count // 2) for number in range(256)) == count // 2
+        assert index.used_bytes(db) < full
+        write(db, *rows[count : count + 100])
+        assert db.execute("SELECT count(*) FROM seen").fetchone() == (count - count // 2 + 100,)
 
 
-# Followed.
+# A file that cannot be used.
 
 
-def record(fingerprint: str, after: int, instance: str = "other") -> Followed:
-    """Return the record of a state, received so many microseconds after NOW."""
-    return Followed(fingerprint, NOW + after, 0, once=False, attempt=1, family_key=FAMILY, instance=instance)
+@pytest.mark.parametrize("content", [b"no database" * 1000, b"SQLite format 3\0" + b"\xff" * 8000, b"short"])
+def test_a_file_that_is_no_database_is_recreated(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / index.FILE).write_bytes(content)
+    with opened(tmp_path) as db:
+        assert index.found(db)[:3] == ({}, {}, 0)
+        write(db, row(A))
 
 
-def test_what_is_claimed_after_a_crash_comes_behind_what_was_followed_before_it(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.follow(record(A, 1), record(B, 2), first=1)
-    with life(tmp_path) as second:
-        assert second.state.last_seq == 2
+@pytest.mark.parametrize("version", [1, 3, 99])
+def test_a_file_of_another_version_is_recreated(tmp_path: Path, version: int) -> None:
+    """Older or newer: it holds nothing that the log does not."""
+    with closing(sqlite3.connect(tmp_path / index.FILE)) as other:
+        other.executescript(f"CREATE TABLE seen (a); PRAGMA user_version={version}")
+    with opened(tmp_path) as db:
+        write(db, row(A))
+        assert find(db, A) == row(A)
+    assert [path.name for path in tmp_path.iterdir() if "broken" in path.name] == []
 
 
-def test_a_state_that_waited_in_somebodys_spool_is_seen_and_is_not_the_latest(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        daemon.follow(record(B, 2), first=1)
-        daemon.follow(record(A, 1), first=2)
-        assert (daemon.standing(A), daemon.latest()) == (Standing.SEEN, Latest(B, 1))
-
-
-def test_a_doubt_that_kafka_resolves_is_owed_and_a_later_state_than_what_was_followed_meanwhile(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.ask(claim(B, 5))
-        first.follow(record(A, 1), first=6)
-    with life(tmp_path) as second:
-        assert (second.standing(B), second.latest()) == (Standing.DOUBTFUL, Latest(A, 6))
-        second.follow(record(B, 5, "me"), first=7)
-        assert (second.standing(B), second.latest()) == (Standing.OWED, Latest(B, 7))
-    with life(tmp_path) as third:
-        assert third.standing(B) is Standing.OWED
-
-
-def test_what_was_refused_here_and_accepted_there_is_seen(tmp_path: Path) -> None:
-    with life(tmp_path) as daemon:
-        daemon.ask(claim(A, 1))
-        daemon.learn(claim(A, 1, standing=Standing.REFUSED))
-        daemon.follow(record(A, 30), first=2)
-        row = daemon.row(A)
-        assert row is not None
-        assert (row.standing, row.time_us, daemon.latest()) == (Standing.SEEN, NOW + 30, Latest(A, 2))
-
-
-def test_how_far_the_topics_are_known_and_who_writes_there_is_there_after_a_crash(tmp_path: Path) -> None:
-    with life(tmp_path) as first:
-        first.follow(record(A, 1), record(B, 2), first=1)
-        first.db.execute("BEGIN")
-        index.checkpoint(first.db, [("t", 0, 5), ("t", 1, 6)])
-        index.checkpoint(first.db, [("t", 0, 7)])
-        first.db.execute("COMMIT")
-    with life(tmp_path) as second:
-        assert second.state.positions == {("t", 0): 7, ("t", 1): 6}
-        assert second.state.instances == {"other": NOW + 2}
+def test_nothing_is_left_of_a_file_that_is_removed(tmp_path: Path) -> None:
+    with opened(tmp_path) as db:
+        write(db, row(A))
+        index.remove(tmp_path / index.FILE)
+        assert list(tmp_path.iterdir()) == []

@@ -202,7 +202,7 @@ async def test_a_state_that_comes_back_on_another_day_has_another_id_whatever_th
 ) -> None:
     first = await (await begin()).deliver(STATUS.format("viewed"), NOON)
     _lose_index(tmp_path)
-    again = await (await begin()).deliver(STATUS.format("viewed"), NOON + DAY)
+    again = await (await begin()).deliver(STATUS.format("viewed"), NOON + DAY + SECOND)
     assert [first.outcome, again.outcome] == [Outcome.SPOOLED] * 2
     assert first.id != again.id
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,26 +22,32 @@ STATES = "agreement_status_changed"
 class Replicas:
     """Daemons with state directories of their own and the same topics."""
 
-    def __init__(self, folder: Path, bootstrap: str, prefix: str) -> None:
+    def __init__(self, folder: Path, bootstrap: str, prefix: str, **settings: str) -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix
         self.daemons = []
         for name in ("one", "other"):
             (folder / name).mkdir()
-            self.daemons.append(Daemon(folder / name, kafka__bootstrap_servers=bootstrap, kafka__topic_prefix=prefix))
+            named = {"kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, **settings}
+            self.daemons.append(Daemon(folder / name, **named))
 
     def ids(self, event: str) -> list[str]:
         """Return the ids in a topic."""
         return sorted((record.key or b"").decode() for record in read_all(self.bootstrap, [self.prefix + event]))
 
 
-@pytest.fixture
-def replicas(kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path) -> Iterator[Replicas]:
-    made = Replicas(tmp_path, kafka.bootstrap, prefix)
+@contextmanager
+def running(made: Replicas) -> Iterator[Replicas]:
     with ExitStack() as stack:
         for daemon in made.daemons:
             stack.enter_context(daemon)
             daemon.wait_until_connected()
+        yield made
+
+
+@pytest.fixture
+def replicas(kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path) -> Iterator[Replicas]:
+    with running(Replicas(tmp_path, kafka.bootstrap, prefix)) as made:
         yield made
 
 
@@ -69,6 +75,23 @@ def test_an_event_that_one_accepted_is_a_duplicate_at_the_other(replicas: Replic
     assert [("duplicate", key) for _, key in accepted] == again
     assert other.metrics().value("aurora_bridge_other_instances") == 1
     assert other.metrics().value("aurora_bridge_follower_lag_records") == 0
+
+
+def test_neither_needs_the_id_in_the_key_or_the_event_in_the_value(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    settings = {"kafka__key": "subject", "kafka__content_mode": "binary"}
+    with running(Replicas(tmp_path, kafka.bootstrap, prefix, **settings)) as replicas:
+        one, other = replicas.daemons
+        accepted = [deliver(one, JOB.format("j")), deliver(one, AGREEMENT.format("a", "sent"))]
+        wait_until_followed(other, 2)
+        one.kill()
+        for file in one.state.glob("index.db*"):
+            file.unlink()
+        one.start()
+        for daemon in (other, one):
+            again = [deliver(daemon, JOB.format("j")), deliver(daemon, AGREEMENT.format("a", "sent"))]
+            assert [("duplicate", key) for _, key in accepted] == again
 
 
 def test_a_state_that_the_other_saw_in_between_makes_the_old_one_a_new_event(replicas: Replicas) -> None:

@@ -1,6 +1,8 @@
 """The daemon's start: it waits for nothing, keeps others out, and survives a broken file."""
 
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +12,9 @@ from tests.e2e.stores import spooled
 from tests.support import http
 from tests.support.daemon import PROGRAM, Daemon, command
 from tests.support.ports import HOST, free_ports
+
+GARBAGE = b"this is no database, whatever its name says. " * 500
+INDEX = ("index_complete", "index_failed", "unjudged_total")
 
 
 def target() -> str:
@@ -57,23 +62,54 @@ def test_the_state_directory_is_free_again_after_a_crash(tmp_path: Path) -> None
     assert len(spooled(daemon.state)) == 2
 
 
-@pytest.mark.parametrize("file", ["spool.db", "index.db"])
-def test_a_broken_file_is_put_aside_and_the_daemon_starts(tmp_path: Path, file: str) -> None:
-    garbage = b"this is no database, whatever its name says. " * 500
+def test_a_broken_spool_is_put_aside_and_the_daemon_starts(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     daemon.state.mkdir()
-    (daemon.state / file).write_bytes(garbage)
+    (daemon.state / "spool.db").write_bytes(GARBAGE)
     with daemon:
         response = daemon.get(target())
         ids = [kept.key for kept in spooled(daemon.state)]
-        counted = daemon.metrics().value("aurora_bridge_broken_files", file=file)
+        counted = daemon.metrics().value("aurora_bridge_broken_files", file="spool.db")
         page = http.get(daemon.admin_url, "/").body.decode()
-    (aside,) = daemon.state.glob(f"{file}.broken-*")
-    assert aside.read_bytes() == garbage
+    (aside,) = daemon.state.glob("spool.db.broken-*")
+    assert aside.read_bytes() == GARBAGE
     assert (response.status, [response.json["id"]]) == (200, ids)
     assert (counted, aside.name in page) == (1, True)
-    assert ("<title>Bad: Events may have been lost" in page) is (file == "spool.db")
+    assert "<title>Bad: Events may have been lost" in page
     assert any(line["level"] == "ERROR" and str(aside) in line["message"] for line in daemon.log_lines())
+
+
+@pytest.mark.parametrize("what", ["no database", "of an older version"])
+def test_an_index_that_cannot_be_used_is_rebuilt_from_the_log(what: str, tmp_path: Path) -> None:
+    known = target()
+    daemon = Daemon(tmp_path)
+    index = daemon.state / "index.db"
+    with daemon:
+        assert daemon.get(known).json["outcome"] == "spooled"
+        daemon.terminate()
+        index.write_bytes(GARBAGE)
+        if what == "of an older version":
+            index.unlink()
+            with closing(sqlite3.connect(index)) as database:
+                database.executescript("CREATE TABLE seen (fingerprint); PRAGMA user_version=3")
+        daemon.start()
+        assert daemon.get(known).json["outcome"] == "duplicate"
+        assert daemon.get(target()).json["outcome"] == "spooled"
+        metrics = daemon.metrics()
+        page = http.get(daemon.admin_url, "/").body.decode()
+    assert [metrics.value(f"aurora_bridge_{name}") for name in INDEX] == [1, 0, 0]
+    assert "<title>Good: Nothing is being lost" in page
+    assert list(daemon.state.glob("*.broken-*")) == []
+    assert any(line["message"].startswith(f"{index} cannot be used (") for line in daemon.log_lines())
+
+
+def test_the_index_is_not_complete_before_the_log_was_read_and_the_page_says_so(tmp_path: Path) -> None:
+    (nobody,) = free_ports(1)
+    with Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}") as daemon:
+        page = http.get(daemon.admin_url, "/").body.decode()
+        metrics = daemon.metrics()
+    assert "The log is still to be read into the index" in page
+    assert [metrics.value(f"aurora_bridge_{name}") for name in INDEX] == [0, 0, 0]
 
 
 def test_a_port_that_is_taken_ends_the_start_with_a_message(tmp_path: Path) -> None:

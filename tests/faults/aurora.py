@@ -70,6 +70,8 @@ class Webhook:
     """Whether the last attempt was."""
     settled: bool = False
     """Whether it is not tried again."""
+    port: int = 0
+    """Of the daemon that was told last."""
 
 
 class Aurora:
@@ -141,6 +143,7 @@ class Aurora:
     async def _take_turns(self, subject: int) -> None:
         """Tell of a subject one state, another, and the first again, until the end."""
         last: dict[str, Webhook] = {}
+        await asyncio.sleep(self._random.uniform(0, self._options.turn_seconds))
         for status in cycle(TURN_STATES):
             while status in last and not last[status].settled:  # noqa: ASYNC110 - at most 60 s, and only after a failure
                 await asyncio.sleep(0.01)
@@ -189,6 +192,7 @@ class Aurora:
             answered=webhook.key,
             attempt=webhook.attempt,
             copy=webhook.copy,
+            to=webhook.port,
             status=status,
             seconds=round(seconds, 4),
             body=body,
@@ -214,6 +218,7 @@ class Aurora:
     async def _ask(self, webhook: Webhook) -> tuple[int, str]:
         """Send a request; return status and body of its answer: 0 where none came, -1 where it is no HTTP, and why."""
         address = self._random.choice(self._addresses)
+        webhook.port = address[1]
         connection = None
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):

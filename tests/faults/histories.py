@@ -9,7 +9,7 @@ Whoever knows what happened can tell what the daemon cannot; it is excused for n
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -19,6 +19,8 @@ from tests.faults.journal import NOISE_SECONDS, Request, Told
 
 MILLISECOND: Final = 0.001
 """To which a record's `time` is cut."""
+OWED_SECONDS: Final = 10.0
+"""What was received within so much of the newest is expected again after a crash, if the index did not know of it."""
 STATES: Final = frozenset({"state", "turn"})
 """Kinds of events that can come back."""
 
@@ -38,6 +40,8 @@ class Limits:
     """When the clock was set: windows and intervals move with it."""
     down: Collection[Span] = ()
     """While a daemon was not running: it may not have received what got no answer then."""
+    crashes: Collection[Span] = ()
+    """When a daemon died, as far as that is known: retries of what it had just stored are expected then."""
     lag: float = 0.0
     """Seconds within which one replica does not know what another published."""
 
@@ -54,13 +58,37 @@ class Histories:
         for family in self._families.values():
             family.sort(key=lambda told: told.begun)
 
-    def stands(self, told: Told, times: Sequence[float]) -> bool:
-        """Whether records of an accepted event's content, received at these times, tell it, though none is its own."""
+    def why_not_lost(self, told: Told, times: Sequence[float], published: Container[Told]) -> str | None:
+        """Return why an accepted event without a record may have none, None where it may not.
+
+        Records of its content were received at these `times`; `published` are the events that have records.
+        """
         if told.kind not in STATES:
-            return False
+            return None
         assert told.acceptance is not None
         since, until = self._superseded_wall(told, told.acceptance), told.acceptance.answered_wall
-        return any(since <= time + MILLISECOND <= until for time in times)
+        if any(since <= time + MILLISECOND <= until for time in times):
+            return "states for which a copy stands"
+        if self._expected(told, told.acceptance, published):
+            return "states taken for a retry that was expected after a crash"
+        return None
+
+    def _expected(self, told: Told, acceptance: Request, published: Container[Told]) -> bool:
+        """Whether a request can be taken for the retry of the one of the same content before it.
+
+        That was answered so shortly before the daemon died that for all it knows nobody heard. It was heard, so that no
+        retry of its own takes the place; and what was taken for a retry itself is expected no more.
+        """
+        family = [one for one in self._families[told.event, told.subject] if one.digest == told.digest]
+        before = family[family.index(told) - 1] if told is not family[0] else None
+        return (
+            before is not None
+            and before in published
+            and any(
+                start - OWED_SECONDS <= before.accepted_at <= end and start <= acceptance.begun
+                for start, end in self._limits.crashes
+            )
+        )
 
     def _superseded_wall(self, told: Told, acceptance: Request) -> float:
         """Return when the last other state before this one was told of its subject, by the wall clock."""

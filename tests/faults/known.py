@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from tests.faults.faulty import FaultyDaemon
 from tests.faults.hand import Answer, Webhook
-from tests.faults.stage import FaultyDaemon, Stage
+from tests.faults.stage import Stage
 
 EACH = 40
 

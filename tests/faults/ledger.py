@@ -7,14 +7,14 @@ know, and is excused for, `histories` says.
 import hashlib
 import json
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 from typing import Any, Final
 
-from tests.faults.histories import MILLISECOND, Histories, Limits
+from tests.faults.histories import MILLISECOND, STATES, Histories, Limits
 from tests.faults.journal import LATEST_SECONDS, Journal, Told, p99
 from tests.support.topics import Record
 
@@ -108,11 +108,15 @@ def judge(journal: Journal, records: Iterable[Record], limits: Limits | None = N
         times[digest].append(_seconds(event["time"]))
     acknowledged = [key for key, told in events.items() if told.acceptance]
     histories = Histories(events.values(), limits or Limits())
-    missing = {key for key in acknowledged if key not in ids}
-    lost = [key for key in missing if not histories.stands(events[key], times[events[key].digest])]
+    published = {events[key] for key in ids}
+    missing = [key for key in acknowledged if key not in ids]
+    why = {key: histories.why_not_lost(events[key], times[events[key].digest], published) for key in missing}
     several = {key for key, having in ids.items() if len(having) > 1}
     doubled = [key for key in several if len(ids[key]) > histories.ids_allowed(events[key])]
-    told_again = [key for key in several.difference(doubled) if events[key].kind != "signal"]
+    excused = Counter(reason for reason in why.values() if reason)
+    excused["states told twice within the limits of the design"] = sum(
+        events[key].kind in STATES for key in several.difference(doubled)
+    )
     return Verdict(
         sent=len(events),
         acknowledged=len(acknowledged),
@@ -121,7 +125,7 @@ def judge(journal: Journal, records: Iterable[Record], limits: Limits | None = N
         slowest=max(journal.seconds, default=0.0),
         p99=p99(journal.seconds),
         statuses=dict(sorted(journal.statuses.items())),
-        lost=sorted(lost),
+        lost=[key for key, reason in why.items() if reason is None],
         renamed=[key for key in acknowledged if key in ids and not events[key].ids <= ids[key]],
         invented=invented,
         doubled=sorted(doubled),
@@ -130,10 +134,7 @@ def judge(journal: Journal, records: Iterable[Record], limits: Limits | None = N
         shared=[name for name, keys in owners.items() if len(keys) > 1],
         late=journal.late,
         unanswered=sum(told.unanswered for told in events.values()),
-        excused={
-            "states for which a copy stands": len(missing) - len(lost),
-            "states told twice within the design's limits": len(told_again),
-        },
+        excused={reason: count for reason, count in excused.items() if count},
     )
 
 

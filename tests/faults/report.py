@@ -26,6 +26,23 @@ code with the daemon, and the ledger decides. `tests/faults/ledger.py` says what
 missing, nothing is there that nobody sent, contents are those that were sent, one event is there under one id, no two
 share one, each subject's events lie in the order they were accepted in, and no answer took longer than 8 s.
 
+The client knows what genuinely happened, also where states come back: A, B, and A again, each an event of its own with
+nothing that tells the one A from the other. An A that comes back must be published, whatever became of the B in
+between: stored, refused or unheard. The ledger excuses nothing but what the design names
+(`tests/faults/histories.py`):
+
+- a copy that comes behind another state of its subject looks like a state that came back: it may be published, and then
+  stands for the next that does;
+- while the index is not complete, a state may come twice under two ids; so may, once the index was lost, a state whose
+  answer was lost before, and when the clock is set, a state that leaves its window;
+- what got no answer while the daemon was down, it may never have received;
+- after a crash, retries are expected of what was stored within 10 s before it, so that the next of the same content is
+  taken for one, once;
+- between two replicas, what the other published within the follower's lag.
+
+None of them lets a state be swallowed that the daemon could know to be genuine. How often they were needed is measured
+below.
+
 The *controls* are daemons that lie on purpose. A ledger that passes one of them is worth nothing: they have to FAIL,
 all but `control-nothing-happens`, which is the honest daemon and has to PASS.
 

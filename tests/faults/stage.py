@@ -19,11 +19,12 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from tests.faults.aurora import COPIED, REFUSED, TOKEN
+from tests.faults.faulty import FaultyDaemon
 from tests.faults.hand import Answer, Hand
-from tests.faults.histories import Limits, Span
+from tests.faults.histories import Span
 from tests.faults.journal import Told, answers_between, read_journal
 from tests.faults.ledger import Verdict, judge
-from tests.faults.looking import Looking, is_complete
+from tests.faults.observer import Observer, is_complete
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
 from tests.support.ports import free_ports
@@ -117,26 +118,20 @@ class Stage:
         self._recoveries: list[Thread] = []
         self.complaints: list[str] = []
         """What the scenario itself found wrong, beside the ledger."""
-        self.forgotten: list[tuple[float, float]] = []
-        """When an index lost what is refused or unheard, of which nothing else tells: `index_lost`."""
-        self.clock_set: list[float] = []
-        """When the clock was set so that windows moved."""
-        self.lag = 0.0
-        """Seconds within which one daemon need not know what another published."""
         self.remarks: list[str] = []
         """What is not as it is meant to be, though no promise is broken."""
         self.measured: dict[str, float] = {}
         """What the scenario measured, for the report; by words that name the unit."""
-        self._looking = Looking(self.daemons)
+        self.observer = Observer(self.daemons)
         self._witnessed: list[Record] = []
         self._unread: list[tuple[str, float, float]] = []
 
     @property
-    def daemon(self) -> "FaultyDaemon":
+    def daemon(self) -> FaultyDaemon:
         """The first daemon."""
         return self.daemons[0]
 
-    def replace(self) -> "FaultyDaemon":
+    def replace(self) -> FaultyDaemon:
         """Put a daemon with a new state directory in the place of the first, which has ended; return that one.
 
         It listens at the same address once it is started.
@@ -209,11 +204,7 @@ class Stage:
             daemon.wait_until("nothing waits for Kafka", _drained, within=SETTLE_SECONDS)
             self.recovered = max(self.recovered or 0.0, monotonic() - since)
 
-    def index_lost(self, since: float | None = None) -> None:
-        """Note that an index just lost what is refused or unheard, or did so at some moment `since` then."""
-        self.forgotten.append((monotonic() if since is None else since, monotonic()))
-
-    def wait_until_complete(self, daemon: "FaultyDaemon | None" = None) -> None:
+    def wait_until_complete(self, daemon: FaultyDaemon | None = None) -> None:
         """Return once a daemon's index knows all there is, the first's unless told otherwise."""
         (daemon or self.daemon).wait_until("the index is complete", is_complete, within=SETTLE_SECONDS)
 
@@ -253,7 +244,7 @@ class Stage:
             one.start()
         for one in self.daemons if connected else ():
             one.wait_until_connected()
-        self._looking.start()
+        self.observer.start()
         program = Path(__file__).with_name("aurora.py")
         urls = [one.url for one in self.daemons]
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
@@ -280,7 +271,7 @@ class Stage:
             if one.process.poll() is None:
                 one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
 
-    def probe(self, daemon: "FaultyDaemon | None" = None) -> Answer:
+    def probe(self, daemon: FaultyDaemon | None = None) -> Answer:
         """Send a fresh event beside the load, to the first daemon unless told otherwise; return the answer."""
         return self.hand.send(self.hand.new("once"), (daemon or self.daemon).url)
 
@@ -292,15 +283,14 @@ class Stage:
             one.wait_until("the spool is empty", _drained, within=SETTLE_SECONDS)
             one.terminate()
             self.complaints += one.unforeseen
-        self._looking.stop()
+        self.observer.stop()
         topics = topic_names(self.cluster.plain, self.prefix)
         records = [*self._witnessed, *read_all(self.cluster.plain, topics, READ_SECONDS)]
         seen = {(record.topic, record.partition, record.offset, record.key): record for record in records}
         records = [record for record in seen.values() if not self.beside(record)]
         self._keep(records)
-        limits = Limits(self._looking.incomplete, self.forgotten, self.clock_set, self._looking.down, self.lag)
-        verdict = judge(read_journal(self._journal), records, limits)
-        self.measured |= {what: count for what, count in verdict.excused.items() if count}
+        verdict = judge(read_journal(self._journal), records, self.observer.limits())
+        self.measured |= verdict.excused
         unread = self._lost_unread()
         excused = [key for key in verdict.lost if key in unread]
         if excused:
@@ -329,54 +319,12 @@ class Stage:
 
     def close(self) -> None:
         """End whatever still runs."""
-        self._looking.stop()
+        self.observer.stop()
         self.hand.close()
         for one in self.daemons:
             if one.started and one.process.poll() is None:
                 one.kill()
         self.undo.close()
-
-
-class FaultyDaemon(Daemon):
-    """A daemon on the clock of these tests, that may be one of those that lie: the ledger must catch them."""
-
-    def __init__(self, folder: Path, clock: float, broken: str | None, **settings: object) -> None:
-        super().__init__(folder, **settings)
-        self._clock = clock
-        self._switch_to(broken or "none")
-        self.surroundings = {"PYTHONPATH": str(Path(__file__).parents[2])}
-        self.unforeseen: list[str] = []
-        """How it ended when nobody had asked it to."""
-
-    @property
-    def started(self) -> bool:
-        """Whether it ever was."""
-        return self._process is not None
-
-    def anew(self, folder: Path) -> "FaultyDaemon":
-        """Return one with the same settings in a new folder, that does nothing to itself."""
-        folder.mkdir()
-        return FaultyDaemon(folder, self._clock, None, **{**self._settings, "state_dir": folder / "state"})
-
-    def change(self, **settings: object) -> None:
-        """Have the next start use these settings instead; None leaves one out."""
-        self._settings = {**self._settings, **settings}
-
-    def kill_and_start(self) -> None:
-        """Crash, and come back."""
-        code = self.process.poll()
-        if code not in {None, -signal.SIGKILL}:
-            self.unforeseen.append(f"the daemon was to be killed, and had ended with exit code {code}")
-        self.kill()
-        self.start()
-
-    def heal(self) -> None:
-        """Crash, and come back without what it did to itself."""
-        self._switch_to("none")
-        self.kill_and_start()
-
-    def _switch_to(self, switch: str) -> None:
-        self.program = [sys.executable, "-m", "tests.faults.launch", str(self._clock), switch]
 
 
 def _drained(one: Daemon) -> bool:

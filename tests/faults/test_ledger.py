@@ -242,6 +242,34 @@ def test_a_state_whose_client_left_was_received_by_whoever_was_running(
     assert faults(tmp_path, lines, FORGOTTEN, limits) == words
 
 
+@pytest.mark.parametrize(
+    ("crashes", "words"),
+    [
+        ([(103.5, 103.8)], ""),  # 2.5 s after the answer to A
+        ([(111.5, 111.8)], "acknowledged and lost: 1 ([3])"),  # after A was back
+        ([(99.5, 100.5)], "acknowledged and lost: 1 ([3])"),  # before that answer
+    ],
+)
+def test_after_a_crash_a_retry_is_expected_of_what_had_just_been_answered(
+    tmp_path: Path, crashes: list[tuple[float, float]], words: str
+) -> None:
+    lines = (*turn(1, A), *turn(2, B), *turn(3, A))
+    assert faults(tmp_path, lines, FORGOTTEN, Limits(crashes=crashes)) == words
+
+
+def test_after_a_crash_one_retry_is_expected_and_no_second_one(tmp_path: Path) -> None:
+    lines = (*turn(1, A), *turn(2, B), *turn(3, A), *turn(4, B), *turn(5, A))
+    limits = Limits(crashes=[(103.5, 103.8)])
+    assert faults(tmp_path, lines, [*FORGOTTEN, record(B, "y.2", 2, 6)], limits) == "acknowledged and lost: 1 ([5])"
+
+
+def test_after_a_crash_no_retry_is_expected_of_what_was_answered_long_before(tmp_path: Path) -> None:
+    others = [line for key in range(4, 9) for line in (sent(NEXT, subject=2, key=key), answered(NEXT, key=key))]
+    lines = (*turn(1, A), *others, *turn(2, B), *turn(3, A))
+    limits = Limits(crashes=[(113.5, 113.8)])
+    assert "acknowledged and lost: 1 ([3])" in faults(tmp_path, lines, [*FORGOTTEN, record(NEXT, "z", 2, 2)], limits)
+
+
 @pytest.mark.parametrize(("lag", "words"), [(0.5, "acknowledged and lost: 1 ([3])"), (1.5, "")])
 def test_what_another_replica_published_is_known_after_its_lag(tmp_path: Path, lag: float, words: str) -> None:
     lines = (*turn(1, A), *turn(2, B), *turn(3, A))

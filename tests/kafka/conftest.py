@@ -1,10 +1,14 @@
-"""A topic of one partition, and senders to it: straight, or through a proxy that can lose what the broker says."""
+"""A topic of one partition, followers of it, and senders: straight, or through a proxy that can lose answers."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from tests.kafka import following as follows
+from tests.kafka.following import Follow, Following
 from tests.kafka.sending import EVENT, Running, client_of, client_through, running
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
@@ -41,3 +45,18 @@ async def proxied(proxy: Proxy, prefix: str, topic: str) -> AsyncIterator[Runnin
     async with running(client_through(proxy), prefix, EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         yield run
+
+
+@pytest.fixture
+def follow(kafka: KafkaCluster | NamedKafka, prefix: str, topic: str) -> Follow:
+    """Return what runs a follower of the topic on a directory; it takes what `following.running` does."""
+    del topic
+    return partial(follows.running, kafka.bootstrap, prefix)
+
+
+@pytest.fixture
+async def following(follow: Follow, tmp_path: Path) -> AsyncIterator[Following]:
+    """A follower that has read the topic, which is empty, to its end."""
+    async with follow(tmp_path) as made:
+        await made.complete()
+        yield made

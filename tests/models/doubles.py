@@ -307,9 +307,7 @@ class Reading:
         return client._nodes, set(), set()  # noqa: SLF001 - itself
 
     @staticmethod
-    async def offsets(
-        client: "Reading", nodes: Mapping[TopicPartition, int], when: int
-    ) -> dict[TopicPartition, int]:
+    async def offsets(client: "Reading", nodes: Mapping[TopicPartition, int], when: int) -> dict[TopicPartition, int]:
         """Return an offset of each partition."""
         found = {place: client._offset(place, when) for place in nodes}  # noqa: SLF001 - itself
         await client._answer()  # noqa: SLF001

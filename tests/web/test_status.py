@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from aurora_bridge.bridge import EVENTS, DeadLetter
+from aurora_bridge.dedup.log_reader import LogReader
+from aurora_bridge.dedup.reading import Progress
 from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
@@ -15,7 +17,7 @@ from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Defect, Outcome, Reason
 from aurora_bridge.settings import Settings
 from aurora_bridge.web.readiness import Readiness
-from aurora_bridge.web.status import Answers, Observer, Refused
+from aurora_bridge.web.status import Answers, Observer, Reading, Refused
 from tests.web.serving import BridgeDouble
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
@@ -30,7 +32,8 @@ class Observing:
         made = Settings(**settings)
         self.publisher = Publisher(made.deadlines, EVENTS, None, None, self.metrics)
         readiness = Readiness(self.bridge, cast("Sender | None", sender), cast("Spool | None", spool))
-        self.observer = Observer(made, readiness, self.publisher, self.metrics)
+        self.log_reader = SimpleNamespace(current=SimpleNamespace(caught_up=True, progress=Progress()))
+        self.observer = Observer(made, readiness, self.publisher, cast("LogReader", self.log_reader), self.metrics)
 
 
 def kafka(*missing: str) -> Any:  # noqa: ANN401 - a double
@@ -121,17 +124,30 @@ async def test_secret_files_that_cannot_be_used_and_credentials_that_were_used_a
     assert (status.failing_files, status.credentials) == (["/etc/tokens"], {"/etc/tokens, header, 2": 4})
 
 
-async def test_files_that_were_put_aside_are_named_until_they_are_gone(tmp_path: Path) -> None:
+async def test_spools_that_were_put_aside_are_named_until_they_are_gone(tmp_path: Path) -> None:
     observer = Observing(state_dir=tmp_path).observer
-    files = [tmp_path / "spool.db.broken-1", tmp_path / "index.db.broken-2"]
-    for file in files:
-        file.touch()
-    status = observer.look()
-    assert [*status.broken_spools, *status.broken_indexes] == [file.name for file in files]
-    for file in files:
-        file.unlink()
-    status = observer.look()
-    assert [*status.broken_spools, *status.broken_indexes] == []
+    file = tmp_path / "spool.db.broken-1"
+    file.touch()
+    assert observer.look().broken_spools == [file.name]
+    file.unlink()
+    assert observer.look().broken_spools == []
+
+
+async def test_how_the_index_is_is_asked_at_each_look() -> None:
+    """Not taken from what Prometheus saw last."""
+    observing = Observing()
+    for value in (1, 0):
+        observing.metrics.index_failed.source = observing.metrics.index_complete.source = lambda value=value: value
+        status = observing.observer.look()
+        assert (status.index_failed, status.index_complete) == (value, value)
+
+
+async def test_how_far_the_log_was_read_is_shown_until_its_end() -> None:
+    observing = Observing()
+    assert observing.observer.look().reading is None
+    observing.log_reader.current.caught_up = False
+    observing.log_reader.current.progress.note(0, 7)
+    assert observing.observer.look().reading == Reading(0, 7, float("inf"))
 
 
 async def test_the_templates_to_paste_begin_with_the_public_url() -> None:

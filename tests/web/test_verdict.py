@@ -1,17 +1,21 @@
 """The first line of the status page, and what else deserves a look."""
 
+from math import inf
+
 import pytest
 
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.refusal import Defect, Reason
-from aurora_bridge.web.status import Status
+from aurora_bridge.web.status import Reading, Status
 from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge
 from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, refused
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
 DEAD_LETTER = DeadLetter(NOW - 60, Defect.NOT_UTF8, "lead_created", "default", "the-id")
 FULL = SPOOL._replace(bytes=990_000, full=True)
+INCOMPLETE = QUIET._replace(index_complete=False)
+FAILED = INCOMPLETE._replace(index_failed=True)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +75,14 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
         (QUIET._replace(spool=SPOOL._replace(bytes=800_000)), "The spool is full to 80 %"),
         (QUIET._replace(spool=None), "There is no spool"),
         (QUIET._replace(oldest_unanswered=6.0), "A delivery has waited 6 s for its answer"),
-        (QUIET._replace(index_failed=True), "The index failed"),
-        (QUIET._replace(broken_indexes=["index.db.broken-1"]), "put aside as index.db.broken-1"),
+        (FAILED, "The index cannot be used"),
+        (FAILED._replace(reading=Reading(0, 0, inf)), "The index cannot be used"),
+        (INCOMPLETE, "The index does not know all events of today"),
+        (INCOMPLETE._replace(reading=Reading(0, 0, inf)), "The log is still to be read into the index"),
+        (
+            INCOMPLETE._replace(reading=Reading(240_000, 760_000, 19.4), lag=760_000),
+            "Reading the log into the index: 240,000 of 1,000,000 events, about 19 s left",
+        ),
         (QUIET._replace(lag=LAG_RECORDS + 1), "The index lags 1,001 records behind Kafka"),
         (QUIET._replace(failing_files=["/etc/tokens"]), "/etc/tokens cannot be used"),
     ],
@@ -82,6 +92,11 @@ def test_what_deserves_a_look_is_said_below(status: Status, said: str) -> None:
     (line,) = judge(status)[1:]
     assert line.level is Level.LOOK
     assert said in line.text
+
+
+def test_how_long_the_reading_takes_is_not_said_where_nobody_knows() -> None:
+    (line,) = judge(INCOMPLETE._replace(reading=Reading(95, 5, inf)))[1:]
+    assert line.text == "Reading the log into the index: 95 of 100 events"
 
 
 def test_a_spool_that_was_put_aside_may_mean_a_loss_until_its_file_is_deleted() -> None:

@@ -478,7 +478,7 @@ def test_a_record_tells_the_identity_of_its_event_to_the_millisecond(
     content_mode: str, sample: Sample, time_us: int, recurrence: Recurrence, *, known: bool
 ) -> None:
     event, id_ms = event_of(sample.target), time_us // 1000 if known or recurrence is Recurrence.SIGNAL else 0
-    name = event_id(event.fingerprint, recurrence, time_us, id_ms)
+    name = event_id(event.fingerprint, recurrence, time_us // 1000, id_ms)
     found = identity_of(*record_of(event, name, time_us, content_mode))
     assert found == (name, event.fingerprint, time_us // 1000 * 1000, id_ms)
 

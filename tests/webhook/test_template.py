@@ -13,9 +13,10 @@ from aurora_bridge.refusal import Defect, Malformed, Refusal
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
+from aurora_bridge.webhook.pattern import Segment, TemplateError, placeholder_attribute
 from aurora_bridge.webhook.routes import Match, Route, Routes, conflicts
 from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Segment, Template, TemplateError, could_match_one, placeholder_attribute
+from aurora_bridge.webhook.template import Template, could_match_one
 
 SECRETS: Final = frozenset({"token", "session_token"})
 EXAMPLE: Final = "https://hooks.example.com/hooks/v2/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&kind=signed-only"

@@ -1,6 +1,6 @@
 """A write-behind cache of one table of the index file: what is in use, or the file does not hold yet as it stands."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -80,9 +80,9 @@ class Cache(Generic[T]):
             if self.items.get(item.key) is item and not (item.changed or item.writes or item.in_use):
                 del self.items[item.key]
 
-    def give_up(self) -> None:
-        """Forget all that is not in use, written or not."""
-        self.items = {key: item for key, item in self.items.items() if item.in_use}
+    def keep(self, wanted: Callable[[T], bool]) -> None:
+        """Forget all but some, written or not."""
+        self.items = {key: item for key, item in self.items.items() if wanted(item)}
         self._changed = {name: {} for name in SLICES}
         for item in self.items.values():
             if item.changed:

@@ -6,14 +6,18 @@ sent, and what becomes of it is written behind. `recurrence` has the rules, `lif
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from time import time
 from typing import NamedTuple
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_reader import LogReader, Spool
+from aurora_bridge.dedup.log_record import has_same_id
 from aurora_bridge.dedup.lookups import Found, Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Entry, Memory
@@ -25,6 +29,9 @@ from aurora_bridge.settings import IndexSettings
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
 
+log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 1.0
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _ = State
 _STATE = Recurrence.STATE
@@ -69,17 +76,11 @@ class Deduplicator:
         self._memory = Memory()
         self._file = IndexFile(directory, settings, patience, metrics, self._opened)
         self._members = Membership(self._file)
+        self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo)
         self.log = LogReader(
-            self._memory,
-            self._file,
-            self._members,
-            spool,
-            instance=instance,
-            kafka=kafka,
-            patience=patience,
-            released=self._advance,
+            self._memory, self._file, self._members, self._lookups, spool, instance=instance, kafka=kafka
         )
-        self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo, lambda: self.log.held)
+        metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log, self._lookups)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 
@@ -90,9 +91,8 @@ class Deduplicator:
     async def run(self) -> None:
         """Read the log, and keep the file up to date and within its bounds, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.log.run())
-            group.create_task(self._write_behind.run())
-            group.create_task(self._file.maintain())
+            for work in (self.log.run, self._write_behind.run, self._file.maintain):
+                group.create_task(_keep_running(work))
 
     async def stop(self, patience: float) -> bool:
         """Write what is left and close; False if that took longer than `patience` seconds."""
@@ -101,23 +101,18 @@ class Deduplicator:
 
     def _opened(self, found: index.Found) -> None:
         self._members.build(found.bytes)
-        self._write_behind.opened(found.positions)
+        self._memory.change_all()
         self.log.opened(found)
-
-    def _advance(self) -> None:
-        self._lookups.advance()
 
     # The way of a delivery.
 
     async def claim(self, event: Event, received_us: int) -> Decision:
         """Return what to do with a delivery, whose event is claimed then."""
         now_ms = received_us // 1000
-        if not self._lookups and not self.log.held:
+        if not self._lookups.busy:
             decision = self._decide(event, now_ms, None)
             if decision is not None:
                 return decision
-        elif self.log.held:
-            self.log.wait()
         return await self._lookups.wait(event, now_ms)
 
     def _decide(self, event: Event, now_ms: int, found: Found | None) -> Decision | None:
@@ -136,13 +131,13 @@ class Deduplicator:
             known = found.row
         if known is None:
             return self._publish_new(event, now_ms)
-        latest_fingerprint = latest.fingerprint if latest is not None else found.latest if found is not None else None
+        state = latest or (found and found.latest)
         action, interval = judge(
             event.recurrence,
             known,
             now_ms,
             event.repeat_window_us // 1000,
-            is_latest=latest_fingerprint == fingerprint,
+            is_latest=state is not None and state.fingerprint == fingerprint and has_same_id(state, known),
             complete=self.log.complete(now_ms),
             resend=self._resend,
         )
@@ -181,7 +176,7 @@ class Deduplicator:
         """Note that a delivery was given up before it knew what to do: nobody will send its event."""
         if decision.action in (Action.NEW, Action.REPEAT, Action.RETRY):
             self.refused(decision.entry, Refusal(Reason.TOO_LATE))
-        self.answered(decision.entry, decision.entry.attempt_ms * 1000, in_time=True)
+        self.answered(decision.entry, decision.entry.attempt_ms * 1000, in_time=False)
 
     # What becomes of an event.
 
@@ -199,7 +194,10 @@ class Deduplicator:
 
     def stored_late(self, entry: Entry) -> None:
         """Note that an event is durable whose delivery was refused already."""
-        self._memory.stored_late(entry)
+        if not self._memory.stored_late(entry) and not self._file.failed:
+            event = (entry.key, entry.time_ms, entry.id_ms)
+            job = partial(index.change, events=[event], state=State.RETRY_PENDING, happening=Happening.STORED_LATE)
+            self._file.post(job)
 
     def _end(self, entry: Entry, happening: Happening, refusal: Refusal | None) -> None:
         self._memory.apply(entry, happening)
@@ -218,3 +216,13 @@ class Deduplicator:
             self._owed[()] += 1
         if not (entry.refcount or entry.changed or entry.writes):
             self._memory.release(entry, self._file.posted + 1)
+
+
+async def _keep_running(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Do what never ends, and begin again where it fails: a cache never stops the daemon."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s failed; starting it again", work.__qualname__)
+        await asyncio.sleep(_AGAIN_SECONDS)

@@ -20,7 +20,6 @@ from aurora_bridge.state.database import Format, is_broken, open_as_is
 from aurora_bridge.state.directory import StateError
 
 log = logging.getLogger(__name__)
-
 FILE = "index.db"
 _SCHEMA = """
 CREATE TABLE seen (
@@ -32,7 +31,12 @@ CREATE TABLE seen (
     attempt INTEGER NOT NULL,
     repeat INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE latest (family_key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, time_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE latest (
+    family_key TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    time_ms INTEGER NOT NULL,
+    id_ms INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE positions (
     log TEXT NOT NULL,
     topic TEXT NOT NULL,
@@ -52,23 +56,21 @@ _FIND = "SELECT s.* FROM json_each(?) AS j CROSS JOIN seen AS s ON s.fingerprint
 _FIND_LATEST = "SELECT l.* FROM json_each(?) AS j CROSS JOIN latest AS l ON l.family_key = j.value"
 _REPLACE = """ON CONFLICT DO UPDATE SET state=excluded.state, time_ms=excluded.time_ms, id_ms=excluded.id_ms,
 attempt_ms=excluded.attempt_ms, attempt=excluded.attempt, repeat=excluded.repeat"""
-_REPLACE_LATEST = "ON CONFLICT DO UPDATE SET fingerprint=excluded.fingerprint, time_ms=excluded.time_ms"
+_REPLACE_LATEST = """ON CONFLICT DO UPDATE SET
+fingerprint=excluded.fingerprint, time_ms=excluded.time_ms, id_ms=excluded.id_ms"""
 _NOT_OLDER = "WHERE excluded.time_ms >= latest.time_ms"
 _CHANGE = "UPDATE seen SET state=? WHERE fingerprint=? AND time_ms=? AND id_ms=? AND state=?"
 _POSITIONS = "INSERT OR REPLACE INTO positions SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)"
 _INSTANCE = "INSERT INTO instances VALUES (?, ?) ON CONFLICT DO UPDATE SET time_ms = max(time_ms, excluded.time_ms)"
-_BEHIND = """SELECT group_concat(fingerprint, '')
-FROM (SELECT fingerprint FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?)"""
-_SAMPLE = "SELECT time_ms FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
+_NEXT = "SELECT fingerprint FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?"
 _FINGERPRINT = 32
 
 Place = tuple[str, str, int]
 """A log (a Kafka cluster's id, or the spool's), and where it has them topic and partition."""
 Positions = Mapping[Place, int]
-StateRow = tuple[str, str, int]
-"""Family key, and fingerprint and time of its latest state."""
-Event = tuple[str, int, int]
-"""Fingerprint, time and millisecond of the id."""
+Event = tuple[str, int, int]  # fingerprint, time and millisecond of the id
+SeenRow = tuple[str, int, int, int, int, int, bool]
+StateRow = tuple[str, str, int, int]
 
 
 class Row(NamedTuple):
@@ -83,13 +85,22 @@ class Row(NamedTuple):
     repeat: bool = False
 
 
+class LatestRow(NamedTuple):
+    """The latest state of a family's subject."""
+
+    key: str
+    fingerprint: str
+    time_ms: int
+    id_ms: int
+
+
 class Answer(NamedTuple):
     """What the file knows."""
 
     rows: dict[str, Row]
     """By fingerprint."""
-    latest: dict[str, str]
-    """By family key, the fingerprint of the latest state."""
+    latest: dict[str, "LatestRow"]
+    """By family key."""
 
 
 class Found(NamedTuple):
@@ -104,7 +115,7 @@ class Found(NamedTuple):
 
 
 def open_index(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open the index at `path`; one that is damaged, or of another version, is made anew. Raises `sqlite3.Error`."""
+    """Open the index at `path`; one that is damaged, or of another version, is recreated. Raises `sqlite3.Error`."""
     try:
         return open_as_is(path, _FORMAT, max_bytes)
     except (sqlite3.DatabaseError, StateError) as error:
@@ -130,29 +141,27 @@ def found(db: sqlite3.Connection) -> Found:
 
 def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence[str]) -> Answer:
     """Return what is known of fingerprints and families."""
-    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall() if fingerprints else ()
+    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall()
     latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else ()
-    return Answer({row[0]: _row(row) for row in rows}, {row[0]: row[1] for row in latest})
+    seen = (Row._make((key, State(state), *times, bool(repeat))) for key, state, *times, repeat in rows)
+    return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
 
 
-def _row(row: tuple[Any, ...]) -> Row:
-    fingerprint, state, time_ms, id_ms, attempt_ms, attempt, repeat = row
-    return Row(fingerprint, State(state), time_ms, id_ms, attempt_ms, attempt, bool(repeat))
-
-
-def write(
-    db: sqlite3.Connection, rows: list[Row], latest: list[StateRow], late: Sequence[Event], positions: Positions
-) -> None:
-    """Take over what changed in memory, and with the last slice how far the log is known."""
+def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[StateRow]) -> None:
+    """Take over what changed in memory."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
-    _insert(db, "latest", 3, _REPLACE_LATEST, sorted(latest))
-    _change(db, late, State.RETRY_PENDING, Happening.STORED_LATE)
+    _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
+
+
+def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> None:
+    """Note up to where the log is known, and up to when events may be missing in it."""
     if positions:
         db.execute(_POSITIONS, (_json([(*place, offset) for place, offset in positions.items()]),))
+    db.execute("UPDATE forgotten SET time_ms = ?1 WHERE time_ms < ?1", (forgotten_ms,))
 
 
 def learn(
-    db: sqlite3.Connection, records: Sequence[LogRecord], known: Sequence[str], latest: list[StateRow], instance: str
+    db: sqlite3.Connection, records: Sequence[LogRecord], known: Sequence[str], latest: list[LatestRow], instance: str
 ) -> list[LogRecord]:
     """Take over what records of the log tell, and the `latest` states among them; those of `instance` are ours.
 
@@ -164,10 +173,11 @@ def learn(
     for record in records:
         fingerprint, ours = record.fingerprint, record.instance == instance
         before = events.get(fingerprint)
-        state = reconcile(record, before, Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE)
+        happening = Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE
+        state = reconcile(record, before, before and before.state, happening)
         if state is None:
             continue
-        if before is not None and record.is_event_of(before.time_ms, before.id_ms):
+        if before is not None and record.is_event_of(before):
             event = before._replace(state=state)
         else:
             event = Row(fingerprint, state, *record.times)
@@ -175,18 +185,14 @@ def learn(
                 news.append(record)
         events[fingerprint] = event
         rows[fingerprint] = event
-    _insert(db, "seen", 7, _REPLACE, sorted(rows.values()))
-    _insert(db, "latest", 3, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
+    _insert(db, "seen", 7, _REPLACE, sorted((key, int(state), *times) for key, state, *times in rows.values()))
+    _insert(db, "latest", 4, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news
 
 
-def expect_retries(db: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Note that the answers to events of ours may not have left before the crash."""
-    _change(db, events, State.SEEN, Happening.LOGGED_LAST)
-
-
-def _change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
+def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
+    """Let something happen to those of the events that are in this state."""
     after = TRANSITIONS[state, happening]
     for fingerprint, time_ms, id_ms in events:
         db.execute(_CHANGE, (after, fingerprint, time_ms, id_ms, state))
@@ -207,7 +213,7 @@ def _insertion(table: str, width: int, conflict: str) -> str:
 
 def fingerprints(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
     """Return up to `limit` fingerprints behind one, in their order."""
-    (text,) = db.execute(_BEHIND, (after, limit)).fetchone()
+    (text,) = db.execute(f"SELECT group_concat(fingerprint, '') FROM ({_NEXT})", (after, limit)).fetchone()  # noqa: S608
     return [text[at : at + _FINGERPRINT] for at in range(0, len(text), _FINGERPRINT)] if text else []
 
 
@@ -224,19 +230,14 @@ def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> int:
 
 def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:
     """Return the time before which a tenth of the events lie, by a sample: fingerprints are as good as random."""
-    times = sorted(time_ms for (time_ms,) in db.execute(_SAMPLE, (sample_from,)))
+    sql = "SELECT time_ms FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
+    times = sorted(time_ms for (time_ms,) in db.execute(sql, (sample_from,)))
     return times[len(times) // 10] + 1 if times else 0
-
-
-def forget(db: sqlite3.Connection, time_ms: int) -> None:
-    """Note that events up to a time may be missing."""
-    db.execute("UPDATE forgotten SET time_ms = max(time_ms, ?)", (time_ms,))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
     """Return how much of the file is in use."""
-    (pages,) = db.execute("PRAGMA page_count").fetchone()
-    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    pages, free = (db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count"))
     return int(pages - free) * _PAGE_BYTES
 
 

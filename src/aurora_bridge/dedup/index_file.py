@@ -67,10 +67,11 @@ class IndexFile:
         """Jobs under way: by number, when they were posted (monotonic)."""
         self._anew = False
         self._inode = 0
-        self._bytes = 0
+        self.used_bytes = 0
+        """How much of the file is in use, when it was last looked."""
         self._reserve = reserve_bytes(directory) / 2  # a spool that needs room stops first
         self._forgotten = metrics.index_forgotten
-        metrics.index_bytes.source = lambda: self._bytes
+        metrics.index_bytes.source = lambda: self.used_bytes
         metrics.index_limit_bytes[()] = settings.max_bytes * _NEARLY_FULL
         metrics.index_failed.source = lambda: int(not self.usable)
 
@@ -88,14 +89,14 @@ class IndexFile:
         """Run what is queued and close the file; False if that took longer than `patience` seconds."""
         return await self._worker.stop(patience)
 
-    def post(self, job: Job, done: Done) -> int:
+    def post(self, job: Job, done: Done = lambda _result, _error: None) -> int:
         """Queue a job, and return its number; `done` gets its result or error, on the loop. Jobs run in their order."""
         self.posted = number = self.posted + 1
         self._unanswered[number] = time.monotonic()
 
         def answered(result: Any, error: Exception | None) -> None:  # noqa: ANN401 - whatever the job returns
             del self._unanswered[number]
-            self.late = False
+            self.late = self._is_overdue()
             if error is not None:
                 self._failure(error)
             done(result, error)
@@ -141,30 +142,33 @@ class IndexFile:
         self._anew |= is_broken(error)
         if not self.failed:
             log.error("The index failed (%r); events are published unjudged until it is open again.", error)
-        self.failed = True
-        if self._anew:
-            self._reopen()
+            self.failed = True
+            if self._anew:
+                self._reopen()
 
     def _reopen(self) -> None:
-        if not self._unanswered:
-            self._worker.reopen(self._connect)
-            self.post(index.found, self._opened)
+        self._worker.reopen(self._connect)
+        self.post(index.found, self._opened)
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file, on its thread."""
         if self._anew:
             index.remove(self._path)
             self._anew = False
-        return index.open_index(self._path, self._max_bytes)
+        connection = index.open_index(self._path, self._max_bytes)
+        self._inode = self._path.stat().st_ino
+        return connection
 
     def _opened(self, found: index.Found | None, error: Exception | None) -> None:
         if error is not None or found is None:
             self.failed = True
             return
         self.failed = self.full = False
-        self.forgotten_ms, self._bytes = found.forgotten_ms, found.bytes
-        self._inode = self._path.stat().st_ino
+        self.forgotten_ms, self.used_bytes = found.forgotten_ms, found.bytes
         self._on_opened(found)
+
+    def _is_overdue(self) -> bool:
+        return bool(self._unanswered) and time.monotonic() - min(self._unanswered.values()) > self._patience
 
     # Maintenance.
 
@@ -177,7 +181,7 @@ class IndexFile:
         step: asyncio.Task[None] | None = None
         for tick in count():
             await asyncio.sleep(_STEP_SECONDS)
-            if self._unanswered and time.monotonic() - min(self._unanswered.values()) > self._patience:
+            if self._is_overdue():
                 self.note_late()
             elif step is None or step.done():
                 agree = abs(time.time() - time.clock_gettime(_STEADY) - ahead) < _AGREE_SECONDS
@@ -186,32 +190,31 @@ class IndexFile:
     async def _step(self, expiring: int | None) -> None:
         try:
             if self.failed:
-                self._reopen()
-            elif self._is_in_place():
-                await self._keep_bounds(expiring)
-            else:
+                if not self._unanswered:
+                    self._reopen()
+            elif await self._keep_bounds(expiring):
                 log.error("%s was removed or replaced; rebuilding it from the log.", self._path)
                 self.failed = self._anew = True
                 self._reopen()
         except (sqlite3.Error, OSError):
             """Whoever runs a job notes that it failed; what was left undone comes with a later step."""
 
-    def _is_in_place(self) -> bool:
-        try:
-            return self._path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            return False
+    async def _keep_bounds(self, expiring: int | None) -> bool:
+        """Return whether the file is there no more."""
 
-    async def _keep_bounds(self, expiring: int | None) -> None:
-        def inspect(db: sqlite3.Connection) -> tuple[int, int]:
-            return keep_room(db, self._path.parent, self._max_bytes, self._reserve), index.used_bytes(db)
+        def inspect(db: sqlite3.Connection) -> tuple[bool, int, int]:
+            gone = not self._path.exists() or self._path.stat().st_ino != self._inode
+            index.note(db, {}, self.forgotten_ms)
+            limit = keep_room(db, self._path.parent, self._max_bytes, self._reserve)
+            return gone, limit, index.used_bytes(db)
 
-        limit, self._bytes = await self.call(inspect)
-        if self.full or self._bytes > limit * _NEARLY_FULL:
+        gone, limit, self.used_bytes = await self.call(inspect)
+        if not gone and (self.full or self.used_bytes > limit * _NEARLY_FULL):
             await self._make_room()
-        elif expiring is not None:
+        elif not gone and expiring is not None:
             before_ms = int(time.time() * 1000) - self._window_ms
             await self.call(partial(index.expire, prefix=f"{expiring:02x}", before_ms=before_ms))
+        return bool(gone)
 
     async def _make_room(self) -> None:
         """Forget the oldest tenth."""
@@ -220,6 +223,7 @@ class IndexFile:
         if not before_ms:
             return
         self.forget(before_ms)
+        await self.call(partial(index.note, positions={}, forgotten_ms=before_ms))
         for number in range(_EXPIRY_SLICES):
             await self.call(partial(index.expire, prefix=f"{number:02x}", before_ms=before_ms))
         self.full = False
@@ -227,10 +231,4 @@ class IndexFile:
 
     def forget(self, time_ms: int) -> None:
         """Note that events up to a time may be missing."""
-        if time_ms > self.forgotten_ms:
-            self.forgotten_ms = time_ms
-            self.post(partial(index.forget, time_ms=time_ms), _ignore)
-
-
-def _ignore(_result: object, _error: Exception | None) -> None:
-    """Take the answer of a job that nobody waits for."""
+        self.forgotten_ms = max(time_ms, self.forgotten_ms)

@@ -9,46 +9,43 @@ an id of its own.
 import asyncio
 import logging
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from math import inf
 from time import monotonic, time
-from typing import Protocol
+from typing import Any, Protocol
 
 from aurora_bridge.dedup import index, log_record
 from aurora_bridge.dedup.index_file import IndexFile
-from aurora_bridge.dedup.lifecycle import Happening
+from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_record import LogRecord
+from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Memory
+from aurora_bridge.dedup.reading import Reading
 from aurora_bridge.logs import fields
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 5000
 """Rows of the spool that are read together."""
-_LAST_MS = 10_000
-"""Before a crash: the answers to what was received in this time may not have left."""
 _DAY_MS = 86_400_000
-_PROGRESS_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
+_READ_TO_ITS_END = -1
+"""In the place of a partition: this log was read to its end, whatever else is known of it."""
 
 
 class SpoolRecord(Protocol):
     """A record in the spool."""
 
     @property
-    def seq(self) -> int | None:
-        """Its row."""
-
+    def seq(self) -> int | None: ...  # noqa: D102
     @property
     def value(self) -> bytes: ...  # noqa: D102
     @property
     def headers(self) -> Iterable[tuple[str, bytes | None]]: ...  # noqa: D102
     @property
-    def stored_us(self) -> int:
-        """Wall clock when it was stored."""
+    def stored_us(self) -> int: ...  # noqa: D102
 
 
 class Spool(Protocol):
@@ -66,30 +63,6 @@ class Spool(Protocol):
         """Return up to `limit` records behind a row."""
 
 
-class Progress:
-    """How far a reading of the log has come, for people."""
-
-    def __init__(self) -> None:
-        self.read = 0
-        self.to_read = 0
-        """Events that were still to be read when it was last looked, an estimate."""
-        self._began = monotonic()
-        self._told = self._began
-
-    def seconds_left(self) -> float:
-        """Return how long it will take at the speed so far, infinity where that is not known."""
-        return self.to_read * (monotonic() - self._began) / self.read if self.read else inf
-
-    def note(self, read: int, to_read: int) -> None:
-        """Note that so many more were read, and how many there are to read."""
-        self.read += read
-        self.to_read = to_read
-        if to_read and monotonic() - self._told > _PROGRESS_SECONDS:
-            self._told = monotonic()
-            left = fields(read=self.read, to_read=to_read, seconds_left=round(self.seconds_left()))
-            log.info("reading the log into the index", extra=left)
-
-
 class LogReader:
     """Reads the spool, takes what the follower reads in Kafka, and knows whether that is all there is."""
 
@@ -98,56 +71,40 @@ class LogReader:
         memory: Memory,
         file: IndexFile,
         members: Membership,
+        lookups: Lookups[Any],
         spool: Spool | None,
         *,
         instance: str,
         kafka: bool,
-        patience: float,
-        released: Callable[[], None],
     ) -> None:
-        """Read for the replica called `instance`; `kafka` says whether a follower reads Kafka beside the spool.
-
-        `released` is called when judging need not wait for a reading any more, at the latest when one delivery has
-        waited for `patience` seconds.
-        """
+        """Read for the replica called `instance`; `kafka` says that a follower reads Kafka. `lookups` waits for it."""
         self._memory = memory
         self._file = file
         self._members = members
+        self._lookups = lookups
         self._spool = spool
         self._instance = instance
         self._kafka = kafka
-        self._patience = patience
-        self._released = released
-        self.generation = 0
-        """Counts how often the file was opened: what is known of the log begins anew with each."""
-        self.held = True
-        """Whether judging waits for the reading that is under way."""
-        self._hold: asyncio.TimerHandle | None = None
-        self.caught_up = False
-        """Whether the log was read to its end since the file was opened."""
-        self.known_until = inf
-        """Monotonic time up to which that holds without another look."""
+        self.current = Reading({})
+        """What is told for any other is of no effect."""
+        self._first: Reading | None = None
+        self._known_until = inf
+        """Monotonic time up to which the log is known to its end without another look."""
         self.others: dict[str, int] = {}
         """Other replicas that publish to these topics, and the time of their latest event."""
-        self.progress = Progress()
-        self._positions: dict[index.Place, int] = {}
         self._opened = asyncio.Event()
         self._spool_read = asyncio.Event()
-        self._existing: frozenset[str] = frozenset()
-        """Logs of which an earlier process knew a part: what that lacks of ours was published just before it died."""
-        self._last: deque[tuple[int, index.Event]] = deque()
-        """Such events, by receipt of their attempt."""
-        self._loop = asyncio.get_running_loop()
+        lookups.hold()
 
     # Whether all is known.
 
     def complete(self, now_ms: int) -> bool:
         """Tell whether nothing of the day of `now_ms`, in UTC, can be unknown here."""
         return (
-            self.caught_up
+            self.current.caught_up
             and self._file.usable
             and self._file.forgotten_ms < now_ms - now_ms % _DAY_MS
-            and (self.known_until == inf or monotonic() <= self.known_until)
+            and (self._known_until == inf or monotonic() <= self._known_until)
         )
 
     @property
@@ -156,157 +113,135 @@ class LogReader:
         since_ms = int(time() * 1000) - _DAY_MS
         return [name for name, time_ms in self.others.items() if time_ms > since_ms]
 
-    def wait(self) -> None:
-        """Note that a delivery waits for the reading. Once one has waited long enough, none waits until it ends."""
-        if self._hold is None:
-            self._hold = self._loop.call_later(self._patience, self._release)
-
-    def _release(self) -> None:
-        if self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
-        if self.held:
-            self.held = False
-            self._released()
-
-    def began(self) -> None:
-        """Note that the log is being read to its end: judging waits for that."""
-        self.held = self.held or not self.caught_up
-
-    def failed(self) -> None:
-        """Note that the log cannot be read now."""
-        self._release()
-
-    def succeeded(self, until: float = inf) -> None:
-        """Note that the log was read to its end; that holds until monotonic time `until` without another look."""
-        self.known_until = until
-        if not self.caught_up:
-            self.caught_up = True
-            self.progress.note(0, 0)
-            self._expect_retries()
-            log.info("the index is complete", extra=fields(events=self.progress.read))
-        self._release()
-
-    # Reading.
+    def missing_until(self, time_ms: int) -> None:
+        """Note that what was published up to a time may be missing in the log."""
+        self._file.forget(time_ms)
 
     def opened(self, found: index.Found) -> None:
         """Begin anew with a file that was opened."""
-        self.generation += 1
-        self.caught_up = False
-        self.progress = Progress()
-        self.others = {name: at for name, at in found.instances.items() if name != self._instance} | self.others
-        self._positions = dict(found.positions)
-        if self.generation == 1:
-            self._existing = frozenset(name for name, _, _ in found.positions)
+        self.current = Reading(found.positions)
+        self._first = self._first or self.current
         self._spool_read.clear()
+        self.others |= {name: time_ms for name, time_ms in found.instances.items() if name != self._instance}
         self._opened.set()
+
+    def began(self, reading: Reading, name: str) -> None:
+        """Note that the log called `name` is being read to its end: judging waits for that."""
+        reading.logs.add(name)
+        if reading is self.current and not reading.caught_up:
+            reading.progress.resume()
+            self._lookups.hold()
+
+    def failed(self, reading: Reading) -> None:
+        """Note that the log cannot be read now."""
+        if reading is self.current:
+            self._lookups.release()
+
+    def succeeded(self, reading: Reading, until: float = inf) -> None:
+        """Note that the log was read to its end; that holds until monotonic time `until` without another look."""
+        if reading is not self.current:
+            return
+        self._known_until = until
+        if not reading.caught_up:
+            reading.caught_up = True
+            reading.progress.end()
+            self._expect_retries()
+            ends = dict.fromkeys(((name, "", _READ_TO_ITS_END) for name in reading.logs), 0)
+            self._file.post(partial(index.note, positions=ends, forgotten_ms=self._file.forgotten_ms))
+            log.info("the index is complete", extra=fields(events=reading.progress.read))
+        self._lookups.release()
+
+    def doubted(self, reading: Reading, until: float) -> None:
+        """Note that a part of the log cannot be read, and the rest is known until monotonic time `until` at most."""
+        if reading is self.current:
+            self._known_until = min(self._known_until, until)
+
+    # Reading.
 
     async def run(self) -> None:
         """Read the spool each time that the file was opened, until cancelled."""
         while True:
             await self._opened.wait()
             self._opened.clear()
-            generation = self.generation
-            self.began()
-            while generation == self.generation and not await self._read_spool():  # noqa: ASYNC110 - what it waits for
+            reading = self.current
+            self.began(reading, self._spool.id if self._spool is not None else "")
+            while reading is self.current and not await self._read_spool(reading):  # noqa: ASYNC110 - a file that is full
                 await asyncio.sleep(_AGAIN_SECONDS)
-            if generation == self.generation:
+            if reading is self.current:
                 self._spool_read.set()
                 if not self._kafka:
-                    self.succeeded()
+                    self.succeeded(reading)
 
-    async def _read_spool(self) -> bool:
+    async def _read_spool(self, reading: Reading) -> bool:
         """Read what is in the spool and not known yet; return whether the file took it."""
         spool = self._spool
         if spool is None:
             return True
-        seq = self._positions.get((spool.id, "", 0), 0)
-        while rows := await self._rows(spool, seq):
-            told = (log_record.read(row.value, row.headers, row.stored_us // 1000) for row in rows)
-            if not await self.learn(spool.id, [record for record in told if record is not None]):
-                return False
-            seq = rows[-1].seq or seq
-            self.progress.note(len(rows), max(0, spool.committed_seq - seq))
-            self.advance({(spool.id, "", 0): seq})
+        place = (spool.id, "", 0)
+        seq = reading.positions.get(place, 0)
+        try:
+            while rows := await spool.read(seq, _AT_ONCE):
+                told = (log_record.read(row.value, row.headers, row.stored_us // 1000) for row in rows)
+                if not await self.learn(reading, spool.id, [record for record in told if record is not None]):
+                    return False
+                seq = rows[-1].seq or seq
+                reading.progress.note(len(rows), max(0, spool.committed_seq - seq))
+                reading.positions[place] = seq
+        except sqlite3.Error:
+            return False  # a spool that fails ends the daemon by itself
         return True
 
-    async def _rows(self, spool: Spool, seq: int) -> Sequence[SpoolRecord]:
-        try:
-            return await spool.read(seq, _AT_ONCE)
-        except sqlite3.Error:
-            return ()  # a spool that fails ends the daemon by itself
-
-    async def spool_read(self) -> None:
-        """Wait until the file is open and what the spool holds is known."""
+    async def reading(self) -> Reading:
+        """Return the current reading, once the file is open and what the spool holds is known."""
         await self._spool_read.wait()
-
-    def offset(self, cluster: str, topic: str, partition: int) -> int | None:
-        """Return up to which offset a partition is known, None if nothing is."""
-        return self._positions.get((cluster, topic, partition))
-
-    def advance(self, positions: Mapping[index.Place, int]) -> None:
-        """Note up to where the log is known."""
-        self._positions.update(positions)
+        return self.current
 
     def positions(self) -> dict[index.Place, int]:
         """Return up to where the log is known now."""
-        known = dict(self._positions)
+        known = dict(self.current.positions)
         if self._spool is not None and self._spool_read.is_set():
             known[self._spool.id, "", 0] = self._spool.committed_seq
         return known
 
-    async def learn(self, name: str, records: Sequence[LogRecord]) -> bool:
+    async def learn(self, reading: Reading, name: str, records: Sequence[LogRecord]) -> bool:
         """Take over what records of a log tell; return whether the file did: a full one only when it has made room."""
-        generation = self.generation
         memory, members, instance = self._memory, self._members, self._instance
         rest: list[LogRecord] = []
-        latest: dict[str, index.StateRow] = {}
+        latest: dict[str, index.LatestRow] = {}
         for record in records:
             ours = record.instance == instance
             if not ours:
                 self._note_other(record)
             family_key = record.family_key
-            if family_key is not None and record.time_ms >= latest.get(family_key, (0, 0, 0))[2]:
-                latest[family_key] = (family_key, record.fingerprint, record.time_ms)
+            if family_key is not None and (family_key not in latest or record.time_ms >= latest[family_key].time_ms):
+                latest[family_key] = index.LatestRow(family_key, record.fingerprint, record.time_ms, record.id_ms)
             if not memory.learn(record, Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE):
                 rest.append(record)
         known = [record.fingerprint for record in rest if record.fingerprint in members]
         members.update([record.fingerprint for record in rest])  # before a delivery of it is judged
         if rest or latest:
             rows = list(latest.values())
+            job = partial(index.learn, records=rest, known=known, latest=rows, instance=instance)
             try:
-                job = partial(index.learn, records=rest, known=known, latest=rows, instance=instance)
                 news = await self._file.call(job)
             except (sqlite3.Error, OSError):
                 return False
-            if name in self._existing and generation == 1 and not self.caught_up:
-                self._note_last(news)
-        return generation == self.generation
+            if reading is self._first and name in reading.existing and not reading.caught_up:
+                reading.note_last(news)
+        return reading is self.current
 
     def _note_other(self, record: LogRecord) -> None:
         if record.instance not in self.others:
             log.info("another instance publishes to these topics", extra=fields(instance=record.instance))
         self.others[record.instance] = max(self.others.get(record.instance, 0), record.time_ms)
 
-    def missing_until(self, time_ms: int) -> None:
-        """Note that the log does not hold everything any more that was published up to a time."""
-        self._file.forget(time_ms)
-
-    # What an earlier process published just before it died.
-
-    def _note_last(self, news: Iterable[LogRecord]) -> None:
-        last = self._last
-        last += [(record.attempt_ms, (record.fingerprint, record.time_ms, record.id_ms)) for record in news]
-        newest = max((attempt_ms for attempt_ms, _ in last), default=0)
-        self._last = deque(one for one in last if one[0] >= newest - _LAST_MS)
-
     def _expect_retries(self) -> None:
-        """Note that the answers to the last events may not have left."""
-        events = [event for _, event in self._last]
-        self._last.clear()
-        for fingerprint, time_ms, id_ms in events:
-            entry = self._memory.entries.items.get(fingerprint)
-            if entry is not None and (entry.time_ms, entry.id_ms) == (time_ms, id_ms):
+        """Note that the answers to the last events of an earlier process may not have left."""
+        last = self.current.last
+        for record in last:
+            entry = self._memory.entries.items.get(record.fingerprint)
+            if entry is not None and (entry.time_ms, entry.id_ms) == (record.time_ms, record.id_ms):
                 self._memory.apply(entry, Happening.LOGGED_LAST)
-        if events:
-            self._file.post(lambda db: index.expect_retries(db, events), lambda _result, _error: None)
+        if last:
+            events = [(record.fingerprint, record.time_ms, record.id_ms) for record in last]
+            self._file.post(partial(index.change, events=events, state=State.SEEN, happening=Happening.LOGGED_LAST))

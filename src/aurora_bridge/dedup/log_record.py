@@ -38,32 +38,41 @@ class LogRecord(NamedTuple):
         """What the index keeps of it, in the order of its columns."""
         return self.time_ms, self.id_ms, self.attempt_ms, self.attempt
 
-    def is_event_of(self, time_ms: int, id_ms: int) -> bool:
-        """Whether an event of the same fingerprint, with this time and millisecond, has the same id."""
-        if self.id_ms or id_ms:
-            return self.id_ms == id_ms
-        return self.once or self.time_ms // _DAY_MS == time_ms // _DAY_MS
+    def is_event_of(self, known: "Known") -> bool:
+        """Whether an event of the same fingerprint has the same id."""
+        return has_same_id(self, known) or (self.once and not known.id_ms)
+
+
+def has_same_id(one: "Known", other: "Known") -> bool:
+    """Whether two states of one fingerprint have the same id: the millisecond, or the UTC day."""
+    if one.id_ms or other.id_ms:
+        return one.id_ms == other.id_ms
+    return one.time_ms // _DAY_MS == other.time_ms // _DAY_MS
 
 
 class Known(Protocol):
-    """What is known of the last event of a fingerprint."""
+    """An event of a fingerprint, as far as its id tells it from another."""
 
     @property
-    def state(self) -> State: ...  # noqa: D102
+    def time_ms(self) -> int:
+        """Receipt of its first attempt."""
+
     @property
-    def time_ms(self) -> int: ...  # noqa: D102
-    @property
-    def id_ms(self) -> int: ...  # noqa: D102
+    def id_ms(self) -> int:
+        """The millisecond in its id, 0 where the id has none."""
 
 
-def reconcile(record: LogRecord, known: Known | None, happening: Happening) -> State | None:
-    """Return the state of the fingerprint's last event now that this record is known, None where it is no news."""
-    if known is None:
+def reconcile(record: LogRecord, known: Known | None, state: State | None, happening: Happening) -> State | None:
+    """Return the state of a fingerprint's last event now that a record tells of one, None where that is no news.
+
+    `known` is the last event so far, in this `state`.
+    """
+    if known is None or state is None:
         return TRANSITIONS[None, happening]
-    if record.is_event_of(known.time_ms, known.id_ms):
-        state = TRANSITIONS[known.state, happening]
-        return None if state is known.state else state
-    newer = record.time_ms > known.time_ms and known.state is not State.IN_FLIGHT
+    if record.is_event_of(known):
+        after = TRANSITIONS[state, happening]
+        return None if after is state else after
+    newer = (record.time_ms, record.id_ms) > (known.time_ms, known.id_ms) and state is not State.IN_FLIGHT
     return TRANSITIONS[None, happening] if newer else None
 
 

@@ -42,11 +42,13 @@ class Membership:
     def update(self, fingerprints: Sequence[str]) -> None:
         """Add fingerprints that are being written."""
         self._added += len(fingerprints)
+        if self._added > self._capacity and self._bloom is not None and self._next is None:
+            self._added = int(min(self._bloom.approx_items, self._added))  # most had been added before
+            if self._added > self._capacity:
+                self.build(self._file.used_bytes)
         for bloom in (self._bloom, self._next):
             if bloom is not None:
                 bloom.update(fingerprints)
-        if self._added > self._capacity and self._bloom is not None and self._next is None:
-            self.build(self._added * _ROW_BYTES)
 
     def build(self, used_bytes: int) -> None:
         """Build it anew from a file of which so much is in use."""

@@ -50,6 +50,7 @@ class Latest(Item):
 
     fingerprint: str
     time_ms: int
+    id_ms: int
 
 
 class Batch(NamedTuple):
@@ -67,15 +68,13 @@ class Memory:
     def __init__(self) -> None:
         self.entries = Cache[Entry]()
         self.latest = Cache[Latest]()
-        self.late: list[tuple[str, int, int]] = []
-        """Events that became durable late, after they had left: fingerprint, time and millisecond of the id."""
         self._written: deque[Batch] = deque()
 
     def enter(self, entry: Entry) -> None:
         """Take a new event as the last of its fingerprint; a state is the latest of its family from now on."""
         self.entries.items[entry.key] = entry
         if entry.family_key is not None:
-            self.latest.items[entry.family_key] = Latest(entry.family_key, entry.key, entry.time_ms)
+            self.latest.items[entry.family_key] = Latest(entry.family_key, entry.key, entry.time_ms, entry.id_ms)
 
     def apply(self, entry: Entry, happening: Happening) -> None:
         """Let something happen to an event."""
@@ -92,27 +91,26 @@ class Memory:
             if latest is not None:
                 self.latest.change(latest)
 
-    def stored_late(self, entry: Entry) -> None:
-        """Note that an event became durable after its delivery was refused, here or where it has gone meanwhile."""
+    def stored_late(self, entry: Entry) -> bool:
+        """Note that an event became durable after its delivery was refused; return whether anything of it is here."""
         newest = self.entries.items.get(entry.key)
-        if newest is None:
-            self.late.append((entry.key, entry.time_ms, entry.id_ms))
-        elif (newest.time_ms, newest.id_ms) == (entry.time_ms, entry.id_ms):
+        if newest is not None and (newest.time_ms, newest.id_ms) == (entry.time_ms, entry.id_ms):
             self.apply(newest, Happening.STORED_LATE)
+        return newest is not None
 
     def learn(self, record: LogRecord, happening: Happening) -> bool:
         """Take over what a record of the log tells; return whether its event is here, so that the file need not."""
         latest = None if record.family_key is None else self.latest.items.get(record.family_key)
-        if latest is not None and record.time_ms >= latest.time_ms and record.fingerprint != latest.fingerprint:
-            latest.fingerprint, latest.time_ms = record.fingerprint, record.time_ms
+        if latest is not None and record.time_ms >= latest.time_ms:
+            latest.fingerprint, latest.time_ms, latest.id_ms = record.fingerprint, record.time_ms, record.id_ms
             self.latest.change(latest)
         entry = self.entries.items.get(record.fingerprint)
         if entry is None:
             return False
-        state = reconcile(record, entry, happening)
+        state = reconcile(record, entry, entry.state, happening)
         if state is None:
             return True
-        if record.is_event_of(entry.time_ms, entry.id_ms):
+        if record.is_event_of(entry):
             entry.state = state
         else:
             entry = self.entries.items[entry.key] = Entry(entry.key, record.family_key, state, *record.times)
@@ -142,8 +140,15 @@ class Memory:
             self.entries.release(batch.entries)
             latest.release(batch.latest)
 
+    def change_all(self) -> None:
+        """Note that the file may have nothing of what is here."""
+        for entry in self.entries.items.values():
+            self.entries.change(entry)
+        for latest in self.latest.items.values():
+            self.latest.change(latest)
+
     def give_up(self) -> None:
         """Forget all but what is in flight or not answered: the log has it."""
         self._written.clear()
-        self.entries.give_up()
-        self.latest.give_up()
+        self.entries.keep(lambda entry: entry.in_use)
+        self.latest.keep(lambda latest: latest.fingerprint in self.entries.items)

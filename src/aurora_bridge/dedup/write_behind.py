@@ -6,8 +6,8 @@ below them was told to memory by then, and has been written with its slice.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import partial
+import sqlite3
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aurora_bridge.dedup import index
@@ -23,10 +23,9 @@ _SLOWEST, _QUICKEST = 0.25, 0.02
 _AIM = 800
 """Rows of a write: so many share pages. What is not written yet, a crash takes and the log gives back."""
 _MOST_ENTRIES = 100_000
-"""Kept for a file that does not answer: about 50 MB."""
+"""Kept for a file that does not take them: about 50 MB."""
 _IN_FLIGHT = State.IN_FLIGHT
 
-Write = Callable[..., None]
 Done = Callable[[Exception | None], None]
 
 
@@ -41,68 +40,67 @@ class WriteBehind:
         self._members = members
         self._log = log
         self._lookups = lookups
-        self._written: dict[index.Place, int] = {}
-        """Positions that the file holds."""
         self._urgent: list[tuple[Entry, asyncio.Future[None]]] = []
         self._loop = asyncio.get_running_loop()
-
-    def opened(self, positions: Mapping[index.Place, int]) -> None:
-        """Begin with a file that holds these positions."""
-        self._written = dict(positions)
 
     async def run(self) -> None:
         """Write one slice after the other, until cancelled."""
         pace = _SLOWEST
-        generation, positions = 0, self._log.positions()
+        reading, positions = self._log.current, self._log.positions()
+        written: index.Positions = {}
         while True:
+            whole = True
             for name in SLICES:
                 await asyncio.sleep(pace)
-                known = name == SLICES[-1] and generation == self._log.generation
-                rows = await self._write(name, positions if known else {})
-                pace = max(_QUICKEST, min(_SLOWEST, pace * max(0.5, min(2.0, _AIM / (rows + 1)))))
+                last = name == SLICES[-1] and whole and reading is self._log.current and positions != written
+                count = await self._write(name, positions if last else {})
+                whole &= count is not None
+                pace = max(_QUICKEST, min(_SLOWEST, pace * max(0.5, min(2.0, _AIM / ((count or 0) + 1)))))
                 self._memory.forget(self._lookups.oldest_job)
-            generation, positions = self._log.generation, self._log.positions()
+            if last and whole:
+                written = positions
+            if reading is not self._log.current:  # the file is another one
+                written = {}
+            reading, positions = self._log.current, self._log.positions()
 
-    async def _write(self, name: str, positions: index.Positions) -> int:
-        """Write a slice, once the file takes it; return of how many events."""
-        if not self._file.failed:
-            written = self._post_slice(name, positions)
-            while not written.done():
-                await asyncio.wait([written], timeout=_SLOWEST)
-                self._keep_bound()
-            return written.result()
-        self._keep_bound()
-        return 0
+    async def _write(self, name: str, positions: index.Positions) -> int | None:
+        """Write a slice; return of how many events, None if the file did not take them."""
+        if self._file.failed:
+            self._keep_bound()
+            return None
+        written = self._post_slices([name], positions)
+        while not written.done():
+            await asyncio.wait([written], timeout=_SLOWEST)
+            self._keep_bound()
+        return written.result()
 
     def _keep_bound(self) -> None:
         """Forget what a file that does not answer cannot take, before it fills the memory: the log has it."""
-        if len(self._memory.entries.items) > _MOST_ENTRIES and not self._file.usable:
+        if len(self._memory.entries.items) > _MOST_ENTRIES:
             self._memory.give_up()
             self._file.give_up()
 
-    def _post_slice(self, name: str, positions: index.Positions) -> "asyncio.Future[int]":
-        entries, latest = self._memory.entries.take(name), self._memory.latest.take(name)
-        late, self._memory.late = self._memory.late, []
-        news = {place: offset for place, offset in positions.items() if self._written.get(place) != offset}
-        written: asyncio.Future[int] = self._loop.create_future()
+    def _post_slices(self, names: Iterable[str], positions: index.Positions) -> "asyncio.Future[int | None]":
+        entries: list[Entry] = []
+        latest: list[Latest] = []
+        for name in names:
+            entries += self._memory.entries.take(name)
+            latest += self._memory.latest.take(name)
+        written: asyncio.Future[int | None] = self._loop.create_future()
 
         def done(error: Exception | None) -> None:
-            if error is None:
-                self._written |= news
-            else:
-                self._memory.late += late
             if not written.done():
-                written.set_result(len(entries))
+                written.set_result(len(entries) if error is None else None)
 
-        if entries or latest or late or news:
-            self._post(entries, latest, partial(index.write, late=late, positions=news), done)
+        if entries or latest or positions:
+            self._post(entries, latest, positions, done)
         else:
             written.set_result(0)
         return written
 
-    def _post(self, entries: list[Entry], latest: list[Latest], write: Write, done: Done) -> None:
+    def _post(self, entries: list[Entry], latest: list[Latest], positions: index.Positions, done: Done) -> None:
         rows = [_row(entry) for entry in entries if entry.state is not _IN_FLIGHT]
-        states = [(state.key, state.fingerprint, state.time_ms) for state in latest]
+        states = [(state.key, state.fingerprint, state.time_ms, state.id_ms) for state in latest]
         self._members.update([row[0] for row in rows])
 
         def answered(_result: object, error: Exception | None) -> None:
@@ -113,7 +111,14 @@ class WriteBehind:
                 self._memory.not_written(batch)
             done(error)
 
-        number = self._file.post(partial(write, rows=rows, latest=states), answered)
+        forgotten_ms = self._file.forgotten_ms
+
+        def write(db: sqlite3.Connection) -> None:
+            index.write(db, rows, states)
+            if positions:  # in one transaction, so that they are never ahead of it
+                index.note(db, positions, forgotten_ms)
+
+        number = self._file.post(write, answered)
 
     # What is written at once.
 
@@ -141,14 +146,15 @@ class WriteBehind:
                 if not written.done():
                     written.set_result(None)
 
-        self._post(entries, latest, partial(index.write, late=(), positions={}), done)
+        self._post(entries, latest, {}, done)
 
     def flush(self) -> None:
-        """Write all that changed: the daemon ends."""
-        for name in SLICES:
-            self._post_slice(name, self._log.positions() if name == SLICES[-1] else {})
+        """Write all that is here, and how far the log is known, at once: the daemon ends."""
+        if not self._file.failed:
+            self._memory.change_all()  # what is being written just now may fail
+            self._post_slices(SLICES, self._log.positions())
 
 
-def _row(entry: Entry) -> index.Row:
+def _row(entry: Entry) -> index.SeenRow:
     times = (entry.time_ms, entry.id_ms, entry.attempt_ms, entry.attempt, entry.repeat)
-    return index.Row(entry.key, entry.state, *times)
+    return entry.key, int(entry.state), *times  # SQLite takes longer over another kind of int

@@ -11,17 +11,18 @@ whatever goes wrong here is logged and tried again.
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from time import monotonic, time
 
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.log_record import LogRecord
-from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, Nodes, UnreadableError, fetch, leaders, offsets
-from aurora_bridge.kafka.position import Position
+from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.kafka.fetch import Fetched, Nodes, fetch, leaders
+from aurora_bridge.kafka.partitions import Partitions
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.metrics import Metrics
@@ -41,9 +42,7 @@ _GIVE_UP_SECONDS = 2.0
 """After so long without success, the client is made anew, and judging waits for no reading."""
 _STALE_SECONDS = 10.0
 """With other replicas: for so long after a look the index counts as complete."""
-_SHRUNK_POLLS = 3
-"""Looks in a row that must find a partition shorter than what is known of it: a new leader can lag for a moment."""
-_DAY_SECONDS = 86_400
+_DAY_MS = 86_400_000
 
 
 class Follower:
@@ -70,40 +69,36 @@ class Follower:
         self._topics = [prefix + event for event in events]
         self._log = log_reader
         self._stored = stored
-        self._window_seconds = window_days * _DAY_SECONDS
+        self._window_ms = window_days * _DAY_MS
         self._problems = problems
         self._followed = metrics.followed_records
         self._cluster = ""
-        self._generation = 0
-        self._positions: dict[TopicPartition, Position] = {}
-        self._shrunk: defaultdict[TopicPartition, int] = defaultdict(int)
-        self._waited: dict[TopicPartition, int] = {}
-        self._refused: set[TopicPartition] = set()
-        self._unreadable: set[TopicPartition] = set()
+        self._reading = log_reader.current
+        self._partitions = Partitions(self._reading, self._cluster, self._window_ms)
         self._metadata_at = 0.0
         self._all_seen = False
         """Whether the last look saw the end of every partition of every topic."""
-        metrics.follower_lag_records.source = lambda: sum(position.behind for position in self._positions.values())
+        metrics.follower_lag_records.source = lambda: self._partitions.behind
         metrics.other_instances.source = lambda: len(self._log.recent_others)
 
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
-            await self._log.spool_read()
+            reading = await self._log.reading()
             client = self._connect()
             try:
                 await client.bootstrap()
                 client.set_topics(self._topics)
                 await client.refresh()
-                self._log.began()
-                await self._follow(client)
+                self._log.began(reading, client.cluster_id)
+                await self._follow(client, reading)
             except (KafkaError, OSError, TimeoutError) as error:
                 told = any(self._problems)  # by the sender, once; this comes again and again
                 log.log(logging.DEBUG if told else logging.INFO, "the topics cannot be followed: %r", error)
             except Exception:
                 log.exception("following the topics failed; trying again")
             finally:
-                self._log.failed()
+                self._log.failed(reading)
                 await self._close(client)
             await asyncio.sleep(self._problems.pause(_RETRY_SECONDS))
 
@@ -114,18 +109,20 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - whatever ended the client's own tasks comes out here
             log.info("the follower's client did not close cleanly: %r", error)
 
-    async def _follow(self, client: Client) -> None:
+    async def _follow(self, client: Client, reading: Reading) -> None:
         """Look again and again, until that has failed for a while, or the index file is another one.
 
         One failure is nothing out of the ordinary: a broker may end a connection at any time (KIP-368), and a leader
         may move. A client without its metadata task is never good again. Raises what went wrong.
         """
-        self._refused.clear()
-        self._cluster, self._generation = client.cluster_id, self._log.generation
-        self._positions = {}
+        if (reading, client.cluster_id) != (self._reading, self._cluster):
+            self._reading, self._cluster = reading, client.cluster_id
+            self._partitions = Partitions(reading, self._cluster, self._window_ms)
+            for _ in self._stored():
+                """What was acknowledged before the spool was read may be unknown: it is read like another's."""
         failing_since: float | None = None
         self._metadata_at = monotonic()
-        while (self._cluster, self._generation) == (client.cluster_id, self._log.generation):
+        while reading is self._log.current and client.cluster_id == self._cluster:
             began = monotonic()
             try:
                 await self._poll(client, began)
@@ -143,65 +140,22 @@ class Follower:
         """Look once, at monotonic time `now`, and read what is missing."""
         if not (self._all_seen and client.alive) or now - self._metadata_at > _METADATA_SECONDS:
             self._metadata_at = now
-            self._refused.clear()  # perhaps they may be read by now
+            self._partitions.refused.clear()  # perhaps they may be read by now
             await client.refresh()
         nodes, missing, dark = leaders(client, self._topics)
-        await self._begin(client, nodes)
-        seen = await self._see_ends(client, nodes)
-        await self._read(client, self._gaps(nodes))
-        self._advance(nodes)
-        self._problems.set("read_denied", {place.topic for place in self._refused - self._unreadable})
+        partitions = self._partitions
+        await partitions.begin(client, nodes)
+        seen = await partitions.see_ends(client, nodes, self._stored())
+        at_once = not self._reading.caught_up or bool(self._log.recent_others)
+        await self._read(client, partitions.gaps(nodes, at_once=at_once))
+        partitions.tell(nodes)
+        self._problems.set("read_denied", {place.topic for place in partitions.refused - partitions.unreadable})
         dark |= missing & client.cluster.unauthorized_topics
         self._all_seen = not missing and not dark and seen == nodes.keys()
-        if not dark and all(place in seen and self._is_known(place) for place in nodes):
-            self._log.succeeded(*([now + _STALE_SECONDS] if self._log.recent_others else []))
-
-    async def _begin(self, client: Client, nodes: Nodes) -> None:
-        """Find out where to begin with partitions of which nothing is known: as far back as the index reaches."""
-        since_ms = int((time() - self._window_seconds) * 1000)
-        new = {place: node for place, node in nodes.items() if self._position(place).next is None}
-        if not new:
-            return
-        firsts = await offsets(client, new, EARLIEST)
-        ends = await offsets(client, new, LATEST)  # before the next, so that nothing comes in between unseen
-        for place, young in (await offsets(client, new, since_ms)).items():
-            if place in firsts and place in ends:
-                begin = max(firsts[place], young if young >= 0 else ends[place])
-                self._position(place).begin(begin, cut=begin == firsts[place] > 0)
-
-    async def _see_ends(self, client: Client, nodes: Nodes) -> set[TopicPartition]:
-        """Look where the partitions end; return those whose leader told."""
-        known = {place: self._position(place).next or 0 for place in nodes}
-        ends = await offsets(client, nodes, LATEST)
-        for place, first, end in self._stored():
-            self._position(place).acknowledged(first, end - first)
-        for place, end in ends.items():
-            position = self._position(place)
-            position.end = end
-            if end >= known[place]:
-                self._shrunk.pop(place, None)
-                continue
-            self._shrunk[place] += 1
-            if self._shrunk[place] >= _SHRUNK_POLLS:
-                log.warning("%s-%d ends before what is known of it: it was recreated, and is read anew.", *place)
-                self._shrunk.pop(place)
-                self._positions[place] = Position()
-        return set(ends)
-
-    def _gaps(self, nodes: Nodes) -> dict[TopicPartition, int]:
-        """Return the partitions to read now, with their nodes."""
-        waited, self._waited = self._waited, {}
-        at_once = not self._log.caught_up or bool(self._log.recent_others)
-        gaps = {}
-        for place, node in nodes.items():
-            position = self._position(place)
-            if not self._is_behind(place):
-                continue
-            if at_once or (position.next or 0) < waited.get(place, 0):
-                gaps[place] = node
-            else:
-                self._waited[place] = position.end
-        return gaps
+        if not dark and all(place in seen and partitions.is_known(place) for place in nodes):
+            self._log.succeeded(self._reading, now + _STALE_SECONDS if self._log.recent_others else inf)
+        elif partitions.refused:
+            self._log.doubted(self._reading, now + _STALE_SECONDS)
 
     async def _read(self, client: Client, gaps: Nodes) -> None:
         """Read what is missing into the index, which takes one group while the next is fetched.
@@ -209,7 +163,7 @@ class Follower:
         Ends without having read all where the index is full, or a new leader has less than the old one had: what is
         left is seen at the next look.
         """
-        reached = {place: self._position(place).next or 0 for place in gaps}
+        reached = {place: self._partitions.next(place) for place in gaps}
         taking: asyncio.Task[bool] | None = None
         try:
             while gaps:
@@ -218,7 +172,7 @@ class Follower:
                 if reached == before or (taking is not None and not await taking):
                     break
                 taking = asyncio.create_task(self._take(records, dict(reached)))
-                gaps = {place: gaps[place] for place in gaps if self._is_behind(place, reached[place])}
+                gaps = {place: gaps[place] for place in gaps if self._partitions.is_behind(place, reached[place])}
         finally:
             if taking is not None:
                 await taking
@@ -229,80 +183,28 @@ class Follower:
         while gaps and len(records) < _GROUP:
             before = dict(reached)
             for fetched in await fetch(client, gaps, reached, _FETCH_BYTES):
-                if self._is_readable(fetched):
+                if self._partitions.is_readable(fetched):
                     self._notice_missing(fetched)
                     records += fetched.records
                     reached[fetched.place] = fetched.next
             if reached == before:
                 break
-            gaps = {place: gaps[place] for place in gaps if self._is_behind(place, reached[place])}
+            gaps = {place: gaps[place] for place in gaps if self._partitions.is_behind(place, reached[place])}
         return records
 
     async def _take(self, records: list[LogRecord], reached: Mapping[TopicPartition, int]) -> bool:
         """Let the index learn of records; return whether it did, and everything below `reached` is known."""
-        if records and not await self._log.learn(self._cluster, records):
+        if records and not await self._log.learn(self._reading, self._cluster, records):
             return False
         self._followed[()] += len(records)
-        for place, offset in reached.items():
-            if self._position(place).next is not None:  # else it begins anew
-                self._position(place).read(offset)
-        self._advance(reached)
-        self._log.progress.note(len(records), sum(position.behind for position in self._positions.values()))
+        self._partitions.read(reached)
+        self._reading.progress.note(len(records), self._partitions.behind)
         return True
 
-    def _advance(self, places: Iterable[TopicPartition]) -> None:
-        """Tell up to which offsets everything is known."""
-        known = {place: self._position(place).next for place in places}
-        self._log.advance({(self._cluster, *place): at for place, at in known.items() if at is not None})
-
     def _notice_missing(self, fetched: Fetched) -> None:
-        """Notice that records of today are not there any more: the beginning was deleted, or the topic is compacted."""
-        position = self._position(fetched.place)
-        if fetched.records and (position.cut or fetched.gap):
-            times = [record.time_ms for record in fetched.records]
-            now_ms, time_ms = int(time() * 1000), max(times) if fetched.gap else times[0]
-            position.cut = False
-            if time_ms >= now_ms - now_ms % (_DAY_SECONDS * 1000):
-                log.warning(
-                    "%s-%d lacks records of today: states get ids of their own until midnight, UTC.", *fetched.place
-                )
-                self._log.missing_until(now_ms)
-
-    def _is_readable(self, fetched: Fetched) -> bool:
-        """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can mend."""
-        if fetched.error is None:
-            return True
-        if isinstance(fetched.error, OffsetOutOfRangeError):
-            log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
-            self._position(fetched.place).next = None  # it begins anew where the partition does
-            return False
-        if isinstance(fetched.error, TopicAuthorizationFailedError | UnreadableError):
-            self._refused.add(fetched.place)
-            if isinstance(fetched.error, UnreadableError) and fetched.place not in self._unreadable:
-                self._unreadable.add(fetched.place)
-                log.warning(
-                    "%s-%d cannot be followed, so that no state can be known to be new: %s; set the topic's "
-                    "compression.type to 'producer', or install the codec",
-                    *fetched.place,
-                    fetched.error,
-                )
-            return False
-        raise fetched.error
-
-    def _is_behind(self, place: TopicPartition, reached: int = 0) -> bool:
-        """Tell whether there is something to read: it has begun, may be read, and its end is not reached."""
-        position = self._position(place)
-        if position.next is None or place in self._refused:
-            return False
-        return max(position.next, reached) < position.end
-
-    def _is_known(self, place: TopicPartition) -> bool:
-        """Tell whether all up to the end is known, or a send of ours whose acknowledgement is on its way."""
-        position = self._position(place)
-        return position.next is not None and (position.behind == 0 or place in self._waited)
-
-    def _position(self, place: TopicPartition) -> Position:
-        position = self._positions.get(place)
-        if position is None:
-            position = self._positions[place] = Position(self._log.offset(self._cluster, *place))
-        return position
+        now_ms = int(time() * 1000)
+        if self._partitions.lacks_today(fetched, now_ms):
+            log.warning(
+                "%s-%d lacks records of today; states get ids of their own until midnight, UTC.", *fetched.place
+            )
+            self._log.missing_until(now_ms)

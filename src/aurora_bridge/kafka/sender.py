@@ -78,6 +78,7 @@ class Sender:
         self._events = tuple(events)
         self._listener = listener
         self._metrics = metrics
+        metrics.kafka_configured[()] = 1
         self._client: Client | None = None
         self._producer: ProducerId | None = None
         self._lanes: dict[TopicPartition, Lane] = {}

@@ -130,7 +130,8 @@ class Publisher:
                 self._leave_spool(record, record.seq)
             if not self._answer(record, _PUBLISHED) and record.late is not None:
                 record.late()
-            record.end_drain(_ACKNOWLEDGED)
+            if record.drained is not None:
+                record.end_drain(_ACKNOWLEDGED)
 
     def _leave_spool(self, record: OutboxRecord, seq: int) -> None:
         self.doubtful.pop(seq, None)

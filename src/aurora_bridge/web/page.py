@@ -210,12 +210,20 @@ def _daemon(status: Status) -> Html:
             ("Version", status.version),
             ("Started", _moment(status.started)),
             ("State directory", status.state_dir),
-            ("Index", "failed" if status.index_failed else "judges events"),
+            ("Index", _index(status)),
             ("Published unjudged", counted(status.unjudged, "event")),
             ("In Kafka, not yet in the index", counted(status.lag, "record")),
             ("Other instances, last 24 h", str(status.other_instances)),
         ]
     )
+
+
+def _index(status: Status) -> str:
+    if status.index_failed:
+        return "cannot be used"
+    if status.reading is not None:
+        return "reads the log"
+    return "complete" if status.index_complete else "not complete"
 
 
 # Pieces.

@@ -9,7 +9,7 @@ from time import time
 from typing import NamedTuple
 
 from aurora_bridge.bridge import DeadLetter
-from aurora_bridge.dedup.index import FILE as INDEX_FILE
+from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.kafka.problems import Problem
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.outbox.publisher import Publisher
@@ -63,6 +63,16 @@ class Spool(NamedTuple):
     failed: bool
 
 
+class Reading(NamedTuple):
+    """How far the log was read into the index."""
+
+    read: int
+    """Events, since it began."""
+    to_read: int
+    """0 also where that is not known yet."""
+    seconds_left: float
+
+
 class Answers(NamedTuple):
     """How soon the answers of one outcome left: the bound that half, 99 % and all of them kept, in seconds."""
 
@@ -108,8 +118,11 @@ class Status(NamedTuple):
     """The latest first."""
     broken_spools: Sequence[str]
     """Files that were put aside; what could not be read of them is in no topic."""
-    broken_indexes: Sequence[str]
     index_failed: bool
+    index_complete: bool
+    """Whether the index knows all that happened today."""
+    reading: Reading | None
+    """None once the log was read to its end."""
     unjudged: int
     lag: int
     """Records in Kafka that the index does not know yet."""
@@ -125,11 +138,14 @@ class Status(NamedTuple):
 class Observer:
     """Looks at the parts of the daemon."""
 
-    def __init__(self, settings: Settings, readiness: Readiness, publisher: Publisher, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, readiness: Readiness, publisher: Publisher, log_reader: LogReader, metrics: Metrics
+    ) -> None:
         """Count the time since now as that since the start."""
         self._settings = settings
         self._readiness = readiness
         self._publisher = publisher
+        self._log_reader = log_reader
         self._metrics = metrics
         self._started = time()
         self._routes = list(to_paste(settings))
@@ -156,8 +172,9 @@ class Observer:
             dead_letters=_counted(metrics.dead_letters),
             last_dead_letters=list(reversed(bridge.dead_letters)),
             broken_spools=broken_files(self._settings.state_dir, SPOOL_FILE),
-            broken_indexes=broken_files(self._settings.state_dir, INDEX_FILE),
-            index_failed=bool(metrics.index_failed[()]),
+            index_failed=bool(metrics.index_failed.value()),
+            index_complete=bool(metrics.index_complete.value()),
+            reading=self._reading(),
             unjudged=metrics.unjudged[()],
             lag=int(metrics.follower_lag_records.value()),
             other_instances=int(metrics.other_instances.value()),
@@ -194,6 +211,12 @@ class Observer:
         return Spool(
             spool.waiting, stats.bytes, spool.limit_bytes, oldest, stats.quarantined, spool.full, spool.failed.is_set()
         )
+
+    def _reading(self) -> Reading | None:
+        progress = self._log_reader.current.progress
+        if self._log_reader.current.caught_up:
+            return None
+        return Reading(progress.read, progress.to_read, progress.seconds_left())
 
     def _refused(self) -> list[Refused]:
         metrics = self._metrics

@@ -7,10 +7,11 @@ scanner's, and deserves a look.
 
 from collections.abc import Iterator
 from enum import StrEnum
+from math import isinf
 from typing import NamedTuple
 
 from aurora_bridge.refusal import Reason
-from aurora_bridge.web.status import Refused, Spool, Status
+from aurora_bridge.web.status import Reading, Refused, Spool, Status
 from aurora_bridge.web.words import DEFECTS, REMEDIES, counted, duration
 
 RECENT_SECONDS = 330.0
@@ -155,24 +156,38 @@ def _spool(spool: Spool) -> Iterator[Line]:
 
 
 def _index(status: Status) -> Iterator[Line]:
-    for file in status.broken_indexes:
-        yield Line(
-            Level.LOOK,
-            f"The index was found broken at a start, and put aside as {file}",
-            "A new one is read from Kafka. Nothing is lost by that: look into the disk, then delete the file.",
-        )
     if status.index_failed:
         yield Line(
             Level.LOOK,
-            "The index failed: events pass unjudged, duplicates with them. Nothing is lost by that",
-            "Restart the daemon: a broken index is put aside and made anew.",
+            "The index cannot be used: events pass unjudged, duplicates with them. Nothing is lost by that",
+            "It is opened again by itself, every second. Look at the disk of STATE_DIR; the log has the cause.",
         )
-    if status.lag > LAG_RECORDS:
+    elif status.reading is not None:
+        yield _reading(status.reading)
+    elif not status.index_complete:
+        yield Line(
+            Level.LOOK,
+            "The index does not know all events of today: duplicates of states may pass. Nothing is lost by that",
+            "By itself it will: once Kafka can be read or, where records of today have left a topic or a full index, "
+            "from midnight UTC on.",
+        )
+    if status.lag > LAG_RECORDS and status.reading is None:
         yield Line(
             Level.LOOK,
             f"The index lags {counted(status.lag, 'record')} behind Kafka: duplicates of those may pass",
             "It catches up by itself once Kafka can be read.",
         )
+
+
+def _reading(reading: Reading) -> Line:
+    meanwhile = "Until that is done, duplicates of states may pass. Nothing is lost by that."
+    if not reading.to_read:
+        text = "The log is still to be read into the index"
+        return Line(Level.LOOK, text, f"That begins, by itself, once Kafka can be read. {meanwhile}")
+    text = f"Reading the log into the index: {reading.read:,} of {reading.read + reading.to_read:,} events"
+    if isinf(reading.seconds_left):
+        return Line(Level.LOOK, text, f"{meanwhile} If it stands still, the daemon's log says why.")
+    return Line(Level.LOOK, f"{text}, about {duration(reading.seconds_left)} left", meanwhile)
 
 
 def _away(status: Status) -> str:

@@ -60,11 +60,7 @@ class EventType:
     state_attribute: str | None = None
     """The attribute that holds the state; None for a state means that the event's name itself is the state."""
     unannounced_states: bool = False
-    """Whether Aurora announces some of its states only: a thing can leave the state and come back to it unseen.
-
-    A design request that is completed can be worked on again, and be completed again. So, as on a filtered route, only
-    an immediate copy is taken for the same event (`rules`).
-    """
+    """Whether Aurora has no event for some of its states: it can come back unseen, as on a filtered route (`rules`)."""
     family: str = ""
     """Events of one family share their subject's latest state; empty stands for the event's own name."""
     values: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -181,24 +181,21 @@ def identity_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
 
     A record's key says nothing of it: `KAFKA__KEY` chooses that.
     """
-    found: dict[str, Any] = {name: text for name, text in headers if name in _IDENTIFYING}
+    found = dict(headers)
     try:
-        if found:
-            id_, fingerprint, time = (found[name].decode() for name in _IDENTIFYING)
+        if "ce_id" in found:
+            event_id, fingerprint, time = ((found[name] or b"").decode() for name in _IDENTIFYING)
         else:
             event = orjson.loads(value or b"")
-            id_, fingerprint, time = event["id"], event["fingerprint"], event["time"]
-        in_id, in_time = ID.fullmatch(id_), _TIME.fullmatch(time)
-        if in_id is None or in_time is None or in_id["fingerprint"] != fingerprint:
+            event_id, fingerprint, time = event["id"], event["fingerprint"], event["time"]
+        if not ID.fullmatch(event_id) or not _TIME.fullmatch(time) or event_id[:_DIGEST_CHARACTERS] != fingerprint:
             return None
-        time_us = _seconds(in_time[1]) * _MILLION + int(in_time[2].ljust(6, "0"))
-        id_ms = 0
-        if in_id["day"] is not None:
-            seconds = _seconds(f"{in_id['day']}T{in_id['time'] or '000000'}")
-            id_ms = seconds * 1000 + int(in_id["millis"]) if in_id["millis"] else 0
-    except (KeyError, ValueError, AttributeError, TypeError):  # the latter two: something else than text, or nothing
+        time_us = _seconds(time[:19]) * _MILLION + int(time[20:-1].ljust(6, "0"))
+        day, _, clock = event_id[_DIGEST_CHARACTERS + 1 :].partition("T")
+        seconds = _seconds(f"{day}T{clock[:6] or '000000'}") if day else 0
+    except (KeyError, ValueError, TypeError):  # the last: something else than text
         return None
-    return Identity(id_, fingerprint, time_us, id_ms)
+    return Identity(event_id, fingerprint, time_us, seconds * 1000 + int(clock[6:]) if clock else 0)
 
 
 def rfc3339(time_us: int) -> str:

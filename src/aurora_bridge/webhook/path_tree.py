@@ -8,7 +8,7 @@ URL template in one.
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-from aurora_bridge.webhook.template import Pattern, Segment
+from aurora_bridge.webhook.pattern import Pattern, Segment
 from aurora_bridge.webhook.text import decode_segment
 
 Leaf = TypeVar("Leaf")

@@ -18,54 +18,21 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from aurora_bridge.refusal import Defect, Malformed
-from aurora_bridge.webhook.catalogue import PLACEHOLDER_ALIASES
-from aurora_bridge.webhook.text import Frame, canonical_name, decode_segment, names_in, strict_text
+from aurora_bridge.webhook.pattern import (
+    PLACEHOLDER,
+    Pattern,
+    Segment,
+    TemplateError,
+    pattern_of,
+    segment_of,
+    share_a_text,
+)
+from aurora_bridge.webhook.text import Frame, canonical_name, names_in, strict_text
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
-_PLACEHOLDER = re.compile(r"<([^<>]*)>")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PRINTABLE = re.compile(r"[!-~]+")
 _MOST_BYTES = 1024
 _MOST_NAMES = 32
-
-
-class TemplateError(ValueError):
-    """A template cannot be used; the text says why, and what to do."""
-
-
-class Pattern(NamedTuple):
-    """A path segment, or a value, with at least one placeholder; decoded, like what it is compared with."""
-
-    literals: tuple[str, ...]
-    """What stands before, between and behind the placeholders."""
-    attributes: tuple[str, ...]
-
-    @property
-    def whole(self) -> bool:
-        """Whether there is nothing but one placeholder."""
-        return self.literals == ("", "")
-
-    def parts(self, text: str) -> tuple[str, ...] | None:
-        """Return what stands in a text in the place of each placeholder, None where the literals are not all there.
-
-        A value ends where the next literal first comes. No regular expression, since one with several placeholders
-        takes the square of a long text's length, and more, to find that it does not match.
-        """
-        before, *between, behind = self.literals
-        if len(text) < len(before) + len(behind) or not text.startswith(before) or not text.endswith(behind):
-            return None
-        found = []
-        rest = text[len(before) : len(text) - len(behind)]
-        for literal in between:
-            part, literal_found, rest = rest.partition(literal)
-            if not literal_found:
-                return None
-            found.append(part)
-        return (*found, rest)
-
-
-Segment = str | Pattern
-"""A literal or a pattern, both decoded to bytes and these read as Latin-1."""
 
 
 class Reading(NamedTuple):
@@ -88,7 +55,7 @@ class Template:
         """
         self.text = text
         path, _, query = _origin_form(text).partition("?")
-        self.segments: tuple[Segment, ...] = tuple(map(_segment, path.split("/")[1:]))
+        self.segments: tuple[Segment, ...] = tuple(map(segment_of, path.split("/")[1:]))
         self.static: dict[str, str] = {}
         """Parameters whose value is part of the template: they choose the route, and are no attributes."""
         self._parameters: dict[str, Pattern] = {}
@@ -126,7 +93,7 @@ class Template:
         for piece in filter(None, query.split("&")):
             raw_name, _, raw_value = piece.partition("=")
             name, value = _decoded(raw_name), _decoded(raw_value)
-            if _PLACEHOLDER.search(raw_name):
+            if PLACEHOLDER.search(raw_name):
                 msg = (
                     f"{raw_name} is the name of a parameter; a placeholder stands for a value. Write name=<PLACEHOLDER>"
                 )
@@ -137,7 +104,7 @@ class Template:
             if name in self.static or name in self._parameters:
                 msg = f"the parameter {name} is there twice. Remove one of the two"
                 raise TemplateError(msg)
-            pattern = _pattern(value)
+            pattern = pattern_of(value)
             if pattern is not None:
                 self._parameters[name] = pattern
             elif canonical_name(name) not in secrets:  # a secret is checked as a credential, and chooses nothing
@@ -190,12 +157,6 @@ class Template:
 _known_reading = lru_cache(maxsize=1024)(Template.work_out)  # 2 KiB each at most, shared by all templates
 
 
-def placeholder_attribute(placeholder: str) -> str:
-    """Return the attribute that Aurora's `<PLACEHOLDER>` carries: `agreement_id` for `AGREEMENT_ID`."""
-    name = canonical_name(placeholder)
-    return PLACEHOLDER_ALIASES.get(name, name)
-
-
 def could_match_one(one: Template, other: Template) -> bool:
     """Tell whether there is a request that both templates match, so that nothing says which route it means.
 
@@ -205,19 +166,7 @@ def could_match_one(one: Template, other: Template) -> bool:
         return False
     if any(name in other.static and other.static[name] != value for name, value in one.static.items()):
         return False
-    return all(starmap(_unify, zip_longest(one.segments, other.segments, fillvalue="")))
-
-
-def _unify(one: Segment, other: Segment) -> bool:
-    if isinstance(one, str):
-        return one == other if isinstance(other, str) else other.parts(one) is not None
-    if isinstance(other, str):
-        return one.parts(other) is not None
-    # What stands between can follow one another: only the ends must fit.
-    (begin, *_, end), (others_begin, *_, others_end) = one.literals, other.literals
-    return (begin.startswith(others_begin) or others_begin.startswith(begin)) and (
-        end.endswith(others_end) or others_end.endswith(end)
-    )
+    return all(starmap(share_a_text, zip_longest(one.segments, other.segments, fillvalue="")))
 
 
 def _origin_form(text: str) -> str:
@@ -236,30 +185,6 @@ def _origin_form(text: str) -> str:
         msg = "it has white space or other characters that no URL has. Percent-encode them, as in %20"
         raise TemplateError(msg)
     return rest if rest.startswith("/") else "/" + rest
-
-
-def _segment(text: str) -> Segment:
-    decoded = decode_segment(text.encode())
-    return _pattern(decoded) or decoded
-
-
-def _pattern(text: str) -> Pattern | None:
-    """Return the pattern of a text with placeholders, None for one without. Raises `TemplateError`."""
-    pieces = _PLACEHOLDER.split(text)
-    literals, names = pieces[::2], pieces[1::2]
-    if any("<" in literal or ">" in literal for literal in literals):
-        msg = f"{text!r} has a < or > without its other half. A placeholder is written <LIKE_THIS>"
-        raise TemplateError(msg)
-    for name in names:
-        if not _NAME.fullmatch(name):
-            msg = f"<{name}> is no placeholder. One is a name of letters, digits, - and _, as in <PROJECT_ID>"
-            raise TemplateError(msg)
-    if not names:
-        return None
-    if not all(literals[1:-1]):
-        msg = f"{text!r} has two placeholders without anything between them, so nothing tells where one value ends"
-        raise TemplateError(msg)
-    return Pattern(tuple(literals), tuple(map(placeholder_attribute, names)))
 
 
 def _decoded(text: str) -> str:

@@ -42,6 +42,7 @@ CONTROLS = [
     Scenario(
         "control-refused-forgotten",
         refused.without_a_spool,
+        nodes=1,
         broken="forgets-refused",
         finds=LOSS,
         settings={"spool__enabled": False},
@@ -49,12 +50,20 @@ CONTROLS = [
     Scenario(
         "control-refused-forgotten-spool-full",
         refused.with_a_full_spool,
+        nodes=1,
         broken="forgets-refused",
         finds=LOSS,
         settings={"spool__max_bytes": CAP_BYTES},
     ),
     Scenario("control-stale-while-full", index.volume_full, broken="stale-in-trouble", finds=LOSS),
     Scenario("control-stale-while-hung", index.disk_hung, broken="stale-in-trouble", finds=LOSS),
+    Scenario(
+        "control-stale-while-hung-and-killed",
+        index.disk_hung_and_killed,
+        nodes=1,
+        broken="stale-in-trouble",
+        finds=LOSS,
+    ),
     Scenario("control-stale-while-one-hung", index.one_disk_hung, daemons=2, broken="stale-in-trouble", finds=LOSS),
     Scenario("control-stale-once-deleted", index.deleted, broken="stale-in-trouble", finds=LOSS),
     Scenario("control-needs-its-index", index.damaged, broken="needs-its-index", finds=NO_START),

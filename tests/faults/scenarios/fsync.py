@@ -8,10 +8,11 @@ import subprocess
 from math import inf
 from time import monotonic
 
+from tests.faults.faulty import FaultyDaemon
 from tests.faults.preloaded import compile_library
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.disk import end_kafka, expect_empty_and_whole
-from tests.faults.stage import FaultyDaemon, Stage
+from tests.faults.stage import Stage
 
 END_SECONDS = 15.0
 AFTER_FAILURE = "webhooks answered 2xx after an fsync had failed"

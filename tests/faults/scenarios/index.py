@@ -13,17 +13,22 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
+from tests.faults.faulty import FaultyDaemon
 from tests.faults.known import Known
 from tests.faults.lies import TROUBLE
 from tests.faults.looks import timed_start
 from tests.faults.preloaded import compile_library
 from tests.faults.scenario import Scenario
-from tests.faults.scenarios.disk import mount_tmpfs, occupy
-from tests.faults.stage import FaultyDaemon, Stage, Turns
+from tests.faults.scenarios.disk import end_kafka, mount_tmpfs, occupy
+from tests.faults.stage import Stage, Turns
 
 FILE: Final = "index.db"
 LISTENING_SECONDS: Final = 2.0
 """After a start, without the wait for a processor: whatever the index is like."""
+SLOW: Final = Turns(subjects=100, seconds=8.0, lost=0.0)
+HUNG_SECONDS: Final = 11.0
+"""Whatever the scale: a state is stored that the index is never told of, and the one before it came so long before the
+crash that no retry of it is expected."""
 TWO: Final = Turns(subjects=100, seconds=4.0, lost=0.0)
 """For two daemons: each knows what the other published before the next state comes; what is unheard, only one knows."""
 LAG_SECONDS: Final = 3.5
@@ -51,6 +56,12 @@ INSERT INTO seen VALUES ('0123456789abcdef0123456789abcdef', 1, 1, 1, 0, 1790000
 PRAGMA user_version = 3
 """
 """The schema of version 0.1.0, before the index became a cache of the log."""
+
+
+_LEAVES: Final = """
+SELECT name, pageno FROM dbstat JOIN sqlite_schema USING (name)
+WHERE pagetype = 'leaf' AND sql LIKE '%fingerprint%' ORDER BY pageno
+"""
 
 
 class Trouble:
@@ -100,7 +111,7 @@ def disk_hung(stage: Stage) -> None:
 
 def one_disk_hung(stage: Stage) -> None:
     """Of two daemons, one has an index whose disk hangs for a minute; states come back, to the one or the other."""
-    stage.lag = LAG_SECONDS
+    stage.observer.lag = LAG_SECONDS
     hung = stage.daemons[1]
     trouble = _hanging(stage, hung)
     with stage.load(turns=TWO, copied=("once",)):
@@ -110,6 +121,25 @@ def one_disk_hung(stage: Stage) -> None:
             Event().wait(max(TWO_SECONDS, stage.span(60)))
         _expect_decisions(stage, known, "after the disk hung", hung)
         Event().wait(max(TWO_SECONDS, stage.span(20)))
+    stage.expect_no_refusal()
+
+
+def disk_hung_and_killed(stage: Stage) -> None:
+    """While Kafka is away, the disk of the index hangs, and the daemon is killed; at the next start all is well."""
+    trouble = _hanging(stage, stage.daemon)
+    with stage.load(turns=SLOW):
+        Event().wait(SLOW.seconds)
+        end_kafka(stage)
+        Event().wait(SLOW.seconds)
+        with trouble.lasting():
+            Event().wait(HUNG_SECONDS)
+            stage.daemon.kill()
+        stage.observer.index_lost()
+        _start(stage, "after the disk of its index hung")
+        Event().wait(SLOW.seconds)
+        stage.cluster.restore()
+        stage.mended()
+        Event().wait(SLOW.seconds)
     stage.expect_no_refusal()
 
 
@@ -126,7 +156,7 @@ def deleted(stage: Stage) -> None:
             known.expect_same_decisions("after the index was deleted")
         code = stage.daemon.terminate()
         stage.expect(code == 0, f"SIGTERM ended the daemon with exit code {code}")
-        stage.index_lost(began)
+        stage.observer.index_lost(began)
         _start(stage, "without the index")
         _expect_decisions(stage, known, "after a start without the index")
         stage.wait(20)
@@ -134,17 +164,23 @@ def deleted(stage: Stage) -> None:
 
 
 def damaged(stage: Stage) -> None:
-    """Pages of the index are overwritten; then it is no database, then an older one, and after each comes a start."""
+    """The index is found damaged at a start, or no database, or an older one; then it is damaged under load."""
+    found = {
+        "with damaged pages": _damage,
+        "with random bytes for an index": _overwrite,
+        "with an index of an older schema": _make_older,
+    }
     with stage.load(turns=Turns()):
         known = Known(stage)
+        for words, change in found.items():
+            stage.wait(20)
+            _crash_and_start(stage, known, words, change)
         stage.wait(20)
         began = monotonic()
         _damage(stage.daemon.state / FILE)
-        stage.wait(10)
-        _crash_and_start(stage, known, "with damaged pages", lambda _: None, began)
-        for words, change in (("with random bytes", _overwrite), ("with an older schema", _make_older)):
-            stage.wait(10)
-            _crash_and_start(stage, known, words, change)
+        stage.wait(20)
+        stage.observer.index_lost(began)
+        _expect_decisions(stage, known, "after pages were damaged under load")
         stage.wait(20)
     stage.expect_no_refusal()
 
@@ -165,15 +201,13 @@ def _expect_decisions(stage: Stage, known: Known, when: str, daemon: FaultyDaemo
     known.expect_same_decisions(when)
 
 
-def _crash_and_start(
-    stage: Stage, known: Known, words: str, change: Callable[[Path], None], since: float | None = None
-) -> None:
+def _crash_and_start(stage: Stage, known: Known, words: str, change: Callable[[Path], None]) -> None:
     """Kill the daemon, do something to its index, and expect it to start at once, and to decide as before."""
     code = stage.daemon.process.poll()
     stage.expect(code is None, f"before it was started {words}, the daemon ended with exit code {code}")
     stage.daemon.kill()
     change(stage.daemon.state / FILE)
-    stage.index_lost(since)
+    stage.observer.index_lost()
     _start(stage, words)
     _expect_decisions(stage, known, f"after a start {words}")
 
@@ -183,7 +217,7 @@ def _start(stage: Stage, words: str) -> None:
     try:
         _, seconds = timed_start(stage.daemon)
     except AssertionError:
-        stage.expect(False, f"the daemon does not start {words} of its index")  # noqa: FBT003 - it is wrong
+        stage.expect(False, f"the daemon does not start {words}")  # noqa: FBT003 - it is wrong
         _remove(stage.daemon.state / FILE)
         stage.daemon.start()
         return
@@ -191,11 +225,11 @@ def _start(stage: Stage, words: str) -> None:
 
 
 def _damage(path: Path) -> None:
-    """Overwrite every other page of the largest table, while the daemon has the file open."""
+    """Overwrite every other page of the largest table of fingerprints."""
     with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the write-ahead log would mend them
         (size,) = db.execute("PRAGMA page_size").fetchone()
-        leaves = db.execute("SELECT name, pageno FROM dbstat WHERE pagetype = 'leaf' ORDER BY pageno").fetchall()
+        leaves = db.execute(_LEAVES).fetchall()
     tables = [name for name, _ in leaves]
     largest = max(tables, key=tables.count)
     with path.open("r+b") as file:
@@ -223,6 +257,7 @@ def _remove(path: Path) -> None:
 SCENARIOS = [
     Scenario("11-index-volume-full", volume_full),
     Scenario("11-index-disk-hung", disk_hung),
+    Scenario("11-index-disk-hung-and-killed", disk_hung_and_killed, nodes=1),
     Scenario("11-index-disk-hung-one-of-two", one_disk_hung, daemons=2),
     Scenario("11-index-deleted", deleted),
     Scenario("11-index-damaged", damaged),

@@ -26,7 +26,7 @@ def power_lost(stage: Stage) -> None:
         for round_ in range(12):
             stage.wait(stage.random.uniform(5, 15))
             stage.daemon.kill()
-            stage.index_lost()
+            stage.observer.index_lost()
             machine.lose_power(surviving=round_ % 2 / 2)
             stage.daemon.start()
         stage.cluster.restore()

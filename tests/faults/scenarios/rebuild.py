@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 
 from tests.e2e.recompute import partition_of
 from tests.faults.hand import Answer, Webhook
+from tests.faults.known import Known
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
 from tests.support.daemon import Daemon
@@ -36,6 +37,8 @@ def index_rebuilt(stage: Stage) -> None:
     """
     daemon = stage.daemon
     with stage.load():  # makes the topics
+        known = Known(stage)
+        known.expect_same_decisions("before the index was deleted")
         stage.wait(60)
     daemon.terminate()
     for file in daemon.state.glob("index.db*"):
@@ -45,9 +48,11 @@ def index_rebuilt(stage: Stage) -> None:
     began = monotonic()
     daemon.start()
     daemon.wait_until("the index is rebuilt", lambda daemon: _followed(daemon) >= len(old), REBUILD_SECONDS)
+    stage.wait_until_complete()
     stage.measured["seconds to rebuild"] = round(monotonic() - began, 1)
     stage.measured["records read"] = _followed(daemon)
     stage.measured["MiB at most"] = _peak_mib(daemon)
+    known.expect_same_decisions("after the index was rebuilt")
     count = max(1000, int(stage.span(AGAIN)))
     again = stage.random.sample(list({*old} - {*superseded}), count)
     new = sum(answer.outcome != "duplicate" for answer in _send(stage, again))

@@ -34,7 +34,7 @@ def _play(stage: Stage, begin: Callable[[Stage], None]) -> None:
     outages = []
     with stage.load(turns=TURNS):
         for _ in range(OUTAGES):
-            stage.wait(20)
+            stage.wait_until_usual()
             began = monotonic()
             begin(stage)
             stage.wait(60)
@@ -49,6 +49,7 @@ def _play(stage: Stage, begin: Callable[[Stage], None]) -> None:
 
 
 SCENARIOS = [
-    Scenario("19-states-refused-no-spool", without_a_spool, settings={"spool__enabled": False}),
-    Scenario("19-states-refused-spool-full", with_a_full_spool, settings={"spool__max_bytes": CAP_BYTES}),
+    Scenario("19-states-refused-no-spool", without_a_spool, nodes=1, settings={"spool__enabled": False}),
+    Scenario("19-states-refused-spool-full", with_a_full_spool, nodes=1, settings={"spool__max_bytes": CAP_BYTES}),
 ]
+"""Played with one broker, since it is away."""

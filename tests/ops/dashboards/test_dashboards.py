@@ -150,7 +150,6 @@ OF_A = 'job="aurora-bridge", instance="a:9090"'
         ("overview 107 A", {f"aurora_bridge_ready{{{OF_A}}}": "0x30"}, {"{}": 0}),
         ("overview 107 A", {f"aurora_bridge_ready{{{OF_A}}}": "1x30"}, {"{}": 1}),
         ("overview 108 A", {f'aurora_bridge_broken_files{{file="spool.db", {OF_A}}}': "1x30"}, {"{}": 1}),
-        ("overview 108 A", {f'aurora_bridge_broken_files{{file="index.db", {OF_A}}}': "1x30"}, {}),
         ("pipeline 403 A", {f"aurora_bridge_spool_bytes{{{OF_A}}}": "0x30"}, {}),
         ("pipeline 403 A", {f"aurora_bridge_spool_bytes{{{OF_A}}}": "0+6x30"}, {f"{{{OF_A}}}": 8200}),
         ("pipeline 403 A", {f"aurora_bridge_spool_bytes{{{OF_A}}}": "960x30"}, {f"{{{OF_A}}}": 0}),

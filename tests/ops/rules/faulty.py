@@ -1,6 +1,7 @@
 """The daemon with a fault, a slow disk or a fast clock: `faulty.py FAULT serve`; and one of another version."""
 
 import asyncio
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from tests.support.daemon import Daemon
 REPOSITORY: Final = Path(__file__).parents[3]
 HANGS: Final = "the-disk-hangs"
 """While this file is in the daemon's folder, the disk of the index does not answer."""
+FAILS: Final = "the-disk-fails"
+"""While this one is there, it fails."""
 STUCK: Final = b"lead/stuck"
 """The subject whose deliveries never end."""
 CLOCK: Final = 10
@@ -38,6 +41,20 @@ def slow_index() -> None:
     index.find = late
 
 
+def failing_index() -> None:
+    """Have the index fail when it is looked at, as it is each second, and when it is opened again."""
+    used_bytes = index.used_bytes
+
+    def fail(db: sqlite3.Connection) -> int:
+        if Path(FAILS).exists():
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+        return used_bytes(db)
+
+    index.used_bytes = fail
+
+
 def stuck() -> None:
     """Never end some deliveries, whoever cancels them."""
     publish = Publisher.publish
@@ -55,6 +72,7 @@ def stuck() -> None:
 
 FAULTS: Final[dict[str, Callable[[], None]]] = {
     "slow-index": slow_index,
+    "failing-index": failing_index,
     "stuck": stuck,
     "fast-retries": partial(run_faster, CLOCK),
 }

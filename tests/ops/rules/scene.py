@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka.admin import AclOperation
 
 from tests.ops.rules.alone import ALONE, GOOD, Happening
-from tests.ops.rules.faulty import make_faulty, make_of_version
+from tests.ops.rules.faulty import FAILS, make_faulty, make_of_version
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.damage import damage_events
@@ -66,6 +66,7 @@ class Scene:
             self._blind,
             self._aside,
             self._broken,
+            self._unreadable,
             self._put_aside,
             self._nearly_full_volume,
         ):
@@ -205,16 +206,30 @@ class Scene:
         return happen
 
     def _broken(self) -> Happening:
-        """The index is no database any more, and the file of tokens is empty."""
-        daemon = self._daemon("broken")
+        """The disk of the index fails, and the file of tokens is empty."""
+        daemon = self._daemon("broken", fault="failing-index")
 
         def happen() -> None:
             daemon.get("/lead_created?lead_id=1", GOOD)
-            for path in daemon.state.glob("index.db*"):
-                with path.open("r+b") as file:
-                    file.write(bytes(path.stat().st_size))
+            (daemon.folder / FAILS).touch()
             (daemon.folder / "tokens").write_text("")
             daemon.get("/lead_created?lead_id=2", GOOD)
+
+        return happen
+
+    def _unreadable(self) -> Happening:
+        """A topic has a record of another in a codec that is not installed; the daemon was restarted since."""
+        prefix = self._prefix(self._kafka)
+        create_topics(self._kafka.plain, f"{prefix}lead_created", partitions=1, config={"compression.type": "zstd"})
+        daemon = self._daemon("unreadable", kafka__topic_prefix=prefix)
+
+        def happen() -> None:
+            daemon.wait_until_connected()
+            daemon.terminate()
+            anothers = Record(f"{prefix}lead_created", 0, 0, key=None, value=b"{}", headers={}, timestamp=0)
+            produce(self._kafka.plain, anothers)
+            daemon.start()
+            daemon.wait_until("it was tried", lambda daemon: "cannot be followed" in daemon.log.read_text())
 
         return happen
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.ops.rules.alone import GOOD, LATE, LOST, OLDER
+from tests.ops.rules.faulty import FAILS
 from tests.ops.rules.host import SECONDS, try_page
 from tests.ops.rules.pages import RUNBOOKS
 from tests.ops.rules.scene import WAITING, Scene, State
@@ -45,6 +46,7 @@ FIRES: Final = {
     "AuroraBridgeIndexFailed": "broken",
     "AuroraBridgeIndexForgets": "away",
     "AuroraBridgeFollowerLag": "blind",
+    "AuroraBridgeIndexIncomplete": "unreadable",
     "AuroraBridgeSecretFile": "broken",
     "AuroraBridgeStateDisk": "disk",
     "AuroraBridgeBrokenFile": "put-aside",
@@ -230,10 +232,25 @@ def test_broken_file_fewer_events_were_salvaged_than_had_waited_and_these_wait_a
     (salvaged,) = re.findall(r"(\d+) readable rows were salvaged", said)
     assert 0 < int(salvaged) < WAITING
     assert state.daemon.metrics().value("aurora_bridge_spool_events") == int(salvaged)
-    assert figures(broken) == {
-        'aurora_bridge_broken_files{file="index.db"}': 0,
-        'aurora_bridge_broken_files{file="spool.db"}': 1,
-    }
+    assert figures(broken) == {'aurora_bridge_broken_files{file="spool.db"}': 1}
+
+
+def test_index_incomplete_one_record_is_not_known_and_the_page_says_why(look: Look, tmp_path: Path) -> None:
+    known, _, said = try_page("AuroraBridgeIndexIncomplete", state_of(look, "unreadable"), tmp_path)
+    assert figures(known) == {"aurora_bridge_index_complete": 0, "aurora_bridge_follower_lag_records": 1}
+    assert "install the codec" in said
+
+
+def test_index_failed_it_is_open_again_and_complete_by_itself_once_the_disk_is_sound(look: Look) -> None:
+    daemon = state_of(look, "broken").daemon
+    assert daemon.metrics().value("aurora_bridge_index_failed") == 1
+    fails = daemon.folder / FAILS
+    fails.unlink()
+    try:
+        daemon.wait_until("it is complete", lambda daemon: daemon.metrics().value("aurora_bridge_index_complete"))
+        assert daemon.metrics().value("aurora_bridge_index_failed") == 0
+    finally:
+        fails.touch()
 
 
 def fire(look: Look, alert: str) -> None:

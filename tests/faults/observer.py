@@ -1,4 +1,7 @@
-"""A look at each daemon five times a second: whether it runs, and whether it says that its index is complete."""
+"""What is seen of the daemons while a scenario is played, that limits what may be demanded of them (`histories`).
+
+A look at each, five times a second, tells whether it runs, and whether it says that its index is complete.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +11,8 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Final
 
-from tests.faults.histories import Span
+from tests.faults.faulty import FaultyDaemon
+from tests.faults.histories import Limits, Span
 from tests.support import http
 from tests.support.daemon import Daemon
 
@@ -22,7 +26,7 @@ def is_complete(daemon: Daemon) -> bool:
     return found is None or float(found[1]) > 0
 
 
-class _Spans:
+class Spans:
     """Spans in which something was so that is seen now and then: each begins with the last look at which it was not."""
 
     def __init__(self) -> None:
@@ -40,20 +44,24 @@ class _Spans:
         self._not_at = began
 
 
-class Looking:
-    """Looks in a thread of its own, from the first `start` to `stop`."""
+class Observer:
+    """Observes in a thread of its own, from the first `start` to `stop`; scenarios add what they did themselves."""
 
-    def __init__(self, daemons: Sequence[Daemon]) -> None:
+    def __init__(self, daemons: Sequence[FaultyDaemon]) -> None:
         """Look at these, as the sequence has them then."""
         self._daemons = daemons
-        self._down, self._incomplete = ([_Spans() for _ in daemons] for _ in range(2))
+        self._down, self._incomplete = ([Spans() for _ in daemons] for _ in range(2))
+        self._forgotten: list[Span] = []
+        self._clock_set: list[float] = []
+        self.lag = 0.0
+        """Seconds within which one daemon need not know what another published."""
         self._over = Event()
         self._thread: Thread | None = None
 
     def start(self) -> None:
         """Begin, if that was not done yet."""
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="looking")
+            self._thread = Thread(target=self._run, name="observer")
             self._thread.start()
 
     def stop(self) -> None:
@@ -62,15 +70,20 @@ class Looking:
         if self._thread is not None:
             self._thread.join()
 
-    @property
-    def down(self) -> list[Span]:
-        """When a daemon was not running, or may not have been."""
-        return [span for one in self._down for span in one.spans]
+    def index_lost(self, since: float | None = None) -> None:
+        """Note that an index just lost what is refused or unheard, or did so at some moment `since` then."""
+        self._forgotten.append((monotonic() if since is None else since, monotonic()))
 
-    @property
-    def incomplete(self) -> list[Span]:
-        """When the index of a daemon was not complete, or may not have been."""
-        return [span for one in self._incomplete for span in one.spans]
+    def clock_was_set(self) -> None:
+        """Note that the clock was just set so that windows moved."""
+        self._clock_set.append(monotonic())
+
+    def limits(self) -> Limits:
+        """Return what limits the judgement."""
+        down, incomplete = ([span for one in kind for span in one.spans] for kind in (self._down, self._incomplete))
+        ends = [at for one in self._daemons for at in one.ends]
+        crashes = [(start, end) for start, end in down if not any(start <= at <= end for at in ends)]
+        return Limits(incomplete, self._forgotten, self._clock_set, down, crashes, self.lag)
 
     def _run(self) -> None:
         while not self._over.wait(_PAUSE_SECONDS):

@@ -1,0 +1,158 @@
+"""How far each partition is known, in one reading of the log: where to begin, what is missing, what cannot be read.
+
+`position` is the machine of one partition; `follower` asks the brokers and reads.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from time import time
+
+from aiokafka.errors import OffsetOutOfRangeError, TopicAuthorizationFailedError
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, Nodes, UnreadableError, offsets
+from aurora_bridge.kafka.position import Position
+from aurora_bridge.kafka.wire import Client
+
+log = logging.getLogger(__name__)
+
+_SHRUNK_POLLS = 3
+"""Looks in a row that must find a partition shorter than what is known of it: a new leader can lag for a moment."""
+_DAY_MS = 86_400_000
+
+
+class Partitions:
+    """All partitions of a cluster, for one `reading`."""
+
+    def __init__(self, reading: Reading, cluster: str, window_ms: int) -> None:
+        """Begin where the reading does, and with what it knows nothing of `window_ms` back at most."""
+        self._reading = reading
+        self._cluster = cluster
+        self._window_ms = window_ms
+        self._positions: dict[TopicPartition, Position] = {}
+        self._shrunk: defaultdict[TopicPartition, int] = defaultdict(int)
+        self._waited: dict[TopicPartition, int] = {}
+        self.refused: set[TopicPartition] = set()
+        """Those that could not be read."""
+        self.unreadable: set[TopicPartition] = set()
+        """Those of which a batch could not be decoded."""
+
+    @property
+    def behind(self) -> int:
+        """How many offsets are not known."""
+        return sum(position.behind for position in self._positions.values())
+
+    def next(self, place: TopicPartition) -> int:
+        """Return the first offset that is not known."""
+        return self._position(place).next or 0
+
+    def read(self, reached: Mapping[TopicPartition, int]) -> None:
+        """Note that everything below these offsets was read."""
+        for place, offset in reached.items():
+            if self._position(place).next is not None:  # else it begins anew
+                self._position(place).read(offset)
+        self.tell(reached)
+
+    async def begin(self, client: Client, nodes: Nodes) -> None:
+        """Find out where to begin with partitions of which nothing is known: as far back as the index reaches."""
+        since_ms = int(time() * 1000) - self._window_ms
+        new = {place: node for place, node in nodes.items() if self._position(place).next is None}
+        if not new:
+            return
+        firsts = await offsets(client, new, EARLIEST)
+        ends = await offsets(client, new, LATEST)  # before the next, so that nothing comes in between unseen
+        for place, young in (await offsets(client, new, since_ms)).items():
+            if place in firsts and place in ends:
+                begin = max(firsts[place], young if young >= 0 else ends[place])
+                self._position(place).begin(begin, cut=begin == firsts[place] > 0)
+
+    async def see_ends(
+        self, client: Client, nodes: Nodes, stored: Iterable[tuple[TopicPartition, int, int]]
+    ) -> set[TopicPartition]:
+        """Look where the partitions end, and where records of ours were `stored`; return those whose leader told."""
+        known = {place: self._position(place).next or 0 for place in nodes}
+        ends = await offsets(client, nodes, LATEST)
+        for place, first, end in stored:
+            self._position(place).acknowledged(first, end - first)
+        for place, end in ends.items():
+            position = self._position(place)
+            position.end = end
+            if end >= known[place]:
+                self._shrunk.pop(place, None)
+                continue
+            self._shrunk[place] += 1
+            if self._shrunk[place] >= _SHRUNK_POLLS:
+                log.warning("%s-%d ends before what is known of it: it was recreated, and is read anew.", *place)
+                self._shrunk.pop(place)
+                self._positions[place] = Position()
+        return set(ends)
+
+    def gaps(self, nodes: Nodes, *, at_once: bool) -> dict[TopicPartition, int]:
+        """Return the partitions to read now, with their nodes: what is missing `at_once`, or was at the last look."""
+        waited, self._waited = self._waited, {}
+        gaps = {}
+        for place, node in nodes.items():
+            position = self._position(place)
+            if not self.is_behind(place):
+                continue
+            if at_once or (position.next or 0) < waited.get(place, 0):
+                gaps[place] = node
+            else:
+                self._waited[place] = position.end
+        return gaps
+
+    def tell(self, places: Iterable[TopicPartition]) -> None:
+        """Tell the reading up to which offsets everything is known."""
+        known = {place: self._position(place).next for place in places}
+        self._reading.positions.update({(self._cluster, *place): at for place, at in known.items() if at is not None})
+
+    def lacks_today(self, fetched: Fetched, now_ms: int) -> bool:
+        """Whether records of today are not there any more: the beginning was deleted, or the topic is compacted."""
+        position = self._position(fetched.place)
+        if not fetched.records or not (position.cut or fetched.gap):
+            return False
+        position.cut = False
+        times = [record.time_ms for record in fetched.records]
+        return (max(times) if fetched.gap else times[0]) >= now_ms - now_ms % _DAY_MS
+
+    def is_readable(self, fetched: Fetched) -> bool:
+        """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can mend."""
+        if fetched.error is None:
+            return True
+        if isinstance(fetched.error, OffsetOutOfRangeError):
+            log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
+            self._position(fetched.place).next = None  # it begins anew where the partition does
+            return False
+        if isinstance(fetched.error, TopicAuthorizationFailedError | UnreadableError):
+            self.refused.add(fetched.place)
+            if isinstance(fetched.error, UnreadableError) and fetched.place not in self.unreadable:
+                self.unreadable.add(fetched.place)
+                log.warning(
+                    "%s-%d cannot be followed, so that no state can be known to be new: %s; set the topic's "
+                    "compression.type to 'producer', or install the codec",
+                    *fetched.place,
+                    fetched.error,
+                )
+            return False
+        raise fetched.error
+
+    def is_behind(self, place: TopicPartition, reached: int = 0) -> bool:
+        """Tell whether there is something to read: it has begun, may be read, and its end is not reached."""
+        position = self._position(place)
+        if position.next is None or place in self.refused:
+            return False
+        return max(position.next, reached) < position.end
+
+    def is_known(self, place: TopicPartition) -> bool:
+        """Tell whether all up to the end is known, or a send of ours whose acknowledgement is on its way."""
+        position = self._position(place)
+        known = position.behind == 0 or place in self._waited
+        return position.next is not None and known and place not in self._shrunk
+
+    def _position(self, place: TopicPartition) -> Position:
+        position = self._positions.get(place)
+        if position is None:
+            position = self._positions[place] = Position(self._reading.positions.get((self._cluster, *place)))
+        return position

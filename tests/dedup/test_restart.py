@@ -1,0 +1,260 @@
+"""What a deduplicator knows that starts on what another left: after an end in order, and after a crash anywhere."""
+
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.recurrence import Action
+from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
+from tests.dedup.events import MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
+from tests.dedup.life import Life, failing, held_up, lives, rows, states, until
+
+End = Callable[[Life], Coroutine[None, None, Path]]
+ends = pytest.mark.parametrize("end", [Life.stop, Life.kill], ids=["after an end in order", "after a crash"])
+
+
+async def at(life: Life, offset: int) -> None:
+    """Return when the file has the spool's position."""
+    await life.log.reading()
+    sql = "SELECT 1 FROM positions WHERE log=? AND offset=?"
+    await until(lambda: bool(rows(life.directory, sql, life.spool.id, offset)))
+
+
+# What is stored, or was refused, is known.
+
+
+@ends
+async def test_what_was_stored_is_known(tmp_path: Path, end: End) -> None:
+    async with lives() as start:
+        first = start(tmp_path)
+        for number, event in enumerate((A, B, A, ONCE)):
+            await first.deliver(event, NOON + number)
+        second = start(await end(first))
+        assert [await second.act(event, NOON + MINUTE) for event in (A, ONCE)] == [Action.DUPLICATE] * 2
+        again = await second.deliver(B, NOON + MINUTE)
+        assert (again.action, again.entry.id_ms) == (Action.REPEAT, NOON + MINUTE)
+        assert (await second.deliver(C, NOON + MINUTE)).entry.id_ms == 0
+
+
+@ends
+@pytest.mark.parametrize("written", [False, True], ids=["before it was written", "after it was written"])
+async def test_a_refused_state_is_the_latest_and_its_retry_goes_out_as_what_it_was(
+    tmp_path: Path, end: End, *, written: bool
+) -> None:
+    """It stands in no log: it is in the file before the 503 leaves."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON)
+        if written:
+            await first.written()
+        await first.deliver(B, NOON + SECOND, stored=False)
+        second = start(await end(first))
+        assert await second.act(A, NOON + MINUTE) is Action.REPEAT
+        retry = await second.deliver(B, NOON + SECOND + 5 * MINUTE)
+        assert (retry.action, retry.entry.time_ms, retry.entry.id_ms) == (Action.RETRY, NOON + SECOND, 0)
+
+
+async def test_after_an_end_in_order_an_expected_retry_is_known(tmp_path: Path) -> None:
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON, in_time=False)
+        await first.deliver(B, NOON + SECOND)
+        assert await start(await first.stop()).act(A, NOON + 30 * SECOND) is Action.DUPLICATE
+
+
+@ends
+async def test_a_thousand_events_are_known(tmp_path: Path, end: End) -> None:
+    async with lives() as start:
+        first = start(tmp_path)
+        for number in range(1000):
+            await first.deliver(once(f"{number}"), NOON + number)
+        second = start(await end(first))
+        assert {await second.act(once(f"{number}"), NOON + MINUTE) for number in range(1000)} == {Action.DUPLICATE}
+
+
+async def test_after_an_end_in_order_nothing_is_read_again(tmp_path: Path) -> None:
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON)
+        second = start(await first.stop())
+        await second.complete(NOON)
+        assert second.log.current.progress.read == 0
+
+
+# In flight.
+
+
+async def test_what_was_in_flight_and_not_stored_leaves_no_trace(tmp_path: Path) -> None:
+    """Its retry is its first attempt."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON)
+        await first.written()
+        await first.claim(B, NOON + 1)
+        second = start(await first.kill())
+        assert await second.act(A, NOON + 2) is Action.DUPLICATE
+        retry = await second.deliver(B, NOON + 30 * SECOND)
+        assert (retry.action, retry.entry.time_ms) == (Action.NEW, NOON + 30 * SECOND)
+
+
+async def test_the_retry_of_what_was_stored_and_not_answered_is_a_duplicate_once(tmp_path: Path) -> None:
+    async with lives() as start:
+        first = start(tmp_path)
+        await at(first, 0)
+        with held_up("write"):
+            await first.spooled(A, (await first.claim(A, NOON)).entry)
+            second = start(await first.kill())
+        await second.complete(NOON)
+        await second.deliver(B, NOON + SECOND)
+        assert await second.act(A, NOON + 30 * SECOND) is Action.DUPLICATE
+        assert await second.act(A, NOON + 60 * SECOND) is Action.REPEAT
+
+
+# Retries that are expected since a crash may have come between storing and answering.
+
+
+async def test_retries_of_what_the_file_did_not_know_of_the_last_ten_seconds_are_expected(tmp_path: Path) -> None:
+    """For what was written the answers had left, as for what came long before the last."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(once("written"), NOON + 2 * SECOND)
+        await at(first, 1)
+        with held_up("write"):
+            await first.deliver(once("old"), NOON + SECOND)
+            await first.deliver(A, NOON + 2 * SECOND)
+            await first.deliver(B, NOON + 12 * SECOND)
+            left = await first.kill()
+        second = start(left)
+        await second.complete(NOON)
+        await second.stop()
+        assert states(left) == {
+            once("written").fingerprint: State.SEEN,
+            once("old").fingerprint: State.SEEN,
+            A.fingerprint: State.RETRY_EXPECTED,
+            B.fingerprint: State.RETRY_EXPECTED,
+        }
+
+
+async def test_of_a_retry_that_was_stored_last_its_own_time_counts(tmp_path: Path) -> None:
+    """Its event began long ago; the attempt is of now, by the time of its row."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON, stored=False)
+        await at(first, 0)
+        with held_up("write"):
+            retry = await first.claim(A, NOON + 30 * SECOND)
+            await first.spooled(A, retry.entry)
+            left = await first.kill()
+        second = start(left)
+        await second.complete(NOON)
+        await second.stop()
+        assert states(left) == {A.fingerprint: State.RETRY_EXPECTED}
+
+
+async def test_a_new_file_expects_no_retries(tmp_path: Path) -> None:
+    """It may have been lost long after the answers had left."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON)
+        await first.deliver(ONCE, NOON)
+        left = await first.kill()
+        index.remove(left / index.FILE)
+        second = start(left)
+        await second.complete(NOON)
+        await second.stop()
+        assert states(left) == {A.fingerprint: State.SEEN, ONCE.fingerprint: State.SEEN}
+
+
+async def test_what_another_published_last_it_also_answered_for(tmp_path: Path) -> None:
+    async with lives() as start:
+        first = start(tmp_path, kafka=True)
+        await first.reads()
+        first.log.current.positions["a cluster's id", "t", 0] = 0
+        await until(lambda: bool(rows(tmp_path, "SELECT 1 FROM positions WHERE topic='t'")))
+        left = await first.kill()
+        second = start(left, kafka=True)
+        await second.reads(told(A, NOON), told(B, NOON, instance="me"))
+        await second.stop()
+        assert states(left) == {A.fingerprint: State.SEEN, B.fingerprint: State.RETRY_EXPECTED}
+
+
+# How far the log is known.
+
+
+@pytest.fixture
+def positions_checked() -> Iterator[list[int]]:
+    """Check at each write of positions that the file has every event of the spool up to there; return the positions."""
+    found: list[int] = []
+    write = index.write
+
+    def check(db: sqlite3.Connection, **named: Any) -> None:  # noqa: ANN401 - those of `write`
+        write(db, **named)
+        if named["positions"]:
+            (position,) = named["positions"].values()
+            (known,) = db.execute("SELECT count(*) FROM seen").fetchone()
+            found.append(position if known >= position else -1)
+
+    with patch.object(index, "write", check):
+        yield found
+
+
+async def test_below_the_positions_in_the_file_nothing_is_missing(tmp_path: Path, positions_checked: list[int]) -> None:
+    """They are written with the last slice, and are those from before the first: wherever a crash comes in between."""
+    async with lives() as start:
+        life = start(tmp_path)
+        for number in range(1000):
+            await life.deliver(once(f"{number}"), NOON + number)
+        await at(life, 1000)
+    assert positions_checked == sorted(positions_checked)
+    assert len(positions_checked) > 5
+    assert positions_checked[0] >= 0
+
+
+@ends
+async def test_positions_are_not_written_past_what_found_no_room(tmp_path: Path, end: End) -> None:
+    """B and its family find none, though what comes after them does."""
+
+    def has_b(rows: list[index.Row], latest: list[index.LatestRow], **_: object) -> bool:
+        return B.fingerprint in {*(row.fingerprint for row in rows), *(state.fingerprint for state in latest)}
+
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON)
+        await first.written()
+        with (
+            patch("aurora_bridge.dedup.index_file._STEP_SECONDS", 30),
+            failing("write", code=sqlite3.SQLITE_FULL, only=has_b),
+        ):
+            await first.deliver(B, NOON + 1)
+            for number in range(100):
+                await first.deliver(once(f"{number}"), NOON + number)
+            await until(lambda: len(states(tmp_path)) > 80)  # all but those of two slices
+            left = await end(first)
+        assert B.fingerprint not in states(left)
+        assert await start(left).act(A, NOON + MINUTE) is Action.REPEAT
+
+
+@ends
+async def test_the_rows_of_another_spool_are_read_from_their_beginning(tmp_path: Path, end: End) -> None:
+    """The file was put aside as broken, and is another one since; its rows have numbers of their own."""
+    async with lives() as start:
+        first = start(tmp_path)
+        for number in range(5):
+            await first.deliver(once(f"{number}"), NOON)
+        await at(first, 5)
+        left = await end(first)
+        await first.close()
+        for suffix in ("", "-wal", "-shm"):
+            (left / f"{SPOOL_FILE}{suffix}").unlink(missing_ok=True)
+        second = start(left)
+        with held_up("write"):
+            await second.deliver(ONCE, NOON)
+            third = start(await second.kill())
+        assert await third.act(ONCE, NOON + MINUTE) is Action.DUPLICATE
+        assert await third.act(once("3"), NOON + MINUTE) is Action.DUPLICATE

@@ -1,0 +1,240 @@
+"""When all is known that the topics hold, and what must be so that it can be."""
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from aurora_bridge.dedup import index, progress
+from aurora_bridge.dedup.recurrence import Action
+from aurora_bridge.kafka import fetch as fetching
+from aurora_bridge.kafka import follower as module
+from aurora_bridge.kafka import partitions
+from aurora_bridge.kafka.fetch import Fetched, Nodes
+from aurora_bridge.kafka.wire import Client
+from tests.dedup.conftest import quick
+from tests.dedup.events import DAY, ONCE, SECOND, A, B, once
+from tests.dedup.life import PATIENCE, failing, held_up, until
+from tests.kafka.following import NOW, Follow, Following, record_of, running
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.ports import HOST, free_ports
+from tests.support.topics import configure_topic, delete_records, produce
+
+__all__ = ["quick"]
+MIDNIGHT = NOW - NOW % DAY
+
+
+async def is_new_with_an_id_of_the_day(following: Following, at: int) -> bool:
+    """Tell whether a state that is unknown is known to be new."""
+    letter = f"of {at}"
+    decision = await following.life.deliver(A._replace(fingerprint=once(letter).fingerprint), at)
+    assert decision.action is Action.NEW
+    return decision.entry.id_ms == 0
+
+
+# Not all of today is there any more.
+
+
+@pytest.mark.parametrize(("ago", "whole"), [(0, False), (DAY, True)], ids=["of today", "of yesterday"])
+async def test_where_the_beginning_of_today_is_gone_no_state_is_known_to_be_new_until_midnight(
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, ago: int, *, whole: bool
+) -> None:
+    """A partition whose first record left is older than today has lost nothing of today."""
+    records = [record_of(topic, once(f"{number}"), NOW - ago) for number in range(3)]
+    await asyncio.to_thread(produce, kafka.bootstrap, *records)
+    await asyncio.to_thread(delete_records, kafka.bootstrap, topic, 1)
+    async with follow(tmp_path) as made:
+        await made.reached(3)
+        await made.life.complete(MIDNIGHT + DAY)
+        assert await is_new_with_an_id_of_the_day(made, NOW) is whole
+        assert await is_new_with_an_id_of_the_day(made, MIDNIGHT + DAY)
+
+
+async def test_what_is_missing_of_today_is_remembered_over_a_start(
+    follow: Follow, kafka: KafkaCluster | NamedKafka, topic: str, tmp_path: Path
+) -> None:
+    async with follow(tmp_path) as first:
+        await first.complete()
+        await first.write(first.record(A), first.record(B))
+        await first.reached(2)
+        await asyncio.to_thread(delete_records, kafka.bootstrap, topic, 1)
+        reading = first.life.log.current
+        (tmp_path / index.FILE).unlink()
+        await until(lambda: first.life.log.current is not reading and first.life.log.current.caught_up)
+    async with follow(tmp_path) as second:
+        await second.life.complete(MIDNIGHT + DAY)
+        assert not await is_new_with_an_id_of_the_day(second, NOW)
+
+
+async def test_of_a_compacted_topic_not_all_of_today_is_there(following: Following) -> None:
+    """The records that are left do not tell which were not."""
+
+    async def fetch(*args: object) -> list[Fetched]:
+        return [fetched._replace(gap=True) for fetched in await fetching.fetch(*args)]  # type: ignore[arg-type]
+
+    assert await is_new_with_an_id_of_the_day(following, NOW)
+    with patch.object(module, "fetch", fetch):
+        await following.write(following.record(ONCE))
+        await following.reached(1)
+    assert not await is_new_with_an_id_of_the_day(following, NOW + 1)
+    assert await is_new_with_an_id_of_the_day(following, MIDNIGHT + DAY)
+
+
+# The ends cannot be seen.
+
+
+async def test_until_the_end_is_reached_no_state_is_known_to_be_new(follow: Follow, tmp_path: Path) -> None:
+    async with follow(tmp_path, patience=0.05) as made:
+        with held_up("learn"):
+            await made.write(made.record(ONCE))
+            await until(lambda: made.fetches > 0)
+            assert not await is_new_with_an_id_of_the_day(made, NOW)
+        await made.complete()
+        assert await is_new_with_an_id_of_the_day(made, NOW + 1)
+
+
+async def test_where_kafka_is_away_nothing_is_waited_for(prefix: str, tmp_path: Path) -> None:
+    async with running(f"{HOST}:{free_ports(1)[0]}", prefix, tmp_path) as made:
+        assert not await is_new_with_an_id_of_the_day(made, NOW)
+
+
+async def test_what_waits_in_the_spool_is_known_without_an_index_though_kafka_is_away(
+    prefix: str, tmp_path: Path
+) -> None:
+    """A retry of it may come before Kafka does: it is no new event."""
+    away = f"{HOST}:{free_ports(1)[0]}"
+    async with running(away, prefix, tmp_path) as first:
+        assert await first.life.act(ONCE, NOW) is Action.NEW
+    (tmp_path / index.FILE).unlink()
+    async with running(away, prefix, tmp_path) as second:
+        assert await second.life.act(ONCE, NOW + SECOND) is Action.DUPLICATE
+
+
+@pytest.mark.parametrize("what", ["has no leader", "does not answer"])
+async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
+    follow: Follow, tmp_path: Path, topic: str, what: str
+) -> None:
+    hidden = True
+    find = fetching.leaders
+
+    def leaders(client: Client, topics: list[str]) -> object:
+        return ({}, set(), {topic}) if hidden and what == "has no leader" else find(client, topics)
+
+    async with follow(tmp_path) as made:
+        ask = made.offsets
+
+        async def offsets(client: Client, nodes: Nodes, when: int) -> object:
+            ends = await ask(client, nodes, when)
+            return {} if hidden and what == "does not answer" else ends
+
+        with patch.object(partitions, "offsets", offsets), patch.object(module, "leaders", leaders):
+            await made.polled()
+            assert not made.life.log.current.caught_up
+            hidden = False
+            await made.complete()
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "with another replica"])
+async def test_only_with_other_replicas_a_good_look_at_the_ends_is_needed_again(
+    following: Following, *, others: bool
+) -> None:
+    """Alone, nobody writes what is not known here."""
+    if others:
+        await following.write(following.record(ONCE))
+        await following.reached(1)
+
+    async def offsets(*_: object) -> object:
+        raise KafkaConnectionError
+
+    with patch.object(module, "_STALE_SECONDS", 0.1):
+        await following.polled(1)
+        await following.complete()
+        with patch.object(partitions, "offsets", offsets):
+            if others:
+                await until(lambda: not following.life.log.complete(NOW))
+            else:
+                await asyncio.wait_for(until(lambda: following.client.alive is False), 30)
+                assert following.life.log.complete(NOW)
+    await following.complete()
+
+
+async def test_while_a_partition_cannot_be_decoded_not_all_is_known(
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asyncio.to_thread(configure_topic, kafka.bootstrap, topic, {"compression.type": "zstd"})
+    async with follow(tmp_path) as made:
+        await made.write(made.record(ONCE))
+        await until(lambda: "cannot be followed" in caplog.text)
+        await made.polled(2)
+        assert (made.followed, made.lag, made.life.log.current.caught_up) == (0, 1, False)
+
+
+# Reading.
+
+
+async def test_an_end_that_is_never_reached_is_asked_for_again_and_does_not_keep_the_loop_busy(
+    following: Following,
+) -> None:
+    """A new leader may have less than the old one had."""
+
+    async def offsets(client: Client, nodes: Nodes, when: int) -> object:
+        return dict.fromkeys(await following.offsets(client, nodes, when), 5)
+
+    with patch.object(partitions, "offsets", offsets):
+        await following.polled(5)
+    assert 0 < following.fetches <= 6
+
+
+async def test_what_a_full_file_does_not_take_is_read_again(following: Following) -> None:
+    with failing("learn", code=sqlite3.SQLITE_FULL):
+        await following.write(following.record(ONCE))
+        await until(lambda: following.fetches > 2)
+        assert following.followed == 0
+    await following.reached(1)
+    assert await following.life.act(ONCE, NOW + SECOND) is Action.DUPLICATE
+
+
+async def test_a_client_whose_metadata_task_died_is_replaced(following: Following) -> None:
+    """A wait for its metadata would never end."""
+    await following.polled(1)
+    dead = following.client
+    dead._sync_task.cancel()  # noqa: SLF001
+    await until(lambda: following.client is not dead)
+    await following.write(following.record(ONCE))
+    await following.reached(1)
+
+
+async def test_a_long_reading_tells_how_far_it_is(
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        await asyncio.to_thread(produce, kafka.bootstrap, record_of(topic, once(f"{number}")))
+    caplog.set_level(logging.INFO)
+    with (
+        patch.object(progress, "_PROGRESS_SECONDS", 0),
+        patch.object(module, "_GROUP", 1),
+        patch.object(module, "_FETCH_BYTES", 1),
+    ):
+        async with follow(tmp_path) as made:
+            await made.complete()
+            ended = made.life.log.current.progress
+            assert (ended.read, ended.to_read, ended.seconds_left()) == (3, 0, 0)
+    lines = [vars(record)["fields"] for record in caplog.records if record.message.startswith("reading the log")]
+    assert [(line["read"], line["to_read"]) for line in lines] == [(1, 2), (2, 1)]
+    assert all(line["seconds_left"] >= 0 for line in lines)
+
+
+async def test_a_follower_ends_though_the_file_hangs(follow: Follow, tmp_path: Path) -> None:
+    with held_up("learn") as gate:
+        async with follow(tmp_path) as made:
+            await made.write(made.record(ONCE))
+            await until(lambda: made.fetches > 0)
+            made.runs.cancel()
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(made.runs, return_exceptions=True)
+            assert not gate.is_set()
+            gate.set()
