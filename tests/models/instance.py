@@ -43,7 +43,7 @@ TOPICS: Final = ("project_status_changed", "project_created", "lead_changed")
 """A state, a once, a signal."""
 
 DEADLINES: Final = DeadlinesSettings()
-PATIENCE: Final = DEADLINES.publish_seconds / 2
+PATIENCE: Final = DEADLINES.publish_seconds / 3
 """Seconds within which the index file has to answer."""
 
 SWEEP_SECONDS: Final = 0.25
@@ -166,12 +166,12 @@ class _Deduplicator(Deduplicator):
     def unwritten(self) -> bool:
         """Whether the file lacks something that memory holds."""
         memory = self._memory
-        return bool(memory.entries.changed or memory.latest.changed or memory.late or self.worker.busy)
+        return bool(memory.entries.changed or memory.latest.changed or self.worker.busy)
 
     def check_calm(self) -> None:
         """Check that nothing is under way, and that the file has all."""
-        assert not self._lookups
-        assert (self._memory.entries.items, self._memory.latest.items, self._memory.late) == ({}, {}, [])
+        assert not self._lookups.busy
+        assert (self._memory.entries.items, self._memory.latest.items) == ({}, {})
 
 
 class _Publisher(Publisher):
@@ -205,7 +205,7 @@ def doubled(clock: Clock) -> Iterator[None]:
             ("outbox.spool.Worker", SteppedWorker),
             ("dedup.write_behind._MOST_ENTRIES", MOST_ENTRIES),
             ("kafka.follower.leaders", Reading.leaders),
-            ("kafka.follower.offsets", Reading.offsets),
+            ("kafka.partitions.offsets", Reading.offsets),
             ("kafka.follower.fetch", Reading.fetch),
             ("outbox.publisher.SWEEP_SECONDS", SWEEP_SECONDS),
             ("bridge._SWEEP_SECONDS", SWEEP_SECONDS),
@@ -404,9 +404,9 @@ class Instance:
         if not self._alive:
             return
         self.refused_at[entry] = self.clock.monotonic()
-        number = _FLIGHT.get().number
-        if not refusal.doubtful and number is not None:
-            self.refused.add(number)
+        flight = _FLIGHT.get(None)
+        if flight is not None and flight.number is not None and not refusal.doubtful:
+            self.refused.add(flight.number)
 
     def has_written(self, flight: Flight) -> bool:
         """Whether the index file has a delivery's event, or a later one of its fingerprint."""
