@@ -18,18 +18,25 @@ SECOND: Final = 1_000_000
 """In microseconds, like every wall-clock time of the model."""
 
 
+MOST_TURNS: Final = 10_000
+"""Of the loop, before it has to wait for something."""
+
+
 class Clock:
     """Wall clock and monotonic clock."""
 
     def __init__(self, us: int = 0) -> None:
         """Begin at `us` microseconds since the epoch."""
         self.us = us
+        self.stands = False
+        """Whether the wall clock stands still."""
         self._ran_us = 0
 
     def move(self, us: int) -> None:
         """Let time pass."""
-        self.us += us
         self._ran_us += us
+        if not self.stands:
+            self.us += us
 
     def time(self) -> float:
         """Return the seconds since the epoch."""
@@ -67,6 +74,7 @@ class Loop(asyncio.SelectorEventLoop):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
+        self._turns = 0
 
     def time(self) -> float:
         """Return the model's time."""
@@ -74,6 +82,8 @@ class Loop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         super()._run_once()  # type: ignore[misc]
+        self._turns += 1
+        assert self._turns < MOST_TURNS, "the loop spins"
         self._stopping = not self._busy()
 
     def _busy(self) -> bool:
@@ -86,6 +96,7 @@ class Loop(asyncio.SelectorEventLoop):
 
     def turn(self) -> None:
         """Turn until nothing moves by itself any more."""
+        self._turns = 0
         if self._busy():
             self.run_forever()
 

@@ -43,8 +43,11 @@ TOPICS: Final = ("project_status_changed", "project_created", "lead_changed")
 """A state, a once, a signal."""
 
 DEADLINES: Final = DeadlinesSettings()
-PATIENCE: Final = DEADLINES.publish_seconds / 2
+PATIENCE: Final = DEADLINES.publish_seconds / 3
 """Seconds within which the index file has to answer."""
+
+SWEEP_SECONDS: Final = 0.25
+"""Between two looks at the deadlines: fewer turns of the loop than the daemon's."""
 
 MEBIBYTE: Final = 2**20
 MOST_IN_FLIGHT: Final = 4
@@ -61,6 +64,8 @@ class Flight:
 
     target: str
     received_us: int
+    received: float
+    """The same by the monotonic clock."""
     reaches: bool
     """Whether the answer reaches Aurora in time."""
     event: Event | None = None
@@ -161,12 +166,12 @@ class _Deduplicator(Deduplicator):
     def unwritten(self) -> bool:
         """Whether the file lacks something that memory holds."""
         memory = self._memory
-        return bool(memory.entries.changed or memory.latest.changed or memory.late or self.worker.busy)
+        return bool(memory.entries.changed or memory.latest.changed or self.worker.busy)
 
     def check_calm(self) -> None:
         """Check that nothing is under way, and that the file has all."""
-        assert not self._lookups
-        assert (self._memory.entries.items, self._memory.latest.items, self._memory.late) == ({}, {}, [])
+        assert not self._lookups.busy
+        assert (self._memory.entries.items, self._memory.latest.items) == ({}, {})
 
 
 class _Publisher(Publisher):
@@ -200,10 +205,10 @@ def doubled(clock: Clock) -> Iterator[None]:
             ("outbox.spool.Worker", SteppedWorker),
             ("dedup.write_behind._MOST_ENTRIES", MOST_ENTRIES),
             ("kafka.follower.leaders", Reading.leaders),
-            ("kafka.follower.offsets", Reading.offsets),
+            ("kafka.partitions.offsets", Reading.offsets),
             ("kafka.follower.fetch", Reading.fetch),
-            ("outbox.publisher.SWEEP_SECONDS", 0.25),  # fewer turns, the same deadlines
-            ("bridge._SWEEP_SECONDS", 0.25),
+            ("outbox.publisher.SWEEP_SECONDS", SWEEP_SECONDS),
+            ("bridge._SWEEP_SECONDS", SWEEP_SECONDS),
         ):
             stack.enter_context(patch(f"aurora_bridge.{name}", double))
         yield
@@ -386,7 +391,7 @@ class Instance:
     async def _handle(self, flight: Flight) -> None:
         """Do what the ingress does."""
         _FLIGHT.set(flight)
-        delivery = Delivery("GET", flight.target.encode(), (), flight.received_us, self.clock.monotonic())
+        delivery = Delivery("GET", flight.target.encode(), (), flight.received_us, flight.received)
         answer = await self._bridge.accept(delivery)
         if not self._alive:
             return
@@ -399,9 +404,9 @@ class Instance:
         if not self._alive:
             return
         self.refused_at[entry] = self.clock.monotonic()
-        number = _FLIGHT.get().number
-        if not refusal.doubtful and number is not None:
-            self.refused.add(number)
+        flight = _FLIGHT.get(None)
+        if flight is not None and flight.number is not None and not refusal.doubtful:
+            self.refused.add(flight.number)
 
     def has_written(self, flight: Flight) -> bool:
         """Whether the index file has a delivery's event, or a later one of its fingerprint."""

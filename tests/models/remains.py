@@ -55,6 +55,13 @@ def spool_of(directory: Path) -> dict[int, str]:
     return {int(dict(json.loads(headers))[NUMBER]): key for key, headers in rows}
 
 
+def spool_id(directory: Path) -> str:
+    """Return the id of the spool's file."""
+    with closing(_open(directory / SPOOL)) as db:
+        (name,) = db.execute("SELECT id FROM state").fetchone()
+    return str(name)
+
+
 def damage(directory: Path, how: str) -> None:
     """Damage the index file of a daemon that is not running."""
     path = directory / index.FILE

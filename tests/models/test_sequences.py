@@ -1,5 +1,6 @@
 """Sequences on which the daemon's core once broke a promise, played through the model and its checks."""
 
+import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
@@ -69,13 +70,19 @@ def play(request: pytest.FixtureRequest) -> Iterator[Play]:
 # States that were refused.
 
 
-def test_a_refused_state_makes_the_one_before_it_a_genuine_return(play: Play) -> None:
-    play.status("A")
+def refuse(play: Play, letter: str) -> None:
+    """Let a state be refused, and the file learn that."""
     play.kafka_comes_or_goes(up=False)
     if play.spooled:
         play.the_spool_is_full()
-    play.status("B")
+    play.status(letter)
+    play.the_index_works()
     assert play.last() == "refused"
+
+
+def test_a_refused_state_makes_the_one_before_it_a_genuine_return(play: Play) -> None:
+    play.status("A")
+    refuse(play, "B")
     play.kafka_comes_or_goes(up=True)
     play.it_goes_on(1.0)
     play.status("A")
@@ -85,11 +92,7 @@ def test_a_refused_state_makes_the_one_before_it_a_genuine_return(play: Play) ->
 
 def test_a_refused_state_is_known_after_a_crash(play: Play) -> None:
     play.status("A")
-    play.kafka_comes_or_goes(up=False)
-    if play.spooled:
-        play.the_spool_is_full()
-    play.status("B")
-    assert play.last() == "refused"
+    refuse(play, "B")
     play.die()
     play.status("A")
     assert play.last() != "duplicate"
@@ -200,3 +203,91 @@ def test_what_a_full_file_did_not_take_is_read_again_after_a_stop(play: Play) ->
     play.the_process_stops()
     play.status("A")
     assert play.last() != "duplicate"
+
+
+def test_a_look_at_the_topics_that_began_before_the_file_was_made_anew_says_nothing_of_the_new_one(play: Play) -> None:
+    play.status("B")
+    play.it_goes_on(5.0)
+    play.kafka_is_read(reads=False)
+    play.it_goes_on(0.6)
+    play.the_index_fails(sqlite3.SQLITE_CORRUPT)
+    play.it_goes_on(1.5)
+    play.kafka_is_read(reads=True)
+    play.it_goes_on(5.0)
+    play.status("A")
+    play.status("B")
+
+
+def begin_to_read(play: Play) -> None:
+    """Let B ask the file, after a reading of the topics was waited for long enough; then let that begin again."""
+    play.status("B", reaches=False)
+    play.it_goes_on(5.0)
+    play.status("A")
+    play.the_process_dies(slow=True)
+    play.kafka_is_read(reads=False)
+    play.the_index_works()
+    play.it_goes_on(0.1, kafka=False)
+    play.a_lead_changes(far=Far.ASKED)
+    play.it_goes_on(1.6)
+    play.retry(Far.ASKED)
+    play.kafka_is_read(reads=True)
+
+
+def test_a_look_up_that_fails_while_the_topics_are_read_is_made_again(play: Play) -> None:
+    begin_to_read(play)
+    play.the_index_fails(sqlite3.SQLITE_IOERR)
+    play.the_index_works()
+    play.the_index_fails(None)
+    play.it_goes_on(2.5)
+
+
+def test_nobody_waits_longer_for_a_reading_that_began_behind_him(play: Play) -> None:
+    begin_to_read(play)
+    play.it_goes_on(3.1, index=False)
+    play.check()
+
+
+def test_a_state_in_flight_is_the_latest_though_memory_was_given_up(play: Play) -> None:
+    play.status("A")
+    play.it_goes_on(5.0)
+    play.the_index_fails(sqlite3.SQLITE_IOERR)
+    play.it_goes_on(1.1)
+    for _ in range(6):
+        play.a_project_is_created(far=Far.STORED)
+    play.kafka_comes_or_goes(up=True)
+    play.status("B", Far.JUDGED)
+    play.it_goes_on(1.1, kafka=False)
+    play.kafka_comes_or_goes(up=False)
+    play.it_goes_on(3.1, kafka=False, spool=False)
+    play.the_index_fails(None)
+    play.kafka_comes_or_goes(up=True)
+    play.it_goes_on(1.5, kafka=False)
+    play.it_goes_on(5.0, kafka=False)
+    play.status("A")
+
+
+def test_what_memory_knows_from_a_file_is_written_into_the_one_that_is_made_anew(play: Play) -> None:
+    """A copy of B brings it from the file into memory; just then the file is damaged, and the log read again."""
+    play.a_lead_changes(far=Far.STORED)
+    play.kafka_comes_or_goes(up=False)
+    play.status("B")
+    play.it_goes_on(5.0, kafka=False)
+    play.a_copy_comes(far=Far.JUDGED)
+    play.the_index_fails(sqlite3.SQLITE_CORRUPT)
+    play.a_lead_changes(far=Far.JUDGED)
+    for _ in range(3):
+        play.the_index_works()
+        play.the_spool_works() if play.spooled else None
+    play.all_is_calm()
+    play.status("A")
+    play.status("B")
+
+
+def test_repeats_in_one_millisecond_have_ids_of_their_own_after_a_crash(play: Play) -> None:
+    play.the_clock_stands()
+    play.a_lead_changes(far=Far.STORED)
+    play.a_lead_changes(far=Far.STORED)
+    play.it_goes_on(1.0)
+    play.die("removed")
+    play.a_lead_changes(far=Far.STORED)
+    play.a_lead_changes(far=Far.STORED)
