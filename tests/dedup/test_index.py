@@ -215,7 +215,12 @@ def test_other_instances_are_known_by_their_latest_event(db: sqlite3.Connection)
 
 def test_retries_of_the_last_events_before_a_crash_are_expected(db: sqlite3.Connection) -> None:
     write(db, row(A), row(B, state=RETRY_PENDING), row(C))
-    index.change(db, [(A.fingerprint, NOON, 0), (B.fingerprint, NOON, 0), (C.fingerprint, NOON, 7)], State.SEEN, Happening.LOGGED_LAST)
+    index.change(
+        db,
+        [(A.fingerprint, NOON, 0), (B.fingerprint, NOON, 0), (C.fingerprint, NOON, 7)],
+        State.SEEN,
+        Happening.LOGGED_LAST,
+    )
     assert [find(db, event) for event in (A, B, C)] == [
         row(A, state=RETRY_EXPECTED),
         row(B, state=RETRY_PENDING),

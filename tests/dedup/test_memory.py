@@ -154,6 +154,7 @@ def test_a_late_acknowledgement_of_an_earlier_event_says_nothing_of_the_last(mem
 
 def test_a_late_acknowledgement_of_what_has_left_is_the_files_to_know(memory: Memory) -> None:
     assert not memory.stored_late(entry_of(A, NOON, 7))
+    assert memory.entries.items == {}
 
 
 # What may leave.

@@ -234,7 +234,7 @@ async def test_below_the_positions_in_the_file_nothing_is_missing(tmp_path: Path
 async def test_positions_are_not_written_past_what_found_no_room(tmp_path: Path, end: End) -> None:
     """B and its family find none, though what comes after them does."""
 
-    def has_b(_: object, rows: list[index.SeenRow], latest: list[index.StateRow], *_others: object) -> bool:
+    def has_b(_db: object, rows: list[index.SeenRow], latest: list[index.StateRow]) -> bool:
         return B.fingerprint in {*(row[0] for row in rows), *(state[1] for state in latest)}
 
     async with lives() as start:
