@@ -28,15 +28,12 @@ class Clock:
     def __init__(self, us: int = 0) -> None:
         """Begin at `us` microseconds since the epoch."""
         self.us = us
-        self.stands = False
-        """Whether the wall clock stands still."""
         self._ran_us = 0
 
     def move(self, us: int) -> None:
         """Let time pass."""
+        self.us += us
         self._ran_us += us
-        if not self.stands:
-            self.us += us
 
     def time(self) -> float:
         """Return the seconds since the epoch."""

@@ -99,6 +99,12 @@ class SteppedWorker(Worker):
         return True
 
     @property
+    def connection(self) -> SteppedConnection:
+        """The connection that is open now."""
+        assert isinstance(self._connection, SteppedConnection)
+        return self._connection
+
+    @property
     def busy(self) -> bool:
         """Whether there is something to do."""
         return bool(self._answers) or not self._jobs.empty()

@@ -37,7 +37,7 @@ from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
 from tests.models.clock import Clock, Loop
 from tests.models.doubles import NUMBER, Kafka, Reading, SteppedWorker, Wire
-from tests.models.remains import Key, index_of
+from tests.models.remains import Key
 
 TOPICS: Final = ("project_status_changed", "project_created", "lead_changed")
 """A state, a once, a signal."""
@@ -117,6 +117,11 @@ class _Deduplicator(Deduplicator):
     on_refusal: Callable[[Entry, Refusal], None]
     on_loss: Callable[[], None]
     """The file was opened, or memory given up."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether its file takes something."""
+        return self.usable and not self._file.full
 
     def watch_memory(self) -> None:
         """Hear when memory is given up."""
@@ -409,9 +414,9 @@ class Instance:
             self.refused.add(flight.number)
 
     def has_written(self, flight: Flight) -> bool:
-        """Whether the index file has a delivery's event, or a later one of its fingerprint."""
-        fingerprint, *event = flight.key
-        return any(key[0] == fingerprint and [*key[1:]] >= event for key in index_of(self.directory).states)
+        """Whether the file that the daemon has open holds a delivery's event, or a later one of its fingerprint."""
+        sql = "SELECT 1 FROM seen WHERE fingerprint=? AND (time_ms, id_ms) >= (?, ?)"
+        return bool(self.dedup.worker.connection.execute(sql, flight.key).fetchall())
 
 
 async def _cancel_all() -> None:

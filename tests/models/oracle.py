@@ -16,6 +16,7 @@ Two things free the daemon of them: what it may have lost (`lose`), and a file t
 from collections import defaultdict
 from collections.abc import Callable, Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import count
 
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.memory import Entry
@@ -62,6 +63,7 @@ class Oracle:
         self._events: dict[str, Told] = {}
         self._families: defaultdict[str, dict[str, Told]] = defaultdict(dict)
         """By family key and id."""
+        self._count = count(1)
         self._settled: set[Flight] = set()
         """Came when the file had all that had happened before."""
 
@@ -90,7 +92,7 @@ class Oracle:
     def _enter(self, flight: Flight) -> Told:
         assert flight.event is not None
         entry, family_key = flight.entry, flight.event.family_key
-        told = Told(flight.id, flight.key, family_key, (entry.time_ms, len(self._webhooks)))
+        told = Told(flight.id, flight.key, family_key, (entry.time_ms, next(self._count)))
         if family_key is not None:
             self._families[family_key][told.id] = told
         self._events[told.id] = told
@@ -132,7 +134,8 @@ class Oracle:
         if not family:
             return
         latest = max(family.values(), key=lambda told: told.order)
-        sure = not (latest.lost or instance.dedup.may_have_forgotten(latest.order[0]))
+        alone = all(told.order < latest.order for told in family.values() if told is not latest)
+        sure = alone and not (latest.lost or instance.dedup.may_have_forgotten(latest.order[0]))
         if sure and latest.key[0] == flight.event.fingerprint and self._in_window(flight, latest):
             assert flight.id == latest.id, f"not taken for the latest state: {flight}"
 
@@ -167,14 +170,17 @@ class Oracle:
         if flight.answer is None or flight.answer.status != 503 or flight.decision is None:
             return
         refused_at = instance.refused_at.get(flight.entry)
-        if refused_at is None or instance.clock.monotonic() - refused_at >= PATIENCE or not instance.dedup.usable:
+        if refused_at is None or instance.clock.monotonic() - refused_at >= PATIENCE or not instance.dedup.writable:
             return
         assert instance.has_written(flight), f"refused, and not noted: {flight}"
 
     # Losses.
 
     def lose(self, index: Index, memory: Callable[[Key], Entry | None]) -> None:
-        """Learn that something was lost: what is left is durable, in the index file, or in memory."""
+        """Learn that something was lost: what is left is durable, in the index file, or in memory.
+
+        The log is read again then, which knows no order within a millisecond.
+        """
         stored = self._stored()
         for told in self._events.values():
             entry = memory(told.key)
@@ -182,11 +188,12 @@ class Oracle:
             state = index.states.get(told.key) if entry is None else entry.state
             told.unexpected |= state not in RETRY_STATES and (entry is None or not entry.in_use)
             told.matched.clear()
+            told.order = (told.order[0], 0)
 
-    def crash(self, index: Index, stored_in: Callable[[str], str | None]) -> None:
-        """Learn that the process died; `stored_in` tells in which log an event is.
+    def restart(self, index: Index, stored_in: Callable[[str], str | None]) -> None:
+        """Learn that another process begins with this index; `stored_in` tells in which log an event is.
 
-        Of what it had stored in its last seconds and not written, the answers may not have left.
+        Of what the one before had stored in its last seconds and not written, the answers may not have left.
         """
         unwritten = {
             told: max(flight.received_us for flight in told.flights)

@@ -285,9 +285,11 @@ def test_what_memory_knows_from_a_file_is_written_into_the_one_that_is_made_anew
 
 def test_repeats_in_one_millisecond_have_ids_of_their_own_after_a_crash(play: Play) -> None:
     play.the_clock_stands()
+    at = play.clock.us
     play.a_lead_changes(far=Far.STORED)
     play.a_lead_changes(far=Far.STORED)
     play.it_goes_on(1.0)
     play.die("removed")
+    play.clock.us = at
     play.a_lead_changes(far=Far.STORED)
     play.a_lead_changes(far=Far.STORED)

@@ -65,6 +65,7 @@ class Way(RuleBasedStateMachine):
         self.numbers = count(1)
         self.webhooks: list[Webhook] = []
         self.state = 0
+        self.stands = False
         self.once = count(1)
         self.refused: set[int] = set()
         self.acknowledged: set[str] = set()
@@ -83,6 +84,7 @@ class Way(RuleBasedStateMachine):
         self.start()
 
     def start(self, *, slow: bool = False) -> None:
+        self.clock.move(SECOND)
         self.daemon = Instance(
             self.directory,
             self.kafka,
@@ -163,7 +165,8 @@ class Way(RuleBasedStateMachine):
                 self.kafka_does(topic, "acknowledge")
 
     def attempt(self, webhook: Webhook, *, reaches: bool) -> None:
-        self.clock.move(1000)
+        if not self.stands:
+            self.clock.move(1000)
         webhook.attempted(self.clock.us)
         flight = Flight(webhook.occurrence.target, self.clock.us, self.clock.monotonic(), reaches)
         self.oracle.expect(flight, webhook, settled=not self.daemon.dedup.unwritten)
@@ -185,7 +188,6 @@ class Way(RuleBasedStateMachine):
 
     def jump(self, until_us: int) -> None:
         """Let it be later at once, as after a sleep of the machine."""
-        self.clock.stands = False
         self.clock.move(max(0, until_us - self.clock.us))
         self.daemon.turn()
 
@@ -210,8 +212,8 @@ class Way(RuleBasedStateMachine):
 
     @rule(still=st.booleans())
     def the_clock_stands(self, *, still: bool = True) -> None:
-        """Let the wall clock stand still: all comes in one millisecond."""
-        self.clock.stands = still
+        """Let deliveries come in one millisecond."""
+        self.stands = still
 
     # The daemon's files.
 
@@ -270,10 +272,20 @@ class Way(RuleBasedStateMachine):
     @rule(index_is=ends, slow=st.booleans())
     def the_process_dies(self, *, index_is: str = "", slow: bool = False) -> None:
         self.daemon.die()
+        self.starts_again(index_is, slow=slow)
+
+    @precondition(lambda self: not self.daemon.flights)
+    @rule(index_is=ends, slow=st.booleans())
+    def the_process_stops(self, *, index_is: str = "", slow: bool = False) -> None:
+        self.daemon.stop()
+        self.starts_again(index_is, slow=slow)
+
+    def starts_again(self, index_is: str, *, slow: bool) -> None:
+        """Start on what is left; a damage may be done to the index meanwhile."""
         damage(self.directory, index_is)
         left = index_of(self.directory)
         self.oracle.lose(left, lambda _: None)
-        self.oracle.crash(left, self.log_of)
+        self.oracle.restart(left, self.log_of)
         self.start(slow=slow)
 
     def log_of(self, event_id: str) -> str | None:
@@ -281,14 +293,6 @@ class Way(RuleBasedStateMachine):
         if any(one.id == event_id for records in self.kafka.log.values() for one in records):
             return Reading.cluster_id
         return spool_id(self.directory) if event_id in spool_of(self.directory).values() else None
-
-    @precondition(lambda self: not self.daemon.flights)
-    @rule(index_is=ends, slow=st.booleans())
-    def the_process_stops(self, *, index_is: str = "", slow: bool = False) -> None:
-        self.daemon.stop()
-        damage(self.directory, index_is)
-        self.oracle.lose(index_of(self.directory), lambda _: None)
-        self.start(slow=slow)
 
     @rule()
     def all_is_calm(self) -> None:
