@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from aurora_bridge.dedup.claims import Claim, Claims, End, Latest, Verdict
+
 from aurora_bridge.dedup.recurrence import Action, Standing
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event

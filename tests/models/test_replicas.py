@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-
 from aurora_bridge.dedup.claims import End, Verdict
-from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.following import Followed
+
+from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
