@@ -56,6 +56,14 @@ CONTROLS = [
         settings={"spool__max_bytes": CAP_BYTES},
     ),
     Scenario("control-stale-while-full", index.volume_full, broken="stale-in-trouble", finds=LOSS),
+    Scenario(
+        "control-stale-at-the-cap",
+        index.at_its_cap,
+        nodes=1,
+        broken="stale-in-trouble",
+        finds=LOSS,
+        settings={"index__max_bytes": index.CAP_BYTES},
+    ),
     Scenario("control-stale-while-hung", index.disk_hung, broken="stale-in-trouble", finds=LOSS),
     Scenario(
         "control-stale-while-hung-and-killed",

@@ -4,23 +4,24 @@ The index is a cache of the log: whatever becomes of it, every webhook is answer
 that comes back is swallowed, and afterwards the daemon decides as before, but for what was refused or unheard.
 """
 
-import random
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Final
 
 from tests.faults.faulty import FaultyDaemon
+from tests.faults.histories import OWED_SECONDS
+from tests.faults.index_file import damage, make_older, overwrite, remove
 from tests.faults.known import Known
 from tests.faults.lies import TROUBLE
 from tests.faults.looks import timed_start
 from tests.faults.preloaded import compile_library
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.disk import end_kafka, mount_tmpfs, occupy
-from tests.faults.stage import Stage, Turns
+from tests.faults.stage import SETTLE_SECONDS, Stage, Turns
+from tests.support.daemon import Daemon
 
 FILE: Final = "index.db"
 LISTENING_SECONDS: Final = 2.0
@@ -29,39 +30,14 @@ SLOW: Final = Turns(subjects=100, seconds=8.0, lost=0.0)
 HUNG_SECONDS: Final = 11.0
 """Whatever the scale: a state is stored that the index is never told of, and the one before it came so long before the
 crash that no retry of it is expected."""
-TWO: Final = Turns(subjects=100, seconds=4.0, lost=0.0)
-"""For two daemons: each knows what the other published before the next state comes; what is unheard, only one knows."""
+CALM: Final = Turns(subjects=100, seconds=4.0, lost=0.0)
+"""For two daemons: each knows what the other published before the next state comes; what is unheard, only one knows.
+For an index at its cap: some of what comes back was forgotten."""
+CAP_BYTES: Final = 200_000
+"""Of the index: enough for a thousand events."""
 LAG_SECONDS: Final = 3.5
-TWO_SECONDS: Final = 25.0
+CALM_SECONDS: Final = 25.0
 """At least, so that a state comes back three times."""
-SCHEMA_3: Final = """
-CREATE TABLE journal (number INTEGER PRIMARY KEY, rewritten INTEGER NOT NULL, claims TEXT NOT NULL);
-CREATE TABLE seen (
-    fingerprint TEXT PRIMARY KEY, seq INTEGER NOT NULL, first_seq INTEGER NOT NULL, standing INTEGER NOT NULL,
-    repeat INTEGER NOT NULL, time_us INTEGER NOT NULL, id_ms INTEGER NOT NULL, attempt_us INTEGER NOT NULL,
-    attempt INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE latest (family_key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, first_seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE followed (
-    topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (topic, partition)
-) WITHOUT ROWID;
-CREATE TABLE instances (name TEXT PRIMARY KEY, time_us INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE marks (ran_us INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, seq INTEGER NOT NULL);
-CREATE TABLE state (
-    last_seq INTEGER NOT NULL, ran_us INTEGER NOT NULL, forgotten_us INTEGER NOT NULL, boot TEXT NOT NULL,
-    clean INTEGER NOT NULL
-);
-INSERT INTO state VALUES (1, 1000000, 0, '', 1);
-INSERT INTO seen VALUES ('0123456789abcdef0123456789abcdef', 1, 1, 1, 0, 1790000000000000, 0, 1790000000000000, 1);
-PRAGMA user_version = 3
-"""
-"""The schema of version 0.1.0, before the index became a cache of the log."""
-
-
-_LEAVES: Final = """
-SELECT name, pageno FROM dbstat JOIN sqlite_schema USING (name)
-WHERE pagetype = 'leaf' AND sql LIKE '%fingerprint%' ORDER BY pageno
-"""
 
 
 class Trouble:
@@ -96,6 +72,23 @@ def volume_full(stage: Stage) -> None:
     stage.expect_no_refusal()
 
 
+def at_its_cap(stage: Stage) -> None:
+    """The index is at its cap, and forgets its oldest early, for five minutes."""
+    trouble = Trouble(stage, stage.daemon)
+    with stage.load(turns=CALM):
+        began = monotonic()
+        stage.daemon.wait_until("the index is full", _forgotten, within=SETTLE_SECONDS)
+        with trouble.lasting():
+            Event().wait(max(CALM_SECONDS, stage.span(300)))
+        stage.measured["times that the oldest were forgotten"] = _forgotten(stage.daemon)
+        stage.observer.index_lost(began)
+    stage.expect_no_refusal()
+
+
+def _forgotten(daemon: Daemon) -> float:
+    return daemon.metrics().value("aurora_bridge_index_forgotten_total")
+
+
 def disk_hung(stage: Stage) -> None:
     """The disk of the index hangs for a minute: neither an error nor an end of what is read and written there."""
     trouble = _hanging(stage, stage.daemon)
@@ -114,13 +107,13 @@ def one_disk_hung(stage: Stage) -> None:
     stage.observer.lag = LAG_SECONDS
     hung = stage.daemons[1]
     trouble = _hanging(stage, hung)
-    with stage.load(turns=TWO, copied=("once",)):
+    with stage.load(turns=CALM, copied=("once",)):
         known = Known(stage, hung)
-        Event().wait(TWO.seconds)
+        Event().wait(CALM.seconds)
         with trouble.lasting():
-            Event().wait(max(TWO_SECONDS, stage.span(60)))
+            Event().wait(max(CALM_SECONDS, stage.span(60)))
         _expect_decisions(stage, known, "after the disk hung", hung)
-        Event().wait(max(TWO_SECONDS, stage.span(20)))
+        Event().wait(max(CALM_SECONDS, stage.span(20)))
     stage.expect_no_refusal()
 
 
@@ -150,10 +143,10 @@ def deleted(stage: Stage) -> None:
         known = Known(stage)
         stage.wait(20)
         began = monotonic()
-        _remove(stage.daemon.state / FILE)
+        remove(stage.daemon.state / FILE)
         with trouble.lasting():
             stage.wait(30)
-            known.expect_same_decisions("after the index was deleted")
+            _expect_decisions(stage, known, "after the index was deleted")
         code = stage.daemon.terminate()
         stage.expect(code == 0, f"SIGTERM ended the daemon with exit code {code}")
         stage.observer.index_lost(began)
@@ -166,18 +159,18 @@ def deleted(stage: Stage) -> None:
 def damaged(stage: Stage) -> None:
     """The index is found damaged at a start, or no database, or an older one; then it is damaged under load."""
     found = {
-        "with damaged pages": _damage,
-        "with random bytes for an index": _overwrite,
-        "with an index of an older schema": _make_older,
+        "with damaged pages": damage,
+        "with random bytes for an index": overwrite,
+        "with an index of an older schema": make_older,
     }
     with stage.load(turns=Turns()):
         known = Known(stage)
         for words, change in found.items():
-            stage.wait(20)
+            Event().wait(OWED_SECONDS + 1)  # else retries of what is known would be expected
             _crash_and_start(stage, known, words, change)
         stage.wait(20)
         began = monotonic()
-        _damage(stage.daemon.state / FILE)
+        damage(stage.daemon.state / FILE)
         stage.wait(20)
         stage.observer.index_lost(began)
         _expect_decisions(stage, known, "after pages were damaged under load")
@@ -218,44 +211,15 @@ def _start(stage: Stage, words: str) -> None:
         _, seconds = timed_start(stage.daemon)
     except AssertionError:
         stage.expect(False, f"the daemon does not start {words}")  # noqa: FBT003 - it is wrong
-        _remove(stage.daemon.state / FILE)
+        remove(stage.daemon.state / FILE)
         stage.daemon.start()
         return
     stage.expect(seconds < LISTENING_SECONDS, f"the daemon listens {seconds:.1f} s after a start {words}")
 
 
-def _damage(path: Path) -> None:
-    """Overwrite every other page of the largest table of fingerprints."""
-    with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the write-ahead log would mend them
-        (size,) = db.execute("PRAGMA page_size").fetchone()
-        leaves = db.execute(_LEAVES).fetchall()
-    tables = [name for name, _ in leaves]
-    largest = max(tables, key=tables.count)
-    with path.open("r+b") as file:
-        for page in [page for name, page in leaves if name == largest][::2]:
-            file.seek((page - 1) * size)
-            file.write(b"\xff" * size)
-
-
-def _overwrite(path: Path) -> None:
-    _remove(path)
-    path.write_bytes(random.Random(1).randbytes(100_000))
-
-
-def _make_older(path: Path) -> None:
-    _remove(path)
-    with closing(sqlite3.connect(path)) as db:
-        db.executescript(SCHEMA_3)
-
-
-def _remove(path: Path) -> None:
-    for file in path.parent.glob(f"{path.name}*"):
-        file.unlink()
-
-
 SCENARIOS = [
     Scenario("11-index-volume-full", volume_full),
+    Scenario("11-index-at-its-cap", at_its_cap, nodes=1, settings={"index__max_bytes": CAP_BYTES}),
     Scenario("11-index-disk-hung", disk_hung),
     Scenario("11-index-disk-hung-and-killed", disk_hung_and_killed, nodes=1),
     Scenario("11-index-disk-hung-one-of-two", one_disk_hung, daemons=2),
