@@ -14,7 +14,7 @@ from threading import Event as Gate
 from typing import Any, Final
 from unittest.mock import patch
 
-from aurora_bridge.dedup import index
+from aurora_bridge.dedup import index, index_file
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.log_record import LogRecord
@@ -25,6 +25,7 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
+from aurora_bridge.state import database
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import ME, outbox_record
 
@@ -126,6 +127,7 @@ class Life:
     async def reads(self, *records: LogRecord, cluster: str = CLUSTER) -> None:
         """Let the topics hold these records, as a follower that reads them to their ends."""
         reading = await self.log.reading()
+        self.log.began(reading, cluster)
         assert await self.log.learn(reading, cluster, records)
         self.log.succeeded(reading)
 
@@ -181,6 +183,10 @@ class Life:
         """Return when the file has all that is not in flight, and memory nothing of it."""
         await until(lambda: not self.in_memory)
 
+    async def asked(self, job: Callable[[sqlite3.Connection], object]) -> None:
+        """Return when the file's thread has done something."""
+        await self.dedup._file.call(job)  # noqa: SLF001 - a job like any other
+
     @asynccontextmanager
     async def hanging(self) -> AsyncIterator[Gate]:
         """Hold the file's thread up, as a disk does, until the gate is set."""
@@ -223,6 +229,22 @@ async def living(directory: Path, **options: Any) -> AsyncIterator[Life]:  # noq
     """Start one life, and end it in order."""
     async with lives() as start:
         yield start(directory, **options)
+
+
+@asynccontextmanager
+async def paused(life: Life) -> AsyncIterator[None]:
+    """Let the maintenance of the file pause, behind the step that is under way."""
+    steps = 0
+
+    def keep_room(*args: Any) -> int:  # noqa: ANN401 - each step asks for it
+        nonlocal steps
+        steps += 1
+        return database.keep_room(*args)
+
+    with patch.object(index_file, "_STEP_SECONDS", PATIENCE), patch.object(index_file, "keep_room", keep_room):
+        await until(lambda: steps > 0)
+        await life.asked(lambda _db: None)
+        yield
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -269,12 +291,12 @@ def held_up(name: str) -> Iterator[Gate]:
 
 
 @contextmanager
-def failing(*names: str, code: int, only: Callable[..., bool] = lambda **_: True) -> Iterator[None]:
-    """Let functions of the index fail with an error of SQLite's, where `only` says so of their named arguments."""
+def failing(*names: str, code: int, only: Callable[..., bool] = lambda *_, **_named: True) -> Iterator[None]:
+    """Let functions of the index fail with an error of SQLite's, where `only` says so of their arguments."""
 
     def fails(function: Callable[..., Any]) -> Callable[..., Any]:
         def fail(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the function takes and returns
-            if only(**named):
+            if only(*args, **named):
                 raise error_of(code)
             return function(*args, **named)
 

@@ -98,14 +98,14 @@ async def test_the_retry_of_what_was_refused_and_stored_late_is_a_duplicate(
     """Also if it has left memory by then: the file is told."""
     decision = await life.claim(event, NOON)
     await life.refuse(decision.entry)
-    life.answer(decision, NOON)
     await life.deliver(B, NOON + SECOND)
     if written:
+        life.answer(decision, NOON)
         await life.written()
     life.dedup.stored_late(decision.entry)
     if written:
-        assert life.in_memory == {}
         await until(lambda: states(life.directory)[event.fingerprint] is State.RETRY_EXPECTED)
+        assert life.in_memory == {}
     assert await life.act(event, NOON + 30 * SECOND) is Action.DUPLICATE
 
 
@@ -156,3 +156,11 @@ async def test_a_record_in_the_log_is_the_acknowledgement_that_never_came(tmp_pa
             await life.written()
         await life.reads(told(A, NOON, instance="me"))
         assert await life.act(A, NOON + 30 * SECOND) is Action.DUPLICATE
+
+
+async def test_a_copy_that_is_accepted_leaves_the_retry_of_a_refused_one_expected(life: Life) -> None:
+    """Two subscriptions: one delivery is refused, the other stored a moment later; the refused one is tried again."""
+    await life.deliver(A, NOON, stored=False)
+    assert await life.act(A, NOON + 1) is Action.RETRY
+    await life.deliver(B, NOON + SECOND)
+    assert await life.act(A, NOON + 30 * SECOND) is Action.DUPLICATE

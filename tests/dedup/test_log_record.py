@@ -150,9 +150,7 @@ def test_the_attempt_stays_in_bounds_whatever_somebody_wrote(text: bytes, attemp
     assert found.attempt == attempt
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), lambda inner: st.lists(inner)
-)
+json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists)
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Deliveries that wait for the file, for a reading of the log or for each other: decided in order, and none for ever."""
+"""Deliveries that wait for the file, a reading of the log or each other: decided in order, and none waits for ever."""
 
 import asyncio
 import sqlite3
@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from aurora_bridge.dedup.deduplicator import Decision
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
-from tests.dedup.life import IMPATIENT, PATIENCE, Life, failing, held_up, living, turns, until
+from tests.dedup.life import CLUSTER, IMPATIENT, PATIENCE, Life, failing, held_up, living, turns, until
 
 
 @asynccontextmanager
@@ -129,20 +127,19 @@ async def test_a_retry_that_is_given_up_is_expected_again(tmp_path: Path) -> Non
 
 
 async def test_a_late_file_is_waited_for_once_and_events_pass_in_their_order(tmp_path: Path) -> None:
-    async with knowing(tmp_path, patience=IMPATIENT) as life:
-        async with life.hanging():
-            decisions = await life.claims((A, NOON + MINUTE), (B, NOON + MINUTE + 1), (A, NOON + MINUTE + 2))
-            assert [decision.action for decision in decisions] == [Action.NEW, Action.NEW, Action.REPEAT]
-            assert [decision.entry.id_ms for decision in decisions] == [
-                NOON + MINUTE,
-                NOON + MINUTE + 1,
-                NOON + MINUTE + 2,
-            ]
-            assert life.failed
-            later = soon(life, ONCE, NOON + MINUTE)
-            await turns()
-            assert later.done()
-            assert life.unjudged == 2
+    async with knowing(tmp_path, patience=IMPATIENT) as life, life.hanging():
+        decisions = await life.claims((A, NOON + MINUTE), (B, NOON + MINUTE + 1), (A, NOON + MINUTE + 2))
+        assert [decision.action for decision in decisions] == [Action.NEW, Action.NEW, Action.REPEAT]
+        assert [decision.entry.id_ms for decision in decisions] == [
+            NOON + MINUTE,
+            NOON + MINUTE + 1,
+            NOON + MINUTE + 2,
+        ]
+        assert life.failed
+        later = soon(life, ONCE, NOON + MINUTE)
+        await turns()
+        assert later.done()
+        assert life.unjudged == 2
 
 
 async def test_copies_are_one_event_though_the_file_is_late(tmp_path: Path) -> None:
@@ -178,7 +175,7 @@ async def test_nobody_waits_for_a_look_up_behind_which_the_file_hangs_again(tmp_
 async def reading(life: Life) -> AsyncIterator[None]:
     """Let the log be read to its end; until then, judging waits."""
     current = await life.log.reading()
-    life.log.began(current)
+    life.log.began(current, CLUSTER)
     yield
     life.log.succeeded(current)
 
@@ -189,7 +186,7 @@ async def test_judging_waits_for_the_reading_and_is_in_order_after_it(tmp_path: 
             claims = [soon(life, event, NOON + number) for number, event in enumerate((A, B, A))]
             await turns()
             assert not any(claim.done() for claim in claims)
-            await life.log.learn(life.log.current, "c", [told(A, NOON - MINUTE)])
+            await life.log.learn(life.log.current, CLUSTER, [told(A, NOON - MINUTE)])
         decisions = await asyncio.gather(*claims)
     assert [decision.action for decision in decisions] == [Action.DUPLICATE, Action.NEW, Action.REPEAT]
     assert [decision.entry.id_ms for decision in decisions] == [0, 0, NOON + 2]
@@ -200,26 +197,25 @@ async def test_a_state_that_came_during_the_reading_is_a_later_one_than_what_was
         async with reading(life):
             claim = soon(life, B, NOON)
             await turns()
-            await life.log.learn(life.log.current, "c", [told(A, NOON - MINUTE)])
+            await life.log.learn(life.log.current, CLUSTER, [told(A, NOON - MINUTE)])
         await life.store(B, (await claim).entry)
         assert await life.act(A, NOON + MINUTE) is Action.REPEAT
 
 
 async def test_one_waits_until_patience_ends_and_nobody_after_it(tmp_path: Path) -> None:
-    async with living(tmp_path, kafka=True, patience=IMPATIENT) as life:
-        async with reading(life):
-            first = await life.claims((A, NOON), (once("2"), NOON))
-            assert [(decision.action, decision.entry.id_ms) for decision in first] == [
-                (Action.NEW, NOON),
-                (Action.NEW, 0),
-            ]
-            later = soon(life, B, NOON + 1)
-            await until(later.done)
+    async with living(tmp_path, kafka=True, patience=IMPATIENT) as life, reading(life):
+        first = await life.claims((A, NOON), (once("2"), NOON))
+        assert [(decision.action, decision.entry.id_ms) for decision in first] == [
+            (Action.NEW, NOON),
+            (Action.NEW, 0),
+        ]
+        later = soon(life, B, NOON + 1)
+        await until(later.done)
 
 
 async def test_where_the_log_cannot_be_read_nobody_waits(tmp_path: Path) -> None:
     async with living(tmp_path, kafka=True) as life:
-        life.log.began(await life.log.reading())
+        life.log.began(await life.log.reading(), CLUSTER)
         claim = soon(life, A, NOON)
         await turns()
         life.log.failed(life.log.current)
@@ -236,7 +232,7 @@ async def test_what_the_file_said_before_a_reading_is_void_after_it(tmp_path: Pa
             await turns()
             async with reading(life):
                 gate.set()
-                await life.log.learn(life.log.current, "c", [told(B, NOON + 1)])
+                await life.log.learn(life.log.current, CLUSTER, [told(B, NOON + 1)])
             assert (await claim).action is Action.REPEAT
 
 
@@ -246,7 +242,7 @@ async def test_a_look_up_that_fails_during_a_reading_is_asked_again(tmp_path: Pa
         with failing("find", code=sqlite3.SQLITE_IOERR), held_up("find") as gate:
             claim = soon(life, A, NOON + MINUTE)
             await turns()
-            life.log.began(life.log.current)
+            life.log.began(life.log.current, CLUSTER)
             gate.set()
             await until(lambda: life.failed)
         await until(lambda: not life.failed)

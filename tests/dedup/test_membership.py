@@ -40,7 +40,7 @@ class Filtered:
     async def write(self, new: Sequence[str]) -> None:
         """Write fingerprints, and announce them, as `write_behind` does."""
         self.members.update(new)
-        rows = [index.Row(fingerprint, State.SEEN, NOON, 0, NOON, 1) for fingerprint in new]
+        rows = [(fingerprint, int(State.SEEN), NOON, 0, NOON, 1, False) for fingerprint in new]
         await self.file.call(partial(index.write, rows=rows, latest=[]))
         self.written += new
 

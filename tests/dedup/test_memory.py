@@ -44,7 +44,7 @@ def write(memory: Memory, number: int = 1) -> Batch:
 def latest(memory: Memory) -> tuple[str, int] | None:
     """Return fingerprint and time of the latest state."""
     found = memory.latest.items.get(FAMILY)
-    return found and (found.fingerprint, found.time_ms)
+    return None if found is None else (found.fingerprint, found.time_ms)
 
 
 # What is to be written.
@@ -142,19 +142,19 @@ def test_what_is_in_flight_here_is_left_to_its_delivery(memory: Memory) -> None:
 
 def test_a_late_acknowledgement_of_what_is_here_is_one_of_this_event(memory: Memory) -> None:
     entry = enter(memory, A, happening=Happening.REFUSED)
-    memory.stored_late(entry_of(A, NOON))
-    assert (entry.state, memory.late) == (RETRY_EXPECTED, [])
+    assert memory.stored_late(entry_of(A, NOON))
+    assert entry.state is RETRY_EXPECTED
 
 
 def test_a_late_acknowledgement_of_an_earlier_event_says_nothing_of_the_last(memory: Memory) -> None:
     entry = enter(memory, A, NOON + SECOND, Happening.REFUSED)
-    memory.stored_late(entry_of(A, NOON))
-    assert (entry.state, memory.late) == (RETRY_PENDING, [])
+    assert memory.stored_late(entry_of(A, NOON))
+    assert entry.state is RETRY_PENDING
 
 
 def test_a_late_acknowledgement_of_what_has_left_is_the_files_to_know(memory: Memory) -> None:
-    memory.stored_late(entry_of(A, NOON, 7))
-    assert memory.late == [(A.fingerprint, NOON, 7)]
+    assert not memory.stored_late(entry_of(A, NOON, 7))
+    assert memory.entries.items == {}
 
 
 # What may leave.

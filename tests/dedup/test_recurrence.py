@@ -267,8 +267,8 @@ def test_what_comes_at_once_is_an_echo_also_when_the_clock_went_back(elapsed: in
 )
 def test_the_id_of_a_new_event_follows_from_its_recurrence_and_from_whether_all_is_known(
     recurrence: Recurrence,
-    complete: bool,
-    expected: str,  # noqa: FBT001
+    complete: bool,  # noqa: FBT001
+    expected: str,
 ) -> None:
     id_ms = new_id_ms(recurrence, NOW, complete=complete)
     assert event_id(FINGERPRINT, recurrence, NOW, id_ms) == expected
@@ -296,7 +296,7 @@ def test_a_state_of_another_day_has_another_id() -> None:
     st.booleans(),
     st.booleans(),
 )
-def test_whatever_is_known_only_what_is_durable_is_suppressed_and_only_what_is_in_flight_is_joined(  # noqa: PLR0917
+def test_whatever_is_known_only_what_is_durable_is_suppressed_and_only_what_is_in_flight_is_joined(  # noqa: PLR0913, PLR0917 - drawn
     recurrence: Recurrence,
     before: Known,
     window: int,

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -12,11 +11,14 @@ from aurora_bridge.dedup import index
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
-from tests.dedup.events import MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
-from tests.dedup.life import Life, failing, held_up, lives, rows, states, until
+from tests.dedup.events import ME, MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
+from tests.dedup.life import CLUSTER, Life, failing, held_up, lives, paused, rows, states, until
 
 End = Callable[[Life], Coroutine[None, None, Path]]
 ends = pytest.mark.parametrize("end", [Life.stop, Life.kill], ids=["after an end in order", "after a crash"])
+
+NO_RETRY = NOON + 2 * MINUTE
+"""When no retry comes of what came at noon: the last events before a crash expect one."""
 
 
 async def at(life: Life, offset: int) -> None:
@@ -36,10 +38,10 @@ async def test_what_was_stored_is_known(tmp_path: Path, end: End) -> None:
         for number, event in enumerate((A, B, A, ONCE)):
             await first.deliver(event, NOON + number)
         second = start(await end(first))
-        assert [await second.act(event, NOON + MINUTE) for event in (A, ONCE)] == [Action.DUPLICATE] * 2
-        again = await second.deliver(B, NOON + MINUTE)
-        assert (again.action, again.entry.id_ms) == (Action.REPEAT, NOON + MINUTE)
-        assert (await second.deliver(C, NOON + MINUTE)).entry.id_ms == 0
+        assert [await second.act(event, NO_RETRY) for event in (A, ONCE)] == [Action.DUPLICATE] * 2
+        again = await second.deliver(B, NO_RETRY)
+        assert (again.action, again.entry.id_ms) == (Action.REPEAT, NO_RETRY)
+        assert (await second.deliver(C, NO_RETRY)).entry.id_ms == 0
 
 
 @ends
@@ -55,7 +57,7 @@ async def test_a_refused_state_is_the_latest_and_its_retry_goes_out_as_what_it_w
             await first.written()
         await first.deliver(B, NOON + SECOND, stored=False)
         second = start(await end(first))
-        assert await second.act(A, NOON + MINUTE) is Action.REPEAT
+        assert await second.act(A, NO_RETRY) is Action.REPEAT
         retry = await second.deliver(B, NOON + SECOND + 5 * MINUTE)
         assert (retry.action, retry.entry.time_ms, retry.entry.id_ms) == (Action.RETRY, NOON + SECOND, 0)
 
@@ -171,15 +173,29 @@ async def test_a_new_file_expects_no_retries(tmp_path: Path) -> None:
         assert states(left) == {A.fingerprint: State.SEEN, ONCE.fingerprint: State.SEEN}
 
 
+async def test_nor_does_one_that_a_crash_found_half_read(tmp_path: Path) -> None:
+    async with lives() as start:
+        first = start(tmp_path, kafka=True)
+        reading = await first.log.reading()
+        first.log.began(reading, CLUSTER)
+        await first.log.learn(reading, CLUSTER, [told(A, NOON, instance=ME)])
+        reading.positions[CLUSTER, "t", 0] = 1
+        await until(lambda: bool(rows(tmp_path, "SELECT 1 FROM positions WHERE topic='t'")))
+        left = await first.kill()
+        second = start(left, kafka=True)
+        await second.reads(told(B, NOON, instance=ME))
+        await second.stop()
+        assert states(left) == {A.fingerprint: State.SEEN, B.fingerprint: State.SEEN}
+
+
 async def test_what_another_published_last_it_also_answered_for(tmp_path: Path) -> None:
     async with lives() as start:
         first = start(tmp_path, kafka=True)
         await first.reads()
-        first.log.current.positions["a cluster's id", "t", 0] = 0
-        await until(lambda: bool(rows(tmp_path, "SELECT 1 FROM positions WHERE topic='t'")))
+        await until(lambda: bool(rows(tmp_path, "SELECT 1 FROM positions WHERE log=?", CLUSTER)))
         left = await first.kill()
         second = start(left, kafka=True)
-        await second.reads(told(A, NOON), told(B, NOON, instance="me"))
+        await second.reads(told(A, NOON), told(B, NOON, instance=ME))
         await second.stop()
         assert states(left) == {A.fingerprint: State.SEEN, B.fingerprint: State.RETRY_EXPECTED}
 
@@ -191,16 +207,14 @@ async def test_what_another_published_last_it_also_answered_for(tmp_path: Path) 
 def positions_checked() -> Iterator[list[int]]:
     """Check at each write of positions that the file has every event of the spool up to there; return the positions."""
     found: list[int] = []
-    write = index.write
+    note = index.note
 
-    def check(db: sqlite3.Connection, **named: Any) -> None:  # noqa: ANN401 - those of `write`
-        write(db, **named)
-        if named["positions"]:
-            (position,) = named["positions"].values()
-            (known,) = db.execute("SELECT count(*) FROM seen").fetchone()
-            found.append(position if known >= position else -1)
+    def check(db: sqlite3.Connection, positions: index.Positions, forgotten_ms: int) -> None:
+        note(db, positions, forgotten_ms)
+        (known,) = db.execute("SELECT count(*) FROM seen").fetchone()
+        found.extend(offset if known >= offset else -1 for (_, _, place), offset in positions.items() if place == 0)
 
-    with patch.object(index, "write", check):
+    with patch.object(index, "note", check):
         yield found
 
 
@@ -220,24 +234,22 @@ async def test_below_the_positions_in_the_file_nothing_is_missing(tmp_path: Path
 async def test_positions_are_not_written_past_what_found_no_room(tmp_path: Path, end: End) -> None:
     """B and its family find none, though what comes after them does."""
 
-    def has_b(rows: list[index.Row], latest: list[index.LatestRow], **_: object) -> bool:
-        return B.fingerprint in {*(row.fingerprint for row in rows), *(state.fingerprint for state in latest)}
+    def has_b(_db: object, rows: list[index.SeenRow], latest: list[index.StateRow]) -> bool:
+        return B.fingerprint in {*(row[0] for row in rows), *(state[1] for state in latest)}
 
     async with lives() as start:
         first = start(tmp_path)
         await first.deliver(A, NOON)
         await first.written()
-        with (
-            patch("aurora_bridge.dedup.index_file._STEP_SECONDS", 30),
-            failing("write", code=sqlite3.SQLITE_FULL, only=has_b),
-        ):
-            await first.deliver(B, NOON + 1)
-            for number in range(100):
-                await first.deliver(once(f"{number}"), NOON + number)
-            await until(lambda: len(states(tmp_path)) > 80)  # all but those of two slices
-            left = await end(first)
+        async with paused(first):  # no room is made
+            with failing("write", code=sqlite3.SQLITE_FULL, only=has_b):
+                await first.deliver(B, NOON + 1)
+                for number in range(100):
+                    await first.deliver(once(f"{number}"), NOON + number)
+                await until(lambda: len(states(tmp_path)) > 80)  # all but those of two slices
+                left = await end(first)
         assert B.fingerprint not in states(left)
-        assert await start(left).act(A, NOON + MINUTE) is Action.REPEAT
+        assert await start(left).act(A, NO_RETRY) is Action.REPEAT
 
 
 @ends

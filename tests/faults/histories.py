@@ -9,7 +9,7 @@ Whoever knows what happened can tell what the daemon cannot; it is excused for n
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -58,10 +58,10 @@ class Histories:
         for family in self._families.values():
             family.sort(key=lambda told: told.begun)
 
-    def why_not_lost(self, told: Told, times: Sequence[float], published: Container[Told]) -> str | None:
+    def why_not_lost(self, told: Told, times: Sequence[float]) -> str | None:
         """Return why an accepted event without a record may have none, None where it may not.
 
-        Records of its content were received at these `times`; `published` are the events that have records.
+        Records of its content were received at these `times`.
         """
         if told.kind not in STATES:
             return None
@@ -69,25 +69,21 @@ class Histories:
         since, until = self._superseded_wall(told, told.acceptance), told.acceptance.answered_wall
         if any(since <= time + MILLISECOND <= until for time in times):
             return "states for which a copy stands"
-        if self._expected(told, told.acceptance, published):
+        if self._expected(told, told.acceptance):
             return "states taken for a retry that was expected after a crash"
         return None
 
-    def _expected(self, told: Told, acceptance: Request, published: Container[Told]) -> bool:
+    def _expected(self, told: Told, acceptance: Request) -> bool:
         """Whether a request can be taken for the retry of the one of the same content before it.
 
         That was answered so shortly before the daemon died that for all it knows nobody heard. It was heard, so that no
-        retry of its own takes the place; and what was taken for a retry itself is expected no more.
+        retry of its own takes the place. A retry is expected once; but a crash can take the note that it came.
         """
         family = [one for one in self._families[told.event, told.subject] if one.digest == told.digest]
         before = family[family.index(told) - 1] if told is not family[0] else None
-        return (
-            before is not None
-            and before in published
-            and any(
-                start - OWED_SECONDS <= before.accepted_at <= end and start <= acceptance.begun
-                for start, end in self._limits.crashes
-            )
+        return before is not None and any(
+            start - OWED_SECONDS <= before.accepted_at <= end and start <= acceptance.begun
+            for start, end in self._limits.crashes
         )
 
     def _superseded_wall(self, told: Told, acceptance: Request) -> float:

@@ -41,7 +41,7 @@ class Request:
         return self.begun_wall + self.answered - self.begun
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Told:
     """One genuine event, and what became of the requests that told it."""
 

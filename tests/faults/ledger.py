@@ -108,9 +108,8 @@ def judge(journal: Journal, records: Iterable[Record], limits: Limits | None = N
         times[digest].append(_seconds(event["time"]))
     acknowledged = [key for key, told in events.items() if told.acceptance]
     histories = Histories(events.values(), limits or Limits())
-    published = {events[key] for key in ids}
     missing = [key for key in acknowledged if key not in ids]
-    why = {key: histories.why_not_lost(events[key], times[events[key].digest], published) for key in missing}
+    why = {key: histories.why_not_lost(events[key], times[events[key].digest]) for key in missing}
     several = {key for key, having in ids.items() if len(having) > 1}
     doubled = [key for key in several if len(ids[key]) > histories.ids_allowed(events[key])]
     excused = Counter(reason for reason in why.values() if reason)

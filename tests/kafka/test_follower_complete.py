@@ -9,7 +9,8 @@ from unittest.mock import patch
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from aurora_bridge.dedup import index, progress
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup import reading as dedup_reading
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
@@ -40,7 +41,7 @@ async def is_new_with_an_id_of_the_day(following: Following, at: int) -> bool:
 
 
 @pytest.mark.parametrize(("ago", "whole"), [(0, False), (DAY, True)], ids=["of today", "of yesterday"])
-async def test_where_the_beginning_of_today_is_gone_no_state_is_known_to_be_new_until_midnight(
+async def test_where_the_beginning_of_today_is_gone_no_state_is_known_to_be_new_until_midnight(  # noqa: PLR0913
     follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, ago: int, *, whole: bool
 ) -> None:
     """A partition whose first record left is older than today has lost nothing of today."""
@@ -215,7 +216,7 @@ async def test_a_long_reading_tells_how_far_it_is(
         await asyncio.to_thread(produce, kafka.bootstrap, record_of(topic, once(f"{number}")))
     caplog.set_level(logging.INFO)
     with (
-        patch.object(progress, "_PROGRESS_SECONDS", 0),
+        patch.object(dedup_reading, "_PROGRESS_SECONDS", 0),
         patch.object(module, "_GROUP", 1),
         patch.object(module, "_FETCH_BYTES", 1),
     ):

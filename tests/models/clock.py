@@ -1,7 +1,7 @@
 """Time in the model: one clock for everything, and a loop that turns only when the model wants it.
 
-A daemon's timers, deadlines and pauses are its own; what they wait for is this clock, which stands still until the model
-moves it. So an hour takes no time, and every run of a history is the same.
+A daemon's timers, deadlines and pauses are its own; what they wait for is this clock, which stands still until the
+model moves it. So an hour takes no time, and every run of a history is the same.
 """
 
 import asyncio

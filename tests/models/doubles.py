@@ -51,9 +51,11 @@ class SteppedConnection:
         """Execute a statement. Raises `sqlite3.OperationalError` as SQLite would."""
         disk = self._disk
         if disk.error is not None and sql.startswith("BEGIN"):
-            raise _error("the disk fails", disk.error)
+            msg = "the disk fails"
+            raise _error(msg, disk.error)
         if disk.full and sql.startswith(GROWING):
-            raise _error("database or disk is full", sqlite3.SQLITE_FULL)
+            msg = "database or disk is full"
+            raise _error(msg, sqlite3.SQLITE_FULL)
         cursor = self._connection.execute(sql, parameters)
         if sql.startswith("DELETE") and cursor.rowcount > 0:
             disk.full = False

@@ -184,7 +184,7 @@ class _Publisher(Publisher):
 
     on_record: Callable[[], int]
 
-    async def publish(self, record: OutboxRecord) -> Outcome:  # type: ignore[override]
+    async def publish(self, record: OutboxRecord) -> Outcome:
         flight = _FLIGHT.get()
         flight.number = self.on_record()
         record.headers.append((NUMBER, b"%d" % flight.number))

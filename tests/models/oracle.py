@@ -14,7 +14,8 @@ Two things free the daemon of them: what it may have lost (`lose`), and a file t
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Set as AbstractSet
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -22,7 +23,8 @@ from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.webhook.catalogue import Recurrence
-from tests.models.aurora import SECOND, Webhook, in_slot
+from tests.models.aurora import Webhook, in_slot
+from tests.models.clock import SECOND
 from tests.models.instance import PATIENCE, Flight, Instance
 from tests.models.remains import Index, Key
 

@@ -13,7 +13,6 @@ What is promised, checked at each step:
 """
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import ExitStack
 from enum import IntEnum
 from itertools import count

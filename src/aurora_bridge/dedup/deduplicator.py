@@ -151,8 +151,10 @@ class Deduplicator:
             result: asyncio.Future[Refusal | None] = self._loop.create_future()
             entry.waiters = [*(entry.waiters or ()), result]
             return Decision(action, entry, interval, result)
-        if action is Action.RETRY or (entry.state is _RETRY_EXPECTED and interval in RETRIES):
-            entry.attempt_ms, entry.attempt = now_ms, entry.attempt + 1
+        retried = interval in RETRIES
+        if action is Action.RETRY or (retried and entry.state is _RETRY_EXPECTED):
+            entry.attempt_ms = now_ms if retried else entry.attempt_ms
+            entry.attempt, entry.retry_left = entry.attempt + 1, not retried
             memory.apply(entry, Happening.PUBLISHED if action is Action.RETRY else Happening.RETRIED)
         return Decision(action, entry, interval)
 
@@ -183,6 +185,8 @@ class Deduplicator:
     def stored(self, entry: Entry) -> None:
         """Note that an event is durable."""
         self._end(entry, Happening.STORED, None)
+        if entry.retry_left:
+            self._memory.apply(entry, Happening.UNHEARD)
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
         """Note that an event's delivery is refused."""

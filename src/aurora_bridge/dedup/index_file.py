@@ -66,6 +66,8 @@ class IndexFile:
         self._unanswered: dict[int, float] = {}
         """Jobs under way: by number, when they were posted (monotonic)."""
         self._anew = False
+        self._told = ""
+        """What was last logged about opening it."""
         self._inode = 0
         self.used_bytes = 0
         """How much of the file is in use, when it was last looked."""
@@ -161,8 +163,11 @@ class IndexFile:
 
     def _opened(self, found: index.Found | None, error: Exception | None) -> None:
         if error is not None or found is None:
-            self.failed = True
+            if repr(error) != self._told:
+                log.error("%s cannot be opened (%r); trying again each second.", self._path, error)
+            self.failed, self._told = True, repr(error)
             return
+        self._told = ""
         self.failed = self.full = False
         self.forgotten_ms, self.used_bytes = found.forgotten_ms, found.bytes
         self._on_opened(found)

@@ -22,7 +22,7 @@ from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Memory
-from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.dedup.reading import READ_TO_ITS_END, Reading
 from aurora_bridge.logs import fields
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ _AT_ONCE = 5000
 """Rows of the spool that are read together."""
 _DAY_MS = 86_400_000
 _AGAIN_SECONDS = 1.0
-_READ_TO_ITS_END = -1
-"""In the place of a partition: this log was read to its end, whatever else is known of it."""
 
 
 class SpoolRecord(Protocol):
@@ -146,7 +144,7 @@ class LogReader:
             reading.caught_up = True
             reading.progress.end()
             self._expect_retries()
-            ends = dict.fromkeys(((name, "", _READ_TO_ITS_END) for name in reading.logs), 0)
+            ends = dict.fromkeys(((name, "", READ_TO_ITS_END) for name in reading.logs), 0)
             self._file.post(partial(index.note, positions=ends, forgotten_ms=self._file.forgotten_ms))
             log.info("the index is complete", extra=fields(events=reading.progress.read))
         self._lookups.release()

@@ -33,6 +33,8 @@ class Entry(Item):
     """Estimated number of that, from 1."""
     repeat: bool = False
     """Whether another event of its fingerprint had been accepted before."""
+    retry_left: bool = field(default=False, init=False)
+    """Whether an attempt of it was refused, and what is in flight now is a copy beside that attempt, not its retry."""
     refcount: int = field(default=0, init=False)
     """Deliveries that are not answered yet and refer to it."""
     waiters: "list[Future[Refusal | None]] | None" = field(default=None, init=False)

@@ -18,6 +18,10 @@ _LAST_MS = 10_000
 """Before a crash: the answers to what was received in this time may not have left."""
 
 
+READ_TO_ITS_END = -1
+"""In the place of a partition: this log was read to its end once, whatever else is known of it."""
+
+
 class Progress:
     """How far a reading of the log has come, for people."""
 
@@ -66,7 +70,7 @@ class Reading:
     def __init__(self, positions: index.Positions) -> None:
         self.positions = dict(positions)
         """Up to where the log is known."""
-        self.existing = frozenset(name for name, _, _ in positions)
+        self.existing = frozenset(name for name, _, partition in positions if partition == READ_TO_ITS_END)
         """Logs that the file had known to their end."""
         self.logs: set[str] = set()
         """Those that are being read."""

@@ -33,7 +33,7 @@ POLL_SECONDS = 0.5
 _FETCH_BYTES = 2**20
 """Of one answer: about a thousand records, decoded in some ten milliseconds."""
 _GROUP = 20_000
-"""Records the index takes together, whose pages are written once for all of them: half a second of its time, 15 MB."""
+"""Records the index takes together, whose pages are written once for all of them: some 100 ms of its time, and 4 MB."""
 _RETRY_SECONDS = 1.0
 _METADATA_SECONDS = 5.0
 _CLOSE_SECONDS = 0.5

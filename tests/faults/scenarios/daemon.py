@@ -13,7 +13,7 @@ from tests.faults.hand import KINDS, Answer, Webhook
 from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.looks import timed_start
 from tests.faults.scenario import Scenario
-from tests.faults.stage import SETTLE_SECONDS, Stage, Turns
+from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.daemon import PROGRAM, Daemon, environment
 from tests.support.node import KafkaNode
 
@@ -27,15 +27,13 @@ COPIED: Final = ("once",)
 copy of a state an id of its own, as the README says; that of a once-event never."""
 KNOWN_SECONDS: Final = 10.0
 """Within which a replica knows what was published beside it. It takes 1.5 s on a calm cluster."""
-HEARD: Final = Turns(lost=0.0)
-"""Whose answers are lost by the deaths alone."""
 LEFT: Final = 50
 """Webhooks of each kind that are in the spool that is left behind, and come again."""
 
 
 def daemon_killed(stage: Stage) -> None:
     """Kill -9 of the daemon every 5 to 15 s."""
-    with stage.load(turns=HEARD):
+    with stage.load():
         for _ in range(12):
             stage.wait(stage.random.uniform(5, 15))
             stage.daemons[0].kill_and_start()
@@ -44,7 +42,7 @@ def daemon_killed(stage: Stage) -> None:
 
 def killed_before_answer(stage: Stage) -> None:
     """Kill -9 between the spool's commit and the answers that wait for it, again and again; Kafka is away meanwhile."""
-    with stage.load(turns=HEARD):
+    with stage.load():
         for node in stage.cluster.nodes:
             node.kill()
         _killed_at_its_point(stage, 120)

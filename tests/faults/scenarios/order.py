@@ -39,7 +39,7 @@ def late_copies(stage: Stage) -> None:
 
 def late_copies_after_a_crash(stage: Stage) -> None:
     """The same, with a kill -9 before the copies arrive: Kafka cannot recognise them, and takes them."""
-    with stage.load(turns=Turns()):
+    with stage.load():
         _copies_land_late(stage, crash=True)
         stage.wait(20)
 

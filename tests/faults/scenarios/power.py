@@ -10,19 +10,26 @@ What may: a state whose answer was lost with the power is published again when i
 index lost that a retry of it was expected. It cannot be told from a state that came back then.
 """
 
+from threading import Event
+from typing import Final
+
 from tests.faults.power import Machine
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.disk import end_kafka, expect_empty_and_whole
 from tests.faults.stage import Stage, Turns
+
+SLOW: Final = Turns(subjects=100, seconds=12.0, lost=0.0)
+"""What comes back was told before, so long before that no retry of it is expected, whatever the scale."""
 
 
 def power_lost(stage: Stage) -> None:
     """Kafka is away, and every 5 to 15 s the daemon's machine loses its power, and all that was not fsynced."""
     machine = Machine(stage.folder, stage.daemon.state)
     stage.daemon.surroundings |= machine.surroundings
-    with stage.load(turns=Turns()):
-        stage.wait(10)
+    with stage.load(turns=SLOW):
+        Event().wait(2 * SLOW.seconds)
         end_kafka(stage)
+        Event().wait(SLOW.seconds / 2)
         for round_ in range(12):
             stage.wait(stage.random.uniform(5, 15))
             stage.daemon.kill()
