@@ -198,7 +198,7 @@ class Oracle:
         Of what the one before had stored in its last seconds and not written, the answers may not have left.
         """
         unwritten = {
-            told: max(flight.received_us for flight in told.flights)
+            told: max((one.received_us for one in told.flights if one.publishes), default=0)
             for told in self._events.values()
             if told.key not in index.states and stored_in(told.id) in index.logs
         }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.reading import READ_TO_ITS_END
 from aurora_bridge.outbox.spool_file import FILE as SPOOL
 from tests.models.doubles import NUMBER
 
@@ -23,7 +24,7 @@ class Index(NamedTuple):
     latest: dict[str, tuple[str, int]]
     """By family key, fingerprint and time of the latest state."""
     logs: set[str]
-    """Logs of which a part is known."""
+    """Logs that were read to their end once."""
     positions: dict[str, int]
     """By topic, up to where it is known."""
 
@@ -34,14 +35,14 @@ def index_of(directory: Path) -> Index:
         with closing(_open(directory / index.FILE)) as db:
             seen = db.execute("SELECT fingerprint, time_ms, id_ms, state FROM seen").fetchall()
             latest = db.execute("SELECT family_key, fingerprint, time_ms FROM latest").fetchall()
-            places = db.execute("SELECT log, topic, offset FROM positions").fetchall()
+            places = db.execute("SELECT log, topic, partition, offset FROM positions").fetchall()
     except sqlite3.Error:
         return Index({}, {}, set(), {})
     return Index(
         {row[:3]: State(row[3]) for row in seen},
         {key: (name, at) for key, name, at in latest},
-        {log for log, _, _ in places},
-        {topic: offset for _, topic, offset in places},
+        {log for log, _, partition, _ in places if partition == READ_TO_ITS_END},
+        {topic: offset for _, topic, _, offset in places},
     )
 
 
