@@ -31,7 +31,9 @@ class Model:
             accepted = known.state in (State.SEEN, State.RETRY_EXPECTED) or known.repeat
             return self._publish(action, event, at, max(at, known.id_ms + 1), repeat=accepted)
         if action is Action.RETRY or (known.state is State.RETRY_EXPECTED and interval in RETRIES):
-            known.attempt, known.attempt_ms = known.attempt + 1, at
+            known.attempt, known.retry_left = known.attempt + 1, interval not in RETRIES
+            if interval in RETRIES:
+                known.attempt_ms = at
             self.happened(known, Happening.PUBLISHED if action is Action.RETRY else Happening.RETRIED)
         return action, known
 

@@ -62,6 +62,8 @@ class Both:
         if end is Happening.STORED_LATE:
             life.dedup.stored_late(decision.entry)
         self.model.happened(entry, end)
+        if end is Happening.STORED and entry.retry_left:
+            self.model.happened(entry, Happening.UNHEARD)
 
     def _later(self, *steps: int) -> int:
         self.now += self.random.choice(steps)
