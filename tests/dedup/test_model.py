@@ -56,12 +56,13 @@ class Both:
         end = self.random.choice([Happening.STORED, Happening.STORED, Happening.REFUSED, Happening.STORED_LATE])
         if end is Happening.STORED:
             await life.store(event, decision.entry)
-        else:
-            await life.refuse(decision.entry)
-            self.model.happened(entry, Happening.REFUSED)
+            self.model.stored(entry)
+            return
+        await life.refuse(decision.entry)
+        self.model.happened(entry, Happening.REFUSED)
         if end is Happening.STORED_LATE:
             life.dedup.stored_late(decision.entry)
-        self.model.happened(entry, end)
+            self.model.happened(entry, end)
 
     def _later(self, *steps: int) -> int:
         self.now += self.random.choice(steps)
