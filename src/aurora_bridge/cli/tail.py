@@ -118,6 +118,8 @@ def _show(records: Iterable[OutboxRecord | Stored], where: Sequence[Condition], 
 
 def _received(record: OutboxRecord | Stored, since_ms: int) -> bool:
     """Whether an event was received then or later: what waited in a spool has a later timestamp than its `time`."""
+    if isinstance(record, OutboxRecord):
+        return record.time_ms >= since_ms
     identity = identity_of(record.value, record.headers)
     return identity is None or identity.time_us >= since_ms * 1000
 
