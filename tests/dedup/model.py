@@ -30,10 +30,11 @@ class Model:
         if action is Action.REPEAT:
             accepted = known.state in (State.SEEN, State.RETRY_EXPECTED) or known.repeat
             return self._publish(action, event, at, max(at, known.id_ms + 1), repeat=accepted)
-        if action is Action.RETRY or (known.state is State.RETRY_EXPECTED and interval in RETRIES):
-            known.attempt, known.retry_left = known.attempt + 1, interval not in RETRIES
-            if interval in RETRIES:
-                known.attempt_ms = at
+        retried = interval in RETRIES
+        if action is Action.RETRY or (retried and known.state is State.RETRY_EXPECTED):
+            known.attempt += 1
+            known.attempt_ms = at if retried else known.attempt_ms
+            known.retry_left = not retried
             self.happened(known, Happening.PUBLISHED if action is Action.RETRY else Happening.RETRIED)
         return action, known
 
@@ -43,6 +44,12 @@ class Model:
         if event.family_key is not None:
             self.latest[event.family_key] = entry
         return action, entry
+
+    def stored(self, entry: Entry) -> None:
+        """Let an event be durable; beside a copy of it, the attempt that was refused is still tried again."""
+        self.happened(entry, Happening.STORED)
+        if entry.retry_left:
+            self.happened(entry, Happening.UNHEARD)
 
     @staticmethod
     def happened(entry: Entry, happening: Happening) -> None:

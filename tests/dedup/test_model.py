@@ -56,14 +56,13 @@ class Both:
         end = self.random.choice([Happening.STORED, Happening.STORED, Happening.REFUSED, Happening.STORED_LATE])
         if end is Happening.STORED:
             await life.store(event, decision.entry)
-        else:
-            await life.refuse(decision.entry)
-            self.model.happened(entry, Happening.REFUSED)
+            self.model.stored(entry)
+            return
+        await life.refuse(decision.entry)
+        self.model.happened(entry, Happening.REFUSED)
         if end is Happening.STORED_LATE:
             life.dedup.stored_late(decision.entry)
-        self.model.happened(entry, end)
-        if end is Happening.STORED and entry.retry_left:
-            self.model.happened(entry, Happening.UNHEARD)
+            self.model.happened(entry, end)
 
     def _later(self, *steps: int) -> int:
         self.now += self.random.choice(steps)
