@@ -92,15 +92,22 @@ class Worker:
         self._close()
 
     def _next(self) -> tuple[list[_Posted], Connect | _Posted | None]:
-        """Return the jobs that wait, and the last of them or what is to be done behind them."""
+        """Return the jobs that wait, and the last of them or what is to be done behind them.
+
+        What was posted behind the word to stop is done before it.
+        """
         posted: list[_Posted] = []
+        stop = False
         while True:
             one = self._jobs.get()
-            if not isinstance(one, tuple):
+            if callable(one):
                 return posted, one
-            posted.append(one)
+            if one is None:
+                stop = True
+            else:
+                posted.append(one)
             if self._jobs.empty():
-                return posted, one
+                return posted, None if stop else one
 
     def _close(self) -> None:
         if self._connection is not None:
