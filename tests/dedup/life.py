@@ -179,6 +179,11 @@ class Life:
         """Return when nothing of the day of a time can be unknown."""
         await until(lambda: self.log.complete(at))
 
+    async def recovered(self, at: int) -> None:
+        """Return when it is complete again; from now on a slow machine is waited for."""
+        self.dedup._lookups._patience = self.dedup._file._patience = PATIENCE  # noqa: SLF001
+        await self.complete(at)
+
     async def written(self) -> None:
         """Return when the file has all that is not in flight, and memory nothing of it."""
         await until(lambda: not self.in_memory)

@@ -75,7 +75,7 @@ async def test_afterwards_all_is_known_that_came_before_and_meanwhile(tmp_path: 
             for subject in SUBJECTS:
                 await life.deliver(once(f"new {subject}"), NOON + SECOND)
         for _ in range(2):
-            await life.complete(NOON)
+            await life.recovered(NOON)
             assert await become(life, "C", NOON + 2 * MINUTE) == {Action.DUPLICATE}
             for subject in SUBJECTS:
                 assert await life.act(once(subject), NOON + MINUTE) is Action.DUPLICATE
@@ -90,7 +90,7 @@ async def test_afterwards_a_new_state_has_the_id_of_its_day_again(tmp_path: Path
         await life.complete(NOON)
         async with trouble(life):
             assert (await life.deliver(A, NOON)).entry.id_ms in (0, NOON)
-        await life.complete(NOON)
+        await life.recovered(NOON)
         assert (await life.deliver(B, NOON + 1)).entry.id_ms == 0
 
 
@@ -158,7 +158,7 @@ async def test_what_was_given_up_is_read_again_and_what_is_in_flight_is_kept(
                 flying = await life.claim(flown, NOON + SECOND)
                 await have(life, "B", NOON + SECOND)
                 await until(lambda: life.failed and len(life.in_memory) <= 11)
-        await life.complete(NOON)
+        await life.recovered(NOON)
         await life.refuse(flying.entry)
         life.answer(flying, NOON + SECOND)
         assert await life.act(before, NOON + MINUTE) is Action.REPEAT
