@@ -257,3 +257,11 @@ async def test_memory_is_empty_once_all_is_answered_and_written(life: Life) -> N
     await life.written()
     await life.deliver(A, NOON + MINUTE)
     await life.written()
+
+
+async def test_what_happens_once_goes_out_again_under_its_id_if_its_time_is_in_the_future(life: Life) -> None:
+    """A clock was an hour fast; by the time that is right now, a copy of the copy is a duplicate."""
+    await life.deliver(ONCE, NOON + 60 * MINUTE)
+    again = await life.deliver(ONCE, NOON)
+    assert (again.action, again.entry.time_ms, again.entry.id_ms) == (Action.REPEAT, NOON, 0)
+    assert await life.act(ONCE, NOON + SECOND) is Action.DUPLICATE

@@ -109,9 +109,3 @@ def test_what_the_log_tells(happenings: tuple[Happening, ...], ours: State, else
 
 def test_retries_of_what_was_published_just_before_a_crash_are_expected() -> None:
     assert after(H.LOGGED, H.LOGGED_LAST) is RETRY_EXPECTED
-    assert after(H.LOGGED, H.PUBLISHED, H.LOGGED_LAST) is IN_FLIGHT
-
-
-def test_what_happens_once_and_has_a_time_in_the_future_goes_out_again_as_what_it_was() -> None:
-    assert after(H.LOGGED, H.PUBLISHED) is IN_FLIGHT
-    assert after(H.LOGGED, H.LOGGED_LAST, H.PUBLISHED) is IN_FLIGHT

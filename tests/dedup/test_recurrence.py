@@ -207,7 +207,7 @@ def test_what_was_never_accepted_is_published_during_a_resend_too(recurrence: Re
 
 @accepted
 @pytest.mark.parametrize("resend", either)
-@pytest.mark.parametrize(("recurrence", "expected"), [(ONCE, RETRY), (STATE, REPEAT), (SIGNAL, REPEAT)])
+@pytest.mark.parametrize(("recurrence", "expected"), [(ONCE, REPEAT), (STATE, REPEAT), (SIGNAL, REPEAT)])
 def test_a_time_in_the_future_suppresses_nothing(
     recurrence: Recurrence,
     expected: Action,
@@ -306,8 +306,7 @@ def test_whatever_is_known_only_what_is_durable_is_suppressed_and_only_what_is_i
 ) -> None:
     judgement = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
     same_event = {IN_FLIGHT: JOIN, SEEN: DUPLICATE, RETRY_EXPECTED: DUPLICATE, RETRY_PENDING: RETRY}[before.state]
-    in_future = before.time_ms > NOW and recurrence is ONCE
-    assert judgement.action in (REPEAT, same_event, *([RETRY] if in_future else []))
+    assert judgement.action in (REPEAT, same_event)
     if judgement.action is DUPLICATE:
         assert before.time_ms <= NOW
         assert recurrence is not SIGNAL or resend

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 1.0
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _ = State
-_STATE = Recurrence.STATE
+_ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE
 _UNKNOWN = Found(None, None)
 
 
@@ -143,7 +143,8 @@ class Deduplicator:
         )
         if action is Action.REPEAT:
             accepted = known.state is _SEEN or known.state is _RETRY_EXPECTED or known.repeat
-            return self._publish(action, event, now_ms, max(now_ms, known.id_ms + 1), interval, repeat=accepted)
+            id_ms = 0 if event.recurrence is _ONCE else max(now_ms, known.id_ms + 1)  # that has no other id
+            return self._publish(action, event, now_ms, id_ms, interval, repeat=accepted)
         entry = known if isinstance(known, Entry) else Entry(fingerprint, family_key, *known[1:])
         memory.entries.items[fingerprint] = entry
         entry.refcount += 1

@@ -119,8 +119,7 @@ def judge(  # noqa: PLR0913 - the facts of one decision
     state = known.state
     accepted = state is _SEEN or state is _RETRY_EXPECTED
     if accepted and known.time_ms > now_ms:
-        # A clock was set back: a time in the future suppresses nothing. A once-event has no other id to go out with.
-        return Judgement(Action.RETRY if recurrence is _ONCE else Action.REPEAT, interval)
+        return Judgement(Action.REPEAT, interval)  # a clock was set back: a time in the future suppresses nothing
     if recurrence is _SIGNAL:
         same = resend and accepted
     elif recurrence is _ONCE or resend:
