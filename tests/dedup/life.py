@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event as Gate
 from typing import Any, Final
@@ -143,7 +143,11 @@ class Life:
     async def kill(self) -> Path:
         """Die as by SIGKILL; return the directory that this leaves, which is a copy: a thread cannot be killed."""
         left = self.directory.with_name(f"{self.directory.name}-killed")
-        shutil.copytree(self.directory, left, ignore=shutil.ignore_patterns("*-shm"))
+        left.mkdir()
+        for file in self.directory.iterdir():
+            with suppress(FileNotFoundError):  # a file that is being recreated
+                if not file.name.endswith("-shm"):
+                    shutil.copy2(file, left)
         await self._cease()
         return left
 
