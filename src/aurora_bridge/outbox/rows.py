@@ -107,11 +107,6 @@ def of_fingerprint(db: sqlite3.Connection, fingerprint: str, rows: int) -> Itera
         yield from map(record_of, db.execute(sql, (seq, seq + rows, fingerprint)).fetchall())
 
 
-def newest_keys(db: sqlite3.Connection, limit: int) -> list[str]:
-    """Return the keys of the last events that came here, at most `limit`."""
-    return [key for (key,) in db.execute("SELECT key FROM events ORDER BY seq DESC LIMIT ?", (limit,))]
-
-
 def expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
     """Note how long daemons have run, delete what has been here for longer than `keep_us`; return how many."""
     db.execute("UPDATE state SET ran_us=?", (ran_us,))

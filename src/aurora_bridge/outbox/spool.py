@@ -136,11 +136,6 @@ class Spool:
         records: list[OutboxRecord] = await self._worker.call(lambda db: rows.read(db, after_seq, (), limit))
         return records
 
-    async def newest_keys(self, limit: int) -> list[str]:
-        """Return the keys of the last events that came here, at most `limit`."""
-        keys: list[str] = await self._worker.call(lambda db: rows.newest_keys(db, limit))
-        return keys
-
     def oldest_seconds(self, now: float) -> float:
         """Return the age of the oldest event in the queue at wall-clock time `now`, 0 without one."""
         return max(0.0, now - self.stats.oldest_us / 1e6) if self.waiting and self.stats.oldest_us else 0.0
