@@ -1,7 +1,7 @@
 """The index file: a cache of what Kafka and the spool hold, made for look-ups. Its statements.
 
 Events and the positions in the log up to which they are known change in one file, so that whatever is lost of its end
-is read again from there: commits need no fsync (`synchronous=NORMAL`), and a file that cannot be used is made anew.
+is read again from there: commits need no fsync (`synchronous=NORMAL`), and a file that cannot be used is rebuilt.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The index file and its thread: opened, asked, opened again after a failure, kept within its bounds.
 
 A cache never stops the daemon. While its file is late or has failed, nobody waits for it; one that is damaged, or was
-removed, is made anew and filled from the log; one that cannot be read or written is opened again each second.
+removed, is rebuilt from the log; one that cannot be read or written is opened again each second.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aurora_bridge.dedup import index
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state.database import error_code, is_broken, keep_room, reserve_bytes
-from aurora_bridge.state.worker import Done, Job, Worker
+from aurora_bridge.state.worker import Done, Job, Worker, result_of
 
 log = logging.getLogger(__name__)
 
@@ -108,18 +108,7 @@ class IndexFile:
 
     async def call(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
         """Run a job and return its result. Raises what the job or its commit raised."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def done(result: Any, error: Exception | None) -> None:  # noqa: ANN401
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self.post(job, done)
-        return await future
+        return await result_of(self.post, job)
 
     def note_late(self) -> None:
         """Note that somebody waited long enough for an answer."""

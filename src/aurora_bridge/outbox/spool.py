@@ -48,7 +48,7 @@ class Spool:
         self._path = directory / FILE
         connection, start = start_spool(directory, max_bytes)
         self.id = start.id
-        """Of the file: one that is made anew has another."""
+        """Of the file: one that is created again has another."""
         self.committed_seq = self._last_seq = start.last_seq
         """Every row up to it is durable. It only grows, and no number is given twice in the life of the file."""
         self._started = monotonic() - start.ran_us / 1e6

@@ -29,6 +29,22 @@ _Posted = tuple[Job, Done]
 _Answer = tuple[Done, Any, Exception | None]
 
 
+async def result_of(post: Callable[[Job, Done], object], job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
+    """Queue a job with `post` and return its result. Raises what the job or its commit raised."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def done(result: Any, error: Exception | None) -> None:  # noqa: ANN401
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    post(job, done)
+    return await future
+
+
 class Worker:
     """Runs jobs on one connection. `start` and `stop` belong to the loop that gets the answers."""
 
@@ -62,18 +78,7 @@ class Worker:
 
     async def call(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
         """Run a job and return its result."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def done(result: Any, error: Exception | None) -> None:  # noqa: ANN401
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self.post(job, done)
-        return await future
+        return await result_of(self.post, job)
 
     def _run(self) -> None:
         self._open()
