@@ -262,6 +262,14 @@ def test_what_is_old_expires_slice_by_slice(db: sqlite3.Connection) -> None:
     assert index.fingerprints(db, "", 9) == [young.fingerprint]
 
 
+def test_what_was_given_an_id_of_a_later_time_is_kept_until_then(db: sqlite3.Connection) -> None:
+    """The clock was a month slow: the event is old, but an id of today would be given a second time."""
+    write(db, row(A, NOON - 31 * DAY, id_ms=NOON + 1), row(B, NOON - 31 * DAY, id_ms=NOON - 1))
+    for number in range(256):
+        index.expire(db, f"{number:02x}", NOON)
+    assert index.fingerprints(db, "", 9) == [A.fingerprint]
+
+
 def test_a_sample_tells_which_tenth_is_the_oldest(db: sqlite3.Connection) -> None:
     assert index.oldest_tenth(db, "") == 0
     write(db, *(row(A, NOON + number, fingerprint=digest(f"{number}")) for number in range(500)))

@@ -221,16 +221,19 @@ def fingerprints(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
 
 
 def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> int:
-    """Delete what is older among the keys that begin with `prefix`; return how many events that were."""
+    """Delete what is older among the keys that begin with `prefix`; return how many events that were.
+
+    The later of time and id counts: where the clock went back, an id of today must not be given a second time.
+    """
     end = f"{prefix}~"
     db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND time_ms < ?", (prefix, end, before_ms))
-    sql = "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND time_ms < ?"
+    sql = "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND max(time_ms, id_ms) < ?"
     return db.execute(sql, (prefix, end, before_ms)).rowcount
 
 
 def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:
     """Return the time before which a tenth of the events lie, by a sample: fingerprints are as good as random."""
-    sql = "SELECT time_ms FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
+    sql = "SELECT max(time_ms, id_ms) FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
     times = sorted(time_ms for (time_ms,) in db.execute(sql, (sample_from,)))
     return times[len(times) // 10] + 1 if times else 0
 
