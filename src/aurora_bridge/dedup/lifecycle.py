@@ -10,7 +10,7 @@ refusal is in the file before its 503 leaves, unless the file did not answer. Wh
 are expected is lost: such a retry is published once more, as a repeat.
 """
 
-from enum import Enum, IntEnum, auto
+from enum import IntEnum, auto
 
 
 class State(IntEnum):
@@ -26,8 +26,8 @@ class State(IntEnum):
     """Refused, or in doubt: a retry will come, and re-uses id and time. The event happened all the same."""
 
 
-class Happening(Enum):
-    """What can happen to an event."""
+class Happening(IntEnum):
+    """What can happen to an event. Numbers, since those are hashed at once."""
 
     PUBLISHED = auto()
     """A delivery of it goes out: the first, a repeat, or a retry of one that was refused."""

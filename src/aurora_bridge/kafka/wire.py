@@ -11,7 +11,6 @@ import logging
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple, cast
 
@@ -30,6 +29,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.protocol.types import Schema
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import BrokerMetadata
+from murmurhash2 import murmurhash2
 
 from aurora_bridge.kafka.connection import connect
 from aurora_bridge.kafka.record import Record
@@ -55,6 +55,7 @@ _INT = struct.Struct(">i")
 _PAIR = struct.Struct(">ii")  # partition, bytes of its batch
 _ANSWER = struct.Struct(">ihqqq")  # partition, error, base offset, append time, log start offset
 _ANY_NODE_ATTEMPTS = 3
+_SEED = 0x9747B28C  # org.apache.kafka.common.utils.Utils.murmur2
 
 OnConnection = Callable[[str, Exception | None], None]
 """Told how an attempt to connect to an address, `host:port`, ended."""
@@ -309,37 +310,6 @@ class Produce(Request[_ReadyProduce]):
         return request_struct_class(self._body)
 
 
-_M = 0x5BD1E995
-_WORD = 0xFFFFFFFF
-
-
 def murmur2(data: bytes) -> int:
-    """Return Kafka's murmur2 hash of `data` (31 bits): the default partitioner's, over 32-bit words.
-
-    A word is mixed in two steps; the first does not depend on the words before it, and is done for all of them at once,
-    in one large number that holds each in the lower half of 64 bits.
-    """
-    length = len(data)
-    words = length >> 2
-    read, spread, read_spread, lower, size = _wide(words)
-    k = int.from_bytes(spread(*read(data)), "little") * _M & lower
-    k = ((k ^ k >> 24) & lower) * _M & lower
-    h = 0x9747B28C ^ length
-    for word in read_spread(k.to_bytes(size, "little")):
-        h = h * _M & _WORD ^ word
-    rest = data[words * 4 :]
-    if rest:
-        h = (h ^ int.from_bytes(rest, "little")) * _M & _WORD
-    h = (h ^ h >> 13) * _M & _WORD
-    return (h ^ h >> 15) & 0x7FFFFFFF
-
-
-_Numbers = Callable[[bytes], Sequence[int]]
-
-
-@lru_cache(maxsize=256)
-def _wide(words: int) -> tuple[_Numbers, Callable[..., bytes], _Numbers, int, int]:
-    """Return for so many words: what reads them, spreads them over 64 bits each, reads those; mask, size in bytes."""
-    wide = struct.Struct(f"<{words}Q")
-    lower = int.from_bytes(wide.pack(*[_WORD] * words), "little")
-    return struct.Struct(f"<{words}I").unpack_from, wide.pack, wide.unpack, lower, wide.size
+    """Return Kafka's hash of `data` (31 bits), by which its default partitioner chooses: MurmurHash2 with its seed."""
+    return murmurhash2(data, _SEED) & 0x7FFFFFFF
