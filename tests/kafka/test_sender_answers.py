@@ -130,6 +130,32 @@ async def test_while_a_new_producer_id_is_awaited_the_others_of_the_burst_are_no
     assert journal.acknowledged().count("b") == 1
 
 
+async def test_what_came_while_a_request_was_under_way_goes_as_soon_as_that_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The gap counts from the request before, and not from a look that found its broker busy."""
+    now, under_way, answered = 1000.0, asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("aurora_bridge.kafka.sender.GAP_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr("aurora_bridge.kafka.sender.monotonic", lambda: now)
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        under_way.set()
+        await answered.wait()
+        return dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await under_way.wait()
+        now += 2 * PATIENCE
+        run.submit(*journal.hear([make_record("b")]))
+        await asyncio.sleep(0)  # the look
+        answered.set()
+        await journal.ended(2)
+    assert journal.acknowledged() == ["a", "b"]
+
+
 class Hanging(ScriptedClient):
     """A client whose broker is silent from the first produce request on, or the second producer id."""
 

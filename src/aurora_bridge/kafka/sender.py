@@ -156,7 +156,7 @@ class Sender:
         client, producer = self._client, self._producer
         if client is None or producer is None:
             return
-        now = self._burst_at = monotonic()
+        now = monotonic()
         bursts: defaultdict[int, list[Lane]] = defaultdict(list)
         wake = 0.0
         for lane in list(self._ready):
@@ -170,6 +170,7 @@ class Sender:
             if lane:
                 bursts[node].append(lane)
         for node, lanes in bursts.items():
+            self._burst_at = now
             self._busy.add(node)
             task = asyncio.create_task(self._send(client, producer, node, lanes))
             self._requests.add(task)
