@@ -177,7 +177,7 @@ class Life:
     @property
     def in_memory(self) -> dict[str, Entry]:
         """The events in memory, by fingerprint."""
-        return self.dedup._memory.entries.items  # noqa: SLF001 - nothing else tells
+        return self.dedup._memory.entries  # noqa: SLF001 - nothing else tells
 
     async def complete(self, at: int) -> None:
         """Return when nothing of the day of a time can be unknown."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from aurora_bridge.dedup import index
-from aurora_bridge.dedup.index import LatestRow, Row
+from aurora_bridge.dedup.index import Row
 from aurora_bridge.dedup.lifecycle import Happening, State
-from aurora_bridge.dedup.log_record import LogRecord
+from aurora_bridge.dedup.log_record import Latest, LogRecord
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import DAY, ME, NOON, ONCE, OTHER, SECOND, A, B, C, digest, told
 
@@ -38,15 +38,15 @@ def row(event: Event, at: int = NOON, state: State = SEEN, **others: Any) -> Row
     return Row(event.fingerprint, state, at, 0, at, 1, repeat=False)._replace(**others)
 
 
-def latest(event: Event, at: int = NOON) -> LatestRow:
+def latest(event: Event, at: int = NOON) -> Latest:
     """Return an event as the latest of its family."""
-    return LatestRow(event.family_key or "", event.fingerprint, at, 0)
+    return Latest(event.family_key or "", event.fingerprint, at, 0)
 
 
 def write(
     db: sqlite3.Connection,
     *rows: Row,
-    states: Sequence[LatestRow] = (),
+    states: Sequence[Latest] = (),
     late: Sequence[index.Event] = (),
     positions: index.Positions | None = None,
 ) -> None:
@@ -65,10 +65,10 @@ def write_one_by_one(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 def learn(db: sqlite3.Connection, *records: LogRecord) -> list[str]:
     """Take over what the log tells; return the fingerprints of ours that were new."""
-    states: dict[str, LatestRow] = {}
+    states: dict[str, Latest] = {}
     for record in records:
         if record.family_key is not None:
-            states[record.family_key] = LatestRow(record.family_key, record.fingerprint, record.time_ms, record.id_ms)
+            states[record.family_key] = Latest(record.family_key, record.fingerprint, record.time_ms, record.id_ms)
     known = [record.fingerprint for record in records]
     return [record.fingerprint for record in index.learn(db, records, known, list(states.values()), ME)]
 
@@ -78,7 +78,7 @@ def find(db: sqlite3.Connection, event: Event) -> Row | None:
     return index.find(db, [event.fingerprint], []).rows.get(event.fingerprint)
 
 
-def find_latest(db: sqlite3.Connection, family_key: str | None = A.family_key) -> LatestRow | None:
+def find_latest(db: sqlite3.Connection, family_key: str | None = A.family_key) -> Latest | None:
     """Return the latest state of a family."""
     return index.find(db, [], [family_key or ""]).latest.get(family_key or "")
 
@@ -119,7 +119,7 @@ def test_what_memory_writes_counts_whatever_the_file_had(db: sqlite3.Connection)
 def test_any_number_of_rows_is_written(db: sqlite3.Connection, count: int) -> None:
     random = Random(count)
     rows = [row(A, fingerprint=f"{random.getrandbits(128):032x}", time_ms=number) for number in range(count)]
-    states = [latest(A)._replace(key=one.fingerprint) for one in rows]
+    states = [latest(A)._replace(family_key=one.fingerprint) for one in rows]
     write(db, *rows, states=states)
     keys = [one.fingerprint for one in rows]
     assert list(index.find(db, keys, []).rows.values()) == rows
@@ -249,7 +249,7 @@ def test_what_is_old_expires_slice_by_slice(db: sqlite3.Connection) -> None:
     names = {prefix: f"{prefix}".ljust(32, "0") for prefix in ("00", "01", "ff")}
     old = [row(A, fingerprint=name) for name in names.values()]
     young = row(A, NOON + 1, fingerprint="00".ljust(32, "f"))
-    write(db, *old, young, states=[latest(A)._replace(key=one.fingerprint) for one in old])
+    write(db, *old, young, states=[latest(A)._replace(family_key=one.fingerprint) for one in old])
     index.expire(db, "00", NOON + 1)
     assert sorted(index.find(db, [*names.values(), young.fingerprint], []).rows) == [
         young.fingerprint,

@@ -9,6 +9,7 @@ import pytest
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.log_record import Latest
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from tests.dedup.events import ME, MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
@@ -234,7 +235,7 @@ async def test_below_the_positions_in_the_file_nothing_is_missing(tmp_path: Path
 async def test_positions_are_not_written_past_what_found_no_room(tmp_path: Path, end: End) -> None:
     """B and its family find none, though what comes after them does."""
 
-    def has_b(_db: object, rows: list[index.SeenRow], latest: list[index.StateRow]) -> bool:
+    def has_b(_db: object, rows: list[index.SeenRow], latest: list[Latest]) -> bool:
         return B.fingerprint in {*(row[0] for row in rows), *(state[1] for state in latest)}
 
     async with lives() as start:

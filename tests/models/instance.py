@@ -99,7 +99,7 @@ class Flight:
     @property
     def key(self) -> Key:
         """Its event."""
-        return self.entry.key, self.entry.time_ms, self.entry.id_ms
+        return self.entry.fingerprint, self.entry.time_ms, self.entry.id_ms
 
     @property
     def told(self) -> bool:
@@ -156,8 +156,8 @@ class _Deduplicator(Deduplicator):
 
     def knows(self, key: Key) -> Entry | None:
         """Return what memory holds of an event."""
-        entry = self._memory.entries.items.get(key[0])
-        return entry if entry is not None and (entry.key, entry.time_ms, entry.id_ms) == key else None
+        entry = self._memory.entries.get(key[0])
+        return entry if entry is not None and (entry.fingerprint, entry.time_ms, entry.id_ms) == key else None
 
     def may_have_forgotten(self, time_ms: int) -> bool:
         """Whether events of a time may have left a full file."""
@@ -170,13 +170,13 @@ class _Deduplicator(Deduplicator):
     @property
     def unwritten(self) -> bool:
         """Whether the file lacks something that memory holds."""
-        memory = self._memory
-        return bool(memory.entries.changed or memory.latest.changed or self.worker.busy)
+        changed = (*self._memory._changed.values(), *self._memory._changed_families.values())  # noqa: SLF001
+        return any(changed) or self.worker.busy
 
     def check_calm(self) -> None:
         """Check that nothing is under way, and that the file has all."""
         assert not self._lookups.busy
-        assert (self._memory.entries.items, self._memory.latest.items) == ({}, {})
+        assert (self._memory.entries, self._memory.latest) == ({}, {})
 
 
 class _Publisher(Publisher):

@@ -76,12 +76,12 @@ class Deduplicator:
         self._memory = Memory()
         self._file = IndexFile(directory, settings, patience, metrics, self._opened)
         self._members = Membership(self._file)
-        self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo)
+        self._lookups = Lookups[Decision](self._memory, self._file, patience, self._decide, self._undo)
         self.log = LogReader(
             self._memory, self._file, self._members, self._lookups, spool, instance=instance, kafka=kafka
         )
         metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
-        self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log, self._lookups)
+        self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 
     def start(self) -> None:
@@ -91,7 +91,7 @@ class Deduplicator:
     async def run(self) -> None:
         """Read the log, and keep the file up to date and within its bounds, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for work in (self.log.run, self._write_behind.run, self._file.maintain):
+            for work in (self.log.run, self._lookups.run, self._write_behind.run, self._file.maintain):
                 group.create_task(_keep_running(work))
 
     async def stop(self, patience: float) -> bool:
@@ -118,10 +118,10 @@ class Deduplicator:
     def _decide(self, event: Event, now_ms: int, found: Found | None) -> Decision | None:
         """Return what to do with a delivery, None if the file has to be asked first."""
         fingerprint, family_key, memory = event.fingerprint, event.family_key, self._memory
-        known: Entry | index.Row | None = memory.entries.items.get(fingerprint)
+        known: Entry | index.Row | None = memory.entries.get(fingerprint)
         if known is None and found is None and fingerprint not in self._members:
             return self._publish_new(event, now_ms)
-        latest = None if family_key is None else memory.latest.items.get(family_key)
+        latest = None if family_key is None else memory.latest.get(family_key)
         if found is None and (known is None or (latest is None and family_key is not None)):
             if self._file.usable:
                 return None
@@ -146,7 +146,7 @@ class Deduplicator:
             id_ms = 0 if event.recurrence is _ONCE else max(now_ms, known.id_ms + 1)  # that has no other id
             return self._publish(action, event, now_ms, id_ms, interval, repeat=accepted)
         entry = known if isinstance(known, Entry) else Entry(fingerprint, family_key, *known[1:])
-        memory.entries.items[fingerprint] = entry
+        memory.entries[fingerprint] = entry
         entry.refcount += 1
         if action is Action.JOIN:
             result: asyncio.Future[Refusal | None] = self._loop.create_future()
@@ -200,7 +200,7 @@ class Deduplicator:
     def stored_late(self, entry: Entry) -> None:
         """Note that an event is durable whose delivery was refused already."""
         if not self._memory.stored_late(entry) and not self._file.failed:
-            event = (entry.key, entry.time_ms, entry.id_ms)
+            event = (entry.fingerprint, entry.time_ms, entry.id_ms)
             job = partial(index.change, events=[event], state=State.RETRY_PENDING, happening=Happening.STORED_LATE)
             self._file.post(job)
 
@@ -219,8 +219,8 @@ class Deduplicator:
             entry.attempt_ms = attempt_us // 1000
             self._memory.apply(entry, Happening.UNHEARD)
             self._owed[()] += 1
-        if not (entry.refcount or entry.changed or entry.writes):
-            self._memory.release(entry, self._file.posted + 1)
+        if not entry.stays:
+            self._memory.release(entry)
 
 
 async def _keep_running(work: Callable[[], Coroutine[None, None, None]]) -> None:

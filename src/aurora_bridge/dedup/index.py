@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from aurora_bridge.dedup.lifecycle import TRANSITIONS, Happening, State
-from aurora_bridge.dedup.log_record import LogRecord, reconcile
+from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
 from aurora_bridge.state.database import Format, is_broken, open_as_is
 from aurora_bridge.state.directory import StateError
 
@@ -70,7 +70,6 @@ Place = tuple[str, str, int]
 Positions = Mapping[Place, int]
 Event = tuple[str, int, int]  # fingerprint, time and millisecond of the id
 SeenRow = tuple[str, int, int, int, int, int, bool]
-StateRow = tuple[str, str, int, int]
 
 
 class Row(NamedTuple):
@@ -85,21 +84,12 @@ class Row(NamedTuple):
     repeat: bool = False
 
 
-class LatestRow(NamedTuple):
-    """The latest state of a family's subject."""
-
-    key: str
-    fingerprint: str
-    time_ms: int
-    id_ms: int
-
-
 class Answer(NamedTuple):
     """What the file knows."""
 
     rows: dict[str, Row]
     """By fingerprint."""
-    latest: dict[str, "LatestRow"]
+    latest: dict[str, Latest]
     """By family key."""
 
 
@@ -144,10 +134,10 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
     rows = db.execute(_FIND, (_json(fingerprints),)).fetchall()
     latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else ()
     seen = (Row._make((key, State(state), *times, bool(repeat))) for key, state, *times, repeat in rows)
-    return Answer({row.fingerprint: row for row in seen}, {row[0]: LatestRow(*row) for row in latest})
+    return Answer({row.fingerprint: row for row in seen}, {row[0]: Latest(*row) for row in latest})
 
 
-def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[StateRow]) -> None:
+def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[Latest]) -> None:
     """Take over what changed in memory."""
     _insert(db, "seen", 7, _REPLACE, sorted(rows))
     _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
@@ -161,7 +151,7 @@ def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> Non
 
 
 def learn(
-    db: sqlite3.Connection, records: Sequence[LogRecord], known: Sequence[str], latest: list[LatestRow], instance: str
+    db: sqlite3.Connection, records: Sequence[LogRecord], known: Sequence[str], latest: list[Latest], instance: str
 ) -> list[LogRecord]:
     """Take over what records of the log tell, and the `latest` states among them; those of `instance` are ours.
 

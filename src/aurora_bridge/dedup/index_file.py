@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -61,10 +62,8 @@ class IndexFile:
         """Whether something found no room since room was last made."""
         self.forgotten_ms = 0
         """Time of the youngest event that may be missing."""
-        self.posted = 0
-        """Number of the last job."""
-        self._unanswered: dict[int, float] = {}
-        """Jobs under way: by number, when they were posted (monotonic)."""
+        self._posted: deque[float] = deque()
+        """When the jobs under way were posted (monotonic), in their order."""
         self._anew = False
         self._told = ""
         """What was last logged about opening it."""
@@ -91,20 +90,18 @@ class IndexFile:
         """Run what is queued and close the file; False if that took longer than `patience` seconds."""
         return await self._worker.stop(patience)
 
-    def post(self, job: Job, done: Done = lambda _result, _error: None) -> int:
-        """Queue a job, and return its number; `done` gets its result or error, on the loop. Jobs run in their order."""
-        self.posted = number = self.posted + 1
-        self._unanswered[number] = time.monotonic()
+    def post(self, job: Job, done: Done = lambda _result, _error: None) -> None:
+        """Queue a job; `done` gets its result or error, on the loop. Jobs run and are answered in their order."""
+        self._posted.append(time.monotonic())
 
         def answered(result: Any, error: Exception | None) -> None:  # noqa: ANN401 - whatever the job returns
-            del self._unanswered[number]
+            self._posted.popleft()
             self.late = self._is_overdue()
             if error is not None:
                 self._failure(error)
             done(result, error)
 
         self._worker.post(job, answered)
-        return number
 
     async def call(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
         """Run a job and return its result. Raises what the job or its commit raised."""
@@ -162,7 +159,7 @@ class IndexFile:
         self._on_opened(found)
 
     def _is_overdue(self) -> bool:
-        return bool(self._unanswered) and time.monotonic() - min(self._unanswered.values()) > self._patience
+        return bool(self._posted) and time.monotonic() - self._posted[0] > self._patience
 
     # Maintenance.
 
@@ -184,7 +181,7 @@ class IndexFile:
     async def _step(self, expiring: int | None) -> None:
         try:
             if self.failed:
-                if not self._unanswered:
+                if not self._posted:
                     self._reopen()
             elif await self._keep_bounds(expiring):
                 log.error("%s was removed or replaced; rebuilding it from the log.", self._path)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from aurora_bridge.dedup import index, log_record
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import Happening, State
-from aurora_bridge.dedup.log_record import LogRecord
+from aurora_bridge.dedup.log_record import Latest, LogRecord
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Memory
@@ -205,14 +205,14 @@ class LogReader:
         """Take over what records of a log tell; return whether the file did: a full one only when it has made room."""
         memory, members, instance = self._memory, self._members, self._instance
         rest: list[LogRecord] = []
-        latest: dict[str, index.LatestRow] = {}
+        latest: dict[str, Latest] = {}
         for record in records:
             ours = record.instance == instance
             if not ours:
                 self._note_other(record)
             family_key = record.family_key
             if family_key is not None and (family_key not in latest or record.time_ms >= latest[family_key].time_ms):
-                latest[family_key] = index.LatestRow(family_key, record.fingerprint, record.time_ms, record.id_ms)
+                latest[family_key] = Latest(family_key, record.fingerprint, record.time_ms, record.id_ms)
             if not memory.learn(record, Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE):
                 rest.append(record)
         known = [record.fingerprint for record in rest if record.fingerprint in members]
@@ -237,7 +237,7 @@ class LogReader:
         """Note that the answers to the last events of an earlier process may not have left."""
         last = self.current.last
         for record in last:
-            entry = self._memory.entries.items.get(record.fingerprint)
+            entry = self._memory.entries.get(record.fingerprint)
             if entry is not None and (entry.time_ms, entry.id_ms) == (record.time_ms, record.id_ms):
                 self._memory.apply(entry, Happening.LOGGED_LAST)
         if last:

@@ -16,6 +16,15 @@ _DAY_MS = 86_400_000
 _MOST_ATTEMPTS = 99
 
 
+class Latest(NamedTuple):
+    """The latest state of a family's subject: which event that is."""
+
+    family_key: str
+    fingerprint: str
+    time_ms: int
+    id_ms: int
+
+
 class LogRecord(NamedTuple):
     """An event as its record tells it."""
 

@@ -1,26 +1,28 @@
 """What is known here before the index file knows it: events in flight or changed, and the latest states.
 
-Without I/O. `deduplicator` enters what is delivered, `log_reader` what the log tells,
-and `write_behind` takes what changed.
+A write-behind cache without I/O: `deduplicator` enters what is delivered, `log_reader` what the log tells, and
+`write_behind` takes what changed. What is neither changed nor in use leaves once the file has it.
 """
 
 from asyncio import Future
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aurora_bridge.dedup.cache import Cache, Item
 from aurora_bridge.dedup.lifecycle import TRANSITIONS, Happening, State
-from aurora_bridge.dedup.log_record import LogRecord, reconcile
+from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
 from aurora_bridge.refusal import Refusal
 
+SLICES = "0123456789abcdef"
+"""First digits of keys: what is written together shares pages of the file."""
 _IN_FLIGHT = State.IN_FLIGHT  # in Python 3.11 each look-up of a member of an enumeration is a call
 
 
 @dataclass(slots=True, eq=False)
-class Entry(Item):
-    """The last event of a fingerprint, which is its key, and who waits for it: about 500 bytes."""
+class Entry:
+    """The last event of a fingerprint, and who waits for it: about 500 bytes."""
 
+    fingerprint: str
     family_key: str | None
     state: State
     time_ms: int
@@ -39,27 +41,25 @@ class Entry(Item):
     """Deliveries that are not answered yet and refer to it."""
     waiters: "list[Future[Refusal | None]] | None" = field(default=None, init=False)
     """Deliveries of the same event that came while it was in flight; they are told what its own was told."""
+    changed: bool = field(default=False, init=False)
+    """Whether it changed since it was last taken to be written."""
+    writes: int = field(default=0, init=False)
+    """Writes of it that the file has not confirmed."""
 
     @property
     def in_use(self) -> bool:
         """Whether it is in flight, or a delivery refers to it."""
         return self.refcount > 0 or self.state is _IN_FLIGHT
 
-
-@dataclass(slots=True, eq=False)
-class Latest(Item):
-    """The latest state of a family's subject; its key is that of the family."""
-
-    fingerprint: str
-    time_ms: int
-    id_ms: int
+    @property
+    def stays(self) -> bool:
+        """Whether it is needed here, or the file does not hold it as it stands."""
+        return self.changed or self.writes > 0 or self.in_use
 
 
 class Batch(NamedTuple):
     """What is written together."""
 
-    number: int
-    """Of its job: what the file is asked after that sees it."""
     entries: list[Entry]
     latest: list[Latest]
 
@@ -68,45 +68,54 @@ class Memory:
     """Events by fingerprint, and latest states by family key."""
 
     def __init__(self) -> None:
-        self.entries = Cache[Entry]()
-        self.latest = Cache[Latest]()
-        self._written: deque[Batch] = deque()
+        self.entries: dict[str, Entry] = {}
+        self.latest: dict[str, Entry | Latest] = {}
+        self.pinned = False
+        """Whether somebody waits for what the file says: until then nothing leaves that it may not have seen."""
+        self._changed: dict[str, dict[str, Entry]] = {name: {} for name in SLICES}
+        self._changed_families: dict[str, dict[str, None]] = {name: {} for name in SLICES}
+        self._leaving: list[Entry] = []
+        self._families_leaving: list[str] = []
 
     def enter(self, entry: Entry) -> None:
         """Take a new event as the last of its fingerprint; a state is the latest of its family from now on."""
-        self.entries.items[entry.key] = entry
+        self.entries[entry.fingerprint] = entry
         if entry.family_key is not None:
-            self.latest.items[entry.family_key] = Latest(entry.family_key, entry.key, entry.time_ms, entry.id_ms)
+            self.latest[entry.family_key] = entry
 
     def apply(self, entry: Entry, happening: Happening) -> None:
         """Let something happen to an event."""
         before = entry.state
-        entry.state = TRANSITIONS[before, happening]
-        if entry.state is not before and entry.state is not _IN_FLIGHT and self.entries.items.get(entry.key) is entry:
+        entry.state = after = TRANSITIONS[before, happening]
+        if after is not before and after is not _IN_FLIGHT and self.entries.get(entry.fingerprint) is entry:
             self.change(entry)
 
     def change(self, entry: Entry) -> None:
         """Note that the file has to learn how an event, and its family, stand."""
-        self.entries.change(entry)
-        if entry.family_key is not None:
-            latest = self.latest.items.get(entry.family_key)
-            if latest is not None:
-                self.latest.change(latest)
+        fingerprint, family_key = entry.fingerprint, entry.family_key
+        entry.changed = True
+        self._changed[fingerprint[0]][fingerprint] = entry
+        if family_key in self.latest:
+            self._change_family(family_key)
+
+    def _change_family(self, family_key: str) -> None:
+        self._changed_families[family_key[0]][family_key] = None
 
     def stored_late(self, entry: Entry) -> bool:
         """Note that an event became durable after its delivery was refused; return whether anything of it is here."""
-        newest = self.entries.items.get(entry.key)
+        newest = self.entries.get(entry.fingerprint)
         if newest is not None and (newest.time_ms, newest.id_ms) == (entry.time_ms, entry.id_ms):
             self.apply(newest, Happening.STORED_LATE)
         return newest is not None
 
     def learn(self, record: LogRecord, happening: Happening) -> bool:
         """Take over what a record of the log tells; return whether its event is here, so that the file need not."""
-        latest = None if record.family_key is None else self.latest.items.get(record.family_key)
-        if latest is not None and record.time_ms >= latest.time_ms:
-            latest.fingerprint, latest.time_ms, latest.id_ms = record.fingerprint, record.time_ms, record.id_ms
-            self.latest.change(latest)
-        entry = self.entries.items.get(record.fingerprint)
+        key = record.family_key
+        latest = None if key is None else self.latest.get(key)
+        if key is not None and latest is not None and record.time_ms >= latest.time_ms:
+            self.latest[key] = Latest(key, record.fingerprint, record.time_ms, record.id_ms)
+            self._change_family(key)
+        entry = self.entries.get(record.fingerprint)
         if entry is None:
             return False
         state = reconcile(record, entry, entry.state, happening)
@@ -115,42 +124,88 @@ class Memory:
         if record.is_event_of(entry):
             entry.state = state
         else:
-            entry = self.entries.items[entry.key] = Entry(entry.key, record.family_key, state, *record.times)
+            entry = Entry(entry.fingerprint, record.family_key, state, *record.times)
+            self.entries[entry.fingerprint] = entry
         self.change(entry)
         return True
 
+    # Writing.
+
+    def take(self, names: Iterable[str]) -> Batch:
+        """Return what changed in slices, and is written now."""
+        entries: list[Entry] = []
+        families: list[str] = []
+        for name in names:
+            entries += self._changed[name].values()
+            families += self._changed_families[name]
+            self._changed[name], self._changed_families[name] = {}, {}
+        return self._taken(entries, families)
+
+    def take_one(self, entry: Entry) -> Batch:
+        """Return an event if it is to be written, and is now, with its family."""
+        slices, family_key = self._changed[entry.fingerprint[0]], entry.family_key
+        if slices.pop(entry.fingerprint, None) is None:
+            return Batch([], [])
+        return self._taken([entry], [] if family_key is None else [family_key])
+
+    def _taken(self, entries: list[Entry], families: list[str]) -> Batch:
+        for entry in entries:
+            entry.changed = False
+            entry.writes += 1
+        latest = [(key, self.latest[key]) for key in families if key in self.latest]
+        return Batch(entries, [Latest(key, each.fingerprint, each.time_ms, each.id_ms) for key, each in latest])
+
     def written(self, batch: Batch) -> None:
         """Note that the file has a batch."""
-        self.entries.written(batch.entries)
-        self.latest.written(batch.latest)
-        self._written.append(batch)
+        for entry in batch.entries:
+            entry.writes -= 1
+        self._leaving += batch.entries
+        self._families_leaving += [latest.family_key for latest in batch.latest]
 
     def not_written(self, batch: Batch) -> None:
-        """Note that a batch has to be written again."""
-        self.entries.not_written(batch.entries)
-        self.latest.not_written(batch.latest)
+        """Note that a batch has to be written again, but for what was replaced or given up."""
+        for entry in batch.entries:
+            entry.writes -= 1
+            if self.entries.get(entry.fingerprint) is entry:
+                self.change(entry)
+        for latest in batch.latest:
+            self.latest.setdefault(latest.family_key, latest)
+            self._change_family(latest.family_key)
 
-    def release(self, entry: Entry, number: int) -> None:
-        """Let an event that no delivery refers to any more leave, with what is written by job `number`."""
-        self._written.append(Batch(number, [entry], []))
+    def release(self, entry: Entry) -> None:
+        """Let an event leave that no delivery refers to any more."""
+        self._leaving.append(entry)
 
-    def forget(self, before: float) -> None:
-        """Let leave what was written by a job before number `before`: whoever asks the file later sees it."""
-        written, latest = self._written, self.latest
-        while written and written[0].number < before:
-            batch = written.popleft()
-            self.entries.release(batch.entries)
-            latest.release(batch.latest)
+    def forget(self) -> None:
+        """Let leave what the file has, and is of no concern here any more."""
+        if self.pinned:
+            return
+        entries, leaving, self._leaving = self.entries, self._leaving, []
+        families, self._families_leaving = self._families_leaving, []
+        for entry in leaving:
+            if not entry.stays and entries.get(entry.fingerprint) is entry:
+                del entries[entry.fingerprint]
+                if entry.family_key is not None:
+                    families.append(entry.family_key)
+        for key in families:
+            latest = self.latest.get(key)
+            if latest is not None and latest.fingerprint not in entries and key not in self._changed_families[key[0]]:
+                del self.latest[key]
 
     def change_all(self) -> None:
         """Note that the file may have nothing of what is here."""
-        for entry in self.entries.items.values():
-            self.entries.change(entry)
-        for latest in self.latest.items.values():
-            self.latest.change(latest)
+        for entry in self.entries.values():
+            self.change(entry)
+        for key in self.latest:
+            self._change_family(key)
 
     def give_up(self) -> None:
         """Forget all but what is in flight or not answered: the log has it."""
-        self._written.clear()
-        self.entries.keep(lambda entry: entry.in_use)
-        self.latest.keep(lambda latest: latest.fingerprint in self.entries.items)
+        self.entries = {key: entry for key, entry in self.entries.items() if entry.in_use}
+        self.latest = {key: latest for key, latest in self.latest.items() if latest.fingerprint in self.entries}
+        self._changed = {name: {} for name in SLICES}
+        self._changed_families = {name: {} for name in SLICES}
+        self._leaving, self._families_leaving = [], []
+        for entry in self.entries.values():
+            if entry.changed:
+                self.change(entry)
