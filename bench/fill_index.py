@@ -7,7 +7,7 @@ from random import Random
 from time import time
 from typing import TYPE_CHECKING
 
-from aurora_bridge.dedup import index
+from aurora_bridge.dedup import index, segments
 from aurora_bridge.dedup.lifecycle import State
 
 if TYPE_CHECKING:
@@ -32,4 +32,5 @@ def fill_index(directory: Path, count: int) -> None:
             db.execute("BEGIN IMMEDIATE")
             rows = [(name, int(State.SEEN), now_ms, 0, now_ms, 1, False) for name in names]
             index.write(db, rows, [])
+            segments.begin_when_due(db, now_ms, _MOST_BYTES)
             db.execute("COMMIT")

@@ -14,7 +14,7 @@ from threading import Event as Gate
 from typing import Any, Final
 from unittest.mock import patch
 
-from aurora_bridge.dedup import index, index_file
+from aurora_bridge.dedup import index, index_file, segments
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.log_record import LogRecord
@@ -28,6 +28,7 @@ from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state import database
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import ME, outbox_record
+from tests.support.index_rows import rows_of
 
 PATIENCE: Final = 30.0
 """Bound for what takes milliseconds; the rest is for a machine that is busy otherwise."""
@@ -280,7 +281,8 @@ def rows(directory: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
 
 def states(directory: Path) -> dict[str, State]:
     """Return where the events in the file stand, by fingerprint."""
-    return {fingerprint: State(state) for fingerprint, state in rows(directory, "SELECT fingerprint, state FROM seen")}
+    with closing(sqlite3.connect(directory / index.FILE)) as database:
+        return {fingerprint: State(state) for fingerprint, state, *_ in rows_of(database)}
 
 
 @contextmanager
@@ -301,7 +303,7 @@ def held_up(name: str) -> Iterator[Gate]:
 
 @contextmanager
 def failing(*names: str, code: int, only: Callable[..., bool] = lambda *_, **_named: True) -> Iterator[None]:
-    """Let functions of the index fail with an error of SQLite's, where `only` says so of their arguments."""
+    """Let functions of the index, or its segments, fail with an error of SQLite's, where `only` says so of a call."""
 
     def fails(function: Callable[..., Any]) -> Callable[..., Any]:
         def fail(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the function takes and returns
@@ -313,7 +315,8 @@ def failing(*names: str, code: int, only: Callable[..., bool] = lambda *_, **_na
 
     with ExitStack() as stack:
         for name in names:
-            stack.enter_context(patch.object(index, name, fails(getattr(index, name))))
+            module = index if hasattr(index, name) else segments
+            stack.enter_context(patch.object(module, name, fails(getattr(module, name))))
         yield
 
 

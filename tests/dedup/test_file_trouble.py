@@ -229,7 +229,7 @@ def kept(directory: Path) -> None:
 
 def damaged(directory: Path) -> None:
     """Overwrite a page of the events."""
-    damage_table(directory / index.FILE, "seen")
+    damage_table(directory / index.FILE, "seen_1")
 
 
 def no_database(directory: Path) -> None:

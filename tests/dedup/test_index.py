@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from aurora_bridge.dedup import index
+from aurora_bridge.dedup import index, segments
 from aurora_bridge.dedup.index import Row
 from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord
+from aurora_bridge.state.database import used_bytes
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import DAY, ME, NOON, ONCE, OTHER, SECOND, A, B, C, digest, told
+from tests.support.index_rows import rows_of
 
 ROOM = 2**24
 SEEN, RETRY_EXPECTED, RETRY_PENDING = list(State)[1:]
@@ -231,50 +233,113 @@ def test_retries_of_the_last_events_before_a_crash_are_expected(db: sqlite3.Conn
 # All fingerprints.
 
 
-@pytest.mark.parametrize("limit", [1, 3, 100])
-def test_all_fingerprints_are_found_one_part_after_the_other(db: sqlite3.Connection, limit: int) -> None:
-    names = sorted(digest(f"{number}") for number in range(20))
-    write(db, *(row(A, fingerprint=name) for name in names))
+def all_fingerprints(db: sqlite3.Connection, limit: int = 100) -> list[str]:
+    """Return those of all segments, read in parts."""
     found: list[str] = []
-    while part := index.fingerprints(db, found[-1] if found else "", limit):
+    cursor: index.Cursor | None = (0, "")
+    while cursor is not None:
+        part, cursor = index.fingerprints(db, cursor, limit)
         assert len(part) <= limit
         found += part
-    assert found == names
+    return found
 
 
-# Forgotten.
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_all_fingerprints_are_found_one_part_after_the_other(db: sqlite3.Connection, limit: int) -> None:
+    names = [digest(f"{number}") for number in range(40)]
+    for day in range(4):
+        write(db, *(row(A, fingerprint=name) for name in names[day * 10 : day * 10 + 10]))
+        segments.begin_when_due(db, NOON + day * DAY, ROOM)
+    assert sorted(all_fingerprints(db, limit)) == sorted(names)
 
 
-def test_what_is_old_expires_slice_by_slice(db: sqlite3.Connection) -> None:
-    names = {prefix: f"{prefix}".ljust(32, "0") for prefix in ("00", "01", "ff")}
-    old = [row(A, fingerprint=name) for name in names.values()]
-    young = row(A, NOON + 1, fingerprint="00".ljust(32, "f"))
-    write(db, *old, young, states=[latest(A)._replace(family_key=one.fingerprint) for one in old])
-    index.expire(db, "00", NOON + 1)
-    assert sorted(index.find(db, [*names.values(), young.fingerprint], []).rows) == [
-        young.fingerprint,
-        names["01"],
-        names["ff"],
-    ]
-    assert sorted(index.find(db, [], list(names.values())).latest) == [names["01"], names["ff"]]
-    for number in range(256):
-        index.expire(db, f"{number:02x}", NOON + 1)
-    assert index.fingerprints(db, "", 9) == [young.fingerprint]
+def test_a_segment_that_is_dropped_while_it_is_read_is_passed_over(db: sqlite3.Connection) -> None:
+    write(db, row(A))
+    segments.begin_when_due(db, NOON, ROOM)
+    write(db, row(B))
+    _, cursor = index.fingerprints(db, (0, ""), 1)
+    assert cursor is not None
+    segments.expire(db, NOON + 1)
+    found, cursor = index.fingerprints(db, cursor, 1)
+    assert (found, cursor) == ([], (2, ""))
+
+
+# Segments.
+
+
+def test_of_a_key_the_newest_row_counts(db: sqlite3.Connection) -> None:
+    write(db, row(A), states=[latest(A)])
+    segments.begin_when_due(db, NOON, ROOM)
+    write(db, row(A, NOON - 1, state=RETRY_EXPECTED), states=[latest(B, NOON - 1)])
+    assert find(db, A) == row(A, NOON - 1, state=RETRY_EXPECTED)
+    assert find_latest(db, A.family_key) == latest(B, NOON - 1)
+
+
+def test_what_the_log_tells_is_held_against_all_segments(db: sqlite3.Connection) -> None:
+    write(db, row(A, NOON + 1), states=[latest(A, NOON + 1)])
+    segments.begin_when_due(db, NOON, ROOM)
+    index.learn(db, [told(B, NOON)], [], [latest(B, NOON)], ME)
+    assert find_latest(db, A.family_key) == latest(A, NOON + 1)
+
+
+def test_what_happens_to_an_event_happens_in_whichever_segment_it_lies(db: sqlite3.Connection) -> None:
+    write(db, row(A))
+    segments.begin_when_due(db, NOON, ROOM)
+    index.change(db, [(A.fingerprint, NOON, 0)], SEEN, Happening.LOGGED_LAST)
+    assert find(db, A) == row(A, state=RETRY_EXPECTED)
+
+
+@pytest.mark.parametrize(("later", "count"), [(DAY - 1, 1), (DAY, 2), (-1, 2)])
+def test_a_segment_is_a_day_long(db: sqlite3.Connection, later: int, count: int) -> None:
+    """A clock that went back ends it, too."""
+    segments.begin_when_due(db, NOON, ROOM)
+    write(db, row(A))
+    segments.begin_when_due(db, NOON + later, ROOM)
+    assert len(segments.numbers(db)) == count
+
+
+def test_a_segment_is_a_sixteenth_of_the_file_at_most(db: sqlite3.Connection) -> None:
+    names = [digest(f"{number}") for number in range(2000)]
+    for start in range(0, 2000, 100):
+        segments.begin_when_due(db, NOON, 2**20)
+        write(db, *(row(A, fingerprint=name) for name in names[start : start + 100]))
+    assert len(segments.numbers(db)) in {3, 4}
+    assert sorted(all_fingerprints(db)) == sorted(names)
+
+
+def test_no_segment_begins_behind_an_empty_one(db: sqlite3.Connection) -> None:
+    for day in range(3):
+        segments.begin_when_due(db, NOON + day * DAY, ROOM)
+    assert segments.numbers(db) == [1]
+
+
+def test_a_segment_expires_with_its_newest_event(db: sqlite3.Connection) -> None:
+    write(db, row(A), row(B, NOON + 1), states=[latest(A)])
+    segments.begin_when_due(db, NOON, ROOM)
+    write(db, row(C, NOON - DAY))
+    segments.expire(db, NOON + 1)
+    assert sorted(all_fingerprints(db)) == sorted([A.fingerprint, B.fingerprint, C.fingerprint])
+    segments.expire(db, NOON + 2)
+    assert all_fingerprints(db) == [C.fingerprint]
+    assert find_latest(db, A.family_key) is None
 
 
 def test_what_was_given_an_id_of_a_later_time_is_kept_until_then(db: sqlite3.Connection) -> None:
     """The clock was a month slow: the event is old, but an id of today would be given a second time."""
-    write(db, row(A, NOON - 31 * DAY, id_ms=NOON + 1), row(B, NOON - 31 * DAY, id_ms=NOON - 1))
-    for number in range(256):
-        index.expire(db, f"{number:02x}", NOON)
-    assert index.fingerprints(db, "", 9) == [A.fingerprint]
+    write(db, row(A, NOON - 31 * DAY, id_ms=NOON + 1))
+    segments.begin_when_due(db, NOON, ROOM)
+    segments.expire(db, NOON + 1)
+    assert all_fingerprints(db) == [A.fingerprint]
+    segments.expire(db, NOON + 2)
+    assert all_fingerprints(db) == []
 
 
-def test_a_sample_tells_which_tenth_is_the_oldest(db: sqlite3.Connection) -> None:
-    assert index.oldest_tenth(db, "") == 0
-    write(db, *(row(A, NOON + number, fingerprint=digest(f"{number}")) for number in range(500)))
-    assert index.oldest_tenth(db, "") == NOON + 51
-    assert index.oldest_tenth(db, "~") == 0
+def test_the_oldest_segment_is_forgotten_first(db: sqlite3.Connection) -> None:
+    for number, event in enumerate((A, B, C)):
+        write(db, row(event, NOON + number))
+        segments.begin_when_due(db, NOON + number * DAY, ROOM)
+    assert segments.forget_oldest(db) == NOON
+    assert sorted(all_fingerprints(db)) == sorted([B.fingerprint, C.fingerprint])
 
 
 def test_what_may_be_missing_is_remembered_by_its_youngest(tmp_path: Path) -> None:
@@ -291,13 +356,12 @@ def test_a_full_file_takes_rows_again_once_old_ones_are_gone(tmp_path: Path) -> 
     with opened(tmp_path, max_bytes=131_072) as db:
         with pytest.raises(sqlite3.OperationalError, match="full"):
             write_one_by_one(db, rows)
-        (count,) = db.execute("SELECT count(*) FROM seen").fetchone()
-        full = index.used_bytes(db)
-        for number in range(256):
-            index.expire(db, f"{number:02x}", NOON + count // 2)
-        assert index.used_bytes(db) < full
+        count = len(rows_of(db))
+        full = used_bytes(db)
+        assert segments.forget_oldest(db) == NOON + count - 1
+        assert used_bytes(db) < full
         write(db, *rows[count : count + 100])
-        assert db.execute("SELECT count(*) FROM seen").fetchone() == (count - count // 2 + 100,)
+        assert len(rows_of(db)) == 100
 
 
 # A file that cannot be used.

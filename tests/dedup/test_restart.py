@@ -14,6 +14,7 @@ from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from tests.dedup.events import ME, MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
 from tests.dedup.life import CLUSTER, Life, failing, held_up, lives, paused, rows, states, until
+from tests.support.index_rows import rows_of
 
 End = Callable[[Life], Coroutine[None, None, Path]]
 ends = pytest.mark.parametrize("end", [Life.stop, Life.kill], ids=["after an end in order", "after a crash"])
@@ -212,7 +213,7 @@ def positions_checked() -> Iterator[list[int]]:
 
     def check(db: sqlite3.Connection, positions: index.Positions, forgotten_ms: int) -> None:
         note(db, positions, forgotten_ms)
-        (known,) = db.execute("SELECT count(*) FROM seen").fetchone()
+        known = len(rows_of(db))
         found.extend(offset if known >= offset else -1 for (_, _, place), offset in positions.items() if place == 0)
 
     with patch.object(index, "note", check):

@@ -14,7 +14,7 @@ Trouble = Callable[[Life], AbstractAsyncContextManager[None]]
 @asynccontextmanager
 async def errors(life: Life, code: int) -> AsyncIterator[None]:
     """Let the file fail at everything; this is noticed."""
-    with failing("find", "write", "learn", "note", "fingerprints", "expire", "oldest_tenth", "found", code=code):
+    with failing("find", "write", "learn", "note", "fingerprints", "expire", "begin_when_due", "found", code=code):
         yield
         await until(lambda: life.failed)
 
@@ -23,7 +23,7 @@ async def errors(life: Life, code: int) -> AsyncIterator[None]:
 async def no_room(life: Life) -> AsyncIterator[None]:
     """Let the file take nothing, and not even make room, as on a volume that is full."""
     del life
-    with failing("write", "learn", "expire", code=sqlite3.SQLITE_FULL):
+    with failing("write", "learn", "forget_oldest", code=sqlite3.SQLITE_FULL):
         yield
 
 

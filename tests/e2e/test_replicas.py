@@ -12,6 +12,7 @@ from tests.e2e.load import Load
 from tests.e2e.stores import published
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
+from tests.support.index_rows import rows_of
 from tests.support.topics import read_all
 
 AGREEMENT = "/agreement_status_changed?project_id=p&agreement_id={}&status={}"
@@ -162,5 +163,4 @@ def test_what_a_crash_may_have_left_unanswered_is_expected_again(replicas: Repli
 def known(daemon: Daemon, state: State) -> set[str]:
     """Return the fingerprints that the index of a daemon has in a state."""
     with closing(sqlite3.connect(f"file:{daemon.state / 'index.db'}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT fingerprint FROM seen WHERE state = ?", (int(state),)).fetchall()
-    return {fingerprint for (fingerprint,) in rows}
+        return {fingerprint for fingerprint, found, *_ in rows_of(database) if found == state}

@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from aurora_bridge import cli, daemon
-from aurora_bridge.dedup import index_file, recurrence
+from aurora_bridge.dedup import index_file, recurrence, segments
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.web.connection import Connection
 from tests.faults.hooks import HOOKS
@@ -36,7 +36,8 @@ def run_faster(clock: float) -> None:
 def expire_faster(day_seconds: float) -> None:
     """Make a day of the index so long; it looks for what is too old eight times in that."""
     index_file._DAY_MS = int(day_seconds * 1000)  # noqa: SLF001
-    index_file._STEP_SECONDS = day_seconds / 8 / index_file._EXPIRY_SLICES  # noqa: SLF001
+    segments._DAY_MS = int(day_seconds * 1000)  # noqa: SLF001
+    index_file._STEP_SECONDS = day_seconds / 8  # noqa: SLF001
 
 
 class Growth(Collector):

@@ -5,6 +5,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from tests.support.daemon import Daemon
+from tests.support.index_rows import rows_of
 
 
 def timed_start(daemon: Daemon) -> tuple[float, float]:
@@ -63,5 +64,4 @@ def bytes_of(daemon: Daemon, database: str) -> int:
 def remembered(daemon: Daemon) -> int:
     """Return how many events the index remembers."""
     with closing(sqlite3.connect(f"file:{daemon.state / 'index.db'}?mode=ro", uri=True, timeout=10)) as index:
-        (count,) = index.execute("SELECT count(*) FROM seen").fetchone()
-        return int(count)
+        return len(rows_of(index))

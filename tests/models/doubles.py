@@ -57,7 +57,7 @@ class SteppedConnection:
             msg = "database or disk is full"
             raise _error(msg, sqlite3.SQLITE_FULL)
         cursor = self._connection.execute(sql, parameters)
-        if sql.startswith("DELETE") and cursor.rowcount > 0:
+        if sql.startswith("DROP TABLE") or (sql.startswith("DELETE") and cursor.rowcount > 0):
             disk.full = False
         return cursor
 

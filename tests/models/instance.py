@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from sqlite3 import Connection
+from typing import Final, Protocol, cast
 from unittest.mock import patch
 
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
@@ -415,8 +416,9 @@ class Instance:
 
     def has_written(self, flight: Flight) -> bool:
         """Whether the file that the daemon has open holds a delivery's event, or a later one of its fingerprint."""
-        sql = "SELECT 1 FROM seen WHERE fingerprint=? AND (time_ms, id_ms) >= (?, ?)"
-        return bool(self.dedup.worker.connection.execute(sql, flight.key).fetchall())
+        fingerprint, *event = flight.key
+        row = index.find(cast("Connection", self.dedup.worker.connection), [fingerprint], []).rows.get(fingerprint)
+        return row is not None and [row.time_ms, row.id_ms] >= event
 
 
 async def _cancel_all() -> None:

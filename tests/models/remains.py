@@ -11,6 +11,7 @@ from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.reading import READ_TO_ITS_END
 from aurora_bridge.outbox.spool_file import FILE as SPOOL
 from tests.models.doubles import NUMBER
+from tests.support.index_rows import rows_of
 
 Key = tuple[str, int, int]
 """An event: fingerprint, time and millisecond of the id."""
@@ -33,14 +34,13 @@ def index_of(directory: Path) -> Index:
     """Return what the index file holds; nothing, where it cannot be read."""
     try:
         with closing(_open(directory / index.FILE)) as db:
-            seen = db.execute("SELECT fingerprint, time_ms, id_ms, state FROM seen").fetchall()
-            latest = db.execute("SELECT family_key, fingerprint, time_ms FROM latest").fetchall()
+            seen, latest = rows_of(db), rows_of(db, "latest")
             places = db.execute("SELECT log, topic, partition, offset FROM positions").fetchall()
     except sqlite3.Error:
         return Index({}, {}, set(), {})
     return Index(
-        {row[:3]: State(row[3]) for row in seen},
-        {key: (name, at) for key, name, at in latest},
+        {(name, time_ms, id_ms): State(state) for name, state, time_ms, id_ms, *_ in seen},
+        {key: (name, time_ms) for key, name, time_ms, _ in latest},
         {log for log, _, partition, _ in places if partition == READ_TO_ITS_END},
         {topic: offset for _, topic, _, offset in places},
     )

@@ -20,7 +20,8 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import event_name, moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
-from aurora_bridge.dedup.inspect import Known, known_of
+from aurora_bridge.dedup.index import Row
+from aurora_bridge.dedup.inspect import known_of
 from aurora_bridge.dedup.recurrence import event_id
 from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
 from aurora_bridge.outbox.inspect import copies_of, inspect_spool
@@ -185,7 +186,7 @@ def _told(identity: Identity, event: str, headers: Iterable[tuple[str, bytes | N
     }
 
 
-def _summary(wanted: Wanted, found: Counter[str], known: Known | None, looked: list[str]) -> Iterator[str]:
+def _summary(wanted: Wanted, found: Counter[str], known: Row | None, looked: list[str]) -> Iterator[str]:
     """Yield how often it is where, and what the index knows: of attempts only those that a retry was awaited for."""
     if found:
         places = ", ".join(f"{found[where]} {words}" for where, words in _PLACES.items() if found[where])

@@ -14,29 +14,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from aurora_bridge.dedup import segments
 from aurora_bridge.dedup.lifecycle import TRANSITIONS, Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
-from aurora_bridge.state.database import Format, is_broken, open_as_is
+from aurora_bridge.state.database import Format, is_broken, open_as_is, used_bytes
 from aurora_bridge.state.directory import StateError
 
 log = logging.getLogger(__name__)
 FILE = "index.db"
 _SCHEMA = """
-CREATE TABLE seen (
-    fingerprint TEXT PRIMARY KEY,
-    state INTEGER NOT NULL,
-    time_ms INTEGER NOT NULL,
-    id_ms INTEGER NOT NULL,
-    attempt_ms INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    repeat INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE latest (
-    family_key TEXT PRIMARY KEY,
-    fingerprint TEXT NOT NULL,
-    time_ms INTEGER NOT NULL,
-    id_ms INTEGER NOT NULL
-) WITHOUT ROWID;
 CREATE TABLE positions (
     log TEXT NOT NULL,
     topic TEXT NOT NULL,
@@ -48,26 +34,24 @@ CREATE TABLE instances (name TEXT PRIMARY KEY, time_ms INTEGER NOT NULL) WITHOUT
 CREATE TABLE forgotten (time_ms INTEGER NOT NULL);
 INSERT INTO forgotten VALUES (0)
 """
-_PAGE_BYTES = 4096
-_FORMAT = Format(_SCHEMA, 4, _PAGE_BYTES, "NORMAL", cache_kib=16_000, checkpoint_pages=8_000)
+_FORMAT = Format(f"{segments.SCHEMA};{_SCHEMA}", 5, 4096, "NORMAL", cache_kib=16_000, checkpoint_pages=8_000)
 _CHUNK = 128
 """Rows a statement: each step gives up the GIL, and a busy event loop takes its time to give it back."""
-_FIND = "SELECT s.* FROM json_each(?) AS j CROSS JOIN seen AS s ON s.fingerprint = j.value"
-_FIND_LATEST = "SELECT l.* FROM json_each(?) AS j CROSS JOIN latest AS l ON l.family_key = j.value"
 _REPLACE = """ON CONFLICT DO UPDATE SET state=excluded.state, time_ms=excluded.time_ms, id_ms=excluded.id_ms,
 attempt_ms=excluded.attempt_ms, attempt=excluded.attempt, repeat=excluded.repeat"""
 _REPLACE_LATEST = """ON CONFLICT DO UPDATE SET
 fingerprint=excluded.fingerprint, time_ms=excluded.time_ms, id_ms=excluded.id_ms"""
-_NOT_OLDER = "WHERE excluded.time_ms >= latest.time_ms"
-_CHANGE = "UPDATE seen SET state=? WHERE fingerprint=? AND time_ms=? AND id_ms=? AND state=?"
+_CHANGE = "UPDATE seen_{number} SET state=? WHERE fingerprint=? AND time_ms=? AND id_ms=? AND state=?"
 _POSITIONS = "INSERT OR REPLACE INTO positions SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)"
 _INSTANCE = "INSERT INTO instances VALUES (?, ?) ON CONFLICT DO UPDATE SET time_ms = max(time_ms, excluded.time_ms)"
-_NEXT = "SELECT fingerprint FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?"
+_NEXT = "SELECT fingerprint FROM seen_{number} WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?"
 _FINGERPRINT = 32
 
 Place = tuple[str, str, int]
 """A log (a Kafka cluster's id, or the spool's), and where it has them topic and partition."""
 Positions = Mapping[Place, int]
+Cursor = tuple[int, str]
+"""Number of a segment, and the last fingerprint that was read of it."""
 Event = tuple[str, int, int]  # fingerprint, time and millisecond of the id
 SeenRow = tuple[str, int, int, int, int, int, bool]
 
@@ -131,16 +115,17 @@ def found(db: sqlite3.Connection) -> Found:
 
 def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence[str]) -> Answer:
     """Return what is known of fingerprints and families."""
-    rows = db.execute(_FIND, (_json(fingerprints),)).fetchall()
-    latest = db.execute(_FIND_LATEST, (_json(families),)).fetchall() if families else ()
+    rows = segments.newest(db, "seen", "fingerprint", fingerprints)
+    latest = segments.newest(db, "latest", "family_key", families)
     seen = (Row._make((key, State(state), *times, bool(repeat))) for key, state, *times, repeat in rows)
     return Answer({row.fingerprint: row for row in seen}, {row[0]: Latest(*row) for row in latest})
 
 
 def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[Latest]) -> None:
     """Take over what changed in memory."""
-    _insert(db, "seen", 7, _REPLACE, sorted(rows))
-    _insert(db, "latest", 4, _REPLACE_LATEST, sorted(latest))
+    current = segments.numbers(db)[0]
+    _insert(db, f"seen_{current}", 7, _REPLACE, sorted(rows))
+    _insert(db, f"latest_{current}", 4, _REPLACE_LATEST, sorted(latest))
 
 
 def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> None:
@@ -157,7 +142,7 @@ def learn(
 
     Only fingerprints in `known` can be in the file. Return the records of ours whose events were new to it.
     """
-    events = find(db, known, ()).rows
+    events, states = find(db, known, [state.family_key for state in latest])
     rows: dict[str, Row] = {}
     news = []
     for record in records:
@@ -175,8 +160,8 @@ def learn(
                 news.append(record)
         events[fingerprint] = event
         rows[fingerprint] = event
-    _insert(db, "seen", 7, _REPLACE, sorted((key, int(state), *times) for key, state, *times in rows.values()))
-    _insert(db, "latest", 4, f"{_REPLACE_LATEST} {_NOT_OLDER}", sorted(latest))
+    newer = [each for each in latest if (old := states.get(each.family_key)) is None or each.time_ms >= old.time_ms]
+    write(db, [(row.fingerprint, int(row.state), *row[2:]) for row in rows.values()], newer)
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news
 
@@ -184,8 +169,9 @@ def learn(
 def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
     """Let something happen to those of the events that are in this state."""
     after = TRANSITIONS[state, happening]
-    for fingerprint, time_ms, id_ms in events:
-        db.execute(_CHANGE, (after, fingerprint, time_ms, id_ms, state))
+    for number in segments.numbers(db):
+        sql = _CHANGE.format(number=number)
+        db.executemany(sql, [(after, fingerprint, time_ms, id_ms, state) for fingerprint, time_ms, id_ms in events])
 
 
 def _insert(db: sqlite3.Connection, table: str, width: int, conflict: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -201,37 +187,18 @@ def _insertion(table: str, width: int, conflict: str) -> str:
     return f"INSERT INTO {table} SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL {conflict}"  # noqa: S608 - constants
 
 
-def fingerprints(db: sqlite3.Connection, after: str, limit: int) -> list[str]:
-    """Return up to `limit` fingerprints behind one, in their order."""
-    (text,) = db.execute(f"SELECT group_concat(fingerprint, '') FROM ({_NEXT})", (after, limit)).fetchone()  # noqa: S608
-    return [text[at : at + _FINGERPRINT] for at in range(0, len(text), _FINGERPRINT)] if text else []
-
-
-# Expiry.
-
-
-def expire(db: sqlite3.Connection, prefix: str, before_ms: int) -> int:
-    """Delete what is older among the keys that begin with `prefix`; return how many events that were.
-
-    The later of time and id counts: where the clock went back, an id of today must not be given a second time.
-    """
-    end = f"{prefix}~"
-    db.execute("DELETE FROM latest WHERE family_key >= ? AND family_key < ? AND time_ms < ?", (prefix, end, before_ms))
-    sql = "DELETE FROM seen WHERE fingerprint >= ? AND fingerprint < ? AND max(time_ms, id_ms) < ?"
-    return db.execute(sql, (prefix, end, before_ms)).rowcount
-
-
-def oldest_tenth(db: sqlite3.Connection, sample_from: str) -> int:
-    """Return the time before which a tenth of the events lie, by a sample: fingerprints are as good as random."""
-    sql = "SELECT max(time_ms, id_ms) FROM seen WHERE fingerprint > ? ORDER BY fingerprint LIMIT 1000"
-    times = sorted(time_ms for (time_ms,) in db.execute(sql, (sample_from,)))
-    return times[len(times) // 10] + 1 if times else 0
-
-
-def used_bytes(db: sqlite3.Connection) -> int:
-    """Return how much of the file is in use."""
-    pages, free = (db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count"))
-    return int(pages - free) * _PAGE_BYTES
+def fingerprints(db: sqlite3.Connection, cursor: Cursor, limit: int) -> tuple[list[str], Cursor | None]:
+    """Return up to `limit` fingerprints behind a cursor, which begins as `(0, "")`, and the next cursor, if any."""
+    number, after = cursor
+    numbers = segments.numbers(db)
+    if number in numbers:
+        sql = f"SELECT group_concat(fingerprint, '') FROM ({_NEXT.format(number=number)})"  # noqa: S608 - a number
+        (text,) = db.execute(sql, (after, limit)).fetchone()
+        if text:
+            found = [text[at : at + _FINGERPRINT] for at in range(0, len(text), _FINGERPRINT)]
+            return found, (number, found[-1])
+    following = min((each for each in numbers if each > number), default=None)
+    return [], None if following is None else (following, "")
 
 
 def _json(value: Iterable[object]) -> str:

@@ -11,22 +11,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from pathlib import Path
-from random import getrandbits
 from typing import Any
 
-from aurora_bridge.dedup import index
+from aurora_bridge.dedup import index, segments
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state.database import error_code, is_broken, keep_room, reserve_bytes
+from aurora_bridge.state.database import error_code, is_broken, keep_room, reserve_bytes, used_bytes
 from aurora_bridge.state.worker import Done, Job, Worker, result_of
 
 log = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000
 _STEP_SECONDS = 1.0
-_EXPIRY_SLICES = 256
 _NEARLY_FULL = 0.95
 _AGREE_SECONDS = 10.0
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -170,56 +167,53 @@ class IndexFile:
         """
         ahead = time.time() - time.clock_gettime(_STEADY)
         step: asyncio.Task[None] | None = None
-        for tick in count():
+        while True:
             await asyncio.sleep(_STEP_SECONDS)
             if self._is_overdue():
                 self.note_late()
             elif step is None or step.done():
                 agree = abs(time.time() - time.clock_gettime(_STEADY) - ahead) < _AGREE_SECONDS
-                step = asyncio.create_task(self._step(tick % _EXPIRY_SLICES if agree else None))
+                step = asyncio.create_task(self._step(expire=agree))
 
-    async def _step(self, expiring: int | None) -> None:
+    async def _step(self, *, expire: bool) -> None:
         try:
             if self.failed:
                 if not self._posted:
                     self._reopen()
-            elif await self._keep_bounds(expiring):
+            elif await self._keep_bounds(expire=expire):
                 log.error("%s was removed or replaced; rebuilding it from the log.", self._path)
                 self.failed = self._anew = True
                 self._reopen()
         except (sqlite3.Error, OSError):
             """Whoever runs a job notes that it failed; what was left undone comes with a later step."""
 
-    async def _keep_bounds(self, expiring: int | None) -> bool:
+    async def _keep_bounds(self, *, expire: bool) -> bool:
         """Return whether the file is there no more."""
+        now_ms = int(time.time() * 1000)
 
-        def inspect(db: sqlite3.Connection) -> tuple[bool, int, int]:
+        def keep(db: sqlite3.Connection) -> tuple[bool, int, int]:
             gone = not self._path.exists() or self._path.stat().st_ino != self._inode
             index.note(db, {}, self.forgotten_ms)
+            if expire:
+                segments.expire(db, now_ms - self._window_ms)
             limit = keep_room(db, self._path.parent, self._max_bytes, self._reserve)
-            return gone, limit, index.used_bytes(db)
+            return gone, limit, used_bytes(db)
 
-        gone, limit, self.used_bytes = await self.call(inspect)
+        gone, limit, self.used_bytes = await self.call(keep)
         if not gone and (self.full or self.used_bytes > limit * _NEARLY_FULL):
-            await self._make_room()
-        elif not gone and expiring is not None:
-            before_ms = int(time.time() * 1000) - self._window_ms
-            await self.call(partial(index.expire, prefix=f"{expiring:02x}", before_ms=before_ms))
+            self.forget(await self.call(_forget_oldest))
+            self.full = False
+            self._forgotten[()] += 1
+        elif not gone:
+            await self.call(partial(segments.begin_when_due, now_ms=now_ms, max_bytes=self._max_bytes))
         return bool(gone)
-
-    async def _make_room(self) -> None:
-        """Forget the oldest tenth."""
-        sample_from = f"{getrandbits(64):016x}"
-        before_ms = await self.call(lambda db: index.oldest_tenth(db, sample_from) or index.oldest_tenth(db, ""))
-        if not before_ms:
-            return
-        self.forget(before_ms)
-        await self.call(partial(index.note, positions={}, forgotten_ms=before_ms))
-        for number in range(_EXPIRY_SLICES):
-            await self.call(partial(index.expire, prefix=f"{number:02x}", before_ms=before_ms))
-        self.full = False
-        self._forgotten[()] += 1
 
     def forget(self, time_ms: int) -> None:
         """Note that events up to a time may be missing."""
         self.forgotten_ms = max(time_ms, self.forgotten_ms)
+
+
+def _forget_oldest(db: sqlite3.Connection) -> int:
+    newest_ms = segments.forget_oldest(db)
+    index.note(db, {}, newest_ms)
+    return newest_ms

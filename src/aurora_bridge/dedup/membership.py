@@ -55,17 +55,18 @@ class Membership:
         self._capacity = int(max(_LEAST, used_bytes / _ROW_BYTES * _HEADROOM))
         self._added = 0
         self._next = Bloom(self._capacity, _FALSE_ALARMS)
-        self._read("", self._next)
+        self._read((0, ""), self._next)
 
-    def _read(self, after: str, bloom: Bloom) -> None:
-        def done(found: list[str] | None, error: Exception | None) -> None:
-            if error is not None or bloom is not self._next:
+    def _read(self, cursor: index.Cursor, bloom: Bloom) -> None:
+        def done(part: tuple[list[str], index.Cursor | None] | None, error: Exception | None) -> None:
+            if error is not None or part is None or bloom is not self._next:
                 return  # whoever opens the file again builds anew
-            if found:
-                bloom.update(found)
-                self._added += len(found)
-                self._read(found[-1], bloom)
+            found, following = part
+            bloom.update(found)
+            self._added += len(found)
+            if following is not None:
+                self._read(following, bloom)
             else:
                 self._bloom, self._next = bloom, None
 
-        self._file.post(lambda db: index.fingerprints(db, after, _AT_ONCE), done)
+        self._file.post(lambda db: index.fingerprints(db, cursor, _AT_ONCE), done)

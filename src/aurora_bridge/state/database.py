@@ -153,6 +153,15 @@ def keep_room(connection: sqlite3.Connection, directory: Path, max_bytes: int, r
     return int(limit) * int(page_bytes)
 
 
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return how much of a file is in use."""
+    pages, free, page_bytes = (
+        int(connection.execute(f"PRAGMA {what}").fetchone()[0])
+        for what in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * page_bytes
+
+
 def _check_version(connection: sqlite3.Connection, path: Path, form: Format) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     sql = form.schema if found == 0 else form.migrations.get(found)

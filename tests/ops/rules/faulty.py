@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from aurora_bridge import cli
-from aurora_bridge.dedup import index
+from aurora_bridge.dedup import index, index_file
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Outcome
+from aurora_bridge.state.database import used_bytes
 from tests.faults.launch import run_faster
 from tests.support.daemon import Daemon
 
@@ -43,16 +44,15 @@ def slow_index() -> None:
 
 def failing_index() -> None:
     """Have the index fail when it is looked at, as it is each second, and when it is opened again."""
-    used_bytes = index.used_bytes
 
-    def fail(db: sqlite3.Connection) -> int:
+    def fail(connection: sqlite3.Connection) -> int:
         if Path(FAILS).exists():
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR
             raise error
-        return used_bytes(db)
+        return used_bytes(connection)
 
-    index.used_bytes = fail
+    index_file.used_bytes = fail  # type: ignore[attr-defined]
 
 
 def stuck() -> None:
