@@ -30,7 +30,10 @@ class Stuck(Deduplicator):
     def __init__(self) -> None:
         """Open nothing."""
 
-    async def claim(self, event: Event, received_us: int) -> Decision:
+    def claim(self, event: Event, received_us: int) -> None:
+        """Let it wait."""
+
+    async def wait(self, event: Event, received_us: int) -> Decision:
         await asyncio.Event().wait()
         raise AssertionError(event, received_us)
 

@@ -109,12 +109,13 @@ class Bridge:
         task = asyncio.current_task(self._loop)
         self._flights[task] = delivery.received
         match, event, entry, key = None, None, None, None
+        dedup, received_us = self._dedup, delivery.received_us
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
             event, defect = self._read(match, delivery)
             read = monotonic()
-            decision = await self._dedup.claim(event, delivery.received_us)
+            decision = dedup.claim(event, received_us) or await dedup.wait(event, received_us)
             judged = monotonic()
             action, entry, *_ = decision
             key = event_id(event.fingerprint, event.recurrence, entry.time_ms, entry.id_ms)

@@ -80,7 +80,7 @@ class Life:
     async def claim(self, event: Event, at: int) -> Decision:
         """Judge a delivery."""
         async with asyncio.timeout(PATIENCE):
-            return await self.dedup.claim(event, at * 1000)
+            return self.dedup.claim(event, at * 1000) or await self.dedup.wait(event, at * 1000)
 
     async def claims(self, *deliveries: tuple[Event, int]) -> list[Decision]:
         """Judge deliveries that come together, in this order."""

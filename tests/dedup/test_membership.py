@@ -125,7 +125,7 @@ async def test_when_it_is_full_it_is_rebuilt_and_what_is_written_then_may_be_the
     filtered: Filtered, sizes: list[int], batch: int
 ) -> None:
     await until(lambda: filtered.members.built)
-    for _ in range(300 // batch):
+    for _ in range(max(30, 300 // batch)):
         await filtered.write(fingerprints(batch))
         assert filtered.missing == []
     await filtered.read()

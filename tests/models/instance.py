@@ -134,10 +134,17 @@ class _Deduplicator(Deduplicator):
 
         self._memory.give_up = given_up  # type: ignore[method-assign]
 
-    async def claim(self, event: Event, received_us: int) -> Decision:
+    def claim(self, event: Event, received_us: int) -> Decision | None:
         flight = _FLIGHT.get()
         flight.event = event
-        flight.decision = await super().claim(event, received_us)
+        flight.decision = super().claim(event, received_us)
+        if flight.decision is not None:
+            self.on_decision(flight)
+        return flight.decision
+
+    async def wait(self, event: Event, received_us: int) -> Decision:
+        flight = _FLIGHT.get()
+        flight.decision = await super().wait(event, received_us)
         self.on_decision(flight)
         return flight.decision
 

@@ -106,14 +106,13 @@ class Deduplicator:
 
     # The way of a delivery.
 
-    async def claim(self, event: Event, received_us: int) -> Decision:
-        """Return what to do with a delivery, whose event is claimed then."""
-        now_ms = received_us // 1000
-        if not self._lookups.busy:
-            decision = self._decide(event, now_ms, None)
-            if decision is not None:
-                return decision
-        return await self._lookups.wait(event, now_ms)
+    def claim(self, event: Event, received_us: int) -> Decision | None:
+        """Return what to do with a delivery, whose event is claimed then; None if it has to `wait` for its turn."""
+        return None if self._lookups.busy else self._decide(event, received_us // 1000, None)
+
+    async def wait(self, event: Event, received_us: int) -> Decision:
+        """Return what to do with a delivery, when that is known."""
+        return await self._lookups.wait(event, received_us // 1000)
 
     def _decide(self, event: Event, now_ms: int, found: Found | None) -> Decision | None:
         """Return what to do with a delivery, None if the file has to be asked first."""

@@ -14,8 +14,8 @@ _MAX_MEMBERS: Final = 32
 _BLANK: Final = b" \t"
 _TRACEPARENT: Final = b"traceparent"
 _TRACESTATE: Final = b"tracestate"
-_LENGTHS: Final = (len(_TRACEPARENT), len(_TRACESTATE))
-"""Looked at first: few headers have them, and this is done for every delivery."""
+_PARENT_LENGTH: Final = len(_TRACEPARENT)
+"""Looked at first: few headers have it, and this is done for every delivery."""
 _FIELDS: Final = rb"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _PARENT = re.compile(rb"00-%b|(?!00|ff)[0-9a-f]{2}-%b(-[!-~]{0,99})?" % (_FIELDS, _FIELDS))
 """Version 00, or a later one, which may have more behind the same fields (section 4.3)."""
@@ -24,7 +24,12 @@ _MEMBER = re.compile(rb"([a-z0-9][a-z0-9_*/@-]{0,255})=[ -+\--<>-~]{0,255}[!-+\-
 
 def trace_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, bytes | None]]:
     """Return the headers of a record for those of a request, undecoded: `traceparent` and `tracestate`, if any."""
-    candidates = [(name.lower(), value) for name, value in headers if len(name) in _LENGTHS]
+    for name, _ in headers:
+        if len(name) == _PARENT_LENGTH:
+            break
+    else:
+        return []
+    candidates = [(name.lower(), value) for name, value in headers]
     parents = [value.strip(_BLANK) for name, value in candidates if name == _TRACEPARENT]
     if len(parents) != 1 or not _PARENT.fullmatch(parents[0]):
         return []
