@@ -29,7 +29,7 @@ class Model:
         )
         if action is Action.REPEAT:
             accepted = known.state in (State.SEEN, State.RETRY_EXPECTED) or known.repeat
-            return self._publish(action, event, at, max(at, known.id_ms + 1), repeat=accepted)
+            return self._publish(action, event, at, max(at, known.id_ms + 1, known.time_ms), repeat=accepted)
         retried = interval in RETRIES
         if action is Action.RETRY or (retried and known.state is State.RETRY_EXPECTED):
             known.attempt += 1

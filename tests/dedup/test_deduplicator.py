@@ -110,6 +110,13 @@ async def test_the_millisecond_of_a_repeat_grows_whatever_the_clock_does(life: L
     assert found == [(NOON, NOON + 1), (NOON, NOON + 2), (NOON - HOUR, NOON + 3)]
 
 
+async def test_a_repeat_after_an_event_of_the_future_has_a_later_id(life: Life) -> None:
+    """The id of that has its day alone: it is in the file until the day is over, under whichever event it stands."""
+    await life.deliver(A, NOON + 40 * DAY)
+    assert (await life.deliver(A, NOON)).entry.id_ms == NOON + 40 * DAY
+    assert (await life.deliver(A, NOON + 2 * DAY)).entry.id_ms == NOON + 40 * DAY + 1
+
+
 async def test_the_order_of_states_is_that_of_receipt_though_the_clock_steps_back(life: Life) -> None:
     await life.deliver(A, NOON)
     await life.deliver(B, NOON - 2 * SECOND)

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from aurora_bridge.dedup import index, write_behind
+from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.recurrence import Action
 from tests.dedup.events import DAY, MINUTE, NOON, SECOND, A, B, once, signal, state
@@ -325,9 +326,9 @@ async def test_a_file_that_takes_its_time_to_open_is_not_taken_for_a_removed_one
         first = start(tmp_path)
         await first.deliver(A, NOON, stored=False)
         await first.stop()
-        with held_up("open_index") as gate:
+        with held_up("open_index") as gate, patch.object(IndexFile, "_is_overdue", return_value=False) as looked:
             second = start(tmp_path)
-            await asyncio.sleep(0.1)  # ten steps of its maintenance
+            await until(lambda: looked.call_count > 10)  # as each step of its maintenance does
             gate.set()
         assert await second.act(A, NOON + 30 * SECOND) is Action.RETRY
     assert "removed" not in caplog.text
