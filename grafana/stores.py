@@ -257,7 +257,7 @@ INDEX = Section(
             503,
             "Index filled",
             About(
-                "Share in use of the size at which the index forgets its oldest tenth early, by instance.",
+                "Share in use of the size at which the index forgets its oldest part early, by instance.",
                 "Below 100 %, level after INDEX__WINDOW_DAYS.",
                 "At 100 %, late duplicates can pass: raise INDEX__MAX_BYTES and restart.",
             ),
@@ -334,7 +334,7 @@ INDEX = Section(
             508,
             "Forgot early",
             About(
-                "Times in the time shown that an index was full and forgot its oldest tenth.",
+                "Times in the time shown that an index was full and forgot its oldest part.",
                 "0.",
                 "Raise INDEX__MAX_BYTES and restart: an event takes 70 to 170 bytes, for INDEX__WINDOW_DAYS.",
             ),

@@ -276,11 +276,11 @@ class Metrics(Collector):
         self.index_bytes = Gauge("aurora_bridge_index_bytes", "Size of the dedup index.")
         self.index_limit_bytes = Gauge(
             "aurora_bridge_index_limit_bytes",
-            "Size of the dedup index from which on it forgets its oldest tenth early.",
+            "Size of the dedup index from which on it forgets its oldest part early.",
         )
         self.index_forgotten = Counter(
             "aurora_bridge_index_forgotten",
-            "Times that the dedup index was full and forgot its oldest tenth before its window was over.",
+            "Times that the dedup index was full and forgot its oldest part before its window was over.",
         )
         self.unjudged = Counter(
             "aurora_bridge_unjudged",
