@@ -16,7 +16,7 @@ from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import SLICES, Batch, Entry, Memory
 
 _SLOWEST, _QUICKEST = 0.25, 0.02
-_AIM = 800
+_AIM = 2000
 """Rows of a write: so many share pages. What is not written yet, a crash takes and the log gives back."""
 _MOST_ENTRIES = 100_000
 """Kept for a file that does not take them: about 50 MB."""
