@@ -162,13 +162,9 @@ def test_a_late_acknowledgement_of_what_has_left_is_the_files_to_know(memory: Me
 # What may leave.
 
 
-def test_what_is_written_leaves_once_nobody_waits_for_an_answer_from_before(memory: Memory) -> None:
+def test_what_is_written_leaves(memory: Memory) -> None:
     enter(memory, A)
     write(memory)
-    memory.pinned = True
-    memory.forget()
-    assert set(memory.entries) == {A.fingerprint}
-    memory.pinned = False
     memory.forget()
     assert (memory.entries, memory.latest) == ({}, {})
 
@@ -290,4 +286,12 @@ def test_what_is_written_at_once_is_not_written_a_second_time(memory: Memory) ->
     entry = enter(memory, A)
     assert memory.take_one(entry) == Batch([entry], [state_of(entry)])
     assert memory.take_one(entry) == Batch([], [])
+    assert take(memory).entries == []
+
+
+def test_what_is_written_at_once_is_the_last_event_of_the_fingerprint(memory: Memory) -> None:
+    """The one before it was refused as well, and its delivery waits until that is known to the file."""
+    first = enter(memory, A, happening=Happening.REFUSED)
+    second = enter(memory, A, NOON + SECOND, Happening.REFUSED)
+    assert memory.take_one(first) == Batch([second], [state_of(second)])
     assert take(memory).entries == []

@@ -184,7 +184,8 @@ class _Deduplicator(Deduplicator):
     def check_calm(self) -> None:
         """Check that nothing is under way, and that the file has all."""
         assert not self._lookups.busy
-        assert (self._memory.entries, self._memory.latest) == ({}, {})
+        left = self._memory.entries, self._memory.latest
+        assert left == ({}, {}), f"what never leaves memory: {left}"
 
 
 class _Publisher(Publisher):

@@ -151,6 +151,8 @@ class Oracle:
         told = self._events[before.id]
         if told.lost or told.unexpected or instance.dedup.may_have_forgotten(told.order[0]):
             return
+        if before not in told.flights:  # it left no trace: it was in flight as the process died, and a copy came since
+            return
         since = [
             other
             for other, carried in self._webhooks.items()

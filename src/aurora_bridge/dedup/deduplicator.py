@@ -76,7 +76,7 @@ class Deduplicator:
         self._memory = Memory()
         self._file = IndexFile(directory, settings, patience, metrics, self._opened)
         self._members = Membership(self._file)
-        self._lookups = Lookups[Decision](self._memory, self._file, patience, self._decide, self._undo)
+        self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo)
         self.log = LogReader(
             self._memory, self._file, self._members, self._lookups, spool, instance=instance, kafka=kafka
         )

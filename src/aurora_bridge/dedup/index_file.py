@@ -61,6 +61,7 @@ class IndexFile:
         """Time of the youngest event that may be missing."""
         self._posted: deque[float] = deque()
         """When the jobs under way were posted (monotonic), in their order."""
+        self._opening = False
         self._anew = False
         self._told = ""
         """What was last logged about opening it."""
@@ -132,6 +133,7 @@ class IndexFile:
                 self._reopen()
 
     def _reopen(self) -> None:
+        self._opening = True
         self._worker.reopen(self._connect)
         self.post(index.found, self._opened)
 
@@ -145,6 +147,7 @@ class IndexFile:
         return connection
 
     def _opened(self, found: index.Found | None, error: Exception | None) -> None:
+        self._opening = False
         if error is not None or found is None:
             if repr(error) != self._told:
                 log.error("%s cannot be opened (%r); trying again each second.", self._path, error)
@@ -178,7 +181,7 @@ class IndexFile:
     async def _step(self, *, expire: bool) -> None:
         try:
             if self.failed:
-                if not self._posted:
+                if not self._opening:
                     self._reopen()
             elif await self._keep_bounds(expire=expire):
                 log.error("%s was removed or replaced; rebuilding it from the log.", self._path)
@@ -201,9 +204,10 @@ class IndexFile:
 
         gone, limit, self.used_bytes = await self.call(keep)
         if not gone and (self.full or self.used_bytes > limit * _NEARLY_FULL):
-            self.forget(await self.call(_forget_oldest))
-            self.full = False
-            self._forgotten[()] += 1
+            if newest_ms := await self.call(_forget_oldest):
+                self.forget(newest_ms)
+                self.full = False
+                self._forgotten[()] += 1
         elif not gone:
             await self.call(partial(segments.begin_when_due, now_ms=now_ms, max_bytes=self._max_bytes))
         return bool(gone)

@@ -14,7 +14,6 @@ from typing import Generic, NamedTuple, TypeVar
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.log_record import Latest
-from aurora_bridge.dedup.memory import Memory
 from aurora_bridge.webhook.event import Event
 
 T = TypeVar("T")
@@ -38,7 +37,6 @@ class Lookups(Generic[T]):
 
     def __init__(
         self,
-        memory: Memory,
         file: IndexFile,
         patience: float,
         decide: Callable[[Event, int, Found | None], T | None],
@@ -48,7 +46,6 @@ class Lookups(Generic[T]):
 
         `decide` returns None where the file has to be asked first; `undo` takes back a decision that nobody waits for.
         """
-        self._memory = memory
         self._file = file
         self._patience = patience
         self._decide = decide
@@ -94,14 +91,9 @@ class Lookups(Generic[T]):
             while self._queue:
                 await self._wait_for_reading()
                 asked, readings = tuple(self._queue), self._readings
-                self._memory.pinned = True
-                try:
-                    answer = await self._ask(asked)
-                    if readings == self._readings:
-                        self._decide_all(asked, answer)
-                finally:
-                    self._memory.pinned = False
-                self._memory.forget()
+                answer = await self._ask(asked)
+                if readings == self._readings:
+                    self._decide_all(asked, answer)
 
     async def _wait_for_reading(self) -> None:
         try:

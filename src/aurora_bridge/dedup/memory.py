@@ -70,8 +70,6 @@ class Memory:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.latest: dict[str, Entry | Latest] = {}
-        self.pinned = False
-        """Whether somebody waits for what the file says: until then nothing leaves that it may not have seen."""
         self._changed: dict[str, dict[str, Entry]] = {name: {} for name in SLICES}
         self._changed_families: dict[str, dict[str, None]] = {name: {} for name in SLICES}
         self._leaving: list[Entry] = []
@@ -142,11 +140,11 @@ class Memory:
         return self._taken(entries, families)
 
     def take_one(self, entry: Entry) -> Batch:
-        """Return an event if it is to be written, and is now, with its family."""
-        slices, family_key = self._changed[entry.fingerprint[0]], entry.family_key
-        if slices.pop(entry.fingerprint, None) is None:
+        """Return the last event of the same fingerprint if it is to be written, and is now, with its family."""
+        last = self._changed[entry.fingerprint[0]].pop(entry.fingerprint, None)
+        if last is None:
             return Batch([], [])
-        return self._taken([entry], [] if family_key is None else [family_key])
+        return self._taken([last], [] if last.family_key is None else [last.family_key])
 
     def _taken(self, entries: list[Entry], families: list[str]) -> Batch:
         for entry in entries:
@@ -177,9 +175,10 @@ class Memory:
         self._leaving.append(entry)
 
     def forget(self) -> None:
-        """Let leave what the file has, and is of no concern here any more."""
-        if self.pinned:
-            return
+        """Let leave what the file has, and is of no concern here any more.
+
+        Answers of the file come in the order of its jobs: who asked before a write was decided about before its end.
+        """
         entries, leaving, self._leaving = self.entries, self._leaving, []
         families, self._families_leaving = self._families_leaving, []
         for entry in leaving:
