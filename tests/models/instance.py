@@ -18,6 +18,7 @@ from unittest.mock import patch
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
+from aurora_bridge.dedup.lookups import Found
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
 from aurora_bridge.kafka.follower import Follower
@@ -71,6 +72,10 @@ class Flight:
     """Whether the answer reaches Aurora in time."""
     event: Event | None = None
     decision: Decision | None = None
+    usable: bool = False
+    """Whether the index answered when that was decided."""
+    complete: bool = False
+    """Whether all was known then."""
     number: int | None = None
     """The record it sent, if it did."""
     answer: Answer | None = None
@@ -114,6 +119,8 @@ _FLIGHT: ContextVar[Flight] = ContextVar("flight")
 class _Deduplicator(Deduplicator):
     """The real one; the model hears each decision and each refusal."""
 
+    decided: dict[int, tuple[bool, bool]]
+    """How it was when a decision was made, which its delivery hears of some turns later."""
     on_decision: Callable[[Flight], None]
     on_refusal: Callable[[Entry, Refusal], None]
     on_loss: Callable[[], None]
@@ -139,14 +146,24 @@ class _Deduplicator(Deduplicator):
         flight.event = event
         flight.decision = super().claim(event, received_us)
         if flight.decision is not None:
-            self.on_decision(flight)
+            self._tell(flight, flight.decision)
         return flight.decision
 
     async def wait(self, event: Event, received_us: int) -> Decision:
         flight = _FLIGHT.get()
-        flight.decision = await super().wait(event, received_us)
+        flight.decision = decision = await super().wait(event, received_us)
+        self._tell(flight, decision)
+        return decision
+
+    def _decide(self, event: Event, now_ms: int, found: Found | None) -> Decision | None:
+        decision = super()._decide(event, now_ms, found)
+        if decision is not None:
+            self.decided[id(decision)] = self.usable, self.log.complete(now_ms)
+        return decision
+
+    def _tell(self, flight: Flight, decision: Decision) -> None:
+        flight.usable, flight.complete = self.decided.pop(id(decision))
         self.on_decision(flight)
-        return flight.decision
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
         super().refused(entry, refusal)
@@ -275,6 +292,7 @@ class Instance:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop.run_until_complete(self._build(spooled=spooled, window_us=window_us))
         self._observer = observer
+        self.dedup.decided = {}
         self.dedup.on_decision = partial(observer.decided, self)
         self.dedup.on_refusal = self._note_refusal
         self.dedup.on_loss = partial(observer.lost, self)

@@ -82,9 +82,9 @@ class Oracle:
         assert flight.event is not None
         told = self._events.get(flight.id)
         self._check_shared(flight, told)
-        if instance.dedup.usable:
+        if flight.usable:
             self._check_retry(instance, flight)
-            if instance.dedup.log.complete(flight.received_us // 1000):
+            if flight.complete:
                 self._check_latest(instance, flight)
         if told is None or (told.lost and flight.publishes):
             told = self._enter(flight)
