@@ -156,6 +156,13 @@ async def test_a_file_that_answers_again_is_asked_again(tmp_path: Path) -> None:
         assert await life.act(ONCE, NOON + MINUTE) is Action.DUPLICATE
 
 
+async def test_a_look_up_that_fails_though_the_file_goes_on_is_not_made_again_and_again(tmp_path: Path) -> None:
+    async with knowing(tmp_path) as life:
+        with failing("find", code=sqlite3.SQLITE_FULL):
+            decision = await life.claim(A, NOON + MINUTE)
+        assert (decision.action, decision.entry.id_ms, life.unjudged) == (Action.NEW, NOON + MINUTE, 1)
+
+
 async def test_nobody_waits_for_a_look_up_behind_which_the_file_hangs_again(tmp_path: Path) -> None:
     """A job before it is answered late; that does not make the file one that answers, while the look-up hangs still."""
     async with knowing(tmp_path, patience=IMPATIENT) as life:

@@ -111,10 +111,9 @@ class Lookups(Generic[T]):
         try:
             async with asyncio.timeout(self._patience):
                 answer: index.Answer = await self._file.call(partial(index.find, fingerprints=names, families=families))
-        except TimeoutError:
-            self._file.note_late()
-            return None
-        except (sqlite3.Error, OSError):
+        except (TimeoutError, sqlite3.Error, OSError):
+            if self._file.usable:  # it took too long, or the error is not one that it is opened again for
+                self._file.note_late()
             return None
         return answer
 
