@@ -379,7 +379,8 @@ def test_a_code_is_called_what_kafka_calls_it(code: int, reason: str) -> None:
     ("answer", "codes"),
     [
         (Answer.STORED, {0, 46}),
-        (Answer.RETRY, {2, 3, 5, 6, 9, 19, 56, 74, 75, 89, 100}),
+        (Answer.RETRY, {2, 19, 89}),
+        (Answer.RETRY_ELSEWHERE, {3, 5, 6, 9, 56, 74, 75, 100}),
         (Answer.RETRY_IN_DOUBT, {-1, 7, 13, 20}),
         (Answer.RENUMBER, {45, 47, 59}),
         (Answer.SPLIT, {10, 18, 32, 87}),
@@ -390,8 +391,8 @@ def test_a_code_means_for_the_batch_what_kafkas_documentation_says(answer: Answe
     assert codes == {code for code, (meaning, _) in ANSWERS.items() if meaning is answer}
 
 
-def test_a_code_that_nobody_knows_refuses_the_topic_so_that_the_backlog_waits() -> None:
-    assert UNKNOWN_ANSWER[0] is Answer.REFUSED
+def test_a_code_that_nobody_knows_says_nothing_of_whether_the_batch_is_stored() -> None:
+    assert UNKNOWN_ANSWER[0] is Answer.RETRY_IN_DOUBT
 
 
 def test_every_error_has_a_reason_of_its_own_for_the_metric() -> None:

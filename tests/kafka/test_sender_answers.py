@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+from aiokafka.record.memory_records import MemoryRecords
 
 from aurora_bridge.kafka.lane import ANSWERS, Answer
 from aurora_bridge.kafka.report import DeliveryStatus
@@ -31,6 +33,7 @@ async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
     expected = {
         Answer.STORED: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]]),
         Answer.RETRY: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
+        Answer.RETRY_ELSEWHERE: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
         Answer.RETRY_IN_DOUBT: ([DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
         Answer.RENUMBER: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
         Answer.SPLIT: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"], ["a"], ["b"]]),
@@ -44,7 +47,7 @@ async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
     sent = [batches[EVENT, 0] for batches in client.sent]
     assert (journal.ends("a"), [keys_of(batch) for batch in sent]) == expected[answer]
     assert journal.ends("b") == journal.ends("a")
-    if answer in {Answer.RETRY, Answer.RETRY_IN_DOUBT}:
+    if answer in {Answer.RETRY, Answer.RETRY_ELSEWHERE, Answer.RETRY_IN_DOUBT}:
         assert sent[0] == sent[1]
     assert run.errors() == ({} if answer is Answer.STORED else {ANSWERS[code][1]: 1})
     assert run.metrics.producer_ids[()] == (2 if answer is Answer.RENUMBER else 1)
@@ -77,6 +80,51 @@ async def test_a_request_without_an_answer_goes_out_again(error: Exception, end:
     assert journal.ends("a") == [end, DeliveryStatus.ACKNOWLEDGED]
     assert client.sent[0] == client.sent[1]
     assert run.errors() == {reason: 1}
+
+
+MAYBE_STORED = [code for code, (answer, _) in ANSWERS.items() if answer is Answer.RETRY_ELSEWHERE] + [-1, 7, 20, 9999]
+
+
+@pytest.mark.parametrize("code", MAYBE_STORED)
+async def test_a_sequence_that_was_sent_is_not_given_to_another_record(code: int) -> None:
+    """The broker appended the batch before it said no: it takes whatever comes under that sequence for a copy."""
+    log: dict[int, list[str]] = {}
+    no, asked_again = True, asyncio.Event()
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        (batch,) = batches.values()
+        only: Any = MemoryRecords(batch).next_batch()
+        log.setdefault(only.base_sequence, keys_of(batch))
+        if len(client.sent) > 1:
+            asked_again.set()
+        return dict.fromkeys(batches, code if no else 0)
+
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        first, second = journal.hear([make_record("a"), make_record("b")])
+        run.submit(first)
+        await eventually(lambda: bool(run.errors()))
+        assert run.sender.withdraw([first]) == set()
+        run.submit(second)
+        async with asyncio.timeout(PATIENCE):
+            await asked_again.wait()
+        no = False
+        await journal.ended(2)
+    assert list(log.values()) == [["a"], ["b"]]
+    assert journal.acknowledged() == ["a", "b"]
+
+
+async def test_an_answer_to_what_was_not_sent_disturbs_nobody() -> None:
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        return {("of nobody", 3): 0} | dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+    assert (journal.ends("a"), len(client.sent)) == ([DeliveryStatus.ACKNOWLEDGED], 1)
 
 
 async def test_an_answer_that_leaves_a_partition_out_leaves_it_in_doubt() -> None:

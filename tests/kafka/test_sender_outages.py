@@ -12,9 +12,20 @@ from aurora_bridge.kafka import sender
 from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import Client, OnConnection
 from tests.kafka.records import make_record
-from tests.kafka.sending import EVENT, Journal, Running, client_of, numbers, running, stored, stored_at_last
+from tests.kafka.sending import (
+    EVENT,
+    Journal,
+    Running,
+    client_of,
+    eventually,
+    numbers,
+    running,
+    stored,
+    stored_at_last,
+)
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
+from tests.support.reassign import elect_preferred, reassign
 from tests.support.topics import create_topics
 
 DAY_NS = 24 * 3600 * 10**9
@@ -167,6 +178,50 @@ async def test_a_partition_whose_replicas_lag_puts_no_other_in_doubt(kafka3: Kaf
         kafka3.nodes[1].resume()
         await journal.ended(4)
     assert await stored(kafka3.bootstrap, lagging) == ["before", "lagging"]
+
+
+def controller_of(cluster: KafkaCluster) -> int:
+    """Return the node that is the controller, by what the nodes wrote last."""
+    became = {}
+    for node in cluster.nodes:
+        lines = [line for line in node.log.read_text(errors="replace").splitlines() if "the active controller" in line]
+        became[node.number] = lines[-1][:30] if lines else ""
+    return max(became, key=lambda number: became[number])
+
+
+def bytes_of(cluster: KafkaCluster, number: int, topic: str) -> int:
+    """Return how much a node has of a topic's only partition."""
+    return sum(path.stat().st_size for path in cluster.nodes[number - 1].directory.rglob(f"{topic}-0/*.log"))
+
+
+async def test_a_record_that_a_leader_appended_before_it_lost_its_office_keeps_its_sequence(
+    kafka3: KafkaCluster, prefix: str
+) -> None:
+    """It waits for a replica that lags, and says that it is no leader; the next leader has the record as well."""
+    topic = prefix + EVENT
+    lagging = next(number for number in (3, 2) if number != controller_of(kafka3))
+    next_leader = 5 - lagging
+    await asyncio.to_thread(create_topics, kafka3.bootstrap, topic, replicas=[[1, next_leader, lagging]])
+    await asyncio.to_thread(reassign, kafka3.plain, [topic], [[next_leader, 1, lagging]])  # the order alone
+    awake = ",".join(node.internal for node in kafka3.nodes if node.number != lagging)
+    journal = Journal()
+    async with running(client_of(kafka3.bootstrap), prefix, EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        first, second, third = journal.hear([make_record("before"), make_record("r1"), make_record("r2")])
+        run.submit(first)
+        await journal.ended(1)
+        before = bytes_of(kafka3, next_leader, topic)
+        kafka3.nodes[lagging - 1].pause()
+        run.submit(second)
+        await eventually(lambda: bytes_of(kafka3, next_leader, topic) > before)
+        election = asyncio.create_task(asyncio.to_thread(elect_preferred, awake, [topic], 1))
+        await eventually(lambda: bool(run.errors()))
+        assert run.sender.withdraw([second]) == set()
+        run.submit(third)
+        kafka3.nodes[lagging - 1].resume()
+        await journal.ended(3)
+        await election
+    assert await stored(kafka3.bootstrap, topic) == ["before", "r1", "r2"]
 
 
 async def test_a_client_whose_metadata_task_died_is_made_anew_while_nothing_is_wrong(sending: Running) -> None:

@@ -27,9 +27,12 @@ class Answer(Enum):
 
     STORED = auto()
     RETRY = auto()
-    """Not stored: ask for new metadata and send it again."""
+    """Not stored, since it is said before anything is appended: send it again."""
+    RETRY_ELSEWHERE = auto()
+    """Possibly stored: a leader that lost its office says so also of what it appended, and waited to be replicated.
+    Ask for new metadata, and send it again."""
     RETRY_IN_DOUBT = auto()
-    """Possibly stored: send it again."""
+    """Possibly stored, and nobody knows when it will be said: send it again, and wait for it no longer."""
     RENUMBER = auto()
     """The broker does not know the sequence: take a new producer id."""
     SPLIT = auto()
@@ -44,19 +47,19 @@ ANSWERS = {
     46: (Answer.STORED, "duplicate_sequence_number"),
     -1: (Answer.RETRY_IN_DOUBT, "unknown_server_error"),
     2: (Answer.RETRY, "corrupt_message"),
-    3: (Answer.RETRY, "unknown_topic_or_partition"),
-    5: (Answer.RETRY, "leader_not_available"),
-    6: (Answer.RETRY, "not_leader_or_follower"),
+    3: (Answer.RETRY_ELSEWHERE, "unknown_topic_or_partition"),
+    5: (Answer.RETRY_ELSEWHERE, "leader_not_available"),
+    6: (Answer.RETRY_ELSEWHERE, "not_leader_or_follower"),
     7: (Answer.RETRY_IN_DOUBT, "request_timed_out"),
-    9: (Answer.RETRY, "replica_not_available"),
+    9: (Answer.RETRY_ELSEWHERE, "replica_not_available"),
     13: (Answer.RETRY_IN_DOUBT, "network_exception"),
     19: (Answer.RETRY, "not_enough_replicas"),
     20: (Answer.RETRY_IN_DOUBT, "not_enough_replicas_after_append"),
-    56: (Answer.RETRY, "kafka_storage_error"),
-    74: (Answer.RETRY, "fenced_leader_epoch"),
-    75: (Answer.RETRY, "unknown_leader_epoch"),
+    56: (Answer.RETRY_ELSEWHERE, "kafka_storage_error"),
+    74: (Answer.RETRY_ELSEWHERE, "fenced_leader_epoch"),
+    75: (Answer.RETRY_ELSEWHERE, "unknown_leader_epoch"),
     89: (Answer.RETRY, "throttling_quota_exceeded"),
-    100: (Answer.RETRY, "unknown_topic_id"),
+    100: (Answer.RETRY_ELSEWHERE, "unknown_topic_id"),
     45: (Answer.RENUMBER, "out_of_order_sequence_number"),
     47: (Answer.RENUMBER, "invalid_producer_epoch"),
     59: (Answer.RENUMBER, "unknown_producer_id"),
@@ -69,7 +72,7 @@ ANSWERS = {
     31: (Answer.REFUSED, "cluster_authorization_failed"),
     44: (Answer.REFUSED, "policy_violation"),
 }
-UNKNOWN_ANSWER = (Answer.REFUSED, "other_kafka_error")
+UNKNOWN_ANSWER = (Answer.RETRY_IN_DOUBT, "other_kafka_error")
 BROKER_AWAY = "broker_away"
 CONNECTION_LOST = "connection_lost"
 ERROR_REASONS = tuple(

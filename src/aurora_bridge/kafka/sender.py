@@ -235,20 +235,24 @@ class Sender:
     async def _settle(self, client: Client, node: int, lanes: dict[tuple[str, int], Lane], parts: list[Part]) -> None:
         unnumbered = []
         refused = self.problems.refused_topics
-        for topic, partition, error, offset in parts:
-            lane = lanes.pop((topic, partition))
-            answer, reason = ANSWERS.get(error, UNKNOWN_ANSWER)
-            if answer is _STORED:
-                lane.under_way = False
-                lane.acknowledge(offset)
-                if topic in refused:
-                    self.problems.accepted(topic)
-            else:
-                self._not_stored(client, lane, answer, reason)
-                if answer is Answer.RENUMBER:
-                    unnumbered.append(lane)
-        if lanes:
-            self._fail(client, node, list(lanes.values()), CONNECTION_LOST)
+        try:
+            for topic, partition, error, offset in parts:
+                lane = lanes.pop((topic, partition), None)
+                answer, reason = ANSWERS.get(error, UNKNOWN_ANSWER)
+                if lane is None:
+                    log.warning("%s-%d: an answer to what was not sent", topic, partition)
+                elif answer is _STORED:
+                    lane.under_way = False
+                    lane.acknowledge(offset)
+                    if topic in refused:
+                        self.problems.accepted(topic)
+                else:
+                    self._not_stored(client, lane, answer, reason)
+                    if answer is Answer.RENUMBER:
+                        unnumbered.append(lane)
+        finally:
+            if lanes:  # of these nothing is known, though they were sent
+                self._fail(client, node, list(lanes.values()), CONNECTION_LOST)
         for lane in unnumbered:
             await self._renumber(client, lane)
 
@@ -266,8 +270,8 @@ class Sender:
                 log.warning("%s-%d: %s; taking a new producer id", lane.topic, lane.partition, reason)
             case _:
                 lane.retry_at = monotonic() + _RETRY_SECONDS
+                lane.in_doubt(sent=answer is not Answer.RETRY)
                 if answer is Answer.RETRY_IN_DOUBT:
-                    lane.in_doubt(sent=True)
                     lane.stall(reason)
                 client.force_metadata_update()
 
