@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge.outbox import removals
 from aurora_bridge.outbox import spool as spool_module
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.rows import read
@@ -285,23 +284,23 @@ async def test_a_spool_is_not_full_any_more_once_its_volume_has_room_again(
 async def test_what_a_full_volume_did_not_let_be_removed_is_removed_later_and_never_handed_out_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor is what is behind it held up, or a topic that waits for nothing more: Kafka could take what comes."""
     monkeypatch.setattr(spool_module, "_STATS_SECONDS", 0.01)
-    monkeypatch.setattr(removals, "_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(FailingConnection, "code", sqlite3.SQLITE_FULL)
     connections = connect_failing(monkeypatch)
     async with Running(tmp_path) as spool:
         await store(spool, "abc")
         connections[0].fails_on = "DELETE"
         spool.remove(1)
-        reading = asyncio.create_task(spool.head("lead_changed", 10))
         maintenance = asyncio.create_task(spool.maintain(None))
-        while connections[0].statements.count("DELETE") < 3:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
-        assert not reading.done()
+        while connections[0].statements.count("DELETE") < 3:
+            assert keys(await spool.head("lead_changed", 10)) == ["b", "c"]
+            assert keys(await spool.head("lead_changed", 1)) == ["b"]
         connections[0].fails_on = None
-        assert keys(await reading) == ["b", "c"]
+        async with asyncio.timeout(5):
+            while on_disk(tmp_path) != ["b", "c"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         maintenance.cancel()
-    assert on_disk(tmp_path) == ["b", "c"]
 
 
 # Failed

@@ -1,18 +1,15 @@
 """The way out of the spool: rows that Kafka has are removed, and the queues are read at their heads.
 
 What leaves while a head is read is left out of it, else it would be published a second time. So is what a full volume
-has no room even to remove: until it is gone, no head is read.
+has no room even to remove.
 """
 
-import asyncio
 from collections.abc import Callable
 
 from aurora_bridge.outbox import rows
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Reason
 from aurora_bridge.state.worker import Worker
-
-_RETRY_SECONDS = 1.0
 
 
 class Removals:
@@ -24,8 +21,10 @@ class Removals:
         self._fail = fail
         self.queued: list[int] = []
         """Rows that the next `flush` removes."""
+        self._leaving: set[int] = set()
+        """Rows that are not removed yet, but are no more to be read."""
         self._stuck: list[int] = []
-        """Rows for whose removal there was no room."""
+        """Those of them for whose removal there was no room."""
         self._gone: dict[int, set[int]] = {}
         """By whoever is reading a head: the rows that left since."""
 
@@ -37,6 +36,7 @@ class Removals:
     def remove(self, seq: int) -> None:
         """Remove a row with the next `flush`."""
         self.queued.append(seq)
+        self._leaving.add(seq)
         self.leave(seq)
 
     def retry(self) -> None:
@@ -54,17 +54,17 @@ class Removals:
     def _removed(self, seqs: list[int], error: Exception | None) -> None:
         if error is not None and self._fail(error) is Reason.SPOOL_FULL:
             self._stuck += seqs
+        else:
+            self._leaving.difference_update(seqs)
 
     async def head(self, event: str, limit: int) -> list[OutboxRecord]:
         """Return the first records of an event's queue, at most `limit` of them and about 4 MiB."""
-        while True:
-            self.flush()
-            gone: set[int] = set()
-            self._gone[id(gone)] = gone
-            try:
-                found = await self._worker.call(lambda db: rows.head(db, event, limit))
-            finally:
-                del self._gone[id(gone)]
-            if not self._stuck:
-                return [rows.record_of(row) for row in found if row[0] not in gone]
-            await asyncio.sleep(_RETRY_SECONDS)
+        self.flush()
+        gone = set(self._leaving)
+        most = limit + len(gone)
+        self._gone[id(gone)] = gone
+        try:
+            found = await self._worker.call(lambda db: rows.head(db, event, most))
+        finally:
+            del self._gone[id(gone)]
+        return [rows.record_of(row) for row in found if row[0] not in gone][:limit]
