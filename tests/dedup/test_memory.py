@@ -262,7 +262,7 @@ def test_an_event_stays_until_each_of_its_writes_has_ended(memory: Memory) -> No
     entry = enter(memory, A)
     first = take(memory)
     memory.change(entry)
-    second = memory.take_one(entry)
+    second = memory.take_some([entry.fingerprint])
     memory.written(first)
     memory.forget()
     assert memory.entries == {A.fingerprint: entry}
@@ -284,8 +284,8 @@ def test_a_latest_state_that_left_with_its_event_comes_back_where_its_own_write_
 
 def test_what_is_written_at_once_is_not_written_a_second_time(memory: Memory) -> None:
     entry = enter(memory, A)
-    assert memory.take_one(entry) == Batch([entry], [state_of(entry)])
-    assert memory.take_one(entry) == Batch([], [])
+    assert memory.take_some([entry.fingerprint]) == Batch([entry], [state_of(entry)])
+    assert memory.take_some([entry.fingerprint]) == Batch([], [])
     assert take(memory).entries == []
 
 
@@ -293,5 +293,5 @@ def test_what_is_written_at_once_is_the_last_event_of_the_fingerprint(memory: Me
     """The one before it was refused as well, and its delivery waits until that is known to the file."""
     first = enter(memory, A, happening=Happening.REFUSED)
     second = enter(memory, A, NOON + SECOND, Happening.REFUSED)
-    assert memory.take_one(first) == Batch([second], [state_of(second)])
+    assert memory.take_some([first.fingerprint]) == Batch([second], [state_of(second)])
     assert take(memory).entries == []

@@ -139,12 +139,11 @@ class Memory:
             self._changed[name], self._changed_families[name] = {}, {}
         return self._taken(entries, families)
 
-    def take_one(self, entry: Entry) -> Batch:
-        """Return the last event of the same fingerprint if it is to be written, and is now, with its family."""
-        last = self._changed[entry.fingerprint[0]].pop(entry.fingerprint, None)
-        if last is None:
-            return Batch([], [])
-        return self._taken([last], [] if last.family_key is None else [last.family_key])
+    def take_some(self, fingerprints: Iterable[str]) -> Batch:
+        """Return the last events of fingerprints that are to be written, and are now, with their families."""
+        popped = [self._changed[fingerprint[0]].pop(fingerprint, None) for fingerprint in fingerprints]
+        entries = [entry for entry in popped if entry is not None]
+        return self._taken(entries, [entry.family_key for entry in entries if entry.family_key is not None])
 
     def _taken(self, entries: list[Entry], families: list[str]) -> Batch:
         for entry in entries:

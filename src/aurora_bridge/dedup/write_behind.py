@@ -32,6 +32,8 @@ class WriteBehind:
         self._members = members
         self._log = log
         self._loop = asyncio.get_running_loop()
+        self._urgent: list[str] = []
+        self._urgent_written: asyncio.Future[bool] = self._loop.create_future()
 
     async def run(self) -> None:
         """Write one slice after the other, until cancelled."""
@@ -57,7 +59,8 @@ class WriteBehind:
             return None
         batch = self._memory.take(name)
         if batch.entries or batch.latest or positions:
-            written = self._post(batch, positions)
+            written: asyncio.Future[bool] = self._loop.create_future()
+            self._post(batch, positions, written)
             while not written.done():
                 await asyncio.wait([written], timeout=_SLOWEST)
                 self._keep_bound()
@@ -71,11 +74,10 @@ class WriteBehind:
             self._memory.give_up()
             self._file.give_up()
 
-    def _post(self, batch: Batch, positions: index.Positions) -> "asyncio.Future[bool]":
+    def _post(self, batch: Batch, positions: index.Positions, written: "asyncio.Future[bool]") -> None:
         """Let the file take a batch; the result is whether it did."""
         rows = [_row(entry) for entry in batch.entries if entry.state is not _IN_FLIGHT]
         self._members.update([row[0] for row in rows])
-        written: asyncio.Future[bool] = self._loop.create_future()
         forgotten_ms = self._file.forgotten_ms
 
         def write(db: sqlite3.Connection) -> None:
@@ -92,18 +94,28 @@ class WriteBehind:
                 written.set_result(error is None)
 
         self._file.post(write, answered)
-        return written
 
     async def through(self, entry: Entry, patience: float) -> None:
-        """Write one event before its slice's turn; return when the file has it, or `patience` is over."""
-        if self._file.usable:  # one that is being written already is not written twice: this job comes behind
-            await asyncio.wait([self._post(self._memory.take_one(entry), {})], timeout=patience)
+        """Write one event before its slice's turn; return when the file has it, or `patience` is over.
+
+        What comes in one turn of the loop is one job: refusals come in floods.
+        """
+        if self._file.usable:
+            if not self._urgent:
+                self._urgent_written = self._loop.create_future()
+                self._loop.call_soon(self._write_urgent)
+            self._urgent.append(entry.fingerprint)
+            await asyncio.wait([self._urgent_written], timeout=patience)
+
+    def _write_urgent(self) -> None:
+        urgent, self._urgent = self._urgent, []  # what is being written already is not written twice: this comes behind
+        self._post(self._memory.take_some(urgent), {}, self._urgent_written)
 
     def flush(self) -> None:
         """Write all that is here, and how far the log is known, at once: the daemon ends."""
         if not self._file.failed:
             self._memory.change_all()  # what is being written just now may fail
-            self._post(self._memory.take(SLICES), self._log.positions())
+            self._post(self._memory.take(SLICES), self._log.positions(), self._loop.create_future())
 
 
 def _row(entry: Entry) -> index.SeenRow:
