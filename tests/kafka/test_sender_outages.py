@@ -194,7 +194,7 @@ def bytes_of(cluster: KafkaCluster, number: int, topic: str) -> int:
     return sum(path.stat().st_size for path in cluster.nodes[number - 1].directory.rglob(f"{topic}-0/*.log"))
 
 
-async def test_a_record_that_a_leader_appended_before_it_lost_its_office_keeps_its_sequence(
+async def test_a_record_that_a_leader_appended_before_it_lost_leadership_keeps_its_sequence(
     kafka3: KafkaCluster, prefix: str
 ) -> None:
     """It waits for a replica that lags, and says that it is no leader; the next leader has the record as well."""

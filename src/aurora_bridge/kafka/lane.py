@@ -29,10 +29,10 @@ class Answer(Enum):
     RETRY = auto()
     """Not stored, since it is said before anything is appended: send it again."""
     RETRY_ELSEWHERE = auto()
-    """Possibly stored: a leader that lost its office says so also of what it appended, and waited to be replicated.
-    Ask for new metadata, and send it again."""
+    """Possibly stored: a broker that lost leadership says so of what it had appended, too. Ask for new metadata, and
+    send it again."""
     RETRY_IN_DOUBT = auto()
-    """Possibly stored, and nobody knows when it will be said: send it again, and wait for it no longer."""
+    """Possibly stored: send it again; meanwhile its topic gets a backlog, so that nobody waits for the answer."""
     RENUMBER = auto()
     """The broker does not know the sequence: take a new producer id."""
     SPLIT = auto()

@@ -249,7 +249,7 @@ class IndexSettings(Group):
     """Bytes of its file at most; when full, the oldest rows expire early and a late duplicate can pass."""
 
     window_days: Annotated[Whole, Field(ge=1, le=3650)] = 30
-    """Days an event is remembered: the span over which Aurora can send notifications again."""
+    """Days an event is remembered, at least: the span over which Aurora can send notifications again."""
 
     repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * DAY)] = DAY
     """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries.
