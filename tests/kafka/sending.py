@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from aiokafka.cluster import ClusterMetadata
 
-from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.partition_queue import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 from aiokafka.record.memory_records import MemoryRecords
 
-from aurora_bridge.kafka.lane import ANSWERS, Answer
+from aurora_bridge.kafka.partition_queue import ANSWERS, Answer
 from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import Client, OnConnection
 from tests.kafka.records import make_record

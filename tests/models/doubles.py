@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup import log_record
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched
-from aurora_bridge.kafka.lane import BROKER_AWAY, CONNECTION_LOST, Lane
+from aurora_bridge.kafka.partition_queue import BROKER_AWAY, CONNECTION_LOST, Lane
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, SenderListener
 from aurora_bridge.kafka.wire import ProducerId

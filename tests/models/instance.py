@@ -22,7 +22,7 @@ from aurora_bridge.dedup.lookups import Found
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
 from aurora_bridge.kafka.follower import Follower
-from aurora_bridge.kafka.lane import ERROR_REASONS
+from aurora_bridge.kafka.partition_queue import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer

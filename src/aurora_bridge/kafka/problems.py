@@ -17,7 +17,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from aurora_bridge.kafka.lane import WRITE_DENIED
+from aurora_bridge.kafka.partition_queue import WRITE_DENIED
 from aurora_bridge.kafka.security import UnusableFileError
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics

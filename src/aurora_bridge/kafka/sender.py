@@ -19,7 +19,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.lane import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane
+from aurora_bridge.kafka.partition_queue import ANSWERS, BROKER_AWAY, CONNECTION_LOST, UNKNOWN_ANSWER, Answer, Lane
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import SenderListener

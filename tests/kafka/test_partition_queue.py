@@ -7,7 +7,15 @@ import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError
 
-from aurora_bridge.kafka.lane import ANSWERS, ERROR_REASONS, MAX_BATCH_BYTES, UNKNOWN_ANSWER, Answer, Lane, Listener
+from aurora_bridge.kafka.partition_queue import (
+    ANSWERS,
+    ERROR_REASONS,
+    MAX_BATCH_BYTES,
+    UNKNOWN_ANSWER,
+    Answer,
+    Lane,
+    Listener,
+)
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.wire import ProducerId
