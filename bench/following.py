@@ -17,8 +17,8 @@ import uvloop
 from confluent_kafka import Producer
 
 from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
-from aurora_bridge.kafka.partition_queue import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.metrics import Metrics

@@ -13,7 +13,7 @@ from prometheus_client.samples import Sample
 
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.dedup.recurrence import Interval
-from aurora_bridge.kafka.partition_queue import ERROR_REASONS
+from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.metrics import NO_EVENT, STAGES, Counter, Gauge, Histogram, Metrics
 from aurora_bridge.refusal import Defect, Outcome, Reason
 from aurora_bridge.webhook.catalogue import CATALOGUE

@@ -20,8 +20,8 @@ from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Interval
+from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
-from aurora_bridge.kafka.partition_queue import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender

@@ -22,6 +22,8 @@ BUDGET_SECONDS = 10
 """Aurora waits this long for an answer (Aurora: "Delivery")."""
 NO_EVENT = "none"
 """The event label of a delivery that was refused before its event was known."""
+_MOST_BROKERS = 100
+_OTHER_BROKER = "other"
 STAGES = ("read", "judge", "publish", "answer")
 _RESPONSE_BUCKETS = (
     *(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05),
@@ -126,7 +128,12 @@ class Histogram(dict[Key, Series]):
         super().__init__({key: Series(buckets) for key in _keys(labels)})
         self.name, self.text = name, text
         self.labels = [(label, tuple(values)) for label, values in labels]
+        self._buckets = buckets
         self._bounds = [*(str(float(bound)) for bound in buckets), "+Inf"]
+
+    def add(self, key: Key) -> None:
+        """Have a series whose label value is not known beforehand."""
+        self.setdefault(key, Series(self._buckets))
 
     def collect(self) -> Metric:
         """Return the series as they stand."""
@@ -250,7 +257,34 @@ class Metrics(Collector):
             (("reason", publish_errors),),
         )
         self.producer_ids = Counter(
-            "aurora_bridge_producer_ids", "Producer ids taken: one at start, another when Kafka forgot a sequence."
+            "aurora_bridge_producer_ids",
+            "Producer ids and epochs begun: one at start, another when Kafka forgot a sequence or a batch in doubt was "
+            "taken apart.",
+        )
+        self.kafka_request_seconds = Histogram(
+            "aurora_bridge_kafka_request_seconds",
+            "From a produce request to its answer, by the broker's node id.",
+            _RESPONSE_BUCKETS,
+            (("broker", ()),),
+        )
+        self.kafka_request_bytes = Counter(
+            "aurora_bridge_kafka_request_bytes",
+            "Bytes of the batches in answered produce requests, by the broker's node id.",
+            (("broker", ()),),
+        )
+        self.kafka_throttled_seconds = Histogram(
+            "aurora_bridge_kafka_throttled_seconds",
+            "How long a broker's quota allowed no request, each time that it said so, by the broker's node id.",
+            _RESPONSE_BUCKETS,
+            (("broker", ()),),
+        )
+        self.kafka_connections = Counter("aurora_bridge_kafka_connections", "Connections opened to brokers.")
+        self.kafka_batches_in_doubt = Gauge(
+            "aurora_bridge_kafka_batches_in_doubt",
+            "Batches that were sent without an answer: they go out again, byte for byte, until Kafka answers.",
+        )
+        self.kafka_resent_batches = Counter(
+            "aurora_bridge_kafka_resent_batches", "Batches in doubt that were sent again."
         )
         self.kafka_configured = Gauge(
             "aurora_bridge_kafka_configured", "1 where events go to Kafka, 0 where the spool is the event log."
@@ -332,6 +366,11 @@ class Metrics(Collector):
         self.registry.register(self)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
+
+    def broker_label(self, node: int) -> str:
+        """Return the value of the label `broker`: the node id, for the first of them."""
+        known = self.kafka_request_seconds
+        return str(node) if str(node) in known or len(known) < _MOST_BROKERS else _OTHER_BROKER
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it stands."""

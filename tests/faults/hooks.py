@@ -15,6 +15,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 from weakref import WeakSet
 
+from aurora_bridge.kafka.producer_client import ProducerClient
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.outbox.publisher import Publisher
@@ -87,15 +88,15 @@ def metadata_task_dies() -> None:
 
 def sender_dies() -> None:
     """Let the sender's own task die of an exception."""
-    run, watch = Sender.run, Sender._watch  # noqa: SLF001
+    run, watch = Sender.run, ProducerClient._watch  # noqa: SLF001
     struck = asyncio.Event()
 
     async def listening(sender: Sender) -> None:
         _on_break(struck.set)
         await run(sender)
 
-    async def mortal(sender: Sender, client: Client) -> None:
-        watching = asyncio.create_task(watch(sender, client))
+    async def mortal(keeper: ProducerClient, client: Client) -> None:
+        watching = asyncio.create_task(watch(keeper, client))
         striking = asyncio.create_task(struck.wait())
         try:
             await asyncio.wait([watching, striking], return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +108,7 @@ def sender_dies() -> None:
             striking.cancel()
 
     Sender.run = listening  # type: ignore[assignment, method-assign]
-    Sender._watch = mortal  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    ProducerClient._watch = mortal  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
 def slow_commits() -> None:

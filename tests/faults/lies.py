@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -37,26 +37,25 @@ OK: Final = 200
 
 def acks_0() -> None:
     """Take a request as acknowledged once it was written to the socket."""
-    send: Callable[..., Awaitable[Any]] = wire.Client.send
+    produce = wire.Client.produce
 
-    async def careless(client: wire.Client, node: int, request: Any) -> Any:  # noqa: ANN401 - any request
-        if not isinstance(request, Remembering):
-            return await send(client, node, request)
-        task = asyncio.ensure_future(send(client, node, request))
+    async def careless(client: wire.Client, node: int, request: wire.Produce) -> wire.ProduceAnswer:
+        task = asyncio.ensure_future(produce(client, node, request))
         _STARTED.add(task)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.sleep(0)
-        return wire._ProduceAnswer(request.places)  # noqa: SLF001 - what Kafka would say
+        assert isinstance(request, Remembering)
+        return wire.ProduceAnswer(request.places)  # what Kafka would say
 
     class Remembering(wire.Produce):
         def __init__(self, batches: dict[str, list[tuple[int, bytes]]], timeout_ms: int) -> None:
             super().__init__(batches, timeout_ms)
             self.places = [(topic, place, 0, -1) for topic, parts in batches.items() for place, _ in parts]
 
-    wire.Client.send = careless  # type: ignore[assignment, method-assign]
-    from aurora_bridge.kafka import sender  # noqa: PLC0415 - it has taken its own name of the class
+    wire.Client.produce = careless  # type: ignore[assignment, method-assign]
+    from aurora_bridge.kafka import requests  # noqa: PLC0415 - it has taken its own name of the class
 
-    sender.Produce = Remembering  # type: ignore[attr-defined]
+    requests.Produce = Remembering  # type: ignore[attr-defined]
 
 
 def no_spool() -> None:

@@ -33,6 +33,8 @@ class ScriptedClient(Client):
         self.asked_for_producer_id = asyncio.Event()
         self.producer_id_given = asyncio.Event()
         self.producer_id_given.set()
+        self.throttle_ms = 0
+        """For how long the broker wants nothing after each answer."""
         self._answers = answers
         self._topics_led = topics
         self._producer_id = 0
@@ -73,7 +75,14 @@ class ScriptedClient(Client):
         answers = await self._answers(batches)
         if isinstance(answers, Exception):
             raise answers
-        return SimpleNamespace(parts=[(*where, code, -1) for where, code in answers.items()])
+        parts = [(*where, code, -1) for where, code in answers.items()]
+        return SimpleNamespace(parts=parts, throttle_time_ms=self.throttle_ms)
+
+    async def produce(self, node_id: int, request: Produce) -> Any:  # noqa: ANN401
+        return await self.send(node_id, request)
+
+    async def refresh(self) -> None:
+        self._tell()
 
     def set_topics(self, _topics: object) -> None:
         """Take no notice: the script knows them."""

@@ -2,16 +2,26 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupLoadInProgressError,
+    KafkaConnectionError,
+    NodeNotReadyError,
+)
 from aiokafka.record.memory_records import MemoryRecords
 
-from aurora_bridge.kafka.partition_queue import ANSWERS, Answer
-from aurora_bridge.kafka.report import DeliveryStatus
-from aurora_bridge.kafka.wire import Client, OnConnection
+from aurora_bridge.kafka import partition_queue
+from aurora_bridge.kafka.broker import FIRST_REQUEST_BYTES
+from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, Action
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
+from aurora_bridge.kafka.wire import Client, OnConnection, encode_batch, murmur2
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, numbers, running
@@ -21,8 +31,8 @@ async def all_stored(batches: Batches) -> dict[tuple[str, int], int]:
     return dict.fromkeys(batches, 0)
 
 
-@pytest.mark.parametrize(("code", "answer"), [(code, answer) for code, (answer, _) in ANSWERS.items()])
-async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
+@pytest.mark.parametrize(("code", "action"), [(code, action) for code, (action, _) in ACTIONS.items()])
+async def test_every_answer_has_its_effect(code: int, action: Action) -> None:
     requests = 0
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int]:
@@ -30,14 +40,16 @@ async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
         requests += 1
         return dict.fromkeys(batches, code if requests == 1 else 0)
 
+    again = [["a", "b"]] * 2
     expected = {
-        Answer.STORED: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]]),
-        Answer.RETRY: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
-        Answer.RETRY_ELSEWHERE: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
-        Answer.RETRY_IN_DOUBT: ([DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
-        Answer.RENUMBER: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]] * 2),
-        Answer.SPLIT: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"], ["a"], ["b"]]),
-        Answer.REFUSED: ([DeliveryStatus.TOPIC_REFUSED], [["a", "b"]]),
+        Action.ACKNOWLEDGE: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"]]),
+        Action.RETRY: ([DeliveryStatus.ACKNOWLEDGED], again),
+        Action.RETRY_DOUBTFUL: ([DeliveryStatus.ACKNOWLEDGED], again),
+        Action.STALL_DOUBTFUL: ([DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED], again),
+        Action.SUSPECT: ([DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED], again),
+        Action.NEW_EPOCH: ([DeliveryStatus.ACKNOWLEDGED], again),
+        Action.SPLIT: ([DeliveryStatus.ACKNOWLEDGED], [["a", "b"], ["a"], ["b"]]),
+        Action.REFUSE: ([DeliveryStatus.TOPIC_REFUSED], [["a", "b"]]),
     }
     client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
     async with running(client.connect, "", EVENT) as run:
@@ -45,12 +57,13 @@ async def test_every_answer_has_its_effect(code: int, answer: Answer) -> None:
         run.submit(*journal.hear([make_record("a"), make_record("b")]))
         await journal.ended(2)
     sent = [batches[EVENT, 0] for batches in client.sent]
-    assert (journal.ends("a"), [keys_of(batch) for batch in sent]) == expected[answer]
+    assert (journal.ends("a"), [keys_of(batch) for batch in sent]) == expected[action]
     assert journal.ends("b") == journal.ends("a")
-    if answer in {Answer.RETRY, Answer.RETRY_ELSEWHERE, Answer.RETRY_IN_DOUBT}:
-        assert sent[0] == sent[1]
-    assert run.errors() == ({} if answer is Answer.STORED else {ANSWERS[code][1]: 1})
-    assert run.metrics.producer_ids[()] == (2 if answer is Answer.RENUMBER else 1)
+    assert (len(sent) == 2 and sent[0] == sent[1]) is (
+        action in {Action.RETRY, Action.RETRY_DOUBTFUL, Action.STALL_DOUBTFUL, Action.SUSPECT}
+    )
+    assert run.errors() == ({} if action is Action.ACKNOWLEDGE else {ACTIONS[code][1]: 1})
+    assert run.metrics.producer_ids[()] == (2 if action is Action.NEW_EPOCH else 1)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +95,8 @@ async def test_a_request_without_an_answer_goes_out_again(error: Exception, end:
     assert run.errors() == {reason: 1}
 
 
-MAYBE_STORED = [code for code, (answer, _) in ANSWERS.items() if answer is Answer.RETRY_ELSEWHERE] + [-1, 7, 20, 9999]
+APPENDED = {Action.RETRY_DOUBTFUL, Action.STALL_DOUBTFUL, Action.SUSPECT}
+MAYBE_STORED = [code for code in (*ACTIONS, 8, 9999) if ACTIONS.get(code, ANY_OTHER)[0] in APPENDED]
 
 
 @pytest.mark.parametrize("code", MAYBE_STORED)
@@ -154,30 +168,6 @@ async def test_one_partitions_no_does_not_hold_up_the_others() -> None:
     assert (journal.ends("a"), journal.ends("b")) == ([DeliveryStatus.TOPIC_REFUSED], [DeliveryStatus.ACKNOWLEDGED])
 
 
-async def test_while_a_new_producer_id_is_awaited_the_others_of_the_burst_are_not_sent_again() -> None:
-    """Their answers are there already: a second send would be answered when the next batch is the head."""
-
-    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
-        return {where: 45 if where[0] == EVENT and len(client.sent) == 1 else 0 for where in batches}
-
-    client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
-    async with running(client.connect, "", EVENT, "lead_created") as run:
-        await run.until(lambda: not run.sender.missing())
-        client.asked_for_producer_id.clear()
-        client.producer_id_given.clear()
-        run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
-        async with asyncio.timeout(PATIENCE):
-            await client.asked_for_producer_id.wait()
-        run.submit(*journal.hear([make_record("c", "lead_created")]))
-        for _ in range(3):  # whatever the sender schedules, it has happened after a burst's gap
-            await asyncio.sleep(0.003)
-        client.producer_id_given.set()
-        await journal.ended(3)
-    sent = [keys_of(batches["lead_created", 0]) for batches in client.sent if ("lead_created", 0) in batches]
-    assert sent == [["b"], ["c"]]
-    assert journal.acknowledged().count("b") == 1
-
-
 async def test_what_came_while_a_request_was_under_way_goes_as_soon_as_that_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -220,7 +210,7 @@ class Hanging(ScriptedClient):
 
 
 async def test_what_was_under_way_when_the_client_is_made_anew_goes_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aurora_bridge.kafka.sender._RENEW_SECONDS", 0.1)
+    monkeypatch.setattr("aurora_bridge.kafka.producer_client._RENEW_SECONDS", 0.1)
     clients: list[Hanging] = []
 
     def connect(_: OnConnection) -> Client:
@@ -235,26 +225,6 @@ async def test_what_was_under_way_when_the_client_is_made_anew_goes_out_again(mo
         await journal.ended(1)
     assert len(clients) == 2
     assert journal.ends("a") == [DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED]
-
-
-async def test_so_does_what_waited_for_a_new_producer_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aurora_bridge.kafka.sender._RENEW_SECONDS", 0.1)
-    clients: list[Hanging] = []
-
-    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
-        clients[-1].silent = len(clients) == 1
-        return dict.fromkeys(batches, 45 if len(clients) == 1 else 0)
-
-    def connect(_: OnConnection) -> Client:
-        clients.append(Hanging({EVENT: 1, "lead_created": 1}, answers))
-        return clients[-1]
-
-    journal = Journal()
-    async with running(connect, "", EVENT, "lead_created") as run:
-        await run.until(lambda: not run.sender.missing())
-        run.submit(*journal.hear([make_record("a"), make_record("b", "lead_created")]))
-        await journal.ended(2)
-    assert sorted(journal.acknowledged()) == ["a", "b"]
 
 
 async def test_only_one_request_is_under_way_and_what_comes_meanwhile_shares_the_next() -> None:
@@ -279,26 +249,215 @@ async def test_only_one_request_is_under_way_and_what_comes_meanwhile_shares_the
     assert [sum(len(keys_of(batch)) for batch in batches.values()) for batches in client.sent] == [1, 9]
 
 
-async def test_a_brokers_no_to_the_first_producer_id_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broker_that_is_away_when_the_first_producer_id_is_asked_for_is_asked_again() -> None:
     clients: list[ScriptedClient] = []
 
-    class Loading(ScriptedClient):
+    class Away(ScriptedClient):
         async def send(self, node_id: int, request: object, **options: object) -> object:
             if len(clients) == 1:
                 raise NodeNotReadyError
             return await super().send(node_id, request, **options)
 
     def connect(_: OnConnection) -> Client:
-        clients.append(Loading({EVENT: 1}, all_stored))
+        clients.append(Away({EVENT: 1}, all_stored))
         return clients[-1]
 
     journal = Journal()
-    with caplog.at_level(logging.WARNING):
-        async with running(connect, "", EVENT) as run:
-            await run.until(lambda: len(clients) == 2 and run.sender.writable(EVENT))
-            run.submit(*journal.hear([make_record("a")]))
-            await journal.ended(1)
-    assert "Kafka is away" in caplog.text
+    async with running(connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+    assert len(clients) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ClusterAuthorizationFailedError(), "producer_id_denied"),
+        (GroupLoadInProgressError(), "producer_id_unavailable"),
+    ],
+    ids=repr,
+)
+async def test_without_a_producer_id_kafka_is_not_there_and_that_is_said_once(
+    error: Exception, reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aurora_bridge.kafka.producer_client._ASK_SECONDS", 0.001)
+    asked = 0
+
+    class NoIds(ScriptedClient):
+        async def send(self, node_id: int, request: object, **options: object) -> object:
+            nonlocal asked
+            asked += 1
+            if asked <= 20:
+                assert not run.sender.writable(EVENT)
+                assert not run.metrics.kafka_connected[()]
+                assert [problem.reason for problem in run.sender.problems] == ([reason] if asked > 1 else [])
+                raise error
+            return await super().send(node_id, request, **options)
+
+    client = NoIds({EVENT: 1}, all_stored)
+    caplog.set_level(logging.INFO)
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        assert list(run.sender.problems) == []
+        assert run.metrics.kafka_connected[()] == 1
+    assert len([line for line in caplog.records if line.name.startswith("aurora_bridge")]) == 3
+
+
+# What is at fault
+
+
+async def test_a_record_that_cannot_be_encoded_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_queue, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(partition_queue, "SUSPECT_SECONDS", 0.0)
+    client, journal = ScriptedClient({EVENT: 1}, all_stored), Journal()
+    bad = make_record("bad")
+    bad.value = "text"  # type: ignore[assignment]
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a"), bad, make_record("b")]))
+        await journal.ended(3)
+    assert (journal.acknowledged(), journal.ends("bad")[-1]) == (["a", "b"], DeliveryStatus.RECORD_REFUSED)
+    assert set(run.errors()) == {"encoding_failed"}
+
+
+async def test_a_failure_to_encode_that_passes_leaves_its_broker_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = [MemoryError()]
+
+    def encode(*batch: Any) -> bytes:  # noqa: ANN401 - as it is called
+        if fails:
+            raise fails.pop()
+        return encode_batch(*batch)
+
+    monkeypatch.setattr(partition_queue, "encode_batch", encode)
+    client, journal = ScriptedClient({EVENT: 1}, all_stored), Journal()
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+    assert journal.ends("a") == [DeliveryStatus.STALLED, DeliveryStatus.ACKNOWLEDGED]
+
+
+@pytest.mark.parametrize("code", [-1, 2, 9999])
+async def test_a_record_that_never_gets_a_clear_answer_holds_nobody_up(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_queue, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(partition_queue, "SUSPECT_SECONDS", 0.0)
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        return {where: code if "bad" in keys_of(batch) else 0 for where, batch in batches.items()}
+
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear(make_record(key) for key in ("a", "bad", "b")))
+        await journal.ended(3)
+    assert (journal.acknowledged(), journal.ends("bad")[-1]) == (["a", "b"], DeliveryStatus.RECORD_REFUSED)
+
+
+async def test_a_listener_that_fails_takes_no_other_report_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, all_stored), Journal()
+    async with running(client.connect, "", EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        hear = run.on_delivery
+
+        def fails(records: Sequence[Record], report: DeliveryReport) -> None:
+            if records[0].event == EVENT:
+                raise ZeroDivisionError
+            hear(records, report)
+
+        run.on_delivery = fails  # type: ignore[method-assign]
+        run.submit(make_record("a"), *journal.hear([make_record("b", "lead_created")]))
+        await journal.ended(1)
+        assert run.sender.idle
+    assert "a delivery report was not taken" in caplog.text
+
+
+# What Kafka asks for
+
+
+async def test_a_broker_that_throttles_us_gets_nothing_before_it_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is no lost connection, and no reason to spool."""
+    monkeypatch.setattr("aurora_bridge.kafka.producer_client._WATCH_SECONDS", 0.001)
+    sent_at: list[float] = []
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        sent_at.append(monotonic())
+        client.throttle_ms = 300 if len(sent_at) == 1 else 0
+        return dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 1}, answers), Journal()
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+        run.submit(*journal.hear([make_record("b")]))
+        await eventually(lambda: any(problem.reason == "throttled" for problem in run.sender.problems))
+        await journal.ended(2)
+        assert (run.errors(), run.unreachable, run.sender.writable(EVENT)) == ({}, [], True)
+    assert sent_at[1] - sent_at[0] >= 0.3
+    assert run.metrics.kafka_throttled_seconds["1"].sum == pytest.approx(0.3)
+    assert journal.ends("b") == [DeliveryStatus.ACKNOWLEDGED]
+
+
+async def test_where_not_all_fits_into_a_request_a_backlog_goes_last() -> None:
+    events = [f"event_{number}" for number in range(8)]
+    client, journal = ScriptedClient(dict.fromkeys(events, 1), all_stored), Journal()
+    async with running(client.connect, "", *events) as run:
+        await run.until(lambda: not run.sender.missing())
+        for event in events[:-1]:
+            (record,) = journal.hear([make_record(event, event, size=FIRST_REQUEST_BYTES // 2)])
+            assert run.sender.submit(record, backlog=True)
+        run.submit(*journal.hear([make_record("urgent", events[-1], size=FIRST_REQUEST_BYTES // 2)]))
+        await journal.ended(8)
+    assert journal.acknowledged()[0] == "urgent"
+    assert len(client.sent) > 2
+
+
+async def test_a_batch_in_doubt_brings_no_other_into_doubt() -> None:
+    """It travels in a request of its own."""
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
+        if len(client.sent) == 1:
+            run.submit(*journal.hear([make_record("b", "lead_created"), make_record("c")]))
+            return KafkaConnectionError()
+        return dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 1, "lead_created": 1}, answers), Journal()
+    async with running(client.connect, "", EVENT, "lead_created") as run:
+        await run.until(lambda: not run.sender.missing())
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(3)
+    requests = [sorted(key for batch in batches.values() for key in keys_of(batch)) for batches in client.sent]
+    assert ["a"] in requests[1:]
+    assert not any("a" in request and len(request) > 1 for request in requests)
+
+
+async def test_partitions_that_a_lagging_broker_does_not_show_are_not_given_up() -> None:
+    """What is in doubt there keeps its sequence, and what is new waits in the spool, until they are seen again."""
+    lost = asyncio.Event()
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
+        if len(client.sent) == 1:
+            client._topics_led = {EVENT: 1}  # noqa: SLF001 - the metadata from now on
+            lost.set()
+            return KafkaConnectionError()
+        return dict.fromkeys(batches, 0)
+
+    client, journal = ScriptedClient({EVENT: 2}, answers), Journal()
+    subject = next(f"lead/{number}" for number in range(99) if murmur2(f"lead/{number}".encode()) % 2)
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a", subject=subject)]))
+        await lost.wait()
+        await run.until(lambda: not run.sender.writable(EVENT))
+        client.learn({EVENT: 1})
+        assert run.sender.withdraw(run.sender._queues[EVENT, 1].in_flight) == set()  # noqa: SLF001
+        client.learn({EVENT: 2})
+        await journal.ended(1)
+    assert [list(batches) for batches in client.sent] == [[(EVENT, 1)]] * 2
+    assert client.sent[0] == client.sent[1]
 
 
 async def test_what_a_broker_leads_has_no_leader_while_no_connection_to_it_can_be_made() -> None:

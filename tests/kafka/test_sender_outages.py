@@ -229,11 +229,11 @@ async def test_a_client_whose_metadata_task_died_is_made_anew_while_nothing_is_w
     journal = Journal()
     sending.submit(*journal.hear([make_record("before")]))
     await journal.ended(1)
-    dead = sending.sender._client  # noqa: SLF001
+    dead = sending.sender._client.client  # noqa: SLF001
     assert dead is not None
     assert dead._sync_task is not None  # noqa: SLF001
     dead._sync_task.cancel()  # noqa: SLF001
-    await sending.until(lambda: sending.sender._client not in {dead, None})  # noqa: SLF001
+    await sending.until(lambda: sending.sender._client.client not in {dead, None})  # noqa: SLF001
     await sending.until(lambda: sending.sender.writable(EVENT))
     sending.submit(*journal.hear([make_record("after")]))
     await journal.ended(2)

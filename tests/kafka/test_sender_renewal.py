@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from aurora_bridge.kafka import sender
+from aurora_bridge.kafka import producer_client
 from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import Client
 from tests.kafka.records import make_record
@@ -14,8 +14,8 @@ EVENT = "lead_changed"
 
 async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing new has to come to its partition for that."""
-    monkeypatch.setattr(sender, "_RENEW_SECONDS", 0.1)
-    monkeypatch.setattr(sender, "_WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(producer_client, "_RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(producer_client, "_WATCH_SECONDS", 0.02)
     never = asyncio.Event()
 
     async def hangs(batches: Batches) -> dict[tuple[str, int], int]:
@@ -46,7 +46,7 @@ async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_
     first, second = ScriptedClient({EVENT: 1}, works), ScriptedClient({EVENT: 1}, works)
     clients, journal = iter([first, second]), Journal()
     async with running(lambda on_connection: next(clients).connect(on_connection), "", EVENT) as run:
-        watch = run.sender._watch  # noqa: SLF001 - to have the client end at that very moment
+        watch = run.sender._client._watch  # noqa: SLF001 - to have the client end at that very moment
 
         async def ends(client: Client) -> None:
             if client is second:
@@ -55,7 +55,7 @@ async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_
             run.submit(*journal.hear([make_record("a")]))
             run.sender._flush()  # noqa: SLF001
 
-        run.sender._watch = ends  # type: ignore[method-assign]  # noqa: SLF001
+        run.sender._client._watch = ends  # type: ignore[method-assign]  # noqa: SLF001
         async with asyncio.timeout(10):
             await journal.ended(1)
     assert journal.ends("a")[-1] is DeliveryStatus.ACKNOWLEDGED

@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple, Self
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup import log_record
+from aurora_bridge.kafka.error_actions import NO_ANSWER, NO_CONNECTION, Action
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched
-from aurora_bridge.kafka.partition_queue import BROKER_AWAY, CONNECTION_LOST, Lane
+from aurora_bridge.kafka.partition_queue import PartitionQueue
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryReport, SenderListener
+from aurora_bridge.kafka.report import SenderListener
 from aurora_bridge.kafka.wire import ProducerId
 from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.event import Headers
@@ -181,10 +182,10 @@ class Kafka:
 
 
 class Wire:
-    """The sender's place: real lanes, one a topic, whose batches go where the model wants."""
+    """The sender's place: real partition queues, one a topic, whose batches go where the model wants."""
 
     def __init__(self, kafka: Kafka, topics: Iterable[str], clock: Clock) -> None:
-        self.lanes = {topic: Lane(topic, 0, self._listen) for topic in topics}
+        self.queues = {topic: PartitionQueue(topic, 0) for topic in topics}
         self.up = True
         """Whether Kafka's metadata can be had."""
         self._kafka = kafka
@@ -196,31 +197,29 @@ class Wire:
         self._listener = listener
         return self
 
-    def _listen(self, records: Sequence[Record], report: DeliveryReport) -> None:
-        self._listener.on_delivery(records, report)
-
     # What publisher, drainer and follower call.
 
     def writable(self, event: str) -> bool:
         """Whether the topic has a leader."""
-        return self.up and event in self.lanes
+        return self.up and event in self.queues
 
-    def submit(self, record: Record) -> bool:
+    def submit(self, record: Record, *, backlog: bool = False) -> bool:
         """Queue a record."""
+        del backlog  # everything goes out alone here
         if self.up:
             record.timestamp_ms = self._clock.us // 1000
-            self.lanes[record.event].waiting.append(record)
+            self.queues[record.event].waiting.append(record)
         return self.up
 
     def withdraw(self, records: Iterable[Record]) -> set[Record]:
         """Take back what was certainly not sent."""
         wanted = set(records)
-        return set().union(*(lane.withdraw(wanted) for lane in self.lanes.values()))
+        return set().union(*(queue.withdraw(wanted) for queue in self.queues.values()))
 
     def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
         """Yield where records of ours were stored since the last call."""
-        for topic, lane in self.lanes.items():
-            for first, end in lane.take_stored():
+        for topic, queue in self.queues.items():
+            for first, end in queue.take_stored():
                 yield TopicPartition(topic, 0), first, end
 
     # What the model does.
@@ -232,47 +231,51 @@ class Wire:
 
     def acknowledge(self, topic: str) -> None:
         """Store what the topic has to send, and say so."""
-        offset = self._store(topic)
-        self.lanes[topic].acknowledge(offset)
+        self._answer(topic, Action.ACKNOWLEDGE, "none", self._store(topic))
 
     def forget(self, topic: str) -> None:
         """Store it, and lose the answer."""
         self._store(topic)
-        self._lose(topic)
+        self._answer(topic, *NO_ANSWER)
 
     def lose(self, topic: str) -> None:
         """Lose it on the way, and nobody knows that."""
-        self._load(topic)
-        self._lose(topic)
+        self._send(topic)
+        self._answer(topic, *NO_ANSWER)
+
+    def resign(self, topic: str) -> None:
+        """Store it, and lose leadership."""
+        self._store(topic)
+        self._answer(topic, Action.RETRY_DOUBTFUL, "not_leader_or_follower")
 
     def stall(self, topic: str) -> None:
         """Let the broker be away when a batch is due."""
-        lane = self._load(topic)
-        lane.in_doubt(sent=False)
-        lane.stall(BROKER_AWAY)
+        self._send(topic)
+        self._answer(topic, *NO_CONNECTION)
 
     def refuse(self, topic: str) -> None:
         """Refuse the topic."""
-        self._load(topic).refuse("topic_authorization_failed")
+        self._send(topic)
+        self._answer(topic, Action.REFUSE, "topic_authorization_failed")
 
     def renumber(self, topic: str) -> None:
-        """Forget the sequence of a partition: what is in doubt comes again under a new producer id, as a copy."""
-        self._producer = self._kafka.new_producer()
-        self.lanes[topic].renumber(self._producer, 0)
+        """Forget the sequence of a partition: what is in doubt comes again in a new epoch, as a copy."""
+        self._send(topic)
+        self._answer(topic, Action.NEW_EPOCH, "out_of_order_sequence_number")
 
-    def _load(self, topic: str) -> Lane:
-        lane = self.lanes[topic]
-        lane.load(self._producer, 0)
-        return lane
-
-    def _lose(self, topic: str) -> None:
-        self.lanes[topic].in_doubt(sent=True)
-        self.lanes[topic].stall(CONNECTION_LOST)
+    def _send(self, topic: str) -> bytes:
+        queue = self.queues[topic]
+        data = queue.load(self._producer, 0)
+        queue.sent()
+        return data
 
     def _store(self, topic: str) -> int:
-        lane = self.lanes[topic]
-        data = lane.load(self._producer, 0)
-        return -1 if lane.head is None else self._kafka.store(topic, lane.head.records, data)
+        data = self._send(topic)
+        return self._kafka.store(topic, self.queues[topic].in_flight, data)
+
+    def _answer(self, topic: str, action: Action, reason: str, offset: int = -1) -> None:
+        for records, report in self.queues[topic].apply(action, reason, self._clock.monotonic(), offset):
+            self._listener.on_delivery(records, report)
 
 
 class Reading:

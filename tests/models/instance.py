@@ -21,8 +21,8 @@ from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.lookups import Found
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
+from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
-from aurora_bridge.kafka.partition_queue import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
@@ -388,7 +388,7 @@ class Instance:
         for worker in busy:
             worker.work()
             self.tell(worker)
-        loaded = [topic for topic, lane in self.wire.lanes.items() if lane] if kafka and self.wire.up else []
+        loaded = [topic for topic, queue in self.wire.queues.items() if queue] if kafka and self.wire.up else []
         for topic in loaded:
             self.do(partial(self.wire.acknowledge, topic))
         return bool(busy or loaded)

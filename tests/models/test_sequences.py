@@ -30,7 +30,7 @@ class Play(Way):
 
     def acknowledge_first(self) -> None:
         """Let Kafka acknowledge the first status that waits, alone."""
-        waiting = self.daemon.wire.lanes[STATUS].waiting
+        waiting = self.daemon.wire.queues[STATUS].waiting
         rest = [waiting.pop() for _ in range(len(waiting) - 1)]
         self.kafka_does(topic=STATUS, what="acknowledge")
         waiting.extend(reversed(rest))

@@ -253,9 +253,11 @@ class Way(RuleBasedStateMachine):
     def kafka_comes_or_goes(self, *, up: bool) -> None:
         self.daemon.do(lambda: self.daemon.wire.connect(up=up))
 
-    @rule(topic=topics, what=st.sampled_from(["acknowledge", "lose", "forget", "stall", "refuse", "renumber"]))
+    @rule(
+        topic=topics, what=st.sampled_from(["acknowledge", "lose", "forget", "resign", "stall", "refuse", "renumber"])
+    )
     def kafka_does(self, topic: str, what: str) -> None:
-        if self.daemon.wire.lanes[topic]:
+        if self.daemon.wire.queues[topic]:
             self.daemon.do(lambda: getattr(self.daemon.wire, what)(topic))
 
     @rule(reads=st.booleans())
@@ -302,7 +304,7 @@ class Way(RuleBasedStateMachine):
             worker.disk.full, worker.disk.error = False, None
         self.daemon.run(CALM_SECONDS)
         assert not self.daemon.flights, "deliveries that are never answered"
-        assert not any(self.daemon.wire.lanes.values())
+        assert not any(self.daemon.wire.queues.values())
         assert not spool_of(self.directory), "events that stay in the spool"
         assert self.daemon.dedup.log.current.caught_up, "an index that never becomes complete"
         self.daemon.dedup.check_calm()

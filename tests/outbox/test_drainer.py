@@ -9,7 +9,7 @@ from time import time_ns
 
 import pytest
 
-from aurora_bridge.kafka.sender import Connect
+from aurora_bridge.kafka.producer_client import Connect
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import WINDOW, Drainer
 from aurora_bridge.outbox.publisher import Publisher

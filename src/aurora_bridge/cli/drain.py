@@ -20,7 +20,7 @@ import uvloop
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
-from aurora_bridge.kafka.partition_queue import ERROR_REASONS
+from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender

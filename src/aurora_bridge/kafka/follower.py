@@ -21,6 +21,7 @@ from aiokafka.structs import TopicPartition
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.kafka.client_keeper import keep_client
 from aurora_bridge.kafka.fetch import Fetched, Nodes, fetch, leaders
 from aurora_bridge.kafka.partitions import Partitions
 from aurora_bridge.kafka.problems import Problems
@@ -36,7 +37,6 @@ _GROUP = 20_000
 """Records the index takes together, whose pages are written once for all of them: some 100 ms of its time, and 4 MB."""
 _RETRY_SECONDS = 1.0
 _METADATA_SECONDS = 5.0
-_CLOSE_SECONDS = 0.5
 _AGAIN_SECONDS = 0.1
 _GIVE_UP_SECONDS = 2.0
 """After so long without success, the client is made anew, and judging waits for no reading."""
@@ -83,31 +83,24 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        while True:
-            reading = await self._log.reading()
-            client = self._connect()
-            try:
-                await client.bootstrap()
-                client.set_topics(self._topics)
-                await client.refresh()
-                self._log.began(reading, client.cluster_id)
-                await self._follow(client, reading)
-            except (KafkaError, OSError, TimeoutError) as error:
-                told = any(self._problems)  # by the sender, once; this comes again and again
-                log.log(logging.DEBUG if told else logging.INFO, "the topics cannot be followed: %r", error)
-            except Exception:
-                log.exception("following the topics failed; trying again")
-            finally:
-                self._log.failed(reading)
-                await self._close(client)
-            await asyncio.sleep(self._problems.pause(_RETRY_SECONDS))
+        await keep_client(self._connect, self._use, self._problems, _RETRY_SECONDS)
 
-    async def _close(self, client: Client) -> None:
+    async def _use(self, client: Client) -> None:
+        """Follow over a client until that fails. Raises `KafkaError`, `OSError`, `TimeoutError`."""
+        reading = await self._log.reading()
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await client.close()
-        except Exception as error:  # noqa: BLE001 - whatever ended the client's own tasks comes out here
-            log.info("the follower's client did not close cleanly: %r", error)
+            await client.bootstrap()
+            client.set_topics(self._topics)
+            await client.refresh()
+            self._log.began(reading, client.cluster_id)
+            await self._follow(client, reading)
+        except (KafkaError, OSError, TimeoutError):
+            raise
+        except Exception:
+            log.exception("following the topics failed; trying again")
+            await asyncio.sleep(_RETRY_SECONDS)
+        finally:
+            self._log.failed(reading)
 
     async def _follow(self, client: Client, reading: Reading) -> None:
         """Look again and again, until that has failed for a while, or the index file is another one.

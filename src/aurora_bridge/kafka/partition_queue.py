@@ -1,173 +1,201 @@
-"""One partition's queue: what waits, what is under way, and the numbering that makes a second copy impossible.
+"""One partition's queue: what waits, the batch in flight, and the sequence that makes a second copy impossible.
 
-At most one batch of a partition is under way (`head`). A head in doubt stays the head and goes out again byte for byte;
-the sequence moves on with an acknowledgement only (KIP-98). `sender` decides when; `ANSWERS` says what Kafka's error
-codes mean (https://kafka.apache.org/protocol#protocol_error_codes).
+At most one batch of a partition is in flight, and the sequence moves on with its acknowledgement only (KIP-98). The
+rule that everything else serves: **a sequence that went on the wire is never given to other bytes.** A batch that may
+have been appended is doubtful and goes out again byte for byte, until it is answered; only when the broker does not
+know the sequence, or a doubtful batch has to be taken apart, the partition begins a new producer epoch, as the Java
+producer does (KIP-360). `error_actions` says what an answer does, `sender` decides when to send.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
+from aurora_bridge.kafka.error_actions import Action
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.wire import ProducerId, encode_batch
 
-MAX_BATCH_BYTES = 512 * 1024
-"""Values and keys of one batch: half of the broker's default `message.max.bytes`."""
+if TYPE_CHECKING:
+    from aurora_bridge.kafka.broker import Broker
+
+MAX_BATCH_BYTES = 128 * 1024
+"""Values and keys of one batch: it fits through a line of 50 kB/s before its request times out."""
+SUSPECT_ATTEMPTS = 3
+"""After so many answers that blame nothing, a batch is halved."""
+SUSPECT_SECONDS = 5.0
+"""For so long a single record gets them before it is rejected: a broker that answers everything so may recover."""
 _SEQUENCE_LIMIT = 2**31
 _MOST_RUNS = 1000
 """Of offsets that are ours, between two looks of the follower. What is beyond is read from Kafka like another's."""
-_ACKNOWLEDGED = DeliveryStatus.ACKNOWLEDGED  # in Python 3.11 each look-up of a member of an enumeration is a call
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
+"""Between two sends of a batch: the pause doubles, as in KIP-580."""
+
+Told = tuple[Sequence[Record], DeliveryReport]
+"""What is to be told of records of one partition."""
 
 
-class Answer(Enum):
-    """What an error code means for the batch that got it."""
+class State(Enum):
+    """Where a batch stands."""
 
-    STORED = auto()
-    RETRY = auto()
-    """Not stored, since it is said before anything is appended: send it again."""
-    RETRY_ELSEWHERE = auto()
-    """Possibly stored: a broker that lost leadership says so of what it had appended, too. Ask for new metadata, and
-    send it again."""
-    RETRY_IN_DOUBT = auto()
-    """Possibly stored: send it again; meanwhile its topic gets a backlog, so that nobody waits for the answer."""
-    RENUMBER = auto()
-    """The broker does not know the sequence: take a new producer id."""
-    SPLIT = auto()
-    """A record of the batch is at fault, which one is unknown."""
-    REFUSED = auto()
-    """The topic is refused to us."""
+    READY = auto()
+    """Never on the wire: its sequence is free."""
+    SENT = auto()
+    """Under way for the first time."""
+    DOUBTFUL = auto()
+    """It was on the wire, and nobody knows whether it is in the log."""
+    RESENT = auto()
+    """Under way again, and still doubtful: what this answer says holds for this copy alone."""
 
 
-WRITE_DENIED = "topic_authorization_failed"
-ANSWERS = {
-    0: (Answer.STORED, "none"),
-    46: (Answer.STORED, "duplicate_sequence_number"),
-    -1: (Answer.RETRY_IN_DOUBT, "unknown_server_error"),
-    2: (Answer.RETRY, "corrupt_message"),
-    3: (Answer.RETRY_ELSEWHERE, "unknown_topic_or_partition"),
-    5: (Answer.RETRY_ELSEWHERE, "leader_not_available"),
-    6: (Answer.RETRY_ELSEWHERE, "not_leader_or_follower"),
-    7: (Answer.RETRY_IN_DOUBT, "request_timed_out"),
-    9: (Answer.RETRY_ELSEWHERE, "replica_not_available"),
-    13: (Answer.RETRY_IN_DOUBT, "network_exception"),
-    19: (Answer.RETRY, "not_enough_replicas"),
-    20: (Answer.RETRY_IN_DOUBT, "not_enough_replicas_after_append"),
-    56: (Answer.RETRY_ELSEWHERE, "kafka_storage_error"),
-    74: (Answer.RETRY_ELSEWHERE, "fenced_leader_epoch"),
-    75: (Answer.RETRY_ELSEWHERE, "unknown_leader_epoch"),
-    89: (Answer.RETRY, "throttling_quota_exceeded"),
-    100: (Answer.RETRY_ELSEWHERE, "unknown_topic_id"),
-    45: (Answer.RENUMBER, "out_of_order_sequence_number"),
-    47: (Answer.RENUMBER, "invalid_producer_epoch"),
-    59: (Answer.RENUMBER, "unknown_producer_id"),
-    10: (Answer.SPLIT, "message_too_large"),
-    18: (Answer.SPLIT, "record_list_too_large"),
-    32: (Answer.SPLIT, "invalid_timestamp"),
-    87: (Answer.SPLIT, "invalid_record"),
-    17: (Answer.REFUSED, "invalid_topic"),
-    29: (Answer.REFUSED, WRITE_DENIED),
-    31: (Answer.REFUSED, "cluster_authorization_failed"),
-    44: (Answer.REFUSED, "policy_violation"),
-}
-UNKNOWN_ANSWER = (Answer.RETRY_IN_DOUBT, "other_kafka_error")
-BROKER_AWAY = "broker_away"
-CONNECTION_LOST = "connection_lost"
-ERROR_REASONS = tuple(
-    sorted({reason for _, reason in ANSWERS.values()} - {"none"} | {UNKNOWN_ANSWER[1], BROKER_AWAY, CONNECTION_LOST})
-)
-
-
-Listener = Callable[[Sequence[Record], DeliveryReport], None]
-"""`SenderListener.on_delivery`."""
+# In Python 3.11 each look-up of a member of an enumeration is a call.
+_READY, _SENT, _DOUBTFUL, _RESENT = State
+_ACKNOWLEDGE, _ACKNOWLEDGED = Action.ACKNOWLEDGE, DeliveryStatus.ACKNOWLEDGED
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Records encoded under one producer id and sequence."""
+    """Records that go together, or in parts."""
 
     records: list[Record]
-    data: bytes
-    producer: ProducerId
-    in_doubt: bool = False
-    """Sent at least once without an answer: it may be in the log."""
+    state: State = State.READY
+    data: bytes | None = None
+    """Its bytes, under the epoch and sequence of its partition; None: not encoded yet."""
+    suspected: int = 0
+    """How often it got an answer that blames nothing."""
+    suspected_at: float = 0.0
+    """Monotonic time of the first of these."""
 
 
-class Lane:
+class PartitionQueue:
     """The queue of one partition."""
 
     __slots__ = (
-        "_limit",
-        "_listener",
+        "_batches",
+        "_pause",
         "_sequence",
         "_stored",
-        "head",
-        "leader",
+        "backlog",
+        "broker",
         "partition",
         "producer",
         "retry_at",
         "topic",
-        "under_way",
         "waiting",
     )
 
-    def __init__(self, topic: str, partition: int, listener: Listener) -> None:
+    def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
-        self._listener = listener
-        self.leader: int | None = None
-        """Node of the broker that leads it, as far as we know."""
+        self.broker: Broker | None = None
+        """That which leads it, as far as we know and can connect to it."""
+        self.backlog = False
+        """Whether it carries events of a backlog: then others go first."""
         self.waiting: deque[Record] = deque()
-        self.head: Batch | None = None
-        self.under_way = False
         self.producer: ProducerId | None = None
         self.retry_at = 0.0
-        """Monotonic time before which nothing is sent: set after a "not now"."""
+        """Monotonic time before which nothing is sent."""
+        self._batches: deque[Batch] = deque()
+        """The batch in flight, then the parts that remain of one that was taken apart."""
         self._sequence = 0
-        self._limit: int | None = None
+        self._pause = _FIRST_PAUSE_SECONDS
         self._stored = [[0, 0]]
         """Where our records lie: runs of offsets, each with its first and the one behind its last."""
 
     def __bool__(self) -> bool:
-        return self.head is not None or bool(self.waiting)
+        return bool(self._batches or self.waiting)
 
-    def load(self, producer: ProducerId, compression: int) -> bytes:
-        """Return the bytes to send now: those of the head, made from what waits if there is none.
+    @property
+    def state(self) -> State | None:
+        """The state of the batch in flight, None without one."""
+        return self._batches[0].state if self._batches else None
 
-        `producer` is the newest id; a partition that has one keeps it, so that its sequence goes on.
+    @property
+    def in_flight(self) -> list[Record]:
+        """The records of the batch in flight."""
+        return self._batches[0].records if self._batches else []
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an answer is awaited."""
+        return bool(self._batches) and self._batches[0].state in {_SENT, _RESENT}
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the batch in flight may be in the log without our knowing."""
+        return bool(self._batches) and self._batches[0].state in {_DOUBTFUL, _RESENT}
+
+    def load(self, producer: ProducerId, compression: int, max_bytes: int = MAX_BATCH_BYTES) -> bytes:
+        """Return the bytes to send now: the batch in flight, made from what waits if there is none.
+
+        A new one holds about `max_bytes`, and one record at least. `producer` is the newest id; a partition that has
+        one keeps it, so that its sequence goes on. Raises what the encoder does; the records are still queued then.
         """
-        head = self.head
-        if head is None:
+        if not self._batches:
+            self._batches.append(Batch(self._take(min(max_bytes, MAX_BATCH_BYTES))))
+        batch = self._batches[0]
+        if batch.data is None:
             if self.producer is None:
                 self.producer = producer
-            records = self._take()
-            data = encode_batch(records, self.producer, self._sequence, compression)
-            self.head = head = Batch(records, data, self.producer)
-        return head.data
+            batch.data = encode_batch(batch.records, self.producer, self._sequence, compression)
+        return batch.data
 
-    def _take(self) -> list[Record]:
-        waiting, limit, size = self.waiting, self._limit or len(self.waiting), 0
+    def _take(self, max_bytes: int) -> list[Record]:
+        waiting, size = self.waiting, 0
         records: list[Record] = []
-        while waiting and len(records) < limit:
+        while waiting:
             size += len(waiting[0].value) + len(waiting[0].key)
-            if records and size > MAX_BATCH_BYTES:
+            if records and size > max_bytes:
                 break
             records.append(waiting.popleft())
         return records
 
-    def acknowledge(self, offset: int) -> None:
-        """End the head: it is stored, its first record at `offset` (-1 where Kafka does not say)."""
-        head = self._finish()
-        self._advance(head)
-        end = offset + len(head.records)
+    def sent(self) -> None:
+        """Note that what was loaded goes on the wire now."""
+        batch = self._batches[0]
+        batch.state = _SENT if batch.state is _READY else _RESENT
+
+    def apply(self, action: Action, reason: str, now: float, offset: int = -1) -> list[Told]:
+        """Do to the batch in flight what an answer asks for; return what is to be told.
+
+        `reason` is the answer's name, `now` the monotonic time, `offset` that of the first record (-1 where Kafka does
+        not say).
+        """
+        if action is _ACKNOWLEDGE:
+            return self._acknowledge(offset)
+        batch = self._batches[0]
+        doubtful = self.doubtful
+        self.retry_at = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        match action:
+            case Action.RETRY | Action.STALL:
+                batch.state = _DOUBTFUL if doubtful else _READY
+            case Action.RETRY_DOUBTFUL | Action.STALL_DOUBTFUL:
+                batch.state = _DOUBTFUL
+            case Action.SUSPECT:
+                return self._suspect(batch, reason, now)
+            case Action.NEW_EPOCH:
+                batch.state = _DOUBTFUL if doubtful else _READY
+                self._begin_epoch()
+            case Action.SPLIT:
+                return self._split(reason, doubtful=doubtful)
+            case Action.REFUSE:
+                return self._refuse(reason, doubtful=doubtful)
+        return self._stalled(reason) if action in {Action.STALL, Action.STALL_DOUBTFUL} else []
+
+    def _acknowledge(self, offset: int) -> list[Told]:
+        records = self._batches.popleft().records
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._sequence = (self._sequence + len(records)) % _SEQUENCE_LIMIT
+        end = offset + len(records)
         run = self._stored[-1]
         if run[1] == offset:
             run[1] = end
         elif offset >= 0 and len(self._stored) < _MOST_RUNS:
             self._stored.append([offset, end])
-        self._listener(head.records, DeliveryReport(_ACKNOWLEDGED, "", offset))
+        return [(records, DeliveryReport(_ACKNOWLEDGED, "", offset))]
 
     def take_stored(self) -> list[list[int]]:
         """Return where records of ours were stored since the last call: runs of offsets, the end behind the last."""
@@ -175,78 +203,82 @@ class Lane:
         self._stored = [[end, end]]
         return [run for run in taken if run[0] < run[1]]
 
-    def refuse(self, reason: str) -> None:
-        """End the head and all that waits: the topic is refused, and what is behind must not get ahead.
+    def _suspect(self, batch: Batch, reason: str, now: float) -> list[Told]:
+        """Send a batch again that gets no clear answer, and take it apart when that is no use."""
+        if batch.data is not None:  # else it could not even be encoded
+            batch.state = _DOUBTFUL
+        batch.suspected += 1
+        batch.suspected_at = batch.suspected_at or now
+        patience = SUSPECT_SECONDS if len(batch.records) == 1 else 0.0
+        if batch.suspected < SUSPECT_ATTEMPTS or now - batch.suspected_at < patience:
+            return self._stalled(reason)
+        return self._split(reason, doubtful=batch.state is _DOUBTFUL)
 
-        A refused batch used no sequence. One that was in doubt before may have: then its numbers are left out, for
-        another batch under them could be taken for a copy; if they are free after all, Kafka says so, and `renumber`
-        follows.
-        """
-        head = self._finish()
-        if head.in_doubt:
-            self._advance(head)
-        records = [*head.records, *self.waiting]
-        self.waiting.clear()
-        self._listener(records, DeliveryReport(DeliveryStatus.TOPIC_REFUSED, reason))
-
-    def split(self, reason: str) -> None:
+    def _split(self, reason: str, *, doubtful: bool) -> list[Told]:
         """Find the record at fault: the batch comes again in halves; alone, it is the one."""
-        head = self._finish()
-        if head.in_doubt:
-            self._advance(head)
-        if len(head.records) == 1:
-            self._listener(head.records, DeliveryReport(DeliveryStatus.RECORD_REFUSED, reason))
-            return
-        self.waiting.extendleft(reversed(head.records))
-        self._limit = len(head.records) // 2
+        records = self._batches.popleft().records
+        told = self._end_epoch(records, reason) if doubtful else []
+        if len(records) == 1:
+            return [*told, (records, DeliveryReport(DeliveryStatus.RECORD_REFUSED, reason))]
+        middle, state = len(records) // 2, _DOUBTFUL if doubtful else _READY
+        self._batches.extendleft([Batch(records[middle:], state), Batch(records[:middle], state)])
+        self.retry_at = 0.0
+        return told
 
-    def renumber(self, producer: ProducerId, compression: int) -> None:
-        """Start a new sequence: the head comes again under `producer`. Its copies, if any, carry the same ids."""
-        self.producer, self._sequence = producer, 0
-        if self.head is not None:
-            self.head.producer = producer
-            self.head.data = encode_batch(self.head.records, producer, 0, compression)
+    def _refuse(self, reason: str, *, doubtful: bool) -> list[Told]:
+        """End everything: the topic is refused, and what is behind must not get ahead."""
+        told = self._end_epoch(self.in_flight, reason) if doubtful else []
+        return [*told, (self._clear(), DeliveryReport(DeliveryStatus.TOPIC_REFUSED, reason))]
 
-    def in_doubt(self, *, sent: bool) -> None:
-        """Note whether the head was sent, without an answer."""
-        if self.head is not None and sent:
-            self.head.in_doubt = True
+    def _end_epoch(self, doubtful: Sequence[Record], reason: str) -> list[Told]:
+        self._begin_epoch()
+        return [(tuple(doubtful), DeliveryReport(DeliveryStatus.IN_DOUBT, reason))]
 
-    def stall(self, reason: str) -> None:
+    def _begin_epoch(self) -> None:
+        """Let all that was on the wire be past: its sequences belong to an epoch that the broker refuses from now on.
+
+        The records of a doubtful batch may have copies in the log then; they carry the same ids.
+        """
+        self._sequence = 0
+        if self.producer is not None:
+            self.producer = self.producer.next_epoch()
+        if self._batches:
+            self._batches[0].data = None
+
+    def _stalled(self, reason: str) -> list[Told]:
         """Tell every record that no answer came: those that may be in the log, and those that wait."""
-        head = self.head
-        waiting = tuple(self.waiting)
-        if head is not None:
-            status = DeliveryStatus.IN_DOUBT if head.in_doubt else DeliveryStatus.STALLED
-            self._listener(tuple(head.records), DeliveryReport(status, reason))
-        if waiting:
-            self._listener(waiting, DeliveryReport(DeliveryStatus.STALLED, reason))
+        told: list[Told] = [
+            (
+                tuple(batch.records),
+                DeliveryReport(DeliveryStatus.STALLED if batch.state is _READY else DeliveryStatus.IN_DOUBT, reason),
+            )
+            for batch in self._batches
+        ]
+        if self.waiting:
+            told.append((tuple(self.waiting), DeliveryReport(DeliveryStatus.STALLED, reason)))
+        return told
 
-    def abandon(self) -> list[Record]:
-        """Give up this partition, which is no more; return what it held, in order."""
-        records = [*(self.head.records if self.head else ()), *self.waiting]
-        self.head = None
+    def give_up(self) -> tuple[list[Record], list[Told]]:
+        """Return all records, in order, of a partition that is no more; and what is to be told of those in doubt."""
+        told = self._end_epoch(self.in_flight, "unknown_topic_or_partition") if self.doubtful else []
+        return self._clear(), told
+
+    def _clear(self) -> list[Record]:
+        records = [*(record for batch in self._batches for record in batch.records), *self.waiting]
+        self._batches.clear()
         self.waiting.clear()
         return records
 
-    def withdraw(self, records: set[Record]) -> set[Record]:
-        """Take back those of `records` that are certainly not sent; return them."""
-        head = self.head
-        if head is not None and not head.in_doubt and not self.under_way and not records.isdisjoint(head.records):
-            self.waiting.extendleft(reversed(head.records))
-            self.head = None
-        taken = records.intersection(self.waiting)
+    def withdraw(self, wanted: set[Record]) -> set[Record]:
+        """Take back those of `wanted` that are certainly not sent; return them."""
+        taken = wanted.intersection(self.waiting)
         if taken:
             self.waiting = deque(record for record in self.waiting if record not in taken)
+        for batch in tuple(self._batches):
+            if batch.state is _READY and not wanted.isdisjoint(batch.records):
+                taken |= wanted.intersection(batch.records)
+                batch.records = [record for record in batch.records if record not in wanted]
+                batch.data = None
+                if not batch.records:
+                    self._batches.remove(batch)
         return taken
-
-    def _advance(self, batch: Batch) -> None:
-        self._sequence = (self._sequence + len(batch.records)) % _SEQUENCE_LIMIT
-
-    def _finish(self) -> Batch:
-        head, self.head = self.head, None
-        if head is None:
-            msg = f"{self.topic}-{self.partition}: an answer without a batch"
-            raise RuntimeError(msg)
-        self._limit = None
-        return head

@@ -17,7 +17,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from aurora_bridge.kafka.partition_queue import WRITE_DENIED
+from aurora_bridge.kafka.error_actions import WRITE_DENIED
 from aurora_bridge.kafka.security import UnusableFileError
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
@@ -52,6 +52,14 @@ REASONS = {
     "mechanism_refused": f"its listener does not take the SASL mechanism of {_KAFKA}SASL_MECHANISM, or no SASL at all",
     "unusable_file": "a file of credentials cannot be used; mend it, it is read again for each connection",
     "producer_id_denied": "Kafka gives our user no producer id; allow it the operation Write on the topics",
+    "producer_id_unavailable": (
+        "no broker gives out a producer id; is the cluster's controller there? A broker that never gives any needs "
+        f"{_KAFKA}IDEMPOTENCE=false"
+    ),
+    "throttled": (
+        "a quota holds our requests up; raise producer_byte_rate or request_percentage of our user or client id, or "
+        "send less"
+    ),
     "describe_denied": "our user may not see them; allow it the operation Describe on these topics",
     "write_denied": "our user may not write to them; allow it the operation Write on these topics",
     "create_denied": (

@@ -23,7 +23,8 @@ _DAY_MS = 86_400_000
 _BROKERS_DEFAULT = -1
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """Codec numbers of the batch format, by their names in the settings."""
-_REQUEST_TIMEOUT_MS = 2500
+REQUEST_TIMEOUT_MS = 2500
+"""Below the publish deadline: a frozen broker holds up the others for no longer than this."""
 _ADMIN_TIMEOUT_MS = 30_000
 _RETRY_SECONDS = 1.0
 _DENIED_SECONDS = 5.0
@@ -41,7 +42,7 @@ def make_client(
     settings: KafkaSettings,
     security: Security | None = None,
     on_connection: OnConnection = lambda *_: None,
-    timeout_ms: int = _REQUEST_TIMEOUT_MS,
+    timeout_ms: int = REQUEST_TIMEOUT_MS,
 ) -> Client:
     """Return a client that is not connected yet; those that are made one after the other have the same `security`."""
     return Client(

@@ -12,6 +12,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
+from time import monotonic
 from typing import Any, NamedTuple, cast
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -48,6 +49,8 @@ __all__ = [
     "new_producer_id",
 ]
 
+PRODUCE = ConnectionGroup.COORDINATION
+"""The second of aiokafka's connections to a broker: its consumers coordinate over it."""
 _ACKS_ALL = -1
 _HEAD = struct.Struct(">hhii")  # transactional id (null), acks, timeout in ms, number of topics
 _SHORT = struct.Struct(">h")
@@ -55,6 +58,7 @@ _INT = struct.Struct(">i")
 _PAIR = struct.Struct(">ii")  # partition, bytes of its batch
 _ANSWER = struct.Struct(">ihqqq")  # partition, error, base offset, append time, log start offset
 _ANY_NODE_ATTEMPTS = 3
+_LAST_EPOCH = 2**15 - 2  # the last is the broker's (`TransactionManager.bumpIdempotentProducerEpoch`)
 _SEED = 0x9747B28C  # org.apache.kafka.common.utils.Utils.murmur2
 
 OnConnection = Callable[[str, Exception | None], None]
@@ -79,6 +83,7 @@ class Client(AIOKafkaClient):
         self._security = security
         self._connecting: defaultdict[tuple[int, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._on_connection = on_connection
+        self._open_at: dict[int, float] = {}
         self.cluster_id = ""
         """Kafka's id of the cluster, from its last metadata."""
 
@@ -143,6 +148,29 @@ class Client(AIOKafkaClient):
             **self._security(),
         )
 
+    async def send(self, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:  # noqa: ANN401 - aiokafka's
+        """Send a request once the broker's quota allows it; return the answer. Raises `KafkaError`, `OSError`.
+
+        A broker that throttles us says so at once, and reads nothing more of this connection for that time (KIP-219).
+        """
+        wait = self._open_at.get(node_id, 0.0) - monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        answer = await super().send(node_id, request, group=group)  # type: ignore[no-untyped-call]  # theirs
+        throttle_ms = getattr(answer, "throttle_time_ms", 0)
+        if throttle_ms:
+            self._open_at[node_id] = monotonic() + throttle_ms / 1000
+        return answer
+
+    async def produce(self, node_id: int, request: "Produce") -> "ProduceAnswer":
+        """Send a produce request, over a connection of its own.
+
+        Its answer waits for replicas, or a quota holds it up; metadata must not wait with it, since a broker answers
+        the requests of one connection in turn. Raises like `send`.
+        """
+        answer: ProduceAnswer = await super().send(node_id, request, group=PRODUCE)  # type: ignore[no-untyped-call]  # theirs
+        return answer
+
     @property
     def alive(self) -> bool:
         """Whether the task lives that keeps the metadata; an error that aiokafka does not expect ends it silently."""
@@ -204,10 +232,20 @@ def _address(broker: BrokerMetadata) -> str:
 
 
 class ProducerId(NamedTuple):
-    """Identity of an idempotent producer (KIP-98)."""
+    """Identity of an idempotent producer (KIP-98). A partition can go through its epochs alone (KIP-360)."""
 
     id: int
     epoch: int
+
+    def next_epoch(self) -> "ProducerId | None":
+        """Return the identity under which a new sequence begins; None where only a new id is left."""
+        if self.id < 0:
+            return self
+        return ProducerId(self.id, self.epoch + 1) if self.epoch < _LAST_EPOCH else None
+
+
+NOT_IDEMPOTENT = ProducerId(-1, -1)
+"""Under it nothing is numbered: for brokers that give no producer ids."""
 
 
 async def new_producer_id(client: Client) -> ProducerId:
@@ -230,7 +268,7 @@ def encode_batch(records: Sequence[Record], producer: ProducerId, sequence: int,
         is_transactional=0,
         producer_id=producer.id,
         producer_epoch=producer.epoch,
-        base_sequence=sequence,
+        base_sequence=sequence if producer.id >= 0 else -1,
         batch_size=2**31 - 1,
     )
     for offset, record in enumerate(records):
@@ -242,18 +280,19 @@ Part = tuple[str, int, int, int]
 """What Kafka says of one partition's batch: topic, partition, error code, and the offset of its first record."""
 
 
-class _ProduceAnswer(Response):
+class ProduceAnswer(Response):
     """Produce response, versions 5 to 7."""
 
     API_KEY = 0
     API_VERSION = 7
     SCHEMA = Schema()
 
-    def __init__(self, parts: list[Part]) -> None:
+    def __init__(self, parts: list[Part], throttle_time_ms: int = 0) -> None:
         self.parts = parts
+        self.throttle_time_ms = throttle_time_ms
 
     @classmethod
-    def decode(cls, data: BytesIO | bytes) -> "_ProduceAnswer":
+    def decode(cls, data: BytesIO | bytes) -> "ProduceAnswer":
         raw = data.read() if isinstance(data, BytesIO) else data
         (topics,) = _INT.unpack_from(raw)
         at = 4
@@ -269,7 +308,8 @@ class _ProduceAnswer(Response):
                 partition, error, offset, _, _ = _ANSWER.unpack_from(raw, at)
                 at += _ANSWER.size
                 parts.append((topic, partition, error, offset))
-        return cls(parts)
+        (throttle_time_ms,) = _INT.unpack_from(raw, at)
+        return cls(parts, throttle_time_ms)
 
 
 class _ReadyProduce(RequestStruct):
@@ -277,7 +317,7 @@ class _ReadyProduce(RequestStruct):
 
     API_KEY = 0
     API_VERSION = 7
-    RESPONSE_TYPE = _ProduceAnswer
+    RESPONSE_TYPE = ProduceAnswer
     SCHEMA = Schema()
 
     def __init__(self, body: bytes) -> None:

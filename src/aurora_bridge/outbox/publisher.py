@@ -79,7 +79,7 @@ class Publisher:
 
     def submit(self, record: OutboxRecord) -> bool:
         """Hand a record to the sender; False if its topic is not known to Kafka now."""
-        if self.sender is None or not self.sender.submit(record):
+        if self.sender is None or not self.sender.submit(record, backlog=record.seq is not None):
             return False
         record.in_sender = True
         record.submitted = monotonic()
@@ -237,7 +237,8 @@ class Publisher:
         if self._spool is None:
             taken = self.sender.withdraw(overdue) if overdue and self.sender else set()
             for record in overdue:
-                self._answer(record, Refusal(Reason.KAFKA_UNAVAILABLE, doubtful=record not in taken))
+                doubtful = record.in_doubt or record not in taken
+                self._answer(record, Refusal(Reason.KAFKA_UNAVAILABLE, doubtful=doubtful))
             return
         for event in {record.event for record in overdue}:
             self._give_backlog(event)

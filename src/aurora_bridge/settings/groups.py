@@ -158,6 +158,13 @@ class KafkaSettings(Group):
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
     """Codec of record batches. None, because events are small and each codec costs time; all save network."""
 
+    idempotence: bool = True
+    """Whether batches are numbered, so that one that is sent twice is stored once.
+
+    Off for brokers that give no producer ids: a batch whose answer was lost may then lie in its topic twice, with the
+    same ids.
+    """
+
     client_id: ClientId = "aurora-bridge"
     """Name the brokers see in their logs, metrics and quotas."""
 

@@ -1,0 +1,61 @@
+"""What goes to one broker: one request at a time, no larger than the line carries, and not before its quota allows it.
+
+A request that takes too long is cut by its time-out, and its bytes have to go again: on a slow line for ever, if the
+next request is as large. So requests begin small, and grow while the line carries them quickly, up to a bound.
+"""
+
+from math import inf
+
+from aurora_bridge.metrics import Metrics
+
+MAX_REQUEST_BYTES = 1024 * 1024
+FIRST_REQUEST_BYTES = 16 * 1024
+"""Of the first request, and again after a lost connection: it fits through 7 kB/s before it times out."""
+CARRYING_SECONDS = 0.25
+"""What the bytes of a request may cost beyond the round trip: so long an urgent event waits for a backlog's request."""
+_SMALL_BYTES = 4096
+"""A request of this size shows the round trip."""
+
+
+class Broker:
+    """One broker, as the sender sees it."""
+
+    __slots__ = ("_label", "_metrics", "_round_trip", "busy", "limit_bytes", "node", "open_at")
+
+    def __init__(self, node: int, metrics: Metrics) -> None:
+        self.node = node
+        self.busy = False
+        """Whether a request is under way."""
+        self.open_at = 0.0
+        """Monotonic time before which its quota allows no request: it would not read one (KIP-219)."""
+        self.limit_bytes = FIRST_REQUEST_BYTES
+        """Largest request for now; one batch goes whatever its size."""
+        self._round_trip = inf
+        self._metrics = metrics
+        self._label = label = metrics.broker_label(node)
+        metrics.kafka_request_seconds.add(label)
+        metrics.kafka_request_bytes.setdefault(label, 0)
+        metrics.kafka_throttled_seconds.add(label)
+
+    def answered(self, size: int, seconds: float, now: float, throttled_seconds: float) -> None:
+        """Learn from a request of `size` bytes, answered after `seconds` at monotonic time `now`.
+
+        The broker wants no other for `throttled_seconds`.
+        """
+        self._metrics.kafka_request_seconds[self._label].observe(seconds)
+        self._metrics.kafka_request_bytes[self._label] += size
+        if throttled_seconds:
+            self.open_at = now + throttled_seconds
+            self._metrics.kafka_throttled_seconds[self._label].observe(throttled_seconds)
+        if seconds < self._round_trip or size <= _SMALL_BYTES:
+            self._round_trip = seconds
+        carrying = seconds - self._round_trip
+        if carrying > CARRYING_SECONDS:
+            self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * CARRYING_SECONDS / carrying))
+        elif size > self.limit_bytes // 2:
+            self.limit_bytes = min(MAX_REQUEST_BYTES, 2 * self.limit_bytes)
+
+    def lost(self) -> None:
+        """Begin anew: the next connection may be another line."""
+        self.limit_bytes = FIRST_REQUEST_BYTES
+        self._round_trip = inf

@@ -1,0 +1,45 @@
+"""The life of a client, for whoever needs one all the time: `producer_client` and `follower`.
+
+A client is used until it is lost or its user has no more use for it; then it is closed, and the next one begins from
+the bootstrap list, as aiokafka's does not when all brokers have moved. That Kafka is away is said once by `problems`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiokafka.errors import KafkaError
+
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.wire import Client
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 0.5
+
+
+async def keep_client(
+    connect: Callable[[], Client], use: Callable[[Client], Awaitable[None]], problems: Problems, pause_seconds: float
+) -> None:
+    """Let `use` have one client after the other, until cancelled; `connect` makes them.
+
+    Raises what `use` raises but `KafkaError`, `OSError` and `TimeoutError`: these are Kafka's absence.
+    """
+    while True:
+        client = connect()
+        try:
+            await use(client)
+        except (KafkaError, OSError, TimeoutError) as error:
+            known = any(problems)  # then it was said; this comes again and again
+            log.log(logging.DEBUG if known else logging.INFO, "no client of Kafka's yet: %r; trying again", error)
+            await asyncio.sleep(problems.pause(pause_seconds))
+        finally:
+            await _close(client)
+
+
+async def _close(client: Client) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await client.close()
+    except Exception as error:  # noqa: BLE001 - whatever ended the client's own tasks comes out here
+        log.info("a client did not close cleanly: %r", error)

@@ -1,0 +1,70 @@
+"""Which partitions our topics have and which broker leads each, with the patience that a lagging broker needs.
+
+A broker that lags can show fewer partitions than there are. So a partition that is missing has no leader at first, and
+what waits for it stays where it is; only after a while it is gone. A topic that was away altogether and is back with
+fewer partitions was recreated: those that are missing are gone at once.
+"""
+
+from collections.abc import Iterable
+
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.wire import addresses
+from aurora_bridge.metrics import Metrics
+
+GONE_SECONDS = 10.0
+"""A partition that is missing for so long is gone."""
+_NO_LEADER = -1
+
+
+class Metadata:
+    """What was last heard of our topics. What is wrong with them is noted in `problems`."""
+
+    def __init__(self, topics: Iterable[str], problems: Problems, metrics: Metrics) -> None:
+        self.partitions = dict.fromkeys(topics, 0)
+        """How many each topic has; 0: it is not there, or nothing is known."""
+        self.brokers: dict[int, Broker] = {}
+        """Every broker that led something, by its node."""
+        self._problems = problems
+        self._metrics = metrics
+        self._cluster: ClusterMetadata | None = None
+        self._counts = dict.fromkeys(self.partitions, 0)
+        self._fewer_since: dict[str, float] = {}
+
+    def learn(self, cluster: ClusterMetadata, now: float) -> None:
+        """Take over metadata that was asked for our topics, at monotonic time `now`."""
+        self._cluster = cluster
+        for topic, before in self._counts.items():
+            shown = cluster.partitions_for_topic(topic)
+            count = max(shown) + 1 if shown else 0
+            if 0 < count < before and now - self._fewer_since.setdefault(topic, now) < GONE_SECONDS:
+                continue
+            self._fewer_since.pop(topic, None)
+            self._counts[topic] = count
+        self.partitions = dict(self._counts)
+        absent = {topic for topic, count in self.partitions.items() if not count} - cluster.unauthorized_topics
+        self._problems.only(addresses(cluster).values())
+        self._problems.set("describe_denied", cluster.unauthorized_topics)
+        self._problems.set("topic_missing", () if self._problems.creating else absent)
+
+    def forget(self) -> None:
+        """Know nothing until the next metadata."""
+        self._cluster = None
+        self.partitions = dict.fromkeys(self.partitions, 0)
+
+    def unreachable(self) -> set[int]:
+        """Return the nodes of the brokers to which the last attempt to connect failed."""
+        brokers = addresses(self._cluster) if self._cluster else {}
+        return {node for node, address in brokers.items() if self._problems.unusable(address)}
+
+    def leader(self, topic: str, partition: int) -> Broker | None:
+        """Return the broker that leads a partition, None without one."""
+        node = self._cluster.leader_for_partition(TopicPartition(topic, partition)) if self._cluster else None
+        if node is None or node == _NO_LEADER:
+            return None
+        if node not in self.brokers:
+            self.brokers[node] = Broker(node, self._metrics)
+        return self.brokers[node]

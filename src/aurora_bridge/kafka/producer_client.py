@@ -1,0 +1,171 @@
+"""The sender's client: connected, with a producer id, watched, and made anew when no broker answers any more.
+
+Until all that is there, the sender knows of no client, and nobody is told that Kafka is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+)
+
+from aurora_bridge.kafka.client_keeper import keep_client
+from aurora_bridge.kafka.metadata import Metadata
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.wire import NOT_IDEMPOTENT, Client, OnConnection, ProducerId, new_producer_id
+from aurora_bridge.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_RENEW_SECONDS = 5.0
+"""After so long without any answer the client is made anew."""
+_ASK_SECONDS = 1.0
+"""After so long without any answer metadata is asked for; so often a producer id is."""
+_WATCH_SECONDS = 0.5
+_QUOTA_SHOWN_SECONDS = 10.0
+"""A quota that held us up is a problem for so long: it comes and goes with each request."""
+
+Connect = Callable[[OnConnection], Client]
+"""Makes a client that tells how its attempts to connect ended."""
+
+
+class ClientUser(Protocol):
+    """Who sends over the client."""
+
+    def is_waiting(self) -> bool:
+        """Return whether anything waits for Kafka: a record, or a topic."""
+
+    def on_metadata(self) -> None:
+        """Hear that leaders may have changed, or that a broker can be connected to or no more."""
+
+    async def on_lost(self) -> None:
+        """Hear that there is no client now, and end what is under way over the last."""
+
+
+class ProducerClient:
+    """Keeps the client of a `user`."""
+
+    def __init__(  # noqa: PLR0913 - its user, and what it tells
+        self,
+        connect: Connect,
+        user: ClientUser,
+        metadata: Metadata,
+        *,
+        idempotent: bool,
+        problems: Problems,
+        metrics: Metrics,
+    ) -> None:
+        """Keep clients that `connect` makes, which learn `metadata`. `problems` hears what is wrong."""
+        self._connect = connect
+        self._user = user
+        self._metadata = metadata
+        self._problems = problems
+        self._producer_ids = metrics.producer_ids
+        self._connections = metrics.kafka_connections
+        self.client: Client | None = None
+        """The one to send over; None: there is none now."""
+        self.producer: ProducerId | None = None if idempotent else NOT_IDEMPOTENT
+        """For partitions that have none yet. Set to None to get another."""
+        self.heard_at = 0.0
+        """Monotonic time at which a broker last answered anything."""
+
+    async def run(self) -> None:
+        """Keep a client until cancelled."""
+        await keep_client(lambda: self._connect(self._on_connection), self._use, self._problems, _WATCH_SECONDS)
+
+    def ask(self) -> None:
+        """Ask for new metadata."""
+        if self.client is not None:
+            self.client.force_metadata_update()
+
+    async def _use(self, client: Client) -> None:
+        """Return when the client should be made anew; raises what it was lost by."""
+        try:
+            await client.bootstrap()
+            client.set_topics(self._metadata.partitions)
+            await self._take_producer_id(client)
+            await client.refresh()
+            self.client = client
+            client.cluster.add_listener(self._learn)
+            self._learn(client.cluster)
+            await self._watch(client)
+        finally:
+            if self.client is not None:
+                self.client = None
+                client.cluster.remove_listener(self._learn)
+                if not _is_cancelled():  # the end of the daemon is no outage, and not told as one
+                    self._metadata.forget()
+                    await self._user.on_lost()
+
+    async def _take_producer_id(self, client: Client) -> None:
+        """Ask until there is one. Raises when no broker answers."""
+        while self.producer is None:
+            reason = None
+            try:
+                self.producer = await new_producer_id(client)
+                self._producer_ids[()] += 1
+            except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError):
+                raise
+            except ClusterAuthorizationFailedError:
+                reason = "producer_id_denied"
+            except KafkaError:
+                reason = "producer_id_unavailable"
+            for each in ("producer_id_denied", "producer_id_unavailable"):
+                self._problems.set(each, ("all topics",) if each == reason else ())
+            if reason:
+                await asyncio.sleep(_ASK_SECONDS)
+
+    async def _watch(self, client: Client) -> None:
+        """Return when no broker answered for a while, though something was asked.
+
+        That covers brokers that all moved, and connections that hang. A client whose metadata task died is made anew
+        at once, before a leader moves and nobody is told.
+        """
+        self.heard_at = monotonic()
+        while True:
+            await asyncio.sleep(self._problems.pause(_WATCH_SECONDS))
+            if not client.alive:
+                log.warning("the metadata task of aiokafka has ended; connecting anew")
+                return
+            if self.producer is None:
+                await self._take_producer_id(client)
+                self._user.on_metadata()
+            now, waiting = monotonic(), self._user.is_waiting()
+            brokers = self._metadata.brokers.values()
+            throttled = [broker for broker in brokers if now < broker.open_at + _QUOTA_SHOWN_SECONDS]
+            self._problems.set("throttled", [f"broker {broker.node}" for broker in throttled])
+            if not waiting or any(now < broker.open_at for broker in throttled):
+                self.heard_at = now
+            if now - self.heard_at > _RENEW_SECONDS:
+                log.info("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
+                return
+            if now - self.heard_at > _ASK_SECONDS:
+                client.force_metadata_update()
+            for node in self._metadata.unreachable():
+                await client.ready(node)
+
+    def _learn(self, cluster: ClusterMetadata) -> None:
+        self.heard_at = monotonic()
+        self._metadata.learn(cluster, self.heard_at)
+        self._user.on_metadata()
+
+    def _on_connection(self, address: str, error: Exception | None) -> None:
+        changed = self._problems.unusable(address) is (error is None)
+        self._problems.connection(address, error)
+        self._connections[()] += error is None
+        if changed and self.client is not None:
+            self._user.on_metadata()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,150 @@
+"""Produce requests: what goes into one, and what its answer does to the batches that it carried.
+
+A request ends with an answer for each of its batches, or without any: then they are in doubt, unless there was no
+connection to send them over. Results are returned to be told; nothing is told from in here.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from operator import attrgetter
+from time import monotonic
+from typing import Any
+
+from aiokafka.errors import KafkaError, NodeNotReadyError
+
+from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, NOT_ENCODED, Action
+from aurora_bridge.kafka.partition_queue import PartitionQueue, State, Told
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.producer_client import ProducerClient
+from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId
+from aurora_bridge.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_REPLICAS_TIMEOUT_MS = 2000
+"""Within which a broker answers though replicas lag: in time, or what is stored would be in doubt with what is not."""
+_DOUBTFUL = State.DOUBTFUL  # in Python 3.11 each look-up of a member of an enumeration is a call
+_ACKNOWLEDGE = Action.ACKNOWLEDGE
+_LOOK_FOR_LEADER = {Action.RETRY, Action.RETRY_DOUBTFUL, Action.STALL_DOUBTFUL}
+_BACKLOG = attrgetter("backlog")
+
+Queues = dict[tuple[str, int], PartitionQueue]
+"""By topic and partition."""
+OnEnd = Callable[[Iterable[PartitionQueue], list[Told], Broker | None], None]
+"""Told of the end of a request: its queues, what is to be told of them, and its broker if that did not answer."""
+
+
+class Requests:
+    """Sends requests, one to a broker at a time."""
+
+    def __init__(
+        self, client: ProducerClient, compression: int, on_end: OnEnd, *, problems: Problems, metrics: Metrics
+    ) -> None:
+        """Send over `client`, with the codec of a number; `on_end` hears of each request's end."""
+        self._client = client
+        self._compression = compression
+        self._on_end = on_end
+        self._problems = problems
+        self._metrics = metrics
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def send(
+        self, client: Client, producer: ProducerId, broker: Broker, queues: list[PartitionQueue], now: float
+    ) -> list[Told]:
+        """Send a broker, which has no request under way, as many of `queues` as it takes at monotonic time `now`.
+
+        Doubtful batches go apart, so that they bring no other into doubt; otherwise what is of no backlog goes first.
+        Returns what is to be told of batches that cannot be sent.
+        """
+        queues = [queue for queue in queues if queue.state is _DOUBTFUL] or sorted(queues, key=_BACKLOG)
+        told: list[Told] = []
+        batches: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        sent: Queues = {}
+        size = 0
+        for queue in queues:
+            try:
+                data = queue.load(producer, self._compression, broker.limit_bytes)
+            except Exception:
+                log.exception("%s-%d: records cannot be encoded", queue.topic, queue.partition)
+                told += self._apply(queue, *NOT_ENCODED, now)
+                continue
+            size += len(data)
+            if sent and size > broker.limit_bytes:
+                break
+            batches[queue.topic].append((queue.partition, data))
+            sent[queue.topic, queue.partition] = queue
+        if sent:
+            task = asyncio.create_task(client.produce(broker.node, Produce(batches, _REPLICAS_TIMEOUT_MS)))
+            for queue in sent.values():
+                self._metrics.kafka_resent_batches[()] += queue.doubtful
+                queue.sent()
+            broker.busy = True
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._ended, broker, sent, size, now))
+        return told
+
+    async def cancel(self) -> None:
+        """End what is under way; its batches are in doubt."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, broker: Broker, sent: Queues, size: int, began: float, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        broker.busy = False
+        now = monotonic()
+        told: list[Told] = []
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            self._client.heard_at = now
+            answer = task.result()
+            broker.answered(size, now - began, now, answer.throttle_time_ms / 1000)
+            told += self._settle(sent, answer.parts, now)
+        else:
+            broker.lost()
+            self._client.ask()
+            if not isinstance(error, KafkaError | OSError | TimeoutError | asyncio.CancelledError):
+                log.error("aiokafka failed in an unexpected way; the records are sent again", exc_info=error)
+        without_answer = NO_CONNECTION if isinstance(error, NodeNotReadyError) else NO_ANSWER
+        for queue in sent.values():
+            if queue.under_way:
+                told += self._apply(queue, *without_answer, now)
+        self._on_end(sent.values(), told, None if error is None else broker)
+
+    def _settle(self, sent: Queues, parts: list[Part], now: float) -> list[Told]:
+        """Do to each batch what its answer asks for; return what is to be told."""
+        told: list[Told] = []
+        refused = self._problems.refused_topics
+        for topic, partition, code, offset in parts:
+            queue = sent.get((topic, partition))
+            action, reason = ACTIONS.get(code, ANY_OTHER)
+            if queue is None or not queue.under_way:
+                log.warning("%s-%d: an answer to what was not sent", topic, partition)
+            elif action is _ACKNOWLEDGE:
+                told += queue.apply(action, reason, now, offset)
+                if topic in refused:
+                    self._problems.accepted(topic)
+            else:
+                told += self._apply(queue, action, reason, now)
+        return told
+
+    def _apply(self, queue: PartitionQueue, action: Action, reason: str, now: float) -> list[Told]:
+        """Do to a batch what an error asks for; return what is to be told."""
+        self._metrics.publish_errors[reason] += 1
+        before = queue.producer
+        told = queue.apply(action, reason, now)
+        if queue.producer != before:
+            log.warning("%s-%d: %s; beginning a new producer epoch", queue.topic, queue.partition, reason)
+            self._metrics.producer_ids[()] += 1
+            if queue.producer is None:  # after 32,766 epochs
+                self._client.producer = None
+        if action is Action.REFUSE:
+            self._problems.refused(queue.topic, reason)
+        if action in _LOOK_FOR_LEADER:
+            self._client.ask()
+        return told
