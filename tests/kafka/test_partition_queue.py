@@ -136,12 +136,12 @@ def test_where_records_lie_is_told_once_in_runs_without_a_gap() -> None:
         told.add("a", "b")
         told.send()
         told.acknowledge(offset)
-    assert told.queue.take_stored() == [[0, 4], [7, 11]]
-    assert told.queue.take_stored() == []
+    assert told.queue.stored.take() == [[0, 4], [7, 11]]
+    assert told.queue.stored.take() == []
     told.add("c")
     told.send()
     told.acknowledge(11)
-    assert told.queue.take_stored() == [[11, 12]]
+    assert told.queue.stored.take() == [[11, 12]]
 
 
 def test_of_very_many_runs_those_that_are_remembered_are_bounded() -> None:
@@ -150,7 +150,7 @@ def test_of_very_many_runs_those_that_are_remembered_are_bounded() -> None:
         told.add("a")
         told.send()
         told.acknowledge(offset)
-    assert told.queue.take_stored() == [[offset, offset + 1] for offset in range(1, 1999, 2)]
+    assert told.queue.stored.take() == [[offset, offset + 1] for offset in range(1, 1999, 2)]
 
 
 # The batch in flight

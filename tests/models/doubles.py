@@ -219,7 +219,7 @@ class Wire:
     def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
         """Yield where records of ours were stored since the last call."""
         for topic, queue in self.queues.items():
-            for first, end in queue.take_stored():
+            for first, end in queue.stored.take():
                 yield TopicPartition(topic, 0), first, end
 
     # What the model does.

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from aurora_bridge.kafka.error_actions import Action
+from aurora_bridge.kafka.offset_runs import OffsetRuns
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.wire import ProducerId, encode_batch
@@ -28,8 +29,6 @@ SUSPECT_ATTEMPTS = 3
 SUSPECT_SECONDS = 5.0
 """For so long a single record gets them before it is rejected: a broker that answers everything so may recover."""
 _SEQUENCE_LIMIT = 2**31
-_MOST_RUNS = 1000
-"""Of offsets that are ours, between two looks of the follower. What is beyond is read from Kafka like another's."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 """Between two sends of a batch: the pause doubles, as in KIP-580."""
 
@@ -76,12 +75,12 @@ class PartitionQueue:
         "_batches",
         "_pause",
         "_sequence",
-        "_stored",
         "backlog",
         "broker",
         "partition",
         "producer",
         "retry_at",
+        "stored",
         "topic",
         "waiting",
     )
@@ -101,8 +100,7 @@ class PartitionQueue:
         """The batch in flight, then the parts that remain of one that was taken apart."""
         self._sequence = 0
         self._pause = _FIRST_PAUSE_SECONDS
-        self._stored = [[0, 0]]
-        """Where our records lie: runs of offsets, each with its first and the one behind its last."""
+        self.stored = OffsetRuns()
 
     def __bool__(self) -> bool:
         return bool(self._batches or self.waiting)
@@ -189,19 +187,8 @@ class PartitionQueue:
         records = self._batches.popleft().records
         self._pause = _FIRST_PAUSE_SECONDS
         self._sequence = (self._sequence + len(records)) % _SEQUENCE_LIMIT
-        end = offset + len(records)
-        run = self._stored[-1]
-        if run[1] == offset:
-            run[1] = end
-        elif offset >= 0 and len(self._stored) < _MOST_RUNS:
-            self._stored.append([offset, end])
+        self.stored.add(offset, len(records))
         return [(records, DeliveryReport(_ACKNOWLEDGED, "", offset))]
-
-    def take_stored(self) -> list[list[int]]:
-        """Return where records of ours were stored since the last call: runs of offsets, the end behind the last."""
-        taken, end = self._stored, self._stored[-1][1]
-        self._stored = [[end, end]]
-        return [run for run in taken if run[0] < run[1]]
 
     def _suspect(self, batch: Batch, reason: str, now: float) -> list[Told]:
         """Send a batch again that gets no clear answer, and take it apart when that is no use."""

@@ -114,7 +114,7 @@ class Sender:
     def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
         """Yield where our records were stored since the last call: partition, first offset, offset behind the last."""
         for place, queue in self._queues.items():
-            for first, end in queue.take_stored():
+            for first, end in queue.stored.take():
                 yield TopicPartition(*place), first, end
 
     async def flush(self, seconds: float) -> None:
