@@ -81,10 +81,16 @@ _JOURNALS: WeakKeyDictionary[Record, Journal] = WeakKeyDictionary()
 
 
 def sender_of(
-    connect: Connect, prefix: str, events: Iterable[str], listener: SenderListener, metrics: Metrics
+    connect: Connect,
+    prefix: str,
+    events: Iterable[str],
+    listener: SenderListener,
+    metrics: Metrics,
+    *,
+    idempotence: bool = True,
 ) -> Sender:
     """Return a sender to the topics of `events`."""
-    settings = KafkaSettings(topic_prefix=prefix)
+    settings = KafkaSettings(topic_prefix=prefix, idempotence=idempotence)
     return Sender(settings, connect, events, listener, problems=Problems(metrics), metrics=metrics)
 
 
@@ -108,12 +114,12 @@ async def run(sender: Sender) -> AsyncIterator[None]:
 class Running:
     """A sender, its metrics, and who listens to it: journals, and the tests that wait for metadata."""
 
-    def __init__(self, connect: Connect, prefix: str, events: Iterable[str]) -> None:
+    def __init__(self, connect: Connect, prefix: str, events: Iterable[str], *, idempotence: bool = True) -> None:
         self.metrics = sender_metrics()
         self.unreachable: list[str] = []
         """The events that were told as unreachable."""
         self._changed = asyncio.Event()
-        self.sender = sender_of(connect, prefix, events, self, self.metrics)
+        self.sender = sender_of(connect, prefix, events, self, self.metrics, idempotence=idempotence)
 
     def on_delivery(self, records: Sequence[Record], report: DeliveryReport) -> None:
         """Tell the journals what became of records."""
@@ -147,9 +153,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(connect: Connect, prefix: str, *events: str) -> AsyncIterator[Running]:
+async def running(connect: Connect, prefix: str, *events: str, idempotence: bool = True) -> AsyncIterator[Running]:
     """Run a sender to the topics of `events`."""
-    made = Running(connect, prefix, events)
+    made = Running(connect, prefix, events, idempotence=idempotence)
     async with run(made.sender):
         yield made
 

@@ -39,6 +39,19 @@ async def test_an_acknowledgement_tells_the_offset(sending: Running) -> None:
     assert [result.offset for _, result in journal.told] == [0, 0, 0, 3]  # that of the first of those told together
 
 
+async def test_without_idempotence_no_producer_id_is_asked_for(
+    kafka: KafkaCluster | NamedKafka, topic: str, prefix: str
+) -> None:
+    journal = Journal()
+    async with running(client_of(kafka.bootstrap), prefix, EVENT, idempotence=False) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        for name in numbers(3):
+            run.submit(*journal.hear([make_record(name)]))
+            await journal.ended(int(name) + 1)
+        assert run.metrics.producer_ids[()] == 0
+    assert numbers(3) == await stored(kafka.bootstrap, topic)
+
+
 async def test_a_record_arrives_whole(kafka: KafkaCluster | NamedKafka, topic: str, sending: Running) -> None:
     journal, record = Journal(), make_record("é", size=10_000)
     before_ms = time_ns() // 1_000_000

@@ -19,6 +19,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aurora_bridge.kafka import partition_queue
 from aurora_bridge.kafka.broker import FIRST_REQUEST_BYTES
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, Action
+from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.wire import Client, OnConnection, encode_batch, murmur2
@@ -173,7 +174,7 @@ async def test_what_came_while_a_request_was_under_way_goes_as_soon_as_that_is_a
 ) -> None:
     """The gap counts from the request before, and not from a look that found its broker busy."""
     now, under_way, answered = 1000.0, asyncio.Event(), asyncio.Event()
-    monkeypatch.setattr("aurora_bridge.kafka.sender.GAP_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr(Pace, "note", lambda pace, *_: setattr(pace, "gap_seconds", 2 * PATIENCE))
     monkeypatch.setattr("aurora_bridge.kafka.sender.monotonic", lambda: now)
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int]:

@@ -118,12 +118,14 @@ class PartitionQueue:
     @property
     def under_way(self) -> bool:
         """Whether an answer is awaited."""
-        return bool(self._batches) and self._batches[0].state in {_SENT, _RESENT}
+        state = self.state
+        return state is _SENT or state is _RESENT
 
     @property
     def doubtful(self) -> bool:
         """Whether the batch in flight may be in the log without our knowing."""
-        return bool(self._batches) and self._batches[0].state in {_DOUBTFUL, _RESENT}
+        state = self.state
+        return state is _DOUBTFUL or state is _RESENT
 
     def load(self, producer: ProducerId, compression: int, max_bytes: int = MAX_BATCH_BYTES) -> bytes:
         """Return the bytes to send now: the batch in flight, made from what waits if there is none.

@@ -20,6 +20,7 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.metadata import Metadata
+from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.producer_client import Connect, ProducerClient
@@ -33,8 +34,7 @@ from aurora_bridge.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-GAP_SECONDS = 0.002
-"""Between two requests under load: long enough to share one, invisible in a budget of 10 s."""
+_FLUSH_POLL_SECONDS = 0.002
 
 
 class Sender:
@@ -74,6 +74,9 @@ class Sender:
         )
         self._flush_handle: asyncio.Handle | None = None
         self._flushed_at = 0.0
+        self._submitted = 0
+        """Since then."""
+        self._pace = Pace()
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.problems = problems
 
@@ -101,6 +104,7 @@ class Sender:
         queue.waiting.append(record)
         queue.backlog = backlog
         self._ready[queue] = None
+        self._submitted += 1
         if self._flush_handle is None:
             self._schedule()
         return True
@@ -121,7 +125,7 @@ class Sender:
         """Wait until nothing is queued or under way, at most `seconds`, and not without a client that could send it."""
         end = monotonic() + seconds
         while self._client.client is not None and not self.idle and monotonic() < end:  # noqa: ASYNC110 - once, at the end
-            await asyncio.sleep(GAP_SECONDS)
+            await asyncio.sleep(_FLUSH_POLL_SECONDS)
 
     @property
     def idle(self) -> bool:
@@ -131,7 +135,7 @@ class Sender:
     # Requests.
 
     def _schedule(self) -> None:
-        wait = self._flushed_at + GAP_SECONDS - monotonic()
+        wait = self._flushed_at + self._pace.gap_seconds - monotonic()
         loop = self._loop
         self._flush_handle = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
 
@@ -144,8 +148,10 @@ class Sender:
         now = monotonic()
         told: list[Told] = []
         due, wake = self._due(now)
+        if due:
+            self._pace.note(self._submitted, now - self._flushed_at)
+            self._flushed_at, self._submitted = now, 0
         for broker, queues in due.items():
-            self._flushed_at = now
             told += self._requests.send(client, producer, broker, queues, now)
             for queue in queues:
                 if queue.under_way:

@@ -1,0 +1,34 @@
+"""How long a request waits for company."""
+
+import pytest
+
+from aurora_bridge.kafka.pace import LONGEST_GAP_SECONDS, Pace
+
+
+def at(rate: float, records: int) -> Pace:
+    """Return the pace of a steady load whose requests carry so many records."""
+    pace = Pace()
+    for _ in range(100):
+        pace.note(records, records / rate)
+    return pace
+
+
+@pytest.mark.parametrize("rate", [1, 100, 200])
+def test_nothing_waits_for_company_that_does_not_come(rate: float) -> None:
+    assert at(rate, 1).gap_seconds == 0.0
+
+
+@pytest.mark.parametrize("rate", [500, 2000, 5000])
+def test_under_load_records_share_a_request(rate: float) -> None:
+    assert at(rate, 2).gap_seconds == LONGEST_GAP_SECONDS
+
+
+def test_where_records_come_fast_a_request_is_full_enough_soon() -> None:
+    assert at(30_000, 30).gap_seconds == pytest.approx(0.001, rel=0.01)
+
+
+def test_a_pause_ends_the_gap() -> None:
+    pace = at(2000, 2)
+    for _ in range(30):
+        pace.note(1, 60.0)
+    assert pace.gap_seconds == 0.0
