@@ -80,7 +80,7 @@ _JOURNALS: WeakKeyDictionary[Record, Journal] = WeakKeyDictionary()
 """Who listens for which record."""
 
 
-def sender_of(
+def sender_of(  # noqa: PLR0913 - what it is made of
     connect: Connect,
     prefix: str,
     events: Iterable[str],
