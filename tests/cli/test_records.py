@@ -91,6 +91,7 @@ def test_with_the_subject_as_key_the_id_is_in_the_event_and_what_has_no_subject_
     }
     with Daemon(tmp_path, **settings) as daemon:
         daemon.wait_until_connected()
+        daemon.wait_until("the index knows", lambda daemon: daemon.metrics().value("aurora_bridge_index_complete"))
         signed, order = (daemon.get(target).json["id"] for target in (SIGNED, ORDER))
         assert daemon.get(SIGNED).json == {"id": signed, "outcome": "duplicate"}
         assert daemon.terminate() == 0

@@ -454,7 +454,7 @@ async def test_partitions_that_a_lagging_broker_does_not_show_are_not_given_up()
         await lost.wait()
         await run.until(lambda: not run.sender.writable(EVENT))
         client.learn({EVENT: 1})
-        assert run.sender.withdraw(run.sender._queues[EVENT, 1].in_flight) == set()  # noqa: SLF001
+        assert run.sender.withdraw(run.sender._queues.by_event[EVENT][1].in_flight) == set()  # noqa: SLF001
         client.learn({EVENT: 2})
         await journal.ended(1)
     assert [list(batches) for batches in client.sent] == [[(EVENT, 1)]] * 2

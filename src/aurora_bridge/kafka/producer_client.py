@@ -60,15 +60,20 @@ class ProducerClient:
         user: ClientUser,
         metadata: Metadata,
         *,
+        prefix: str,
         idempotent: bool,
         problems: Problems,
         metrics: Metrics,
     ) -> None:
-        """Keep clients that `connect` makes, which learn `metadata`. `problems` hears what is wrong."""
+        """Keep clients that `connect` makes, which learn `metadata` of topics with this `prefix`.
+
+        `problems` hears what is wrong.
+        """
         self._connect = connect
         self._user = user
         self._metadata = metadata
         self._problems = problems
+        self._prefix = prefix
         self._producer_ids = metrics.producer_ids
         self._connections = metrics.kafka_connections
         self.client: Client | None = None
@@ -120,7 +125,7 @@ class ProducerClient:
             except KafkaError:
                 reason = "producer_id_unavailable"
             for each in ("producer_id_denied", "producer_id_unavailable"):
-                self._problems.set(each, ("all topics",) if each == reason else ())
+                self._problems.set(each, [f"{self._prefix}*"] if each == reason else ())
             if reason:
                 await asyncio.sleep(_ASK_SECONDS)
 

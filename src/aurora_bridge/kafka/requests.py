@@ -32,8 +32,8 @@ _ACKNOWLEDGE = Action.ACKNOWLEDGE
 _LOOK_FOR_LEADER = {Action.RETRY, Action.RETRY_DOUBTFUL, Action.STALL_DOUBTFUL}
 _BACKLOG = attrgetter("backlog")
 
-Queues = dict[tuple[str, int], PartitionQueue]
-"""By topic and partition."""
+Sent = dict[tuple[str, int], PartitionQueue]
+"""The queues whose batches a request carries, by topic and partition."""
 OnEnd = Callable[[Iterable[PartitionQueue], list[Told], Broker | None], None]
 """Told of the end of a request: its queues, what is to be told of them, and its broker if that did not answer."""
 
@@ -63,7 +63,7 @@ class Requests:
         queues = [queue for queue in queues if queue.state is _DOUBTFUL] or sorted(queues, key=_BACKLOG)
         told: list[Told] = []
         batches: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
-        sent: Queues = {}
+        sent: Sent = {}
         size = 0
         for queue in queues:
             try:
@@ -94,7 +94,7 @@ class Requests:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, broker: Broker, sent: Queues, size: int, began: float, task: "asyncio.Task[Any]") -> None:
+    def _ended(self, broker: Broker, sent: Sent, size: int, began: float, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         broker.busy = False
         now = monotonic()
@@ -116,7 +116,7 @@ class Requests:
                 told += self._apply(queue, *without_answer, now)
         self._on_end(sent.values(), told, None if error is None else broker)
 
-    def _settle(self, sent: Queues, parts: list[Part], now: float) -> list[Told]:
+    def _settle(self, sent: Sent, parts: list[Part], now: float) -> list[Told]:
         """Do to each batch what its answer asks for; return what is to be told."""
         told: list[Told] = []
         refused = self._problems.refused_topics

@@ -24,9 +24,10 @@ from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.producer_client import Connect, ProducerClient
+from aurora_bridge.kafka.queues import Queues
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import SenderListener
-from aurora_bridge.kafka.requests import Queues, Requests
+from aurora_bridge.kafka.requests import Requests
 from aurora_bridge.kafka.topics import CODECS
 from aurora_bridge.kafka.wire import murmur2
 from aurora_bridge.metrics import Metrics
@@ -54,19 +55,15 @@ class Sender:
 
         `listener` hears what becomes of the records, `problems` what is wrong between us and Kafka.
         """
-        self._prefix = settings.topic_prefix
-        self._topics = {event: settings.topic_prefix + event for event in events}
+        prefix = settings.topic_prefix
+        self._events = tuple(events)
         self._listener = listener
-        self._metrics = metrics
         metrics.kafka_configured[()] = 1
-        metrics.kafka_batches_in_doubt.source = lambda: sum(queue.doubtful for queue in self._queues.values())
-        self._metadata = Metadata(self._topics.values(), problems, metrics)
+        metadata = Metadata([prefix + event for event in self._events], problems, metrics)
         self._client = ProducerClient(
-            connect, self, self._metadata, idempotent=settings.idempotence, problems=problems, metrics=metrics
+            connect, self, metadata, prefix=prefix, idempotent=settings.idempotence, problems=problems, metrics=metrics
         )
-        self._queues: Queues = {}
-        self._known: dict[str, list[PartitionQueue]] = {}
-        """The queues of each event whose topic is there."""
+        self._queues = Queues(prefix, self._events, metadata, metrics)
         self._ready: dict[PartitionQueue, None] = {}
         """Those with something to send, but for those whose answer is awaited."""
         self._requests = Requests(
@@ -84,19 +81,18 @@ class Sender:
 
     def writable(self, event: str) -> bool:
         """Whether every partition of an event's topic has a leader, as far as we know."""
-        queues = self._known.get(event)
-        return queues is not None and all(queue.broker is not None for queue in queues)
+        return self._queues.writable(event)
 
     def missing(self) -> list[str]:
         """Return the topics that cannot be written now."""
-        return [topic for event, topic in self._topics.items() if not self.writable(event)]
+        return self._queues.missing()
 
     def submit(self, record: Record, *, backlog: bool = False) -> bool:
         """Queue a record behind those of its partition. False if its topic is not known to Kafka now.
 
         What is of no `backlog` goes out first, where not all can.
         """
-        queues = self._known.get(record.event)
+        queues = self._queues.by_event.get(record.event)
         if queues is None:
             return False
         record.timestamp_ms = time_ns() // 1_000_000
@@ -111,15 +107,11 @@ class Sender:
 
     def withdraw(self, records: Iterable[Record]) -> set[Record]:
         """Take back the records that are certainly not sent; return them. The others stay in doubt."""
-        wanted = set(records)
-        topics = {self._prefix + record.event for record in wanted}
-        return set().union(*(queue.withdraw(wanted) for queue in self._queues.values() if queue.topic in topics))
+        return self._queues.withdraw(set(records))
 
     def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
         """Yield where our records were stored since the last call: partition, first offset, offset behind the last."""
-        for place, queue in self._queues.items():
-            for first, end in queue.stored.take():
-                yield TopicPartition(*place), first, end
+        return self._queues.take_stored()
 
     async def flush(self, seconds: float) -> None:
         """Wait until nothing is queued or under way, at most `seconds`, and not without a client that could send it."""
@@ -130,7 +122,7 @@ class Sender:
     @property
     def idle(self) -> bool:
         """Whether nothing is queued or under way."""
-        return not any(self._queues.values())
+        return self._queues.idle
 
     # Requests.
 
@@ -181,10 +173,7 @@ class Sender:
     def _on_end(self, queues: Iterable[PartitionQueue], told: list[Told], lost: Broker | None) -> None:
         """Let the queues of a request be sent again. Until new metadata, what a lost broker led has no leader."""
         if lost is not None:
-            for queue in self._queues.values():
-                if queue.broker is lost:
-                    queue.broker = None
-            self._note_connection()
+            self._queues.lose(lost)
         self._ready.update(dict.fromkeys(queue for queue in queues if queue))
         if self._ready and self._flush_handle is None:
             self._schedule()
@@ -211,32 +200,12 @@ class Sender:
         return not self.idle or bool(self.missing())
 
     def on_metadata(self) -> None:
-        """Know the partitions of each event, and the brokers that lead them."""
-        metadata = self._metadata
-        self._known = {
-            event: [self._queue(topic, partition) for partition in range(metadata.partitions[topic])]
-            for event, topic in self._topics.items()
-            if metadata.partitions[topic]
-        }
-        unreachable: set[str] = set()
-        moved: list[Record] = []
-        told: list[Told] = []
-        away = metadata.unreachable()
-        for (topic, partition), queue in self._queues.items():
-            broker = metadata.leader(topic, partition)
-            if broker is not None and broker.node in away:
-                unreachable.add(topic.removeprefix(self._prefix))
-                broker = None
-            queue.broker = broker
-            if partition >= metadata.partitions[topic] > 0 and not queue.under_way:
-                records, doubtful = queue.give_up()
-                told += doubtful
-                moved += records
-        for record in moved:
+        """Send to the partitions and brokers that there are now."""
+        routed = self._queues.route()
+        for record in routed.moved:
             self.submit(record)
-        self._tell(told)
-        self._note_connection()
-        for event in unreachable:
+        self._tell(routed.told)
+        for event in routed.unreachable:
             self._listener.on_unreachable(event)
         self._listener.on_metadata()
         if self._ready and self._flush_handle is None:
@@ -249,20 +218,5 @@ class Sender:
         """
         await self._requests.cancel()
         self.on_metadata()
-        for event in self._topics:
+        for event in self._events:
             self._listener.on_unreachable(event)
-
-    def _queue(self, topic: str, partition: int) -> PartitionQueue:
-        queue = self._queues.get((topic, partition))
-        if queue is None:
-            queue = self._queues[topic, partition] = PartitionQueue(topic, partition)
-        return queue
-
-    def _note_connection(self) -> None:
-        """Say whether Kafka is there, when that changes."""
-        missing = len(self.missing())
-        connected = not missing
-        if connected != bool(self._metrics.kafka_connected[()]):
-            self._metrics.kafka_connected[()] = int(connected)
-            where = f"away for {missing} of {len(self._topics)} topics" if missing < len(self._topics) else "away"
-            log.log(logging.INFO if connected else logging.WARNING, "Kafka is %s", "there" if connected else where)

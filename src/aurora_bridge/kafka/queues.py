@@ -1,0 +1,113 @@
+"""The partition queues of all topics: which there are, and which broker leads each.
+
+A queue outlives its client and the metadata: what is in doubt there stays in doubt until it is answered, or its
+partition is gone.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.metadata import Metadata
+from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
+from aurora_bridge.kafka.record import Record
+from aurora_bridge.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Routed(NamedTuple):
+    """What new metadata leads to."""
+
+    moved: list[Record]
+    """Those that waited for partitions that are gone; they go to others."""
+    told: list[Told]
+    """What is to be told of these: which may be stored all the same."""
+    unreachable: set[str]
+    """Events of which a part is led by a broker that cannot be connected to."""
+
+
+class Queues:
+    """The partition queues of the topics of `events`."""
+
+    def __init__(self, prefix: str, events: Iterable[str], metadata: Metadata, metrics: Metrics) -> None:
+        self._prefix = prefix
+        self._topics = {event: prefix + event for event in events}
+        self._metadata = metadata
+        self._connected = metrics.kafka_connected
+        self._all: dict[TopicPartition, PartitionQueue] = {}
+        self.by_event: dict[str, list[PartitionQueue]] = {}
+        """By partition; without the events whose topic is not there."""
+        metrics.kafka_batches_in_doubt.source = lambda: sum(queue.doubtful for queue in self._all.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or under way."""
+        return not any(self._all.values())
+
+    def writable(self, event: str) -> bool:
+        """Whether every partition of an event's topic has a leader, as far as we know."""
+        queues = self.by_event.get(event)
+        return queues is not None and all(queue.broker is not None for queue in queues)
+
+    def missing(self) -> list[str]:
+        """Return the topics that cannot be written now."""
+        return [topic for event, topic in self._topics.items() if not self.writable(event)]
+
+    def withdraw(self, wanted: set[Record]) -> set[Record]:
+        """Take back those of `wanted` that are certainly not sent; return them."""
+        topics = {self._prefix + record.event for record in wanted}
+        return set().union(*(queue.withdraw(wanted) for queue in self._all.values() if queue.topic in topics))
+
+    def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
+        """Yield where our records were stored since the last call: partition, first offset, offset behind the last."""
+        for place, queue in self._all.items():
+            for first, end in queue.stored.take():
+                yield place, first, end
+
+    def route(self) -> Routed:
+        """Take over what the metadata says of partitions and their leaders."""
+        counts = self._metadata.partitions
+        self.by_event = {
+            event: [self._queue(TopicPartition(topic, partition)) for partition in range(counts[topic])]
+            for event, topic in self._topics.items()
+            if counts[topic]
+        }
+        routed = Routed([], [], set())
+        away = self._metadata.unreachable()
+        for (topic, partition), queue in self._all.items():
+            broker = self._metadata.leader(topic, partition)
+            if broker is not None and broker.node in away:
+                routed.unreachable.add(topic.removeprefix(self._prefix))
+                broker = None
+            queue.broker = broker
+            if partition >= counts[topic] > 0 and not queue.under_way:
+                records, told = queue.give_up()
+                routed.moved.extend(records)
+                routed.told.extend(told)
+        self._note_connection()
+        return routed
+
+    def lose(self, broker: Broker) -> None:
+        """Know no leader for what a broker led, until new metadata."""
+        for queue in self._all.values():
+            if queue.broker is broker:
+                queue.broker = None
+        self._note_connection()
+
+    def _queue(self, place: TopicPartition) -> PartitionQueue:
+        if place not in self._all:
+            self._all[place] = PartitionQueue(*place)
+        return self._all[place]
+
+    def _note_connection(self) -> None:
+        """Say whether Kafka is there, when that changes."""
+        missing = len(self.missing())
+        connected = not missing
+        if connected != bool(self._connected[()]):
+            self._connected[()] = int(connected)
+            where = f"away for {missing} of {len(self._topics)} topics" if missing < len(self._topics) else "away"
+            log.log(logging.INFO if connected else logging.WARNING, "Kafka is %s", "there" if connected else where)
