@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import following, index, revisions, routes, runs, servers, tables
+from bench import drain, following, index, revisions, routes, runs, servers, tables
 from bench.peers.catalogue import PEERS, PeerMissingError, peer
 from bench.runs import SCENARIOS, Scenario
 from tests.support.broker import KafkaCluster
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MILLION = 1_000_000
 FOLLOWED = 200_000
 FINGERPRINTS = 10_000_000
+BACKLOG = 200_000
 
 Figures = dict[str, Any]
 
@@ -34,7 +35,7 @@ def main() -> None:
         measured = routes.measure(options.rounds)
         tables.show_routes(measured)
         figures["routes"] = [few_or_many._asdict() for few_or_many in measured]
-    if options.start or options.million or options.follow or options.index or options.scenarios:
+    if options.start or options.million or options.follow or options.index or options.drain or options.scenarios:
         with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as folder:
             _measure_servers(options, Path(folder), figures)
     if options.json:
@@ -68,6 +69,13 @@ def _measure_servers(options: argparse.Namespace, folder: Path, figures: Figures
             indexes = index.measure(options.index, scenario, options.rounds, folder / "index", bootstrap)
             tables.show_index(indexes)
             figures["index"] = [each._asdict() for each in indexes]
+        if options.drain:
+            drained = [
+                drain.measure(options.drain, each, folder / "drain" / name, kafka) for name, each in daemons.items()
+            ]
+            for figure in drained:
+                drain.show(figure)
+            figures["drain"] = drained
         contenders = [servers.hello_world, *daemons.values(), *peers]
         for number, scenario in enumerate(options.scenarios):
             records = runs.compare(scenario, options.rounds, contenders, folder / str(number), bootstrap)
@@ -113,6 +121,14 @@ def _options() -> argparse.Namespace:
     add("--million", action="store_true", help="the daemon's memory on the way to a million webhooks (or to --count)")
     add("--follow", action="store_true", help="how fast a replica learns what others published (--count records)")
     add("--start", action="store_true", help="the time from the daemon's start until it listens")
+    add(
+        "--drain",
+        nargs="?",
+        type=int,
+        const=BACKLOG,
+        metavar="N",
+        help="how fast N events drain after an outage, beside live traffic (default 200,000)",
+    )
     add("--routes", action="store_true", help="what finding and reading cost with few and with many routes")
     add("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
     add(
@@ -127,7 +143,8 @@ def _options() -> argparse.Namespace:
     options.scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenario]
     if (options.connections or options.rate) and not options.million:
         options.scenarios.append(Scenario("own", options.connections or 64, 40_000, options.rate))
-    if not (options.start or options.million or options.follow or options.routes or options.index or options.scenarios):
+    others = (options.start, options.million, options.follow, options.routes, options.index, options.drain)
+    if not (any(others) or options.scenarios):
         options.start, options.scenarios = True, list(SCENARIOS)
     if options.count:
         options.scenarios = [dataclasses.replace(scenario, count=options.count) for scenario in options.scenarios]
