@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aurora_bridge.outbox.record import OutboxRecord
-from tests.cli.filling import fill
+from tests.cli.filling import fill, value_of
 from tests.cli.here import here
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -24,11 +24,6 @@ PRINT = "0123456789abcdef0123456789abcdef"
 
 def lines(ended: CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ended.stdout.splitlines()]
-
-
-def value_of(id_: str) -> bytes:
-    """Return the value of the record of an event with this id, as far as it identifies it."""
-    return json.dumps({"id": id_, "fingerprint": id_.partition(".")[0], "time": "2026-11-24T03:05:11.454Z"}).encode()
 
 
 def spooled(id_: str, event: str = "lead_changed", *, key: str = "lead/1") -> OutboxRecord:

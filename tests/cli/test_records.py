@@ -3,20 +3,23 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from time import time
 from typing import Any, Final
 
 import pytest
 
+from tests.cli.filling import value_of
 from tests.cli.here import here
 from tests.e2e.stores import published
 from tests.samples.load import load_old_records, make_old_spool
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
-from tests.support.topics import ANY_TIME, create_topics, produce
+from tests.support.topics import ANY_TIME, create_topics, produce, transact
 from tests.support.topics import Record as Stored
 
 MODES: Final = ["structured", "binary"]
 SIGNED: Final = "/agreement_status_changed?agreement_id=a-1&status=signed"
+ID: Final = "0123456789abcdef0123456789abcdef"
 ORDER: Final = "/order_created?order_id=1"
 
 
@@ -112,3 +115,39 @@ def test_so_has_what_waits_in_the_spool(tmp_path: Path, content_mode: str) -> No
         (event,) = events(here("tail", "--where", f"id={signed}", state_dir=daemon.state).stdout)
         (copy,) = events(here("find", signed, state_dir=daemon.state).stdout)
     assert (event["id"], copy["where"], copy["id"]) == (signed, "spool", signed)
+
+
+def test_what_strangers_wrote_is_skipped_and_named_and_the_marker_of_a_transaction_is_an_end(
+    kafka: KafkaCluster | NamedKafka, prefix: str
+) -> None:
+    topic, ids = f"{prefix}project_created", [f"{number:032}" for number in range(3)]
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    create_topics(kafka.bootstrap, topic, partitions=1)
+    foreign: tuple[tuple[bytes, dict[str, str | bytes | None]], ...] = (
+        (b"hello", {}),
+        (value_of(ids[0]), {"ce_time": b"\xff"}),
+        (value_of(ids[1]), {"aurora-bridge-route": b"\xff", "aurora-bridge-attempt": None}),
+    )
+    for value, headers in foreign:
+        produce(kafka.bootstrap, Stored(topic, 0, 0, None, value, headers, int(time() * 1000)))
+    transact(kafka.bootstrap, topic, value_of(ids[2]), commit=False)
+
+    printed = here("tail", **settings)
+    assert (printed.returncode, printed.stderr) == (0, f"{topic}-0@0 is not JSON; skipped.\n")
+    assert [event["id"] for event in events(printed.stdout)] == ids[:2]
+    found = here("find", ids[1], **settings)
+    assert (found.returncode, found.stderr) == (0, f"{topic}-0@0 is not JSON; skipped.\n1 copy: 1 in Kafka.\n")
+    assert [(copy["offset"], copy["route"], copy["attempt"]) for copy in events(found.stdout)] == [(2, "\ufffd", "")]
+    assert here("find", ids[2], **settings).returncode == 1
+
+
+@pytest.mark.parametrize("data", ["null", "[]", '"status"', "1"])
+def test_data_that_is_no_object_meets_no_condition(kafka: KafkaCluster | NamedKafka, prefix: str, data: str) -> None:
+    topic = f"{prefix}lead_changed"
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    create_topics(kafka.bootstrap, topic)
+    value = json.dumps(json.loads(value_of(ID)) | {"data": json.loads(data)}).encode()
+    produce(kafka.bootstrap, Stored(topic, 0, 0, None, value, {}, int(time() * 1000)))
+    printed = here("tail", "--where", "status=signed", **settings)
+    assert (printed.returncode, printed.stdout, printed.stderr) == (0, "", "")
+    assert here("tail", "--where", f"id={ID}", **settings).stdout == f"{value.decode()}\n"

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
-from time import time
+from time import time, time_ns
 from typing import Final
 
 import pytest
 
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary
-from tests.cli.filling import fill
+from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary, rfc3339
+from tests.cli.filling import fill, value_of
 from tests.cli.here import here
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -286,15 +286,17 @@ def test_conditions_choose_among_what_is_in_kafka_whichever_mode_it_was_written_
     topic = f"{prefix}lead_changed"
     create_topics(kafka.bootstrap, topic)
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    now = time_ns()
     for number in range(3):
         data: dict[str, str | None] = {"lead_id": f"l-{number}", "note": None}
-        event = Event("lead_changed", "com.aurorasolar.lead_changed", "t", Recurrence.SIGNAL, None, data, "f", None)
+        id_, received = f"{number:032}", rfc3339(now // 1000)
+        event = Event("lead_changed", "com.aurorasolar.lead_changed", "t", Recurrence.SIGNAL, None, data, id_, None)
         headers: Headers = []
         if mode == "binary":
-            value, headers = encode_binary(event, str(number), "2026-11-23T17:24:05Z", repeat=False)
+            value, headers = encode_binary(event, id_, received, repeat=False)
         else:
-            value = encode(event, str(number), "2026-11-23T17:24:05Z", repeat=False)
-        produce(kafka.bootstrap, Stored(topic, number, 0, b"key", value, dict(headers), int(time() * 1000)))
+            value = encode(event, id_, received, repeat=False)
+        produce(kafka.bootstrap, Stored(topic, number, 0, b"key", value, dict(headers), now // 1_000_000))
     everything = here("tail", **settings)
     some = here("tail", "--since", "1h", "--where", "lead_id=l-1", "--where", "note=", **settings)
     assert sorted(numbers(everything.stdout)) == [0, 1, 2]
@@ -308,7 +310,7 @@ def test_a_records_timestamp_in_kafka_says_whether_it_came_since_then(
     create_topics(kafka.bootstrap, topic, partitions=1, config=ANY_TIME)
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
     for number, timestamp in enumerate(MOMENTS):
-        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", at(number, timestamp).value, {}, timestamp))
+        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", value_of(f"{number:032}", timestamp), {}, timestamp))
     for since, wanted in SINCE.items():
         ended = here("tail", "--since", since, **settings)
         assert (since, ended.returncode, numbers(ended.stdout)) == (since, 0, wanted)
@@ -320,9 +322,8 @@ def test_an_event_that_was_drained_late_came_when_it_was_received(
     topic, fingerprint = f"{prefix}lead_changed", "f" * 32
     create_topics(kafka.bootstrap, topic, partitions=1, config=ANY_TIME)
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
-    for second in (4, 5):
-        event = {"id": fingerprint, "fingerprint": fingerprint, "time": f"2026-11-23T17:24:0{second}.000Z"}
-        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", json.dumps(event).encode(), {}, MOMENTS[-1]))
+    for received in (MOMENTS[0] - 1, MOMENTS[0]):
+        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", value_of(fingerprint, received), {}, MOMENTS[-1]))
     ended = here("tail", "--since", "2026-11-23T17:24:05Z", **settings)
     assert [json.loads(line)["time"] for line in ended.stdout.splitlines()] == ["2026-11-23T17:24:05.000Z"]
 

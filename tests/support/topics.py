@@ -158,6 +158,35 @@ def produce(bootstrap: str, *records: Record) -> None:
         raise TimeoutError(message)
 
 
+def transact(bootstrap: str, topic: str, *values: bytes, commit: bool) -> None:
+    """Write values to the first partition in a transaction; return once its marker is there. Raises `TimeoutError`.
+
+    The marker comes a moment after the transaction's end was promised.
+    """
+    producer = begin_transaction(bootstrap, topic, *values)
+    end = end_of(bootstrap, topic, 0)
+    (producer.commit_transaction if commit else producer.abort_transaction)(REQUEST_SECONDS)
+    deadline = monotonic() + REQUEST_SECONDS
+    while end_of(bootstrap, topic, 0) == end:
+        if monotonic() > deadline:
+            message = f"no marker in {topic}"
+            raise TimeoutError(message)
+
+
+def begin_transaction(bootstrap: str, topic: str, *values: bytes) -> Producer:
+    """Write values to the first partition in a transaction; return its producer, which is to end it."""
+    producer = Producer(_client(bootstrap) | {"transactional.id": topic})
+    producer.init_transactions(REQUEST_SECONDS)
+    producer.begin_transaction()
+    for value in values:
+        producer.produce(topic, value, partition=0)
+    unsent = producer.flush(REQUEST_SECONDS)
+    if unsent:
+        message = f"{unsent} records could not be written"
+        raise TimeoutError(message)
+    return producer
+
+
 def delete_topics(bootstrap: str, *names: str) -> None:
     """Delete topics; return when they are gone. Raises `KafkaException`."""
     if names:

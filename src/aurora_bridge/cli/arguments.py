@@ -56,8 +56,10 @@ class Condition(NamedTuple):
 
     def holds(self, event: dict[str, Any]) -> bool:
         """Whether a CloudEvent meets it. What came empty is null there, and meets an empty value."""
-        attributes = event if self.name in _TOP_LEVEL else event["data"]
-        return self.name in attributes and (attributes[self.name] or "") == self.value
+        attributes = event if self.name in _TOP_LEVEL else event.get("data")
+        if not isinstance(attributes, dict) or self.name not in attributes:
+            return False
+        return (attributes[self.name] or "") == self.value
 
 
 def condition(text: str) -> Condition:

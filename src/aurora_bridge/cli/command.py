@@ -4,13 +4,13 @@ import argparse
 import logging
 import os
 import sqlite3
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from aurora_bridge import logs
+from aurora_bridge.cli.output import tell
 from aurora_bridge.control.client import ControlError
 from aurora_bridge.kafka.reader import ReadError
 from aurora_bridge.settings import Settings, SettingsError, load
@@ -63,15 +63,12 @@ def _run(run: Run, arguments: argparse.Namespace) -> int:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what a command cannot do, it says itself, once
         return run(arguments, settings)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        tell(error)
         return os.EX_CONFIG
     except (StateError, ReadError, ControlError) as error:
-        print(error, file=sys.stderr)
+        tell(error)
     except sqlite3.Error as error:
-        print(f"A file of the state directory cannot be used: {error}. Is its volume full?", file=sys.stderr)
+        tell(f"A file of the state directory cannot be used: {error}. Is its volume full?")
     except KeyboardInterrupt:
         """Whoever ended it knows."""
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try the pipe again at its end
-        return os.EX_OK  # the reader has enough
     return EX_FAILED

@@ -8,11 +8,11 @@ when it would not; then every problem is a line on standard error, as warnings a
 
 import argparse
 import os
-import sys
 
 import orjson
 
 from aurora_bridge.cli.command import Subparsers, add_command
+from aurora_bridge.cli.output import put, tell
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, shown_template
 from aurora_bridge.secret_files import SecretFiles
@@ -45,9 +45,9 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     warnings = make_routing(settings, files, metrics).warnings
     tls_context(settings.ingress, files)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     shown = redacted(settings)
     for route, table in zip(settings.routes, shown["routes"], strict=True):
         table["template"] = shown_template(route, settings)
-    print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+    put(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
     return os.EX_OK

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import uvloop
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
+from aurora_bridge.cli.output import tell
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.security import Security
@@ -88,13 +88,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(inspect_spool(directory)) as db:
         set_aside = sum(1 for _ in quarantine.listed(db))
     if set_aside:
-        _tell(
+        tell(
             f"{set_aside} are set aside and stay: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge set-aside list "
             "shows them, and why."
         )
     if problem is None:
         return os.EX_OK
-    _tell(f"{problem} What is left stays in {directory}; run this again once that is mended.")
+    tell(f"{problem} What is left stays in {directory}; run this again once that is mended.")
     return EX_FAILED
 
 
@@ -126,7 +126,7 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
                 task.cancel()
     finally:
         if not await spool.stop(_FLUSH_SECONDS):
-            _tell("The disk does not answer: what Kafka took may be sent again by the next drain.")
+            tell("The disk does not answer: what Kafka took may be sent again by the next drain.")
     if reason is None:
         return None
     return f"{spool.waiting} are left: {reason}. {trouble}"
@@ -136,7 +136,7 @@ async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | 
     """Return None once nothing waits, else why not; tell the progress meanwhile."""
     total = left = told = spool.waiting
     moved_at = told_at = monotonic()
-    _tell(f"{total} wait")
+    tell(f"{total} wait")
     while spool.waiting:
         if stop.is_set():
             return "it was stopped"
@@ -148,10 +148,10 @@ async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | 
         elif now - moved_at > patience:
             return f"Kafka took nothing for {patience:g} s"
         if left != told and now - told_at > _TELL_SECONDS:
-            _tell(f"{left} of {total} wait")
+            tell(f"{left} of {total} wait")
             told, told_at = left, now
         await asyncio.sleep(_LOOK_SECONDS)
-    _tell("nothing waits any more")
+    tell("nothing waits any more")
     return None
 
 
@@ -171,7 +171,3 @@ def _trouble(settings: KafkaSettings, sender: Sender, publisher: Publisher, metr
     if errors:
         words.append(f"Kafka's errors: {errors}.")
     return " ".join(words)
-
-
-def _tell(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)

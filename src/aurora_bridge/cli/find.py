@@ -7,7 +7,6 @@ id on. A record never has an older timestamp than the time of its event, so noth
 import argparse
 import asyncio
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -20,6 +19,7 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import event_name, moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.cli.output import put, tell
 from aurora_bridge.dedup.index import Row
 from aurora_bridge.dedup.inspect import known_of
 from aurora_bridge.dedup.recurrence import event_id
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         except ReadError as error:
             failure = str(error)
     for line in filter(None, (*_summary(wanted, found, known_of(directory, wanted.fingerprint), looked), failure)):
-        print(line, file=sys.stderr)
+        tell(line)
     return os.EX_OK if found and not failure else EX_FAILED
 
 
@@ -140,12 +140,10 @@ async def _search_topics(
 ) -> None:
     def show(records: Iterable[Stored]) -> None:
         for record in records:
-            identity = identity_of(record.value, record.headers)
-            if identity is not None and wanted.is_in(identity):
-                event = record.topic.removeprefix(settings.kafka.topic_prefix)
-                _print(found, _published(record, event, identity))
+            if wanted.is_in(record.identity):
+                _print(found, _published(record, record.topic.removeprefix(settings.kafka.topic_prefix)))
 
-    await read_topics(settings.kafka, events, show, since_ms=since_ms)
+    await read_topics(settings.kafka, events, show, tell=tell, since_ms=since_ms)
 
 
 def _topics(settings: Settings, events: Iterable[str]) -> str:
@@ -155,7 +153,7 @@ def _topics(settings: Settings, events: Iterable[str]) -> str:
 
 def _print(found: Counter[str], line: dict[str, object]) -> None:
     found[str(line["where"])] += 1
-    print(orjson.dumps(line).decode(), flush=True)
+    put(orjson.dumps(line))
 
 
 def _spooled(record: OutboxRecord, identity: Identity) -> dict[str, object]:
@@ -168,14 +166,18 @@ def _spooled(record: OutboxRecord, identity: Identity) -> dict[str, object]:
     }
 
 
-def _published(record: Stored, event: str, identity: Identity) -> dict[str, object]:
+def _published(record: Stored, event: str) -> dict[str, object]:
     place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-    return {"where": "kafka", **place, **_told(identity, event, record.headers)}
+    return {"where": "kafka", **place, **_told(record.identity, event, record.headers)}
 
 
 def _told(identity: Identity, event: str, headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     """Return what a record says of its event, and its headers of its delivery."""
-    told = {name.removeprefix(_HEADER): (value or b"").decode() for name, value in headers if name.startswith(_HEADER)}
+    told = {
+        name.removeprefix(_HEADER): (value or b"").decode(errors="replace")
+        for name, value in headers
+        if name.startswith(_HEADER)
+    }
     return {
         "id": identity.id,
         "event": event,

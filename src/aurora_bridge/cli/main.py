@@ -1,16 +1,40 @@
 """`aurora-bridge`: finds the command and runs it."""
 
 import argparse
+import os
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 from aurora_bridge.cli import config, drain, find, serve, set_aside, tail, templates, topics
+from aurora_bridge.cli.command import EX_FAILED
+from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 
 _EPILOG = """exit codes: 0 done, 1 failed while running, 2 wrong usage, 78 a setting is wrong (the message names it)"""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints help and version as commands print their results."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        (put if file is sys.stdout else tell)(message.removesuffix("\n"))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return its exit code."""
-    parser = argparse.ArgumentParser(
+    if sys.stderr is None:  # it was closed before the start; files that are opened later must not take its place
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    try:
+        return _run(arguments)
+    except ReaderGoneError:
+        return os.EX_OK
+    except OutputError as error:
+        tell(error)
+        return EX_FAILED
+
+
+def _run(arguments: list[str] | None) -> int:
+    parser = _Parser(
         prog="aurora-bridge",
         description="Takes the webhooks of Aurora Solar and publishes each as a canonical event to Kafka.",
         epilog=_EPILOG,

@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import os
 import sys
+from contextlib import suppress
 
 import uvloop
 
 from aurora_bridge import daemon, logs
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.cli.output import OutputError, put, tell
 from aurora_bridge.settings import Settings
 from aurora_bridge.web.server import ListenError
 
@@ -39,7 +41,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(daemon.run(settings, lambda url, admin: _announce(settings, url, admin)))
     except (ListenError, daemon.Failure) as error:
-        print(error, file=sys.stderr)
+        tell(error)
         return EX_FAILED
     return os.EX_OK
 
@@ -55,4 +57,5 @@ def _announce(settings: Settings, url: str, admin: str) -> None:
             "see its event:",
             f"    AURORA_BRIDGE_STATE_DIR={settings.state_dir} {sys.argv[0]} tail",
         ]
-    print("\n".join(lines), flush=True)
+    with suppress(OutputError):  # webhooks are taken all the same
+        put(*lines)

@@ -7,12 +7,12 @@ To look, the spool is read beside a living daemon or without one. To change some
 import argparse
 import os
 import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Literal
 
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.cli.output import OutputError, put, tell
 from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import DISCARD, RETRY
@@ -114,12 +114,12 @@ def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(inspect_spool(settings.state_dir)) as db:
         rows = list(quarantine.listed(db))
     if not rows:
-        print("nothing is set aside", file=sys.stderr)
+        tell("nothing is set aside")
         return os.EX_OK
-    print(_FORM.format("row", "reason", "bytes", "received", "event", "id"))
-    for row in rows:
-        received = rfc3339(row.time_ms * 1000)
-        print(_FORM.format(row.seq, row.reason, row.bytes, received, row.event, row.id))
+    put(
+        _FORM.format("row", "reason", "bytes", "received", "event", "id"),
+        *(_FORM.format(r.seq, r.reason, r.bytes, rfc3339(r.time_ms * 1000), r.event, r.id) for r in rows),
+    )
     return os.EX_OK
 
 
@@ -131,14 +131,18 @@ def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(inspect_spool(settings.state_dir)) as db:
         rows = [row.seq for row in quarantine.listed(db) if arguments.all or row.seq in arguments.seq]
     found = _change(settings, RETRY, rows)
-    print(f"{len(found)} back in the queue", file=sys.stderr)
+    tell(f"{len(found)} back in the queue")
     return _missing(arguments.seq, found)
 
 
 def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
-    rows = _print_events(arguments.seq, settings)  # before: what cannot be printed is not deleted
+    try:
+        rows = _print_events(arguments.seq, settings)  # before: what cannot be printed is not deleted
+    except OutputError as error:
+        tell(f"{error} Nothing is deleted.")
+        return EX_FAILED
     found = _change(settings, DISCARD, rows)
-    print(f"{len(found)} deleted", file=sys.stderr)
+    tell(f"{len(found)} deleted")
     return _missing(arguments.seq, found)
 
 
@@ -146,9 +150,7 @@ def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
     """Print the events of rows; return which there were."""
     with closing(inspect_spool(settings.state_dir)) as db:
         events = quarantine.events_of(db, rows)
-    for event in events.values():
-        print(event)
-    sys.stdout.flush()
+    put(*events.values())
     return list(events)
 
 
@@ -170,5 +172,5 @@ def _missing(wanted: Sequence[int], found: Sequence[int]) -> int:
     missing = [str(seq) for seq in wanted if seq not in found]
     if not missing:
         return os.EX_OK
-    print(f"not set aside: {', '.join(missing)}. `aurora-bridge set-aside list` shows what is.", file=sys.stderr)
+    tell(f"not set aside: {', '.join(missing)}. `aurora-bridge set-aside list` shows what is.")
     return EX_FAILED

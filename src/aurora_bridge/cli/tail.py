@@ -8,9 +8,9 @@ short transactions. Standard output gets the events and nothing else, one CloudE
 import argparse
 import asyncio
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from time import sleep
 
 import orjson
@@ -18,12 +18,12 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
+from aurora_bridge.cli.output import put, tell
 from aurora_bridge.kafka.reader import Stored, read_topics
 from aurora_bridge.outbox.inspect import inspect_spool
-from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.rows import read
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.event import identity_of, structured
+from aurora_bridge.webhook.event import structured
 
 _GROUP = 500
 """Events of one transaction: short enough not to hold up the daemon's checkpoints."""
@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 read_topics(
                     settings.kafka,
                     events or EVENTS,
-                    lambda records: _show(records, where, arguments.since),
+                    partial(_show_stored, where, arguments.since),
+                    tell=tell,
                     follow=arguments.follow,
                     since_ms=arguments.since,
                 )
@@ -98,7 +99,8 @@ def _tail_log(
         while True:
             records = read(db, seq, events, _GROUP)
             if records:
-                _show(records, where, since_ms)
+                values = (structured(record.value, record.headers) for record in records if record.time_ms >= since_ms)
+                _show(where, values)
                 seq = records[-1].seq or seq
             elif follow:
                 sleep(_LOOK_SECONDS)
@@ -106,22 +108,13 @@ def _tail_log(
                 return
 
 
-def _show(records: Iterable[OutboxRecord | Stored], where: Sequence[Condition], since_ms: int) -> None:
-    if since_ms:
-        records = (record for record in records if _received(record, since_ms))
-    values = (structured(record.value, record.headers) for record in records)
-    if where:
-        values = (value for value in values if _holds(where, value))
-    sys.stdout.buffer.writelines(value + b"\n" for value in values)
-    sys.stdout.buffer.flush()
+def _show_stored(where: Sequence[Condition], since_ms: int, records: Iterable[Stored]) -> None:
+    """Show those that were received since then: what waited in a spool has a later timestamp than its `time`."""
+    _show(where, (record.event for record in records if record.identity.time_us >= since_ms * 1000))
 
 
-def _received(record: OutboxRecord | Stored, since_ms: int) -> bool:
-    """Whether an event was received then or later: what waited in a spool has a later timestamp than its `time`."""
-    if isinstance(record, OutboxRecord):
-        return record.time_ms >= since_ms
-    identity = identity_of(record.value, record.headers)
-    return identity is None or identity.time_us >= since_ms * 1000
+def _show(where: Sequence[Condition], events: Iterable[bytes]) -> None:
+    put(*(event for event in events if not where or _holds(where, event)))
 
 
 def _holds(where: Sequence[Condition], value: bytes) -> bool:

@@ -7,9 +7,9 @@ known has no line.
 
 import argparse
 import os
-import sys
 
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.cli.output import put, tell
 from aurora_bridge.routing import to_paste
 from aurora_bridge.settings import Settings
 
@@ -37,14 +37,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the templates; return the exit code."""
     found = [paste for paste in to_paste(settings) if arguments.event in {None, paste.event}]
     if not found:
-        print(
+        tell(
             f"No route takes {arguments.event}, or nothing but its name is known. For the default route, take Aurora's "
-            "own suggestion and replace the host.",
-            file=sys.stderr,
+            "own suggestion and replace the host."
         )
         return EX_FAILED
-    for paste in found:
-        print(f"{paste.event}\t{paste.url}")
+    put(*(f"{paste.event}\t{paste.url}" for paste in found))
     if not settings.ingress.public_url:
-        print("HOST: set AURORA_BRIDGE_INGRESS__PUBLIC_URL to the URL that Aurora reaches.", file=sys.stderr)
+        tell("HOST: set AURORA_BRIDGE_INGRESS__PUBLIC_URL to the URL that Aurora reaches.")
     return os.EX_OK

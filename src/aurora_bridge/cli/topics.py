@@ -7,13 +7,13 @@ anything: it creates what is missing, as the daemon does at its start; existing 
 import argparse
 import asyncio
 import os
-import sys
 from collections.abc import Iterator, Sequence
 
 import orjson
 
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
+from aurora_bridge.cli.output import put, tell
 from aurora_bridge.kafka.survey import Topic, create_and_wait, survey
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     need_kafka(settings, "topics")
     if arguments.apply:
         created = asyncio.run(create_and_wait(settings.kafka, EVENTS))
-        print(f"{len(created)} created", file=sys.stderr)
+        tell(f"{len(created)} created")
     topics = asyncio.run(survey(settings.kafka, EVENTS))
     if arguments.json:
         _print_json(topics)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         _print_table(topics)
     problems = [*_absent(topics, applied=arguments.apply), *_forbidden(topics)]
     for line in (*problems, *_warnings(topics, settings)):
-        print(line, file=sys.stderr)
+        tell(line)
     return EX_FAILED if problems else os.EX_OK
 
 
@@ -75,14 +75,13 @@ def _print_json(topics: Sequence[Topic]) -> None:
             "replicas": topic.replicas,
             **topic.config,
         }
-        print(orjson.dumps(line).decode())
+        put(orjson.dumps(line))
 
 
 def _print_table(topics: Sequence[Topic]) -> None:
     rows = [_COLUMNS, *map(_row, topics)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    put(*("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows))
 
 
 def _row(topic: Topic) -> tuple[str, ...]:

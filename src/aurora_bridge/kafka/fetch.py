@@ -1,8 +1,8 @@
 """Reading below aiokafka's consumer: where partitions begin and end, and what lies in them.
 
 aiokafka's consumer fetches ahead, for as long as it lives; `follower` wants to know of a gap here and there, and
-whether records are missing in it. Like `wire`, this leans on aiokafka's protocol classes: `tests/kafka/test_fetch.py`
-fails when they change.
+whether records are missing in it, and `reader` where a partition ends. Like `wire`, this leans on aiokafka's protocol
+classes: `tests/kafka/test_fetch.py` fails when they change.
 """
 
 import asyncio
@@ -20,8 +20,10 @@ from aurora_bridge.kafka.wire import Client
 
 LATEST = -1
 EARLIEST = -2
+READ_UNCOMMITTED = 0
+READ_COMMITTED = 1
+"""Isolation levels. With this one, an end is the last stable offset: that of the first transaction still open."""
 _CONSUMER = -1
-_READ_UNCOMMITTED = 0
 
 Nodes = Mapping[TopicPartition, int]
 """Partitions, with the node that leads each."""
@@ -29,6 +31,20 @@ Nodes = Mapping[TopicPartition, int]
 
 class UnreadableError(Exception):
     """A batch cannot be decoded. The message says why."""
+
+
+class Part(NamedTuple):
+    """What an answer holds of one partition."""
+
+    place: TopicPartition
+    code: int
+    """Kafka's error."""
+    end: int
+    """The last stable offset."""
+    aborted: list[tuple[int, int]]
+    """Transactions among the records that were aborted: producer id and first offset."""
+    data: bytes | None
+    """Record batches."""
 
 
 class Fetched(NamedTuple):
@@ -66,7 +82,9 @@ def leaders(client: Client, topics: Iterable[str]) -> tuple[dict[TopicPartition,
     return nodes, missing, dark
 
 
-async def offsets(client: Client, nodes: Nodes, when: int) -> dict[TopicPartition, int]:
+async def offsets(
+    client: Client, nodes: Nodes, when: int, *, isolation: int = READ_UNCOMMITTED
+) -> dict[TopicPartition, int]:
     """Return an offset of each partition whose leader knows it: `LATEST`, `EARLIEST`, or the first since a time in ms.
 
     -1 where no record is so young. Raises `KafkaError`, `OSError`, `TimeoutError`.
@@ -74,7 +92,7 @@ async def offsets(client: Client, nodes: Nodes, when: int) -> dict[TopicPartitio
     requests = []
     for node in set(nodes.values()):
         places = _by_topic((place, (when,)) for place, leader in nodes.items() if leader == node)
-        requests.append(client.send(node, OffsetRequest(_CONSUMER, _READ_UNCOMMITTED, places)))
+        requests.append(client.send(node, OffsetRequest(_CONSUMER, isolation, places)))
     answers: list[Any] = await asyncio.gather(*requests)
     return {
         TopicPartition(topic, partition): offset
@@ -89,15 +107,37 @@ async def fetch(client: Client, nodes: Nodes, begins: Mapping[TopicPartition, in
     """Return what each of `nodes` has from these offsets on, about `max_bytes` of it. Raises like `offsets`."""
     requests = []
     for node in set(nodes.values()):
-        places = _by_topic((place, (begins[place], max_bytes)) for place, leader in nodes.items() if leader == node)
-        requests.append(client.send(node, FetchRequest(0, 0, max_bytes, _READ_UNCOMMITTED, places)))
-    answers: list[Any] = await asyncio.gather(*requests)
+        places = {place: begins[place] for place, leader in nodes.items() if leader == node}
+        requests.append(fetch_from(client, node, places, max_bytes))
+    answers = await asyncio.gather(*requests)
+    return [_fetched(part, begins[part.place]) for parts in answers for part in parts]
+
+
+async def fetch_from(  # noqa: PLR0913 - what Kafka wants to know
+    client: Client,
+    node: int,
+    begins: Mapping[TopicPartition, int],
+    max_bytes: int,
+    *,
+    wait_ms: int = 0,
+    isolation: int = READ_UNCOMMITTED,
+) -> list[Part]:
+    """Return what a broker has from these offsets on, once it has something or `wait_ms` are over.
+
+    Raises like `offsets`.
+    """
+    places = _by_topic((place, (begin, max_bytes)) for place, begin in begins.items())
+    answer: Any = await client.send(node, FetchRequest(wait_ms, 1, max_bytes, isolation, places))
     return [
-        _fetched(TopicPartition(topic, partition), code, data, begins[TopicPartition(topic, partition)])
-        for answer in answers
+        Part(TopicPartition(topic, partition), code, end, _aborted(more), data)
         for topic, partitions in answer.topics
-        for partition, code, *_, data in partitions
+        for partition, code, _, end, *more, data in partitions
     ]
+
+
+def _aborted(fields: Iterable[Any]) -> list[tuple[int, int]]:
+    """Return the aborted transactions: the only list among these fields, at another place in each version."""
+    return next((field for field in fields if isinstance(field, list)), [])
 
 
 def _by_topic(places: Iterable[tuple[TopicPartition, tuple[int, ...]]]) -> list[tuple[str, list[Any]]]:
@@ -107,12 +147,13 @@ def _by_topic(places: Iterable[tuple[TopicPartition, tuple[int, ...]]]) -> list[
     return list(topics.items())
 
 
-def _fetched(place: TopicPartition, code: int, data: bytes | None, offset: int) -> Fetched:
+def _fetched(part: Part, offset: int) -> Fetched:
     records: list[LogRecord] = []
-    if code:
-        return Fetched(place, for_code(code)(), records, offset)
+    place = part.place
+    if part.code:
+        return Fetched(place, for_code(part.code)(), records, offset)
     gap = False
-    batches = MemoryRecords(data or b"")
+    batches = MemoryRecords(part.data or b"")
     try:
         while batches.has_next():
             batch: Any = batches.next_batch()

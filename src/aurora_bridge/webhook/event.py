@@ -34,7 +34,9 @@ _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([
 """An event's `time`; it had six digits once."""
 _JSON = "application/json"
 _BINARY = "ce_"
-_IDENTIFYING = ("ce_id", "ce_fingerprint", "ce_time")
+_BINARY_ID = "ce_id"
+"""Stands in records of binary mode alone."""
+_IDENTIFYING = (_BINARY_ID, "ce_fingerprint", "ce_time")
 _MILLION = 1_000_000
 
 
@@ -155,12 +157,18 @@ def encode_binary(event: Event, event_id: str, time: str, *, repeat: bool) -> tu
 
 
 def structured(value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> bytes:
-    """Return the CloudEvents JSON of a record, whichever mode it was written in."""
+    """Return the CloudEvents JSON of a record as one line, whichever mode it was written in.
+
+    Raises `ValueError`: the value is not JSON.
+    """
+    found = dict(headers)
+    if _BINARY_ID not in found:
+        return value if b"\n" not in value else orjson.dumps(orjson.loads(value))
     attributes: dict[str, object] = {
-        name.removeprefix(_BINARY): (text or b"").decode() for name, text in headers if name.startswith(_BINARY)
+        name.removeprefix(_BINARY): (text or b"").decode(errors="replace")
+        for name, text in found.items()
+        if name.startswith(_BINARY)
     }
-    if not attributes:
-        return value
     attributes |= {"repeat": attributes.get("repeat") == "true", "datacontenttype": _JSON, "data": orjson.loads(value)}
     return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
 
@@ -183,7 +191,7 @@ def identity_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
     """
     found = dict(headers)
     try:
-        if "ce_id" in found:
+        if _BINARY_ID in found:
             event_id, fingerprint, time = ((found[name] or b"").decode() for name in _IDENTIFYING)
         else:
             event = orjson.loads(value or b"")

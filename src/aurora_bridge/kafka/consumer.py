@@ -1,0 +1,250 @@
+"""Reads partitions in their order, up to where they end or as they grow, and goes on past what is in the way.
+
+Only committed records are read (`isolation.level=read_committed`). What is not an event is skipped and told (`stored`),
+and what bars the way to one partition keeps no other from being read.
+
+aiokafka's consumer is not used: it ends at a record that it cannot decode, and does not tell that it reached an end
+where no record lies.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable
+from math import inf
+from time import monotonic
+
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+    OffsetOutOfRangeError,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.kafka.fetch import EARLIEST, LATEST, READ_COMMITTED, Part, fetch_from, leaders, offsets
+from aurora_bridge.kafka.problems import explain
+from aurora_bridge.kafka.stored import Stored, at, decode
+from aurora_bridge.kafka.wire import Client
+
+_WAIT_MS = 500
+_RETRY_SECONDS = 0.2
+_PATIENCE_SECONDS = 15.0
+"""Without progress, before the end is reached, after which reading is given up."""
+_MISSING_POLLS = 10
+"""In a row, without a topic in the metadata, that make it count as deleted: a broker's metadata can lag."""
+_EMPTY_POLLS = 6
+"""In a row, with nothing from a broker, that make what is left count as compacted: a tiered storage can be slow."""
+_MAX_BYTES = 2**20
+_MIN_BYTES = 2**15
+"""Of one answer. One that does not arrive within the client's time-out halves the next: the line is slow."""
+_NAMED = 10
+"""What is skipped is told one by one up to here, then counted."""
+_SHOWN = 5
+
+Show = Callable[[list[Stored]], None]
+Tell = Callable[[str], None]
+
+
+class ReadError(Exception):
+    """The topics cannot be read, or not everything in them. The message says why and what to do."""
+
+
+class Consumer:
+    """How far the partitions are read, and what is in the way."""
+
+    def __init__(self, client: Client, topics: list[str], tell: Tell, *, follow: bool, since_ms: int) -> None:
+        """Take a client that knows the topics; `tell` is told what is skipped, and with `follow` what fails."""
+        self._client = client
+        self._topics = topics
+        self._tell = tell
+        self._follow = follow
+        self._since_ms = since_ms
+        self._failures: list[str] = []
+        self._partitions = {
+            TopicPartition(topic, partition)
+            for topic in topics
+            for partition in client.cluster.partitions_for_topic(topic) or ()
+        }
+        """All there are, but for those that were given up."""
+        self._next: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        """Where they ended when reading began, or before that if a new leader has less."""
+        self._troubles: dict[TopicPartition, Exception] = {}
+        """What was in the way at the last poll."""
+        self._missing: Counter[str] = Counter()
+        self._refused: set[TopicPartition] = set()
+        self._max_bytes = _MAX_BYTES
+        self._empty: Counter[TopicPartition] = Counter()
+        self._skipped = 0
+        self._undecodable = False
+
+    async def run(self, show: Show) -> None:
+        """Hand events to `show`, up to the end, or with `follow` for ever.
+
+        Raises `ReadError`, once all else was read.
+        """
+        moved_at = monotonic()
+        while self._left() or (self._follow and not self._refused):
+            before = dict(self._next)
+            stored = await self._poll()
+            if stored:
+                show(stored)
+            if self._next != before or (self._follow and not self._troubles):
+                moved_at = monotonic()
+            elif monotonic() - moved_at > _PATIENCE_SECONDS:
+                moved_at = inf  # told once
+                self._lose_patience()
+            if self._troubles or (self._follow and not self._left()):
+                await asyncio.sleep(_RETRY_SECONDS)
+                await self._refresh()
+        if self._undecodable:
+            self._failures.append("What cannot be decoded may hold events.")
+        if self._failures or self._follow:
+            raise ReadError("\n".join(self._failures) or "Nothing is left to follow.")
+
+    def tell_skipped(self) -> None:
+        """Tell how much was skipped, unless everything was named."""
+        if self._skipped > _NAMED:
+            self._tell(f"{self._skipped} were skipped in all; the first {_NAMED} are named above.")
+
+    def _left(self) -> list[TopicPartition]:
+        return [
+            place
+            for place in sorted(self._partitions)
+            if self._follow or place not in self._next or self._next[place] < self._ends[place]
+        ]
+
+    async def _poll(self) -> list[Stored]:
+        """Ask each broker once for what is left of the partitions that it leads."""
+        nodes, missing, _ = leaders(self._client, self._topics)
+        if self._follow:
+            self._partitions |= nodes.keys() - self._refused
+        self._troubles = {}
+        by_node: defaultdict[int, list[TopicPartition]] = defaultdict(list)
+        for place in self._left():
+            if place in nodes:
+                by_node[nodes[place]].append(place)
+            else:
+                self._troubles[place] = LeaderNotAvailableError("it has no leader")
+        self._note_missing(missing)
+        polled = await asyncio.gather(*(self._ask(node, places) for node, places in by_node.items()))
+        return [stored for group in polled for stored in group]
+
+    async def _ask(self, node: int, places: list[TopicPartition]) -> list[Stored]:
+        """Return what a broker has next of these partitions."""
+        try:
+            await self._begin(node, [place for place in places if place not in self._next])
+            begins = {place: self._next[place] for place in self._left() if place in places and place in self._next}
+            if not begins:
+                return []
+            parts = await fetch_from(
+                self._client, node, begins, self._max_bytes, wait_ms=_WAIT_MS, isolation=READ_COMMITTED
+            )
+            if not any(part.data for part in parts):
+                await self._note_empty(node, [part for part in parts if not part.code])
+        except (KafkaError, OSError, TimeoutError) as error:
+            if isinstance(error, RequestTimedOutError):
+                self._max_bytes = max(self._max_bytes // 2, _MIN_BYTES)
+            self._troubles |= dict.fromkeys(places, error)
+            return []
+        return [stored for part in parts for stored in self._take(part)]
+
+    async def _begin(self, node: int, places: list[TopicPartition]) -> None:
+        """Find out where to begin and where to end: with the first record that is not older than asked for."""
+        if not places:
+            return
+        nodes = dict.fromkeys(places, node)
+        written = await offsets(self._client, nodes, LATEST)
+        ends = await offsets(self._client, nodes, LATEST, isolation=READ_COMMITTED)
+        begins = await offsets(self._client, nodes, self._since_ms or EARLIEST, isolation=READ_COMMITTED)
+        for place in places:
+            if place not in written.keys() & ends.keys() & begins.keys():
+                self._troubles[place] = LeaderNotAvailableError("its leader does not tell where it begins and ends")
+                continue
+            self._next[place] = begins[place] if begins[place] >= 0 else ends[place]
+            self._ends[place] = min(ends[place], self._ends.get(place, ends[place]))
+            if ends[place] < written[place]:
+                self._tell(
+                    f"{at(place, ends[place])} and what follows it wait for the end of a transaction; no consumer of "
+                    "committed records sees them before."
+                )
+
+    async def _note_empty(self, node: int, parts: Iterable[Part]) -> None:
+        """Find out whether a broker that gave nothing has nothing: it was compacted, or a new leader has less."""
+        shorter = {part.place: node for part in parts if part.end < self._ends[part.place]}
+        if shorter:
+            for place, end in (await offsets(self._client, shorter, LATEST, isolation=READ_COMMITTED)).items():
+                self._ends[place] = min(self._ends[place], end)
+        for place in [part.place for part in parts if part.place not in shorter]:
+            begin, end = self._next[place], self._ends[place]
+            self._empty[place] += 1
+            if self._empty[place] >= _EMPTY_POLLS and begin < end:
+                self._tell(f"{at(place, begin, end)} holds no record any more: the topic is compacted.")
+                self._next[place] = end
+
+    def _take(self, part: Part) -> list[Stored]:
+        place = part.place
+        if part.code:
+            self._heed(place, for_code(part.code)())
+            return []
+        if part.data:
+            del self._empty[place]
+        decoded = decode(part, self._next[place], inf if self._follow else self._ends[place], self._since_ms)
+        self._next[place] = decoded.next
+        for words in decoded.skipped:
+            self._skipped += 1
+            if self._skipped <= _NAMED:
+                self._tell(f"{words}; skipped.")
+        self._undecodable |= decoded.undecodable
+        return decoded.events
+
+    def _heed(self, place: TopicPartition, error: Exception) -> None:
+        """Do what an error of Kafka's asks for."""
+        if isinstance(error, OffsetOutOfRangeError):
+            self._tell(
+                f"{at(place, self._next.pop(place))} is not there any more; going on with the first record that is."
+            )
+        elif isinstance(error, TopicAuthorizationFailedError):
+            if place.topic not in {refused.topic for refused in self._refused}:
+                self.fail(f"{explain(error, place.topic)}.")
+            self._refused.add(place)
+            self._partitions.discard(place)
+        else:
+            self._troubles[place] = error
+
+    def _note_missing(self, missing: Collection[str]) -> None:
+        """Give up the topics that are not in the metadata for a while; with `follow`, until they are created again."""
+        gone = {place.topic for place in self._troubles if place.topic in missing}
+        self._missing = Counter({topic: self._missing[topic] + 1 for topic in gone})
+        for topic in (topic for topic, polls in self._missing.items() if polls >= _MISSING_POLLS):
+            self.fail(f"{topic} was deleted while it was read.")
+            for place in [place for place in self._partitions if place.topic == topic]:
+                self._partitions.discard(place)
+                self._next.pop(place, None)
+                self._ends.pop(place, None)
+
+    def _lose_patience(self) -> None:
+        left = self._left()
+        names = ", ".join(f"{place.topic}-{place.partition}" for place in left[:_SHOWN])
+        more = f" and {len(left) - _SHOWN} more partitions" if len(left) > _SHOWN else ""
+        error = next(iter(self._troubles.values()), KafkaTimeoutError())
+        self.fail(f"{names}{more} cannot be read: {explain(error, '').words}.")
+        if not self._follow:
+            self._partitions.difference_update(left)
+
+    def fail(self, words: str) -> None:
+        """Note what cannot be read, for the end; it is told at once with `follow`, which has none."""
+        if self._follow:
+            self._tell(words)
+        else:
+            self._failures.append(words)
+
+    async def _refresh(self) -> None:
+        try:
+            await self._client.refresh()
+        except KafkaError as error:
+            msg = f"Kafka cannot be read any more: {explain(error, '').words}."
+            raise ReadError(msg) from error

@@ -1,0 +1,109 @@
+"""What a broker's answer holds: events, and words for what is none.
+
+Whatever a stranger wrote takes its offset and stands in nobody's way: a record that is not an event, and a batch that
+aiokafka cannot decode (a codec that is not installed, a wrong checksum, a header whose name is not UTF-8).
+"""
+
+from typing import Any, NamedTuple
+
+import orjson
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+
+from aurora_bridge.kafka.fetch import READ_COMMITTED, Part
+from aurora_bridge.webhook.event import Headers, Identity, identity_of, structured
+
+
+class Stored(NamedTuple):
+    """An event as it lies in Kafka. Its key is left out, since nothing is told by it (`webhook.event.identity_of`)."""
+
+    topic: str
+    partition: int
+    offset: int
+    event: bytes
+    """Its CloudEvents JSON, one line."""
+    identity: Identity
+    headers: Headers
+
+
+class Decoded(NamedTuple):
+    """What was read of one partition."""
+
+    events: list[Stored]
+    skipped: list[str]
+    """Where something is that is not an event, and what it is."""
+    undecodable: bool
+    """Whether the last of that is a batch that cannot be decoded: it may hold events."""
+    next: int
+    """Offset to go on from."""
+
+
+class _Batches:
+    """Record batches, with the one that was taken last: where it ends, one can go on behind it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._batches = MemoryRecords(data)
+        self.last: Any = None
+
+    def has_next(self) -> bool:
+        return bool(self._batches.has_next())
+
+    def next_batch(self) -> object:
+        self.last = self._batches.next_batch()
+        return self.last
+
+
+def decode(part: Part, begin: int, end: float, since_ms: int) -> Decoded:
+    """Return the events of an answer that lie from `begin` on and before `end`, with a timestamp not before `since_ms`.
+
+    Those of aborted transactions are left out.
+    """
+    events: list[Stored] = []
+    skipped: list[str] = []
+    batches = _Batches(part.data or b"")
+    records = PartitionRecords(
+        tp=part.place,
+        records=batches,
+        aborted_transactions=part.aborted,
+        fetch_offset=begin,
+        key_deserializer=None,
+        value_deserializer=None,
+        check_crcs=True,
+        isolation_level=READ_COMMITTED,
+    )
+    try:
+        for record in records:
+            if record.offset >= end or record.timestamp < since_ms:
+                continue
+            identity = identity_of(record.value, record.headers)
+            try:
+                if identity is None:
+                    raise ValueError  # noqa: TRY301 - told like what `structured` cannot read
+                event = structured(record.value, record.headers)
+            except ValueError:
+                skipped.append(f"{at(part.place, record.offset)} {_oddity(record.value)}")
+            else:
+                events.append(Stored(*part.place, record.offset, event, identity, record.headers))
+    except Exception as error:  # noqa: BLE001 - whatever aiokafka trips over
+        begin = records.next_fetch_offset
+        after = max(begin + 1, batches.last.next_offset if batches.last else 0)
+        skipped.append(f"{at(part.place, begin, after)} cannot be decoded ({error!r})")
+        return Decoded(events, skipped, undecodable=True, next=after)
+    return Decoded(events, skipped, undecodable=False, next=records.next_fetch_offset)
+
+
+def at(place: TopicPartition, begin: int, end: int = 0) -> str:
+    """Return the words for the place of a record, or of those before `end`, as in `aurora.lead_created-0@17-19`."""
+    return f"{place.topic}-{place.partition}@{begin}" + (f"-{end - 1}" if end > begin + 1 else "")
+
+
+def _oddity(value: bytes | None) -> str:
+    """Return why a record is not an event."""
+    if not value:
+        return "has no value"
+    try:
+        orjson.loads(value)
+    except ValueError:
+        return "is not JSON"
+    return "is not an event of aurora-bridge"
