@@ -3,10 +3,12 @@
 Whatever bars the way, webhooks are spooled meanwhile, and drain without a restart once it is mended.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from time import monotonic, time
 from typing import Any, Final
 from uuid import uuid4
 
@@ -14,11 +16,12 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation
 
+from tests.cli.filling import value_of
 from tests.support import http
 from tests.support.certificates import Authority
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import SECONDS, Daemon, command
 from tests.support.secure import USER, SecureCluster, token
-from tests.support.topics import create_topics, delete_topics, read_all, topic_names, unique_prefix
+from tests.support.topics import Record, create_topics, delete_topics, produce, read_all, topic_names, unique_prefix
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "kafka.md"
 ACL_COMMAND: Final = next(block for block in DOCUMENT.read_text().split("```") if "kafka-acls.sh" in block)
@@ -323,6 +326,27 @@ def test_topics_that_may_not_be_read_are_told_to_a_daemon_that_does_not_know_the
         mended(daemon)
     assert (denied.returncode, denied.stdout) == (1, "")
     assert "allow it the operation Read" in denied.stderr
+
+
+def test_topics_that_may_not_be_read_or_seen_keep_no_other_from_being_printed(
+    kafka_secure: SecureCluster, prefix: str, scram: dict[str, Any], tmp_path: Path
+) -> None:
+    unread, unseen, free = (f"{prefix}{event}" for event in ("lead_changed", "lead_created", "project_created"))
+    create_topics(kafka_secure.plain, unread, unseen, free)
+    for number, topic in enumerate((unread, unseen, free)):
+        produce(kafka_secure.plain, Record(topic, 0, -1, b"key", value_of(f"{number:032}"), {}, int(time() * 1000)))
+    kafka_secure.allow(prefix, AclOperation.READ)
+    kafka_secure.forbid(unread, AclOperation.READ)
+    kafka_secure.forbid(unseen, AclOperation.DESCRIBE)
+    scram["kafka__topic_prefix"] = prefix
+    deadline = monotonic() + SECONDS
+    while monotonic() < deadline:  # a broker takes note of what is allowed a moment later
+        ended = command("tail", cwd=tmp_path, **scram)
+        if f"{unread}: our user may not read" in ended.stderr and unseen in ended.stderr:
+            break
+    assert (ended.returncode, json.loads(ended.stdout)["id"]) == (1, f"{2:032}")
+    assert f"{unread}: our user may not read" in ended.stderr
+    assert f"Kafka does not show {unseen}: our user may not see" in ended.stderr
 
 
 # Rotation

@@ -215,6 +215,21 @@ async def test_following_goes_on_with_a_topic_that_is_created_again(topics: Topi
         assert await follow.event() == 2
 
 
+async def test_following_outlasts_an_outage_and_tells_it_once(
+    kafka1: KafkaCluster, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_PATIENCE_SECONDS", 5.0)
+    async with following(topics) as follow:
+        await asyncio.to_thread(topics.write, 1)
+        assert await follow.event() == 1
+        await asyncio.to_thread(kafka1.nodes[0].kill)
+        assert (await follow.told.get()).startswith(f"{topics.topic}-0 cannot be read: no connection")
+        await asyncio.to_thread(kafka1.restore)
+        await asyncio.to_thread(topics.write, 2)
+        assert await follow.event() == 2
+        assert follow.told.empty()
+
+
 async def test_following_reads_partitions_that_are_added(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "make_client", looking_often)
 

@@ -65,7 +65,8 @@ def add(subparsers: Subparsers) -> None:
         run,
         help="find the copies of an event, in Kafka and in the spool",
         description="Prints a JSON line for each copy of an event, in Kafka, in the spool or set aside. "
-        "Exit 1 if there is none.",
+        "Records that are not events are skipped, and named on standard error. Exit 1 if there is no copy, or not "
+        "everything could be read.",
         examples=_EXAMPLES,
     )
     parser.add_argument("id", type=_wanted, metavar="ID", help="id of an event, or a fingerprint for all its events")

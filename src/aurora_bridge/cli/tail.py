@@ -46,7 +46,8 @@ def add(subparsers: Subparsers) -> None:
         "tail",
         run,
         help="print events as JSON lines",
-        description="Prints the events in Kafka, or in the embedded log where no Kafka is configured, as JSON lines.",
+        description="Prints the events in Kafka, or in the embedded log where no Kafka is configured, as JSON lines. "
+        "Records that are not events are skipped, and named on standard error. Exit 1 if not everything could be read.",
         examples=_EXAMPLES,
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")

@@ -15,7 +15,6 @@ from time import monotonic
 
 from aiokafka.errors import (
     KafkaError,
-    KafkaTimeoutError,
     LeaderNotAvailableError,
     OffsetOutOfRangeError,
     RequestTimedOutError,
@@ -24,7 +23,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.fetch import EARLIEST, LATEST, READ_COMMITTED, Part, fetch_from, leaders, offsets
+from aurora_bridge.kafka.fetch import EARLIEST, LATEST, READ_COMMITTED, PartitionData, fetch_from, leaders, offsets
 from aurora_bridge.kafka.problems import explain
 from aurora_bridge.kafka.stored import Stored, at, decode
 from aurora_bridge.kafka.wire import Client
@@ -32,14 +31,14 @@ from aurora_bridge.kafka.wire import Client
 _WAIT_MS = 500
 _RETRY_SECONDS = 0.2
 _PATIENCE_SECONDS = 15.0
-"""Without progress, before the end is reached, after which reading is given up."""
+"""For which a partition cannot be read, poll after poll, before it is given up."""
 _MISSING_POLLS = 10
 """In a row, without a topic in the metadata, that make it count as deleted: a broker's metadata can lag."""
 _EMPTY_POLLS = 6
 """In a row, with nothing from a broker, that make what is left count as compacted: a tiered storage can be slow."""
 _MAX_BYTES = 2**20
-_MIN_BYTES = 2**15
-"""Of one answer. One that does not arrive within the client's time-out halves the next: the line is slow."""
+_MIN_BYTES = 2**14
+"""Of one answer. After one that does not arrive within the client's time-out, a quarter: the line is slow."""
 _NAMED = 10
 """What is skipped is told one by one up to here, then counted."""
 _SHOWN = 5
@@ -74,6 +73,8 @@ class Consumer:
         """Where they ended when reading began, or before that if a new leader has less."""
         self._troubles: dict[TopicPartition, Exception] = {}
         """What was in the way at the last poll."""
+        self._since: dict[TopicPartition, float] = {}
+        """When that began, on the monotonic clock."""
         self._missing: Counter[str] = Counter()
         self._refused: set[TopicPartition] = set()
         self._max_bytes = _MAX_BYTES
@@ -84,22 +85,16 @@ class Consumer:
     async def run(self, show: Show) -> None:
         """Hand events to `show`, up to the end, or with `follow` for ever.
 
-        Raises `ReadError`, once all else was read.
+        Raises `ReadError`, once all else was read, and `KafkaError` if the client cannot be used any more.
         """
-        moved_at = monotonic()
         while self._left() or (self._follow and not self._refused):
-            before = dict(self._next)
             stored = await self._poll()
             if stored:
                 show(stored)
-            if self._next != before or (self._follow and not self._troubles):
-                moved_at = monotonic()
-            elif monotonic() - moved_at > _PATIENCE_SECONDS:
-                moved_at = inf  # told once
-                self._lose_patience()
+            self._lose_patience(monotonic())
             if self._troubles or (self._follow and not self._left()):
                 await asyncio.sleep(_RETRY_SECONDS)
-                await self._refresh()
+                await self._client.refresh()
         if self._undecodable:
             self._failures.append("What cannot be decoded may hold events.")
         if self._failures or self._follow:
@@ -147,7 +142,7 @@ class Consumer:
                 await self._note_empty(node, [part for part in parts if not part.code])
         except (KafkaError, OSError, TimeoutError) as error:
             if isinstance(error, RequestTimedOutError):
-                self._max_bytes = max(self._max_bytes // 2, _MIN_BYTES)
+                self._max_bytes = max(self._max_bytes // 4, _MIN_BYTES)
             self._troubles |= dict.fromkeys(places, error)
             return []
         return [stored for part in parts for stored in self._take(part)]
@@ -172,7 +167,7 @@ class Consumer:
                     "committed records sees them before."
                 )
 
-    async def _note_empty(self, node: int, parts: Iterable[Part]) -> None:
+    async def _note_empty(self, node: int, parts: Iterable[PartitionData]) -> None:
         """Find out whether a broker that gave nothing has nothing: it was compacted, or a new leader has less."""
         shorter = {part.place: node for part in parts if part.end < self._ends[part.place]}
         if shorter:
@@ -185,7 +180,7 @@ class Consumer:
                 self._tell(f"{at(place, begin, end)} holds no record any more: the topic is compacted.")
                 self._next[place] = end
 
-    def _take(self, part: Part) -> list[Stored]:
+    def _take(self, part: PartitionData) -> list[Stored]:
         place = part.place
         if part.code:
             self._heed(place, for_code(part.code)())
@@ -226,14 +221,18 @@ class Consumer:
                 self._next.pop(place, None)
                 self._ends.pop(place, None)
 
-    def _lose_patience(self) -> None:
-        left = self._left()
-        names = ", ".join(f"{place.topic}-{place.partition}" for place in left[:_SHOWN])
-        more = f" and {len(left) - _SHOWN} more partitions" if len(left) > _SHOWN else ""
-        error = next(iter(self._troubles.values()), KafkaTimeoutError())
-        self.fail(f"{names}{more} cannot be read: {explain(error, '').words}.")
-        if not self._follow:
-            self._partitions.difference_update(left)
+    def _lose_patience(self, now: float) -> None:
+        """Give up what cannot be read for a while; with `follow`, tell it once."""
+        self._since = {place: self._since.get(place, now) for place in self._troubles}
+        lost = [place for place, since in self._since.items() if now - since > _PATIENCE_SECONDS]
+        if not lost:
+            return
+        names = listed(f"{place.topic}-{place.partition}" for place in lost)
+        self.fail(f"{names} cannot be read: {explain(self._troubles[lost[0]], '').words}.")
+        if self._follow:
+            self._since |= dict.fromkeys(lost, inf)
+        else:
+            self._partitions.difference_update(lost)
 
     def fail(self, words: str) -> None:
         """Note what cannot be read, for the end; it is told at once with `follow`, which has none."""
@@ -242,9 +241,9 @@ class Consumer:
         else:
             self._failures.append(words)
 
-    async def _refresh(self) -> None:
-        try:
-            await self._client.refresh()
-        except KafkaError as error:
-            msg = f"Kafka cannot be read any more: {explain(error, '').words}."
-            raise ReadError(msg) from error
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    first = sorted(names)
+    more = f" and {len(first) - _SHOWN} more" if len(first) > _SHOWN else ""
+    return ", ".join(first[:_SHOWN]) + more

@@ -1,7 +1,7 @@
 """Reading below aiokafka's consumer: where partitions begin and end, and what lies in them.
 
 aiokafka's consumer fetches ahead, for as long as it lives; `follower` wants to know of a gap here and there, and
-whether records are missing in it, and `reader` where a partition ends. Like `wire`, this leans on aiokafka's protocol
+whether records are missing in it, and `consumer` where a partition ends. Like `wire`, this leans on aiokafka's protocol
 classes: `tests/kafka/test_fetch.py` fails when they change.
 """
 
@@ -33,7 +33,7 @@ class UnreadableError(Exception):
     """A batch cannot be decoded. The message says why."""
 
 
-class Part(NamedTuple):
+class PartitionData(NamedTuple):
     """What an answer holds of one partition."""
 
     place: TopicPartition
@@ -121,15 +121,15 @@ async def fetch_from(  # noqa: PLR0913 - what Kafka wants to know
     *,
     wait_ms: int = 0,
     isolation: int = READ_UNCOMMITTED,
-) -> list[Part]:
+) -> list[PartitionData]:
     """Return what a broker has from these offsets on, once it has something or `wait_ms` are over.
 
-    Raises like `offsets`.
+    Nothing where it throttles us, which `Client.send` obeys. Raises like `offsets`.
     """
     places = _by_topic((place, (begin, max_bytes)) for place, begin in begins.items())
     answer: Any = await client.send(node, FetchRequest(wait_ms, 1, max_bytes, isolation, places))
     return [
-        Part(TopicPartition(topic, partition), code, end, _aborted(more), data)
+        PartitionData(TopicPartition(topic, partition), code, end, _aborted(more), data)
         for topic, partitions in answer.topics
         for partition, code, _, end, *more, data in partitions
     ]
@@ -147,7 +147,7 @@ def _by_topic(places: Iterable[tuple[TopicPartition, tuple[int, ...]]]) -> list[
     return list(topics.items())
 
 
-def _fetched(part: Part, offset: int) -> Fetched:
+def _fetched(part: PartitionData, offset: int) -> Fetched:
     records: list[LogRecord] = []
     place = part.place
     if part.code:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from aiokafka.errors import KafkaError
 
-from aurora_bridge.kafka.consumer import Consumer, ReadError, Show, Tell
+from aurora_bridge.kafka.consumer import Consumer, ReadError, Show, Tell, listed
 from aurora_bridge.kafka.problems import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
 from aurora_bridge.kafka.topics import make_client
@@ -42,14 +42,11 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
     topics = [settings.topic_prefix + event for event in events]
     client = make_client(settings)
     try:
-        try:
-            await client.bootstrap()
-            client.set_topics(topics)
-            await client.refresh()
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise unreadable(settings, error) from error
+        await client.bootstrap()
+        client.set_topics(topics)
+        await client.refresh()
         denied = client.cluster.unauthorized_topics
-        hidden = f"Kafka does not show {', '.join(sorted(denied))}: {REASONS['describe_denied']}." if denied else ""
+        hidden = f"Kafka does not show {listed(denied)}: {REASONS['describe_denied']}." if denied else ""
         if not any(map(client.cluster.partitions_for_topic, topics)):
             raise ReadError(hidden or _none_of(topics))
         consumer = Consumer(client, topics, tell, follow=follow, since_ms=since_ms)
@@ -59,6 +56,8 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
             await consumer.run(show)
         finally:
             consumer.tell_skipped()
+    except KafkaError as error:
+        raise unreadable(settings, error) from error
     finally:
         await client.close()
 

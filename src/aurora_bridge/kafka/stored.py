@@ -11,7 +11,7 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.kafka.fetch import READ_COMMITTED, Part
+from aurora_bridge.kafka.fetch import READ_COMMITTED, PartitionData
 from aurora_bridge.webhook.event import Headers, Identity, identity_of, structured
 
 
@@ -54,7 +54,7 @@ class _Batches:
         return self.last
 
 
-def decode(part: Part, begin: int, end: float, since_ms: int) -> Decoded:
+def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decoded:
     """Return the events of an answer that lie from `begin` on and before `end`, with a timestamp not before `since_ms`.
 
     Those of aborted transactions are left out.
@@ -88,7 +88,7 @@ def decode(part: Part, begin: int, end: float, since_ms: int) -> Decoded:
     except Exception as error:  # noqa: BLE001 - whatever aiokafka trips over
         begin = records.next_fetch_offset
         after = max(begin + 1, batches.last.next_offset if batches.last else 0)
-        skipped.append(f"{at(part.place, begin, after)} cannot be decoded ({error!r})")
+        skipped.append(f"{at(part.place, begin, after)} cannot be decoded ({error or type(error).__name__})")
         return Decoded(events, skipped, undecodable=True, next=after)
     return Decoded(events, skipped, undecodable=False, next=records.next_fetch_offset)
 
