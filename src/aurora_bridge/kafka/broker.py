@@ -9,10 +9,11 @@ from math import inf
 from aurora_bridge.metrics import Metrics
 
 MAX_REQUEST_BYTES = 1024 * 1024
-FIRST_REQUEST_BYTES = 16 * 1024
-"""Of the first request, and again after a lost connection: it fits through 7 kB/s before it times out."""
+FIRST_REQUEST_BYTES = 64 * 1024
+"""Of the first request, and again after a lost connection: it fits through 26 kB/s before it times out."""
 CARRYING_SECONDS = 0.25
 """What the bytes of a request may cost beyond the round trip: so long an urgent event waits for a backlog's request."""
+_GROWTH = 4
 _SMALL_BYTES = 4096
 """A request of this size shows the round trip."""
 
@@ -49,11 +50,13 @@ class Broker:
             self._metrics.kafka_throttled_seconds[self._label].observe(throttled_seconds)
         if seconds < self._round_trip or size <= _SMALL_BYTES:
             self._round_trip = seconds
+        if size <= self.limit_bytes // 2:
+            return  # it says nothing of what the line carries
         carrying = seconds - self._round_trip
         if carrying > CARRYING_SECONDS:
             self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * CARRYING_SECONDS / carrying))
-        elif size > self.limit_bytes // 2:
-            self.limit_bytes = min(MAX_REQUEST_BYTES, 2 * self.limit_bytes)
+        elif carrying < CARRYING_SECONDS / _GROWTH:
+            self.limit_bytes = min(MAX_REQUEST_BYTES, _GROWTH * self.limit_bytes)
 
     def lost(self) -> None:
         """Begin anew: the next connection may be another line."""

@@ -72,9 +72,9 @@ class Requests:
                 log.exception("%s-%d: records cannot be encoded", queue.topic, queue.partition)
                 told += self._apply(queue, *NOT_ENCODED, now)
                 continue
-            size += len(data)
-            if sent and size > broker.limit_bytes:
+            if sent and size + len(data) > broker.limit_bytes:
                 break
+            size += len(data)
             batches[queue.topic].append((queue.partition, data))
             sent[queue.topic, queue.partition] = queue
         if sent:
