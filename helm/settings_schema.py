@@ -106,7 +106,7 @@ def _required(name: str, model: Schema) -> list[str]:
 def _field(key: str, field: Schema, models: Mapping[str, Schema]) -> Schema:
     described = {"description": field["description"].split("\n\n")[0]} if "description" in field else {}
     if key.endswith("_file"):
-        return reference(config_map=key == "tls_ca_file") | described
+        return reference(config_map=key.endswith("ca_file")) | described
     return _kind(field, models) | _STRICTER.get(key, {}) | described
 
 

@@ -198,6 +198,13 @@ def test_a_secret_file_that_everybody_may_read_is_a_warning_once(tokens: Path) -
     assert routing(named, named | {"template": "/b?a=<AGREEMENT_ID>&s=<STATUS>"}).warnings == [expected]
 
 
+@pytest.mark.parametrize("field", ["sasl_password_file", "sasl_token_file", "oauth_client_secret_file", "tls_key_file"])
+def test_a_secret_file_of_kafka_that_everybody_may_read_is_a_warning(tokens: Path, field: str) -> None:
+    tokens.chmod(0o644)
+    (warning,) = routing(kafka={"bootstrap_servers": "kafka:9092", field: tokens}).warnings
+    assert warning.startswith(f"{tokens} may be read by every user of this machine.")
+
+
 def test_settings_of_an_unknown_event_are_a_warning() -> None:
     (warning,) = routing(events={"lead_creatd": {"volatile_attributes": ["x"]}}).warnings
     assert warning.startswith("[events.lead_creatd]: the bridge knows no event 'lead_creatd'")

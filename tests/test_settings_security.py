@@ -31,6 +31,19 @@ def secret(tmp_path: Path) -> Path:
     return file
 
 
+def oidc(secret: Path, **settings: object) -> dict[str, object]:
+    right = {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "OAUTHBEARER",
+        "oauth_token_url": "https://login.example.com/token",
+        "oauth_client_id": "bridge",
+        "oauth_client_secret_file": secret,
+        "oauth_scope": "a:read https://b.example/.default",
+        "oauth_extensions": "logicalCluster=lkc-1, identityPoolId=pool=1",
+    }
+    return right | settings
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
@@ -49,6 +62,10 @@ def test_each_mechanism_is_taken_with_what_it_needs(secret: Path) -> None:
             sasl_password_file=secret,
         )
     loaded(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_file=secret)
+    loaded(
+        security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_file=secret, oauth_extensions="pool=1"
+    )
+    loaded(**oidc(secret))
 
 
 @needs_openssl
@@ -109,6 +126,81 @@ def test_a_mechanism_without_its_credentials_is_refused() -> None:
 def test_a_mechanism_with_the_credentials_of_another_is_refused(secret: Path) -> None:
     given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "sasl_token_file": secret}
     assert "nothing of other mechanisms" in problem(**given, sasl_username="bridge")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"oauth_client_secret_file": ""}, {"oauth_token_url": ""}, {"sasl_username": "bridge"}]
+)
+def test_an_identity_provider_takes_all_that_it_needs_and_nothing_of_others(
+    secret: Path, settings: dict[str, str]
+) -> None:
+    said = problem(**oidc(secret, **settings))
+    assert said.startswith(f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): OAUTHBEARER came with {PREFIX}")
+    assert said.endswith(
+        f"; allowed with it is {PREFIX}SASL_TOKEN_FILE (kafka.sasl_token_file in the file) (with them, if need be, "
+        f"{PREFIX}OAUTH_EXTENSIONS), or {PREFIX}OAUTH_TOKEN_URL (kafka.oauth_token_url in the file) and "
+        f"{PREFIX}OAUTH_CLIENT_ID (kafka.oauth_client_id in the file) and {PREFIX}OAUTH_CLIENT_SECRET_FILE "
+        f"(kafka.oauth_client_secret_file in the file) (with them, if need be, {PREFIX}OAUTH_CLIENT_AUTHENTICATION, "
+        f"{PREFIX}OAUTH_SCOPE, {PREFIX}OAUTH_EXTENSIONS, {PREFIX}OAUTH_CA_FILE), and nothing of other mechanisms. Set "
+        "just these."
+    )
+
+
+def test_extensions_are_pairs_also_as_a_list_in_the_file(secret: Path, tmp_path: Path) -> None:
+    assert loaded(**oidc(secret)).kafka.oauth_extensions == ("logicalCluster=lkc-1", "identityPoolId=pool=1")
+    config = tmp_path / "bridge.toml"
+    config.write_text(
+        '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_mechanism = "OAUTHBEARER"\nsasl_token_file = "secret"\n'
+        'oauth_extensions = ["a=1,2", "b=3"]\n'
+    )
+    assert load(config, {}).kafka.oauth_extensions == ("a=1,2", "b=3")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("oauth_token_url", "http://login.example.com/token", "an https URL without user, password and query"),
+        ("oauth_token_url", "https://login.example.com:70000/token", "an https URL"),
+        ("oauth_token_url", "https://login.example.com/token?client_secret=x", "an https URL"),
+        ("oauth_client_id", "bär", "up to 255 characters of ASCII"),
+        ("oauth_client_authentication", "jwt", "one of basic, post"),
+        ("oauth_scope", "two  spaces", "one scope, or several with a space between"),
+        ("oauth_extensions", "logicalCluster", "NAME=VALUE, each name of letters, once and not auth"),
+        ("oauth_extensions", "a=1,a=2", "NAME=VALUE"),
+        ("oauth_extensions", "auth=1", "NAME=VALUE"),
+        ("oauth_extensions", "a_b=1", "NAME=VALUE"),
+        ("oauth_ca_file", "/nowhere", "the path of a file that exists"),
+    ],
+)
+def test_a_wrong_value_of_the_identity_provider_is_one_readable_line(
+    secret: Path, field: str, value: str, allowed: str
+) -> None:
+    said = problem(**oidc(secret, **{field: value}))
+    assert said.startswith(
+        f"{PREFIX}{field.upper()} (kafka.{field} in the file): '{value}' came from the environment; "
+    )
+    assert f"allowed is {allowed}" in said
+
+
+def test_a_url_with_a_password_in_it_is_refused_and_not_quoted(secret: Path) -> None:
+    said = problem(**oidc(secret, oauth_token_url="https://user:canary@login.example.com/token"))  # noqa: S106
+    assert "***@login.example.com/token" in said
+    assert "canary" not in said
+
+
+def test_a_client_secret_without_a_line_is_refused_and_not_quoted(secret: Path) -> None:
+    secret.write_text("canary\nsecond")
+    expected = (
+        f"{PREFIX}OAUTH_CLIENT_SECRET_FILE (kafka.oauth_client_secret_file in the file): '{secret}' came, and it has "
+        "more than one line; allowed is a file with the client's secret on one line, in UTF-8. Correct the file or the "
+        "path."
+    )
+    assert problem(**oidc(secret)) == expected
+
+
+def test_authorities_of_the_identity_provider_that_are_none_are_refused(secret: Path) -> None:
+    said = problem(**oidc(secret, oauth_ca_file=secret))
+    assert said.startswith(f"{PREFIX}OAUTH_CA_FILE (kafka.oauth_ca_file in the file): '{secret}' came, and OpenSSL")
 
 
 @needs_openssl

@@ -77,7 +77,7 @@ async def run(settings: Settings, announce: Announce) -> None:
             log.warning("%s", warning)
         spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
         problems = Problems(metrics)
-        security = Security(settings.kafka, partial(problems.set, "unusable_file"))
+        security = Security(settings.kafka, partial(problems.set, "unusable_file"), problems.token)
         connect = partial(make_client, settings.kafka, security)
         make_sender = None
         if not settings.embedded_log:

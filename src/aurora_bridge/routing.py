@@ -69,7 +69,13 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
             "kafka.bootstrap_servers is not set, while other settings of kafka are: the events stay in the embedded "
             "log. Name the brokers, or leave the others out."
         )
-    for path in (kafka.sasl_password_file, kafka.sasl_token_file, kafka.tls_key_file, settings.ingress.tls_key_file):
+    for path in (
+        kafka.sasl_password_file,
+        kafka.sasl_token_file,
+        kafka.oauth_client_secret_file,
+        kafka.tls_key_file,
+        settings.ingress.tls_key_file,
+    ):
         files.note(path)
     maker.warnings += (
         f"{path} may be read by every user of this machine. Where that is not meant: chmod o-r {path}"

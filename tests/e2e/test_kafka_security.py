@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic, time
 from typing import Any, Final
+from urllib.parse import quote_plus
 from uuid import uuid4
 
 import pytest
+from aiohttp import web
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation
 
@@ -20,6 +22,7 @@ from tests.cli.filling import value_of
 from tests.support import http
 from tests.support.certificates import Authority
 from tests.support.daemon import SECONDS, Daemon, command
+from tests.support.identity import AUDIENCE, CLIENT, SCOPE, SECRET
 from tests.support.secure import USER, SecureCluster, token
 from tests.support.topics import Record, create_topics, delete_topics, produce, read_all, topic_names, unique_prefix
 
@@ -36,6 +39,14 @@ def common(kafka_secure: SecureCluster) -> Iterator[str]:
     kafka_secure.allow(prefix, *MINIMAL)
     yield prefix
     delete_topics(kafka_secure.plain, *topic_names(kafka_secure.plain, prefix))
+
+
+@pytest.fixture(autouse=True)
+def _identity(kafka_secure: SecureCluster) -> Iterator[None]:
+    """Undo what a test did to the identity provider."""
+    yield
+    identity = kafka_secure.identity
+    identity.answer, identity.audience, identity.seconds = None, AUDIENCE, 3600
 
 
 @pytest.fixture
@@ -116,9 +127,30 @@ def oauth(_: SecureCluster, folder: Path, mechanism: str) -> dict[str, object]:
     return {"kafka__sasl_mechanism": mechanism, "kafka__sasl_token_file": file}
 
 
+def oidc(kafka: SecureCluster, folder: Path, mechanism: str) -> dict[str, object]:
+    file = folder / "secret"
+    file.write_text(SECRET)
+    return {
+        "kafka__bootstrap_servers": kafka.at("OIDC"),
+        "kafka__sasl_mechanism": mechanism,
+        "kafka__oauth_token_url": kafka.identity.token_url,
+        "kafka__oauth_client_id": CLIENT,
+        "kafka__oauth_client_secret_file": file,
+        "kafka__oauth_scope": SCOPE,
+        "kafka__oauth_extensions": "logicalCluster=lkc-1,identityPoolId=pool-1",
+        "kafka__oauth_ca_file": kafka.authority.file,
+    }
+
+
 @pytest.mark.parametrize(
     ("mechanism", "credentials"),
-    [("PLAIN", password), ("SCRAM-SHA-256", password), ("SCRAM-SHA-512", password), ("OAUTHBEARER", oauth)],
+    [
+        ("PLAIN", password),
+        ("SCRAM-SHA-256", password),
+        ("SCRAM-SHA-512", password),
+        ("OAUTHBEARER", oauth),
+        ("OAUTHBEARER", oidc),
+    ],
 )
 def test_an_event_arrives_by_each_mechanism_and_its_secret_stays_where_it_is(
     kafka_secure: SecureCluster,
@@ -142,9 +174,11 @@ def test_an_event_arrives_by_each_mechanism_and_its_secret_stays_where_it_is(
     assert outcome == "published"
     assert key in arrived(kafka_secure, f"{common}project_created")
     secret = (tmp_path / "secret").read_text()
-    assert secrets_seen(daemon, secret) == []
+    assert secrets_seen(daemon, secret, quote_plus(secret), *kafka_secure.identity.given) == []
     shown = command("config", cwd=tmp_path, **settings)
     assert (shown.returncode, secret in shown.stdout, secret.encode() in exposed) == (0, False, False)
+    tail = command("tail", "--event", "project_created", cwd=tmp_path, **settings)
+    assert (tail.returncode, key in tail.stdout) == (0, True)
 
 
 def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster, common: str, tmp_path: Path) -> None:
@@ -198,9 +232,84 @@ def test_a_refused_token_is_told_and_mended_in_its_file(
         "kafka__tls_ca_file": kafka_secure.authority.file,
     }
     with Daemon(tmp_path, kafka__topic_prefix=common, **settings) as daemon:
-        barred(daemon, "authentication_failed", "refuses our credentials", kafka_secure.bootstrap)
+        barred(daemon, "token_refused", "refuses our token", kafka_secure.bootstrap)
         file.write_text(token())
         mended(daemon)
+
+
+@pytest.fixture
+def signed(kafka_secure: SecureCluster, common: str, tmp_path: Path) -> dict[str, Any]:
+    """Settings of a daemon that gets its tokens from the identity provider, with the right secret in `secret`."""
+    return {
+        "kafka__topic_prefix": common,
+        "kafka__security_protocol": "SASL_SSL",
+        "kafka__tls_ca_file": kafka_secure.authority.file,
+        **oidc(kafka_secure, tmp_path, "OAUTHBEARER"),
+    }
+
+
+def test_a_client_that_the_identity_provider_refuses_is_told_and_mended_in_its_file(
+    kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
+) -> None:
+    secret, endpoint = signed["kafka__oauth_client_secret_file"], kafka_secure.identity.token_url
+    secret.write_text("wrong-canary")
+    with Daemon(tmp_path, log__level="debug", **signed) as daemon:
+        barred(daemon, "token_client_refused", "it answers 401 invalid_client", f"{endpoint}: the identity provider")
+        key, outcome = deliver(daemon)
+        secret.write_text(SECRET)
+        mended(daemon)
+        daemon.kill()
+    assert outcome == "spooled"
+    assert key in arrived(kafka_secure, f"{common}project_created")
+    assert secrets_seen(daemon, "wrong-canary", SECRET, quote_plus(SECRET), *kafka_secure.identity.given) == []
+
+
+def test_an_identity_provider_that_is_away_is_told_until_it_is_back(
+    kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
+) -> None:
+    async def away() -> web.Response:
+        return web.Response(status=503)
+
+    kafka_secure.identity.answer = away
+    endpoint = kafka_secure.identity.token_url
+    with Daemon(tmp_path, **signed) as daemon:
+        barred(daemon, "token_endpoint_failed", "it answers 503", f"{endpoint}: no token from the identity provider")
+        key, outcome = deliver(daemon)
+        kafka_secure.identity.answer = None
+        mended(daemon)
+    assert outcome == "spooled"
+    assert key in arrived(kafka_secure, f"{common}project_created")
+
+
+def test_a_signed_token_that_the_broker_refuses_is_told_and_another_one_is_obtained(
+    kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
+) -> None:
+    kafka_secure.identity.audience = "another"
+    with Daemon(tmp_path, **signed) as daemon:
+        barred(daemon, "token_refused", "refuses our token", kafka_secure.at("OIDC"))
+        key, outcome = deliver(daemon)
+        kafka_secure.identity.audience = AUDIENCE
+        mended(daemon)
+    assert outcome == "spooled"
+    assert key in arrived(kafka_secure, f"{common}project_created")
+
+
+def test_a_token_is_renewed_before_it_ends_and_the_broker_lets_its_session_go_on_with_the_next(
+    kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
+) -> None:
+    kafka_secure.identity.seconds = 5
+    before = len(kafka_secure.identity.given)
+    with Daemon(tmp_path, **signed) as daemon:
+        daemon.wait_until_connected()
+        first = daemon.log.read_text().count("Authenticated via OAUTHBEARER")
+        keys = [deliver(daemon)[0]]
+        while daemon.log.read_text().count("Authenticated via OAUTHBEARER") < first + 3:  # the broker ends sessions
+            keys.append(deliver(daemon)[0])
+        mended(daemon)
+        logins = daemon.log.read_text().count("Authenticated via OAUTHBEARER")
+    assert told(daemon, "token_refused") == []
+    assert before + 2 <= len(kafka_secure.identity.given) < before + logins
+    assert set(keys) <= set(arrived(kafka_secure, f"{common}project_created"))
 
 
 def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(

@@ -18,6 +18,7 @@ from aiokafka.errors import (
 
 from aurora_bridge.kafka.problems import REASONS, Problem, Problems, explain
 from aurora_bridge.kafka.security import UnusableFileError
+from aurora_bridge.kafka.tokens import TokenError, TokenRefusedError
 from aurora_bridge.metrics import Metrics
 
 BROKER = "kafka-1:9093"
@@ -75,6 +76,8 @@ def alert(reason: str) -> ssl.SSLError:
         (alert("TLSV1_ALERT_PROTOCOL_VERSION"), "tls_failed"),
         (alert("WRONG_VERSION_NUMBER"), "tls_failed"),
         (SaslAuthenticationFailed(), "authentication_failed"),
+        (TokenRefusedError(), "token_refused"),
+        (TokenError("token_endpoint_failed", "https://login", "it answers 503"), "token_endpoint_failed"),
         (UnsupportedSaslMechanismError(), "mechanism_refused"),
         (IllegalSaslStateError(), "mechanism_refused"),
         (UnusableFileError("/run/password: it is empty"), "unusable_file"),
@@ -113,6 +116,21 @@ def test_a_problem_is_logged_when_it_comes_and_when_it_is_mended_and_not_in_betw
     text = str(Problem("authentication_failed", BROKER))
     assert desk.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: no problem any more")]
     assert desk.metric() == set()
+
+
+def test_what_is_wrong_with_the_token_is_told_of_its_endpoint_until_there_is_one(desk: Desk) -> None:
+    desk.problems.token(TokenError("token_endpoint_failed", "https://login", "it answers 503"))
+    desk.problems.token(TokenError("token_client_refused", "https://login", "it answers 401"))
+    (problem,) = desk.problems
+    assert (problem.reason, problem.about, problem.detail) == (
+        "token_client_refused",
+        "https://login",
+        "it answers 401",
+    )
+    assert desk.metric() == {"token_client_refused"}
+    assert desk.problems.pause(0.5) == 2
+    desk.problems.token(None)
+    assert (list(desk.problems), desk.metric(), desk.problems.pause(0.5)) == ([], set(), 0.5)
 
 
 def test_a_broker_that_is_away_is_a_warning_what_only_a_person_can_mend_an_error(desk: Desk) -> None:

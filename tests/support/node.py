@@ -40,6 +40,8 @@ class KafkaNode:
         self.paused = False
         self.group: int | None = None
         """Group of the process, by which a test can tell its packets from others'; None: that of the test."""
+        self.jvm: Sequence[str] = ()
+        """Further options of the JVM."""
         self._wait_until_ready = wait_until_ready
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -106,7 +108,11 @@ class KafkaNode:
         classpath = os.pathsep.join(map(str, jars.obtain()))
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*JVM, "-cp", classpath, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, group=self.group
+                [*JVM, *self.jvm, "-cp", classpath, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                group=self.group,
             )
 
     def _end(self, number: signal.Signals) -> None:

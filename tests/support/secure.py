@@ -1,10 +1,11 @@
 """A Kafka as a company runs it: TLS, SASL and access control lists; one node or three.
 
-Clients come in at `CLIENT` (SASL over TLS, every mechanism) or at `MUTUAL` (TLS with a client certificate). Two more
-listeners are for what goes wrong: `EXPIRED` and `STRANGER` are `CLIENT` with an expired certificate, and with that of
-another host. Nobody may do anything there that was not `allow`ed. Who logs in at `CLIENT` by SCRAM-SHA-256 is thrown
-out after `SESSION_SECONDS`, as by brokers that limit sessions (KIP-368), and needs the password of then to come back.
-`INTERNAL` stays plain and lets everything pass: the tests themselves look and administer there.
+Clients come in at `CLIENT` (SASL over TLS, every mechanism), at `MUTUAL` (TLS with a client certificate) or at `OIDC`
+(as `CLIENT`, but with tokens that `identity` signed, which Kafka checks by its keys). Two more listeners are for what
+goes wrong: `EXPIRED` and `STRANGER` are `CLIENT` with an expired certificate, and with that of another host. Nobody may
+do anything there that was not `allow`ed. Who logs in at `CLIENT` by SCRAM-SHA-256 is thrown out after
+`SESSION_SECONDS`, as by brokers that limit sessions (KIP-368), and needs the password of then to come back. `INTERNAL`
+stays plain and lets everything pass: the tests themselves look and administer there.
 """
 
 import base64
@@ -33,13 +34,14 @@ from confluent_kafka.admin import (
 
 from tests.support.broker import KafkaCluster
 from tests.support.certificates import Authority
+from tests.support.identity import AUDIENCE, ISSUER, IdentityProvider
 from tests.support.node import KafkaNode
 from tests.support.ports import HOST, free_ports
 
 USER: Final = "bridge"
 SESSION_SECONDS: Final = 2
-SASL_LISTENERS: Final = ("CLIENT", "EXPIRED", "STRANGER")
-MORE_LISTENERS: Final = ("MUTUAL", "EXPIRED", "STRANGER")
+SASL_LISTENERS: Final = ("CLIENT", "OIDC", "EXPIRED", "STRANGER")
+MORE_LISTENERS: Final = ("MUTUAL", "OIDC", "EXPIRED", "STRANGER")
 _SECONDS: Final = 30.0
 _MODULES: Final = {
     "plain": 'org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";',
@@ -53,6 +55,7 @@ _MODULES: Final = {
 _UNSECURED: Final = (
     "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
 )
+_SIGNED: Final = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
 
 
 class SecureCluster(KafkaCluster):
@@ -72,7 +75,8 @@ class SecureCluster(KafkaCluster):
             "EXPIRED": self.authority.sign("broker-expired", "broker", days=0),
             "STRANGER": self.authority.sign("broker-stranger", "broker", ["DNS:other.example"]),
         }
-        self._certificates["MUTUAL"] = self._certificates["CLIENT"]
+        self._certificates["MUTUAL"] = self._certificates["OIDC"] = self._certificates["CLIENT"]
+        self.identity = IdentityProvider(self._certificates["CLIENT"], USER)
         ports = iter(free_ports(len(MORE_LISTENERS) * nodes))
         self._more = {node.number: {name: f"{HOST}:{next(ports)}" for name in MORE_LISTENERS} for node in self.nodes}
 
@@ -82,8 +86,16 @@ class SecureCluster(KafkaCluster):
 
     def start(self) -> None:
         """Start all nodes; return when the cluster is ready, and `USER` can log in."""
+        self.identity.start()
+        for node in self.nodes:
+            node.jvm = (f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self.identity.keys_url}",)
         super().start()
         self.set_password(USER, self.password)
+
+    def stop(self) -> None:
+        """End all nodes at once and remove their data."""
+        super().stop()
+        self.identity.stop()
 
     def set_password(self, user: str, password: str) -> None:
         """Give a user this password, for SCRAM. That for PLAIN stays: it is part of the brokers' settings."""
@@ -157,6 +169,12 @@ class SecureCluster(KafkaCluster):
                 module = module.format(user=USER, password=self.password)  # noqa: PLW2901
                 properties[f"{listener}.{mechanism}.sasl.jaas.config"] = module
             properties[f"{listener}.oauthbearer.sasl.server.callback.handler.class"] = _UNSECURED
+        properties |= {
+            "listener.name.oidc.oauthbearer.sasl.server.callback.handler.class": _SIGNED,
+            "listener.name.oidc.sasl.oauthbearer.jwks.endpoint.url": self.identity.keys_url,
+            "listener.name.oidc.sasl.oauthbearer.expected.issuer": ISSUER,
+            "listener.name.oidc.sasl.oauthbearer.expected.audience": AUDIENCE,
+        }
         return properties | self._properties
 
 

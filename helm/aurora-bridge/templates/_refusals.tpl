@@ -37,9 +37,9 @@ extraEnv: {{ .name }} came; the environment would win over the settings file, un
 {{- if and (kindIs "map" $value) $value }}
 {{- $places := compact (list $value.existingSecret $value.existingConfigMap $value.file) }}
 {{- if ne (len $places) 1 }}
-{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is one place: existingSecret with its key{{ if eq $name "tls_ca" }}, existingConfigMap with its key{{ end }}, or file. Take the others out, with null where another values file brings them.
+{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is one place: existingSecret with its key{{ if hasSuffix "_ca" $name }}, existingConfigMap with its key{{ end }}, or file. Take the others out, with null where another values file brings them.
 {{- else if not (eq (empty $value.key) (not (empty $value.file))) }}
-{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is a key with existingSecret{{ if eq $name "tls_ca" }} or existingConfigMap{{ end }}, and none with file. Name the key in which the secret holds it.
+{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is a key with existingSecret{{ if hasSuffix "_ca" $name }} or existingConfigMap{{ end }}, and none with file. Name the key in which the secret holds it.
 {{- end }}
 {{- end }}
 {{- end }}
@@ -95,7 +95,7 @@ settings.kafka.bootstrap_servers: {{ . }} came; allowed is a port from 1 to 6553
 {{- end }}
 {{- end }}
 {{- $protocol := .security_protocol }}
-{{- $sasl := dict "sasl_mechanism" .sasl_mechanism "sasl_username" .sasl_username "sasl_password" .sasl_password "sasl_token" .sasl_token }}
+{{- $sasl := dict "sasl_mechanism" .sasl_mechanism "sasl_username" .sasl_username "sasl_password" .sasl_password "sasl_token" .sasl_token "oauth_token_url" .oauth_token_url "oauth_client_id" .oauth_client_id "oauth_client_secret" .oauth_client_secret "oauth_client_authentication" (ne .oauth_client_authentication "basic") "oauth_scope" .oauth_scope "oauth_extensions" .oauth_extensions "oauth_ca" .oauth_ca }}
 {{- $tls := dict "tls_ca" .tls_ca "tls_certificate" .tls_certificate "tls_key" .tls_key "tls_check_hostname" (not .tls_check_hostname) }}
 {{- if not (contains "SASL" $protocol) }}
 {{- range $name, $value := $sasl }}
@@ -106,12 +106,36 @@ settings.kafka.{{ $name }}: it came with security_protocol {{ $protocol }}, whic
 {{- else if not .sasl_mechanism }}
 settings.kafka.sasl_mechanism: nothing came with security_protocol {{ $protocol }}. Set the one that the brokers' listener takes: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
 {{- else }}
-{{- $needed := ternary (list "sasl_token") (list "sasl_username" "sasl_password") (eq .sasl_mechanism "OAUTHBEARER") }}
+{{- $needed := list "sasl_username" "sasl_password" }}
+{{- $optional := list }}
+{{- if and (eq .sasl_mechanism "OAUTHBEARER") (or .oauth_token_url .oauth_client_id .oauth_client_secret) }}
+{{- $needed = list "oauth_token_url" "oauth_client_id" "oauth_client_secret" }}
+{{- $optional = list "oauth_client_authentication" "oauth_scope" "oauth_extensions" "oauth_ca" }}
+{{- else if eq .sasl_mechanism "OAUTHBEARER" }}
+{{- $needed = list "sasl_token" }}
+{{- $optional = list "oauth_extensions" }}
+{{- end }}
+{{- $takes := join " and " $needed }}
+{{- if has "sasl_token" $needed }}
+{{- $takes = "sasl_token (or oauth_token_url, oauth_client_id and oauth_client_secret)" }}
+{{- end }}
 {{- range $name, $value := omit $sasl "sasl_mechanism" }}
-{{- if ne (has $name $needed) (not (empty $value)) }}
-settings.kafka.{{ $name }}: {{ ternary "nothing came" "it came" (empty $value) }} with sasl_mechanism {{ $sasl.sasl_mechanism }}, which takes {{ join " and " $needed }} and nothing of other mechanisms. Set just these.
+{{- if and (not (has $name $optional)) (ne (has $name $needed) (not (empty $value))) }}
+settings.kafka.{{ $name }}: {{ ternary "nothing came" "it came" (empty $value) }} with sasl_mechanism {{ $sasl.sasl_mechanism }}, which takes {{ $takes }} and nothing of other mechanisms. Set just these.
 {{- end }}
 {{- end }}
+{{- end }}
+{{- $names := list "auth" }}
+{{- range .oauth_extensions }}
+{{- $name := splitList "=" . | first }}
+{{- if has $name $names }}
+settings.kafka.oauth_extensions: {{ $name }} came {{ ternary "and is the token's own" "twice" (eq $name "auth") }}; allowed is each name once, and not auth. Take it out.
+{{- end }}
+{{- $names = append $names $name }}
+{{- end }}
+{{- $port := regexFind ":[0-9]+$" (urlParse .oauth_token_url).host | trimPrefix ":" | default "443" | int }}
+{{- if gt $port 65535 }}
+settings.kafka.oauth_token_url: {{ .oauth_token_url }} came; allowed is a port up to 65535. Correct it.
 {{- end }}
 {{- if not (contains "SSL" $protocol) }}
 {{- range $name, $value := $tls }}

@@ -9,6 +9,8 @@ from typing import Any
 from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
 from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
+from aurora_bridge.kafka.tokens import TokenRefusedError, TokenSource
+
 
 class _OAuth(OAuthAuthenticator):
     """aiokafka's takes the broker's "no" for a "yes": it comes as an answer like any other (RFC 7628, 3.2.2)."""
@@ -24,6 +26,16 @@ class _Connection(AIOKafkaConnection):
     def authenticator_oauth(self) -> _OAuth:
         return _OAuth(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
 
+    async def _do_sasl_handshake(self) -> None:
+        try:
+            await super()._do_sasl_handshake()  # type: ignore[no-untyped-call]  # theirs
+        except SaslAuthenticationFailed as error:
+            source: TokenSource | None = self._sasl_oauth_token_provider
+            if source is None:
+                raise
+            source.refused()
+            raise TokenRefusedError from error
+
     def close(self, reason: object = None, exc: BaseException | None = None) -> Any:  # noqa: ANN401 - aiokafka's
         """Close at once: a TLS farewell would be waited for by the end of the event loop, for half a minute."""
         writer = self._writer
@@ -36,7 +48,10 @@ class _Connection(AIOKafkaConnection):
 async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:  # noqa: ANN401 - aiokafka's
     """Return a connection that is ready for requests. Raises `KafkaError`, `OSError`, `TimeoutError`."""
     connection = _Connection(host, port, **options)
+    source: TokenSource | None = options.get("sasl_oauth_token_provider")
     try:
+        if source is not None:
+            await source.token()  # before the broker is bothered: there may be none
         await connection.connect()
     except (KafkaError, OSError, TimeoutError):
         raise

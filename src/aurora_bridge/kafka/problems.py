@@ -19,6 +19,7 @@ from aiokafka.errors import (
 
 from aurora_bridge.kafka.error_actions import WRITE_DENIED
 from aurora_bridge.kafka.security import UnusableFileError
+from aurora_bridge.kafka.tokens import TokenError, TokenRefusedError
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 
@@ -47,7 +48,21 @@ REASONS = {
     "tls_failed": f"the two sides find no common TLS; does its listener speak TLS, as {_KAFKA}SECURITY_PROTOCOL says?",
     "authentication_failed": (
         f"the broker refuses our credentials; correct {_KAFKA}SASL_USERNAME, or the content of the file of "
-        f"{_KAFKA}SASL_PASSWORD_FILE or {_KAFKA}SASL_TOKEN_FILE, which is read again for each connection"
+        f"{_KAFKA}SASL_PASSWORD_FILE, which is read again for each connection"
+    ),
+    "token_refused": (
+        f"the broker refuses our token; renew the one in the file of {_KAFKA}SASL_TOKEN_FILE, or compare issuer, "
+        f"audience and keys of the identity provider, {_KAFKA}OAUTH_SCOPE and {_KAFKA}OAUTH_EXTENSIONS with what the "
+        "broker expects (its log says what it misses), and the clocks"
+    ),
+    "token_endpoint_failed": (
+        "no token from the identity provider; the token that was obtained last serves until it ends. Is the endpoint "
+        f"up, and {_KAFKA}OAUTH_TOKEN_URL right? For a certificate of a private authority, set {_KAFKA}OAUTH_CA_FILE"
+    ),
+    "token_client_refused": (
+        f"the identity provider refuses our client; correct {_KAFKA}OAUTH_CLIENT_ID, the content of the file of "
+        f"{_KAFKA}OAUTH_CLIENT_SECRET_FILE, {_KAFKA}OAUTH_CLIENT_AUTHENTICATION, or {_KAFKA}OAUTH_SCOPE, or allow the "
+        "client the grant client_credentials"
     ),
     "mechanism_refused": f"its listener does not take the SASL mechanism of {_KAFKA}SASL_MECHANISM, or no SASL at all",
     "unusable_file": "a file of credentials cannot be used; mend it, it is read again for each connection",
@@ -80,6 +95,7 @@ _ERRORS: Mapping[type[BaseException], str] = {
     ConnectionResetError: "closed_by_broker",
     BrokenPipeError: "closed_by_broker",
     SaslAuthenticationFailed: "authentication_failed",
+    TokenRefusedError: "token_refused",
     UnsupportedSaslMechanismError: "mechanism_refused",
     IllegalSaslStateError: "mechanism_refused",
     UnusableFileError: "unusable_file",
@@ -93,8 +109,10 @@ _CERTIFICATES = {
     62: "host_name_mismatch",
     64: "host_name_mismatch",  # an address
 }
+_REFUSED = ("authentication_failed", "token_refused", "token_endpoint_failed", "token_client_refused")
 _REFUSED_SECONDS = 2.0
 """Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
+_TOKEN = "token"  # noqa: S105 - the place of what is wrong with it
 _SHOWN = 5
 
 
@@ -117,6 +135,8 @@ class Problem(NamedTuple):
 def explain(error: BaseException, about: str) -> Problem:
     """Return what an error means, that came up with a broker or with topics."""
     while True:
+        if isinstance(error, TokenError):
+            return Problem(error.reason, about, str(error))
         reason = _reason(error)
         if reason is not None:
             return Problem(reason, about, str(error) if reason == "unusable_file" else "")
@@ -153,10 +173,10 @@ class Problems:
 
     def pause(self, seconds: float) -> float:
         """Return how long to wait before the next attempt to connect: `seconds`, longer with refused credentials."""
-        return max(seconds, _REFUSED_SECONDS) if self._hold("authentication_failed") else seconds
+        return max(seconds, _REFUSED_SECONDS) if self._hold(*_REFUSED) else seconds
 
-    def _hold(self, reason: str) -> bool:
-        return any(problem.reason == reason for problem in self)
+    def _hold(self, *reasons: str) -> bool:
+        return any(problem.reason in reasons for problem in self)
 
     # Brokers, by address.
 
@@ -172,6 +192,13 @@ class Problems:
         """Forget the brokers that are none of these: Kafka does not name them any more."""
         for address in self._brokers.keys() - set(addresses):
             self._replace(self._brokers, address, None)
+
+    # The token.
+
+    def token(self, error: BaseException | None) -> None:
+        """Note how an attempt to obtain a token ended; `error` None: there is one."""
+        problem = Problem(error.reason, error.about, error.why) if isinstance(error, TokenError) else None
+        self._replace(self._others, _TOKEN, problem)
 
     # Topics that Kafka refuses when it is sent records.
 

@@ -3,52 +3,76 @@
 The files are read again for each connection (`wire` asks for `options`), so that a rotation needs no restart: what is
 connected stays so, the next connection has the new password, token or certificate. A file that is broken or missing at
 that moment leaves the last good content in force. Reading is a matter of a few KiB of a local disk, less than a
-millisecond; the TLS context is made anew only when one of its files has changed.
+millisecond; a TLS context is made anew only when one of its files has changed. What a token is obtained with is read
+again each time one is obtained.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
+from aurora_bridge.kafka.oidc import ClientCredentials
+from aurora_bridge.kafka.tokens import CachedToken, FileToken, OnToken
 from aurora_bridge.settings import KafkaSettings
-from aurora_bridge.settings.files import FileError, read_bytes, read_secret, tls_context
+from aurora_bridge.settings.files import FileError, read_bytes, read_secret, tls_context, trusting
 
 OnFiles = Callable[[list[str]], None]
 """Told, each time the files were read, what is wrong with them; nothing: all are good."""
+
+_CLIENT_SECRET, _ENDPOINT_TLS = "client_secret", "token_endpoint_tls"
 
 
 class UnusableFileError(KafkaError):
     """A file cannot be used, and never could be since the start. The message says which and why."""
 
 
-class _Token(AbstractTokenProvider):
-    """The token of a file, as aiokafka asks for it."""
-
-    def __init__(self, path: Path) -> None:
-        self._token = read_secret("kafka.sasl_token_file", path)
-
-    async def token(self) -> str:
-        return self._token
-
-
 class Security:
     """The security of all connections to Kafka."""
 
-    def __init__(self, settings: KafkaSettings, on_files: OnFiles = lambda _broken: None) -> None:
-        """Read the files of `settings`; `on_files` hears each time what is wrong with them."""
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        on_files: OnFiles = lambda _broken: None,
+        on_token: OnToken = lambda _error: None,
+    ) -> None:
+        """Take the files of `settings`.
+
+        `on_files` hears each time what is wrong with them, `on_token` how each attempt to obtain a token ended.
+        """
         self._settings = settings
         self._on_files = on_files
         self._good: dict[str, Any] = {}
-        self._tls_files: dict[str, bytes] = {}
+        self._tls_files: dict[str, dict[str, bytes]] = {}
+        self._extensions = dict(pair.split("=", 1) for pair in settings.oauth_extensions)
+        self._obtained: CachedToken | None = None
+        if settings.oauth_token_url:
+            client = ClientCredentials(settings, self._credentials)
+            self._obtained = CachedToken(client.obtain, on_token, self._extensions)
 
     def options(self) -> dict[str, Any]:
         """Return the arguments for a connection, from the files as they are now. Raises `UnusableFileError`."""
         settings = self._settings
+        contents = self._read()
+        if self._obtained is not None:
+            contents["sasl_oauth_token_provider"] = self._obtained
+        return {
+            "security_protocol": settings.security_protocol,
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            **{name: content for name, content in contents.items() if name not in {_CLIENT_SECRET, _ENDPOINT_TLS}},
+        }
+
+    def _credentials(self) -> tuple[str, SSLContext]:
+        contents = self._read()
+        return contents[_CLIENT_SECRET], contents[_ENDPOINT_TLS]
+
+    def _read(self) -> dict[str, Any]:
+        """Return what each file holds now, or held last when it could be used. Raises `UnusableFileError`."""
+        before = dict(self._good)
         broken: list[str] = []
         for name, read in self._files():
             try:
@@ -58,12 +82,10 @@ class Security:
                     raise UnusableFileError(str(error)) from None
                 broken.append(str(error))
         self._on_files(broken)
-        return {
-            "security_protocol": settings.security_protocol,
-            "sasl_mechanism": settings.sasl_mechanism,
-            "sasl_plain_username": settings.sasl_username,
-            **self._good,
-        }
+        changed = any(before.get(name) != self._good.get(name) for name in (_CLIENT_SECRET, _ENDPOINT_TLS))
+        if changed and self._obtained is not None:
+            self._obtained.retry()
+        return dict(self._good)
 
     def _files(self) -> list[tuple[str, Callable[[], object]]]:
         """Return how to read each argument that comes from files."""
@@ -73,10 +95,16 @@ class Security:
             read = partial(read_secret, "kafka.sasl_password_file", settings.sasl_password_file)
             files.append(("sasl_plain_password", read))
         if settings.sasl_token_file is not None:
-            files.append(("sasl_oauth_token_provider", partial(_Token, settings.sasl_token_file)))
+            files.append(("sasl_oauth_token_provider", partial(self._file_token, settings.sasl_token_file)))
+        if settings.oauth_client_secret_file is not None:
+            read = partial(read_secret, "kafka.oauth_client_secret_file", settings.oauth_client_secret_file)
+            files.extend([(_CLIENT_SECRET, read), (_ENDPOINT_TLS, self._endpoint_tls)])
         if "SSL" in settings.security_protocol:
             files.append(("ssl_context", self._tls))
         return files
+
+    def _file_token(self, path: Path) -> FileToken:
+        return FileToken(read_secret("kafka.sasl_token_file", path), self._extensions)
 
     def _tls(self) -> SSLContext:
         settings = self._settings
@@ -85,9 +113,17 @@ class Security:
             "kafka.tls_certificate_file": settings.tls_certificate_file,
             "kafka.tls_key_file": settings.tls_key_file,
         }
+        return self._context("ssl_context", paths, partial(tls_context, settings))
+
+    def _endpoint_tls(self) -> SSLContext:
+        key, path = "kafka.oauth_ca_file", self._settings.oauth_ca_file
+        return self._context(_ENDPOINT_TLS, {key: path}, partial(trusting, key, path))
+
+    def _context(self, name: str, paths: Mapping[str, Path | None], make: Callable[[], SSLContext]) -> SSLContext:
+        """Return the context that is in force, or a new one if one of its files has changed."""
         contents = {key: read_bytes(key, path) for key, path in paths.items() if path is not None}
-        context: SSLContext | None = self._good.get("ssl_context")
-        if context is None or contents != self._tls_files:
-            context = tls_context(settings)
-            self._tls_files = contents
+        context: SSLContext | None = self._good.get(name)
+        if context is None or contents != self._tls_files[name]:
+            context = make()
+            self._tls_files[name] = contents
         return context

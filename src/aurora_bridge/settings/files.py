@@ -44,13 +44,8 @@ def read_bytes(key: str, path: Path) -> bytes:
 
 def tls_context(settings: KafkaSettings) -> ssl.SSLContext:
     """Return what TLS connections to the brokers need. Raises `FileError`."""
-    ca, certificate = settings.tls_ca_file, settings.tls_certificate_file
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except OSError as error:  # ssl.SSLError is one
-        if ca is None:
-            raise
-        raise FileError(_CA, ca, _words(error)) from None
+    certificate = settings.tls_certificate_file
+    context = trusting(_CA, settings.tls_ca_file)
     context.check_hostname = settings.tls_check_hostname
     if certificate is not None:
         try:
@@ -58,6 +53,19 @@ def tls_context(settings: KafkaSettings) -> ssl.SSLContext:
         except OSError as error:
             raise FileError(_CERTIFICATE, certificate, _words(error)) from None
     return context
+
+
+def trusting(key: str, ca: Path | None) -> ssl.SSLContext:
+    """Return the context of a TLS client that trusts the authorities of a file, else those of the system.
+
+    Raises `FileError`.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        if ca is None:
+            raise
+        raise FileError(key, ca, _words(error)) from None
 
 
 def _no_password() -> str:

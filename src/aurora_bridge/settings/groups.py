@@ -17,14 +17,18 @@ from aurora_bridge.settings.kinds import (
     Brokers,
     ClientId,
     Deadline,
+    Extensions,
     HeaderName,
     Host,
+    HttpsUrl,
     MalformedStatus,
+    OAuthClientId,
     ParameterName,
     ParameterNames,
     Port,
     PublicUrl,
     ReadableFile,
+    Scope,
     Seconds,
     SecretFile,
     TopicPrefix,
@@ -184,6 +188,33 @@ class KafkaSettings(Group):
 
     sasl_token_file: SecretFile = None
     """File with the token of `OAUTHBEARER`, which somebody else keeps fresh; read again for each connection."""
+
+    oauth_token_url: HttpsUrl = ""
+    """Token endpoint of the identity provider, from which the daemon obtains the token of `OAUTHBEARER` itself.
+
+    By OAuth 2.0 client credentials. Empty: the token is in `sasl_token_file`.
+    """
+
+    oauth_client_id: OAuthClientId = ""
+    """Client that the identity provider knows the daemon as."""
+
+    oauth_client_secret_file: SecretFile = None
+    """File with this client's secret on one line; read again each time a token is obtained."""
+
+    oauth_client_authentication: Literal["basic", "post"] = "basic"
+    """How the secret reaches the endpoint: in the header `Authorization`, or in the form that is posted.
+
+    Basic, because every endpoint must take it (RFC 6749, section 2.3.1); `post` for those that do not.
+    """
+
+    oauth_scope: Scope = ""
+    """Scope to ask for, several with spaces between. Empty: the client's own at the identity provider."""
+
+    oauth_extensions: Extensions = ()
+    """What goes to the broker beside the token, as in `logicalCluster=lkc-1,identityPoolId=pool-1`. None by default."""
+
+    oauth_ca_file: ReadableFile = None
+    """File with the authorities that sign the token endpoint's certificate, in PEM. Empty: those of the system."""
 
     tls_ca_file: ReadableFile = None
     """File with the certificates of the authorities that sign the brokers', in PEM. Empty: those of the system."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -69,6 +70,18 @@ def _brokers(value: str) -> str:
         if match is None or not 0 < int(match["port"]) <= _HIGHEST_PORT:
             raise ValueError
     return ",".join(brokers)
+
+
+def _https_url(value: str) -> str:
+    _ = urlsplit(value).port  # raises ValueError
+    return value
+
+
+def _extensions(value: tuple[str, ...]) -> tuple[str, ...]:
+    names = [pair.partition("=")[0] for pair in value]
+    if len(set(names)) < len(names) or "auth" in names:  # which is the token's own
+        raise ValueError
+    return value
 
 
 def _no_slash_at_end(value: str) -> str:
@@ -158,6 +171,27 @@ UserName = Annotated[
     str,
     Field(pattern=r"^[^\x00-\x1f\x7f]{0,255}$"),
     Allowed("up to 255 characters, none of them a control character"),
+]
+HttpsUrl = Annotated[
+    str,
+    Field(pattern=r"^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_.~/%:+-]*)?)?$"),
+    AfterValidator(_https_url),
+    Allowed("an https URL without user, password and query, such as https://login.example.com/oauth2/token"),
+]
+OAuthClientId = Annotated[str, Field(pattern="^[ -~]{0,255}$"), Allowed("up to 255 characters of ASCII")]
+Scope = Annotated[
+    str,
+    Field(pattern=r"^([!#-\[\]-~]+( [!#-\[\]-~]+)*)?$", max_length=1000),
+    Allowed("one scope, or several with a space between, as the identity provider calls them"),
+]
+Extensions = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z]+=[!-~][ -~]*$")], ...],
+    NoDecode,
+    BeforeValidator(_split_commas),
+    AfterValidator(_extensions),
+    Allowed(
+        "NAME=VALUE, each name of letters, once and not auth: with commas between, or as a list of strings in the file"
+    ),
 ]
 Deadline = Annotated[
     Seconds, Field(gt=0, lt=10), Allowed("seconds above 0 and below the 10 after which Aurora gives up")

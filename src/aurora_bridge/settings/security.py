@@ -3,19 +3,43 @@
 A setting that would be silently ignored is refused: whoever set it believes in a protection that is not there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from aurora_bridge.settings.files import FileError, read_secret, tls_context
+from aurora_bridge.settings.files import FileError, read_secret, tls_context, trusting
 from aurora_bridge.settings.groups import KafkaSettings
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names
 
-_OAUTH = "OAUTHBEARER"
-_SASL = ("sasl_mechanism", "sasl_username", "sasl_password_file", "sasl_token_file")
+
+class _Way(NamedTuple):
+    """A way to sign in: what it needs, and what else it takes."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+_PASSWORD = (_Way(("sasl_username", "sasl_password_file")),)
+_WAYS: Mapping[str, Sequence[_Way]] = {
+    "PLAIN": _PASSWORD,
+    "SCRAM-SHA-256": _PASSWORD,
+    "SCRAM-SHA-512": _PASSWORD,
+    "OAUTHBEARER": (
+        _Way(("sasl_token_file",), ("oauth_extensions",)),
+        _Way(
+            ("oauth_token_url", "oauth_client_id", "oauth_client_secret_file"),
+            ("oauth_client_authentication", "oauth_scope", "oauth_extensions", "oauth_ca_file"),
+        ),
+    ),
+}
+_CREDENTIALS = tuple(dict.fromkeys(field for ways in _WAYS.values() for way in ways for field in sum(way, ())))
+_SASL = ("sasl_mechanism", *_CREDENTIALS)
 _TLS = ("tls_ca_file", "tls_certificate_file", "tls_key_file", "tls_check_hostname")
 _CONTENT = {
     "kafka.sasl_password_file": "a file with the password on one line, in UTF-8",
     "kafka.sasl_token_file": "a file with the token on one line",
+    "kafka.oauth_client_secret_file": "a file with the client's secret on one line, in UTF-8",
+    "kafka.oauth_ca_file": "a file with certificates in PEM",
     "kafka.tls_ca_file": "a file with certificates in PEM",
     "kafka.tls_certificate_file": "a file with a certificate in PEM, and its private key without a password, there or "
     f"in the file of {variable('kafka.tls_key_file')}",
@@ -59,21 +83,23 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
     if mechanism is None:
         yield (
             f"{both_names('kafka.sasl_mechanism')}: nothing came, and {variable('kafka.security_protocol')} is "
-            f"{protocol}; allowed with it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. Set the one "
-            "that the brokers' listener takes."
+            f"{protocol}; allowed with it is one of {', '.join(_WAYS)}. Set the one that the brokers' listener takes."
         )
         return
-    needed = ("sasl_token_file",) if mechanism == _OAUTH else ("sasl_username", "sasl_password_file")
-    given = _given(kafka, _SASL[1:])
-    missing = [field for field in needed if field not in given]
-    useless = [field for field in given if field not in needed]
-    if missing or useless:
-        came = ", ".join(variable(f"kafka.{field}") for field in given) or "nothing else"
+    given = set(_given(kafka, _CREDENTIALS))
+    ways = _WAYS[mechanism]
+    if not any(given.issuperset(way.needed) and given.issubset(sum(way, ())) for way in ways):
+        came = ", ".join(variable(f"kafka.{field}") for field in _CREDENTIALS if field in given) or "nothing else"
         yield (
             f"{both_names('kafka.sasl_mechanism')}: {mechanism} came with {came}; allowed with it is "
-            f"{' and '.join(both_names(f'kafka.{field}') for field in needed)}, and nothing of other mechanisms. Set "
-            "just these."
+            f"{', or '.join(map(_in_words, ways))}, and nothing of other mechanisms. Set just these."
         )
+
+
+def _in_words(way: _Way) -> str:
+    needed = " and ".join(both_names(f"kafka.{field}") for field in way.needed)
+    optional = ", ".join(variable(f"kafka.{field}") for field in way.optional)
+    return f"{needed} (with them, if need be, {optional})" if optional else needed
 
 
 def _of_the_files(kafka: KafkaSettings) -> Iterator[str]:
@@ -82,6 +108,9 @@ def _of_the_files(kafka: KafkaSettings) -> Iterator[str]:
             read_secret("kafka.sasl_password_file", kafka.sasl_password_file)
         if kafka.sasl_token_file is not None:
             read_secret("kafka.sasl_token_file", kafka.sasl_token_file)
+        if kafka.oauth_client_secret_file is not None:
+            read_secret("kafka.oauth_client_secret_file", kafka.oauth_client_secret_file)
+            trusting("kafka.oauth_ca_file", kafka.oauth_ca_file)
         if "SSL" in kafka.security_protocol:
             tls_context(kafka)
     except FileError as error:

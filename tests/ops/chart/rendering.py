@@ -146,7 +146,7 @@ def _named_files(table: object, pem: Path) -> Iterator[tuple[str, str]]:
     elif isinstance(table, dict):
         for name, value in table.items():
             if name.endswith("_file"):
-                yield value, pem.read_text() if name.startswith("tls_") else "user:word\n"
+                yield value, pem.read_text() if name.startswith("tls_") or name.endswith("ca_file") else "user:word\n"
             else:
                 yield from _named_files(value, pem)
 

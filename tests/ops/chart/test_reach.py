@@ -141,6 +141,21 @@ def test_the_network_policy_can_be_narrowed_widened_and_left_out(helm4: str) -> 
     assert not render(helm4, {"networkPolicy": {"enabled": False}}).has("NetworkPolicy")
 
 
+@pytest.mark.parametrize(
+    ("url", "port"), [("https://login.example.com/token", 443), ("https://[::1]:8443/token", 8443)]
+)
+def test_the_network_policy_lets_the_pods_reach_the_identity_provider(url: str, port: int, helm4: str) -> None:
+    kafka = {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "OAUTHBEARER",
+        "oauth_token_url": url,
+        "oauth_client_id": "bridge",
+        "oauth_client_secret": {"existingSecret": "s", "key": "k"},
+    }
+    _dns, _kafka, identity = render(helm4, {"settings": {"kafka": kafka}}).one("NetworkPolicy")["spec"]["egress"]
+    assert identity == {"ports": [{"port": port, "protocol": "TCP"}]}
+
+
 def test_a_node_is_drained_one_pod_at_a_time(helm4: str) -> None:
     spec = render(helm4, {}).one("PodDisruptionBudget")["spec"]
     assert (spec["maxUnavailable"], spec["selector"]["matchLabels"]) == (1, SELECTOR)

@@ -24,6 +24,17 @@ def settings(**groups: object) -> dict[str, Any]:
     return {"settings": groups}
 
 
+def oauth(**settings: object) -> dict[str, Any]:
+    right = {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "OAUTHBEARER",
+        "oauth_token_url": "https://login.example.com/token",
+        "oauth_client_id": "bridge",
+        "oauth_client_secret": SECRET,
+    }
+    return kafka(**(right | settings))
+
+
 def routes(*given: dict[str, Any], **groups: object) -> dict[str, Any]:
     return settings(routes=[{"event": "lead_created", **route} for route in given], **groups)
 
@@ -107,6 +118,31 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "a password too many": (
         kafka(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token=FILE, sasl_password=SECRET),
         "settings.kafka.sasl_password: it came with sasl_mechanism OAUTHBEARER",
+    ),
+    "a token and an identity provider": (
+        oauth(sasl_token=FILE),
+        "settings.kafka.sasl_token: it came with sasl_mechanism OAUTHBEARER, which takes oauth_token_url and",
+    ),
+    "an identity provider without secret": (
+        oauth(oauth_client_secret={}),
+        "settings.kafka.oauth_client_secret: nothing came with sasl_mechanism OAUTHBEARER",
+    ),
+    "neither a token nor an identity provider": (
+        kafka(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER"),
+        "which takes sasl_token (or oauth_token_url, oauth_client_id and oauth_client_secret) and nothing",
+    ),
+    "a scope without identity provider": (
+        kafka(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token=FILE, oauth_scope="a"),
+        "settings.kafka.oauth_scope: it came with sasl_mechanism OAUTHBEARER",
+    ),
+    "an extension twice": (oauth(oauth_extensions=["a=1", "a=2"]), "settings.kafka.oauth_extensions: a came twice"),
+    "the token as an extension": (
+        oauth(oauth_extensions=["auth=1"]),
+        "settings.kafka.oauth_extensions: auth came and is the token's own",
+    ),
+    "a port of the identity provider that is none": (
+        oauth(oauth_token_url="https://login.example.com:70000/token"),  # noqa: S106 - an address
+        "settings.kafka.oauth_token_url: https://login.example.com:70000/token came; allowed is a port up to 65535",
     ),
     "a client's key without certificate": (
         kafka(security_protocol="SSL", tls_key=SECRET),
@@ -228,6 +264,7 @@ def test_both_helms_refuse(helm: str) -> None:
         settings(auth={"tokens": None, "basic": SECRET}),
         routes({"template": "/a", "tokens": SECRET}, auth={"tokens": None, "allow_anonymous": True}),
         kafka(bootstrap_servers="[::1]:9092,kafka-1.example.com:65535"),
+        oauth(oauth_token_url="https://[::1]:65535/token", oauth_extensions=["a=1", "b=a=1"]),  # noqa: S106 - an address
         {"persistence": {"size": "3072Mi"}},
         {
             "ingress": INGRESS | {"path": "/hooks/"},
@@ -278,6 +315,11 @@ UNBOUNDED: Final[list[dict[str, Any]]] = [
     kafka(compression="zstd"),
     kafka(partitions=0),
     kafka(topic_prefix="a/"),
+    kafka(oauth_token_url="http://login.example.com/token"),  # noqa: S106 - an address
+    kafka(oauth_token_url="https://user:word@login.example.com/token"),  # noqa: S106 - an address
+    kafka(oauth_scope=" two  spaces "),
+    kafka(oauth_extensions=["no_letters_only=1"]),
+    kafka(oauth_client_authentication="none"),
 ]
 
 

@@ -26,7 +26,8 @@ each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda file: 
 
 def test_all_scenarios_are_there() -> None:
     names = {file.stem for file in SCENARIOS}
-    assert {"minimal", "production", "msk-scram", "confluent-cloud", "multi-tenant", "embedded"} <= names
+    expected = {"minimal", "production", "msk-scram", "confluent-cloud", "confluent-oauth", "multi-tenant", "embedded"}
+    assert expected <= names
 
 
 @each_scenario
