@@ -8,9 +8,11 @@ FROM docker.io/library/python:${PYTHON_TAG} AS build
 WORKDIR /build
 RUN python3 -m venv --without-pip /opt/aurora-bridge
 # Packages first: this layer is made anew only when the lock changes.
-COPY requirements.lock ./
+# `--build-arg EXTRA=msk` adds what signs tokens for Amazon MSK with IAM.
+ARG EXTRA=
+COPY requirements.lock requirements-msk.lock ./
 RUN python3 -m pip --python /opt/aurora-bridge/bin/python3 install --no-cache-dir --no-compile --require-hashes \
-    --requirement requirements.lock
+    --requirement "requirements${EXTRA:+-}${EXTRA}.lock"
 COPY pyproject.toml ./
 COPY src ./src
 # Then the package, by the locked build backend, which nothing needs afterwards. Byte code is made here, because nobody

@@ -49,6 +49,7 @@ soak: .venv/.dev  ## an hour of load in which memory, files and tasks may not gr
 
 audit: .tools/audit/bin/pip-audit  ## ask osv.dev whether a locked package has a known vulnerability
 	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements.lock
+	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements-msk.lock
 	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements-dev.lock
 
 docs: .venv/.dev  ## write the references of settings, metrics and the chart's values from the code
@@ -73,7 +74,8 @@ bench: .venv/.dev  ## measure the daemon beside a bare hello-world, another revi
 # Made with the lowest Python that is supported, whose list is the longest. UPGRADE=--upgrade takes the newest versions.
 lock: .venv/.dev  ## write the lock files anew after a change of pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --output-file=requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --constraint=requirements.lock --output-file=requirements-msk.lock pyproject.toml
+	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --extra=dev --constraint=requirements-msk.lock --output-file=requirements-dev.lock pyproject.toml
 
 clean:  ## remove what the targets above made, except the daemon's state
 	rm -rf .venv .kafka .kube .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info

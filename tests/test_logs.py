@@ -191,6 +191,12 @@ def test_aiokafka_never_logs_below_info_since_its_debug_lines_have_passwords(lev
     assert logging.getLogger("aiokafka.conn").getEffectiveLevel() == expected
 
 
+def test_the_libraries_of_aws_log_no_more_than_warnings_since_their_debug_lines_have_session_tokens() -> None:
+    configure("debug", stream=StringIO())
+    levels = {name: logging.getLogger(name).getEffectiveLevel() for name in ("botocore.auth", "boto3", "urllib3.util")}
+    assert set(levels.values()) == {logging.WARNING}
+
+
 async def send(port: int, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)

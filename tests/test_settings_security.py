@@ -1,5 +1,6 @@
 """Settings of Kafka's security: one that would be ignored, or a file that cannot be used, is refused at start."""
 
+import importlib.util
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from tests.support import certificates
 from tests.support.certificates import Authority
 
 PREFIX: Final = "AURORA_BRIDGE_KAFKA__"
+MSK: Final = {"security_protocol": "SASL_SSL", "sasl_mechanism": "AWS_MSK_IAM", "aws_region": "us-gov-west-1"}
 needs_openssl = pytest.mark.skipif(not certificates.possible(), reason=certificates.INSTALL)
 
 
@@ -66,6 +68,7 @@ def test_each_mechanism_is_taken_with_what_it_needs(secret: Path) -> None:
         security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_file=secret, oauth_extensions="pool=1"
     )
     loaded(**oidc(secret))
+    loaded(**MSK)
 
 
 @needs_openssl
@@ -107,8 +110,8 @@ def test_a_setting_that_the_protocol_would_ignore_is_refused(
 def test_sasl_needs_a_mechanism() -> None:
     expected = (
         f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): nothing came, and {PREFIX}SECURITY_PROTOCOL is "
-        "SASL_SSL; allowed with it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. Set the one that the "
-        "brokers' listener takes."
+        "SASL_SSL; allowed with it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM. Set "
+        "the one that the brokers' listener takes."
     )
     assert problem(security_protocol="SASL_SSL") == expected
 
@@ -143,6 +146,32 @@ def test_an_identity_provider_takes_all_that_it_needs_and_nothing_of_others(
         f"(kafka.oauth_client_secret_file in the file) (with them, if need be, {PREFIX}OAUTH_CLIENT_AUTHENTICATION, "
         f"{PREFIX}OAUTH_SCOPE, {PREFIX}OAUTH_EXTENSIONS, {PREFIX}OAUTH_CA_FILE), and nothing of other mechanisms. Set "
         "just these."
+    )
+
+
+def test_msk_needs_a_region_and_nothing_else() -> None:
+    expected = (
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): AWS_MSK_IAM came with {PREFIX}SASL_USERNAME; "
+        f"allowed with it is {PREFIX}AWS_REGION (kafka.aws_region in the file), and nothing of other mechanisms. Set "
+        "just these."
+    )
+    assert problem(**(MSK | {"aws_region": "", "sasl_username": "bridge"})) == expected
+
+
+def test_msk_without_the_library_that_signs_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    expected = (
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): AWS_MSK_IAM came, and the library that signs its "
+        "tokens is not installed; without it allowed is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. "
+        "Install it, pip install 'aurora-bridge[msk]' (the image: --build-arg EXTRA=msk), or choose one of the others."
+    )
+    assert problem(**MSK) == expected
+
+
+def test_a_region_that_is_none_is_one_readable_line() -> None:
+    assert problem(**(MSK | {"aws_region": "Europe"})) == (
+        f"{PREFIX}AWS_REGION (kafka.aws_region in the file): 'Europe' came from the environment; allowed is a region "
+        "of AWS, such as eu-west-1. Correct it or leave it out."
     )
 
 

@@ -23,6 +23,8 @@ from tests.support import http
 from tests.support.certificates import Authority
 from tests.support.daemon import SECONDS, Daemon, command
 from tests.support.identity import AUDIENCE, CLIENT, SCOPE, SECRET
+from tests.support.msk import REGION, Keys, MskFront
+from tests.support.ports import HOST
 from tests.support.secure import USER, SecureCluster, token
 from tests.support.topics import Record, create_topics, delete_topics, produce, read_all, topic_names, unique_prefix
 
@@ -198,7 +200,74 @@ def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster,
     assert (tail.returncode, key in tail.stdout) == (0, True)
 
 
+@pytest.fixture
+def front(kafka_secure: SecureCluster, common: str) -> Iterator[MskFront]:
+    """What stands for an Amazon MSK with IAM, whose tokens it checks."""
+    del common
+    certificate, upstream = kafka_secure.broker_certificate, kafka_secure.at("MSK")
+    with MskFront(kafka_secure.front_port, upstream, certificate, Keys()) as front:
+        yield front
+
+
+def msk(kafka: SecureCluster, folder: Path, prefix: str, role: Keys | None) -> Daemon:
+    """Return a daemon that signs in to `front` with a role, or without any credentials of AWS."""
+    settings = {
+        "kafka__bootstrap_servers": f"{HOST}:{kafka.front_port}",
+        "kafka__topic_prefix": prefix,
+        "kafka__security_protocol": "SASL_SSL",
+        "kafka__sasl_mechanism": "AWS_MSK_IAM",
+        "kafka__aws_region": REGION,
+        "kafka__tls_ca_file": kafka.authority.file,
+    }
+    daemon = Daemon(folder, log__level="debug", **settings)
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nowhere"}
+    credentials = folder / "credentials"  # read anew for each token, as a role's are
+    daemon.surroundings = nothing | {"AWS_SHARED_CREDENTIALS_FILE": str(credentials)}
+    if role is not None:
+        assume(credentials, role)
+    return daemon
+
+
+def assume(credentials: Path, role: Keys) -> None:
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    credentials.write_text("\n".join(["[default]", *map(" = ".join, zip(names, role, strict=True))]))
+
+
+def test_an_event_arrives_by_a_token_that_a_role_of_aws_signed_and_its_secrets_stay_where_they_are(
+    kafka_secure: SecureCluster, common: str, front: MskFront, tmp_path: Path
+) -> None:
+    with msk(kafka_secure, tmp_path, common, front.keys) as daemon:
+        daemon.wait_until_connected()
+        key, outcome = deliver(daemon)
+        daemon.kill()
+    assert outcome == "published"
+    assert key in arrived(kafka_secure, f"{common}project_created")
+    assert len(set(front.tokens)) == 1 < len(front.tokens)  # one for all connections
+    assert secrets_seen(daemon, *front.keys, quote_plus(front.keys.session), *front.tokens) == []
+
+
 # What bars the way, and how it is mended
+
+
+def test_credentials_of_aws_that_are_missing_are_told_and_used_once_they_are_there(
+    kafka_secure: SecureCluster, common: str, front: MskFront, tmp_path: Path
+) -> None:
+    with msk(kafka_secure, tmp_path, common, None) as daemon:
+        barred(daemon, "aws_credentials_failed", "none are found", f"AWS credentials for {REGION}: no AWS credentials")
+        key, outcome = deliver(daemon)
+        assume(tmp_path / "credentials", front.keys)
+        mended(daemon)
+    assert outcome == "spooled"
+    assert key in arrived(kafka_secure, f"{common}project_created")
+
+
+def test_a_role_of_aws_that_the_broker_refuses_is_told_until_it_is_let_in(
+    kafka_secure: SecureCluster, common: str, front: MskFront, tmp_path: Path
+) -> None:
+    with msk(kafka_secure, tmp_path, common, front.keys._replace(secret="another")) as daemon:  # noqa: S106
+        barred(daemon, "token_refused", "kafka-cluster:Connect", f"{HOST}:{kafka_secure.front_port}")
+        assume(tmp_path / "credentials", front.keys)
+        mended(daemon)
 
 
 def test_a_wrong_password_is_told_and_mended_in_its_file(

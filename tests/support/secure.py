@@ -5,11 +5,13 @@ Clients come in at `CLIENT` (SASL over TLS, every mechanism), at `MUTUAL` (TLS w
 goes wrong: `EXPIRED` and `STRANGER` are `CLIENT` with an expired certificate, and with that of another host. Nobody may
 do anything there that was not `allow`ed. Who logs in at `CLIENT` by SCRAM-SHA-256 is thrown out after
 `SESSION_SECONDS`, as by brokers that limit sessions (KIP-368), and needs the password of then to come back. `INTERNAL`
-stays plain and lets everything pass: the tests themselves look and administer there.
+stays plain and lets everything pass: the tests themselves look and administer there. So does `MSK`, which says of
+itself that it is at `front_port`: where a test puts what stands for Amazon MSK (`msk.py`).
 """
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -41,7 +43,7 @@ from tests.support.ports import HOST, free_ports
 USER: Final = "bridge"
 SESSION_SECONDS: Final = 2
 SASL_LISTENERS: Final = ("CLIENT", "OIDC", "EXPIRED", "STRANGER")
-MORE_LISTENERS: Final = ("MUTUAL", "OIDC", "EXPIRED", "STRANGER")
+MORE_LISTENERS: Final = ("MUTUAL", "OIDC", "MSK", "EXPIRED", "STRANGER")
 _SECONDS: Final = 30.0
 _MODULES: Final = {
     "plain": 'org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";',
@@ -70,14 +72,16 @@ class SecureCluster(KafkaCluster):
         self.authority = Authority(folder)
         self.certificate = self.authority.sign("client", USER)
         """Of `USER`, for `MUTUAL`; the key is in the same file."""
+        self.broker_certificate = self.authority.sign("broker", "broker")
         self._certificates = {
-            "CLIENT": self.authority.sign("broker", "broker"),
+            "CLIENT": self.broker_certificate,
             "EXPIRED": self.authority.sign("broker-expired", "broker", days=0),
             "STRANGER": self.authority.sign("broker-stranger", "broker", ["DNS:other.example"]),
         }
         self._certificates["MUTUAL"] = self._certificates["OIDC"] = self._certificates["CLIENT"]
         self.identity = IdentityProvider(self._certificates["CLIENT"], USER)
-        ports = iter(free_ports(len(MORE_LISTENERS) * nodes))
+        self.front_port, *more = free_ports(1 + len(MORE_LISTENERS) * nodes)
+        ports = iter(more)
         self._more = {node.number: {name: f"{HOST}:{next(ports)}" for name in MORE_LISTENERS} for node in self.nodes}
 
     def at(self, listener: str) -> str:
@@ -144,11 +148,14 @@ class SecureCluster(KafkaCluster):
     def _properties_of(self, node: KafkaNode) -> dict[str, str]:
         usual = super()._properties_of(node)
         more = "".join(f",{name}://{address}" for name, address in self._more[node.number].items())
-        protocols = {**dict.fromkeys(SASL_LISTENERS, "SASL_SSL"), "MUTUAL": "SSL"}
+        protocols = {**dict.fromkeys(SASL_LISTENERS, "SASL_SSL"), "MUTUAL": "SSL", "MSK": "PLAINTEXT"}
+        listeners = usual["listeners"] + more
+        advertised = listeners.replace(self._more[node.number]["MSK"], f"{HOST}:{self.front_port}")
         plain = "INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
         properties = {
             **usual,
-            "listeners": usual["listeners"] + more,
+            "listeners": listeners,
+            "advertised.listeners": re.sub(",CONTROLLER://[^,]+", "", advertised),
             "listener.security.protocol.map": f"{plain},{','.join(map(':'.join, protocols.items()))}",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",  # whoever comes in at a plain listener: the brokers, and the tests

@@ -95,7 +95,7 @@ settings.kafka.bootstrap_servers: {{ . }} came; allowed is a port from 1 to 6553
 {{- end }}
 {{- end }}
 {{- $protocol := .security_protocol }}
-{{- $sasl := dict "sasl_mechanism" .sasl_mechanism "sasl_username" .sasl_username "sasl_password" .sasl_password "sasl_token" .sasl_token "oauth_token_url" .oauth_token_url "oauth_client_id" .oauth_client_id "oauth_client_secret" .oauth_client_secret "oauth_client_authentication" (ne .oauth_client_authentication "basic") "oauth_scope" .oauth_scope "oauth_extensions" .oauth_extensions "oauth_ca" .oauth_ca }}
+{{- $sasl := dict "sasl_mechanism" .sasl_mechanism "sasl_username" .sasl_username "sasl_password" .sasl_password "sasl_token" .sasl_token "oauth_token_url" .oauth_token_url "oauth_client_id" .oauth_client_id "oauth_client_secret" .oauth_client_secret "oauth_client_authentication" (ne .oauth_client_authentication "basic") "oauth_scope" .oauth_scope "oauth_extensions" .oauth_extensions "oauth_ca" .oauth_ca "aws_region" .aws_region }}
 {{- $tls := dict "tls_ca" .tls_ca "tls_certificate" .tls_certificate "tls_key" .tls_key "tls_check_hostname" (not .tls_check_hostname) }}
 {{- if not (contains "SASL" $protocol) }}
 {{- range $name, $value := $sasl }}
@@ -104,7 +104,7 @@ settings.kafka.{{ $name }}: it came with security_protocol {{ $protocol }}, whic
 {{- end }}
 {{- end }}
 {{- else if not .sasl_mechanism }}
-settings.kafka.sasl_mechanism: nothing came with security_protocol {{ $protocol }}. Set the one that the brokers' listener takes: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
+settings.kafka.sasl_mechanism: nothing came with security_protocol {{ $protocol }}. Set the one that the brokers' listener takes: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM.
 {{- else }}
 {{- $needed := list "sasl_username" "sasl_password" }}
 {{- $optional := list }}
@@ -114,6 +114,8 @@ settings.kafka.sasl_mechanism: nothing came with security_protocol {{ $protocol 
 {{- else if eq .sasl_mechanism "OAUTHBEARER" }}
 {{- $needed = list "sasl_token" }}
 {{- $optional = list "oauth_extensions" }}
+{{- else if eq .sasl_mechanism "AWS_MSK_IAM" }}
+{{- $needed = list "aws_region" }}
 {{- end }}
 {{- $takes := join " and " $needed }}
 {{- if has "sasl_token" $needed }}

@@ -53,7 +53,12 @@ REASONS = {
     "token_refused": (
         f"the broker refuses our token; renew the one in the file of {_KAFKA}SASL_TOKEN_FILE, or compare issuer, "
         f"audience and keys of the identity provider, {_KAFKA}OAUTH_SCOPE and {_KAFKA}OAUTH_EXTENSIONS with what the "
-        "broker expects (its log says what it misses), and the clocks"
+        "broker expects (its log says what it misses), and the clocks. With AWS_MSK_IAM: does the role have "
+        f"kafka-cluster:Connect on this cluster, and is {_KAFKA}AWS_REGION its region?"
+    ),
+    "aws_credentials_failed": (
+        "no AWS credentials, or none that can be used; give this process a role (EKS: IRSA or Pod Identity; EC2: an "
+        "instance profile) or the usual variables or files of AWS, and let it reach STS or the metadata service"
     ),
     "token_endpoint_failed": (
         "no token from the identity provider; the token that was obtained last serves until it ends. Is the endpoint "
@@ -109,7 +114,13 @@ _CERTIFICATES = {
     62: "host_name_mismatch",
     64: "host_name_mismatch",  # an address
 }
-_REFUSED = ("authentication_failed", "token_refused", "token_endpoint_failed", "token_client_refused")
+_REFUSED = (
+    "authentication_failed",
+    "token_refused",
+    "token_endpoint_failed",
+    "token_client_refused",
+    "aws_credentials_failed",
+)
 _REFUSED_SECONDS = 2.0
 """Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
 _TOKEN = "token"  # noqa: S105 - the place of what is wrong with it

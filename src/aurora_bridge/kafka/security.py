@@ -15,6 +15,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from aurora_bridge.kafka.msk import MskSigner
 from aurora_bridge.kafka.oidc import ClientCredentials
 from aurora_bridge.kafka.tokens import CachedToken, FileToken, OnToken
 from aurora_bridge.settings import KafkaSettings
@@ -22,6 +23,9 @@ from aurora_bridge.settings.files import FileError, read_bytes, read_secret, tls
 
 OnFiles = Callable[[list[str]], None]
 """Told, each time the files were read, what is wrong with them; nothing: all are good."""
+
+AWS_MSK_IAM = "AWS_MSK_IAM"
+"""Amazon's name for it; on the wire it is OAUTHBEARER with a token of its own kind."""
 
 _CLIENT_SECRET, _ENDPOINT_TLS = "client_secret", "token_endpoint_tls"
 
@@ -52,6 +56,8 @@ class Security:
         if settings.oauth_token_url:
             client = ClientCredentials(settings, self._credentials)
             self._obtained = CachedToken(client.obtain, on_token, self._extensions)
+        elif settings.sasl_mechanism == AWS_MSK_IAM:
+            self._obtained = CachedToken(MskSigner(settings.aws_region).obtain, on_token, {})
 
     def options(self) -> dict[str, Any]:
         """Return the arguments for a connection, from the files as they are now. Raises `UnusableFileError`."""
@@ -61,7 +67,7 @@ class Security:
             contents["sasl_oauth_token_provider"] = self._obtained
         return {
             "security_protocol": settings.security_protocol,
-            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_mechanism": "OAUTHBEARER" if settings.sasl_mechanism == AWS_MSK_IAM else settings.sasl_mechanism,
             "sasl_plain_username": settings.sasl_username,
             **{name: content for name, content in contents.items() if name not in {_CLIENT_SECRET, _ENDPOINT_TLS}},
         }

@@ -32,6 +32,9 @@ def configure(
     logging.raiseExceptions = False
     # At DEBUG aiokafka prints SASL passwords and payloads.
     logging.getLogger("aiokafka").setLevel(max(logging.INFO, root.level))
+    # Those of AWS print signed addresses and session tokens then, and at INFO a line for each token.
+    for library in ("boto3", "botocore", "urllib3"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
     # aiohttp's access log has whole request lines, secrets among them, and halves the throughput.
     logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL + 1)
     for library, fault in {"aiohttp.server": "fault in the HTTP server", "asyncio": "fault in the event loop"}.items():

@@ -13,6 +13,7 @@ from aurora_bridge.settings.kinds import (
     EMPTY_IS_NONE,
     NO_BOOL,
     AttributeNames,
+    AwsRegion,
     BasePath,
     Brokers,
     ClientId,
@@ -176,7 +177,7 @@ class KafkaSettings(Group):
     """What the brokers' listener speaks. `PLAINTEXT`, as Kafka's own default; `SASL_SSL` or `SSL` in production."""
 
     sasl_mechanism: Annotated[
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None, EMPTY_IS_NONE
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] | None, EMPTY_IS_NONE
     ] = None
     """How the daemon proves who it is. Empty, because it must be the one that the brokers' listener takes."""
 
@@ -215,6 +216,10 @@ class KafkaSettings(Group):
 
     oauth_ca_file: ReadableFile = None
     """File with the authorities that sign the token endpoint's certificate, in PEM. Empty: those of the system."""
+
+    aws_region: AwsRegion = ""
+    """Region of the Amazon MSK cluster, for `AWS_MSK_IAM`: the tokens are signed for it, with the AWS credentials that
+    the process has."""
 
     tls_ca_file: ReadableFile = None
     """File with the certificates of the authorities that sign the brokers', in PEM. Empty: those of the system."""

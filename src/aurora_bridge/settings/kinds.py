@@ -193,6 +193,9 @@ Extensions = Annotated[
         "NAME=VALUE, each name of letters, once and not auth: with commas between, or as a list of strings in the file"
     ),
 ]
+AwsRegion = Annotated[
+    str, Field(pattern=r"^([a-z]{2,}(-[a-z]+)+-[0-9]+)?$", max_length=63), Allowed("a region of AWS, such as eu-west-1")
+]
 Deadline = Annotated[
     Seconds, Field(gt=0, lt=10), Allowed("seconds above 0 and below the 10 after which Aurora gives up")
 ]

@@ -3,6 +3,7 @@
 A setting that would be silently ignored is refused: whoever set it believes in a protection that is not there.
 """
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from aurora_bridge.settings.files import FileError, read_secret, tls_context, tr
 from aurora_bridge.settings.groups import KafkaSettings
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names
+
+_MSK = "AWS_MSK_IAM"
 
 
 class _Way(NamedTuple):
@@ -31,6 +34,7 @@ _WAYS: Mapping[str, Sequence[_Way]] = {
             ("oauth_client_authentication", "oauth_scope", "oauth_extensions", "oauth_ca_file"),
         ),
     ),
+    _MSK: (_Way(("aws_region",)),),
 }
 _CREDENTIALS = tuple(dict.fromkeys(field for ways in _WAYS.values() for way in ways for field in sum(way, ())))
 _SASL = ("sasl_mechanism", *_CREDENTIALS)
@@ -48,7 +52,7 @@ _CONTENT = {
 
 def kafka_security(kafka: KafkaSettings) -> Iterator[str]:
     """Yield one readable line for each conflict."""
-    found = [*_of_the_protocol(kafka), *_of_the_mechanism(kafka)]
+    found = [*_of_the_protocol(kafka), *_of_the_mechanism(kafka), *_of_the_signer(kafka)]
     if kafka.tls_key_file is not None and kafka.tls_certificate_file is None:
         found.append(
             f"{both_names('kafka.tls_key_file')}: {str(kafka.tls_key_file)!r} came without a certificate; allowed is "
@@ -93,6 +97,15 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
         yield (
             f"{both_names('kafka.sasl_mechanism')}: {mechanism} came with {came}; allowed with it is "
             f"{', or '.join(map(_in_words, ways))}, and nothing of other mechanisms. Set just these."
+        )
+
+
+def _of_the_signer(kafka: KafkaSettings) -> Iterator[str]:
+    if kafka.sasl_mechanism == _MSK and importlib.util.find_spec("aws_msk_iam_sasl_signer") is None:
+        yield (
+            f"{both_names('kafka.sasl_mechanism')}: {_MSK} came, and the library that signs its tokens is not "
+            f"installed; without it allowed is one of {', '.join(way for way in _WAYS if way != _MSK)}. Install it, "
+            "pip install 'aurora-bridge[msk]' (the image: --build-arg EXTRA=msk), or choose one of the others."
         )
 
 

@@ -156,6 +156,12 @@ def test_the_network_policy_lets_the_pods_reach_the_identity_provider(url: str, 
     assert identity == {"ports": [{"port": port, "protocol": "TCP"}]}
 
 
+def test_the_network_policy_lets_the_pods_ask_aws_for_credentials(helm4: str) -> None:
+    kafka = {"security_protocol": "SASL_SSL", "sasl_mechanism": "AWS_MSK_IAM", "aws_region": "eu-west-1"}
+    _dns, _kafka, sts = render(helm4, {"settings": {"kafka": kafka}}).one("NetworkPolicy")["spec"]["egress"]
+    assert sts == {"ports": [{"port": 443, "protocol": "TCP"}]}
+
+
 def test_a_node_is_drained_one_pod_at_a_time(helm4: str) -> None:
     spec = render(helm4, {}).one("PodDisruptionBudget")["spec"]
     assert (spec["maxUnavailable"], spec["selector"]["matchLabels"]) == (1, SELECTOR)

@@ -144,6 +144,14 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         oauth(oauth_token_url="https://login.example.com:70000/token"),  # noqa: S106 - an address
         "settings.kafka.oauth_token_url: https://login.example.com:70000/token came; allowed is a port up to 65535",
     ),
+    "a region missing": (
+        kafka(security_protocol="SASL_SSL", sasl_mechanism="AWS_MSK_IAM"),
+        "settings.kafka.aws_region: nothing came with sasl_mechanism AWS_MSK_IAM, which takes aws_region and nothing",
+    ),
+    "a region too many": (
+        oauth(aws_region="eu-west-1"),
+        "settings.kafka.aws_region: it came with sasl_mechanism OAUTHBEARER",
+    ),
     "a client's key without certificate": (
         kafka(security_protocol="SSL", tls_key=SECRET),
         "settings.kafka.tls_key: it came without tls_certificate",
@@ -320,6 +328,7 @@ UNBOUNDED: Final[list[dict[str, Any]]] = [
     kafka(oauth_scope=" two  spaces "),
     kafka(oauth_extensions=["no_letters_only=1"]),
     kafka(oauth_client_authentication="none"),
+    kafka(aws_region="Europe"),
 ]
 
 

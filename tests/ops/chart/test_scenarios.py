@@ -26,8 +26,8 @@ each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda file: 
 
 def test_all_scenarios_are_there() -> None:
     names = {file.stem for file in SCENARIOS}
-    expected = {"minimal", "production", "msk-scram", "confluent-cloud", "confluent-oauth", "multi-tenant", "embedded"}
-    assert expected <= names
+    of_others = {"msk-scram", "msk-iam", "confluent-cloud", "confluent-oauth"}
+    assert of_others | {"minimal", "production", "multi-tenant", "embedded"} <= names
 
 
 @each_scenario

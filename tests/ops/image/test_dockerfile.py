@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemon import command
 from tests.support.debian import PYTHON, REPOSITORY, SUITE
 
@@ -24,6 +26,20 @@ def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else() -> None:
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     assert {line[1:] for line in lines if line.startswith("!")} == copied
     assert next(line for line in lines if not line.startswith("#")) == "*"
+
+
+@pytest.mark.parametrize("extra", ["", "msk"])
+def test_each_extra_has_its_lock_with_the_same_versions_of_what_all_have(extra: str) -> None:
+    (argument,) = re.findall(r'--requirement ("[^"]*")', TEXT)
+    shell = subprocess.run(
+        ["sh", "-c", f"echo {argument}"], check=True, capture_output=True, text=True, env={"EXTRA": extra}
+    )
+    locked, common = (
+        set(re.findall(r"^([a-z0-9-]+==\S+)", (REPOSITORY / lock).read_text(), re.MULTILINE))
+        for lock in (shell.stdout.strip(), "requirements.lock")
+    )
+    assert locked >= common > set()
+    assert any(package.startswith("aws-msk-iam") for package in locked) == (extra == "msk")
 
 
 def test_a_daemon_with_the_settings_of_the_image_would_start(tmp_path: Path) -> None:
