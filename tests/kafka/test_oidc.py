@@ -155,6 +155,10 @@ async def echo() -> web.Response:
     return web.json_response({"error": SECRET}, status=403)
 
 
+async def nested() -> web.Response:
+    return web.json_response({"error": {"code": 400, "message": SECRET}}, status=400)
+
+
 async def page() -> web.Response:
     return web.Response(text=f"<html>{SECRET}", content_type="text/html")
 
@@ -181,6 +185,7 @@ async def endless() -> web.Response:
         (moved, "token_endpoint_failed", "it answers 307"),
         (away, "token_endpoint_failed", "it answers 503"),
         (echo, "token_client_refused", "it answers 403"),
+        (nested, "token_client_refused", "it answers 400"),
         (page, "token_endpoint_failed", "its answer has no access_token"),
         (listed, "token_endpoint_failed", "its answer has no access_token"),
         (injected, "token_endpoint_failed", "its answer has no access_token"),

@@ -128,9 +128,16 @@ def test_what_is_wrong_with_the_token_is_told_of_its_endpoint_until_there_is_one
         "it answers 401",
     )
     assert desk.metric() == {"token_client_refused"}
-    assert desk.problems.pause(0.5) == 2
+    assert desk.problems.pause(0.5) == 0.5  # the last token may serve for long
     desk.problems.token(None)
-    assert (list(desk.problems), desk.metric(), desk.problems.pause(0.5)) == ([], set(), 0.5)
+    assert (list(desk.problems), desk.metric()) == ([], set())
+
+
+def test_a_connection_that_there_is_no_token_for_says_whose_fault_it_is_and_is_not_tried_often(desk: Desk) -> None:
+    desk.problems.connection(BROKER, TokenError("token_endpoint_failed", "https://login", "it answers 503"))
+    (problem,) = desk.problems
+    assert (problem.about, problem.detail) == (BROKER, "https://login: it answers 503")
+    assert desk.problems.pause(0.5) == 2
 
 
 def test_a_broker_that_is_away_is_a_warning_what_only_a_person_can_mend_an_error(desk: Desk) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.tokens import CachedToken, FileToken, Token, TokenError
@@ -181,6 +182,15 @@ async def test_an_outage_leaves_no_trace_in_its_error(endpoint: Endpoint) -> Non
             await endpoint.cache.token()
         depths.add(len(raised.traceback))
     assert len(depths) <= 2
+
+
+async def test_extensions_are_sent_beside_the_token() -> None:
+    source = FileToken("canary", {"logicalCluster": "lkc-1", "identityPoolId": "pool=1"})
+    authenticator = OAuthAuthenticator(sasl_oauth_token_provider=source)
+    sent, _ = await authenticator.step(None)
+    assert (
+        sent == b"n,,\x01auth=Bearer canary\x01logicalCluster=lkc-1\x01identityPoolId=pool=1\x01\x01"
+    )  # RFC 7628, 3.1
 
 
 def test_no_repr_has_a_token_in_it() -> None:

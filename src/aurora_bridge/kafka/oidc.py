@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 
 import aiohttp
 import orjson
+from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.tokens import Token, TokenError
 from aurora_bridge.settings import KafkaSettings
@@ -56,17 +57,15 @@ class ClientCredentials:
 
     async def obtain(self) -> Token:
         """Return a new token. Raises `KafkaError`, mostly `TokenError`, within seconds."""
-        secret, tls = self._credentials()
-        status, body, why = 0, b"", ""
         try:
-            status, body = await self._post(secret, tls)
+            return self._token(*await self._post(*self._credentials()))
+        except KafkaError:
+            raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = _words(error)
         except Exception as error:  # noqa: BLE001 - it would end the task that keeps the metadata
             why = f"{type(error).__name__}, which was not expected"
-        if why:
-            raise TokenError(FAILED, self._about, why)
-        return self._token(status, body)
+        raise TokenError(FAILED, self._about, why)
 
     async def _post(self, secret: str, tls: SSLContext) -> tuple[int, bytes]:
         settings = self._settings
@@ -94,7 +93,7 @@ class ClientCredentials:
     def _token(self, status: int, body: bytes) -> Token:
         answer = _document(body)
         if status in _REFUSALS:
-            code = answer.get("error")
+            code = str(answer.get("error"))
             raise TokenError(REFUSED, self._about, f"it answers {status}{f' {code}' if code in _CODES else ''}")
         if status != _OK:
             raise TokenError(FAILED, self._about, f"it answers {status}")

@@ -147,7 +147,7 @@ def explain(error: BaseException, about: str) -> Problem:
     """Return what an error means, that came up with a broker or with topics."""
     while True:
         if isinstance(error, TokenError):
-            return Problem(error.reason, about, str(error))
+            return Problem(error.reason, about, f"{error.about}: {error.why}")
         reason = _reason(error)
         if reason is not None:
             return Problem(reason, about, str(error) if reason == "unusable_file" else "")
@@ -184,10 +184,11 @@ class Problems:
 
     def pause(self, seconds: float) -> float:
         """Return how long to wait before the next attempt to connect: `seconds`, longer with refused credentials."""
-        return max(seconds, _REFUSED_SECONDS) if self._hold(*_REFUSED) else seconds
+        refused = any(problem.reason in _REFUSED for problem in self._brokers.values())
+        return max(seconds, _REFUSED_SECONDS) if refused else seconds
 
-    def _hold(self, *reasons: str) -> bool:
-        return any(problem.reason in reasons for problem in self)
+    def _hold(self, reason: str) -> bool:
+        return any(problem.reason == reason for problem in self)
 
     # Brokers, by address.
 
