@@ -1,6 +1,7 @@
 """Settings of Kafka's security: one that would be ignored, or a file that cannot be used, is refused at start."""
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ from tests.support import certificates
 from tests.support.certificates import Authority
 
 PREFIX: Final = "AURORA_BRIDGE_KAFKA__"
+DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "kafka.md"
+EXAMPLES: Final = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
 MSK: Final = {"security_protocol": "SASL_SSL", "sasl_mechanism": "AWS_MSK_IAM", "aws_region": "us-gov-west-1"}
 needs_openssl = pytest.mark.skipif(not certificates.possible(), reason=certificates.INSTALL)
 
@@ -49,6 +52,26 @@ def oidc(secret: Path, **settings: object) -> dict[str, object]:
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
+
+
+@needs_openssl
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_daemon_takes_each_complete_file_of_the_document(example: str, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    authority = Authority(tmp_path)
+    certificate = authority.sign("ours", "bridge")
+    for name, content in {
+        "kafka-ca.pem": authority.file.read_text(),
+        "login-ca.pem": authority.file.read_text(),
+        "secrets/tls.crt": certificate.read_text(),
+        "secrets/tls.key": certificate.with_suffix(".key").read_text(),
+        "secrets/kafka-password": "canary",
+        "secrets/oauth-client-secret": "canary",
+    }.items():
+        (tmp_path / name).write_text(content)
+    config = tmp_path / "bridge.toml"
+    config.write_text(example)
+    assert load(config, {}).kafka.bootstrap_servers in example
 
 
 def test_the_default_is_what_kafka_itself_has() -> None:
