@@ -53,8 +53,7 @@ REASONS = {
     "token_refused": (
         f"the broker refuses our token; renew the one in the file of {_KAFKA}SASL_TOKEN_FILE, or compare issuer, "
         f"audience and keys of the identity provider, {_KAFKA}OAUTH_SCOPE and {_KAFKA}OAUTH_EXTENSIONS with what the "
-        "broker expects (its log says what it misses), and the clocks. With AWS_MSK_IAM: does the role have "
-        f"kafka-cluster:Connect on this cluster, and is {_KAFKA}AWS_REGION its region?"
+        "broker expects (its log says what it misses), and the clocks. Amazon MSK: the role needs kafka-cluster:Connect"
     ),
     "aws_credentials_failed": (
         "no AWS credentials, or none that can be used; give this process a role (EKS: IRSA or Pod Identity; EC2: an "
@@ -123,7 +122,6 @@ _REFUSED = (
 )
 _REFUSED_SECONDS = 2.0
 """Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
-_TOKEN = "token"  # noqa: S105 - the place of what is wrong with it
 _SHOWN = 5
 
 
@@ -205,12 +203,10 @@ class Problems:
         for address in self._brokers.keys() - set(addresses):
             self._replace(self._brokers, address, None)
 
-    # The token.
-
     def token(self, error: BaseException | None) -> None:
         """Note how an attempt to obtain a token ended; `error` None: there is one."""
         problem = Problem(error.reason, error.about, error.why) if isinstance(error, TokenError) else None
-        self._replace(self._others, _TOKEN, problem)
+        self._replace(self._others, "token", problem)
 
     # Topics that Kafka refuses when it is sent records.
 
