@@ -38,6 +38,7 @@ from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state.database import broken_files
 from aurora_bridge.state.directory import instance_name, locked, room
+from aurora_bridge.tasks import keep_running
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
 from aurora_bridge.web.status import Observer
@@ -104,13 +105,13 @@ async def run(settings: Settings, announce: Announce) -> None:
                 problems=problems,
                 metrics=metrics,
             )
-            await stack.enter_async_context(_task(follower.run(), stop))
+            await stack.enter_async_context(_helper("following the topics", follower.run))
         bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
-        await stack.enter_async_context(_task(files.run(), stop))
+        await stack.enter_async_context(_helper("looking at the secret files", files.run))
         ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
-        await stack.enter_async_context(_task(_measure(metrics), stop))
+        await stack.enter_async_context(_helper("measuring", partial(_measure, metrics)))
         look = Observer(settings, readiness, publisher, dedup.log, metrics).look
         admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
         seconds = settings.deadlines.answer_seconds
@@ -135,7 +136,8 @@ async def _start_sender(
     """Start to send. It ends with `stack`, after a last flush."""
     await stack.enter_async_context(_task(sender.run(), stop))
     if kafka.create_topics:
-        await stack.enter_async_context(_task(create_at_start(kafka, EVENTS, security, sender.problems), stop))
+        create = partial(create_at_start, kafka, EVENTS, security, sender.problems)
+        await stack.enter_async_context(_helper("creating the topics", create))
     stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
 
 
@@ -148,7 +150,10 @@ def _stop_on_signals() -> asyncio.Event:
 
 @asynccontextmanager
 async def _task(work: Coroutine[None, None, object], stop: asyncio.Event) -> AsyncIterator[None]:
-    """Run `work` beside the daemon; if it fails, the daemon stops, since it would limp without it."""
+    """Run `work`, without which no event gets on its way: if it fails, the daemon stops, to be started again.
+
+    These are the sender, the drainer, the index, and those that watch the deadlines. All else is a `_helper`.
+    """
     task = asyncio.create_task(work)
 
     def ended(task: asyncio.Task[object]) -> None:
@@ -169,6 +174,17 @@ async def _task(work: Coroutine[None, None, object], stop: asyncio.Event) -> Asy
 
 
 @asynccontextmanager
+async def _helper(name: str, work: Callable[[], Coroutine[None, None, object]]) -> AsyncIterator[None]:
+    """Run `work`, which only helps: whatever it raises is logged, and it is started again."""
+    task = asyncio.create_task(keep_running(name, work))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
 async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
     spool = Spool(settings.state_dir, settings.spool.max_bytes)
     spool.start()
@@ -178,12 +194,10 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
     metrics.spool_set_aside_events.source = lambda: spool.stats.quarantined
     metrics.spool_oldest_seconds.source = lambda: spool.oldest_seconds(time())
     keep_seconds = settings.spool.retention_days * _DAY_SECONDS if settings.embedded_log else None
-    maintenance = asyncio.create_task(spool.maintain(keep_seconds))
     try:
-        yield spool
+        async with _helper("maintaining the spool", partial(spool.maintain, keep_seconds)):
+            yield spool
     finally:
-        maintenance.cancel()
-        await asyncio.gather(maintenance, return_exceptions=True)
         if not await spool.stop(_FLUSH_SECONDS):
             log.error("the disk does not answer; what was not acknowledged may be missing from the spool")
 

@@ -160,7 +160,18 @@ def test_an_acl_that_is_missing_is_named_with_exit_code_1(guarded: KafkaCluster)
     allow(guarded.bootstrap, ResourceType.BROKER, "kafka-cluster", *everything_but_create)
     ended = until("missing still: all 38 topics.", "--apply", kafka__topic_prefix="denied.", **settings)
     assert ended.returncode == 1
-    assert "the ACL that it takes is Create" in ended.stderr
+    assert "not created: denied.agreement_download_url_job_completed, " in ended.stderr
+    assert "allow it the operation Create on these topics" in ended.stderr
+
+
+def test_more_replicas_than_brokers_are_told_with_the_remedy_and_exit_code_1(kafka1: KafkaCluster, prefix: str) -> None:
+    settings = {"kafka__bootstrap_servers": kafka1.bootstrap, "kafka__topic_prefix": prefix}
+    ended = here("topics", "--apply", kafka__replication_factor=3, **settings)
+    assert ended.returncode == 1
+    created, why, missing = ended.stderr.splitlines()
+    assert (created, why.partition(prefix)[0]) == ("0 created", "not created: ")
+    assert "lower AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR" in why
+    assert missing.startswith("missing still: all 38 topics.")
 
 
 def test_a_kafka_that_is_away_is_told_with_exit_code_1() -> None:

@@ -10,6 +10,7 @@ import pytest
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     IllegalSaslStateError,
+    IncompatibleBrokerVersion,
     KafkaConnectionError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
@@ -80,6 +81,7 @@ def alert(reason: str) -> ssl.SSLError:
         (TokenError("token_endpoint_failed", "https://login", "it answers 503"), "token_endpoint_failed"),
         (UnsupportedSaslMechanismError(), "mechanism_refused"),
         (IllegalSaslStateError(), "mechanism_refused"),
+        (IncompatibleBrokerVersion("v9"), "protocol_unsupported"),
         (UnusableFileError("/run/password: it is empty"), "unusable_file"),
         (ClusterAuthorizationFailedError(), "producer_id_denied"),
         (TopicAuthorizationFailedError(), "read_denied"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import GroupLoadInProgressError, KafkaConnectionError, NodeNotReadyError
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import GroupLoadInProgressError, IncompatibleBrokerVersion, KafkaConnectionError, NodeNotReadyError
 from aiokafka.partitioner import murmur2 as aiokafkas_murmur2
 from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.metadata import MetadataRequest
@@ -334,6 +335,25 @@ async def test_what_is_no_kafka_is_a_broker_that_cannot_be_used() -> None:
         with pytest.raises(KafkaConnectionError):
             await client.bootstrap()
         await client.close()
+
+
+async def test_a_broker_that_knows_a_request_in_no_version_of_ours_cannot_be_used_and_that_is_told(
+    kafka: KafkaCluster | NamedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library raises NotImplementedError, which ended the daemon."""
+    real: Any = AIOKafkaConnection._do_version_lookup  # noqa: SLF001
+
+    async def look_up(connection: AIOKafkaConnection) -> None:
+        await real(connection)
+        connection._versions[MetadataRequest.API_KEY] = (99, 99)  # noqa: SLF001
+
+    monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", look_up)
+    told: list[Exception | None] = []
+    client = Client(on_connection=lambda _, error: told.append(error), bootstrap_servers=kafka.bootstrap)
+    with pytest.raises(KafkaConnectionError):
+        await client.bootstrap()
+    assert [type(error) for error in told] == [IncompatibleBrokerVersion]
+    await client.close()
 
 
 async def test_an_update_without_any_broker_fails_and_says_so() -> None:

@@ -14,6 +14,7 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import put, tell
+from aurora_bridge.kafka.problems import not_created
 from aurora_bridge.kafka.survey import Topic, create_and_wait, survey
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
@@ -53,8 +54,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the topics; return the exit code."""
     need_kafka(settings, "topics")
     if arguments.apply:
-        created = asyncio.run(create_and_wait(settings.kafka, EVENTS))
-        tell(f"{len(created)} created")
+        creation = asyncio.run(create_and_wait(settings.kafka, EVENTS))
+        tell(f"{len(creation.created)} created")
+        for problem in not_created(creation.failed):
+            tell(f"not created: {problem}")
     topics = asyncio.run(survey(settings.kafka, EVENTS))
     if arguments.json:
         _print_json(topics)
@@ -110,10 +113,7 @@ def _number(topic: Topic, name: str) -> int | None:
 def _absent(topics: Sequence[Topic], *, applied: bool) -> Iterator[str]:
     missing = [topic for topic in topics if not topic.exists and not topic.missing_acl]
     if missing and applied:
-        yield (
-            f"missing still: {_names(missing, topics)}. Kafka did not create them: what it says stands above; the ACL "
-            "that it takes is Create, on the topics' prefix or on the cluster."
-        )
+        yield f"missing still: {_names(missing, topics)}. Kafka did not create them; the first lines say why."
     elif missing:
         yield (
             f"missing: {_names(missing, topics)}. Create them with `aurora-bridge topics --apply`; meanwhile "

@@ -7,7 +7,7 @@ sent, and what becomes of it is written behind. `recurrence` has the rules, `lif
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import time
@@ -26,12 +26,12 @@ from aurora_bridge.dedup.write_behind import WriteBehind
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
+from aurora_bridge.tasks import keep_running
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
 
 log = logging.getLogger(__name__)
 
-_AGAIN_SECONDS = 1.0
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _ = State
 _ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE
@@ -92,7 +92,7 @@ class Deduplicator:
         """Read the log, and keep the file up to date and within its bounds, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for work in (self.log.run, self._lookups.run, self._write_behind.run, self._file.maintain):
-                group.create_task(_keep_running(work))
+                group.create_task(keep_running(work.__qualname__, work))
 
     async def stop(self, patience: float) -> bool:
         """Write what is left and close; False if that took longer than `patience` seconds."""
@@ -221,13 +221,3 @@ class Deduplicator:
             self._owed[()] += 1
         if not entry.stays:
             self._memory.release(entry)
-
-
-async def _keep_running(work: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Do what never ends, and begin again where it fails: a cache never stops the daemon."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("%s failed; starting it again", work.__qualname__)
-        await asyncio.sleep(_AGAIN_SECONDS)

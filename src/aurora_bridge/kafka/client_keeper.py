@@ -7,15 +7,18 @@ the bootstrap list, as aiokafka's does not when all brokers have moved. That Kaf
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.wire import Client
+from aurora_bridge.logs import Quota, fields
 
 log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 0.5
+_LINES_A_MINUTE = 5
 
 
 async def keep_client(
@@ -25,13 +28,15 @@ async def keep_client(
 
     Raises what `use` raises but `KafkaError`, `OSError` and `TimeoutError`: these are Kafka's absence.
     """
+    quota = Quota(_LINES_A_MINUTE, monotonic)
     while True:
         client = connect()
         try:
             await use(client)
         except (KafkaError, OSError, TimeoutError) as error:
-            known = any(problems)  # then it was said; this comes again and again
-            log.log(logging.DEBUG if known else logging.INFO, "no client of Kafka's yet: %r; trying again", error)
+            if not any(problems) and (left_out := quota.take()) is not None:  # else it was said
+                more = {"left_out": left_out} if left_out else {}
+                log.info("no client of Kafka's yet: %r; trying again", error, extra=fields(**more))
             await asyncio.sleep(problems.pause(pause_seconds))
         finally:
             await _close(client)

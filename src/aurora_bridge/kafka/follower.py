@@ -6,7 +6,7 @@ without other replicas is usually a send of ours whose acknowledgement is still 
 still there at the next look; with other replicas, at once.
 
 A client apart from the sender's, since a broker answers the requests of one connection in turn. This only helps:
-whatever goes wrong here is logged and tried again.
+when Kafka is away it is tried again, and the daemon starts it again after anything else.
 """
 
 import asyncio
@@ -94,11 +94,6 @@ class Follower:
             await client.refresh()
             self._log.began(reading, client.cluster_id)
             await self._follow(client, reading)
-        except (KafkaError, OSError, TimeoutError):
-            raise
-        except Exception:
-            log.exception("following the topics failed; trying again")
-            await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._log.failed(reading)
 

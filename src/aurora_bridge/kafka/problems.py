@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from aiokafka.errors import (
+    BrokerResponseError,
     ClusterAuthorizationFailedError,
     IllegalSaslStateError,
+    IncompatibleBrokerVersion,
+    InvalidReplicationFactorError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
@@ -69,6 +72,7 @@ REASONS = {
         "client the grant client_credentials"
     ),
     "mechanism_refused": f"its listener does not take the SASL mechanism of {_KAFKA}SASL_MECHANISM, or no SASL at all",
+    "protocol_unsupported": "it and aurora-bridge share no version of a request; upgrade the older one of the two",
     "unusable_file": "a file of credentials cannot be used; mend it, it is read again for each connection",
     "producer_id_denied": "Kafka gives our user no producer id; allow it the operation Write on the topics",
     "producer_id_unavailable": (
@@ -85,6 +89,11 @@ REASONS = {
         "our user may not create them; allow it the operation Create on these topics, or create them and set "
         f"{_KAFKA}CREATE_TOPICS=false"
     ),
+    "too_few_brokers": (
+        f"there are fewer brokers than replicas of a topic to create; start the missing ones, or lower {_KAFKA}"
+        "REPLICATION_FACTOR (where it is not set, the brokers' default.replication.factor counts)"
+    ),
+    "create_failed": "Kafka does not create them, and is asked again; if that lasts, remove the cause",
     "read_denied": (
         "our user may not read them, so that replicas do not know of each other, and a lost index does not come back; "
         "allow it the operation Read on these topics"
@@ -102,10 +111,17 @@ _ERRORS: Mapping[type[BaseException], str] = {
     TokenRefusedError: "token_refused",
     UnsupportedSaslMechanismError: "mechanism_refused",
     IllegalSaslStateError: "mechanism_refused",
+    IncompatibleBrokerVersion: "protocol_unsupported",
     UnusableFileError: "unusable_file",
     ClusterAuthorizationFailedError: "producer_id_denied",
     TopicAuthorizationFailedError: "read_denied",
 }
+_CREATE_ERRORS: Mapping[type[BaseException], str] = {
+    TopicAuthorizationFailedError: "create_denied",
+    InvalidReplicationFactorError: "too_few_brokers",
+}
+NOT_CREATED = (*_CREATE_ERRORS.values(), "create_failed")
+"""The reasons of topics that are missing because Kafka does not create them."""
 # https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
 _CERTIFICATES = {
     9: "certificate_expired",  # not yet valid
@@ -123,6 +139,8 @@ _REFUSED = (
 _REFUSED_SECONDS = 2.0
 """Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
 _SHOWN = 5
+_LONGEST = 300
+"""Characters of what Kafka says of a topic."""
 
 
 class Problem(NamedTuple):
@@ -164,6 +182,24 @@ def _reason(error: BaseException) -> str | None:
     return next((reason for kind, reason in _ERRORS.items() if isinstance(error, kind)), None)
 
 
+def not_created(failed: Mapping[str, BrokerResponseError]) -> list[Problem]:
+    """Return why topics could not be created, from Kafka's error for each; a reason's first topic gives the detail."""
+    topics: dict[str, list[str]] = {}
+    for topic in sorted(failed):
+        topics.setdefault(_CREATE_ERRORS.get(type(failed[topic]), "create_failed"), []).append(topic)
+    return [Problem(reason, _names(about), _words(failed[about[0]])) for reason, about in topics.items()]
+
+
+def _words(error: BrokerResponseError) -> str:
+    return ": ".join([error.message, *error.args])[:_LONGEST]
+
+
+def _names(about: Iterable[str]) -> str:
+    names = sorted(about)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
 class Problems:
     """The problems that hold now."""
 
@@ -174,7 +210,8 @@ class Problems:
         self.refused_topics: dict[str, str] = {}
         """Topics that Kafka refused when it was last sent records to them, with its word for why."""
         self.creating = False
-        """Whether missing topics are being created: until that is through, it is no problem that they are missing."""
+        """Whether missing topics are being created: until Kafka has answered, that they are missing is no problem."""
+        self._not_created: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Problem]:
         yield from self._brokers.values()
@@ -229,10 +266,17 @@ class Problems:
 
     def set(self, reason: str, about: Iterable[str]) -> None:
         """Note what a reason holds for now; nothing clears it."""
-        names = sorted(about)
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        problem = Problem(reason, ", ".join(names[:_SHOWN]) + more) if names else None
-        self._replace(self._others, reason, problem)
+        names = set(about)
+        if reason == "topic_missing":
+            names -= self._not_created
+        self._replace(self._others, reason, Problem(reason, _names(names)) if names else None)
+
+    def not_created(self, failed: Mapping[str, BrokerResponseError]) -> None:
+        """Note which topics cannot be created now, with Kafka's error for each: they are not told as missing, too."""
+        self._not_created = frozenset(failed)
+        found = {problem.reason: problem for problem in not_created(failed)}
+        for reason in NOT_CREATED:
+            self._replace(self._others, reason, found.get(reason))
 
     def _replace(self, held: dict[str, Problem], key: str, problem: Problem | None) -> None:
         before = held.pop(key, None)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
-from aiokafka.errors import KafkaError, NodeNotReadyError, for_code
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from aurora_bridge.kafka.reader import unreadable
-from aurora_bridge.kafka.topics import CreateDeniedError, create_missing, make_client
+from aurora_bridge.kafka.topics import Creation, ask, create_missing, make_client
 from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
 
@@ -26,7 +26,6 @@ _TOPIC = 2
 """The kind of resource in a request for configurations."""
 _UNKNOWN_TOPIC = 3
 _FORBIDDEN = 29
-_ATTEMPTS = 3
 _WAIT_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
 
@@ -65,25 +64,23 @@ async def survey(settings: KafkaSettings, events: Iterable[str]) -> list[Topic]:
         await client.close()
 
 
-async def create_and_wait(settings: KafkaSettings, events: Sequence[str]) -> list[str]:
-    """Create the topics that are missing; return their names once Kafka tells of them. Raises `ReadError`."""
+async def create_and_wait(settings: KafkaSettings, events: Sequence[str]) -> Creation:
+    """Create the topics that are missing; return once Kafka tells of those that it created. Raises `ReadError`."""
     try:
-        created = await create_missing(settings, events)
-    except CreateDeniedError:
-        return []  # what is still missing, and why, the next survey tells
+        creation = await create_missing(settings, [settings.topic_prefix + event for event in events])
     except (KafkaError, OSError, TimeoutError) as error:
         raise unreadable(settings, error) from error
     deadline = monotonic() + _WAIT_SECONDS
     while monotonic() < deadline:
         there = {topic.name for topic in await survey(settings, events) if topic.exists}
-        if there.issuperset(created):
+        if there.issuperset(creation.created):
             break
         await asyncio.sleep(_LOOK_SECONDS)
-    return created
+    return creation
 
 
 async def _described(client: Client, names: list[str]) -> list[Topic]:
-    answer = await _ask(client, MetadataRequest(names, allow_auto_topic_creation=False))
+    answer = await ask(client, MetadataRequest(names, allow_auto_topic_creation=False))
     described = {topic["topic"]: topic for topic in answer.to_object()["topics"]}
     return [_topic(name, described[name]) for name in names]
 
@@ -101,7 +98,7 @@ async def _configs(client: Client, names: list[str]) -> dict[str, tuple[int, dic
     """Return error code and configuration of each topic."""
     if not names:
         return {}
-    answer = await _ask(client, DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))
+    answer = await ask(client, DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))
     return {
         resource["resource_name"]: (
             resource["error_code"],
@@ -117,20 +114,3 @@ def _with_config(topic: Topic, code: int, config: Mapping[str, str]) -> Topic:
     if code:
         raise for_code(code)
     return topic._replace(config=config)
-
-
-async def _ask(client: Client, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
-    """Return the answer of any broker that is there. Raises `KafkaError`."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return await client.send(_any_node(client), request)
-        except NodeNotReadyError:
-            """One that is away: another may be there."""
-    return await client.send(_any_node(client), request)
-
-
-def _any_node(client: Client) -> int:
-    node: int | None = client.get_random_node()
-    if node is None:
-        raise NodeNotReadyError
-    return node

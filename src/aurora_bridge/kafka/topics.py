@@ -1,41 +1,56 @@
-"""The topics: made at start where they are missing, never again afterwards.
+"""The topics: created at start where they are missing, never again afterwards.
 
-A topic that is deleted while the daemon runs is not made again by itself: whoever deleted it may have meant it, and its
-events wait in the spool until it is there.
+A topic that is deleted while the daemon runs is not created again by itself: whoever deleted it may have meant it, and
+its events wait in the spool until it is there.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
+from aiokafka.errors import (
+    BrokerResponseError,
+    KafkaError,
+    NodeNotReadyError,
+    NoError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from aiokafka.protocol.admin import CreateTopicsRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.wire import Client, OnConnection
 from aurora_bridge.settings import KafkaSettings
+from aurora_bridge.tasks import keep_running
 
 log = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000
 _BROKERS_DEFAULT = -1
+"""Number of replicas that stands for the brokers' own (KIP-464)."""
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """Codec numbers of the batch format, by their names in the settings."""
 REQUEST_TIMEOUT_MS = 2500
 """Below the publish deadline: a frozen broker holds up the others for no longer than this."""
 _ADMIN_TIMEOUT_MS = 30_000
 _RETRY_SECONDS = 1.0
-_DENIED_SECONDS = 5.0
+_LASTING_SECONDS = 5.0
+"""Between two attempts, once a topic has failed twice in a row."""
+_ATTEMPTS = 3
+_LEADER_NOT_AVAILABLE = 5
+"""What the metadata says of a topic that is being created."""
 
 
-class CreateDeniedError(KafkaError):
-    """Kafka does not let us create these `topics`; all others are there."""
+class Creation(NamedTuple):
+    """What became of the topics that were missing."""
 
-    def __init__(self, topics: list[str]) -> None:
-        super().__init__(", ".join(topics))
-        self.topics = topics
+    created: list[str]
+    failed: dict[str, BrokerResponseError]
+    """By topic, Kafka's error."""
 
 
 def make_client(
@@ -58,55 +73,85 @@ def make_client(
 async def create_at_start(
     settings: KafkaSettings, events: Iterable[str], security: Security, problems: Problems
 ) -> None:
-    """Create the topics that are missing, once Kafka is there and lets us."""
+    """Return once each topic was there; create those that are missing, again and again until Kafka lets us."""
     problems.creating = True
-    while True:
+    wanted = {settings.topic_prefix + event for event in events}
+    await keep_running("creating the topics", partial(_create_all, settings, wanted, security, problems))
+
+
+async def _create_all(settings: KafkaSettings, wanted: set[str], security: Security, problems: Problems) -> None:
+    """Take out of `wanted` what is there, until it is empty. A topic that fails twice in a row is a problem."""
+    failed_before: Collection[str] = ()
+    count = 0
+    while wanted:
+        pause = _RETRY_SECONDS
         try:
-            created = await create_missing(settings, events, security)
-        except CreateDeniedError as error:
-            problems.set("create_denied", error.topics)
-            await asyncio.sleep(_DENIED_SECONDS)
+            created, failed = await create_missing(settings, wanted, security)
         except (KafkaError, OSError, TimeoutError) as error:
             log.debug("the topics cannot be looked at yet: %s", error)  # the sender says why
-            await asyncio.sleep(problems.pause(_RETRY_SECONDS))
         else:
-            problems.set("create_denied", ())
-            problems.creating = False
-            log.info("topics checked, %d created", len(created))
-            return
+            count += len(created)
+            wanted.intersection_update(failed)
+            lasting = {topic: error for topic, error in failed.items() if topic in failed_before}
+            failed_before = failed.keys()
+            problems.not_created(lasting)
+            if lasting or not wanted:
+                problems.creating = False
+            if lasting:
+                pause = _LASTING_SECONDS
+        if wanted:
+            await asyncio.sleep(problems.pause(pause))
+    log.info("topics checked, %d created", count)
 
 
-async def create_missing(settings: KafkaSettings, events: Iterable[str], security: Security | None = None) -> list[str]:
-    """Create the topics that are missing; return their names.
-
-    Raises `KafkaError`, `OSError`: Kafka is away; `CreateDeniedError`: it does not let us create some.
-    """
-    admin = AIOKafkaAdminClient()
-    admin._client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS)  # noqa: SLF001 - for the connections of `wire`
-    await admin.start()
+async def create_missing(settings: KafkaSettings, topics: Iterable[str], security: Security | None = None) -> Creation:
+    """Create those of `topics` that are missing. Raises `KafkaError`, `OSError`, `TimeoutError`: Kafka is away."""
+    names = sorted(topics)
+    client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS)
     try:
-        wanted = {settings.topic_prefix + event for event in events}
-        missing = sorted(wanted - set(await admin.list_topics()))
-        if not missing:
-            return []
-        config = {"retention.ms": str(settings.retention_days * _DAY_MS)}
-        replication = settings.replication_factor or _BROKERS_DEFAULT
-        topics = []
-        for name in missing:
-            topic = NewTopic(name, settings.partitions, 1, topic_configs=config)
-            topic.replication_factor = replication  # the constructor does not know the broker's default (KIP-464)
-            topics.append(topic)
-        answer: Any = await admin.create_topics(topics)
-        created, denied = [], []
-        for name, code, message, *_ in answer.topic_errors:
-            if not code:
-                created.append(name)
-            elif for_code(code) is TopicAuthorizationFailedError:
-                denied.append(name)
-            elif for_code(code) is not TopicAlreadyExistsError:
-                log.error("topic %s could not be created: %s %s", name, for_code(code).__name__, message or "")
-        if denied:
-            raise CreateDeniedError(denied)
-        return created
+        await client.bootstrap()
+        metadata = await ask(client, MetadataRequest(names, allow_auto_topic_creation=False))
+        there = {
+            topic["topic"]
+            for topic in metadata.to_object()["topics"]
+            if topic["error_code"] in {NoError.errno, _LEADER_NOT_AVAILABLE}
+        }
+        # One that we may not see counts as missing: Kafka says whether it is.
+        missing = [name for name in names if name not in there]
+        return await _create(client, settings, missing) if missing else Creation([], {})
     finally:
-        await admin.close()
+        await client.close()
+
+
+async def _create(client: Client, settings: KafkaSettings, names: Iterable[str]) -> Creation:
+    """Ask for these topics. A broker of a KRaft cluster forwards that to the controller (KIP-590), others do not."""
+    config = [("retention.ms", str(settings.retention_days * _DAY_MS))]
+    replicas = settings.replication_factor or _BROKERS_DEFAULT
+    topics: list[Any] = [(name, settings.partitions, replicas, [], config) for name in names]
+    request = CreateTopicsRequest(topics, _ADMIN_TIMEOUT_MS, validate_only=False)
+    controller = client.cluster.controller
+    answer = await (ask(client, request) if controller is None else client.send(controller.nodeId, request))
+    creation = Creation([], {})
+    for name, code, *message in answer.topic_errors:
+        if code == NoError.errno:
+            creation.created.append(name)
+        elif code != TopicAlreadyExistsError.errno:
+            creation.failed[name] = for_code(code)(*filter(None, message))
+    return creation
+
+
+async def ask(client: Client, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
+    """Return the answer of any broker that is there. Raises `KafkaError`, `TimeoutError`."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await client.send(_any_node(client), request)
+        except NodeNotReadyError:
+            """One that is away: another may be there."""
+    return await client.send(_any_node(client), request)
+
+
+def _any_node(client: Client) -> int:
+    node: int | None = client.get_random_node()
+    if node is None:
+        raise NodeNotReadyError
+    return node

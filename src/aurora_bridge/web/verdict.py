@@ -10,6 +10,7 @@ from enum import StrEnum
 from math import isinf
 from typing import NamedTuple
 
+from aurora_bridge.kafka.problems import NOT_CREATED
 from aurora_bridge.refusal import Reason
 from aurora_bridge.web.status import Reading, Refused, Spool, Status
 from aurora_bridge.web.words import DEFECTS, REMEDIES, counted, duration
@@ -97,7 +98,7 @@ def _losing(status: Status) -> Line:
             Level.LOOK,
             f"Nothing is lost: events wait in the spool while {away}",
             "Create the topics, with aurora-bridge topics --apply: what waits then drains into them, in order."
-            if _only_missing(status)
+            if _reasons(status) == {"topic_missing"}
             else "They are published in order, by themselves, when Kafka takes them again.",
         )
     waiting = 0 if status.kafka is None else sum(topic.waiting for topic in status.topics)
@@ -193,17 +194,16 @@ def _reading(reading: Reading) -> Line:
 def _away(status: Status) -> str:
     """Return in words how much of Kafka is away, nothing if all is there."""
     away = sum(not topic.writable for topic in status.topics)
-    if away and _only_missing(status):
+    if away and set() < _reasons(status) <= {"topic_missing", *NOT_CREATED}:
         return f"{counted(away, 'topic')} of {len(status.topics)} are not there"
     if away == len(status.topics):
         return "Kafka is away"
     return f"Kafka has no leader for {counted(away, 'topic')}" if away else ""
 
 
-def _only_missing(status: Status) -> bool:
-    """Whether Kafka is there, and our topics are not."""
-    reasons = {problem.reason for problem in status.kafka.problems} if status.kafka else set()
-    return reasons == {"topic_missing"}
+def _reasons(status: Status) -> set[str]:
+    """Return the reasons of what is wrong with Kafka now."""
+    return {problem.reason for problem in status.kafka.problems} if status.kafka else set()
 
 
 def _doubted(status: Status) -> list[Refused]:
