@@ -9,8 +9,11 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from confluent_kafka import Producer
 
+from aurora_bridge.kafka import fetch as module
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, UnreadableError, fetch, leaders, offsets
+from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.kafka.wire import Client
+from aurora_bridge.settings import KafkaSettings
 from tests.dedup.events import HOUR, OTHER, A, entry_of, once, outbox_record
 from tests.kafka.following import NOW, record_of
 from tests.kafka.sending import PATIENCE, client_of
@@ -182,6 +185,24 @@ async def test_records_that_are_missing_in_between_are_noticed(
     (fetched,) = await fetch(without_batch(client, lacking), leader(client, place), {place: 0}, ENOUGH)
     assert events(fetched) == of(*(name for number, name in enumerate("012") if number != lacking))
     assert fetched.gap is (lacking < 2)
+
+
+async def test_a_fetch_waits_for_what_is_on_its_way(
+    kafka: KafkaCluster | NamedKafka, place: TopicPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that has its records in object storage answers nothing to a fetch that does not wait."""
+    monkeypatch.setattr(module, "_WAIT_MS", int(2 * PATIENCE * 1000))
+    patient = make_client(KafkaSettings(bootstrap_servers=kafka.bootstrap), timeout_ms=int(3 * PATIENCE * 1000))
+    try:
+        await patient.bootstrap()
+        patient.set_topics([place.topic])
+        await patient.force_metadata_update()
+        fetching = asyncio.create_task(get(patient, place, 3))
+        await asyncio.to_thread(produce, kafka.bootstrap, record_of(place.topic, once("on its way")))
+        async with asyncio.timeout(PATIENCE):
+            assert events(await fetching) == of("on its way")
+    finally:
+        await patient.close()
 
 
 # What cannot be read.

@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup import reading as dedup_reading
@@ -188,6 +191,26 @@ async def test_an_end_that_is_never_reached_is_asked_for_again_and_does_not_keep
     with patch.object(partitions, "offsets", offsets):
         await following.polled(5)
     assert 0 < following.fetches <= 6
+
+
+async def test_a_broker_that_has_nothing_holds_up_what_others_have_only_once(following: Following) -> None:
+    """A fetch waits where nothing is at hand, and all brokers are asked together."""
+    following.runs.cancel()
+    asked = []
+
+    async def fetch(_client: Client, nodes: Nodes, begins: Mapping[TopicPartition, int], _bytes: int) -> list[Fetched]:
+        asked.append(set(nodes.values()))
+        return [Fetched(place, None, [], begins[place] + (node == 1)) for place, node in nodes.items()]
+
+    places = [TopicPartition("topic", partition) for partition in range(2)]
+    follower: Any = following.follower
+    with (
+        patch.object(module, "fetch", fetch),
+        patch.object(follower._partitions, "is_behind", lambda _, reached: reached < 3),  # noqa: SLF001
+        patch.object(follower._partitions, "lacks_today", lambda *_: False),  # noqa: SLF001
+    ):
+        await follower._fetch(None, dict(zip(places, (1, 2), strict=True)), dict.fromkeys(places, 0))  # noqa: SLF001
+    assert asked == [{1, 2}, {1}, {1}]
 
 
 async def test_what_a_full_file_does_not_take_is_read_again(following: Following) -> None:

@@ -4,12 +4,17 @@
 in aiokafka here and an AssertionError there, and would end the task that keeps the metadata. `problems` explains it.
 """
 
+import socket
+import struct
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
 from aurora_bridge.kafka.tokens import TokenRefusedError, TokenSource
+
+_RESET = struct.pack("ii", 1, 0)
+"""To linger for 0 s, socket(7): the kernel drops what it has not sent, and resets the connection."""
 
 
 class _OAuth(OAuthAuthenticator):
@@ -44,10 +49,16 @@ class _Connection(AIOKafkaConnection):
             raise IncompatibleBrokerVersion(str(error)) from error
 
     def close(self, reason: object = None, exc: BaseException | None = None) -> Any:  # noqa: ANN401 - aiokafka's
-        """Close at once: a TLS farewell would be waited for by the end of the event loop, for half a minute."""
-        writer = self._writer
+        """Close at once, and send nothing more.
+
+        What a dead connection goes on uploading, from its own buffer and the kernel's, takes the line from the living
+        one; and a TLS farewell would be waited for by the end of the event loop, for half a minute.
+        """
+        writer, unanswered = self._writer, bool(self._requests)
         closed = super().close(reason, exc)  # type: ignore[no-untyped-call]  # theirs
-        if writer is not None and writer.get_extra_info("sslcontext") is not None:
+        if writer is not None:
+            if unanswered:
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
         return closed
 

@@ -24,6 +24,12 @@ READ_UNCOMMITTED = 0
 READ_COMMITTED = 1
 """Isolation levels. With this one, an end is the last stable offset: that of the first transaction still open."""
 _CONSUMER = -1
+_WAIT_MS = 500
+"""How long a broker may look for what was asked for, as Kafka's own consumer lets it (`fetch.max.wait.ms`).
+
+One that has its records in tiered or object storage gives nothing to a fetch that does not wait. Meanwhile it answers
+nothing else on this connection; where a record is at hand, it answers at once.
+"""
 
 Nodes = Mapping[TopicPartition, int]
 """Partitions, with the node that leads each."""
@@ -104,11 +110,14 @@ async def offsets(
 
 
 async def fetch(client: Client, nodes: Nodes, begins: Mapping[TopicPartition, int], max_bytes: int) -> list[Fetched]:
-    """Return what each of `nodes` has from these offsets on, about `max_bytes` of it. Raises like `offsets`."""
+    """Return what each of `nodes` has from these offsets on, about `max_bytes` of it. Raises like `offsets`.
+
+    For places where something is known to be: a node that has nothing at all takes its time to say so.
+    """
     requests = []
     for node in set(nodes.values()):
         places = {place: begins[place] for place, leader in nodes.items() if leader == node}
-        requests.append(fetch_from(client, node, places, max_bytes))
+        requests.append(fetch_from(client, node, places, max_bytes, wait_ms=_WAIT_MS))
     answers = await asyncio.gather(*requests)
     return [_fetched(part, begins[part.place]) for parts in answers for part in parts]
 

@@ -175,9 +175,12 @@ class Follower:
                     self._notice_missing(fetched)
                     records += fetched.records
                     reached[fetched.place] = fetched.next
-            if reached == before:
-                break
-            gaps = {place: gaps[place] for place in gaps if self._partitions.is_behind(place, reached[place])}
+            moved = {gaps[place] for place in gaps if reached[place] > before[place]}  # others would be waited for
+            gaps = {
+                place: node
+                for place, node in gaps.items()
+                if node in moved and self._partitions.is_behind(place, reached[place])
+            }
         return records
 
     async def _take(self, records: list[LogRecord], reached: Mapping[TopicPartition, int]) -> bool:

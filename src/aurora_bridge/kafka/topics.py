@@ -67,6 +67,7 @@ def make_client(
         client_id=settings.client_id,
         request_timeout_ms=timeout_ms,
         metadata_max_age_ms=60_000,
+        connections_max_idle_ms=int(settings.connections_max_idle_seconds * 1000),
     )
 
 

@@ -173,6 +173,13 @@ class KafkaSettings(Group):
     client_id: ClientId = "aurora-bridge"
     """Name the brokers see in their logs, metrics and quotas."""
 
+    connections_max_idle_seconds: Annotated[Seconds, Field(ge=10, le=3600)] = 180
+    """Seconds after which a connection to a broker that carries nothing is closed; the next record opens it again.
+
+    180, so that it ends before a cloud's NAT or load balancer forgets it, without a word: Azure's after 240 s, those of
+    AWS after 350 s. Kafka's brokers themselves close it after 600 s.
+    """
+
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """What the brokers' listener speaks. `PLAINTEXT`, as Kafka's own default; `SASL_SSL` or `SSL` in production."""
 
