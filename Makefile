@@ -5,9 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
+# What `make test-brokers` runs.
+BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
+	$(addprefix tests/e2e/test_,contract.py broker_killed.py replicas.py kafka_security.py operators.py)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-ops check-chart-live tools docs faults soak audit dashboards pictures look kafka bench lock clean
+.PHONY: help run test test-brokers check check-ops check-chart-live tools docs faults soak audit dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -17,6 +21,11 @@ run: .venv/.run  ## install, and start the daemon on the embedded log on loopbac
 
 test: .venv/.dev  ## install, obtain Apache Kafka, and run every test
 	$(BIN)/python -m pytest
+
+test-brokers: .venv/.dev  ## run what talks to Kafka against each series of Apache Kafka: 4.3, then 3.9 (SERIES=3.9 for one)
+	status=0; for series in $(or $(SERIES),4.3 3.9); do \
+		echo "Apache Kafka $$series"; AURORA_BRIDGE_TEST_KAFKA=$$series $(BIN)/python -m pytest $(BROKER_TESTS) || status=1; \
+	done; exit $$status
 
 check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether what is made of the code is up to date
 	$(BIN)/ruff check

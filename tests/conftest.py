@@ -5,7 +5,8 @@ of three that it may treat likewise, `kafka_secure` one with TLS, SASL and acces
 first test asks for it and serves the whole run; whatever a test did to a node is undone after it, and the topics under
 its `prefix` are deleted. `support/broker.py` has the rest, `support/secure.py` the last.
 
-A broker named in AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
+AURORA_BRIDGE_TEST_KAFKA chooses its series, 4.3 or 3.9 (`make test-brokers` runs both). A broker named in
+AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
 it are skipped, and the summary says so loudly; with CI=true they fail instead (`support/missing.py`).
 """
 
@@ -119,6 +120,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
             for marker in MARKERS[fixture]:
                 item.add_marker(marker)
+
+
+def pytest_report_header() -> str:
+    """Say on which Kafka the run is."""
+    return f"Kafka: {NAMED or 'Apache Kafka ' + jars.CHOSEN}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

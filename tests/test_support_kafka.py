@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from tests.support import jars
 from tests.support.broker import ClusterError, KafkaCluster, NamedKafka
 from tests.support.node import KafkaNode
 from tests.support.topics import ANY_TIME, Record, create_topics, delete_topics, read_all, topic_names
@@ -94,6 +95,10 @@ def test_a_frozen_node_does_not_answer_until_it_is_resumed(kafka1: KafkaCluster,
     kafka1.nodes[0].resume()
     publish(kafka1.bootstrap, topic, b"thawed")
     assert values(read_all(kafka1.bootstrap, [topic])) == [b"thawed"]
+
+
+def test_the_brokers_are_of_the_series_that_was_chosen(kafka1: KafkaCluster) -> None:
+    assert f"Kafka version: {jars.CHOSEN}." in kafka1.nodes[0].log.read_text()
 
 
 def test_three_nodes_hold_three_copies_and_want_two_in_sync(kafka3: KafkaCluster, prefix: str) -> None:

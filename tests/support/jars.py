@@ -1,10 +1,11 @@
-"""Apache Kafka as a folder of jars, fetched once by Maven into `.kafka/libs`.
+"""Apache Kafka as a folder of jars, fetched once by Maven into `.kafka/4.3`, or that of another series.
 
-`kafka/pom.xml` names the versions. The folder is filled under another name and then renamed, with the pom beside the
-jars as the last file: it is complete if it holds the pom of today, and two test runs that start together cannot disturb
-each other. `node.py` starts Kafka from it.
+AURORA_BRIDGE_TEST_KAFKA chooses the series, `kafka/pom.xml` names the versions. The folder is filled under another name
+and then renamed, with the pom beside the jars as the last file: it is complete if it holds the pom of today, and two
+test runs that start together cannot disturb each other. `node.py` starts Kafka from it.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,11 @@ from pathlib import Path
 from typing import Final
 
 POM: Final = Path(__file__).parent / "kafka" / "pom.xml"
-LIBS: Final = Path(__file__).parents[2] / ".kafka" / "libs"
+SERIES: Final = ("4.3", "3.9")
+"""The first is what the tests run on by default; each other one is a profile of the pom."""
+CHOSEN: Final = os.environ.pop("AURORA_BRIDGE_TEST_KAFKA", "") or SERIES[0]
+"""Taken out of the environment, because daemons that tests start refuse names they do not know."""
+LIBS: Final = Path(__file__).parents[2] / ".kafka" / CHOSEN
 
 DOWNLOAD_SECONDS: Final = 300
 """44 MB; about 10 s on a good line, and long enough for a bad one."""
@@ -39,7 +44,7 @@ def obtained() -> bool:
 def obtain() -> list[Path]:
     """Return the jars in a steady order, after fetching them if need be.
 
-    Raises `JarsMissingError` if Maven fails or does not finish in time.
+    Raises `JarsMissingError` if the series is unknown, or if Maven fails or does not finish in time.
     """
     if not obtained():
         _download()
@@ -47,11 +52,15 @@ def obtain() -> list[Path]:
 
 
 def _download() -> None:
+    if CHOSEN not in SERIES:
+        message = f"AURORA_BRIDGE_TEST_KAFKA is {CHOSEN!r}; expected one of {', '.join(SERIES)}"
+        raise JarsMissingError(message)
+    profile = [] if SERIES[0] == CHOSEN else [f"--activate-profiles={CHOSEN}"]
     LIBS.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=LIBS.parent) as scratch:
         fresh = Path(scratch, LIBS.name)
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
-        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", f"--file={POM}", *goal]
+        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", f"--file={POM}", *profile, *goal]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS)
         except subprocess.CalledProcessError as error:

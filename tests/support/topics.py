@@ -23,6 +23,9 @@ from confluent_kafka.admin import (
 REQUEST_SECONDS: Final = 30.0
 """Bound of one request to the cluster's controller."""
 
+ANSWER_SECONDS: Final = 2.0
+"""What a broker that is up takes at most to say what it knows."""
+
 ANY_TIME: Final = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
 """Configuration of a topic that takes and keeps records of any timestamp, whatever the clock says."""
 
@@ -121,13 +124,15 @@ def create_topics(
 
 
 def wait_until_writable(bootstrap: str, *names: str) -> None:
-    """Return once topics that were created are known, with leaders, to the broker that answers. Raises `TimeoutError`.
+    """Return once topics that were created are known, with leaders, to each broker that answers. Raises `TimeoutError`.
 
-    A node takes note of its own cluster's topics a moment after it has said that they are created.
+    A node takes note of its own cluster's topics a moment after another, or itself, has said that they are created.
     """
-    admin = AdminClient(_client(bootstrap))
     deadline = monotonic() + REQUEST_SECONDS
-    while not all(_writable(admin, name) for name in names):
+    while True:
+        known = {_knows(address, names) for address in bootstrap.split(",")}
+        if True in known and False not in known:
+            return
         if monotonic() > deadline:
             message = f"no leaders for {names}"
             raise TimeoutError(message)
@@ -206,9 +211,17 @@ def _client(bootstrap: str) -> dict[str, str | int | float | bool]:
     return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
 
 
-def _writable(admin: AdminClient, topic: str) -> bool:
-    found = admin.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions.values()
-    return bool(found) and all(partition.leader >= 0 for partition in found)
+def _knows(address: str, names: Iterable[str]) -> bool | None:
+    """Tell whether a broker knows topics with their leaders; None if it does not answer.
+
+    The client is new each time: only its first question is sure to go to this broker and no other.
+    """
+    try:
+        topics = AdminClient(_client(address)).list_topics(timeout=ANSWER_SECONDS).topics
+    except KafkaException:
+        return None
+    found = [topics[name].partitions.values() if name in topics else () for name in names]
+    return all(partitions and all(partition.leader >= 0 for partition in partitions) for partitions in found)
 
 
 def _partitions(bootstrap: str, topics: list[str]) -> list[tuple[str, int]]:
