@@ -115,6 +115,24 @@ def test_topics_that_are_not_there_are_told_until_somebody_makes_them(
         assert len(read_all(kafka.bootstrap, [f"{prefix}project_created"])) == 1
 
 
+def test_topics_that_kafka_cannot_create_are_told_with_the_remedy_until_somebody_creates_them(
+    kafka1: KafkaCluster, prefix: str, tmp_path: Path
+) -> None:
+    settings = {"kafka__bootstrap_servers": kafka1.bootstrap, "kafka__topic_prefix": prefix}
+    with Daemon(tmp_path, kafka__replication_factor=3, **settings) as daemon:
+        why = {"reason": "too_few_brokers"}
+        daemon.wait_until("it is told", lambda d: d.metrics().value("aurora_bridge_kafka_problem", **why))
+        assert any("lower AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR" in reason for reason in daemon.ready()[1]["reasons"])
+        assert "38 topics of 38 are not there" in http.get(daemon.admin_url, "/").body.decode()
+        assert daemon.get(f"/project_created?project_id={uuid4()}&source=app").json["outcome"] == "spooled"
+        assert command("topics", "--apply", cwd=tmp_path, **settings).returncode == 0
+        daemon.wait_until_connected()
+        daemon.wait_until("it is over", lambda d: not d.metrics().value("aurora_bridge_kafka_problem", **why))
+        told = [line["level"] for line in daemon.log_lines() if line.get("reason") == "too_few_brokers"]
+    assert told == ["ERROR", "INFO"]
+    assert "topic_missing" not in {line.get("reason") for line in daemon.log_lines()}
+
+
 def test_topics_that_are_being_made_are_no_problem(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
