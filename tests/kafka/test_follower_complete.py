@@ -91,14 +91,17 @@ async def test_of_a_compacted_topic_not_all_of_today_is_there(following: Followi
 # The ends cannot be seen.
 
 
-async def test_until_the_end_is_reached_no_state_is_known_to_be_new(follow: Follow, tmp_path: Path) -> None:
-    async with follow(tmp_path, patience=0.05) as made:
-        with held_up("learn"):
-            await made.write(made.record(ONCE))
+async def test_until_the_end_is_reached_no_state_is_known_to_be_new(
+    follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str
+) -> None:
+    await asyncio.to_thread(produce, kafka.bootstrap, record_of(topic, ONCE))
+    with held_up("learn") as gate:
+        async with follow(tmp_path, patience=0.05) as made:
             await until(lambda: made.fetches > 0)
             assert not await is_new_with_an_id_of_the_day(made, NOW)
-        await made.complete()
-        assert await is_new_with_an_id_of_the_day(made, NOW + 1)
+            gate.set()
+            await made.complete()
+            assert await is_new_with_an_id_of_the_day(made, NOW + 1)
 
 
 async def test_where_kafka_is_away_nothing_is_waited_for(prefix: str, tmp_path: Path) -> None:
