@@ -7,7 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 # What `make test-brokers` runs.
 BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
-	$(addprefix tests/e2e/test_,contract.py broker_killed.py replicas.py kafka_security.py operators.py)
+	$(addprefix tests/e2e/test_,contract.py broker_killed.py replicas.py kafka_security.py kafka_tokens.py operators.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -128,7 +128,7 @@ async def fetch_from(  # noqa: PLR0913 - what Kafka wants to know
     begins: Mapping[TopicPartition, int],
     max_bytes: int,
     *,
-    wait_ms: int = 0,
+    wait_ms: int,
     isolation: int = READ_UNCOMMITTED,
 ) -> list[PartitionData]:
     """Return what a broker has from these offsets on, once it has something or `wait_ms` are over.
