@@ -11,6 +11,7 @@ import pytest
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupLoadInProgressError,
+    IncompatibleBrokerVersion,
     KafkaConnectionError,
     NodeNotReadyError,
 )
@@ -71,6 +72,7 @@ async def test_every_answer_has_its_effect(code: int, action: Action) -> None:
     ("error", "end", "reason"),
     [
         (NodeNotReadyError(), DeliveryStatus.STALLED, "broker_away"),
+        (IncompatibleBrokerVersion(), DeliveryStatus.STALLED, "broker_away"),
         (KafkaConnectionError(), DeliveryStatus.IN_DOUBT, "connection_lost"),
         (ConnectionResetError(), DeliveryStatus.IN_DOUBT, "connection_lost"),
         (TimeoutError(), DeliveryStatus.IN_DOUBT, "connection_lost"),
@@ -413,7 +415,7 @@ async def test_where_not_all_fits_into_a_request_a_backlog_goes_last() -> None:
         run.submit(*journal.hear([make_record("urgent", events[-1], size=FIRST_REQUEST_BYTES // 2)]))
         await journal.ended(8)
     assert journal.acknowledged()[0] == "urgent"
-    assert len(client.sent) > 2
+    assert len(client.sent) > 1
 
 
 async def test_a_batch_in_doubt_brings_no_other_into_doubt() -> None:

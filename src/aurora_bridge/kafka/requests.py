@@ -13,7 +13,7 @@ from operator import attrgetter
 from time import monotonic
 from typing import Any
 
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
 
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, NOT_ENCODED, Action
@@ -29,6 +29,7 @@ _REPLICAS_TIMEOUT_MS = 2000
 """Within which a broker answers though replicas lag: in time, or what is stored would be in doubt with what is not."""
 _DOUBTFUL = State.DOUBTFUL  # in Python 3.11 each look-up of a member of an enumeration is a call
 _ACKNOWLEDGE = Action.ACKNOWLEDGE
+_NOTHING_SENT = (NodeNotReadyError, IncompatibleBrokerVersion)
 _LOOK_FOR_LEADER = {Action.RETRY, Action.RETRY_DOUBTFUL, Action.STALL_DOUBTFUL}
 _BACKLOG = attrgetter("backlog")
 
@@ -110,7 +111,7 @@ class Requests:
             self._client.ask()
             if not isinstance(error, KafkaError | OSError | TimeoutError | asyncio.CancelledError):
                 log.error("aiokafka failed in an unexpected way; the records are sent again", exc_info=error)
-        without_answer = NO_CONNECTION if isinstance(error, NodeNotReadyError) else NO_ANSWER
+        without_answer = NO_CONNECTION if isinstance(error, _NOTHING_SENT) else NO_ANSWER
         for queue in sent.values():
             if queue.under_way:
                 told += self._apply(queue, *without_answer, now)
