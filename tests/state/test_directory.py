@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.state.directory import StateError, instance_name, locked, room
+from aurora_bridge.state.directory import StateError, instance_name, locked, room, write_durably
 
 HOLD = """
 import sys
@@ -86,6 +86,25 @@ def test_a_crash_at_the_first_start_leaves_no_empty_name(tmp_path: Path) -> None
     name = instance_name(tmp_path)
     assert name
     assert name == instance_name(tmp_path)
+
+
+@pytest.mark.parametrize("before", ["", "home\n"])
+def test_a_crash_while_a_file_is_written_leaves_what_was_there(
+    tmp_path: Path, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cluster"
+    path.write_text(before)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _fail)
+        with pytest.raises(OSError, match="power"):
+            write_durably(path, "away")
+    assert path.read_text() == before
+    write_durably(path, "away")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("cluster", "away\n")]
+
+
+def _fail(_descriptor: int) -> None:
+    raise OSError(5, "no power")
 
 
 # Room

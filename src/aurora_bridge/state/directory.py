@@ -64,8 +64,23 @@ def instance_name(directory: Path) -> str:
         name = ""
     if not name:
         name = os.urandom(6).hex()
-        path.write_text(f"{name}\n")
+        write_durably(path, name)
     return name
+
+
+def write_durably(path: Path, line: str) -> None:
+    """Write a file of one line so that a crash leaves the old one or the new one. Raises `OSError`."""
+    new = path.with_name(f"{path.name}.new")
+    with new.open("w") as file:
+        file.write(f"{line}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 class Room(NamedTuple):
