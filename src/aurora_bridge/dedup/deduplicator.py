@@ -99,6 +99,11 @@ class Deduplicator:
         self._write_behind.flush()
         return await self._file.stop(patience)
 
+    async def recreate(self) -> None:
+        """Forget what the log told, and read the log that is there now. Raises `sqlite3.Error`, `OSError`."""
+        self._memory.give_up()
+        await self._file.recreate()
+
     def _opened(self, found: index.Found) -> None:
         self._members.build(found.bytes)
         self._memory.change_all()

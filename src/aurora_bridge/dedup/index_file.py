@@ -111,6 +111,12 @@ class IndexFile:
             log.warning("The index does not answer; events are published unjudged until it does.")
         self.late = True
 
+    async def recreate(self) -> None:
+        """Remove the file and open a new one, behind the jobs that are queued. Raises what opening it raises."""
+        self.failed = self._anew = True
+        self._reopen()
+        await self.call(lambda _db: None)
+
     def give_up(self) -> None:
         """Open it again once it answers: what it does not have was forgotten."""
         if not self.failed:
