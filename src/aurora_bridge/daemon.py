@@ -20,6 +20,7 @@ from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Interval
+from aurora_bridge.kafka.cluster_guard import ClusterGuard
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.problems import REASONS, Problems
@@ -79,21 +80,23 @@ async def run(settings: Settings, announce: Announce) -> None:
         spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
         problems = Problems(metrics)
         security = Security(settings.kafka, partial(problems.set, "unusable_file"), problems.token)
-        connect = partial(make_client, settings.kafka, security)
+        guard = ClusterGuard(settings.state_dir, settings.kafka.cluster_id)
+        connect = partial(make_client, settings.kafka, security, check_cluster=guard.check)
         make_sender = None
         if not settings.embedded_log:
             make_sender = partial(Sender, settings.kafka, connect, EVENTS, problems=problems, metrics=metrics)
         publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
         sender = publisher.sender
         if sender is not None:
-            await _start_sender(sender, settings.kafka, security, stack, stop)
+            await _start_sender(sender, settings.kafka, security, guard, stack, stop)
         await stack.enter_async_context(_task(publisher.watch(), stop))
         if sender is not None and spool is not None:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
-        if spool is not None:
-            await stack.enter_async_context(listening(settings.state_dir, commands(spool, publisher)))
         instance = instance_name(settings.state_dir)
         dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics, stop))
+        await stack.enter_async_context(
+            listening(settings.state_dir, commands(spool, publisher, guard, dedup.recreate))
+        )
         if sender is not None:
             follower = Follower(
                 connect,
@@ -130,13 +133,18 @@ async def run(settings: Settings, announce: Announce) -> None:
         raise Failure(msg)
 
 
-async def _start_sender(
-    sender: Sender, kafka: KafkaSettings, security: Security, stack: AsyncExitStack, stop: asyncio.Event
+async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
+    sender: Sender,
+    kafka: KafkaSettings,
+    security: Security,
+    guard: ClusterGuard,
+    stack: AsyncExitStack,
+    stop: asyncio.Event,
 ) -> None:
     """Start to send. It ends with `stack`, after a last flush."""
     await stack.enter_async_context(_task(sender.run(), stop))
     if kafka.create_topics:
-        create = partial(create_at_start, kafka, EVENTS, security, sender.problems)
+        create = partial(create_at_start, kafka, EVENTS, security, sender.problems, guard.check)
         await stack.enter_async_context(_helper("creating the topics", create))
     stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
 

@@ -23,7 +23,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.node import KafkaNode
+from tests.support.node import CLUSTER_ID, KafkaNode
 from tests.support.ports import free_ports
 
 READY_SECONDS: Final = 60.0
@@ -57,10 +57,16 @@ class KafkaCluster:
 
     Three nodes keep three copies of everything and want two of them in sync. `properties` are server properties that
     come on top of the usual ones, for every node. `client_port` fixes the port of the first node's `CLIENT` listener.
+    All clusters have the same id unless `cluster_id` says otherwise.
     """
 
     def __init__(
-        self, nodes: int = 1, *, properties: Mapping[str, str] | None = None, client_port: int | None = None
+        self,
+        nodes: int = 1,
+        *,
+        properties: Mapping[str, str] | None = None,
+        client_port: int | None = None,
+        cluster_id: str = CLUSTER_ID,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="aurora-bridge-kafka-"))
         self._properties = dict(properties or {})
@@ -76,6 +82,8 @@ class KafkaCluster:
             )
             for number in range(nodes)
         ]
+        for node in self.nodes:
+            node.cluster_id = cluster_id
 
     @property
     def bootstrap(self) -> str:

@@ -14,6 +14,7 @@ from tests.support import jars
 from tests.support.ports import HOST
 
 CLUSTER_ID: Final = "YXVyb3JhLWJyaWRnZS10ZQ"
+OTHER_CLUSTER_ID: Final = "YXVyb3JhLWJyaWRnZS1vdA"
 """Any 16 bytes in unpadded base64."""
 
 JVM: Final = ("java", "-XX:+UseSerialGC", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=INFO")
@@ -42,6 +43,8 @@ class KafkaNode:
         """Group of the process, by which a test can tell its packets from others'; None: that of the test."""
         self.jvm: Sequence[str] = ()
         """Further options of the JVM."""
+        self.cluster_id = CLUSTER_ID
+        """Of the cluster that it belongs to, once it is formatted."""
         self._wait_until_ready = wait_until_ready
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -86,7 +89,7 @@ class KafkaNode:
         """Write the settings, and start the program that formats the data folder."""
         self.directory.mkdir()
         self.configure(properties)
-        return self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._settings))
+        return self._java("kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(self._settings))
 
     def spawn(self) -> None:
         """Start the process without waiting for anything."""

@@ -20,6 +20,7 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import tell
+from aurora_bridge.kafka.cluster_guard import ClusterGuard
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problems import REASONS, Problems
 from aurora_bridge.kafka.security import Security
@@ -39,6 +40,7 @@ _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _TELL_SECONDS = 1.0
 _FLUSH_SECONDS = 2.0
+_ELSEWHERE = "they are meant for another Kafka cluster"
 
 _EXAMPLES = """\
   aurora-bridge drain /mnt/old/aurora-bridge-state                with the Kafka of this environment
@@ -107,20 +109,23 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     problems = Problems(metrics)
     problems.creating = True  # what is missing of the topics that nothing waits for is no matter here
     security = Security(kafka)
+    guard = ClusterGuard(directory, kafka.cluster_id)
     spool = Spool(directory, settings.spool.max_bytes)
     spool.start()
     try:
-        connect = partial(make_client, kafka, security)
+        connect = partial(make_client, kafka, security, check_cluster=guard.check)
         make_sender = partial(Sender, kafka, connect, EVENTS, problems=problems, metrics=metrics)
         publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
         sender = cast("Sender", publisher.sender)
         async with asyncio.TaskGroup() as group:
             work = [sender.run(), Drainer(publisher, sender, spool).run()]
             if kafka.create_topics:
-                work.append(create_at_start(kafka, EVENTS, security, problems))
+                work.append(create_at_start(kafka, EVENTS, security, problems, guard.check))
             tasks = [group.create_task(each) for each in work]
-            reason = await _emptied(spool, patience, stop)
+            reason = await _emptied(spool, problems, patience, stop)
             trouble = _trouble(kafka, sender, publisher, metrics)
+            if reason == _ELSEWHERE:
+                trouble += f" Here that is: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge cluster accept."
             await sender.flush(_FLUSH_SECONDS)  # what is under way may still be acknowledged
             for task in tasks:
                 task.cancel()
@@ -132,7 +137,7 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     return f"{spool.waiting} are left: {reason}. {trouble}"
 
 
-async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | None:
+async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyncio.Event) -> str | None:
     """Return None once nothing waits, else why not; tell the progress meanwhile."""
     total = left = told = spool.waiting
     moved_at = told_at = monotonic()
@@ -142,6 +147,8 @@ async def _emptied(spool: Spool, patience: float, stop: asyncio.Event) -> str | 
             return "it was stopped"
         if spool.failed.is_set():
             return "the disk failed"
+        if any(problem.reason == "wrong_cluster" for problem in problems):
+            return _ELSEWHERE
         now = monotonic()
         if spool.waiting != left:
             left, moved_at = spool.waiting, now

@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from aurora_bridge.cli import config, drain, find, serve, set_aside, tail, templates, topics
+from aurora_bridge.cli import cluster, config, drain, find, serve, set_aside, tail, templates, topics
 from aurora_bridge.cli.command import EX_FAILED
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 
@@ -41,7 +41,7 @@ def _run(arguments: list[str] | None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, config, templates, topics, tail, find, set_aside, drain):
+    for command in (serve, config, templates, topics, tail, find, set_aside, drain, cluster):
         command.add(subparsers)
     parsed = parser.parse_args(arguments)
     return int(parsed.run(parsed))

@@ -20,6 +20,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from aurora_bridge.kafka.cluster_guard import WrongClusterError
 from aurora_bridge.kafka.error_actions import WRITE_DENIED
 from aurora_bridge.kafka.security import UnusableFileError
 from aurora_bridge.kafka.tokens import TokenError, TokenRefusedError
@@ -74,6 +75,11 @@ REASONS = {
     "mechanism_refused": f"its listener does not take the SASL mechanism of {_KAFKA}SASL_MECHANISM, or no SASL at all",
     "protocol_unsupported": "it and aurora-bridge share no version of a request; upgrade the older one of the two",
     "unusable_file": "a file of credentials cannot be used; mend it, it is read again for each connection",
+    "wrong_cluster": (
+        "this is another Kafka cluster than the one that the state directory remembers, so that nothing goes there; "
+        f"correct {_KAFKA}BOOTSTRAP_SERVERS, or, if events are to go there from now on, run `aurora-bridge cluster "
+        f"accept`, or set {_KAFKA}CLUSTER_ID to its id"
+    ),
     "producer_id_denied": "Kafka gives our user no producer id; allow it the operation Write on the topics",
     "producer_id_unavailable": (
         "no broker gives out a producer id; is the cluster's controller there? A broker that never gives any needs "
@@ -113,6 +119,7 @@ _ERRORS: Mapping[type[BaseException], str] = {
     IllegalSaslStateError: "mechanism_refused",
     IncompatibleBrokerVersion: "protocol_unsupported",
     UnusableFileError: "unusable_file",
+    WrongClusterError: "wrong_cluster",
     ClusterAuthorizationFailedError: "producer_id_denied",
     TopicAuthorizationFailedError: "read_denied",
 }
@@ -141,6 +148,7 @@ _REFUSED_SECONDS = 2.0
 _SHOWN = 5
 _LONGEST = 300
 """Characters of what Kafka says of a topic."""
+_WITH_DETAIL = {"unusable_file", "wrong_cluster"}
 
 
 class Problem(NamedTuple):
@@ -166,7 +174,7 @@ def explain(error: BaseException, about: str) -> Problem:
             return Problem(error.reason, about, f"{error.about}: {error.why}")
         reason = _reason(error)
         if reason is not None:
-            return Problem(reason, about, str(error) if reason == "unusable_file" else "")
+            return Problem(reason, about, str(error) if reason in _WITH_DETAIL else "")
         if error.__cause__ is None:
             return Problem("unreachable", about, str(error) or type(error).__name__)
         error = error.__cause__

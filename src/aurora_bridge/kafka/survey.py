@@ -64,6 +64,18 @@ async def survey(settings: KafkaSettings, events: Iterable[str]) -> list[Topic]:
         await client.close()
 
 
+async def cluster_id(settings: KafkaSettings) -> str:
+    """Return the id of the cluster, empty where its brokers give none. Raises `ReadError`."""
+    client = make_client(settings)
+    try:
+        await client.bootstrap()
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise unreadable(settings, error) from error
+    finally:
+        await client.close()
+    return client.cluster_id
+
+
 async def create_and_wait(settings: KafkaSettings, events: Sequence[str]) -> Creation:
     """Create the topics that are missing; return once Kafka tells of those that it created. Raises `ReadError`."""
     try:

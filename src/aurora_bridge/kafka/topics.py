@@ -6,7 +6,7 @@ its events wait in the spool until it is there.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.security import Security
-from aurora_bridge.kafka.wire import Client, OnConnection
+from aurora_bridge.kafka.wire import CheckCluster, Client, OnConnection
 from aurora_bridge.settings import KafkaSettings
 from aurora_bridge.tasks import keep_running
 
@@ -58,9 +58,11 @@ def make_client(
     security: Security | None = None,
     on_connection: OnConnection = lambda *_: None,
     timeout_ms: int = REQUEST_TIMEOUT_MS,
+    check_cluster: CheckCluster | None = None,
 ) -> Client:
     """Return a client that is not connected yet; those that are made one after the other have the same `security`."""
     return Client(
+        check_cluster=check_cluster,
         on_connection=on_connection,
         security=(security or Security(settings)).options,
         bootstrap_servers=settings.bootstrap_servers,
@@ -72,22 +74,30 @@ def make_client(
 
 
 async def create_at_start(
-    settings: KafkaSettings, events: Iterable[str], security: Security, problems: Problems
+    settings: KafkaSettings,
+    events: Iterable[str],
+    security: Security,
+    problems: Problems,
+    check_cluster: CheckCluster | None = None,
 ) -> None:
-    """Return once each topic was there; create those that are missing, again and again until Kafka lets us."""
+    """Return once each topic was there; create those that are missing, again and again until Kafka lets us.
+
+    In no cluster that `check_cluster` refuses.
+    """
     problems.creating = True
     wanted = {settings.topic_prefix + event for event in events}
-    await keep_running("creating the topics", partial(_create_all, settings, wanted, security, problems))
+    create = partial(create_missing, settings, wanted, security, check_cluster)
+    await keep_running("creating the topics", partial(_create_all, create, wanted, problems))
 
 
-async def _create_all(settings: KafkaSettings, wanted: set[str], security: Security, problems: Problems) -> None:
+async def _create_all(create: Callable[[], Awaitable[Creation]], wanted: set[str], problems: Problems) -> None:
     """Take out of `wanted` what is there, until it is empty. A topic that fails twice in a row is a problem."""
     failed_before: Collection[str] = ()
     count = 0
     while wanted:
         pause = _RETRY_SECONDS
         try:
-            created, failed = await create_missing(settings, wanted, security)
+            created, failed = await create()
         except (KafkaError, OSError, TimeoutError) as error:
             log.debug("the topics cannot be looked at yet: %s", error)  # the sender says why
         else:
@@ -105,10 +115,15 @@ async def _create_all(settings: KafkaSettings, wanted: set[str], security: Secur
     log.info("topics checked, %d created", count)
 
 
-async def create_missing(settings: KafkaSettings, topics: Iterable[str], security: Security | None = None) -> Creation:
+async def create_missing(
+    settings: KafkaSettings,
+    topics: Iterable[str],
+    security: Security | None = None,
+    check_cluster: CheckCluster | None = None,
+) -> Creation:
     """Create those of `topics` that are missing. Raises `KafkaError`, `OSError`, `TimeoutError`: Kafka is away."""
     names = sorted(topics)
-    client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS)
+    client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS, check_cluster=check_cluster)
     try:
         await client.bootstrap()
         metadata = await ask(client, MetadataRequest(names, allow_auto_topic_creation=False))

@@ -38,6 +38,7 @@ from aurora_bridge.kafka.record import Record
 logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and look; readiness says it once
 
 __all__ = [
+    "CheckCluster",
     "Client",
     "OnConnection",
     "Part",
@@ -63,6 +64,8 @@ _SEED = 0x9747B28C  # org.apache.kafka.common.utils.Utils.murmur2
 
 OnConnection = Callable[[str, Exception | None], None]
 """Told how an attempt to connect to an address, `host:port`, ended."""
+CheckCluster = Callable[[str], None]
+"""Raises `KafkaError` for the id of a cluster that is not the one to connect to."""
 
 
 class Client(AIOKafkaClient):
@@ -76,13 +79,19 @@ class Client(AIOKafkaClient):
         *,
         security: Callable[[], Mapping[str, Any]] = dict,
         on_connection: OnConnection = lambda *_: None,
+        check_cluster: CheckCluster | None = None,
         **options: Any,  # noqa: ANN401 - aiokafka's
     ) -> None:
-        """Take aiokafka's options; `security` gives what a connection takes beside them, each time one is opened."""
+        """Take aiokafka's options; `security` gives what a connection takes beside them, each time one is opened.
+
+        With `check_cluster` each connection is asked for its cluster before it is used: an address can lead elsewhere
+        between two of them.
+        """
         super().__init__(**options)  # type: ignore[no-untyped-call]  # aiokafka leaves it unannotated
         self._security = security
         self._connecting: defaultdict[tuple[int, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._on_connection = on_connection
+        self._check_cluster = check_cluster
         self._open_at: dict[int, float] = {}
         self.cluster_id = ""
         """Kafka's id of the cluster, from its last metadata."""
@@ -138,7 +147,7 @@ class Client(AIOKafkaClient):
         return connection
 
     async def _open(self, host: str, port: int, on_close: Callable[..., None] | None = None) -> AIOKafkaConnection:
-        return await connect(
+        connection = await connect(
             host,
             port,
             client_id=self._client_id,
@@ -147,6 +156,13 @@ class Client(AIOKafkaClient):
             on_close=on_close,
             **self._security(),
         )
+        if self._check_cluster is not None:
+            try:
+                self._check_cluster(_cluster_id(await connection.send(MetadataRequest([]))))
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
     async def send(self, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:  # noqa: ANN401 - aiokafka's
         """Send a request once the broker's quota allows it; return the answer. Raises `KafkaError`, `OSError`.
@@ -217,7 +233,7 @@ class Client(AIOKafkaClient):
         return False
 
     def _learn(self, cluster: ClusterMetadata, metadata: Any) -> None:  # noqa: ANN401 - one class for each version
-        self.cluster_id = getattr(metadata, "cluster_id", None) or ""
+        self.cluster_id = _cluster_id(metadata)
         cluster.update_metadata(metadata)
 
 
@@ -225,6 +241,10 @@ def addresses(cluster: ClusterMetadata) -> dict[int, str]:
     """Return the address, `host:port`, of each broker of a cluster, by its node."""
     nodes = [broker.nodeId for broker in cluster.brokers()]
     return {node: _address(cluster.broker_metadata(node)) for node in nodes}
+
+
+def _cluster_id(metadata: Any) -> str:  # noqa: ANN401 - one class for each version
+    return getattr(metadata, "cluster_id", None) or ""
 
 
 def _address(broker: BrokerMetadata) -> str:

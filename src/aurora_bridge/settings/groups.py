@@ -17,6 +17,7 @@ from aurora_bridge.settings.kinds import (
     BasePath,
     Brokers,
     ClientId,
+    ClusterId,
     Deadline,
     Extensions,
     HeaderName,
@@ -168,6 +169,13 @@ class KafkaSettings(Group):
 
     Off for brokers that give no producer ids: a batch whose answer was lost may then lie in its topic twice, with the
     same ids.
+    """
+
+    cluster_id: ClusterId = ""
+    """Id of the one cluster to send to, as `aurora-bridge cluster show` prints it. Empty: the first one that is met.
+
+    Which that was, the state directory remembers. A change here says that the new one is right: the index is recreated
+    from its topics, and what waits in the spool goes there.
     """
 
     client_id: ClientId = "aurora-bridge"

@@ -123,6 +123,7 @@ TopicPrefix = Annotated[
     Allowed("up to 200 of the characters of a topic: letters, digits, . _ -"),
 ]
 ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$"), Allowed("1 to 200 letters, digits, . _ -")]
+ClusterId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$"), Allowed("up to 200 letters, digits, . _ -")]
 Tenant = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$"),

@@ -1,0 +1,168 @@
+"""Which Kafka cluster is the right one: the one whose id the state directory remembers, and no other.
+
+What waits in the spool is meant for that cluster, and what the index knows is in that cluster's topics. An address can
+lead elsewhere from one day to the next: a changed setting, a name in DNS, a cluster that was set up again. So `wire`
+asks each connection for the cluster's id before anything else is sent over it. The first cluster is remembered; another
+one is refused until an operator accepts it (`aurora-bridge cluster accept`), or names it (`KAFKA__CLUSTER_ID`). Then
+the index is recreated: what it knows was published elsewhere.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from aiokafka.errors import KafkaError
+
+from aurora_bridge.dedup import index
+from aurora_bridge.state.directory import StateError, write_durably
+
+log = logging.getLogger(__name__)
+
+FILE = "cluster"
+SETTING = "AURORA_BRIDGE_KAFKA__CLUSTER_ID"
+
+
+class WrongClusterError(KafkaError):
+    """A broker belongs to another cluster. The message names both."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # aiokafka's puts the name of the class before it
+
+
+class Accepted(NamedTuple):
+    """What became of a cluster that was accepted."""
+
+    before: str
+    now: str
+    restart: bool
+    """Whether nothing is sent to it before the daemon is started again."""
+
+
+class ClusterGuard:
+    """Lets one cluster pass. All methods belong to the event loop."""
+
+    def __init__(self, directory: Path, setting: str) -> None:
+        """Read what a state directory remembers, which the caller has locked. Raises `StateError`.
+
+        A `setting` that names another cluster is an operator's word for it; empty, it says nothing.
+        """
+        remembered = read_id(directory)
+        if setting and remembered and setting != remembered:
+            log.warning("%s is another cluster than %s; the index is recreated", SETTING, remembered)
+            replace_id(directory, setting)
+            remembered = setting
+        self._path = directory / FILE
+        self._setting = setting
+        self._expected = setting or remembered
+        self._written = remembered
+        self._refused = ""
+        """The cluster that was met last, if that is not the right one."""
+        self._passed = ""
+        """The one that this process has sent to, perhaps."""
+        self._writing: asyncio.Future[None] | None = None
+        self._lock = threading.Lock()
+
+    def check(self, cluster_id: str) -> None:
+        """Let a cluster pass, or raise `WrongClusterError`. A broker that gives no id, an empty one, passes."""
+        if not cluster_id:
+            return
+        self._expected = self._expected or cluster_id
+        if cluster_id != self._expected:
+            self._refused = cluster_id
+            msg = f"its id is {cluster_id}, expected is {self._expected}"
+            raise WrongClusterError(msg)
+        if self._passed and cluster_id != self._passed:
+            msg = f"{cluster_id} is accepted; restart the daemon, which has sent to {self._passed}"
+            raise WrongClusterError(msg)
+        self._passed, self._refused = cluster_id, ""
+        if self._written != cluster_id and self._writing is None:
+            log.info("Kafka's cluster is %s", cluster_id)
+            self._writing = self._write(cluster_id)
+            self._writing.add_done_callback(self._ended)
+
+    async def accept(self, forget: Callable[[], Awaitable[None]]) -> Accepted:
+        """Let the cluster pass that was refused, once `forget` has recreated the index.
+
+        That comes first: a crash in between must not leave the old index to the new cluster. Sequences of a producer
+        mean something in their own cluster only, so a process that has sent to the former sends to no other. Raises
+        `ValueError` if there is nothing to accept, and what writing raises.
+        """
+        before, now = self._expected, self._refused
+        if self._setting:
+            msg = f"{SETTING} names the cluster; set it to the other one's id and restart the daemon"
+            raise ValueError(msg)
+        if not now:
+            msg = f"it has met no other cluster than {before or 'none'}, so that there is nothing to accept"
+            raise ValueError(msg)
+        await forget()
+        try:
+            await self._write(now)
+        except OSError as error:
+            msg = f"{self._path} cannot be written: {error.strerror}"
+            raise ValueError(msg) from error
+        self._expected, self._written, self._refused = now, now, ""
+        log.warning("accepted the cluster %s in place of %s; the index was recreated", now, before)
+        return Accepted(before, now, restart=bool(self._passed))
+
+    def _write(self, cluster_id: str) -> "asyncio.Future[None]":
+        """Write the id on a thread that nobody waits for: the disk may hang."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+
+        def write() -> None:
+            try:
+                with self._lock:
+                    write_durably(self._path, cluster_id)
+            except OSError as error:
+                end = partial(_end, written, error)
+            else:
+                end = partial(_end, written, None)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(end)
+
+        threading.Thread(target=write, name="cluster", daemon=True).start()
+        return written
+
+    def _ended(self, written: "asyncio.Future[None]") -> None:
+        self._writing = None
+        if written.cancelled():
+            return
+        if (error := written.exception()) is None:
+            self._written = self._passed
+        else:
+            log.error("%s cannot be written (%r): after a restart, any cluster passes.", self._path, error)
+
+
+def read_id(directory: Path) -> str:
+    """Return the cluster that a state directory remembers, empty if none. Raises `StateError`."""
+    path = directory / FILE
+    try:
+        return path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}. Give the daemon's user access to it."
+        raise StateError(msg) from error
+
+
+def replace_id(directory: Path, cluster_id: str) -> None:
+    """Let a state directory, which the caller has locked, remember another cluster. Raises `StateError`."""
+    try:
+        index.remove(directory / index.FILE)
+        write_durably(directory / FILE, cluster_id)
+    except OSError as error:
+        msg = f"The cluster's id cannot be kept in {directory}: {error.strerror}. Check the volume and its permissions."
+        raise StateError(msg) from error
+
+
+def _end(written: "asyncio.Future[None]", error: OSError | None) -> None:
+    if written.cancelled():
+        return
+    if error is None:
+        written.set_result(None)
+    else:
+        written.set_exception(error)
