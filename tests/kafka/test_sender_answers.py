@@ -285,6 +285,8 @@ async def test_without_a_producer_id_kafka_is_not_there_and_that_is_said_once(
     error: Exception, reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aurora_bridge.kafka.producer_client._ASK_SECONDS", 0.001)
+    monkeypatch.setattr("aurora_bridge.kafka.producer_client._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("aurora_bridge.kafka.producer_client._PATIENCE_SECONDS", 0.0)
     asked = 0
 
     class NoIds(ScriptedClient):
@@ -305,6 +307,23 @@ async def test_without_a_producer_id_kafka_is_not_there_and_that_is_said_once(
         assert list(run.sender.problems) == []
         assert run.metrics.kafka_connected[()] == 1
     assert len([line for line in caplog.records if line.name.startswith("aurora_bridge")]) == 3
+
+
+async def test_a_broker_that_has_no_producer_id_for_a_moment_is_no_problem(caplog: pytest.LogCaptureFixture) -> None:
+    asked = 0
+
+    class Starting(ScriptedClient):
+        async def send(self, node_id: int, request: object, **options: object) -> object:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise GroupLoadInProgressError
+            return await super().send(node_id, request, **options)
+
+    client = Starting({EVENT: 1}, all_stored)
+    async with running(client.connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+    assert (asked, "producer id" in caplog.text) == (2, False)
 
 
 # What is at fault

@@ -30,6 +30,9 @@ _RENEW_SECONDS = 5.0
 """After so long without any answer the client is made anew."""
 _ASK_SECONDS = 1.0
 """After so long without any answer metadata is asked for; so often a producer id is."""
+_FIRST_PAUSE_SECONDS = 0.1
+_PATIENCE_SECONDS = 3.0
+"""For so long it is no problem that no broker gives out a producer id."""
 _WATCH_SECONDS = 0.5
 _QUOTA_SHOWN_SECONDS = 10.0
 """A quota that held us up is a problem for so long: it comes and goes with each request."""
@@ -113,6 +116,7 @@ class ProducerClient:
 
     async def _take_producer_id(self, client: Client) -> None:
         """Ask until there is one. Raises when no broker answers."""
+        began, pause = monotonic(), _FIRST_PAUSE_SECONDS
         while self.producer is None:
             reason = None
             try:
@@ -123,11 +127,13 @@ class ProducerClient:
             except ClusterAuthorizationFailedError:
                 reason = "producer_id_denied"
             except KafkaError:
-                reason = "producer_id_unavailable"
+                # A broker that has just started has none for a moment.
+                reason = "producer_id_unavailable" if monotonic() - began > _PATIENCE_SECONDS else "soon"
             for each in ("producer_id_denied", "producer_id_unavailable"):
                 self._problems.set(each, [f"{self._prefix}*"] if each == reason else ())
-            if reason:
-                await asyncio.sleep(_ASK_SECONDS)
+            if reason is not None:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _ASK_SECONDS)
 
     async def _watch(self, client: Client) -> None:
         """Return when no broker answered for a while, though something was asked.
