@@ -20,7 +20,7 @@ from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action
-from aurora_bridge.kafka.problems import REASONS
+from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Reason, Refusal

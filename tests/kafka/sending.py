@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 from aiokafka.cluster import ClusterMetadata
 
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
-from aurora_bridge.kafka.problems import REASONS, Problems
+from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.producer_client import Connect
+from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.sender import Sender

@@ -23,7 +23,8 @@ from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
-from aurora_bridge.kafka.problems import REASONS, Problems
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher

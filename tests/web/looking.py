@@ -1,7 +1,7 @@
 """What the status page could be about: a quiet daemon, to be changed in one place or the other."""
 
 from aurora_bridge.bridge import DeadLetter
-from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.routing import Paste
 from aurora_bridge.web.status import Answers, Kafka, Refused, Spool, Status, Topic

@@ -9,7 +9,7 @@ from typing import Any, cast
 from aurora_bridge.bridge import EVENTS, DeadLetter
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.reading import Progress
-from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher

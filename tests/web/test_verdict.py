@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from aurora_bridge.bridge import DeadLetter
-from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.web.status import Reading, Status
 from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge

@@ -22,7 +22,8 @@ from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_k
 from aurora_bridge.cli.output import tell
 from aurora_bridge.kafka.cluster_guard import ClusterGuard
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
-from aurora_bridge.kafka.problems import REASONS, Problems
+from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import create_at_start, make_client

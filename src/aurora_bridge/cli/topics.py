@@ -14,7 +14,7 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import put, tell
-from aurora_bridge.kafka.problems import not_created
+from aurora_bridge.kafka.reasons import not_created
 from aurora_bridge.kafka.survey import Topic, create_and_wait, survey
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence

@@ -24,7 +24,7 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, READ_COMMITTED, PartitionData, fetch_from, leaders, offsets
-from aurora_bridge.kafka.problems import explain
+from aurora_bridge.kafka.reasons import explain
 from aurora_bridge.kafka.stored import Stored, at, decode
 from aurora_bridge.kafka.wire import Client
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.consumer import Consumer, ReadError, Show, Tell, listed
-from aurora_bridge.kafka.problems import REASONS, explain
+from aurora_bridge.kafka.reasons import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.settings import KafkaSettings

@@ -24,7 +24,7 @@ _REFUSED_SECONDS = 10.0
 
 
 class TokenError(KafkaError):
-    """No token can be obtained: `reason` is a key of `problems.REASONS`, `about` the place that gives none."""
+    """No token can be obtained: `reason` is a key of `reasons.REASONS`, `about` the place that gives none."""
 
     def __init__(self, reason: str, about: str, why: str) -> None:
         super().__init__(f"{about}: {why}")

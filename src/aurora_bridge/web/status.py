@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.log_reader import LogReader
-from aurora_bridge.kafka.problems import Problem
+from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE

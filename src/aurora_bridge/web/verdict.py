@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import isinf
 from typing import NamedTuple
 
-from aurora_bridge.kafka.problems import NOT_CREATED
+from aurora_bridge.kafka.reasons import NOT_CREATED
 from aurora_bridge.refusal import Reason
 from aurora_bridge.web.status import Reading, Refused, Spool, Status
 from aurora_bridge.web.words import DEFECTS, REMEDIES, counted, duration
