@@ -19,6 +19,14 @@ def draining(bytes_a_second: float, round_trip: float, requests: int) -> list[fl
     return seconds
 
 
+def test_a_slow_line_whose_first_request_is_large_is_not_taken_for_a_long_one() -> None:
+    broker, rate = Broker(1, Metrics()), 50_000
+    for _ in range(20):
+        size = broker.limit_bytes
+        broker.answered(size, size / rate, 0.0, 0.0)
+        assert broker.limit_bytes / rate < TIMEOUT_SECONDS
+
+
 @pytest.mark.parametrize("rate", [30_000, 200_000, 1_500_000])
 @pytest.mark.parametrize("round_trip", [0.0005, 0.3])
 def test_a_slow_line_gets_requests_that_it_carries_in_time(rate: float, round_trip: float) -> None:
@@ -66,6 +74,15 @@ def test_a_quota_closes_a_broker_for_a_while_and_is_measured() -> None:
     assert broker.open_at == 23.0
     assert metrics.kafka_throttled_seconds["7"].sum == 3.0
     assert (metrics.kafka_request_bytes["7"], metrics.kafka_request_seconds["7"].sum) == (1000, 0.5)
+
+
+def test_what_a_quota_is_paid_for_with_pauses_makes_requests_small() -> None:
+    """Else one request of a backlog closes the broker for seconds, and live events miss their deadline."""
+    broker, quota = Broker(1, Metrics()), 200_000
+    for _ in range(20):
+        size = broker.limit_bytes
+        broker.answered(size, 0.002, 0.0, size / quota)
+    assert broker.limit_bytes / quota <= 2 * CARRYING_SECONDS
 
 
 def test_of_very_many_brokers_the_series_are_bounded() -> None:

@@ -47,8 +47,15 @@ def test_a_topic_that_was_away_and_has_fewer_was_recreated() -> None:
     for count, now in [(3, 0.0), (0, 1.0)]:
         metadata.learn(shown(count), now)
     assert (metadata.partitions[TOPIC], [problem.reason for problem in problems]) == (0, ["topic_missing"])
-    metadata.learn(shown(2), 2.0)
+    metadata.learn(shown(2), 3.0)
     assert (metadata.partitions[TOPIC], list(problems)) == (2, [])
+
+
+def test_one_that_was_not_shown_for_a_moment_is_the_same() -> None:
+    metadata, _ = made()
+    for count, now in [(3, 0.0), (0, 1.0), (2, 2.0)]:
+        metadata.learn(shown(count), now)
+    assert metadata.partitions[TOPIC] == 3
 
 
 def test_a_lost_client_makes_nothing_known_and_nothing_gone() -> None:

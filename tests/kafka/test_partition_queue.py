@@ -5,17 +5,20 @@ from typing import Any
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
+from aurora_bridge.kafka.batch import State
+from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import Action
 from aurora_bridge.kafka.partition_queue import (
     MAX_BATCH_BYTES,
     SUSPECT_ATTEMPTS,
     SUSPECT_SECONDS,
+    UNCLEAR_SECONDS,
     PartitionQueue,
-    State,
 )
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.kafka.wire import NOT_IDEMPOTENT, ProducerId
+from aurora_bridge.metrics import Metrics
 from tests.kafka.records import keys, make_record
 
 FIRST_ID, SECOND_ID = ProducerId(11, 0), ProducerId(12, 0)
@@ -364,16 +367,36 @@ def test_a_record_that_gets_no_clear_answer_is_found_by_halves_and_holds_nobody_
     ]
 
 
-def test_a_single_record_is_not_taken_for_the_culprit_while_a_broker_may_have_a_bad_moment() -> None:
+@pytest.mark.parametrize(("others", "patience"), [(True, SUSPECT_SECONDS), (False, UNCLEAR_SECONDS)])
+def test_a_single_record_is_not_taken_for_the_culprit_while_its_broker_may_have_a_bad_moment(
+    others: bool,  # noqa: FBT001
+    patience: float,
+) -> None:
+    """A broker that answers everything so has one; one that acknowledges others meanwhile has none."""
     told = Told("a")
+    told.queue.broker = broker = Broker(1, Metrics())
     for _ in range(2 * SUSPECT_ATTEMPTS):
         told.send()
         told.answer(Action.SUSPECT)
+    broker.acknowledged_at = told.now + 1.0 if others else told.now - 1.0
+    told.now += patience - 0.1
+    told.send()
+    told.answer(Action.SUSPECT)
     assert {end for _, end in told.ends()} == {DeliveryStatus.IN_DOUBT}
     told.send()
-    told.now += SUSPECT_SECONDS
+    told.now += 0.1
     told.answer(Action.SUSPECT)
     assert told.ends()[-1] == ("a", DeliveryStatus.RECORD_REFUSED)
+
+
+def test_attempts_that_blame_nothing_are_counted_in_a_row() -> None:
+    told = Told("a", "b")
+    for _ in range(2 * SUSPECT_ATTEMPTS):
+        told.send()
+        told.answer(Action.SUSPECT)
+        told.send()
+        told.answer(Action.RETRY_DOUBTFUL)
+    assert numbering(told.send())[2] == ["a", "b"]
 
 
 def test_what_cannot_be_encoded_never_was_on_the_wire() -> None:
@@ -399,7 +422,16 @@ def test_a_batch_is_bounded_in_bytes_and_a_large_record_goes_alone() -> None:
 
 def test_on_a_slow_line_batches_are_smaller() -> None:
     told = Told("a", "b", "c", size=1000)
-    assert numbering(told.queue.load(FIRST_ID, 0, 2500))[2] == ["a", "b"]
+    assert numbering(told.queue.load(FIRST_ID, 0, 3000))[2] == ["a", "b"]
+
+
+def test_a_batch_that_was_never_on_the_wire_is_made_anew_where_less_fits() -> None:
+    told = Told("a", "b", "c", size=1000)
+    assert numbering(told.queue.load(FIRST_ID, 0))[2] == ["a", "b", "c"]
+    told.add("d", size=1000)
+    assert numbering(told.queue.load(FIRST_ID, 0, 3000)) == (FIRST_ID, 0, ["a", "b"])
+    data = told.doubt()
+    assert told.queue.load(FIRST_ID, 0, 100) == data
 
 
 # Epochs

@@ -1,11 +1,14 @@
 import asyncio
 from itertools import chain, repeat
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v0
 
 from aurora_bridge.kafka import producer_client
 from aurora_bridge.kafka.report import DeliveryStatus
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.wire import Client, OnConnection, Produce, ProduceAnswer
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient
 from tests.kafka.sending import Journal, running
@@ -36,6 +39,42 @@ async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(m
         async with asyncio.timeout(10):
             await journal.ended(1)
     assert journal.ends("a") == [DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED]
+
+
+class Refusing(Client):
+    """A client whose third connection is refused: that for produce requests, behind the bootstrap's and metadata's."""
+
+    opened = 0
+
+    async def _open(self, _host: str, _port: int, _on_close: object = None) -> Any:  # noqa: ANN401 - a double of theirs
+        self.opened += 1
+        if self.opened == 3:
+            raise ConnectionRefusedError
+        return SimpleNamespace(connected=lambda: True, close=lambda *_, **__: None, send=self._answer)
+
+    async def _answer(self, request: object, **_: object) -> object:
+        if isinstance(request, MetadataRequest):
+            return MetadataResponse_v0([(1, "127.0.0.1", 1)], [(0, EVENT, [(0, 0, 1, [1], [1])])])
+        if isinstance(request, Produce):
+            return ProduceAnswer([(EVENT, 0, 0, 0)])
+        return SimpleNamespace(error_code=0, producer_id=7, producer_epoch=0)
+
+
+async def test_a_broker_whose_produce_connection_failed_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the other connection to it lives, and metadata comes."""
+    monkeypatch.setattr(producer_client, "_WATCH_SECONDS", 0.02)
+    journal, clients = Journal(), []
+
+    def connect(on_connection: OnConnection) -> Client:
+        clients.append(Refusing(bootstrap_servers="127.0.0.1:1", on_connection=on_connection))
+        return clients[-1]
+
+    async with running(connect, "", EVENT) as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(*journal.hear([make_record("a")]))
+        await journal.ended(1)
+        assert (len(clients), list(run.sender.problems)) == (1, [])
+    assert journal.acknowledged() == ["a"]
 
 
 async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_for_ever() -> None:

@@ -323,6 +323,18 @@ async def test_a_full_spool_refuses_and_only_what_may_be_in_kafka_is_doubtful(
         assert spooling.late == ["a"]
 
 
+async def test_what_was_in_doubt_stays_so_when_its_topic_is_refused_and_the_spool_is_full(
+    spooling: Publishing, spool: Spool
+) -> None:
+    await fill(spool)
+    record, answer = spooling.deliver("a")
+    record.value = b"x" * 10_000
+    await asyncio.sleep(0)
+    spooling.sender.say(record, IN_DOUBT)
+    spooling.sender.say(record, TOPIC_REFUSED)
+    assert await refusal_of(answer) == (Reason.SPOOL_FULL, True)
+
+
 async def test_a_broken_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connections = connect_failing(monkeypatch)
     spool = Spool(tmp_path, 2**18)

@@ -12,7 +12,10 @@ MAX_REQUEST_BYTES = 1024 * 1024
 FIRST_REQUEST_BYTES = 64 * 1024
 """Of the first request, and again after a lost connection: it fits through 26 kB/s before it times out."""
 CARRYING_SECONDS = 0.25
-"""What the bytes of a request may cost beyond the round trip: so long an urgent event waits for a backlog's request."""
+"""How long the bytes of a request may take beyond the round trip, or be paid for by a quota's pause. A live event waits
+for a backlog's request as long."""
+_SLOW_SECONDS = 0.5
+"""An answer that takes longer never makes requests larger, whatever is taken for the round trip."""
 _GROWTH = 4
 _SMALL_BYTES = 4096
 """A request of this size shows the round trip."""
@@ -21,14 +24,28 @@ _SMALL_BYTES = 4096
 class Broker:
     """One broker, as the sender sees it."""
 
-    __slots__ = ("_label", "_metrics", "_round_trip", "busy", "limit_bytes", "node", "open_at")
+    __slots__ = (
+        "_label",
+        "_metrics",
+        "_round_trip",
+        "acknowledged_at",
+        "busy",
+        "doubtful_last",
+        "limit_bytes",
+        "node",
+        "open_at",
+    )
 
     def __init__(self, node: int, metrics: Metrics) -> None:
         self.node = node
         self.busy = False
         """Whether a request is under way."""
+        self.doubtful_last = False
+        """Whether its last request carried batches in doubt: others have their turn now."""
+        self.acknowledged_at = 0.0
+        """Monotonic time at which it last acknowledged a batch."""
         self.open_at = 0.0
-        """Monotonic time before which its quota allows no request: it would not read one (KIP-219)."""
+        """Monotonic time before which its quota allows no request: the broker reads none before (KIP-219)."""
         self.limit_bytes = FIRST_REQUEST_BYTES
         """Largest request for now; one batch goes whatever its size."""
         self._round_trip = inf
@@ -52,10 +69,10 @@ class Broker:
             self._round_trip = seconds
         if size <= self.limit_bytes // 2:
             return  # it says nothing of what the line carries
-        carrying = seconds - self._round_trip
+        carrying = max(seconds - self._round_trip, throttled_seconds)
         if carrying > CARRYING_SECONDS:
             self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * CARRYING_SECONDS / carrying))
-        elif carrying < CARRYING_SECONDS / _GROWTH:
+        elif carrying < CARRYING_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
             self.limit_bytes = min(MAX_REQUEST_BYTES, _GROWTH * self.limit_bytes)
 
     def lost(self) -> None:

@@ -6,6 +6,7 @@ in aiokafka here and an AssertionError there, and would end the task that keeps 
 
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
@@ -58,7 +59,8 @@ class _Connection(AIOKafkaConnection):
         closed = super().close(reason, exc)  # type: ignore[no-untyped-call]  # theirs
         if writer is not None:
             if unanswered:
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                with suppress(OSError):  # the broker was faster
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
         return closed
 

@@ -3,15 +3,15 @@
 The question is always whether the leader may have appended the batch before it gave that answer. If it may have, the
 batch is *doubtful*: its sequence belongs to it, and it goes out again byte for byte. The codes that come before
 anything is appended are known by name (`UnifiedLog.analyzeAndValidateRecords`, `ReplicaManager.appendRecords`);
-whatever is not in this table may have come afterwards. What the Java producer does: `Errors` (which are retriable,
-https://kafka.apache.org/protocol#protocol_error_codes), `Sender.completeBatch`, `TransactionManager.canRetry`.
+whatever is not in this table may have come afterwards. The Java producer decides in `Errors` (which are retriable,
+https://kafka.apache.org/protocol#protocol_error_codes), `Sender.completeBatch` and `TransactionManager.canRetry`.
 """
 
 from enum import Enum, auto
 
 
 class Action(Enum):
-    """What an answer does to its batch. To stall is to tell the listener, so that nobody waits for the batch."""
+    """What an answer does to its batch. Where a batch stalls, the listener is told, so that nobody waits for it."""
 
     ACKNOWLEDGE = auto()
     """Stored by all in-sync replicas."""

@@ -1,8 +1,8 @@
 """Which partitions our topics have and which broker leads each, with the patience that a lagging broker needs.
 
 A broker that lags can show fewer partitions than there are. So a partition that is missing has no leader at first, and
-what waits for it stays where it is; only after a while it is gone. A topic that was away altogether and is back with
-fewer partitions was recreated: those that are missing are gone at once.
+what waits for it stays where it is; only after a while it is gone. A topic that was away altogether for a while and is
+back with fewer partitions was recreated: those that are missing are gone at once.
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,8 @@ from aurora_bridge.metrics import Metrics
 
 GONE_SECONDS = 10.0
 """A partition that is missing for so long is gone."""
+_ABSENT_SECONDS = 2.0
+"""A topic that was not there for so long is another one when it is back; less may be a broker's bad moment."""
 _NO_LEADER = -1
 
 
@@ -33,22 +35,31 @@ class Metadata:
         self._cluster: ClusterMetadata | None = None
         self._counts = dict.fromkeys(self.partitions, 0)
         self._fewer_since: dict[str, float] = {}
+        self._absent_since: dict[str, float] = {}
 
     def learn(self, cluster: ClusterMetadata, now: float) -> None:
         """Take over metadata that was asked for our topics, at monotonic time `now`."""
         self._cluster = cluster
-        for topic, before in self._counts.items():
+        for topic in self._counts:
             shown = cluster.partitions_for_topic(topic)
-            count = max(shown) + 1 if shown else 0
-            if 0 < count < before and now - self._fewer_since.setdefault(topic, now) < GONE_SECONDS:
-                continue
-            self._fewer_since.pop(topic, None)
-            self._counts[topic] = count
-        self.partitions = dict(self._counts)
+            self.partitions[topic] = self._count(topic, max(shown) + 1, now) if shown else self._absent(topic, now)
         absent = {topic for topic, count in self.partitions.items() if not count} - cluster.unauthorized_topics
         self._problems.only(addresses(cluster).values())
         self._problems.set("describe_denied", cluster.unauthorized_topics)
         self._problems.set("topic_missing", () if self._problems.creating else absent)
+
+    def _count(self, topic: str, shown: int, now: float) -> int:
+        before, absent_since = self._counts[topic], self._absent_since.pop(topic, now)
+        recreated = now - absent_since >= _ABSENT_SECONDS
+        if shown < before and not recreated and now - self._fewer_since.setdefault(topic, now) < GONE_SECONDS:
+            return before
+        self._fewer_since.pop(topic, None)
+        self._counts[topic] = shown
+        return shown
+
+    def _absent(self, topic: str, now: float) -> int:
+        self._absent_since.setdefault(topic, now)
+        return 0
 
     def forget(self) -> None:
         """Know nothing until the next metadata."""

@@ -9,10 +9,9 @@ producer does (KIP-360). `error_actions` says what an answer does, `sender` deci
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from aurora_bridge.kafka.batch import Batch, State
 from aurora_bridge.kafka.error_actions import Action
 from aurora_bridge.kafka.offset_runs import OffsetRuns
 from aurora_bridge.kafka.record import Record
@@ -27,7 +26,11 @@ MAX_BATCH_BYTES = 128 * 1024
 SUSPECT_ATTEMPTS = 3
 """After so many answers that blame nothing, a batch is halved."""
 SUSPECT_SECONDS = 5.0
-"""For so long a single record gets them before it is rejected: a broker that answers everything so may recover."""
+"""For so long a single record gets them before it is rejected, if its broker acknowledged others meanwhile."""
+UNCLEAR_SECONDS = 600.0
+"""And if it did not: a broker that answers everything so may recover, and its records are not at fault."""
+_OVERHEAD_BYTES = 250
+"""Of a record in a batch, with its headers."""
 _SEQUENCE_LIMIT = 2**31
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 """Between two sends of a batch: the pause doubles, as in KIP-580."""
@@ -36,36 +39,9 @@ Told = tuple[Sequence[Record], DeliveryReport]
 """What is to be told of records of one partition."""
 
 
-class State(Enum):
-    """Where a batch stands."""
-
-    READY = auto()
-    """Never on the wire: its sequence is free."""
-    SENT = auto()
-    """Under way for the first time."""
-    DOUBTFUL = auto()
-    """It was on the wire, and nobody knows whether it is in the log."""
-    RESENT = auto()
-    """Under way again, and still doubtful: what this answer says holds for this copy alone."""
-
-
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _READY, _SENT, _DOUBTFUL, _RESENT = State
 _ACKNOWLEDGE, _ACKNOWLEDGED = Action.ACKNOWLEDGE, DeliveryStatus.ACKNOWLEDGED
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Records that go together, or in parts."""
-
-    records: list[Record]
-    state: State = State.READY
-    data: bytes | None = None
-    """Its bytes, under the epoch and sequence of its partition; None: not encoded yet."""
-    suspected: int = 0
-    """How often it got an answer that blames nothing."""
-    suspected_at: float = 0.0
-    """Monotonic time of the first of these."""
 
 
 class PartitionQueue:
@@ -133,6 +109,7 @@ class PartitionQueue:
         A new one holds about `max_bytes`, and one record at least. `producer` is the newest id; a partition that has
         one keeps it, so that its sequence goes on. Raises what the encoder does; the records are still queued then.
         """
+        self._fit(max_bytes)
         if not self._batches:
             self._batches.append(Batch(self._take(min(max_bytes, MAX_BATCH_BYTES))))
         batch = self._batches[0]
@@ -142,11 +119,19 @@ class PartitionQueue:
             batch.data = encode_batch(batch.records, self.producer, self._sequence, compression)
         return batch.data
 
+    def _fit(self, max_bytes: int) -> None:
+        """Make a batch anew, and smaller, that was never on the wire and is too large for it now."""
+        if len(self._batches) == 1:
+            batch = self._batches[0]
+            if batch.state is _READY and batch.data is not None and len(batch.data) > max_bytes:
+                self._batches.clear()
+                self.waiting.extendleft(reversed(batch.records))
+
     def _take(self, max_bytes: int) -> list[Record]:
         waiting, size = self.waiting, 0
         records: list[Record] = []
         while waiting:
-            size += len(waiting[0].value) + len(waiting[0].key)
+            size += len(waiting[0].value) + len(waiting[0].key) + _OVERHEAD_BYTES
             if records and size > max_bytes:
                 break
             records.append(waiting.popleft())
@@ -167,6 +152,8 @@ class PartitionQueue:
             return self._acknowledge(offset)
         batch = self._batches[0]
         doubtful = self.doubtful
+        if action is not Action.SUSPECT:
+            batch.suspected = 0
         self.retry_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
         match action:
@@ -198,19 +185,24 @@ class PartitionQueue:
             batch.state = _DOUBTFUL
         batch.suspected += 1
         batch.suspected_at = batch.suspected_at or now
-        patience = SUSPECT_SECONDS if len(batch.records) == 1 else 0.0
-        if batch.suspected < SUSPECT_ATTEMPTS or now - batch.suspected_at < patience:
+        if batch.suspected < SUSPECT_ATTEMPTS or (len(batch.records) == 1 and not self._is_at_fault(batch, now)):
             return self._stalled(reason)
         return self._split(reason, doubtful=batch.state is _DOUBTFUL)
 
+    def _is_at_fault(self, batch: Batch, now: float) -> bool:
+        others = self.broker is not None and self.broker.acknowledged_at > batch.suspected_at
+        return now - batch.suspected_at >= (SUSPECT_SECONDS if others else UNCLEAR_SECONDS)
+
     def _split(self, reason: str, *, doubtful: bool) -> list[Told]:
         """Find the record at fault: the batch comes again in halves; alone, it is the one."""
-        records = self._batches.popleft().records
+        batch = self._batches.popleft()
+        records = batch.records
         told = self._end_epoch(records, reason) if doubtful else []
         if len(records) == 1:
             return [*told, (records, DeliveryReport(DeliveryStatus.RECORD_REFUSED, reason))]
         middle, state = len(records) // 2, _DOUBTFUL if doubtful else _READY
-        self._batches.extendleft([Batch(records[middle:], state), Batch(records[:middle], state)])
+        for part in (records[middle:], records[:middle]):
+            self._batches.appendleft(Batch(part, state, suspected_at=batch.suspected_at))
         self.retry_at = 0.0
         return told
 

@@ -21,7 +21,15 @@ from aiokafka.errors import (
 from aurora_bridge.kafka.client_keeper import keep_client
 from aurora_bridge.kafka.metadata import Metadata
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.wire import NOT_IDEMPOTENT, Client, OnConnection, ProducerId, new_producer_id
+from aurora_bridge.kafka.wire import (
+    NOT_IDEMPOTENT,
+    PRODUCE,
+    Client,
+    OnConnection,
+    ProducerId,
+    addresses,
+    new_producer_id,
+)
 from aurora_bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -161,8 +169,12 @@ class ProducerClient:
                 return
             if now - self.heard_at > _ASK_SECONDS:
                 client.force_metadata_update()
-            for node in self._metadata.unreachable():
-                await client.ready(node)
+            await asyncio.gather(*(self._try(client, node) for node in self._metadata.unreachable()))
+
+    async def _try(self, client: Client, node: int) -> None:
+        """Find out whether produce requests can be sent to a broker again, whichever connection to it failed."""
+        if await client.ready(node, group=PRODUCE):
+            self._on_connection(addresses(client.cluster)[node], None)
 
     def _learn(self, cluster: ClusterMetadata) -> None:
         self.heard_at = monotonic()

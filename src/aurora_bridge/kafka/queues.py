@@ -41,6 +41,8 @@ class Queues:
         self._all: dict[TopicPartition, PartitionQueue] = {}
         self.by_event: dict[str, list[PartitionQueue]] = {}
         """By partition; without the events whose topic is not there."""
+        self.leaving = False
+        """Whether a partition that is gone has a request in flight: until that ends, its topic stays as it was."""
         metrics.kafka_batches_in_doubt.source = lambda: sum(queue.doubtful for queue in self._all.values())
 
     @property
@@ -71,6 +73,13 @@ class Queues:
     def route(self) -> Routed:
         """Take over what the metadata says of partitions and their leaders."""
         counts = self._metadata.partitions
+        leaving = {
+            queue.topic
+            for queue in self._all.values()
+            if queue.under_way and queue.partition >= counts[queue.topic] > 0
+        }
+        self.leaving = bool(leaving)
+        counts = {topic: self._count(topic) if topic in leaving else count for topic, count in counts.items()}
         self.by_event = {
             event: [self._queue(TopicPartition(topic, partition)) for partition in range(counts[topic])]
             for event, topic in self._topics.items()
@@ -84,7 +93,7 @@ class Queues:
                 routed.unreachable.add(topic.removeprefix(self._prefix))
                 broker = None
             queue.broker = broker
-            if partition >= counts[topic] > 0 and not queue.under_way:
+            if partition >= counts[topic] > 0:
                 records, told = queue.give_up()
                 routed.moved.extend(records)
                 routed.told.extend(told)
@@ -98,13 +107,16 @@ class Queues:
                 queue.broker = None
         self._note_connection()
 
+    def _count(self, topic: str) -> int:
+        return 1 + max(queue.partition for queue in self._all.values() if queue.topic == topic)
+
     def _queue(self, place: TopicPartition) -> PartitionQueue:
         if place not in self._all:
             self._all[place] = PartitionQueue(*place)
         return self._all[place]
 
     def _note_connection(self) -> None:
-        """Say whether Kafka is there, when that changes."""
+        """Log and export whether Kafka is there, when that changes."""
         missing = len(self.missing())
         connected = not missing
         if connected != bool(self._connected[()]):

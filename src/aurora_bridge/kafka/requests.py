@@ -15,9 +15,10 @@ from typing import Any
 
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
 
+from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, NOT_ENCODED, Action
-from aurora_bridge.kafka.partition_queue import PartitionQueue, State, Told
+from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.producer_client import ProducerClient
 from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId
@@ -26,7 +27,10 @@ from aurora_bridge.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _REPLICAS_TIMEOUT_MS = 2000
-"""Within which a broker answers though replicas lag: in time, or what is stored would be in doubt with what is not."""
+"""A broker waits so long for replicas: it must answer before our request times out, or every batch of the request is in
+doubt, and not only those whose replicas lag."""
+_DOUBTFUL_TIMEOUT_MS = 200
+"""With batches in doubt: a copy is known at once where the first one is replicated, and others need the broker, too."""
 _DOUBTFUL = State.DOUBTFUL  # in Python 3.11 each look-up of a member of an enumeration is a call
 _ACKNOWLEDGE = Action.ACKNOWLEDGE
 _NOTHING_SENT = (NodeNotReadyError, IncompatibleBrokerVersion)
@@ -58,28 +62,35 @@ class Requests:
     ) -> list[Told]:
         """Send a broker, which has no request under way, as many of `queues` as it takes at monotonic time `now`.
 
-        Doubtful batches go apart, so that they bring no other into doubt; otherwise what is of no backlog goes first.
-        Returns what is to be told of batches that cannot be sent.
+        Doubtful batches go apart, in turn with the others, so that they bring no other into doubt; live events go
+        before a backlog. Returns what is to be told of batches that cannot be sent.
         """
-        queues = [queue for queue in queues if queue.state is _DOUBTFUL] or sorted(queues, key=_BACKLOG)
+        doubtful = [queue for queue in queues if queue.state is _DOUBTFUL]
+        again = bool(doubtful) and (not broker.doubtful_last or len(doubtful) == len(queues))
+        broker.doubtful_last = again
+        if doubtful:
+            queues = doubtful if again else [queue for queue in queues if queue.state is not _DOUBTFUL]
         told: list[Told] = []
         batches: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
         sent: Sent = {}
         size = 0
-        for queue in queues:
+        for queue in sorted(queues, key=_BACKLOG):
+            if size >= broker.limit_bytes:
+                break
             try:
-                data = queue.load(producer, self._compression, broker.limit_bytes)
+                data = queue.load(producer, self._compression, broker.limit_bytes - size)
             except Exception:
                 log.exception("%s-%d: records cannot be encoded", queue.topic, queue.partition)
                 told += self._apply(queue, *NOT_ENCODED, now)
                 continue
-            if sent and size + len(data) > broker.limit_bytes:
-                break
+            if sent and again and size + len(data) > broker.limit_bytes:
+                continue  # it must go as it is, in another request
             size += len(data)
             batches[queue.topic].append((queue.partition, data))
             sent[queue.topic, queue.partition] = queue
         if sent:
-            task = asyncio.create_task(client.produce(broker.node, Produce(batches, _REPLICAS_TIMEOUT_MS)))
+            timeout_ms = _DOUBTFUL_TIMEOUT_MS if again else _REPLICAS_TIMEOUT_MS
+            task = asyncio.create_task(client.produce(broker.node, Produce(batches, timeout_ms)))
             for queue in sent.values():
                 self._metrics.kafka_resent_batches[()] += queue.doubtful
                 queue.sent()
@@ -105,7 +116,7 @@ class Requests:
             self._client.heard_at = now
             answer = task.result()
             broker.answered(size, now - began, now, answer.throttle_time_ms / 1000)
-            told += self._settle(sent, answer.parts, now)
+            told += self._settle(broker, sent, answer.parts, now)
         else:
             broker.lost()
             self._client.ask()
@@ -117,7 +128,7 @@ class Requests:
                 told += self._apply(queue, *without_answer, now)
         self._on_end(sent.values(), told, None if error is None else broker)
 
-    def _settle(self, sent: Sent, parts: list[Part], now: float) -> list[Told]:
+    def _settle(self, broker: Broker, sent: Sent, parts: list[Part], now: float) -> list[Told]:
         """Do to each batch what its answer asks for; return what is to be told."""
         told: list[Told] = []
         refused = self._problems.refused_topics
@@ -127,6 +138,7 @@ class Requests:
             if queue is None or not queue.under_way:
                 log.warning("%s-%d: an answer to what was not sent", topic, partition)
             elif action is _ACKNOWLEDGE:
+                broker.acknowledged_at = now
                 told += queue.apply(action, reason, now, offset)
                 if topic in refused:
                     self._problems.accepted(topic)

@@ -59,20 +59,23 @@ class Sender:
         self._events = tuple(events)
         self._listener = listener
         metrics.kafka_configured[()] = 1
-        metadata = Metadata([prefix + event for event in self._events], problems, metrics)
+        self._metadata = metadata = Metadata([prefix + event for event in self._events], problems, metrics)
         self._client = ProducerClient(
             connect, self, metadata, prefix=prefix, idempotent=settings.idempotence, problems=problems, metrics=metrics
         )
         self._queues = Queues(prefix, self._events, metadata, metrics)
         self._ready: dict[PartitionQueue, None] = {}
-        """Those with something to send, but for those whose answer is awaited."""
+        """Those with something to send, except those with a request in flight."""
         self._requests = Requests(
             self._client, CODECS[settings.compression], self._on_end, problems=problems, metrics=metrics
         )
         self._flush_handle: asyncio.Handle | None = None
+        """Of the next flush, which comes within milliseconds."""
+        self._wake_handle: asyncio.Handle | None = None
+        """Of the end of a pause: it holds up nobody who need not wait."""
         self._flushed_at = 0.0
         self._submitted = 0
-        """Since then."""
+        """Records since the last flush."""
         self._pace = Pace()
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.problems = problems
@@ -150,9 +153,14 @@ class Sender:
                     del self._ready[queue]
                 elif not broker.busy:  # nothing could be encoded
                     wake = min(wake, max(now, queue.retry_at))
-        if wake < inf and self._flush_handle is None:
-            self._flush_handle = self._loop.call_later(wake - now, self._flush)
+        if self._wake_handle is not None:
+            self._wake_handle.cancel()
+        self._wake_handle = self._loop.call_later(wake - now, self._wake) if wake < inf else None
         self._tell(told)
+
+    def _wake(self) -> None:
+        if self._flush_handle is None:
+            self._flush()
 
     def _due(self, now: float) -> tuple[dict[Broker, list[PartitionQueue]], float]:
         """Return what each broker can be sent at monotonic time `now`, and when there is more to send."""
@@ -174,6 +182,8 @@ class Sender:
         """Let the queues of a request be sent again. Until new metadata, what a lost broker led has no leader."""
         if lost is not None:
             self._queues.lose(lost)
+        if self._queues.leaving:
+            self.on_metadata()
         self._ready.update(dict.fromkeys(queue for queue in queues if queue))
         if self._ready and self._flush_handle is None:
             self._schedule()

@@ -182,7 +182,7 @@ class Publisher:
             backlog = self.backlogs[record.event]
             if failure is not None:
                 backlog.left(1)
-                self._answer(record, Refusal(failure, doubtful=record.in_sender))
+                self._answer(record, Refusal(failure, doubtful=record.in_sender or record.in_doubt))
                 backlog.changed.set()
             elif quarantined is not None:
                 backlog.left(1)
