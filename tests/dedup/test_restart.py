@@ -12,8 +12,8 @@ from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.log_record import Latest
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
-from tests.dedup.events import ME, MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
-from tests.dedup.life import CLUSTER, Life, failing, held_up, lives, paused, rows, states, until
+from tests.dedup.events import DAY, ME, MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
+from tests.dedup.life import CLUSTER, REFUSAL, Life, failing, held_up, lives, paused, rows, states, turns, until
 from tests.support.index_rows import rows_of
 
 End = Callable[[Life], Coroutine[None, None, Path]]
@@ -70,6 +70,29 @@ async def test_after_an_end_in_order_an_expected_retry_is_known(tmp_path: Path) 
         await first.deliver(A, NOON, in_time=False)
         await first.deliver(B, NOON + SECOND)
         assert await start(await first.stop()).act(A, NOON + 30 * SECOND) is Action.DUPLICATE
+
+
+@pytest.fixture
+def no_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no slice's turn come: what is in the file after a crash was written at once."""
+    monkeypatch.setattr("aurora_bridge.dedup.write_behind._SLOWEST", DAY)
+
+
+async def crash(life: Life) -> Path:
+    """Kill it as soon as the file has what was posted to it; return what it leaves."""
+    await turns()
+    await life.asked(lambda _db: None)
+    return await life.kill()
+
+
+@pytest.mark.usefixtures("no_slices")
+async def test_a_refusal_whose_answer_cannot_wait_is_written_all_the_same(tmp_path: Path) -> None:
+    """The answer deadline is over, or the delivery met a fault."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON)
+        first.dedup.refused((await first.claim(B, NOON + SECOND)).entry, REFUSAL)
+        assert await start(await crash(first)).act(A, NO_RETRY) is Action.REPEAT
 
 
 @ends

@@ -8,7 +8,7 @@ The rules of the design, written down once more without the daemon's means:
 - it is the same event as an earlier one whose retry is due, and which no other delivery was taken for;
 - nothing else shares an event, or its id;
 - a retry of what was refused, or whose answer was not heard, is the same event, and a duplicate once that is stored;
-- a 503 leaves once the file has its event.
+- a 503 leaves once the file has its event; at the answer deadline, once the file is told.
 
 Two things free the daemon of them: what it may have lost (`lose`), and a file that does not answer.
 """
@@ -25,7 +25,7 @@ from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.webhook.catalogue import Recurrence
 from tests.models.aurora import Webhook, in_slot
 from tests.models.clock import SECOND
-from tests.models.instance import PATIENCE, Flight, Instance
+from tests.models.instance import DEADLINES, PATIENCE, Flight, Instance
 from tests.models.remains import Index, Key
 
 RETRY_STATES = {State.RETRY_EXPECTED, State.RETRY_PENDING}
@@ -68,6 +68,8 @@ class Oracle:
         self._count = count(1)
         self._settled: set[Flight] = set()
         """Came when the file had all that had happened before."""
+        self._hastened: list[Flight] = []
+        """Refused, and answered at the answer deadline: the file may still be about to learn of it."""
 
     def expect(self, flight: Flight, webhook: Webhook, *, settled: bool) -> None:
         """Learn of a delivery before it is made; `settled`: what happened before has reached the index."""
@@ -170,13 +172,23 @@ class Oracle:
     # Refusals.
 
     def answered(self, instance: Instance, flight: Flight) -> None:
-        """Check that a refused event is in the file before the answer leaves, if that answers in time."""
+        """Check that a refused event is in the file before the answer leaves, if both are in time."""
         if flight.answer is None or flight.answer.status != 503 or flight.decision is None:
             return
-        refused_at = instance.refused_at.get(flight.entry)
-        if refused_at is None or instance.clock.monotonic() - refused_at >= PATIENCE or not instance.dedup.writable:
+        refused_at, now = instance.refused_at.get(flight.entry), instance.clock.monotonic()
+        if refused_at is None or now - refused_at >= PATIENCE or not instance.dedup.writable:
             return
-        assert instance.has_written(flight), f"refused, and not noted: {flight}"
+        if now - flight.received > DEADLINES.answer_seconds:
+            self._hastened.append(flight)
+        else:
+            assert instance.has_written(flight), f"refused, and not noted: {flight}"
+
+    def check_hastened(self, instance: Instance) -> None:
+        """Check that the file learns of what was refused at the answer deadline, before anything else."""
+        if self._hastened:
+            self._hastened = [flight for flight in self._hastened if not instance.has_written(flight)]
+            posted = instance.dedup.worker.busy or not instance.dedup.writable
+            assert posted or not self._hastened, f"refused, and not posted: {self._hastened}"
 
     # Losses.
 
@@ -199,6 +211,7 @@ class Oracle:
 
         Of what the one before had stored in its last seconds and not written, the answers may not have left.
         """
+        self._hastened.clear()
         unwritten = {
             told: max((one.received_us for one in told.flights if one.publishes), default=0)
             for told in self._events.values()

@@ -98,6 +98,18 @@ def test_a_refused_state_is_known_after_a_crash(play: Play) -> None:
     assert play.last() != "duplicate"
 
 
+def test_what_the_answer_deadline_ends_is_known_after_a_crash(play: Play) -> None:
+    """The process stood still: B is given up at once, and its 503 waits for nothing."""
+    play.status("A")
+    play.status("B", Far.JUDGED)
+    play.the_process_stands_still()
+    play.the_index_works()
+    assert play.last() == "refused"
+    play.die()
+    play.status("A")
+    assert play.last() != "duplicate"
+
+
 def test_copies_of_what_is_refused_at_once_are_refused_at_once(play: Play) -> None:
     play.kafka_comes_or_goes(up=False)
     play.status("B", Far.JUDGED, subscriptions=2)

@@ -209,6 +209,11 @@ class Way(RuleBasedStateMachine):
         """Let time pass in which only these answer, and at once."""
         self.daemon.run(seconds, index=index, spool=spool, kafka=kafka)
 
+    @rule()
+    def the_process_stands_still(self) -> None:
+        """Let deliveries reach the answer deadline at once, before anything else is done for them."""
+        self.jump(self.clock.us + 10 * SECOND)
+
     @rule(still=st.booleans())
     def the_clock_stands(self, *, still: bool = True) -> None:
         """Let deliveries come in one millisecond."""
@@ -334,6 +339,11 @@ class Way(RuleBasedStateMachine):
     def what_was_refused_for_good_is_not(self) -> None:
         self.refused |= self.daemon.refused
         assert not self.refused & self.stored_numbers(), "refused for good, and stored"
+
+    @invariant()
+    def what_was_refused_at_the_answer_deadline_is_posted(self) -> None:
+        if hasattr(self, "daemon"):
+            self.oracle.check_hastened(self.daemon)
 
     @invariant()
     def order_is_kept(self) -> None:

@@ -195,8 +195,9 @@ class Deduplicator:
             self._memory.apply(entry, Happening.UNHEARD)
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
-        """Note that an event's delivery is refused."""
+        """Note that an event's delivery is refused. The file learns of it soon, also where nobody waits for that."""
         self._end(entry, Happening.REFUSED, refusal)
+        self._write_behind.hasten(entry)
 
     async def note_durably(self, entry: Entry) -> None:
         """Return when the file has an event that was refused, or does not answer in time."""

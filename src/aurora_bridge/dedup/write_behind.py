@@ -95,8 +95,8 @@ class WriteBehind:
 
         self._file.post(write, answered)
 
-    async def through(self, entry: Entry, patience: float) -> None:
-        """Write one event before its slice's turn; return when the file has it, or `patience` is over.
+    def hasten(self, entry: Entry) -> None:
+        """Write one event before its slice's turn.
 
         What comes in one turn of the loop is one job: refusals come in floods.
         """
@@ -105,6 +105,11 @@ class WriteBehind:
                 self._urgent_written = self._loop.create_future()
                 self._loop.call_soon(self._write_urgent)
             self._urgent.append(entry.fingerprint)
+
+    async def through(self, entry: Entry, patience: float) -> None:
+        """Write one event before its slice's turn; return when the file has it, or `patience` is over."""
+        if self._file.usable:
+            self.hasten(entry)
             await asyncio.wait([self._urgent_written], timeout=patience)
 
     def _write_urgent(self) -> None:
