@@ -95,6 +95,30 @@ async def test_a_refusal_whose_answer_cannot_wait_is_written_all_the_same(tmp_pa
         assert await start(await crash(first)).act(A, NO_RETRY) is Action.REPEAT
 
 
+@pytest.mark.usefixtures("no_slices")
+@pytest.mark.parametrize("stored", [False, True], ids=["of what was refused", "of what was not heard"])
+async def test_a_retry_that_came_is_expected_no_more(tmp_path: Path, *, stored: bool) -> None:
+    """A genuine return at the time of a later retry is published."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.deliver(A, NOON, stored=stored, in_time=False)
+        second = start(await first.stop())
+        await second.deliver(A, NOON + 30 * SECOND)
+        await second.deliver(B, NOON + 40 * SECOND)
+        assert await start(await crash(second)).act(A, NOON + 30 * SECOND + 5 * MINUTE) is Action.REPEAT
+
+
+@pytest.mark.usefixtures("no_slices")
+async def test_an_expected_retry_is_known(tmp_path: Path) -> None:
+    """No log tells that an answer was not heard."""
+    async with lives() as start:
+        first = start(tmp_path)
+        await first.complete(NOON)
+        await first.deliver(A, NOON, in_time=False)
+        await first.deliver(B, NOON + 20 * SECOND)
+        assert await start(await crash(first)).act(A, NOON + 30 * SECOND) is Action.DUPLICATE
+
+
 @ends
 async def test_a_thousand_events_are_known(tmp_path: Path, end: End) -> None:
     async with lives() as start:

@@ -203,7 +203,8 @@ class Oracle:
             told.lost |= told.id not in stored and entry is None and told.key not in index.states
             state = index.states.get(told.key) if entry is None else entry.state
             told.unexpected |= state not in RETRY_STATES and (entry is None or not entry.in_use)
-            told.matched.clear()
+            if state is not State.SEEN:
+                told.matched.clear()
             told.order = (told.order[0], 0)
 
     def restart(self, index: Index, stored_in: Callable[[str], str | None]) -> None:

@@ -179,6 +179,24 @@ def test_an_unjudged_event_that_was_refused_does_not_lend_the_id_of_an_earlier_o
     play.status("B")
 
 
+@pytest.mark.parametrize("refused", [False, True], ids=["not heard", "refused"])
+def test_a_retry_that_came_before_a_crash_does_not_hide_a_later_return(play: Play, *, refused: bool) -> None:
+    """A's retry comes, then B; A comes back when the next retry would be due."""
+    play.kafka_comes_or_goes(up=not refused)
+    if refused and play.spooled:
+        play.the_spool_is_full()
+    play.status("A", reaches=False)
+    play.it_goes_on(5.0)
+    play.kafka_comes_or_goes(up=True)
+    play.retry()
+    play.status("B")
+    play.the_index_works()
+    play.die()
+    play.time_passes(seconds=300)
+    play.status("A")
+    assert play.last() != "duplicate"
+
+
 # The index file.
 
 

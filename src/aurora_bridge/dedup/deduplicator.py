@@ -225,5 +225,7 @@ class Deduplicator:
             entry.attempt_ms = attempt_us // 1000
             self._memory.apply(entry, Happening.UNHEARD)
             self._owed[()] += 1
+        if entry.changed and (not in_time or entry.attempt > 1):
+            self._write_behind.hasten(entry)  # whether a retry is still to come, no log tells
         if not entry.stays:
             self._memory.release(entry)
