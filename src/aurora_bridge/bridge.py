@@ -1,7 +1,7 @@
 """The way of one webhook.
 
 `Bridge.accept` is the whole of it, top to bottom: route, credentials, canonical event, same event or new one, durable.
-What each step does stands in `webhook`, `state` and `kafka`; `web.ingress` calls it and hands the answer over, which
+What each step does stands in `webhook`, `dedup` and `outbox`; `web.ingress` calls it and hands the answer over, which
 `answered` notes. `ledger` counts and logs.
 """
 

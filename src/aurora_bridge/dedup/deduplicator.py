@@ -147,7 +147,8 @@ class Deduplicator:
         )
         if action is Action.REPEAT:
             accepted = known.state is _SEEN or known.state is _RETRY_EXPECTED or known.repeat
-            # Later than all before, also where the clock went back: the file keeps it until the day of each is over.
+            # Strictly later than every earlier id, even if the clock was set back. The file keeps the row until the
+            # later of the two days is over.
             id_ms = 0 if event.recurrence is _ONCE else max(now_ms, known.id_ms + 1, known.time_ms)
             return self._publish(action, event, now_ms, id_ms, interval, repeat=accepted)
         entry = known if isinstance(known, Entry) else Entry(fingerprint, family_key, *known[1:])

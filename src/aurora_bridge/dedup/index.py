@@ -48,7 +48,7 @@ _NEXT = "SELECT fingerprint FROM seen_{number} WHERE fingerprint > ? ORDER BY fi
 _FINGERPRINT = 32
 
 Place = tuple[str, str, int]
-"""A log (a Kafka cluster's id, or the spool's), and where it has them topic and partition."""
+"""The log's id (a Kafka cluster or a spool file), with topic and partition; empty and 0 for the spool."""
 Positions = Mapping[Place, int]
 Cursor = tuple[int, str]
 """Number of a segment, and the last fingerprint that was read of it."""

@@ -120,7 +120,10 @@ class IndexFile:
     def give_up(self) -> None:
         """Open it again once it answers: what it does not have was forgotten."""
         if not self.failed:
-            log.error("The index takes nothing any more; once it does, the log is read into it from where it is.")
+            log.error(
+                "The index has stopped accepting writes and was given up. "
+                "When it can be opened again, it is caught up from the log."
+            )
         self.failed = True
 
     # Failure.

@@ -1,13 +1,15 @@
 """What becomes of an event: its states, and the one table of what happens to it.
 
 Of each fingerprint the last event is remembered. Every change of its state, in memory or in the index file, is an entry
-of `TRANSITIONS`; `recurrence` decides what a delivery is, `memory` and `index` apply the table.
+of `TRANSITIONS`: `memory`, `index` and `log_record` apply it. `recurrence` decides what a delivery is.
 
 What a crash costs, at any moment: an event that was acknowledged stands in Kafka or in the spool, and the log reader
 gives it back. One in flight leaves no trace here: if it was stored, the log has it; if not, Aurora's retry is its first
-attempt again. One whose 2xx may not have left counts as unanswered if it is among the last ten seconds of the log. A
-refusal is in the file before its 503 leaves, unless the file did not answer. What was only in memory of retries that
-are expected is lost: such a retry is published once more, as a repeat.
+attempt again. After a restart, our own records that the file did not know count as unanswered if they were received
+within ten seconds of the newest of them. A refusal is in the file before its 503 leaves, unless the file did not answer
+or the answer deadline was over. That a retry is expected, or has come, is written at once, too, but no answer waits for
+it. Expected retries that had not yet been written are forgotten. If a newer state has come, or the repeat window is
+over, such a retry is published again as a repeat; `docs/architecture.md` has the rest.
 """
 
 from enum import IntEnum, auto

@@ -1,7 +1,7 @@
 """Deliveries that wait for the index file, for a reading of the log, or for those before them.
 
-They are decided in order of receipt; all that wait ask the file together. Nobody waits for ever: a file that is late is
-asked no more until it answers, a reading that takes long holds nobody until the next.
+They are decided in order of receipt; all that wait ask the file together. A late file is not asked again until it
+answers. Once one delivery has waited out a slow reading, no other waits for that reading.
 """
 
 import asyncio

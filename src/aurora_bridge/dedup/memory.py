@@ -36,7 +36,7 @@ class Entry:
     repeat: bool = False
     """Whether another event of its fingerprint had been accepted before."""
     retry_left: bool = field(default=False, init=False)
-    """Whether an attempt of it was refused, and what is in flight now is a copy beside that attempt, not its retry."""
+    """True if an earlier attempt was refused and the one in flight is not its scheduled retry: that is still due."""
     refcount: int = field(default=0, init=False)
     """Deliveries that are not answered yet and refer to it."""
     waiters: "list[Future[Refusal | None]] | None" = field(default=None, init=False)
@@ -174,9 +174,10 @@ class Memory:
         self._leaving.append(entry)
 
     def forget(self) -> None:
-        """Let leave what the file has, and is of no concern here any more.
+        """Drop entries that the file holds and nobody uses.
 
-        Answers of the file come in the order of its jobs: who asked before a write was decided about before its end.
+        This is safe: the file answers in order, so a look-up queued before a write is decided before that write
+        completes.
         """
         entries, leaving, self._leaving = self.entries, self._leaving, []
         families, self._families_leaving = self._families_leaving, []

@@ -17,7 +17,7 @@ from aurora_bridge.dedup.memory import SLICES, Batch, Entry, Memory
 
 _SLOWEST, _QUICKEST = 0.25, 0.02
 _AIM = 2000
-"""Rows of a write: so many share pages. What is not written yet, a crash takes and the log gives back."""
+"""Rows of one write, which share pages. What a crash finds unwritten is read back from the log."""
 _MOST_ENTRIES = 100_000
 """Kept for a file that does not take them: about 50 MB."""
 _IN_FLIGHT = State.IN_FLIGHT
@@ -113,7 +113,8 @@ class WriteBehind:
             await asyncio.wait([self._urgent_written], timeout=patience)
 
     def _write_urgent(self) -> None:
-        urgent, self._urgent = self._urgent, []  # what is being written already is not written twice: this comes behind
+        urgent, self._urgent = self._urgent, []
+        # Entries already in an earlier batch are skipped; jobs run in order, so that batch commits before this one.
         self._post(self._memory.take_some(urgent), {}, self._urgent_written)
 
     def flush(self) -> None:

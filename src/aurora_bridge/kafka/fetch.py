@@ -93,7 +93,7 @@ async def offsets(
 ) -> dict[TopicPartition, int]:
     """Return an offset of each partition whose leader knows it: `LATEST`, `EARLIEST`, or the first since a time in ms.
 
-    -1 where no record is so young. Raises `KafkaError`, `OSError`, `TimeoutError`.
+    -1 if no record is that recent. Raises `KafkaError`, `OSError`, `TimeoutError`.
     """
     requests = []
     for node in set(nodes.values()):

@@ -27,7 +27,7 @@ class Partitions:
     """All partitions of a cluster, for one `reading`."""
 
     def __init__(self, reading: Reading, cluster: str, window_ms: int) -> None:
-        """Begin where the reading does, and with what it knows nothing of `window_ms` back at most."""
+        """Resume each partition at the reading's position; one without starts at most `window_ms` in the past."""
         self._reading = reading
         self._cluster = cluster
         self._window_ms = window_ms
@@ -130,7 +130,7 @@ class Partitions:
             if isinstance(fetched.error, UnreadableError) and fetched.place not in self.unreadable:
                 self.unreadable.add(fetched.place)
                 log.warning(
-                    "%s-%d cannot be followed, so that no state can be known to be new: %s; set the topic's "
+                    "%s-%d cannot be followed, so duplicates of states may pass: %s; set the topic's "
                     "compression.type to 'producer', or install the codec",
                     *fetched.place,
                     fetched.error,
