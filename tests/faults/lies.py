@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from aurora_bridge import daemon
 from aurora_bridge.bridge import Answer, Bridge
+from aurora_bridge.dedup import index
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
-from aurora_bridge.dedup.lookups import Found
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval
 from aurora_bridge.kafka import wire
@@ -91,7 +91,7 @@ def early() -> None:
 def no_dedup() -> None:
     """Take every delivery for a new event."""
 
-    def new(dedup: Deduplicator, event: Event, now_ms: int, _found: Found | None) -> Decision:
+    def new(dedup: Deduplicator, event: Event, now_ms: int, _answer: index.Answer | None) -> Decision:
         return dedup._publish(Action.NEW, event, now_ms, now_ms, Interval.NONE, repeat=False)  # noqa: SLF001
 
     Deduplicator._decide = new  # type: ignore[assignment, method-assign]  # noqa: SLF001

@@ -18,7 +18,6 @@ from unittest.mock import patch
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
-from aurora_bridge.dedup.lookups import Found
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
@@ -156,8 +155,8 @@ class _Deduplicator(Deduplicator):
         self._tell(flight, decision)
         return decision
 
-    def _decide(self, event: Event, now_ms: int, found: Found | None) -> Decision | None:
-        decision = super()._decide(event, now_ms, found)
+    def _decide(self, event: Event, now_ms: int, answer: index.Answer | None) -> Decision | None:
+        decision = super()._decide(event, now_ms, answer)
         if decision is not None:
             self.decided[id(decision)] = self.usable, self.log.complete(now_ms)
         return decision

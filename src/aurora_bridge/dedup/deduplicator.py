@@ -18,7 +18,7 @@ from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_reader import LogReader, Spool
 from aurora_bridge.dedup.log_record import has_same_id
-from aurora_bridge.dedup.lookups import Found, Lookups
+from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Entry, Memory
 from aurora_bridge.dedup.recurrence import RETRIES, Action, Interval, judge, new_id_ms
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _ = State
 _ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE
-_UNKNOWN = Found(None, None)
+_UNKNOWN = index.Answer({}, {})
 
 
 class Decision(NamedTuple):
@@ -119,29 +119,28 @@ class Deduplicator:
         """Return what to do with a delivery, when that is known."""
         return await self._lookups.wait(event, received_us // 1000)
 
-    def _decide(self, event: Event, now_ms: int, found: Found | None) -> Decision | None:
+    def _decide(self, event: Event, now_ms: int, answer: index.Answer | None) -> Decision | None:
         """Return what to do with a delivery, None if the file has to be asked first."""
         fingerprint, family_key, memory = event.fingerprint, event.family_key, self._memory
         known: Entry | index.Row | None = memory.entries.get(fingerprint)
-        if known is None and found is None and fingerprint not in self._members:
+        if known is None and answer is None and fingerprint not in self._members:
             return self._publish_new(event, now_ms)
         latest = None if family_key is None else memory.latest.get(family_key)
-        if found is None and (known is None or (latest is None and family_key is not None)):
+        if answer is None and (known is None or (latest is None and family_key is not None)):
             if self._file.usable:
                 return None
             self._unjudged[()] += 1
-            found = _UNKNOWN
-        if known is None and found is not None:
-            known = found.row
+        answer = answer or _UNKNOWN
+        known = known or answer.rows.get(fingerprint)
         if known is None:
             return self._publish_new(event, now_ms)
-        state = latest or (found and found.latest)
+        latest = latest or answer.latest.get(family_key or "")
         action, interval = judge(
             event.recurrence,
             known,
             now_ms,
             event.repeat_window_us // 1000,
-            is_latest=state is not None and state.fingerprint == fingerprint and has_same_id(state, known),
+            is_latest=latest is not None and latest.fingerprint == fingerprint and has_same_id(latest, known),
             complete=self.log.complete(now_ms),
             resend=self._resend,
         )

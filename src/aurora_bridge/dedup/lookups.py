@@ -13,17 +13,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index_file import IndexFile
-from aurora_bridge.dedup.log_record import Latest
 from aurora_bridge.webhook.event import Event
 
 T = TypeVar("T")
-
-
-class Found(NamedTuple):
-    """What the file says of a delivery's fingerprint and family."""
-
-    row: index.Row | None
-    latest: Latest | None
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -39,7 +31,7 @@ class Lookups(Generic[T]):
         self,
         file: IndexFile,
         patience: float,
-        decide: Callable[[Event, int, Found | None], T | None],
+        decide: Callable[[Event, int, index.Answer | None], T | None],
         undo: Callable[[T], None],
     ) -> None:
         """Wait for `file`, and for a reading of the log, for `patience` seconds each.
@@ -120,10 +112,7 @@ class Lookups(Generic[T]):
     def _decide_all(self, asked: tuple[_Waiting[T], ...], answer: index.Answer | None) -> None:
         """Decide in order, as far as the file has answered or need not be asked."""
         for waiting in asked:
-            event, found = waiting.event, None
-            if answer is not None:
-                found = Found(answer.rows.get(event.fingerprint), answer.latest.get(event.family_key or ""))
-            decision = self._decide(event, waiting.now_ms, found)
+            decision = self._decide(waiting.event, waiting.now_ms, answer)
             if decision is None:
                 return
             self._queue.popleft()
