@@ -184,6 +184,11 @@ class _Deduplicator(Deduplicator):
         entry = self._memory.entries.get(key[0])
         return entry if entry is not None and (entry.fingerprint, entry.time_ms, entry.id_ms) == key else None
 
+    def is_posted(self, entry: Entry) -> bool:
+        """Whether the file is about to learn how an event stands, or has, without waiting for its slice's turn."""
+        waits = entry.changed and self._memory.entries.get(entry.fingerprint) is entry
+        return not waits or entry.fingerprint in self._write_behind._urgent  # noqa: SLF001
+
     def may_have_forgotten(self, time_ms: int) -> bool:
         """Whether events of a time may have left a full file."""
         return time_ms <= self._file.forgotten_ms

@@ -68,8 +68,6 @@ class Oracle:
         self._count = count(1)
         self._settled: set[Flight] = set()
         """Came when the file had all that had happened before."""
-        self._hastened: list[Flight] = []
-        """Refused, and answered at the answer deadline: the file may still be about to learn of it."""
 
     def expect(self, flight: Flight, webhook: Webhook, *, settled: bool) -> None:
         """Learn of a delivery before it is made; `settled`: what happened before has reached the index."""
@@ -178,17 +176,9 @@ class Oracle:
         refused_at, now = instance.refused_at.get(flight.entry), instance.clock.monotonic()
         if refused_at is None or now - refused_at >= PATIENCE or not instance.dedup.writable:
             return
-        if now - flight.received > DEADLINES.answer_seconds:
-            self._hastened.append(flight)
-        else:
-            assert instance.has_written(flight), f"refused, and not noted: {flight}"
-
-    def check_hastened(self, instance: Instance) -> None:
-        """Check that the file learns of what was refused at the answer deadline, before anything else."""
-        if self._hastened:
-            self._hastened = [flight for flight in self._hastened if not instance.has_written(flight)]
-            posted = instance.dedup.worker.busy or not instance.dedup.writable
-            assert posted or not self._hastened, f"refused, and not posted: {self._hastened}"
+        overdue = now - flight.received > DEADLINES.answer_seconds
+        noted = instance.dedup.is_posted(flight.entry) if overdue else instance.has_written(flight)
+        assert noted, f"refused, and not noted: {flight}"
 
     # Losses.
 
@@ -212,7 +202,6 @@ class Oracle:
 
         Of what the one before had stored in its last seconds and not written, the answers may not have left.
         """
-        self._hastened.clear()
         unwritten = {
             told: max((one.received_us for one in told.flights if one.publishes), default=0)
             for told in self._events.values()

@@ -341,11 +341,6 @@ class Way(RuleBasedStateMachine):
         assert not self.refused & self.stored_numbers(), "refused for good, and stored"
 
     @invariant()
-    def what_was_refused_at_the_answer_deadline_is_posted(self) -> None:
-        if hasattr(self, "daemon"):
-            self.oracle.check_hastened(self.daemon)
-
-    @invariant()
     def order_is_kept(self) -> None:
         for topic, records in self.kafka.log.items():
             first: dict[str, int] = {}
