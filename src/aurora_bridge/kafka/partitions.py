@@ -4,7 +4,6 @@
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from time import time
 
@@ -32,8 +31,6 @@ class Partitions:
         self._cluster = cluster
         self._window_ms = window_ms
         self._positions: dict[TopicPartition, Position] = {}
-        self._shrunk: defaultdict[TopicPartition, int] = defaultdict(int)
-        self._waited: dict[TopicPartition, int] = {}
         self.refused: set[TopicPartition] = set()
         """Those that could not be read."""
         self.unreadable: set[TopicPartition] = set()
@@ -79,28 +76,24 @@ class Partitions:
         for place, end in ends.items():
             position = self._position(place)
             position.end = end
-            if end >= known[place]:
-                self._shrunk.pop(place, None)
-                continue
-            self._shrunk[place] += 1
-            if self._shrunk[place] >= _SHRUNK_POLLS:
+            position.shrunk = position.shrunk + 1 if end < known[place] else 0
+            if position.shrunk >= _SHRUNK_POLLS:
                 log.warning("%s-%d ends before what is known of it: it was recreated, and is read anew.", *place)
-                self._shrunk.pop(place)
                 self._positions[place] = Position()
         return set(ends)
 
     def gaps(self, nodes: Nodes, *, at_once: bool) -> dict[TopicPartition, int]:
         """Return the partitions to read now, with their nodes: what is missing `at_once`, or was at the last look."""
-        waited, self._waited = self._waited, {}
         gaps = {}
         for place, node in nodes.items():
             position = self._position(place)
+            waited, position.waited = position.waited, 0
             if not self.is_behind(place):
                 continue
-            if at_once or (position.next or 0) < waited.get(place, 0):
+            if at_once or (position.next or 0) < waited:
                 gaps[place] = node
             else:
-                self._waited[place] = position.end
+                position.waited = position.end
         return gaps
 
     def tell(self, places: Iterable[TopicPartition]) -> None:
@@ -148,8 +141,8 @@ class Partitions:
     def is_known(self, place: TopicPartition) -> bool:
         """Tell whether all up to the end is known, or a send of ours whose acknowledgement is on its way."""
         position = self._position(place)
-        known = position.behind == 0 or place in self._waited
-        return position.next is not None and known and place not in self._shrunk
+        known = position.behind == 0 or position.waited > 0
+        return position.next is not None and known and not position.shrunk
 
     def _position(self, place: TopicPartition) -> Position:
         position = self._positions.get(place)

@@ -11,7 +11,7 @@ _MOST_RUNS = 1000
 class Position:
     """What is known of one partition: everything below `next`, our own records behind it, and its `end`."""
 
-    __slots__ = ("_own", "cut", "end", "next")
+    __slots__ = ("_own", "cut", "end", "next", "shrunk", "waited")
 
     def __init__(self, following: int | None = None) -> None:
         self.next = following
@@ -20,6 +20,10 @@ class Position:
         """Offset behind the last record, when it was last looked at."""
         self.cut = False
         """Whether records before it were deleted, and nothing was read behind them yet."""
+        self.shrunk = 0
+        """Looks in a row that found it shorter than what is known of it."""
+        self.waited = 0
+        """Its end at the last look, where what was missing then is left for one more; else 0."""
         self._own: dict[int, int] = {}
         """Our own records behind `next`: first offset, and offset behind the last."""
 
@@ -31,29 +35,21 @@ class Position:
     def begin(self, at: int, *, cut: bool = False) -> None:
         """Begin at an offset: the first that matters, or with `cut` the first that is left."""
         self.next, self.cut = at, cut
-        self._own = {first: last for first, last in self._own.items() if last > at}
         self._join()
 
     def acknowledged(self, offset: int, count: int) -> None:
         """Note that `count` records of ours lie at `offset`."""
-        last = offset + count
-        if self.next is None or offset > self.next:
-            if len(self._own) < _MOST_RUNS:
-                self._own[offset] = last
-        elif last > self.next:
-            self.next = last
-            if self._own:
-                self._join()
+        if len(self._own) < _MOST_RUNS or (self.next is not None and offset <= self.next):
+            self._own[offset] = offset + count
+            self._join()
 
     def read(self, up_to: int) -> None:
         """Note that everything below `up_to` was read."""
-        if self.next is None or up_to > self.next:
-            self.next = up_to
-            self._own = {first: last for first, last in self._own.items() if last > up_to}
-            self._join()
+        self.next = max(up_to, self.next or 0)
+        self._join()
 
     def _join(self) -> None:
-        """Go over our own records that begin where what is known ends."""
+        """Go over our own records that begin where what is known ends, or before."""
         while self.next is not None and self._own:
             first = min(self._own)
             if first > self.next:
