@@ -119,8 +119,10 @@ _FLIGHT: ContextVar[Flight] = ContextVar("flight")
 class _Deduplicator(Deduplicator):
     """The real one; the model hears each decision and each refusal."""
 
-    decided: dict[int, tuple[bool, bool]]
+    decided: dict[int, tuple[Event, bool, bool]]
     """How it was when a decision was made, which its delivery hears of some turns later."""
+    waiting: dict[int, Flight]
+    """By their event: those that wait for a decision, or are given up by now."""
     on_decision: Callable[[Flight], None]
     on_refusal: Callable[[Entry, Refusal], None]
     on_loss: Callable[[], None]
@@ -144,25 +146,32 @@ class _Deduplicator(Deduplicator):
     def claim(self, event: Event, received_us: int) -> Decision | None:
         flight = _FLIGHT.get()
         flight.event = event
-        flight.decision = super().claim(event, received_us)
-        if flight.decision is not None:
-            self._tell(flight, flight.decision)
-        return flight.decision
+        decision = super().claim(event, received_us)
+        if decision is not None:
+            self._tell(flight, decision)
+        return decision
 
     async def wait(self, event: Event, received_us: int) -> Decision:
         flight = _FLIGHT.get()
-        flight.decision = decision = await super().wait(event, received_us)
-        self._tell(flight, decision)
+        self.waiting[id(event)] = flight
+        decision = await super().wait(event, received_us)
+        self._tell(self.waiting.pop(id(event)), decision)
         return decision
+
+    def _undo(self, decision: Decision) -> None:
+        event, *_ = self.decided[id(decision)]
+        self._tell(self.waiting.pop(id(event)), decision)
+        super()._undo(decision)
 
     def _decide(self, event: Event, now_ms: int, answer: index.Answer | None) -> Decision | None:
         decision = super()._decide(event, now_ms, answer)
         if decision is not None:
-            self.decided[id(decision)] = self.usable, self.log.complete(now_ms)
+            self.decided[id(decision)] = event, self.usable, self.log.complete(now_ms)
         return decision
 
     def _tell(self, flight: Flight, decision: Decision) -> None:
-        flight.usable, flight.complete = self.decided.pop(id(decision))
+        flight.decision = decision
+        _, flight.usable, flight.complete = self.decided.pop(id(decision))
         self.on_decision(flight)
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
@@ -297,8 +306,8 @@ class Instance:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop.run_until_complete(self._build(spooled=spooled, window_us=window_us))
         self._observer = observer
-        self.dedup.decided = {}
-        self.dedup.on_decision = partial(observer.decided, self)
+        self.dedup.decided, self.dedup.waiting = {}, {}
+        self.dedup.on_decision = self._note_decision
         self.dedup.on_refusal = self._note_refusal
         self.dedup.on_loss = partial(observer.lost, self)
         self.dedup.watch_memory()
@@ -436,6 +445,10 @@ class Instance:
         flight.answer = answer
         self.flights.remove(flight)
         self._observer.answered(self, flight)
+
+    def _note_decision(self, flight: Flight) -> None:
+        if self._alive:
+            self._observer.decided(self, flight)
 
     def _note_refusal(self, entry: Entry, refusal: Refusal) -> None:
         if not self._alive:
