@@ -58,9 +58,9 @@ def action(  # noqa: PLR0913 - the facts of one decision
     window: int = DAY,
     resend: bool = False,
 ) -> Action:
-    judgement = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
-    assert judgement.interval is interval_of(NOW - before.attempt_ms)
-    return judgement.action
+    action, interval = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
+    assert interval is interval_of(NOW - before.attempt_ms)
+    return action
 
 
 every_retry = pytest.mark.parametrize("retry", SCHEDULE)
@@ -304,14 +304,14 @@ def test_whatever_is_known_only_what_is_durable_is_suppressed_and_only_what_is_i
     complete: bool,  # noqa: FBT001
     resend: bool,  # noqa: FBT001
 ) -> None:
-    judgement = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
+    action, interval = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
     same_event = {IN_FLIGHT: JOIN, SEEN: DUPLICATE, RETRY_EXPECTED: DUPLICATE, RETRY_PENDING: RETRY}[before.state]
-    assert judgement.action in (REPEAT, same_event)
-    if judgement.action is DUPLICATE:
+    assert action in (REPEAT, same_event)
+    if action is DUPLICATE:
         assert before.time_ms <= NOW
         assert recurrence is not SIGNAL or resend
-    expected = before.state is RETRY_EXPECTED and judgement.interval in RETRIES
-    if judgement.action is DUPLICATE and recurrence is STATE and not (resend or expected):
+    expected = before.state is RETRY_EXPECTED and interval in RETRIES
+    if action is DUPLICATE and recurrence is STATE and not (resend or expected):
         assert latest
         assert complete
         assert NOW - before.time_ms <= window

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index_file import IndexFile
-from aurora_bridge.dedup.lifecycle import Happening, State
+from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_EXPECTED, RETRY_PENDING, SEEN, Happening
 from aurora_bridge.dedup.log_reader import LogReader, Spool
 from aurora_bridge.dedup.log_record import has_same_id
 from aurora_bridge.dedup.lookups import Lookups
@@ -33,7 +33,6 @@ from aurora_bridge.webhook.event import Event
 log = logging.getLogger(__name__)
 
 # In Python 3.11 each look-up of a member of an enumeration is a call.
-_IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _ = State
 _ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE
 _UNKNOWN = index.Answer({}, {})
 
@@ -145,7 +144,7 @@ class Deduplicator:
             resend=self._resend,
         )
         if action is Action.REPEAT:
-            accepted = known.state is _SEEN or known.state is _RETRY_EXPECTED or known.repeat
+            accepted = known.state is SEEN or known.state is RETRY_EXPECTED or known.repeat
             # Strictly later than every earlier id, even if the clock was set back. The file keeps the row until the
             # later of the two days is over.
             id_ms = 0 if event.recurrence is _ONCE else max(now_ms, known.id_ms + 1, known.time_ms)
@@ -158,7 +157,7 @@ class Deduplicator:
             entry.waiters = [*(entry.waiters or ()), result]
             return Decision(action, entry, interval, result)
         retried = interval in RETRIES
-        if action is Action.RETRY or (retried and entry.state is _RETRY_EXPECTED):
+        if action is Action.RETRY or (retried and entry.state is RETRY_EXPECTED):
             entry.attempt_ms = now_ms if retried else entry.attempt_ms
             entry.attempt, entry.retry_left = entry.attempt + 1, not retried
             memory.apply(entry, Happening.PUBLISHED if action is Action.RETRY else Happening.RETRIED)
@@ -175,7 +174,7 @@ class Deduplicator:
     def _publish(  # noqa: PLR0913 - of one event
         self, action: Action, event: Event, now_ms: int, id_ms: int, interval: Interval, *, repeat: bool
     ) -> Decision:
-        entry = Entry(event.fingerprint, event.family_key, _IN_FLIGHT, now_ms, id_ms, now_ms, 1, repeat)
+        entry = Entry(event.fingerprint, event.family_key, IN_FLIGHT, now_ms, id_ms, now_ms, 1, repeat)
         entry.refcount = 1
         self._memory.enter(entry)
         return Decision(action, entry, interval)
@@ -207,7 +206,7 @@ class Deduplicator:
         """Note that an event is durable whose delivery was refused already."""
         if not self._memory.stored_late(entry) and not self._file.failed:
             event = (entry.fingerprint, entry.time_ms, entry.id_ms)
-            job = partial(index.change, events=[event], state=State.RETRY_PENDING, happening=Happening.STORED_LATE)
+            job = partial(index.change, events=[event], state=RETRY_PENDING, happening=Happening.STORED_LATE)
             self._file.post(job)
 
     def _end(self, entry: Entry, happening: Happening, refusal: Refusal | None) -> None:
@@ -221,7 +220,7 @@ class Deduplicator:
     def answered(self, entry: Entry, attempt_us: int, *, in_time: bool) -> None:
         """Note that a delivery was answered; not `in_time`: its 2xx may not have arrived, and a retry is expected."""
         entry.refcount -= 1
-        if not in_time and entry.state is _SEEN:
+        if not in_time and entry.state is SEEN:
             entry.attempt_ms = attempt_us // 1000
             self._memory.apply(entry, Happening.UNHEARD)
             self._owed[()] += 1

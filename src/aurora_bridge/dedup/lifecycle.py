@@ -51,26 +51,26 @@ class Happening(IntEnum):
     """The log holds it, published by this replica in the last seconds before a crash."""
 
 
-_H, _S = Happening, State
-_IN_FLIGHT, _SEEN, _EXPECTED, _PENDING = State
+IN_FLIGHT, SEEN, RETRY_EXPECTED, RETRY_PENDING = State  # in Python 3.11 each look-up of a member is a call
+_H = Happening
 TRANSITIONS: dict[tuple[State | None, Happening], State] = {
     # None: nothing is known of the fingerprint, or another event of it.
-    (None, _H.PUBLISHED): _IN_FLIGHT,
-    (None, _H.LOGGED): _SEEN,
-    (None, _H.LOGGED_ELSEWHERE): _SEEN,
-    (_IN_FLIGHT, _H.STORED): _SEEN,
-    (_IN_FLIGHT, _H.REFUSED): _PENDING,
-    (_IN_FLIGHT, _H.STORED_LATE): _EXPECTED,
-    (_SEEN, _H.UNHEARD): _EXPECTED,
-    (_SEEN, _H.LOGGED_LAST): _EXPECTED,
-    (_EXPECTED, _H.STORED): _SEEN,
-    (_EXPECTED, _H.RETRIED): _SEEN,
-    (_PENDING, _H.PUBLISHED): _IN_FLIGHT,
-    (_PENDING, _H.STORED_LATE): _EXPECTED,
-    (_PENDING, _H.LOGGED): _EXPECTED,
-    (_PENDING, _H.LOGGED_ELSEWHERE): _SEEN,
+    (None, _H.PUBLISHED): IN_FLIGHT,
+    (None, _H.LOGGED): SEEN,
+    (None, _H.LOGGED_ELSEWHERE): SEEN,
+    (IN_FLIGHT, _H.STORED): SEEN,
+    (IN_FLIGHT, _H.REFUSED): RETRY_PENDING,
+    (IN_FLIGHT, _H.STORED_LATE): RETRY_EXPECTED,
+    (SEEN, _H.UNHEARD): RETRY_EXPECTED,
+    (SEEN, _H.LOGGED_LAST): RETRY_EXPECTED,
+    (RETRY_EXPECTED, _H.STORED): SEEN,
+    (RETRY_EXPECTED, _H.RETRIED): SEEN,
+    (RETRY_PENDING, _H.PUBLISHED): IN_FLIGHT,
+    (RETRY_PENDING, _H.STORED_LATE): RETRY_EXPECTED,
+    (RETRY_PENDING, _H.LOGGED): RETRY_EXPECTED,
+    (RETRY_PENDING, _H.LOGGED_ELSEWHERE): SEEN,
 }
 """What is not in the table changes nothing."""
-for _state in _S:
+for _state in State:
     for _happening in _H:
         TRANSITIONS.setdefault((_state, _happening), _state)

@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aurora_bridge.dedup.lifecycle import TRANSITIONS, Happening, State
+from aurora_bridge.dedup.lifecycle import IN_FLIGHT, TRANSITIONS, Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
 from aurora_bridge.refusal import Refusal
 
 SLICES = "0123456789abcdef"
 """First digits of keys: what is written together shares pages of the file."""
-_IN_FLIGHT = State.IN_FLIGHT  # in Python 3.11 each look-up of a member of an enumeration is a call
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +48,7 @@ class Entry:
     @property
     def in_use(self) -> bool:
         """Whether it is in flight, or a delivery refers to it."""
-        return self.refcount > 0 or self.state is _IN_FLIGHT
+        return self.refcount > 0 or self.state is IN_FLIGHT
 
     @property
     def stays(self) -> bool:
@@ -85,7 +84,7 @@ class Memory:
         """Let something happen to an event."""
         before = entry.state
         entry.state = after = TRANSITIONS[before, happening]
-        if after is not before and after is not _IN_FLIGHT and self.entries.get(entry.fingerprint) is entry:
+        if after is not before and after is not IN_FLIGHT and self.entries.get(entry.fingerprint) is entry:
             self.change(entry)
 
     def change(self, entry: Entry) -> None:

@@ -5,15 +5,14 @@ comes back: jobs never, states do, and a bare "something changed" says nothing a
 """
 
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_EXPECTED, RETRY_PENDING, SEEN, State
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import day_of, millisecond_of
 
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _ONCE, _STATE, _SIGNAL = Recurrence.ONCE, Recurrence.STATE, Recurrence.SIGNAL
-_IN_FLIGHT, _SEEN, _RETRY_EXPECTED, _RETRY_PENDING = State
 
 
 class Action(StrEnum):
@@ -58,13 +57,6 @@ class Known(Protocol):
         """Receipt of the last attempt."""
 
 
-class Judgement(NamedTuple):
-    """What a delivery is."""
-
-    action: Action
-    interval: Interval
-
-
 # Aurora: "Delivery", the retry table; each interval counts from the attempt before. From a tenth (at least 10 s) early
 # to a fifth (at least 30 s) late: wide enough that a retry still fits when those before it were never seen here
 # (30 s + 5 min, ..., 3 h + 20 h), narrow enough that no two intervals touch.
@@ -82,10 +74,10 @@ _INTERVALS = tuple(
 RETRIES = frozenset(interval for interval, _ in _SCHEDULE)
 """The intervals of Aurora's retries."""
 _SAME_EVENT = {
-    _IN_FLIGHT: Action.JOIN,
-    _SEEN: Action.DUPLICATE,
-    _RETRY_EXPECTED: Action.DUPLICATE,
-    _RETRY_PENDING: Action.RETRY,
+    IN_FLIGHT: Action.JOIN,
+    SEEN: Action.DUPLICATE,
+    RETRY_EXPECTED: Action.DUPLICATE,
+    RETRY_PENDING: Action.RETRY,
 }
 
 
@@ -108,8 +100,8 @@ def judge(  # noqa: PLR0913 - the facts of one decision
     is_latest: bool,
     complete: bool,
     resend: bool = False,
-) -> Judgement:
-    """Judge a delivery received at `now_ms`, by what is `known` of its fingerprint.
+) -> tuple[Action, Interval]:
+    """Return what to do with a delivery received at `now_ms`, by what is `known` of its fingerprint; and its interval.
 
     `window_ms` is the repeat window of its route. `is_latest` says whether it equals the latest state of its subject,
     `complete` whether nothing of today is unknown here. During a `resend` that an operator declared, what was accepted
@@ -117,18 +109,18 @@ def judge(  # noqa: PLR0913 - the facts of one decision
     """
     interval = interval_of(now_ms - known.attempt_ms)
     state = known.state
-    accepted = state is _SEEN or state is _RETRY_EXPECTED
+    accepted = state is SEEN or state is RETRY_EXPECTED
     if accepted and known.time_ms > now_ms:
-        return Judgement(Action.REPEAT, interval)  # a clock was set back: a time in the future suppresses nothing
+        return Action.REPEAT, interval  # a clock was set back: a time in the future suppresses nothing
     if recurrence is _SIGNAL:
         same = resend and accepted
     elif recurrence is _ONCE or resend:
         same = True
     else:
-        retried = interval in RETRIES and (state is _RETRY_EXPECTED or state is _RETRY_PENDING)
+        retried = interval in RETRIES and (state is RETRY_EXPECTED or state is RETRY_PENDING)
         unchanged = is_latest and 0 <= now_ms - known.time_ms <= window_ms
-        same = retried or (unchanged and (complete or state is _IN_FLIGHT))
-    return Judgement(_SAME_EVENT[state] if same else Action.REPEAT, interval)
+        same = retried or (unchanged and (complete or state is IN_FLIGHT))
+    return _SAME_EVENT[state] if same else Action.REPEAT, interval
 
 
 def new_id_ms(recurrence: Recurrence, now_ms: int, *, complete: bool) -> int:

@@ -10,7 +10,7 @@ import sqlite3
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index_file import IndexFile
-from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.lifecycle import IN_FLIGHT
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import SLICES, Batch, Entry, Memory
@@ -20,7 +20,6 @@ _AIM = 2000
 """Rows of one write, which share pages. What a crash finds unwritten is read back from the log."""
 _MOST_ENTRIES = 100_000
 """Kept for a file that does not take them: about 50 MB."""
-_IN_FLIGHT = State.IN_FLIGHT
 
 
 class WriteBehind:
@@ -76,7 +75,7 @@ class WriteBehind:
 
     def _post(self, batch: Batch, positions: index.Positions, written: "asyncio.Future[bool]") -> None:
         """Let the file take a batch; the result is whether it did."""
-        rows = [_row(entry) for entry in batch.entries if entry.state is not _IN_FLIGHT]
+        rows = [_row(entry) for entry in batch.entries if entry.state is not IN_FLIGHT]
         self._members.update([row[0] for row in rows])
         forgotten_ms = self._file.forgotten_ms
 
