@@ -144,18 +144,18 @@ def test_what_is_in_flight_here_is_left_to_its_delivery(memory: Memory) -> None:
 
 def test_a_late_acknowledgement_of_what_is_here_is_one_of_this_event(memory: Memory) -> None:
     entry = enter(memory, A, happening=Happening.REFUSED)
-    assert memory.stored_late(entry_of(A, NOON))
+    assert memory.apply_to(entry_of(A, NOON), Happening.STORED_LATE)
     assert entry.state is RETRY_EXPECTED
 
 
 def test_a_late_acknowledgement_of_an_earlier_event_says_nothing_of_the_last(memory: Memory) -> None:
     entry = enter(memory, A, NOON + SECOND, Happening.REFUSED)
-    assert memory.stored_late(entry_of(A, NOON))
+    assert memory.apply_to(entry_of(A, NOON), Happening.STORED_LATE)
     assert entry.state is RETRY_PENDING
 
 
 def test_a_late_acknowledgement_of_what_has_left_is_the_files_to_know(memory: Memory) -> None:
-    assert not memory.stored_late(entry_of(A, NOON, 7))
+    assert not memory.apply_to(entry_of(A, NOON, 7), Happening.STORED_LATE)
     assert memory.entries == {}
 
 

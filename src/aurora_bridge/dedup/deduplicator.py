@@ -204,7 +204,7 @@ class Deduplicator:
 
     def stored_late(self, entry: Entry) -> None:
         """Note that an event is durable whose delivery was refused already."""
-        if not self._memory.stored_late(entry) and not self._file.failed:
+        if not self._memory.apply_to(entry, Happening.STORED_LATE) and not self._file.failed:
             event = (entry.fingerprint, entry.time_ms, entry.id_ms)
             job = partial(index.change, events=[event], state=RETRY_PENDING, happening=Happening.STORED_LATE)
             self._file.post(job)

@@ -237,9 +237,7 @@ class LogReader:
         """Note that the answers to the last events of an earlier process may not have left."""
         last = self.current.last
         for record in last:
-            entry = self._memory.entries.get(record.fingerprint)
-            if entry is not None and (entry.time_ms, entry.id_ms) == (record.time_ms, record.id_ms):
-                self._memory.apply(entry, Happening.LOGGED_LAST)
+            self._memory.apply_to(record, Happening.LOGGED_LAST)
         if last:
             events = [(record.fingerprint, record.time_ms, record.id_ms) for record in last]
             self._file.post(partial(index.change, events=events, state=State.SEEN, happening=Happening.LOGGED_LAST))

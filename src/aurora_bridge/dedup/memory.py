@@ -98,12 +98,12 @@ class Memory:
     def _change_family(self, family_key: str) -> None:
         self._changed_families[family_key[0]][family_key] = None
 
-    def stored_late(self, entry: Entry) -> bool:
-        """Note that an event became durable after its delivery was refused; return whether anything of it is here."""
-        newest = self.entries.get(entry.fingerprint)
-        if newest is not None and (newest.time_ms, newest.id_ms) == (entry.time_ms, entry.id_ms):
-            self.apply(newest, Happening.STORED_LATE)
-        return newest is not None
+    def apply_to(self, event: Entry | LogRecord, happening: Happening) -> bool:
+        """Let something happen to an event, if it is the last of its fingerprint; return whether that is here."""
+        last = self.entries.get(event.fingerprint)
+        if last is not None and (last.time_ms, last.id_ms) == (event.time_ms, event.id_ms):
+            self.apply(last, happening)
+        return last is not None
 
     def learn(self, record: LogRecord, happening: Happening) -> bool:
         """Take over what a record of the log tells; return whether its event is here, so that the file need not."""
