@@ -194,7 +194,7 @@ class Deduplicator:
             self._memory.apply(entry, Happening.UNHEARD)
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
-        """Note that an event's delivery is refused. The file learns of it soon, also where nobody waits for that."""
+        """Note that an event's delivery is refused. The file is told at once, also if nobody waits for that."""
         self._end(entry, Happening.REFUSED, refusal)
         self._write_behind.hasten(entry)
 

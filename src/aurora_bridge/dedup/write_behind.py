@@ -3,6 +3,8 @@
 One slice of the keys after the other, since what a write costs is pages, not rows; a whole round takes some seconds at
 most. The positions in the log that are written with the last slice are those from before the round began: whatever lies
 below them was told to memory by then, and has been written with its slice.
+
+What no log tells does not wait for its slice: `hasten` writes it at once.
 """
 
 import asyncio
