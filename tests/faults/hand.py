@@ -75,6 +75,13 @@ class Hand:
         query = "&".join(f"{name}={value}" for name, value in data.items())
         return Webhook(key, kind, event, subject, f"/{event}?{query}", data)
 
+    def large(self, event: str, identifier: str, size: int) -> Webhook:
+        """Return an event that happens once, of this name and identifier, of about so many bytes."""
+        key = next(self._keys)
+        data = {identifier: f"h-{key}", "key": str(key), "note": "x" * size}
+        query = "&".join(f"{name}={value}" for name, value in data.items())
+        return Webhook(key, "once", event, key, f"/{event}?{query}", data)
+
     def again(self, webhook: Webhook) -> Webhook:
         """Return another event of the same content: a state that comes back."""
         return replace(webhook, key=next(self._keys))
@@ -87,18 +94,19 @@ class Hand:
     def send(self, webhook: Webhook, url: str, *, attempt: int = 1, copy: bool = False) -> Answer:
         """Send it once, and return what was answered; a copy is of what was accepted before."""
         self._note_sent(webhook, attempt, copy=copy)
-        began = monotonic()
+        began, body = monotonic(), ""
         try:
             response = http.get(url, webhook.target, HEADERS)
             told = response.json
             after = response.headers.get("retry-after", "")
             reason = told.get("reason", "")
+            body = response.body.decode()
             answer = Answer(response.status, told["id"], told["outcome"], reason, after, monotonic())
         except OSError:
             answer = Answer(0)
         seconds = round(monotonic() - began, 4)
         named = {"id": answer.id} if answer.accepted else {}
-        told = {"answered": webhook.key, "attempt": attempt, "copy": copy}
+        told = {"answered": webhook.key, "attempt": attempt, "copy": copy, "body": body}
         self._note(**told, status=answer.status, seconds=seconds, **named)
         return answer
 

@@ -21,12 +21,14 @@ _SECONDS: Final = 10.0
 class ProxiedCluster(KafkaCluster):
     """`KafkaCluster` whose clients come in through proxies, which a loop in a thread of its own runs."""
 
-    def __init__(self, nodes: int = 1) -> None:
+    def __init__(self, nodes: int = 1, make: Callable[[int], Proxy] = Proxy) -> None:
+        """`make` is given the port of a broker, and makes a proxy that leads there."""
         super().__init__(nodes)
+        self._make = make
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="proxies", daemon=True)
-        self._first = [Proxy(_port(node)) for node in self.nodes]
-        self._advertised = {node.number: Proxy(_port(node)) for node in self.nodes}
+        self._first = [make(_port(node)) for node in self.nodes]
+        self._advertised = {node.number: make(_port(node)) for node in self.nodes}
 
     @property
     def bootstrap(self) -> str:
@@ -60,7 +62,7 @@ class ProxiedCluster(KafkaCluster):
             node.kill()
         for node in self.nodes:
             self._run(self._advertised[node.number].__aexit__(None, None, None))
-            self._advertised[node.number] = proxy = Proxy(_port(node))
+            self._advertised[node.number] = proxy = self._make(_port(node))
             self._run(proxy.__aenter__())
             node.configure(self._properties_of(node))
         self.restore()

@@ -171,7 +171,7 @@ class Stage:
         answers = self.answers(since, until)  # before the events, of which more are sent meanwhile
         events = read_journal(self._journal).events
         for answer in answers:
-            found[EVENTS[events[answer["answered"]].kind]].append(answer)
+            found.setdefault(events[answer["answered"]].event, []).append(answer)
         return found
 
     def wait_until_usual(self) -> float:
@@ -232,13 +232,20 @@ class Stage:
 
     @contextmanager
     def load(
-        self, *, connected: bool = True, copied: Sequence[str] = COPIED, turns: Turns = NO_TURNS, leaving: float = 0.0
+        self,
+        *,
+        connected: bool = True,
+        copied: Sequence[str] = COPIED,
+        turns: Turns = NO_TURNS,
+        leaving: float = 0.0,
+        most: float = inf,
     ) -> Iterator[None]:
         """Start the daemons, have Aurora send while the block runs, and return when its retries are through.
 
         Unless `connected`, it begins at once, whether or not Kafka can be used. One request in ten tells again what was
         just accepted, of the kinds that are `copied`. On the subjects of `turns`, the same two states take turns.
-        `leaving` is the share of first attempts whose client is gone before the answer.
+        `leaving` is the share of first attempts whose client is gone before the answer, `most` a bound of the rate, in
+        webhooks a second.
         """
         for one in self.daemons:
             one.start()
@@ -250,7 +257,8 @@ class Stage:
         retries = ",".join(str(seconds / self._clock) for seconds in SCHEDULE)
         options = ["--copied", ",".join(copied), "--leaving", str(leaving), "--turns", str(turns.subjects)]
         options += ["--turn-seconds", str(turns.seconds), "--lost", str(turns.lost), "--stale", str(turns.stale)]
-        aurora = subprocess.Popen([sys.executable, program, *options, self._journal, str(self._rate), retries, *urls])
+        rate = str(min(self._rate, most))
+        aurora = subprocess.Popen([sys.executable, program, *options, self._journal, rate, retries, *urls])
         began = monotonic()
         try:
             yield

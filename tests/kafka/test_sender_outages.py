@@ -23,9 +23,10 @@ from tests.kafka.sending import (
     stored,
     stored_at_last,
 )
+from tests.support.admin import elect_preferred
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.proxy import Proxy
-from tests.support.reassign import elect_preferred, reassign
+from tests.support.reassign import reassign
 from tests.support.topics import create_topics
 
 DAY_NS = 24 * 3600 * 10**9

@@ -1,9 +1,9 @@
 """Real Apache Kafka for the tests: a cluster of one node or three, in KRaft mode, on free loopback ports.
 
-Every node is broker and controller at once. Storage is formatted by Kafka's own tool, so that a node has the features
-of a fresh installation. A node has three listeners, all without encryption unless `properties` say otherwise: `CLIENT`
-for the code under test, `INTERNAL` for the other brokers and for the look whether it is ready (it stays plain when a
-test puts TLS or SASL on `CLIENT`), and `CONTROLLER`.
+Every node is broker and controller at once, unless controllers of their own are asked for. Storage is formatted by
+Kafka's own tool, so that a node has the features of a fresh installation. A node has three listeners, all without
+encryption unless `properties` say otherwise: `CLIENT` for the code under test, `INTERNAL` for the other brokers and for
+the look whether it is ready (it stays plain when a test puts TLS or SASL on `CLIENT`), and `CONTROLLER`.
 
 Everything here blocks; from a coroutine call it through `asyncio.to_thread`. What a single node can suffer is in
 `node.py`; what arrived in a topic, `topics.py` reads.
@@ -58,6 +58,7 @@ class KafkaCluster:
     Three nodes keep three copies of everything and want two of them in sync. `properties` are server properties that
     come on top of the usual ones, for every node. `client_port` fixes the port of the first node's `CLIENT` listener.
     All clusters have the same id unless `cluster_id` says otherwise.
+    With `controllers`, so many more nodes are controllers and nothing else, and the others are brokers only.
     """
 
     def __init__(
@@ -67,23 +68,25 @@ class KafkaCluster:
         properties: Mapping[str, str] | None = None,
         client_port: int | None = None,
         cluster_id: str = CLUSTER_ID,
+        controllers: int = 0,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="aurora-bridge-kafka-"))
         self._properties = dict(properties or {})
-        ports = free_ports(LISTENERS * nodes)
+        ports = free_ports(LISTENERS * (nodes + controllers))
         if client_port is not None:
             ports[0] = client_port
-        self.nodes = [
+        everyone = [
             KafkaNode(
                 number=number + 1,
                 ports=ports[LISTENERS * number :][:LISTENERS],
                 directory=self.directory / f"node-{number + 1}",
                 wait_until_ready=self.wait_until_ready,
             )
-            for number in range(nodes)
+            for number in range(nodes + controllers)
         ]
-        for node in self.nodes:
+        for node in everyone:
             node.cluster_id = cluster_id
+        self.nodes, self.controllers = everyone[:nodes], everyone[nodes:]
 
     @property
     def bootstrap(self) -> str:
@@ -95,30 +98,34 @@ class KafkaCluster:
         """The `INTERNAL` addresses of all nodes: where the tests themselves look and administer."""
         return ",".join(node.internal for node in self.nodes)
 
+    @property
+    def _everyone(self) -> list[KafkaNode]:
+        return [*self.controllers, *self.nodes]
+
     def start(self) -> None:
         """Format and start all nodes; return when the cluster is ready.
 
         Raises `ClusterError` if it does not get there, `JarsMissingError` if Kafka cannot be fetched.
         """
-        formatting = [(node, node.begin_format(self._properties_of(node))) for node in self.nodes]
+        formatting = [(node, node.begin_format(self._properties_of(node))) for node in self._everyone]
         for node, process in formatting:
             if process.wait(READY_SECONDS) != 0:
                 message = f"storage could not be formatted\n{node.log_tail()}"
                 raise ClusterError(message)
-        for node in self.nodes:
+        for node in self._everyone:
             node.spawn()
         self.wait_until_ready()
 
     def stop(self) -> None:
         """End all nodes at once and remove their data."""
-        for node in self.nodes:
+        for node in self._everyone:
             if node.up:
                 node.kill()
         shutil.rmtree(self.directory)
 
     def restore(self) -> None:
         """Undo what a test did to the nodes, if anything: start those that are down, resume the frozen ones, wait."""
-        disturbed = [node for node in self.nodes if node.paused or not node.up]
+        disturbed = [node for node in self._everyone if node.paused or not node.up]
         for node in disturbed:
             if node.up:
                 node.resume()
@@ -159,11 +166,13 @@ class KafkaCluster:
     def _properties_of(self, node: KafkaNode) -> dict[str, str]:
         copies = str(len(self.nodes))
         in_sync = str(max(1, len(self.nodes) - 1))
-        return {
+        voters = self.controllers or self.nodes
+        clients = f"CLIENT://{node.client},INTERNAL://{node.internal}"
+        usual = {
             "process.roles": "broker,controller",
+            "listeners": f"{clients},CONTROLLER://{node.controller}",
             "node.id": str(node.number),
-            "controller.quorum.voters": ",".join(f"{peer.number}@{peer.controller}" for peer in self.nodes),
-            "listeners": f"CLIENT://{node.client},INTERNAL://{node.internal},CONTROLLER://{node.controller}",
+            "controller.quorum.voters": ",".join(f"{peer.number}@{peer.controller}" for peer in voters),
             "listener.security.protocol.map": "CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "INTERNAL",
             "controller.listener.names": "CONTROLLER",
@@ -184,6 +193,12 @@ class KafkaCluster:
             "log.cleaner.dedupe.buffer.size": "2097152",  # 128 MB by default, on the heap
             **self._properties,
         }
+        if not self.controllers:
+            return usual
+        if node not in self.controllers:
+            return usual | {"process.roles": "broker", "listeners": clients}
+        del usual["inter.broker.listener.name"]
+        return usual | {"process.roles": "controller", "listeners": f"CONTROLLER://{node.controller}"}
 
 
 def _settled(node: KafkaNode, expected: set[int]) -> bool:

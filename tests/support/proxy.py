@@ -15,6 +15,9 @@ from tests.support.ports import HOST
 
 CHUNK_BYTES = 65_536
 
+Streams = tuple[StreamReader, StreamWriter]
+"""One side of a connection: what it says, and what it is told."""
+
 
 class Proxy:
     """Passes bytes on to `port` of loopback, as an asynchronous context manager; `port` of its own is a free one."""
@@ -32,7 +35,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connect, HOST, 0)
+        self._server = await self._listen()
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -44,6 +47,9 @@ class Proxy:
         self._closing.set()
         self.cut()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._connect, HOST, 0)
 
     def lose_answers(self) -> None:
         """Drop whatever the server says from now on; requests still reach it."""
@@ -72,14 +78,18 @@ class Proxy:
         try:
             there, back = await asyncio.open_connection(HOST, self._upstream)
             self._connections[task] = (writer, back)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, back))
-                group.create_task(self._pass_on(there, writer, answers=True))
+            await self._carry((reader, writer), (there, back))
         except OSError:
             """The server is away."""
         finally:
             for end in self._connections.pop(task):
                 end.close()
+
+    async def _carry(self, client: Streams, server: Streams) -> None:
+        """Pass on what both sides say, until each has ended."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pass_on(client[0], server[1]))
+            group.create_task(self._pass_on(server[0], client[1], answers=True))
 
     async def _pass_on(self, source: StreamReader, sink: StreamWriter, *, answers: bool = False) -> None:
         since = self._forgotten

@@ -1,7 +1,6 @@
-"""Partitions that are moved to other brokers while they are written: their replicas, and who leads them.
+"""Partitions that are moved to other brokers while they are written.
 
-What `kafka-reassign-partitions.sh` and `kafka-leader-election.sh` ask for (KIP-455, KIP-460). librdkafka has no call
-for the first, so aiokafka sends it.
+What `kafka-reassign-partitions.sh` asks for (KIP-455). librdkafka has no call for it, so aiokafka sends it.
 """
 
 import asyncio
@@ -10,8 +9,6 @@ from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
-from confluent_kafka import ElectionType, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 REQUEST_SECONDS: Final = 30.0
 
@@ -36,10 +33,3 @@ async def _reassign(bootstrap: str, topics: Sequence[str], replicas: Sequence[Se
     if answer.error_code or errors:
         message = f"the partitions cannot be reassigned: {answer}"
         raise ValueError(message)
-
-
-def elect_preferred(bootstrap: str, topics: Sequence[str], partitions: int) -> None:
-    """Have the first of each partition's replicas lead it, where it is in sync. Raises `KafkaException`."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    wanted = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
-    admin.elect_leaders(ElectionType.PREFERRED, wanted).result(REQUEST_SECONDS)

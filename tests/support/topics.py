@@ -14,6 +14,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     PartitionMetadata,
@@ -190,6 +191,13 @@ def begin_transaction(bootstrap: str, topic: str, *values: bytes) -> Producer:
         message = f"{unsent} records could not be written"
         raise TimeoutError(message)
     return producer
+
+
+def add_partitions(bootstrap: str, name: str, count: int) -> None:
+    """Let a topic have so many partitions; return when they can be written. Raises `KafkaException`."""
+    admin = AdminClient(_client(bootstrap))
+    _wait(admin.create_partitions([NewPartitions(name, count)], operation_timeout=REQUEST_SECONDS))
+    wait_until_writable(bootstrap, name)
 
 
 def delete_topics(bootstrap: str, *names: str) -> None:

@@ -18,10 +18,11 @@ from tests.faults.detour import DetourCluster
 from tests.faults.journal import p99
 from tests.faults.scenario import Scenario
 from tests.faults.stage import AUTHENTICATED, EVENTS, READ_SECONDS, Stage
+from tests.support.admin import elect_preferred
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon, command
 from tests.support.node import KafkaNode
-from tests.support.reassign import elect_preferred, reassign
+from tests.support.reassign import reassign
 from tests.support.secure import USER, SecureCluster
 from tests.support.topics import Record, create_topics, delete_topics, end_of, partition_of, read_all
 
@@ -80,7 +81,7 @@ def log_truncated(stage: Stage) -> None:
         lagging.kill()
         _until(stage, lambda: lagging.number not in _partition(stage).isrs)
         stage.wait(20)
-        stage.daemon.wait_until("its backlog is gone", lambda one: not _backlog(one, APART))
+        stage.daemon.wait_until("its backlog is gone", lambda one: not backlog(one, APART))
         with stage.losing(APART):
             leading.kill()
         _come_back(stage, lagging)
@@ -101,11 +102,11 @@ def _come_back(stage: Stage, node: KafkaNode) -> None:
     """Let a partition be without its leader, then start `node`, and hold the daemon to its time from there."""
     process = stage.daemon.process
     Event().wait(LEADERLESS_SECONDS)
-    stage.expect(_backlog(stage.daemon, APART), "the partition without a leader was not missed")
+    stage.expect(backlog(stage.daemon, APART), "the partition without a leader was not missed")
     node.spawn()
     _until(stage, lambda: _partition(stage).leader == node.number)
     began = monotonic()
-    stage.daemon.wait_until("its backlog is gone", lambda one: not _backlog(one, APART))
+    stage.daemon.wait_until("its backlog is gone", lambda one: not backlog(one, APART))
     seconds = monotonic() - began
     stage.measured["from the leader's return to an empty backlog, s"] = round(seconds, 1)
     stage.expect(seconds <= RECOVERED_SECONDS, f"{seconds:.1f} s after the leader's return there was still a backlog")
@@ -213,7 +214,7 @@ def record_refused(stage: Stage) -> None:
         stage.expect("message_too_large" in listed, f"`set-aside list` does not show it: {listed}")
         stage.expect(aside == 1, f"the metric says that {aside:g} are set aside")
         stage.expect(logged, "the log does not tell of it")
-        _flow(stage, usual, began, set(EVENTS.values()))
+        expect_flow(stage, usual, began, set(EVENTS.values()))
 
 
 def topic_deleted(stage: Stage) -> None:
@@ -262,11 +263,11 @@ def _held_back(stage: Stage, usual: float, began: float, reason: str) -> None:
     stage.expect(told == 1 and status == 200, f"/readyz is {status}")
     stage.expect(any(topic in why for why in document["reasons"]), f"/readyz does not name the topic: {document}")
     stage.expect(any(line.get("reason") == reason for line in stage.daemon.log_lines()), "the log does not tell of it")
-    stage.expect(_backlog(stage.daemon, HELD), "nothing of the topic is held back")
-    _flow(stage, usual, began, set(EVENTS.values()) - {HELD})
+    stage.expect(backlog(stage.daemon, HELD), "nothing of the topic is held back")
+    expect_flow(stage, usual, began, set(EVENTS.values()) - {HELD})
 
 
-def _flow(stage: Stage, usual_since: float, began: float, events: set[str]) -> None:
+def expect_flow(stage: Stage, usual_since: float, began: float, events: set[str]) -> None:
     """Check that what happened at `began` neither held these events back nor slowed them."""
     before, since = stage.answers_by_event(usual_since, began), stage.answers_by_event(began)
     usual = p99([answer["seconds"] for event in events for answer in before[event]])
@@ -276,17 +277,18 @@ def _flow(stage: Stage, usual_since: float, began: float, events: set[str]) -> N
     stage.expect(now <= 2 * usual + NOISE_SECONDS, f"the others are slowed: p99 {now:.2f} s, {usual:.2f} s before")
     for event in events:
         spooled = sum('"spooled"' in answer["body"] for answer in since[event])
-        few = spooled <= NOISE_SHARE * len(since[event]) and not _backlog(stage.daemon, event)
+        few = spooled <= NOISE_SHARE * len(since[event]) and not backlog(stage.daemon, event)
         stage.expect(few, f"{spooled} of {len(since[event])} {event} were held back as well")
 
 
 def _drains(stage: Stage) -> None:
     began = monotonic()
-    stage.daemon.wait_until("its backlog is gone", lambda one: not _backlog(one, HELD))
+    stage.daemon.wait_until("its backlog is gone", lambda one: not backlog(one, HELD))
     stage.measured["until its backlog was gone, s"] = round(monotonic() - began, 1)
 
 
-def _backlog(one: Daemon, event: str) -> float:
+def backlog(one: Daemon, event: str) -> float:
+    """Return how many events of a topic wait in the spool, or for it."""
     return one.metrics().value("aurora_bridge_backlog_events", event=event)
 
 
