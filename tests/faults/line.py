@@ -38,10 +38,10 @@ class Way:
     async def carry(self, size: int) -> float:
         """Return once so many bytes are on their way: when they arrive, by the clock of the loop."""
         now = asyncio.get_running_loop().time()
-        self._free_at = max(now, self._free_at) + size / self.rate
-        await asyncio.sleep(self._free_at - now)
+        self._free_at = sent_at = max(now, self._free_at) + size / self.rate
+        await asyncio.sleep(sent_at - now)
         self.carried += size
-        return self._free_at + self.latency
+        return sent_at + self.latency
 
 
 class Line:

@@ -46,9 +46,21 @@ def clients_of(port: int) -> dict[str, int]:
 
     A connection that was closed there while its client read nothing stands in the system's table without a file.
     """
+    return {inode: client for inode, server, client in _sockets() if server == port and client}
+
+
+def connections_to(port: int) -> set[int]:
+    """Return the ports of the sockets that some process on this machine has open to a port.
+
+    Whoever listens there may not have noticed yet that others were closed.
+    """
+    return {client for _, client, server in _sockets() if server == port}
+
+
+def _sockets() -> list[tuple[str, int, int]]:
+    """Return inode, own port and the other's port of the sockets that some process on this machine has open."""
     table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    ends = [(line[9], int(line[1][-4:], 16), int(line[2][-4:], 16)) for line in table if line[9] != "0"]
-    return {inode: client for inode, server, client in ends if server == port and client}
+    return [(line[9], int(line[1][-4:], 16), int(line[2][-4:], 16)) for line in table if line[9] != "0"]
 
 
 def threads(daemon: Daemon) -> int:
