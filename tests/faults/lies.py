@@ -2,6 +2,7 @@
 
 The switches exist here only. Each replaces one step of the daemon's by what a careless one would do. Those of the index
 judge by a memory of their own, at the door of the bridge: whatever the index is like inside, they lie in the same way.
+Those of the sender are in `sender_lies`.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from aurora_bridge.settings import Settings
 from aurora_bridge.state import worker
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
+from tests.faults.sender_lies import SENDER_LIES
 
 _STARTED: set[object] = set()
 OK: Final = 200
@@ -186,7 +188,7 @@ def needs_its_index() -> None:
     daemon.run = careful
 
 
-LIES = {
+LIES = SENDER_LIES | {
     "acks-0": acks_0,
     "no-spool": no_spool,
     "early": early,

@@ -23,7 +23,8 @@ LEAST_SECONDS: Final = 10.0
 LINES: Final = 1.0
 """Of the log in a second: what is wrong is to be said, and not again and again."""
 BACK_SECONDS: Final = 30.0
-AWAY_STILL: Final = "after the controller came back, the daemon"
+NOT_BACK: Final = "after the controller came back, the daemon"
+NOT_STARTED: Final = "started without a controller, the daemon"
 LOOK_SECONDS: Final = 0.05
 
 
@@ -79,7 +80,7 @@ def _expect_back(stage: Stage) -> None:
     if code is None and _is_well(stage.daemon):
         return
     state = f"complains: {stage.daemon.ready()[1]['reasons']}" if code is None else f"has ended, with exit code {code}"
-    stage.expect(None, f"{AWAY_STILL} {state}")
+    stage.expect(None, f"{NOT_BACK} {state}")
     missing = {stage.prefix + event for event in EVENTS.values()} - set(topic_names(stage.cluster.plain, stage.prefix))
     if missing:
         create_topics(stage.cluster.plain, *sorted(missing))
@@ -108,7 +109,7 @@ def away_later(stage: Stage) -> None:
                 stage.daemon.start()
                 began = monotonic()
                 wait_until(partial(_is_well, stage.daemon), began + BACK_SECONDS)
-                stage.expect(_is_well(stage.daemon), f"started without a controller, it says {stage.daemon.ready()}")
+                stage.expect(_is_well(stage.daemon), f"{NOT_STARTED} says {stage.daemon.ready()}")
                 stage.wait(30)
                 stage.cluster.restore()
             stage.mended()

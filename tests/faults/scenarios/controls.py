@@ -1,9 +1,10 @@
 """Daemons that lie, each under the fault that shows it: the ledger must find every one of them out."""
 
+from dataclasses import replace
 from typing import Final
 
 from tests.faults.scenario import Scenario
-from tests.faults.scenarios import index, refused
+from tests.faults.scenarios import answers, controller, index, leadership, line, quota, refused
 from tests.faults.scenarios.brokers import brokers_killed
 from tests.faults.scenarios.daemon import daemon_killed
 from tests.faults.scenarios.disk import CAP_BYTES
@@ -12,7 +13,24 @@ from tests.faults.scenarios.power import power_lost
 from tests.faults.stage import Stage
 
 LOSS: Final = "acknowledged and lost"
+SEVERAL_IDS: Final = "one event under several ids"
 NO_START: Final = "the daemon does not start with damaged pages"
+MARKS: Final = {
+    LOSS,
+    NO_START,
+    AFTER_FAILURE,
+    SEVERAL_IDS,
+    leadership.COPIES,
+    line.AGAIN,
+    line.SLOWLY,
+    line.BESIDE,
+    quota.LOST,
+    quota.SPOOLED,
+    answers.HELD_UP,
+    controller.NOT_BACK,
+    controller.NOT_STARTED,
+}
+"""What the controls may be found out by."""
 
 
 def nothing(stage: Stage) -> None:
@@ -24,11 +42,29 @@ def nothing(stage: Stage) -> None:
 HONEST = Scenario("control-nothing-happens", nothing)
 """The same load and judge without any fault."""
 
+_OF_THE_SENDER = [
+    ("control-sequence-freed", "06-leadership-lost", "frees-sequence", leadership.COPIES),
+    ("control-sequence-freed-no-spool", "06-leadership-lost-no-spool", "frees-sequence", LOSS),
+    ("control-any-metadata-believed", "06-partitions-added", "believes-any-metadata", LOSS),
+    ("control-never-suspects", "07-record-fails", "never-suspects", answers.HELD_UP),
+    ("control-unbounded-slow", "08-line-slow", "unbounded", line.SLOWLY),
+    ("control-unbounded-narrow", "08-line-narrow", "unbounded", line.AGAIN),
+    ("control-unbounded-beside-a-backlog", "08-line-slow-beside-a-backlog", "unbounded", line.BESIDE),
+    ("control-round-trip-forgotten", "08-line-long", "round-trip-forgotten", line.SLOWLY),
+    ("control-quota-unheard", "21-quota-on-bytes", "quota-unheard", quota.LOST),
+    ("control-quota-unheard-request-time", "21-quota-on-request-time", "quota-unheard", quota.SPOOLED),
+    ("control-needs-controller", "04-controller-away", "needs-controller", controller.NOT_STARTED),
+    ("control-asks-once", "10-start-no-producer-ids", "asks-once", controller.NOT_BACK),
+    ("control-asks-once-no-topics", "10-start-controller-away", "asks-once", controller.NOT_BACK),
+]
+"""Control, the scenario that it plays, its lie (`sender_lies`), and what is found."""
+_BY_NAME = {one.name: one for kind in (answers, controller, leadership, line, quota) for one in kind.SCENARIOS}
+
 CONTROLS = [
     Scenario("control-acks-0", brokers_killed, broken="acks-0", finds=LOSS),
     Scenario("control-no-spool", brokers_killed, broken="no-spool", finds=LOSS),
     Scenario("control-answer-before-commit", daemon_killed, broken="early", finds=LOSS),
-    Scenario("control-no-dedup", nothing, broken="no-dedup", finds="one event under several ids"),
+    Scenario("control-no-dedup", nothing, broken="no-dedup", finds=SEVERAL_IDS),
     Scenario(
         "control-seen-before-durable",
         brokers_killed,
@@ -75,4 +111,5 @@ CONTROLS = [
     Scenario("control-stale-while-one-hung", index.one_disk_hung, daemons=2, broken="stale-in-trouble", finds=LOSS),
     Scenario("control-stale-once-deleted", index.deleted, broken="stale-in-trouble", finds=LOSS),
     Scenario("control-needs-its-index", index.damaged, broken="needs-its-index", finds=NO_START),
+    *(replace(_BY_NAME[name], name=control, broken=lie, finds=finds) for control, name, lie, finds in _OF_THE_SENDER),
 ]
