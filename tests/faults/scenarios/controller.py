@@ -84,8 +84,6 @@ def _expect_back(stage: Stage) -> None:
     missing = {stage.prefix + event for event in EVENTS.values()} - set(topic_names(stage.cluster.plain, stage.prefix))
     if missing:
         create_topics(stage.cluster.plain, *sorted(missing))
-    if code is None:
-        stage.daemon.terminate()
     stage.daemon.heal()
 
 

@@ -3,12 +3,15 @@
 They answer NOT_LEADER_OR_FOLLOWER, though the next leader has the batch as well: its sequence is used.
 """
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Final
 
 from tests.faults.scenario import Scenario
+from tests.faults.scenarios.line import TOPICS
 from tests.faults.scenarios.order import rounds
 from tests.faults.scenarios.partitions import LOOK_SECONDS
 from tests.faults.stage import EVENTS, READ_SECONDS, Stage, Turns
@@ -21,8 +24,14 @@ from tests.support.topics import create_topics, partition_of, read_all
 PARTITIONS: Final = 3
 FROZEN_SECONDS: Final = 4.5
 """Longer than the publish deadline: what a leader appended is to be decided about while nobody knows of it."""
-ELECTED_SECONDS: Final = (0.3, 2.9)
-"""After the freeze; the later, the more has come to its deadline. A leader waits for 2 s."""
+EARLY_SECONDS: Final = (0.3, 1.9)
+"""From the freeze to the election. A leader waits for its replicas for 2 s."""
+LATE_SECONDS: Final = (2.8, 3.1)
+"""The same: what waited for the requests before comes to its deadline just when a leader says that it is none."""
+PAIRED: Final = [event for event in TOPICS if event not in EVENTS.values()]
+"""Events of which two are told in each round, to topics of one partition."""
+APART_SECONDS: Final = 0.05
+"""From one topic's to the next one's."""
 SESSION_MS: Final = 30_000
 """A replica that freezes is to lag, and not to be missed."""
 COPIES: Final = "records are there twice"
@@ -42,26 +51,31 @@ def without_a_spool(stage: Stage) -> None:
 
 
 def _lose_leadership(stage: Stage) -> list[str]:
-    """Do so, under load; return the topics."""
-    topics = [stage.prefix + event for event in EVENTS.values()]
+    """Do so, under load; return the topics that the load goes to."""
+    topics = {stage.prefix + event: PARTITIONS for event in EVENTS.values()}
+    topics |= {stage.prefix + event: 1 for event in PAIRED}
     lagging = next(node for node in reversed(stage.cluster.nodes) if node.number != controller_of(stage.cluster))
     leader, other = (node for node in stage.cluster.nodes if node is not lagging)
     awake = f"{leader.internal},{other.internal}"
-    for topic in topics:
-        create_topics(stage.cluster.plain, topic, replicas=[[leader.number, other.number, lagging.number]] * PARTITIONS)
+    for topic, count in topics.items():
+        create_topics(stage.cluster.plain, topic, replicas=[[leader.number, other.number, lagging.number]] * count)
     appended = 0
     with stage.load(turns=Turns()):
-        for _ in range(rounds(stage, 60)):
+        for round_ in range(rounds(stage, 60)):
             stage.daemon.wait_until_connected()
-            order = [[other.number, leader.number, lagging.number]] * PARTITIONS
-            reassign(stage.cluster.plain, topics, order)  # the order alone: who leads goes on
+            order = [other.number, leader.number, lagging.number]
+            for topic, count in topics.items():
+                reassign(stage.cluster.plain, [topic], [order] * count)  # the order alone: who leads goes on
             before, began = _bytes(other, stage.prefix), monotonic()
             lagging.pause()
-            Event().wait(stage.random.uniform(*ELECTED_SECONDS))
-            appended += _bytes(other, stage.prefix) - before
-            elect_preferred(awake, topics, PARTITIONS)
-            Event().wait(began + FROZEN_SECONDS - monotonic())
-            lagging.resume()
+            with ThreadPoolExecutor(len(PAIRED)) as pool:
+                pool.map(partial(_tell_two, stage), range(len(PAIRED)), PAIRED)
+                Event().wait(stage.random.uniform(*(LATE_SECONDS if round_ % 2 else EARLY_SECONDS)))
+                appended += _bytes(other, stage.prefix) - before
+                for topic, count in topics.items():
+                    elect_preferred(awake, [topic], count)
+                Event().wait(began + FROZEN_SECONDS - monotonic())
+                lagging.resume()
             _wait_until_led(stage, topics, other)
             leader, other = other, leader
         stage.wait(20)
@@ -69,7 +83,14 @@ def _lose_leadership(stage: Stage) -> list[str]:
     stage.measured["answers that a leadership was lost"] = errors
     stage.expect(appended, "the next leader had nothing before it led: nothing was tried")
     stage.expect(errors, "no leadership was lost over a batch")
-    return topics
+    return [stage.prefix + event for event in EVENTS.values()]
+
+
+def _tell_two(stage: Stage, number: int, event: str) -> None:
+    """Tell an event, and once that is decided, another for the same partition; nobody tries them again."""
+    Event().wait(number * APART_SECONDS)
+    for _ in range(2):
+        stage.hand.send(stage.hand.large(event, TOPICS[event], 0), stage.daemon.url)
 
 
 def controller_of(cluster: KafkaCluster) -> int:
@@ -86,11 +107,15 @@ def _bytes(node: KafkaNode, prefix: str) -> int:
     return sum(path.stat().st_size for path in node.directory.rglob(f"{prefix}*/*.log"))
 
 
-def _wait_until_led(stage: Stage, topics: list[str], node: KafkaNode) -> None:
+def _wait_until_led(stage: Stage, topics: Mapping[str, int], node: KafkaNode) -> None:
     """Return once a node leads everything, with all replicas in sync."""
     deadline = monotonic() + 60
     while monotonic() < deadline:
-        found = [partition_of(stage.cluster.plain, topic, number) for topic in topics for number in range(PARTITIONS)]
+        found = [
+            partition_of(stage.cluster.plain, topic, number)
+            for topic, count in topics.items()
+            for number in range(count)
+        ]
         if all(one.leader == node.number and len(one.isrs) == len(stage.cluster.nodes) for one in found):
             return
         Event().wait(LOOK_SECONDS)

@@ -76,6 +76,8 @@ def beside_a_backlog(stage: Stage) -> None:
 def long(stage: Stage) -> None:
     """A round trip takes 300 ms, and the daemon starts with a backlog of one topic; then all is published directly."""
     with _through_the_line(stage, ONE, round_trip=ROUND_TRIP, megabytes=60) as span:
+        if left(stage.daemon, ONE):
+            return
         _expect_soon(stage, *span)
         since = stage.wait_until_usual()
         stage.wait(60)

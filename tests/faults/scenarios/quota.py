@@ -36,6 +36,7 @@ LEAST_SECONDS: Final = 15.0
 PROBE_SECONDS: Final = 0.5
 FEW: Final = 5
 SPOOLED: Final = "events of an idle topic are not published under a quota"
+UNNAMED: Final = "a quota is not named"
 LOST: Final = "a quota was taken for a lost connection"
 
 
@@ -92,6 +93,8 @@ def _undisturbed(stage: Stage, *, since_start: bool = False) -> Iterator[None]:
     port = int(node.client.rpartition(":")[2])
     connections, lost, began = connections_to(port), 0.0 if since_start else _lost(stage), monotonic()
     yield
+    reasons = stage.daemon.ready()[1]["reasons"]
+    stage.expect(any("quota" in reason for reason in reasons), f"{UNNAMED}: readiness says {reasons}")
     gone = connections - connections_to(port)
     stage.expect(not gone, f"{LOST}: {len(gone)} of {len(connections)} connections are others")
     more = _lost(stage) - lost
