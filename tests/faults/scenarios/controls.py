@@ -51,7 +51,7 @@ _OF_THE_SENDER = [
     ("control-unbounded-narrow", "08-line-narrow", "unbounded", line.AGAIN),
     ("control-unbounded-beside-a-backlog", "08-line-slow-beside-a-backlog", "unbounded", line.BESIDE),
     ("control-round-trip-forgotten", "08-line-long", "round-trip-forgotten", line.SLOWLY),
-    ("control-quota-unheard", "21-quota-on-bytes", "quota-unheard", quota.LOST),
+    ("control-quota-unheard", "21-quota-on-bytes-small", "quota-unheard", quota.LOST),
     ("control-quota-unheard-request-time", "21-quota-on-request-time", "quota-unheard", quota.UNNAMED),
     ("control-needs-controller", "04-controller-away", "needs-controller", controller.NOT_STARTED),
     ("control-asks-once", "10-start-no-producer-ids", "asks-once", controller.NOT_BACK),

@@ -22,10 +22,8 @@ HEAVY: Final = {"project_created": "project_id"}
 """Its topic has a backlog; no live webhook tells of it."""
 IDLE: Final = ("project_deleted", "project_id")
 """Its topic has nothing to do but an event now and then."""
-BYTE_RATE: Final = 300_000
 CREDIT_SECONDS: Final = 11
 """Whose bytes Kafka lets pass at first: it looks at the last samples, of a second each."""
-BYTES: Final = 6_000_000
 PERCENTAGE: Final = 0.1
 """Of one thread of the broker: a millisecond a second."""
 MUTE_SECONDS: Final = 0.2
@@ -41,9 +39,18 @@ LOST: Final = "a quota was taken for a lost connection"
 
 
 def bytes_limited(stage: Stage) -> None:
+    """A quota allows the daemon 2 MB/s. It has a backlog of 30 MB of one topic, while others have little to do."""
+    _limit_bytes(stage, 2_000_000, 30_000_000)
+
+
+def few_bytes_limited(stage: Stage) -> None:
     """A quota allows the daemon 300 kB/s. It has a backlog of 6 MB of one topic, while others have little to do."""
-    leave_behind(stage, HEAVY, BYTES)
-    set_quota(stage.cluster.plain, CLIENT_ID, PRODUCER_BYTE_RATE, BYTE_RATE)
+    _limit_bytes(stage, 300_000, 6_000_000)
+
+
+def _limit_bytes(stage: Stage, rate: int, size: int) -> None:
+    leave_behind(stage, HEAVY, size)
+    set_quota(stage.cluster.plain, CLIENT_ID, PRODUCER_BYTE_RATE, rate)
     with stage.load(connected=False, most=MOST):
         began = monotonic()
         stage.daemon.wait_until("Kafka is connected", lambda one: one.metrics().value("aurora_bridge_kafka_connected"))
@@ -51,9 +58,9 @@ def bytes_limited(stage: Stage) -> None:
             while left(stage.daemon, HEAVY) and monotonic() < began + SETTLE_SECONDS:
                 _tell_idle(stage)
         seconds = monotonic() - began
-        stage.measured["6 MB through the quota in, s"] = round(seconds, 1)
-        least = BYTES / BYTE_RATE - CREDIT_SECONDS
-        stage.expect(seconds > least, f"6 MB took {seconds:.1f} s: the quota was none, or was evaded")
+        stage.measured["through the quota in, s"] = round(seconds, 1)
+        least = size / rate - CREDIT_SECONDS
+        stage.expect(seconds > least, f"{size} bytes took {seconds:.1f} s: the quota was none, or was evaded")
         set_quota(stage.cluster.plain, CLIENT_ID, PRODUCER_BYTE_RATE, None)
         stage.wait(20)
 
@@ -114,5 +121,6 @@ def _lost(stage: Stage) -> float:
 
 SCENARIOS = [
     Scenario("21-quota-on-bytes", bytes_limited, nodes=1),
+    Scenario("21-quota-on-bytes-small", few_bytes_limited, nodes=1),
     Scenario("21-quota-on-request-time", requests_limited, nodes=1),
 ]
