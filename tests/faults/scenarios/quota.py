@@ -51,8 +51,8 @@ def few_bytes_limited(stage: Stage) -> None:
 
 
 def _limit_bytes(stage: Stage, rate: int, size: int, *, strict: bool = True) -> None:
+    set_quota(stage.cluster.plain, CLIENT_ID, PRODUCER_BYTE_RATE, rate)  # a broker takes note of it a moment later
     leave_behind(stage, HEAVY, size)
-    set_quota(stage.cluster.plain, CLIENT_ID, PRODUCER_BYTE_RATE, rate)
     with stage.load(connected=False, most=MOST):
         began = monotonic()
         stage.daemon.wait_until("Kafka is connected", lambda one: one.metrics().value("aurora_bridge_kafka_connected"))
