@@ -100,6 +100,33 @@ def test_what_was_not_sent_when_a_connection_is_closed_is_not_sent_any_more(
     assert reset
 
 
+@pytest.mark.usefixtures("_without_look_up")
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("size", [100, 2**20])
+def test_a_connection_that_the_broker_resets_during_a_request_fails_it_and_nothing_else(
+    size: int, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Its socket may be gone already when it is closed here."""
+    faults: list[dict[str, Any]] = []
+
+    async def reset(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.read(1)
+        writer.transport.abort()
+
+    async def request() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        async with await asyncio.start_server(reset, HOST, 0) as server:
+            connection = await connect(HOST, server.sockets[0].getsockname()[1])
+            with pytest.raises(KafkaConnectionError):
+                await connection.send(Produce({"t": [(0, bytes(size))]}, 1000))
+            connection.close()
+            await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(request())
+    assert faults == []
+
+
 async def test_a_connection_that_is_idle_is_closed(kafka: KafkaCluster | NamedKafka) -> None:
     """Before a NAT forgets it without a word, and the next request waits for its time-out."""
     connection = await connect(*kafka_address(kafka), max_idle_ms=1)

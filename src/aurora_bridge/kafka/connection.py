@@ -58,9 +58,10 @@ class _Connection(AIOKafkaConnection):
         writer, unanswered = self._writer, bool(self._requests)
         closed = super().close(reason, exc)  # type: ignore[no-untyped-call]  # theirs
         if writer is not None:
-            if unanswered:
+            open_socket = writer.get_extra_info("socket")
+            if unanswered and open_socket is not None:
                 with suppress(OSError):  # the broker was faster
-                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
         return closed
 
