@@ -41,6 +41,25 @@ async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(m
     assert journal.ends("a") == [DeliveryStatus.IN_DOUBT, DeliveryStatus.ACKNOWLEDGED]
 
 
+async def test_a_leader_that_is_missing_is_asked_for_though_other_brokers_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may come without anything else that would have the metadata asked for."""
+    monkeypatch.setattr(producer_client, "_WATCH_SECONDS", 0.02)
+
+    async def works(batches: Batches) -> dict[tuple[str, int], int]:
+        run.submit(make_record("another"))  # always one under way
+        return dict.fromkeys(batches, 0)
+
+    client = ScriptedClient({EVENT: 1}, works)
+    async with running(client.connect, "", EVENT, "lead_created") as run:
+        await run.until(lambda: run.sender.writable(EVENT))
+        run.submit(make_record("first"))
+        client._topics_led["lead_created"] = 1  # noqa: SLF001 - nobody tells
+        async with asyncio.timeout(10):
+            await run.until(lambda: run.sender.writable("lead_created"))
+
+
 class Refusing(Client):
     """A client whose third connection is refused: that for produce requests, behind the bootstrap's and metadata's."""
 

@@ -52,8 +52,12 @@ Connect = Callable[[OnConnection], Client]
 class ClientUser(Protocol):
     """Who sends over the client."""
 
-    def is_waiting(self) -> bool:
-        """Return whether anything waits for Kafka: a record, or a topic."""
+    @property
+    def idle(self) -> bool:
+        """Whether no record is queued or under way."""
+
+    def missing(self) -> list[str]:
+        """Return the topics that cannot be written now."""
 
     def on_metadata(self) -> None:
         """Hear that leaders may have changed, or that a broker can be connected to or no more."""
@@ -158,16 +162,16 @@ class ProducerClient:
             if self.producer is None:
                 await self._take_producer_id(client)
                 self._user.on_metadata()
-            now, waiting = monotonic(), self._user.is_waiting()
+            now, missing = monotonic(), bool(self._user.missing())
             brokers = self._metadata.brokers.values()
             throttled = [broker for broker in brokers if now < broker.open_at + _QUOTA_SHOWN_SECONDS]
             self._problems.set("throttled", [f"broker {broker.node}" for broker in throttled])
-            if not waiting or any(now < broker.open_at for broker in throttled):
+            if (self._user.idle and not missing) or any(now < broker.open_at for broker in throttled):
                 self.heard_at = now
             if now - self.heard_at > _RENEW_SECONDS:
                 log.info("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
                 return
-            if now - self.heard_at > _ASK_SECONDS:
+            if missing or now - self.heard_at > _ASK_SECONDS:
                 client.force_metadata_update()
             await asyncio.gather(*(self._try(client, node) for node in self._metadata.unreachable()))
 

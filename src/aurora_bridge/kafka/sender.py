@@ -205,10 +205,6 @@ class Sender:
         finally:
             await self._requests.cancel()
 
-    def is_waiting(self) -> bool:
-        """Return whether anything waits for Kafka: a record, or a topic."""
-        return not self.idle or bool(self.missing())
-
     def on_metadata(self) -> None:
         """Send to the partitions and brokers that there are now."""
         routed = self._queues.route()
