@@ -241,6 +241,7 @@ def test_a_daemon_that_was_killed_between_storing_and_answering_sends_the_retry_
         node.resume()
     with place.daemon(tmp_path, spool__enabled=False) as daemon:
         place.settle(daemon)
+        daemon.wait_until("the index is read", lambda daemon: daemon.metrics().value("aurora_bridge_index_complete"))
         _, key = deliver(daemon, STATUS.format("signed"))
         signed = [stored.event for stored in place.read(daemon) if stored.event["data"]["status"] == "signed"]
     assert {(event["id"], event["repeat"]) for event in signed} == {(key, False)}

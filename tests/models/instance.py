@@ -195,8 +195,11 @@ class _Deduplicator(Deduplicator):
 
     def is_posted(self, entry: Entry) -> bool:
         """Whether the file is about to learn how an event stands, or has, without waiting for its slice's turn."""
-        waits = entry.changed and self._memory.entries.get(entry.fingerprint) is entry
-        return not waits or entry.fingerprint in self._write_behind._urgent  # noqa: SLF001
+        return not entry.changed or entry.fingerprint in self._write_behind._urgent  # noqa: SLF001
+
+    def is_last(self, entry: Entry) -> bool:
+        """Whether memory has no later event of its fingerprint, of which alone the file would learn."""
+        return self._memory.entries.get(entry.fingerprint) in {entry, None}
 
     def may_have_forgotten(self, time_ms: int) -> bool:
         """Whether events of a time may have left a full file."""
