@@ -116,7 +116,7 @@ class Oracle:
 
     def _may_be_latest(self, flight: Flight, told: Told) -> bool:
         """Whether an event is the latest of its family, as far as it must be known, and young enough."""
-        newer = [other for other in self._families[told.family_key or ""].values() if other.order > told.order]
+        newer = [other for other in self._families[told.family_key or ""].values() if _before(told, other)]
         return all(other.lost for other in newer) and self._in_window(flight, told)
 
     def _is_due(self, flight: Flight, told: Told) -> bool:
@@ -136,7 +136,7 @@ class Oracle:
         if not family:
             return
         latest = max(family.values(), key=lambda told: told.order)
-        alone = all(told.order < latest.order for told in family.values() if told is not latest)
+        alone = all(_before(told, latest) for told in family.values() if told is not latest)
         sure = alone and not (latest.lost or instance.dedup.may_have_forgotten(latest.order[0]))
         if sure and latest.key[0] == flight.event.fingerprint and self._in_window(flight, latest):
             assert flight.id == latest.id, f"not taken for the latest state: {flight}"
@@ -185,7 +185,7 @@ class Oracle:
     def lose(self, index: Index, memory: Callable[[Key], Entry | None]) -> None:
         """Learn that something was lost: what is left is durable, in the index file, or in memory.
 
-        The log is read again then, which knows no order within a millisecond.
+        The log is read again then, which knows no order within a millisecond, to what comes meanwhile either.
         """
         stored = self._stored()
         for told in self._events.values():
@@ -211,6 +211,12 @@ class Oracle:
         for told, at in unwritten.items():
             if at >= newest - LAST_US:
                 told.crashed, told.unexpected = True, False
+
+
+def _before(one: Told, other: Told) -> bool:
+    """Whether an event surely came before another, also for a daemon that has read the log since."""
+    (time, number), (other_time, other_number) = one.order, other.order
+    return time < other_time or (time == other_time and 0 < number < other_number)
 
 
 def _due(other: Flight, flight: Flight) -> bool:
