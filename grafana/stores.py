@@ -73,15 +73,56 @@ KAFKA = Section(
         ),
         lines(
             306,
-            "Producer ids taken",
+            "Producer ids and epochs begun",
             About(
-                "Producer ids taken in the time of a point, by instance: one at start, another when Kafka forgot a "
-                "sequence.",
+                "Producer ids and epochs begun in the time of a point, by instance: one at start, another when Kafka "
+                "forgot a sequence, or a batch in doubt was taken apart.",
                 "None but at starts.",
                 "Each is a batch that may lie in Kafka twice, with the same keys. Often: the cluster loses its state "
                 "of producers; look at its unclean elections.",
             ),
             Query(f"increase(aurora_bridge_producer_ids_total{INTERVAL})", "{{instance}}"),
+            unit=units.Short,
+        ),
+        times(
+            307,
+            "Time of a produce request, 99 %, and quota",
+            About(
+                "What 99 % of the produce requests to each broker took, and for how long its quota held the next one "
+                "up, in seconds of each second.",
+                "Milliseconds; no quota.",
+                "One broker alone: its disk or network. A quota: raise it, or send less; /readyz names it.",
+            ),
+            Query(quantile(0.99, "aurora_bridge_kafka_request_seconds", by="broker"), "broker {{broker}}"),
+            Query(
+                f"sum by (broker) (rate(aurora_bridge_kafka_throttled_seconds_sum{INTERVAL})) > 0",
+                "quota of broker {{broker}}",
+            ),
+        ),
+        lines(
+            308,
+            "Sent to Kafka",
+            About(
+                "Bytes a second in produce requests, by broker.",
+                "About 1 kB an event.",
+                "Far more than events come: a backlog drains, or batches go again; see the next panel.",
+            ),
+            Query(f"sum by (broker) (rate(aurora_bridge_kafka_request_bytes_total{INTERVAL}))", "broker {{broker}}"),
+            unit=units.BytesPerSecondSI,
+        ),
+        lines(
+            309,
+            "Batches in doubt, sent again; connections",
+            About(
+                "Batches that were sent without an answer now; those sent again and connections opened in the time of "
+                "a point.",
+                "None but while brokers restart, and a few connections a minute.",
+                "Batches stay in doubt: their broker does not answer, see Problems. Connections without end: a proxy "
+                "or firewall ends them.",
+            ),
+            Query("sum(aurora_bridge_kafka_batches_in_doubt)", "in doubt"),
+            Query(f"sum(increase(aurora_bridge_kafka_resent_batches_total{INTERVAL}))", "sent again"),
+            Query(f"sum(increase(aurora_bridge_kafka_connections_total{INTERVAL}))", "connections"),
             unit=units.Short,
         ),
     ),

@@ -14,7 +14,6 @@ from tests.support.missing import unavailable
 SELECTION = {
     "01-daemon-killed": 0.05,
     "01-killed-before-answer": 0.03,
-    "10-start-no-producer-ids": 0.05,
     "18-soak": 0.005,
 }
 """The soak of 18 s finds what leaks descriptors, threads, tasks or files; a leak of memory takes minutes to tell."""
@@ -22,7 +21,6 @@ LIES = {
     "control-no-spool": 0.03,
     "control-answer-before-commit": 0.03,
     "control-no-dedup": 0.1,
-    "control-never-suspects": 0.03,
 }
 """By name, the scale."""
 BROKERS = 1
