@@ -69,9 +69,11 @@ class Refusing(Client):
         self.opened += 1
         if self.opened == 3:
             raise ConnectionRefusedError
-        return SimpleNamespace(connected=lambda: True, close=lambda *_, **__: None, send=self._answer)
+        return SimpleNamespace(
+            connected=lambda: True, close=lambda *_, **__: None, send=self._answer, exchange=self._answer
+        )
 
-    async def _answer(self, request: object, **_: object) -> object:
+    async def _answer(self, request: object, *_: object, **__: object) -> object:
         if isinstance(request, MetadataRequest):
             return MetadataResponse_v0([(1, "127.0.0.1", 1)], [(0, EVENT, [(0, 0, 1, [1], [1])])])
         if isinstance(request, Produce):

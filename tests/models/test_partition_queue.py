@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
 from aurora_bridge.kafka.record import Record
@@ -140,6 +141,11 @@ class PartitionQueueModel(RuleBasedStateMachine):
     @invariant()
     def what_is_acknowledged_is_stored(self) -> None:
         assert set(self.acknowledged) <= set(self.log.keys)
+
+    @invariant()
+    def nothing_is_under_way_that_was_answered(self) -> None:
+        assert not self.queue.under_way
+        assert self.queue.state not in {State.SENT, State.RESENT}
 
     @invariant()
     def what_was_taken_back_is_not_stored(self) -> None:

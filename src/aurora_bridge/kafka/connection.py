@@ -4,16 +4,25 @@
 in aiokafka here and an AssertionError there, and would end the task that keeps the metadata. `problems` explains it.
 """
 
+import asyncio
 import socket
 import struct
 from contextlib import suppress
 from typing import Any
 
-from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, SaslAuthenticationFailed
+from aiokafka.conn import AIOKafkaConnection, CloseReason, OAuthAuthenticator
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+)
+from aiokafka.protocol.api import Request
 
 from aurora_bridge.kafka.tokens import TokenRefusedError, TokenSource
 
+_SIZE = struct.Struct(">i")
 _RESET = struct.pack("ii", 1, 0)
 """To linger for 0 s, socket(7): the kernel drops what it has not sent, and resets the connection."""
 
@@ -48,6 +57,29 @@ class _Connection(AIOKafkaConnection):
             return super().send(request, expect_response)  # type: ignore[no-untyped-call]  # theirs
         except NotImplementedError as error:
             raise IncompatibleBrokerVersion(str(error)) from error
+
+    def exchange(self, request: Request[Any], timeout_ms: int) -> "asyncio.Future[Any]":
+        """Send a request; return the future of its answer. Raises `KafkaError`, `OSError`.
+
+        Theirs does so with a coroutine and a wait of its own for each. When no answer comes in time, the connection is
+        closed, and every request that is under way fails.
+        """
+        if self._writer is None:
+            msg = f"no connection to {self._host}:{self._port}"
+            raise NodeNotReadyError(msg)
+        try:
+            prepared = request.prepare(self._versions)
+        except NotImplementedError as error:
+            raise IncompatibleBrokerVersion(str(error)) from error
+        number = self._next_correlation_id()
+        header = prepared.build_request_header(correlation_id=number, client_id=self._client_id).encode()
+        body = prepared.encode()
+        self._writer.write(_SIZE.pack(len(header) + len(body)) + header + body)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._requests.append((number, prepared, answer))
+        timer = self._loop.call_later(timeout_ms / 1000, self.close, CloseReason.CONNECTION_TIMEOUT)
+        answer.add_done_callback(lambda _: timer.cancel())
+        return answer
 
     def close(self, reason: object = None, exc: BaseException | None = None) -> Any:  # noqa: ANN401 - aiokafka's
         """Close at once, and send nothing more.

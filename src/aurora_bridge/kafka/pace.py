@@ -6,7 +6,7 @@ pause never waits.
 
 LONGEST_GAP_SECONDS = 0.003
 """Invisible in a budget of 10 s."""
-_COMPANY = 30
+_COMPANY = 15
 """Records a request need not wait beyond."""
 _FEW_A_SECOND = 250
 """Below this rate hardly a second record comes within the longest gap."""

@@ -58,6 +58,7 @@ class PartitionQueue:
         "retry_at",
         "stored",
         "topic",
+        "under_way",
         "waiting",
     )
 
@@ -68,6 +69,8 @@ class PartitionQueue:
         """That which leads it, as far as we know and can connect to it."""
         self.backlog = False
         """Whether it carries events of a backlog: then others go first."""
+        self.under_way = False
+        """Whether an answer is awaited."""
         self.waiting: deque[Record] = deque()
         self.producer: ProducerId | None = None
         self.retry_at = 0.0
@@ -90,12 +93,6 @@ class PartitionQueue:
     def in_flight(self) -> list[Record]:
         """The records of the batch in flight."""
         return self._batches[0].records if self._batches else []
-
-    @property
-    def under_way(self) -> bool:
-        """Whether an answer is awaited."""
-        state = self.state
-        return state is _SENT or state is _RESENT
 
     @property
     def doubtful(self) -> bool:
@@ -141,6 +138,7 @@ class PartitionQueue:
         """Note that what was loaded goes on the wire now."""
         batch = self._batches[0]
         batch.state = _SENT if batch.state is _READY else _RESENT
+        self.under_way = True
 
     def apply(self, action: Action, reason: str, now: float, offset: int = -1) -> list[Told]:
         """Do to the batch in flight what an answer asks for; return what is to be told.
@@ -148,6 +146,7 @@ class PartitionQueue:
         `reason` is the answer's name, `now` the monotonic time, `offset` that of the first record (-1 where Kafka does
         not say).
         """
+        self.under_way = False
         if action is _ACKNOWLEDGE:
             return self._acknowledge(offset)
         batch = self._batches[0]

@@ -91,8 +91,9 @@ class Requests:
         if sent:
             timeout_ms = _DOUBTFUL_TIMEOUT_MS if again else _REPLICAS_TIMEOUT_MS
             task = asyncio.create_task(client.produce(broker.node, Produce(batches, timeout_ms)))
+            if again:
+                self._metrics.kafka_resent_batches[()] += len(sent)
             for queue in sent.values():
-                self._metrics.kafka_resent_batches[()] += queue.doubtful
                 queue.sent()
             broker.busy = True
             self._tasks.add(task)

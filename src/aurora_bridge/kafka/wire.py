@@ -184,7 +184,9 @@ class Client(AIOKafkaClient):
         Its answer waits for replicas, or a quota holds it up; metadata must not wait with it, since a broker answers
         the requests of one connection in turn. Raises like `send`.
         """
-        answer: ProduceAnswer = await super().send(node_id, request, group=PRODUCE)  # type: ignore[no-untyped-call]  # theirs
+        if not await self.ready(node_id, group=PRODUCE):
+            raise NodeNotReadyError
+        answer: ProduceAnswer = await self._conns[node_id, PRODUCE].exchange(request, self._request_timeout_ms)
         return answer
 
     @property
