@@ -433,7 +433,8 @@ class TwoBrokers(ScriptedClient):
         led = [(0, name, [(0, 0, 2 if name == "lead_created" else 1, [1], [1])]) for name in self._topics_led]
         self.cluster.update_metadata(MetadataResponse_v0([(1, "127.0.0.1", 1), (2, "127.0.0.1", 2)], led))
 
-    async def send(self, _node: int, request: Any, **options: object) -> Any:  # noqa: ANN401 - as the double has it
+    async def send(self, node_id: int, request: Any, **options: object) -> Any:  # noqa: ANN401 - as the double has it
+        del node_id  # the script has one
         return await super().send(1, request, **options)
 
     async def produce(self, node_id: int, request: Produce) -> Any:  # noqa: ANN401 - likewise
