@@ -1,4 +1,4 @@
-"""The sender's client: connected, with a producer id, watched, and made anew when no broker answers any more.
+"""The sender's client: connected, with a producer id, watched, and replaced when no broker answers any more.
 
 Until all that is there, the sender knows of no client, and nobody is told that Kafka is.
 """
@@ -35,7 +35,7 @@ from aurora_bridge.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _RENEW_SECONDS = 5.0
-"""After so long without any answer the client is made anew."""
+"""After so long without any answer the client is replaced."""
 _ASK_SECONDS = 1.0
 """After so long without any answer metadata is asked for; so often a producer id is."""
 _FIRST_PAUSE_SECONDS = 0.1
@@ -108,7 +108,7 @@ class ProducerClient:
             self.client.force_metadata_update()
 
     async def _use(self, client: Client) -> None:
-        """Return when the client should be made anew; raises what it was lost by."""
+        """Return when the client should be replaced; raises what it was lost by."""
         try:
             await client.bootstrap()
             client.set_topics(self._metadata.partitions)
