@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CONNECTIONS = 64
 LIVE_RATE, LIVE_BATCH = 500.0, 50
 """Webhooks a second while the backlog drains, and how many of them are sent before the next look."""
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 600.0
 SPOOLED = "aurora_bridge_spool_events"
 DRAINED = "aurora_bridge_drained_total"

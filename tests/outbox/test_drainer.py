@@ -1,16 +1,19 @@
 """Backlogs drained into a real broker: in order, each record once, and no topic behind another."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import time_ns
+from typing import Any
 
 import pytest
 
 from aurora_bridge.kafka.producer_client import Connect
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outbox import rows
 from aurora_bridge.outbox.drainer import WINDOW, Drainer
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
@@ -335,8 +338,8 @@ async def test_a_window_that_the_sender_did_not_take_does_not_open_the_direct_wa
     async with stack(client.connect, tmp_path, "", EVENT) as made:
         head = made.spool.head
 
-        async def head_while_metadata_vanish(event: str, limit: int) -> list[OutboxRecord]:
-            window = await head(event, limit)
+        async def head_while_metadata_vanish(event: str, limit: int, *, after: int) -> list[OutboxRecord]:
+            window = await head(event, limit, after=after)
             if log and not vanished.is_set():
                 client.learn({})
                 vanished.set()
@@ -372,19 +375,20 @@ async def read_while_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     async with stack(client.connect, tmp_path, "", EVENT, drain=False) as made:
         await eventually(lambda: made.sender.writable(EVENT))
         made.publisher.backlogs[EVENT].handed_over(0)
-        head = made.spool.head
+        loop, acknowledged, head = asyncio.get_running_loop(), threading.Event(), rows.head
 
-        async def head_while_acknowledged(event: str, limit: int) -> list[OutboxRecord]:
-            question = asyncio.ensure_future(head(event, limit))
-            await asyncio.sleep(0)
-            answer.set()
-            await eventually(lambda: bool(log))
-            return await question
+        def head_while_acknowledged(*wanted: Any) -> list[OutboxRecord]:  # noqa: ANN401 - as it is called
+            found = head(*wanted)
+            loop.call_soon_threadsafe(answer.set)
+            acknowledged.wait(10)
+            return found
 
-        monkeypatch.setattr(made.spool, "head", head_while_acknowledged)
+        monkeypatch.setattr(rows, "head", head_while_acknowledged)
         assert await made.publish(make_record("a")) == [Outcome.SPOOLED]
         await asked.wait()
         drain = asyncio.create_task(made.drainer.run())
+        await eventually(lambda: made.spool.waiting == 0)
+        acknowledged.set()
         await made.drained()
         if then == "another event":
             await made.publish(make_record("b"))
@@ -428,6 +432,25 @@ async def test_a_topic_whose_events_found_no_room_in_the_spool_is_direct_again_w
 
 
 # What was set aside, and comes back
+
+
+async def test_what_is_restored_while_its_backlog_drains_goes_out_before_the_rest(tmp_path: Path) -> None:
+    log: list[str] = []
+    restored: list[asyncio.Future[list[int]]] = []
+
+    async def answers(batches: Batches) -> dict[tuple[str, int], int]:
+        log.extend(keys_of(batches[EVENT, 0]))
+        if not restored:
+            restored.append(made.publisher.restore([1]))
+            await restored[0]
+        return dict.fromkeys(batches, 0)
+
+    left = numbers(3 * WINDOW)
+    await leave_behind(tmp_path, make_record("aside"), quarantined="message_too_large")
+    await leave_behind(tmp_path, *map(make_record, left))
+    async with stack(ScriptedClient({EVENT: 1}, answers).connect, tmp_path, "", EVENT) as made:
+        await made.drained()
+    assert (sorted(log), log.index("aside")) == (sorted([*left, "aside"]), WINDOW)
 
 
 async def test_what_is_restored_goes_out_before_what_waits_in_its_topic(

@@ -21,6 +21,8 @@ class Backlog(Generic[Item]):
         """Whether new events go to the sender, and not to the spool."""
         self.waiting = 0
         """Events in the spool, those on their way into it included."""
+        self.taken = 0
+        """The row up to which the drainer took what waits; 0 where it has to look from the first."""
         self.changed = asyncio.Event()
         """Set when there may be something to do for the drainer, who waits for it."""
         self._unacknowledged: dict[Item, None] = {}

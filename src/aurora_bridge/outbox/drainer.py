@@ -18,8 +18,8 @@ from aurora_bridge.outbox.spool import Spool
 
 log = logging.getLogger(__name__)
 
-WINDOW = 500
-"""Records of a topic under way at once: about 1 MiB, at most 4."""
+WINDOW = 200
+"""Records of a topic under way at once. More of them would hold up whoever waits for the spool meanwhile."""
 _RETRY_SECONDS = 1.0
 
 
@@ -47,9 +47,12 @@ class Drainer:
             backlog.changed.clear()
             if backlog.direct or not self._sender.writable(event) or backlog.handed_over(0):
                 continue
-            window = self._adopt(await self._spool.head(event, WINDOW))
+            window = self._adopt(await self._spool.head(event, WINDOW, after=backlog.taken))
             if not window:
-                if backlog.waiting:
+                if backlog.taken:
+                    backlog.taken = 0
+                    backlog.changed.set()
+                elif backlog.waiting:
                     await backlog.changed.wait()  # what waits is still on its way into the spool
                 else:
                     backlog.changed.set()  # it was acknowledged while it was read
@@ -57,8 +60,10 @@ class Drainer:
             taken = all(record.in_sender or self._publisher.submit(record) for record in window)
             if flowing and taken:
                 backlog.handed_over(len(window))
+            backlog.taken = window[-1].seq or 0
             flowing = await self._ended(window)
             if not flowing:
+                backlog.taken = 0
                 if not told:
                     log.warning("%s: Kafka does not take its events; its backlog waits, trying again", event)
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -207,6 +207,7 @@ class Publisher:
         def restored(places: Sequence[tuple[int, str]], failure: Reason | None) -> None:
             for event, count in Counter(event for _, event in places).items():
                 self.backlogs[event].waiting += count
+                self.backlogs[event].taken = 0
                 self._give_backlog(event)
                 self.backlogs[event].changed.set()
             if answer.done():

@@ -1,70 +1,78 @@
-"""The way out of the spool: rows that Kafka has are removed, and the queues are read at their heads.
+"""The way out of the spool: the queues are read at their heads, and rows leave when Kafka has them, or rejects them.
 
-What leaves while a head is read is left out of it, else it would be published a second time. So is what a full volume
+A row that is on its way out is not read again, else it would be published a second time. Nor is one that a full volume
 has no room even to remove.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 
-from aurora_bridge.outbox import rows
+from aurora_bridge.outbox import quarantine, rows
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Reason
 from aurora_bridge.state.worker import Worker
+
+_REMOVE_SECONDS = 0.05
+"""Rows wait so long to be removed together: their neighbours in the file belong to other queues. After a crash they are
+published again."""
 
 
 class Removals:
     """Removes rows and reads heads. All methods belong to the event loop."""
 
-    def __init__(self, worker: Worker, fail: Callable[[Exception], Reason]) -> None:
-        """Have `worker` do it; `fail` says what an error means."""
+    def __init__(self, worker: Worker, fail: Callable[[Exception], Reason], removed: Callable[[], None]) -> None:
+        """Have `worker` do it; `fail` says what an error means, `removed` hears that there is more room."""
         self._worker = worker
         self._fail = fail
-        self.queued: list[int] = []
+        self._told = removed
+        self._queued: list[int] = []
         """Rows that the next `flush` removes."""
         self._leaving: set[int] = set()
-        """Rows that are not removed yet, but are no more to be read."""
+        """Rows that are on their way out."""
         self._stuck: list[int] = []
         """Those of them for whose removal there was no room."""
-        self._gone: dict[int, set[int]] = {}
-        """By whoever is reading a head: the rows that left since."""
-
-    def leave(self, seq: int) -> None:
-        """Note that a row is in no queue any more."""
-        for gone in self._gone.values():
-            gone.add(seq)
 
     def remove(self, seq: int) -> None:
-        """Remove a row with the next `flush`."""
-        self.queued.append(seq)
+        """Remove a row soon."""
+        if not self._queued:
+            asyncio.get_running_loop().call_later(_REMOVE_SECONDS, self.flush)
+        self._queued.append(seq)
         self._leaving.add(seq)
-        self.leave(seq)
 
     def retry(self) -> None:
-        """Remove with the next `flush` what there was no room for."""
-        seqs, self._stuck = self._stuck, []
-        for seq in seqs:
-            self.remove(seq)
+        """Remove what there was no room for."""
+        self._queued += self._stuck
+        self._stuck = []
+        self.flush()
 
     def flush(self) -> None:
         """Remove what is queued."""
-        seqs, self.queued = self.queued, []
+        seqs, self._queued = self._queued, []
         if seqs:
             self._worker.post(lambda db: rows.delete(db, seqs), lambda _, error: self._removed(seqs, error))
+
+    def quarantine(self, seq: int, reason: str) -> None:
+        """Keep a row, but in no queue."""
+        self._leaving.add(seq)
+        self._worker.post(lambda db: quarantine.add(db, seq, reason), lambda _, error: self._left([seq], error))
 
     def _removed(self, seqs: list[int], error: Exception | None) -> None:
         if error is not None and self._fail(error) is Reason.SPOOL_FULL:
             self._stuck += seqs
         else:
-            self._leaving.difference_update(seqs)
+            self._left(seqs, None)
+            self._told()
 
-    async def head(self, event: str, limit: int) -> list[OutboxRecord]:
-        """Return the first records of an event's queue, at most `limit` of them and about 4 MiB."""
-        self.flush()
-        gone = set(self._leaving)
-        most = limit + len(gone)
-        self._gone[id(gone)] = gone
-        try:
-            found = await self._worker.call(lambda db: rows.head(db, event, most))
-        finally:
-            del self._gone[id(gone)]
-        return [rows.record_of(row) for row in found if row[0] not in gone][:limit]
+    def _left(self, seqs: Sequence[int], error: Exception | None) -> None:
+        if error is not None:
+            self._fail(error)
+        # Not at once: a head that was read before, and is answered in the same turn, must still leave them out.
+        asyncio.get_running_loop().call_soon(self._leaving.difference_update, seqs)
+
+    async def head(self, event: str, after: int, limit: int) -> list[OutboxRecord]:
+        """Return the first records of an event's queue behind row `after`, at most `limit` and about 4 MiB."""
+        if not after:
+            self.flush()
+        most = limit if after else limit + len(self._leaving)
+        found: list[OutboxRecord] = await self._worker.call(lambda db: rows.head(db, event, after, most))
+        return [record for record in found if record.seq not in self._leaving][:limit]

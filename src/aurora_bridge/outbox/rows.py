@@ -5,7 +5,7 @@ They work on a connection: that of the daemon (`spool`), or of a command beside 
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -14,8 +14,10 @@ from aurora_bridge.outbox.record import OutboxRecord
 _COLUMNS = "seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, stored_us, ran_us, set_aside"
 _VALUES = ",".join(f"value->>{n}" for n in range(_COLUMNS.count(",") + 1))
 _INSERT = f"INSERT INTO events ({_COLUMNS}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608 - constants
-_SELECT = f"SELECT {_COLUMNS} FROM events"  # noqa: S608 - constants
+_ROW = f"json_array({_COLUMNS.replace('headers', 'json(headers)')})"
 _WINDOW_BYTES = 4 * 2**20
+_LAST = 2**63 - 1
+"""The largest number of a row."""
 
 Row = tuple[int, str, str, str, str, str, int, str, int, int, str | None]
 
@@ -47,14 +49,19 @@ def row_of(seq: int, record: OutboxRecord, now_us: int, ran_us: int, quarantined
     )
 
 
-def record_of(row: Row) -> OutboxRecord:
-    """Return the record of a row."""
+def _select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list[OutboxRecord]:
+    """Return the records of rows. One step of SQLite, since each gives up the GIL (`state.worker`)."""
+    (selected,) = db.execute(f"SELECT json_group_array({_ROW}) FROM ({rows})", values).fetchone()  # noqa: S608 - constants
+    return [_record_of(row) for row in sorted(orjson.loads(selected))]  # by the number of the row, which comes first
+
+
+def _record_of(row: list[Any]) -> OutboxRecord:
     seq, event, key, value, headers, partition_key, time_ms, fingerprint, stored_us, _, quarantined = row
     record = OutboxRecord(
         event,
         key.encode(),
         value.encode(),
-        [(name, text.encode()) for name, text in orjson.loads(headers)],
+        [(name, text.encode()) for name, text in headers],
         partition_key.encode(),
         time_ms,
         fingerprint,
@@ -74,16 +81,12 @@ def delete(db: sqlite3.Connection, seqs: Sequence[int]) -> None:
     db.execute("DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?))", (orjson.dumps(seqs).decode(),))
 
 
-def head(db: sqlite3.Connection, event: str, limit: int) -> list[Row]:
-    """Return the first rows of an event's queue, at most `limit` of them and about 4 MiB."""
-    rows: list[Row] = []
-    size = 0
-    for row in db.execute(f"{_SELECT} WHERE event=? AND set_aside IS NULL ORDER BY seq LIMIT ?", (event, limit)):
-        rows.append(row)
-        size += len(row[3])
-        if size > _WINDOW_BYTES:
-            break
-    return rows
+def head(db: sqlite3.Connection, event: str, after: int, limit: int) -> list[OutboxRecord]:
+    """Return the first records of an event's queue behind row `after`, at most `limit` of them and about 4 MiB."""
+    first = "SELECT * FROM events WHERE event=? AND seq > ? AND set_aside IS NULL ORDER BY seq LIMIT ?"
+    largest = f"SELECT coalesce(max(length(value)), 1) FROM ({first})"  # noqa: S608 - constants
+    (size,) = db.execute(largest, (event, after, limit)).fetchone()
+    return _select(db, first, (event, after, min(limit, _WINDOW_BYTES // size + 1)))
 
 
 def read(
@@ -96,21 +99,23 @@ def read(
     chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
     chosen += " AND set_aside IS NOT NULL" if quarantined else ""
     values = (after_seq, *([orjson.dumps(events).decode()] if events else []), limit)
-    return [record_of(row) for row in db.execute(f"{_SELECT} WHERE seq > ?{chosen} ORDER BY seq LIMIT ?", values)]
+    return _select(db, f"SELECT * FROM events WHERE seq > ?{chosen} ORDER BY seq LIMIT ?", values)  # noqa: S608
 
 
 def of_fingerprint(db: sqlite3.Connection, fingerprint: str, rows: int) -> Iterator[OutboxRecord]:
     """Yield the records of a fingerprint, in order; look through so many rows in one transaction."""
     (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-    sql = f"{_SELECT} WHERE seq > ? AND seq <= ? AND fingerprint=? ORDER BY seq"
+    found = "SELECT * FROM events WHERE seq > ? AND seq <= ? AND fingerprint=?"
     for seq in range(0, last, rows):
-        yield from map(record_of, db.execute(sql, (seq, seq + rows, fingerprint)).fetchall())
+        yield from _select(db, found, (seq, seq + rows, fingerprint))
 
 
 def expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
     """Note how long daemons have run, delete what has been here for longer than `keep_us`; return how many."""
     db.execute("UPDATE state SET ran_us=?", (ran_us,))
-    return db.execute("DELETE FROM events WHERE ran_us < ?", (ran_us - keep_us,)).rowcount
+    # Rows are in order of age: what is kept need not be looked at.
+    kept = "SELECT coalesce(min(seq), ?) FROM (SELECT seq FROM events WHERE ran_us >= ? ORDER BY seq LIMIT 1)"
+    return db.execute(f"DELETE FROM events WHERE seq < ({kept})", (_LAST, ran_us - keep_us)).rowcount  # noqa: S608
 
 
 def stats(db: sqlite3.Connection) -> Stats:

@@ -67,7 +67,7 @@ class Spool:
         self._reserve = reserve_bytes(directory)
         self._appended: list[_Appended] = []
         self._worker = Worker("spool", lambda: connection)
-        self._removals = Removals(self._worker, self._failure)
+        self._removals = Removals(self._worker, self._failure, self._removed)
 
     def start(self) -> None:
         """Start the thread, on the running loop."""
@@ -76,6 +76,7 @@ class Spool:
     async def stop(self, patience: float) -> bool:
         """Commit what is queued and close; False if that took longer than `patience` seconds."""
         self._flush()
+        self._removals.flush()
         return await self._worker.stop(patience)
 
     # In and out.
@@ -88,22 +89,20 @@ class Spool:
         if self.failed.is_set():
             stored(records, Reason.SPOOL_FAILED, quarantined)
             return
-        self._schedule()
+        if not self._appended:
+            asyncio.get_running_loop().call_soon(self._flush)
         self._appended.append(_Appended(records, stored, quarantined))
 
     def remove(self, seq: int) -> None:
         """Take a row out: Kafka has it."""
-        self.full = False
-        self._schedule()
         self._removals.remove(seq)
         self.waiting -= 1
 
     def quarantine(self, seq: int, reason: str) -> None:
         """Keep a row, but out of the queue: Kafka rejects it."""
         self._flush()
-        self._removals.leave(seq)
+        self._removals.quarantine(seq, reason)
         self.waiting -= 1
-        self._worker.post(lambda db: quarantine.add(db, seq, reason), self._done)
 
     def restore(self, seqs: Sequence[int], restored: Restored) -> None:
         """Put quarantined rows back into the queue, at their place; call `restored` with those found."""
@@ -126,10 +125,10 @@ class Spool:
 
     # Reading.
 
-    async def head(self, event: str, limit: int) -> list[OutboxRecord]:
-        """Return the first records of an event's queue, at most `limit` of them and about 4 MiB."""
+    async def head(self, event: str, limit: int, *, after: int = 0) -> list[OutboxRecord]:
+        """Return the first records of an event's queue, behind row `after`, at most `limit` of them and about 4 MiB."""
         self._flush()
-        return await self._removals.head(event, limit)
+        return await self._removals.head(event, after, limit)
 
     async def read(self, after_seq: int, limit: int) -> list[OutboxRecord]:
         """Return up to `limit` records with a row after `after_seq`, in order, the quarantined ones among them."""
@@ -151,7 +150,6 @@ class Spool:
                 self.full &= may_grow_to <= self._may_grow_to
                 self._may_grow_to = may_grow_to
                 self._removals.retry()
-                self._flush()
                 if keep_seconds is not None:
                     expired = await self.expire(keep_seconds)
                     self.waiting -= expired
@@ -176,14 +174,14 @@ class Spool:
         """Return how long daemons have run on this file, in microseconds."""
         return int((monotonic() - self._started) * 1e6)
 
-    # One job for all appends and removals of a turn of the loop.
+    def _removed(self) -> None:
+        self.full = False
 
-    def _schedule(self) -> None:
-        if not self._appended and not self._removals.queued:
-            asyncio.get_running_loop().call_soon(self._flush)
+    # One job for all appends of a turn of the loop.
 
     def _flush(self) -> None:
-        self._removals.flush()
+        if self.full:
+            self._removals.flush()
         appended, self._appended = self._appended, []
         if appended:
             new, seqs = self._rows(appended)
@@ -213,10 +211,6 @@ class Spool:
                 for record in records:
                     record.seq = next(at)
             stored(records, failure, quarantined)
-
-    def _done(self, _result: object, error: Exception | None) -> None:
-        if error is not None:
-            self._failure(error)
 
     def _failure(self, error: Exception) -> Reason:
         if error_code(error) == sqlite3.SQLITE_FULL:
