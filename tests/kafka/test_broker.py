@@ -4,6 +4,7 @@ import pytest
 
 from aurora_bridge.kafka.broker import CARRYING_SECONDS, FIRST_REQUEST_BYTES, MAX_REQUEST_BYTES, Broker
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.settings import DeadlinesSettings
 
 TIMEOUT_SECONDS = 2.5
 
@@ -37,10 +38,11 @@ def test_a_slow_line_gets_requests_that_it_carries_in_time(rate: float, round_tr
 
 @pytest.mark.parametrize("round_trip", [0.0005, 0.3])
 def test_a_fast_line_gets_large_requests_soon_however_long_it_is(round_trip: float) -> None:
-    broker = Broker(1, Metrics())
-    for _ in range(3):
+    broker, sent = Broker(1, Metrics()), 0
+    while broker.limit_bytes < MAX_REQUEST_BYTES:
+        sent += broker.limit_bytes
         broker.answered(broker.limit_bytes, round_trip + broker.limit_bytes / 100e6, 0.0, 0.0)
-    assert broker.limit_bytes == MAX_REQUEST_BYTES
+    assert sent < 9 * MAX_REQUEST_BYTES
 
 
 def test_small_requests_say_nothing_of_what_a_line_carries() -> None:
@@ -54,8 +56,9 @@ def test_a_stall_of_a_small_request_makes_the_next_ones_no_smaller() -> None:
     broker = Broker(1, Metrics())
     for _ in range(3):
         broker.answered(broker.limit_bytes, 0.001, 0.0, 0.0)
+    before = broker.limit_bytes
     broker.answered(5000, 2.0, 0.0, 0.0)
-    assert broker.limit_bytes == MAX_REQUEST_BYTES
+    assert broker.limit_bytes == before > FIRST_REQUEST_BYTES
 
 
 def test_after_a_lost_connection_requests_begin_small_again() -> None:
@@ -91,3 +94,42 @@ def test_of_very_many_brokers_the_series_are_bounded() -> None:
         Broker(node, metrics).answered(1, 0.1, 0.0, 0.0)
     assert len(metrics.kafka_request_seconds) == 101
     assert metrics.kafka_request_bytes["other"] == 50
+
+
+class Quota:
+    """A quota on bytes as Kafka counts it: over eleven samples of a second, as if ten had been empty before the first.
+
+    `org.apache.kafka.common.metrics.stats.Rate.windowSize`, `kafka.server.ClientQuotaManager.throttleTime`.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._samples: list[tuple[float, int]] = []
+        """When each began, and its bytes."""
+
+    def pause(self, size: int, now: float) -> float:
+        """Take a request; return for how long its client is not heard."""
+        self._samples = [sample for sample in self._samples if now - sample[0] < 11]
+        if not self._samples or now - self._samples[-1][0] >= 1:
+            self._samples.append((now, 0))
+        began, before = self._samples[-1]
+        self._samples[-1] = began, before + size
+        elapsed = now - self._samples[0][0]
+        window = elapsed + max(0, 10 - int(elapsed))
+        return max(0.0, sum(sample for _, sample in self._samples) / self.rate - window)
+
+
+@pytest.mark.parametrize("rate", [100_000, 300_000, 1_000_000, 5_000_000])
+def test_a_quota_never_closes_a_broker_for_longer_than_an_idle_topic_can_wait_and_is_used_up(rate: int) -> None:
+    """Though Kafka lets ten seconds of it pass before it says a word, and holds them against us for ten seconds."""
+    broker, quota, now, sent, longest = Broker(1, Metrics()), Quota(rate), 0.0, 0, 0.0
+    while now < 60:
+        size = broker.limit_bytes
+        now += 0.002
+        sent += size
+        pause = quota.pause(size, now)
+        broker.answered(size, 0.002, now, pause)
+        longest = max(longest, pause)
+        now += pause
+    assert longest < DeadlinesSettings().publish_seconds - 0.5
+    assert sent > 0.9 * 60 * rate

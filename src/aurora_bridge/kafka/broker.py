@@ -16,9 +16,11 @@ CARRYING_SECONDS = 0.25
 for a backlog's request as long."""
 _SLOW_SECONDS = 0.5
 """An answer that takes longer never makes requests larger, whatever is taken for the round trip."""
-_GROWTH = 4
+_GROWTH = 9 / 8
+"""A quota lets ten seconds' worth of bytes pass before its first pause. A request of an eighth of what went before it
+oversteps it by 1.25 s of pause at most; twice as much would come near the publish deadline."""
 _SMALL_BYTES = 4096
-"""A request of this size shows the round trip."""
+"""A request of this size shows the round trip, and adds little to the pause that a quota asks for."""
 
 
 class Broker:
@@ -71,7 +73,8 @@ class Broker:
             return  # it says nothing of what the line carries
         carrying = max(seconds - self._round_trip, throttled_seconds)
         if carrying > CARRYING_SECONDS:
-            self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * CARRYING_SECONDS / carrying))
+            least = _SMALL_BYTES if throttled_seconds else FIRST_REQUEST_BYTES
+            self.limit_bytes = max(least, int(size * CARRYING_SECONDS / carrying))
         elif carrying < CARRYING_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
             self.limit_bytes = min(MAX_REQUEST_BYTES, _GROWTH * self.limit_bytes)
 
