@@ -29,8 +29,10 @@ async def keep_client(
     Raises what `use` raises but `KafkaError`, `OSError` and `TimeoutError`: these are Kafka's absence.
     """
     quota = Quota(_LINES_A_MINUTE, monotonic)
+    open_at: dict[int, float] = {}  # a quota is not over with the client that it held up
     while True:
         client = connect()
+        client.open_at = open_at
         try:
             await use(client)
         except (KafkaError, OSError, TimeoutError) as error:

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class Routed(NamedTuple):
     """What new metadata leads to."""
 
-    moved: list[Record]
-    """Those that waited for partitions that are gone; they go to others."""
+    moved: list[tuple[Record, bool]]
+    """Those that waited for partitions that are gone, and whether they are of a backlog; they go to others."""
     told: list[Told]
     """What is to be told of these: which may be stored all the same."""
     unreachable: set[str]
@@ -95,7 +95,7 @@ class Queues:
             queue.broker = broker
             if partition >= counts[topic] > 0:
                 records, told = queue.give_up()
-                routed.moved.extend(records)
+                routed.moved.extend((record, queue.backlog) for record in records)
                 routed.told.extend(told)
         self._note_connection()
         return routed

@@ -12,7 +12,7 @@ told afterwards, since who hears it submits and withdraws.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from time import monotonic, time_ns
 
@@ -196,6 +196,13 @@ class Sender:
             except Exception:
                 log.exception("a delivery report was not taken; its records run into their deadlines")
 
+    def _notify(self, hear: Callable[..., None], *about: str) -> None:
+        """Let the listener hear something; whatever it raises ends neither client nor sender."""
+        try:
+            hear(*about)
+        except Exception:
+            log.exception("the sender's listener failed; going on")
+
     # The client's life, and what it is told of it (`ClientUser`).
 
     async def run(self) -> None:
@@ -208,12 +215,12 @@ class Sender:
     def on_metadata(self) -> None:
         """Send to the partitions and brokers that there are now."""
         routed = self._queues.route()
-        for record in routed.moved:
-            self.submit(record)
+        for record, backlog in routed.moved:
+            self.submit(record, backlog=backlog)
         self._tell(routed.told)
         for event in routed.unreachable:
-            self._listener.on_unreachable(event)
-        self._listener.on_metadata()
+            self._notify(self._listener.on_unreachable, event)
+        self._notify(self._listener.on_metadata)
         if self._ready and self._flush_handle is None:
             self._schedule()
 
@@ -225,4 +232,4 @@ class Sender:
         await self._requests.cancel()
         self.on_metadata()
         for event in self._events:
-            self._listener.on_unreachable(event)
+            self._notify(self._listener.on_unreachable, event)

@@ -92,7 +92,8 @@ class Client(AIOKafkaClient):
         self._connecting: defaultdict[tuple[int, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._on_connection = on_connection
         self._check_cluster = check_cluster
-        self._open_at: dict[int, float] = {}
+        self.open_at: dict[int, float] = {}
+        """By node, the monotonic time before which its quota allows no request."""
         self.cluster_id = ""
         """Kafka's id of the cluster, from its last metadata."""
 
@@ -169,13 +170,13 @@ class Client(AIOKafkaClient):
 
         A broker that throttles us says so at once, and reads nothing more of this connection for that time (KIP-219).
         """
-        wait = self._open_at.get(node_id, 0.0) - monotonic()
+        wait = self.open_at.get(node_id, 0.0) - monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
         answer = await super().send(node_id, request, group=group)  # type: ignore[no-untyped-call]  # theirs
         throttle_ms = getattr(answer, "throttle_time_ms", 0)
         if throttle_ms:
-            self._open_at[node_id] = monotonic() + throttle_ms / 1000
+            self.open_at[node_id] = monotonic() + throttle_ms / 1000
         return answer
 
     async def produce(self, node_id: int, request: "Produce") -> "ProduceAnswer":
