@@ -143,10 +143,22 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
     stop: asyncio.Event,
 ) -> None:
     """Start to send. It ends with `stack`, after a last flush."""
+
+    async def follow_cluster() -> None:
+        while True:
+            await guard.accepted.wait()
+            sender.reconnect()
+
+    async def create_topics() -> None:
+        while True:
+            accepted = guard.accepted
+            await create_at_start(kafka, EVENTS, security, sender.problems, guard.check)
+            await accepted.wait()
+
     await stack.enter_async_context(_task(sender.run(), stop))
+    await stack.enter_async_context(_helper("following the cluster that is accepted", follow_cluster))
     if kafka.create_topics:
-        create = partial(create_at_start, kafka, EVENTS, security, sender.problems, guard.check)
-        await stack.enter_async_context(_helper("creating the topics", create))
+        await stack.enter_async_context(_helper("creating the topics", create_topics))
     stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
 
 

@@ -17,6 +17,8 @@ PAUSE_SECONDS = 0.2
 
 
 class Answer:
+    """Of a broker whose quota is used up."""
+
     throttle_time_ms = int(PAUSE_SECONDS * 1000)
 
 

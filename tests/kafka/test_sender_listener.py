@@ -30,7 +30,7 @@ async def test_a_listener_that_fails_at_metadata_ends_neither_the_sender_nor_its
 
     async with running(connect, "", EVENT) as run:
         run.on_metadata = fails  # type: ignore[method-assign]
-        run.on_unreachable = fails  # type: ignore[method-assign]
+        run.on_unreachable = fails  # type: ignore[method-assign,assignment]
         await eventually(lambda: run.sender.writable(EVENT))
         made[0].on_connection("127.0.0.1:1", KafkaConnectionError())
         assert not run.sender.writable(EVENT)

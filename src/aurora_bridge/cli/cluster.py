@@ -82,8 +82,7 @@ def _accept(_arguments: argparse.Namespace, settings: Settings) -> int:
             return _replace(settings)
     except InUseError:
         answer = ask(directory, ACCEPT_CLUSTER)
-    restart = " Restart the daemon: it has sent to the former one." if answer["restart"] else ""
-    tell(f"{answer['now']} is accepted in place of {answer['before']}.{restart}")
+    tell(f"{answer['now']} is accepted in place of {answer['before']}.")
     return os.EX_OK
 
 

@@ -76,7 +76,7 @@ class Broker:
             least = _SMALL_BYTES if throttled_seconds else FIRST_REQUEST_BYTES
             self.limit_bytes = max(least, int(size * CARRYING_SECONDS / carrying))
         elif carrying < CARRYING_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
-            self.limit_bytes = min(MAX_REQUEST_BYTES, _GROWTH * self.limit_bytes)
+            self.limit_bytes = min(MAX_REQUEST_BYTES, int(_GROWTH * self.limit_bytes))
 
     def lost(self) -> None:
         """Begin anew: the next connection may be another line."""

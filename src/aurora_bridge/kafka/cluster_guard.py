@@ -38,8 +38,6 @@ class Accepted(NamedTuple):
 
     before: str
     now: str
-    restart: bool
-    """Whether nothing is sent to it before the daemon is started again."""
 
 
 class ClusterGuard:
@@ -61,8 +59,9 @@ class ClusterGuard:
         self._written = remembered
         self._refused = ""
         """The cluster that was met last, if that is not the right one."""
-        self._passed = ""
-        """The one that this process has sent to, perhaps."""
+        self._accepting = False
+        self.accepted = asyncio.Event()
+        """Set once another cluster was accepted; for the next one there is another event."""
         self._writing: asyncio.Future[None] | None = None
         self._lock = threading.Lock()
 
@@ -70,26 +69,26 @@ class ClusterGuard:
         """Let a cluster pass, or raise `WrongClusterError`. A broker that gives no id, an empty one, passes."""
         if not cluster_id:
             return
+        if self._accepting:
+            msg = f"{self._refused} is being accepted in place of {self._expected}"
+            raise WrongClusterError(msg)
         self._expected = self._expected or cluster_id
         if cluster_id != self._expected:
             self._refused = cluster_id
             msg = f"its id is {cluster_id}, expected is {self._expected}"
             raise WrongClusterError(msg)
-        if self._passed and cluster_id != self._passed:
-            msg = f"{cluster_id} is accepted; restart the daemon, which has sent to {self._passed}"
-            raise WrongClusterError(msg)
-        self._passed, self._refused = cluster_id, ""
+        self._refused = ""
         if self._written != cluster_id and self._writing is None:
             log.info("Kafka's cluster is %s", cluster_id)
             self._writing = self._write(cluster_id)
-            self._writing.add_done_callback(self._ended)
+            self._writing.add_done_callback(partial(self._ended, cluster_id))
 
     async def accept(self, forget: Callable[[], Awaitable[None]]) -> Accepted:
         """Let the cluster pass that was refused, once `forget` has recreated the index.
 
-        That comes first: a crash in between must not leave the old index to the new cluster. Sequences of a producer
-        mean something in their own cluster only, so a process that has sent to the former sends to no other. Raises
-        `ValueError` if there is nothing to accept, and what writing raises.
+        That comes first: a crash in between must not leave the old index to the new cluster; and until it is done no
+        cluster passes, so that the former one is not read into the new index. Raises `ValueError` if there is nothing
+        to accept, and what `forget` raises.
         """
         before, now = self._expected, self._refused
         if self._setting:
@@ -98,15 +97,24 @@ class ClusterGuard:
         if not now:
             msg = f"it has met no other cluster than {before or 'none'}, so that there is nothing to accept"
             raise ValueError(msg)
-        await forget()
+        self._accepting = True
         try:
-            await self._write(now)
+            await forget()
+            await self._replace(now)
+        finally:
+            self._accepting = False
+        self._expected, self._written, self._refused = now, now, ""
+        log.warning("accepted the cluster %s in place of %s; the index was recreated", now, before)
+        accepted, self.accepted = self.accepted, asyncio.Event()
+        accepted.set()
+        return Accepted(before, now)
+
+    async def _replace(self, cluster_id: str) -> None:
+        try:
+            await self._write(cluster_id)
         except OSError as error:
             msg = f"{self._path} cannot be written: {error.strerror}"
             raise ValueError(msg) from error
-        self._expected, self._written, self._refused = now, now, ""
-        log.warning("accepted the cluster %s in place of %s; the index was recreated", now, before)
-        return Accepted(before, now, restart=bool(self._passed))
 
     def _write(self, cluster_id: str) -> "asyncio.Future[None]":
         """Write the id on a thread that nobody waits for: the disk may hang."""
@@ -127,12 +135,12 @@ class ClusterGuard:
         threading.Thread(target=write, name="cluster", daemon=True).start()
         return written
 
-    def _ended(self, written: "asyncio.Future[None]") -> None:
+    def _ended(self, cluster_id: str, written: "asyncio.Future[None]") -> None:
         self._writing = None
         if written.cancelled():
             return
         if (error := written.exception()) is None:
-            self._written = self._passed
+            self._written = cluster_id
         else:
             log.error("%s cannot be written (%r): after a restart, any cluster passes.", self._path, error)
 

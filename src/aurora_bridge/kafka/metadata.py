@@ -33,9 +33,15 @@ class Metadata:
         self._problems = problems
         self._metrics = metrics
         self._cluster: ClusterMetadata | None = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Know nothing, since what comes next is another cluster's."""
+        self.brokers.clear()
         self._counts = dict.fromkeys(self.partitions, 0)
         self._fewer_since: dict[str, float] = {}
         self._absent_since: dict[str, float] = {}
+        self.forget()
 
     def learn(self, cluster: ClusterMetadata, now: float) -> None:
         """Take over metadata that was asked for our topics, at monotonic time `now`."""

@@ -168,7 +168,7 @@ class PartitionQueue:
             case Action.SPLIT:
                 return self._split(reason, doubtful=doubtful)
             case Action.REFUSE:
-                return self._refuse(reason, doubtful=doubtful)
+                return self.refuse(reason)
         return self._stalled(reason) if action in {Action.STALL, Action.STALL_DOUBTFUL} else []
 
     def _acknowledge(self, offset: int) -> list[Told]:
@@ -205,9 +205,9 @@ class PartitionQueue:
         self.retry_at = 0.0
         return told
 
-    def _refuse(self, reason: str, *, doubtful: bool) -> list[Told]:
+    def refuse(self, reason: str) -> list[Told]:
         """End everything: the topic is refused, and what is behind must not get ahead."""
-        told = self._end_epoch(self.in_flight, reason) if doubtful else []
+        told = self._end_epoch(self.in_flight, reason) if self.doubtful else []
         return [*told, (self._clear(), DeliveryReport(DeliveryStatus.TOPIC_REFUSED, reason))]
 
     def _end_epoch(self, doubtful: Sequence[Record], reason: str) -> list[Told]:

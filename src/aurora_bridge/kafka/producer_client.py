@@ -1,11 +1,13 @@
 """The sender's client: connected, with a producer id, watched, and replaced when no broker answers any more.
 
-Until all that is there, the sender knows of no client, and nobody is told that Kafka is.
+Until all that is there, the sender knows of no client, and nobody is told that Kafka is. Where the next client comes to
+another cluster, because an operator accepted it, all that belongs to the former one is ended first.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
@@ -62,6 +64,9 @@ class ClientUser(Protocol):
     def on_metadata(self) -> None:
         """Hear that leaders may have changed, or that a broker can be connected to or no more."""
 
+    def on_other_cluster(self) -> None:
+        """Hear that the next client is another cluster's, where nothing of what was sent is known."""
+
     async def on_lost(self) -> None:
         """Hear that there is no client now, and end what is under way over the last."""
 
@@ -93,8 +98,13 @@ class ProducerClient:
         self._connections = metrics.kafka_connections
         self.client: Client | None = None
         """The one to send over; None: there is none now."""
-        self.producer: ProducerId | None = None if idempotent else NOT_IDEMPOTENT
+        self._no_producer = None if idempotent else NOT_IDEMPOTENT
+        self.producer: ProducerId | None = self._no_producer
         """For partitions that have none yet. Set to None to get another."""
+        self._cluster_id = ""
+        """That of the last client."""
+        self._replacement = asyncio.Event()
+        """Set: the client is to be replaced."""
         self.heard_at = 0.0
         """Monotonic time at which a broker last answered anything."""
 
@@ -107,10 +117,16 @@ class ProducerClient:
         if self.client is not None:
             self.client.force_metadata_update()
 
+    def replace(self) -> None:
+        """Go on over another client."""
+        self._replacement.set()
+
     async def _use(self, client: Client) -> None:
         """Return when the client should be replaced; raises what it was lost by."""
+        self._replacement.clear()
         try:
             await client.bootstrap()
+            self._note_cluster(client.cluster_id)
             client.set_topics(self._metadata.partitions)
             await self._take_producer_id(client)
             await client.refresh()
@@ -125,6 +141,22 @@ class ProducerClient:
                 if not _is_cancelled():  # the end of the daemon is no outage, and not told as one
                     self._metadata.forget()
                     await self._user.on_lost()
+
+    def _note_cluster(self, cluster_id: str) -> None:
+        if self._cluster_id and cluster_id not in {"", self._cluster_id}:
+            log.warning("the cluster is %s, and no more %s; beginning anew there", cluster_id, self._cluster_id)
+            self.producer = self._no_producer
+            self._metadata.begin_anew()
+            self._user.on_other_cluster()
+        self._cluster_id = cluster_id or self._cluster_id
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait. Raises `KafkaConnectionError` when the client is to be replaced."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._replacement.wait()
+            msg = "this client is to be replaced"
+            raise KafkaConnectionError(msg)
 
     async def _take_producer_id(self, client: Client) -> None:
         """Ask until there is one. Raises when no broker answers."""
@@ -144,7 +176,7 @@ class ProducerClient:
             for each in ("producer_id_denied", "producer_id_unavailable"):
                 self._problems.set(each, [f"{self._prefix}*"] if each == reason else ())
             if reason is not None:
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 pause = min(2 * pause, _ASK_SECONDS)
 
     async def _watch(self, client: Client) -> None:
@@ -155,7 +187,7 @@ class ProducerClient:
         """
         self.heard_at = monotonic()
         while True:
-            await asyncio.sleep(self._problems.pause(_WATCH_SECONDS))
+            await self._pause(self._problems.pause(_WATCH_SECONDS))
             if not client.alive:
                 log.warning("the metadata task of aiokafka has ended; connecting anew")
                 return

@@ -100,6 +100,13 @@ class Queues:
         self._note_connection()
         return routed
 
+    def refuse_all(self, reason: str) -> list[Told]:
+        """End everything, the sequences of all partitions among it; return what is to be told."""
+        told = [each for queue in self._all.values() if queue for each in queue.refuse(reason)]
+        self._all.clear()
+        self.by_event = {}
+        return told
+
     def lose(self, broker: Broker) -> None:
         """Know no leader for what a broker led, until new metadata."""
         for queue in self._all.values():

@@ -116,6 +116,10 @@ class Sender:
         """Yield where our records were stored since the last call: partition, first offset, offset behind the last."""
         return self._queues.take_stored()
 
+    def reconnect(self) -> None:
+        """Go on over another client, since another cluster was accepted."""
+        self._client.replace()
+
     async def flush(self, seconds: float) -> None:
         """Wait until nothing is queued or under way, at most `seconds`, and not without a client that could send it."""
         end = monotonic() + seconds
@@ -223,6 +227,11 @@ class Sender:
         self._notify(self._listener.on_metadata)
         if self._ready and self._flush_handle is None:
             self._schedule()
+
+    def on_other_cluster(self) -> None:
+        """Give everything back: what was in doubt may lie in the former cluster, with copies in this one then."""
+        self._ready.clear()
+        self._tell(self._queues.refuse_all("cluster_replaced"))
 
     async def on_lost(self) -> None:
         """Let nothing wait for a client that was lost.

@@ -85,7 +85,7 @@ class Client(AIOKafkaClient):
         """Take aiokafka's options; `security` gives what a connection takes beside them, each time one is opened.
 
         With `check_cluster` each connection is asked for its cluster before it is used: an address can lead elsewhere
-        between two of them.
+        between two of them. A client keeps to the first: sequences and offsets mean something there only.
         """
         super().__init__(**options)  # type: ignore[no-untyped-call]  # aiokafka leaves it unannotated
         self._security = security
@@ -159,7 +159,11 @@ class Client(AIOKafkaClient):
         )
         if self._check_cluster is not None:
             try:
-                self._check_cluster(_cluster_id(await connection.send(MetadataRequest([]))))
+                cluster_id = _cluster_id(await connection.send(MetadataRequest([])))
+                self._check_cluster(cluster_id)
+                if self.cluster_id and cluster_id not in {"", self.cluster_id}:
+                    msg = f"{host}:{port} belongs to {cluster_id}, and this client to {self.cluster_id}"
+                    raise KafkaConnectionError(msg)
             except BaseException:
                 connection.close()
                 raise
