@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
+from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.record.memory_records import MemoryRecords
@@ -19,7 +20,7 @@ async def all_stored(batches: Batches) -> dict[tuple[str, int], int]:
 
 def numbered(batch: bytes) -> tuple[int, int, int]:
     """Return producer id, epoch and first sequence of a batch."""
-    only = MemoryRecords(batch).next_batch()
+    only: Any = MemoryRecords(batch).next_batch()
     return only.producer_id, only.producer_epoch, only.base_sequence
 
 

@@ -20,6 +20,7 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import event_name, moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
+from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.dedup.index import Row
 from aurora_bridge.dedup.inspect import known_of
 from aurora_bridge.dedup.recurrence import event_id
@@ -144,7 +145,8 @@ async def _search_topics(
             if wanted.is_in(record.identity):
                 _print(found, _published(record, record.topic.removeprefix(settings.kafka.topic_prefix)))
 
-    await read_topics(settings.kafka, events, show, tell=tell, since_ms=since_ms)
+    check = warning(settings)
+    await read_topics(settings.kafka, events, show, tell=tell, since_ms=since_ms, check_cluster=check)
 
 
 def _topics(settings: Settings, events: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
+from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.kafka.reader import Stored, read_topics
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.rows import read
@@ -85,6 +86,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                     tell=tell,
                     follow=arguments.follow,
                     since_ms=arguments.since,
+                    check_cluster=warning(settings),
                 )
             )
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ import orjson
 from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import put, tell
+from aurora_bridge.cli.right_cluster import refusing, warning
 from aurora_bridge.kafka.reasons import not_created
 from aurora_bridge.kafka.survey import Topic, create_and_wait, survey
 from aurora_bridge.settings import Settings
@@ -54,11 +55,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the topics; return the exit code."""
     need_kafka(settings, "topics")
     if arguments.apply:
-        creation = asyncio.run(create_and_wait(settings.kafka, EVENTS))
+        creation = asyncio.run(create_and_wait(settings.kafka, EVENTS, refusing(settings)))
         tell(f"{len(creation.created)} created")
         for problem in not_created(creation.failed):
             tell(f"not created: {problem}")
-    topics = asyncio.run(survey(settings.kafka, EVENTS))
+    topics = asyncio.run(survey(settings.kafka, EVENTS, warning(settings)))
     if arguments.json:
         _print_json(topics)
     else:

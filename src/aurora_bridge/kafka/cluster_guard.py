@@ -75,8 +75,7 @@ class ClusterGuard:
         self._expected = self._expected or cluster_id
         if cluster_id != self._expected:
             self._refused = cluster_id
-            msg = f"its id is {cluster_id}, expected is {self._expected}"
-            raise WrongClusterError(msg)
+        require(self._expected, cluster_id)
         self._refused = ""
         if self._written != cluster_id and self._writing is None:
             log.info("Kafka's cluster is %s", cluster_id)
@@ -143,6 +142,13 @@ class ClusterGuard:
             self._written = cluster_id
         else:
             log.error("%s cannot be written (%r): after a restart, any cluster passes.", self._path, error)
+
+
+def require(expected: str, cluster_id: str) -> None:
+    """Raise `WrongClusterError` for another cluster than is expected. Empty, either says nothing."""
+    if expected and cluster_id not in {"", expected}:
+        msg = f"its id is {cluster_id}, expected is {expected}"
+        raise WrongClusterError(msg)
 
 
 def read_id(directory: Path) -> str:

@@ -13,6 +13,7 @@ from aurora_bridge.kafka.consumer import Consumer, ReadError, Show, Tell, listed
 from aurora_bridge.kafka.reasons import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
 from aurora_bridge.kafka.topics import make_client
+from aurora_bridge.kafka.wire import CheckCluster
 from aurora_bridge.settings import KafkaSettings
 
 __all__ = ["ReadError", "Stored", "read_topics", "unreadable"]
@@ -33,6 +34,7 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
     tell: Tell = log.warning,
     follow: bool = False,
     since_ms: int = 0,
+    check_cluster: CheckCluster | None = None,
 ) -> None:
     """Hand the events in the topics of `events` to `show`, in groups as they come, and to `tell` what is skipped.
 
@@ -40,7 +42,7 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
     the topics ended when it began; with `follow`, never. Raises `ReadError`, once all else was read.
     """
     topics = [settings.topic_prefix + event for event in events]
-    client = make_client(settings)
+    client = make_client(settings, check_cluster=check_cluster)
     try:
         await client.bootstrap()
         client.set_topics(topics)

@@ -14,7 +14,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from aurora_bridge.kafka.reader import unreadable
 from aurora_bridge.kafka.topics import Creation, ask, create_missing, make_client
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.wire import CheckCluster, Client
 from aurora_bridge.settings import KafkaSettings
 
 CONFIGS = (
@@ -49,10 +49,10 @@ class Topic(NamedTuple):
         return self.partitions > 0
 
 
-async def survey(settings: KafkaSettings, events: Iterable[str]) -> list[Topic]:
-    """Return the topics of `events`. Raises `ReadError`."""
+async def survey(settings: KafkaSettings, events: Iterable[str], check_cluster: CheckCluster) -> list[Topic]:
+    """Return the topics of `events`. Raises `ReadError`, also for a cluster that `check_cluster` refuses."""
     names = [settings.topic_prefix + event for event in events]
-    client = make_client(settings)
+    client = make_client(settings, check_cluster=check_cluster)
     try:
         await client.bootstrap()
         topics = await _described(client, names)
@@ -76,15 +76,16 @@ async def cluster_id(settings: KafkaSettings) -> str:
     return client.cluster_id
 
 
-async def create_and_wait(settings: KafkaSettings, events: Sequence[str]) -> Creation:
-    """Create the topics that are missing; return once Kafka tells of those that it created. Raises `ReadError`."""
+async def create_and_wait(settings: KafkaSettings, events: Sequence[str], check_cluster: CheckCluster) -> Creation:
+    """Create the topics that are missing; return once Kafka tells of those that it created. Raises like `survey`."""
+    wanted = [settings.topic_prefix + event for event in events]
     try:
-        creation = await create_missing(settings, [settings.topic_prefix + event for event in events])
+        creation = await create_missing(settings, wanted, check_cluster=check_cluster)
     except (KafkaError, OSError, TimeoutError) as error:
         raise unreadable(settings, error) from error
     deadline = monotonic() + _WAIT_SECONDS
     while monotonic() < deadline:
-        there = {topic.name for topic in await survey(settings, events) if topic.exists}
+        there = {topic.name for topic in await survey(settings, events, check_cluster) if topic.exists}
         if there.issuperset(creation.created):
             break
         await asyncio.sleep(_LOOK_SECONDS)

@@ -161,13 +161,16 @@ class Client(AIOKafkaClient):
             try:
                 cluster_id = _cluster_id(await connection.send(MetadataRequest([])))
                 self._check_cluster(cluster_id)
-                if self.cluster_id and cluster_id not in {"", self.cluster_id}:
-                    msg = f"{host}:{port} belongs to {cluster_id}, and this client to {self.cluster_id}"
-                    raise KafkaConnectionError(msg)
+                self._keep_to(cluster_id)
             except BaseException:
                 connection.close()
                 raise
         return connection
+
+    def _keep_to(self, cluster_id: str) -> None:
+        if self.cluster_id and cluster_id not in {"", self.cluster_id}:
+            msg = f"it belongs to the cluster {cluster_id}, and this client to {self.cluster_id}"
+            raise KafkaConnectionError(msg)
 
     async def send(self, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:  # noqa: ANN401 - aiokafka's
         """Send a request once the broker's quota allows it; return the answer. Raises `KafkaError`, `OSError`.
