@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from tests.faults.apart import UnavailableError, play_apart
 from tests.faults.stage import CLOCK, Stage
@@ -19,6 +19,7 @@ __all__ = ["Fault", "Result", "Scenario", "UnavailableError", "is_as_expected", 
 
 Fault = Callable[[Stage], None]
 Result = dict[str, Any]
+TWICE: Final = "carried twice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Scenario:
     """Makes the brokers, of their number."""
     apart: bool = False
     """Played in a network namespace of its own (`apart`)."""
+    once: bool = False
+    """Whether no id may have a second record in Kafka: nothing happens that a copy could come from."""
 
 
 def unplayed(scenario: Scenario, *, scale: float, rate: float) -> Result:
@@ -96,6 +99,8 @@ def _play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock:
         finally:
             stage.close()
     found = [*verdict.faults(), *stage.complaints]
+    if scenario.once and verdict.raw_duplicates:
+        found.append(f"{TWICE}: {verdict.raw_duplicates} records beyond the first of an id")
     numbers = {name: len(value) if isinstance(value, list) else value for name, value in asdict(verdict).items()}
     return numbers | {
         "found": found,

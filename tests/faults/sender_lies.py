@@ -15,7 +15,7 @@ from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue
 from aurora_bridge.kafka.producer_client import ProducerClient
-from aurora_bridge.kafka.wire import Client, new_producer_id
+from aurora_bridge.kafka.wire import NOT_IDEMPOTENT, Client, Produce, ProduceAnswer, new_producer_id
 
 _UNBOUNDED: Final = 2**30
 _LARGE_BATCH_BYTES: Final = 512 * 1024
@@ -40,6 +40,23 @@ def unbounded() -> None:
     Broker.answered = blind  # type: ignore[assignment, method-assign]
     broker.FIRST_REQUEST_BYTES = _UNBOUNDED
     partition_queue.MAX_BATCH_BYTES = _LARGE_BATCH_BYTES
+
+
+def impatient() -> None:
+    """Send a request again, without numbers, that is not answered at once, though the first is still on its way."""
+    unbounded()
+    produce = Client.produce
+
+    async def hasty(client: Client, node: int, request: Produce) -> ProduceAnswer:
+        answer = asyncio.ensure_future(produce(client, node, request))
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.wait_for(asyncio.shield(answer), _PAUSE_SECONDS)
+
+    async def unnumbered(one: ProducerClient, _client: Client) -> None:
+        one.producer = NOT_IDEMPOTENT
+
+    Client.produce = hasty  # type: ignore[assignment, method-assign]
+    ProducerClient._take_producer_id = unnumbered  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
 def round_trip_forgotten() -> None:
@@ -114,6 +131,7 @@ def needs_controller() -> None:
 SENDER_LIES: Final[dict[str, Callable[[], None]]] = {
     "frees-sequence": frees_sequence,
     "unbounded": unbounded,
+    "impatient": impatient,
     "round-trip-forgotten": round_trip_forgotten,
     "quota-unheard": quota_unheard,
     "believes-any-metadata": believes_any_metadata,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from tests.faults.scenario import Scenario
+from tests.faults.scenario import TWICE, Scenario
 from tests.faults.scenarios import answers, controller, index, leadership, line, quota, refused
 from tests.faults.scenarios.brokers import brokers_killed
 from tests.faults.scenarios.daemon import daemon_killed
@@ -24,6 +24,7 @@ MARKS: Final = {
     line.AGAIN,
     line.SLOWLY,
     line.BESIDE,
+    TWICE,
     quota.LOST,
     quota.UNNAMED,
     answers.HELD_UP,
@@ -50,6 +51,7 @@ _OF_THE_SENDER = [
     ("control-unbounded-slow", "08-line-slow", "unbounded", line.SLOWLY),
     ("control-unbounded-narrow", "08-line-narrow", "unbounded", line.AGAIN),
     ("control-unbounded-beside-a-backlog", "08-line-slow-beside-a-backlog", "unbounded", line.BESIDE),
+    ("control-impatient-beside-a-backlog", "08-line-slow-beside-a-backlog", "impatient", TWICE),
     ("control-round-trip-forgotten", "08-line-long", "round-trip-forgotten", line.SLOWLY),
     ("control-quota-unheard", "21-quota-on-bytes-small", "quota-unheard", quota.LOST),
     ("control-quota-unheard-request-time", "21-quota-on-request-time", "quota-unheard", quota.UNNAMED),
