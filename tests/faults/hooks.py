@@ -15,9 +15,9 @@ from time import monotonic, sleep
 from typing import Any, Final
 from weakref import WeakSet
 
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.producer_client import ProducerClient
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.wire import Client
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool

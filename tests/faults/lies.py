@@ -21,7 +21,8 @@ from aurora_bridge.dedup import index
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval
-from aurora_bridge.kafka import wire
+from aurora_bridge.kafka.client import Client
+from aurora_bridge.kafka.produce import Produce, ProduceAnswer
 from aurora_bridge.outbox import spool_file
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
@@ -39,22 +40,22 @@ OK: Final = 200
 
 def acks_0() -> None:
     """Take a request as acknowledged once it was written to the socket."""
-    produce = wire.Client.produce
+    produce = Client.produce
 
-    async def careless(client: wire.Client, node: int, request: wire.Produce) -> wire.ProduceAnswer:
+    async def careless(client: Client, node: int, request: Produce) -> ProduceAnswer:
         task = asyncio.ensure_future(produce(client, node, request))
         _STARTED.add(task)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.sleep(0)
         assert isinstance(request, Remembering)
-        return wire.ProduceAnswer(request.places)  # what Kafka would say
+        return ProduceAnswer(request.places)  # what Kafka would say
 
-    class Remembering(wire.Produce):
+    class Remembering(Produce):
         def __init__(self, batches: dict[str, list[tuple[int, bytes]]], timeout_ms: int) -> None:
             super().__init__(batches, timeout_ms)
             self.places = [(topic, place, 0, -1) for topic, parts in batches.items() for place, _ in parts]
 
-    wire.Client.produce = careless  # type: ignore[assignment, method-assign]
+    Client.produce = careless  # type: ignore[assignment, method-assign]
     from aurora_bridge.kafka import requests  # noqa: PLC0415 - it has taken its own name of the class
 
     requests.Produce = Remembering  # type: ignore[attr-defined]

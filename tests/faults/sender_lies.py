@@ -12,10 +12,11 @@ from aiokafka.protocol.admin import CreateTopicsRequest
 
 from aurora_bridge.kafka import broker, metadata, partition_queue
 from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.client import Client, new_producer_id
 from aurora_bridge.kafka.error_actions import ACTIONS, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue
+from aurora_bridge.kafka.produce import NOT_IDEMPOTENT, Produce, ProduceAnswer
 from aurora_bridge.kafka.producer_client import ProducerClient
-from aurora_bridge.kafka.wire import NOT_IDEMPOTENT, Client, Produce, ProduceAnswer, new_producer_id
 
 _UNBOUNDED: Final = 2**30
 _LARGE_BATCH_BYTES: Final = 512 * 1024

@@ -13,10 +13,10 @@ from aiokafka.structs import TopicPartition
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
 from aurora_bridge.kafka import partitions
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.fetch import LATEST, Fetched, Nodes
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.wire import Client
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import OTHER, entry_of, outbox_record
 from tests.dedup.life import Life, until

@@ -9,7 +9,8 @@ from aiokafka.protocol.metadata import MetadataResponse_v0
 from aiokafka.protocol.produce import ProduceRequest_v7
 from aiokafka.record.memory_records import MemoryRecords
 
-from aurora_bridge.kafka.wire import Client, OnConnection, Produce
+from aurora_bridge.kafka.client import Client, OnConnection
+from aurora_bridge.kafka.produce import Produce
 
 Batches = dict[tuple[str, int], bytes]
 """What a request carries, by topic and partition."""

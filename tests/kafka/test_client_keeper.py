@@ -8,9 +8,9 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.client_keeper import keep_client
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.wire import Client
 from tests.kafka.sending import sender_metrics
 
 PAUSE_SECONDS = 0.2

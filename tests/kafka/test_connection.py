@@ -13,8 +13,8 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 
 from aurora_bridge.kafka.connection import connect
+from aurora_bridge.kafka.produce import Produce
 from aurora_bridge.kafka.topics import make_client
-from aurora_bridge.kafka.wire import Produce
 from aurora_bridge.settings import KafkaSettings
 from tests.kafka.sending import PATIENCE, eventually
 from tests.support import certificates
@@ -135,7 +135,7 @@ async def test_a_connection_that_is_idle_is_closed(kafka: KafkaCluster | NamedKa
 
 async def test_every_client_has_the_idle_time_of_the_settings() -> None:
     client = make_client(KafkaSettings(connections_max_idle_seconds=90))
-    assert client._connections_max_idle_ms == 90_000  # noqa: SLF001 - what `wire` hands to a connection
+    assert client._connections_max_idle_ms == 90_000  # noqa: SLF001 - what `client` hands to a connection
     await client.close()
 
 

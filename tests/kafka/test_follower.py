@@ -14,8 +14,8 @@ from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import follower as module
 from aurora_bridge.kafka import partitions
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.fetch import Nodes
-from aurora_bridge.kafka.wire import Client
 from tests.dedup.conftest import quick
 from tests.dedup.events import DAY, ME, MINUTE, ONCE, SECOND, A, B, once
 from tests.dedup.life import rows, states, until

@@ -15,9 +15,9 @@ from aurora_bridge.kafka.partition_queue import (
     UNCLEAR_SECONDS,
     PartitionQueue,
 )
+from aurora_bridge.kafka.produce import NOT_IDEMPOTENT, ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryStatus
-from aurora_bridge.kafka.wire import NOT_IDEMPOTENT, ProducerId
 from aurora_bridge.metrics import Metrics
 from tests.kafka.records import keys, make_record
 

@@ -13,10 +13,10 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from aurora_bridge.kafka import consumer, reader
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.consumer import Consumer
 from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
 from aurora_bridge.kafka.topics import make_client
-from aurora_bridge.kafka.wire import Client
 from aurora_bridge.settings import KafkaSettings
 from tests.cli.filling import value_of
 from tests.kafka.sending import EVENT, PATIENCE, client_of

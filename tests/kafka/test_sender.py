@@ -6,8 +6,8 @@ What breaks on the way is in `test_sender_outages`, what a broker answers only b
 import asyncio
 from time import time_ns
 
+from aurora_bridge.kafka.produce import murmur2
 from aurora_bridge.kafka.report import DeliveryStatus
-from aurora_bridge.kafka.wire import murmur2
 from tests.kafka.records import make_record
 from tests.kafka.sending import EVENT, PATIENCE, Journal, Running, client_of, numbers, running, stored
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -20,11 +20,12 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from aurora_bridge.kafka import partition_queue
 from aurora_bridge.kafka.broker import FIRST_REQUEST_BYTES
+from aurora_bridge.kafka.client import Client, OnConnection
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, Action
 from aurora_bridge.kafka.pace import Pace
+from aurora_bridge.kafka.produce import Produce, encode_batch, murmur2
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
-from aurora_bridge.kafka.wire import Client, OnConnection, Produce, encode_batch, murmur2
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, numbers, running

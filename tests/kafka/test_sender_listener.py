@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from aurora_bridge.kafka.wire import murmur2
+from aurora_bridge.kafka.produce import murmur2
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient
 from tests.kafka.sending import EVENT, Journal, eventually, running

@@ -9,8 +9,8 @@ from unittest.mock import patch
 import pytest
 
 from aurora_bridge.kafka import sender
+from aurora_bridge.kafka.client import Client, OnConnection
 from aurora_bridge.kafka.report import DeliveryStatus
-from aurora_bridge.kafka.wire import Client, OnConnection
 from tests.kafka.records import make_record
 from tests.kafka.sending import (
     EVENT,

@@ -17,9 +17,9 @@ from aurora_bridge.dedup import log_record
 from aurora_bridge.kafka.error_actions import NO_ANSWER, NO_CONNECTION, Action
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched
 from aurora_bridge.kafka.partition_queue import PartitionQueue
+from aurora_bridge.kafka.produce import ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import SenderListener
-from aurora_bridge.kafka.wire import ProducerId
 from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.event import Headers
 from tests.models.clock import Clock

@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
+from aurora_bridge.kafka.produce import ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryStatus
-from aurora_bridge.kafka.wire import ProducerId
 from tests.kafka.records import make_record
 
 DUPLICATE, OUT_OF_ORDER, INVALID_EPOCH = 46, 45, 47

@@ -6,9 +6,9 @@ A state directory that is not there, or that this user may not read, says nothin
 from functools import cache, partial
 
 from aurora_bridge.cli.output import tell
+from aurora_bridge.kafka.client import CheckCluster
 from aurora_bridge.kafka.cluster_guard import WrongClusterError, read_id, require
 from aurora_bridge.kafka.reasons import explain
-from aurora_bridge.kafka.wire import CheckCluster
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import StateError
 

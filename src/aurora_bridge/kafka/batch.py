@@ -1,9 +1,13 @@
-"""A batch of records on its way to one partition, and where it stands: one of four named states."""
+"""A batch of records on its way to one partition: which go into it, and where it stands, one of four named states."""
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from aurora_bridge.kafka.record import Record
+
+_OVERHEAD_BYTES = 250
+"""Of a record in a batch, with its headers."""
 
 
 class State(Enum):
@@ -31,3 +35,15 @@ class Batch:
     """How often it got an answer that blames nothing."""
     suspected_at: float = 0.0
     """Monotonic time of the first of these, those of the batch that it is a part of among them."""
+
+
+def take(waiting: deque[Record], max_bytes: int) -> list[Record]:
+    """Take the next records out of a queue: about `max_bytes` of them, and one at least."""
+    size = 0
+    records: list[Record] = []
+    while waiting:
+        size += len(waiting[0].value) + len(waiting[0].key) + _OVERHEAD_BYTES
+        if records and size > max_bytes:
+            break
+        records.append(waiting.popleft())
+    return records

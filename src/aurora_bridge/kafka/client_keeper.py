@@ -11,8 +11,8 @@ from time import monotonic
 
 from aiokafka.errors import KafkaError
 
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.wire import Client
 from aurora_bridge.logs import Quota, fields
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Which Kafka cluster is the right one: the one whose id the state directory remembers, and no other.
 
 What waits in the spool is meant for that cluster, and what the index knows is in that cluster's topics. An address can
-lead elsewhere from one day to the next: a changed setting, a name in DNS, a cluster that was set up again. So `wire`
+lead elsewhere from one day to the next: a changed setting, a name in DNS, a cluster that was set up again. So `client`
 asks each connection for the cluster's id before anything else is sent over it. The first cluster is remembered; another
 one is refused until an operator accepts it (`aurora-bridge cluster accept`), or names it (`KAFKA__CLUSTER_ID`). Then
 the index is recreated: what it knows was published elsewhere.

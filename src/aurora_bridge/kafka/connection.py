@@ -1,4 +1,4 @@
-"""One connection to a broker: aiokafka's, with what its SASL leaves out. `wire` opens them.
+"""One connection to a broker: aiokafka's, with what its SASL leaves out. `client` opens them.
 
 `connect` fails with nothing but what means "this broker cannot be used": what a broker says out of turn is a ValueError
 in aiokafka here and an AssertionError there, and would end the task that keeps the metadata. `problems` explains it.

@@ -23,10 +23,10 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import TopicPartition
 
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, READ_COMMITTED, PartitionData, fetch_from, leaders, offsets
 from aurora_bridge.kafka.reasons import explain
 from aurora_bridge.kafka.stored import Stored, at, decode
-from aurora_bridge.kafka.wire import Client
 
 _WAIT_MS = 500
 _RETRY_SECONDS = 0.2

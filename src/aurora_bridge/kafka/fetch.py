@@ -1,8 +1,8 @@
 """Reading below aiokafka's consumer: where partitions begin and end, and what lies in them.
 
 aiokafka's consumer fetches ahead, for as long as it lives; `follower` wants to know of a gap here and there, and
-whether records are missing in it, and `consumer` where a partition ends. Like `wire`, this leans on aiokafka's protocol
-classes: `tests/kafka/test_fetch.py` fails when they change.
+whether records are missing in it, and `consumer` where a partition ends. Like `client`, this leans on aiokafka's
+protocol classes: `tests/kafka/test_fetch.py` fails when they change.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup.log_record import LogRecord, read
-from aurora_bridge.kafka.wire import Client
+from aurora_bridge.kafka.client import Client
 
 LATEST = -1
 EARLIEST = -2

@@ -21,11 +21,11 @@ from aiokafka.structs import TopicPartition
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.client_keeper import keep_client
 from aurora_bridge.kafka.fetch import Fetched, Nodes, fetch, leaders
 from aurora_bridge.kafka.partitions import Partitions
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.wire import Client
 from aurora_bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)

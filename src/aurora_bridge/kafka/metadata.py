@@ -11,8 +11,8 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.client import addresses
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.wire import addresses
 from aurora_bridge.metrics import Metrics
 
 GONE_SECONDS = 10.0

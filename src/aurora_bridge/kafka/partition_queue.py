@@ -9,17 +9,14 @@ producer does (KIP-360). `error_actions` says what an answer does, `sender` deci
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from aurora_bridge.kafka.batch import Batch, State
+from aurora_bridge.kafka.batch import Batch, State, take
+from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import Action
 from aurora_bridge.kafka.offset_runs import OffsetRuns
+from aurora_bridge.kafka.produce import ProducerId, encode_batch
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
-from aurora_bridge.kafka.wire import ProducerId, encode_batch
-
-if TYPE_CHECKING:
-    from aurora_bridge.kafka.broker import Broker
 
 MAX_BATCH_BYTES = 128 * 1024
 """Values and keys of one batch: it fits through a line of 50 kB/s before its request times out."""
@@ -29,8 +26,6 @@ SUSPECT_SECONDS = 5.0
 """For so long a single record gets them before it is rejected, if its broker acknowledged others meanwhile."""
 UNCLEAR_SECONDS = 600.0
 """And if it did not: a broker that answers everything so may recover, and its records are not at fault."""
-_OVERHEAD_BYTES = 250
-"""Of a record in a batch, with its headers."""
 _SEQUENCE_LIMIT = 2**31
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 """Between two sends of a batch: the pause doubles, as in KIP-580."""
@@ -108,7 +103,7 @@ class PartitionQueue:
         """
         self._fit(max_bytes)
         if not self._batches:
-            self._batches.append(Batch(self._take(min(max_bytes, MAX_BATCH_BYTES))))
+            self._batches.append(Batch(take(self.waiting, min(max_bytes, MAX_BATCH_BYTES))))
         batch = self._batches[0]
         if batch.data is None:
             if self.producer is None:
@@ -123,16 +118,6 @@ class PartitionQueue:
             if batch.state is _READY and batch.data is not None and len(batch.data) > max_bytes:
                 self._batches.clear()
                 self.waiting.extendleft(reversed(batch.records))
-
-    def _take(self, max_bytes: int) -> list[Record]:
-        waiting, size = self.waiting, 0
-        records: list[Record] = []
-        while waiting:
-            size += len(waiting[0].value) + len(waiting[0].key) + _OVERHEAD_BYTES
-            if records and size > max_bytes:
-                break
-            records.append(waiting.popleft())
-        return records
 
     def sent(self) -> None:
         """Note that what was loaded goes on the wire now."""

@@ -11,9 +11,9 @@ from aiokafka.errors import OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, Nodes, UnreadableError, offsets
 from aurora_bridge.kafka.position import Position
-from aurora_bridge.kafka.wire import Client
 
 log = logging.getLogger(__name__)
 

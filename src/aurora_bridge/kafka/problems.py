@@ -1,7 +1,7 @@
 """What is wrong between the daemon and Kafka: what holds now is in readiness and metrics, changes are logged.
 
 A broker that cannot be used counts until a connection to it works, or Kafka names it no more; a denied operation until
-it is let through. `wire`, `producer_client` and `topics` report here; `reasons` has the words.
+it is let through. `client`, `producer_client` and `topics` report here; `reasons` has the words.
 """
 
 import logging

@@ -20,18 +20,11 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
+from aurora_bridge.kafka.client import PRODUCE, Client, OnConnection, addresses, new_producer_id
 from aurora_bridge.kafka.client_keeper import keep_client
 from aurora_bridge.kafka.metadata import Metadata
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.wire import (
-    NOT_IDEMPOTENT,
-    PRODUCE,
-    Client,
-    OnConnection,
-    ProducerId,
-    addresses,
-    new_producer_id,
-)
+from aurora_bridge.kafka.produce import NOT_IDEMPOTENT, ProducerId
 from aurora_bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from aiokafka.errors import KafkaError
 
+from aurora_bridge.kafka.client import CheckCluster
 from aurora_bridge.kafka.consumer import Consumer, ReadError, Show, Tell, listed
 from aurora_bridge.kafka.reasons import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
 from aurora_bridge.kafka.topics import make_client
-from aurora_bridge.kafka.wire import CheckCluster
 from aurora_bridge.settings import KafkaSettings
 
 __all__ = ["ReadError", "Stored", "read_topics", "unreadable"]

@@ -17,11 +17,12 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyE
 
 from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, NOT_ENCODED, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
 from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.produce import Part, Produce, ProducerId
 from aurora_bridge.kafka.producer_client import ProducerClient
-from aurora_bridge.kafka.wire import Client, Part, Produce, ProducerId
 from aurora_bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """How connections to the brokers are secured: from the settings to what aiokafka's connection takes.
 
-The files are read again for each connection (`wire` asks for `options`), so that a rotation needs no restart: what is
+The files are read again for each connection (`client` asks for `options`), so that a rotation needs no restart: what is
 connected stays so, the next connection has the new password, token or certificate. A file that is broken or missing at
 that moment leaves the last good content in force. Reading is a matter of a few KiB of a local disk, less than a
 millisecond; a TLS context is made anew only when one of its files has changed. What a token is obtained with is read

@@ -23,13 +23,13 @@ from aurora_bridge.kafka.metadata import Metadata
 from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
 from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.produce import murmur2
 from aurora_bridge.kafka.producer_client import Connect, ProducerClient
 from aurora_bridge.kafka.queues import Queues
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import SenderListener
 from aurora_bridge.kafka.requests import Requests
 from aurora_bridge.kafka.topics import CODECS
-from aurora_bridge.kafka.wire import murmur2
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from aurora_bridge.kafka.client import CheckCluster, Client
 from aurora_bridge.kafka.reader import unreadable
 from aurora_bridge.kafka.topics import Creation, ask, create_missing, make_client
-from aurora_bridge.kafka.wire import CheckCluster, Client
 from aurora_bridge.settings import KafkaSettings
 
 CONFIGS = (

@@ -21,9 +21,9 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from aurora_bridge.kafka.client import CheckCluster, Client, OnConnection
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.security import Security
-from aurora_bridge.kafka.wire import CheckCluster, Client, OnConnection
 from aurora_bridge.settings import KafkaSettings
 from aurora_bridge.tasks import keep_running
 

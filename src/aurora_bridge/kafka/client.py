@@ -1,66 +1,33 @@
-"""The calls into aiokafka below its producer: with `connection`, what a new version of it can break.
+"""aiokafka's client, with connections of ours: with `connection`, `produce` and `fetch`, what a new aiokafka can break.
 
-aiokafka brings connections, TLS, SASL, API versions and metadata. Four things are done here for it: connections that
-take fresh credentials (`security`) and say how opening them ended, a metadata request that never creates a topic, a
-`ProduceRequest` whose bytes are ready (its own takes 75 us to encode for 57 partitions, these 9), and the answer
-decoded by hand. `sender` builds on it; `tests/kafka/test_wire.py` fails when aiokafka changes.
+aiokafka brings TLS, SASL, API versions and metadata. Done here for it: connections that take fresh credentials
+(`security`), are asked for their cluster, and tell how opening them ended; a metadata request that never creates a
+topic; a quota that is obeyed. `tests/kafka/test_client.py` fails when aiokafka changes.
 """
 
 import asyncio
 import logging
-import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    NodeNotReadyError,
-    for_code,
-)
-from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
-from aiokafka.protocol.types import Schema
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import BrokerMetadata
-from murmurhash2 import murmurhash2
 
 from aurora_bridge.kafka.connection import connect
-from aurora_bridge.kafka.record import Record
+from aurora_bridge.kafka.produce import Produce, ProduceAnswer, ProducerId
 
 logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and look; readiness says it once
 
-__all__ = [
-    "CheckCluster",
-    "Client",
-    "OnConnection",
-    "Part",
-    "Produce",
-    "ProducerId",
-    "addresses",
-    "encode_batch",
-    "murmur2",
-    "new_producer_id",
-]
-
 PRODUCE = ConnectionGroup.COORDINATION
 """The second of aiokafka's connections to a broker: its consumers coordinate over it."""
-_ACKS_ALL = -1
-_HEAD = struct.Struct(">hhii")  # transactional id (null), acks, timeout in ms, number of topics
-_SHORT = struct.Struct(">h")
-_INT = struct.Struct(">i")
-_PAIR = struct.Struct(">ii")  # partition, bytes of its batch
-_ANSWER = struct.Struct(">ihqqq")  # partition, error, base offset, append time, log start offset
 _ANY_NODE_ATTEMPTS = 3
-_LAST_EPOCH = 2**15 - 2  # the last is the broker's (`TransactionManager.bumpIdempotentProducerEpoch`)
-_SEED = 0x9747B28C  # org.apache.kafka.common.utils.Utils.murmur2
 
 OnConnection = Callable[[str, Exception | None], None]
 """Told how an attempt to connect to an address, `host:port`, ended."""
@@ -186,7 +153,7 @@ class Client(AIOKafkaClient):
             self.open_at[node_id] = monotonic() + throttle_ms / 1000
         return answer
 
-    async def produce(self, node_id: int, request: "Produce") -> "ProduceAnswer":
+    async def produce(self, node_id: int, request: Produce) -> ProduceAnswer:
         """Send a produce request, over a connection of its own.
 
         Its answer waits for replicas, or a quota holds it up; metadata must not wait with it, since a broker answers
@@ -261,23 +228,6 @@ def _address(broker: BrokerMetadata) -> str:
     return f"{broker.host}:{broker.port}"
 
 
-class ProducerId(NamedTuple):
-    """Identity of an idempotent producer (KIP-98). A partition can go through its epochs alone (KIP-360)."""
-
-    id: int
-    epoch: int
-
-    def next_epoch(self) -> "ProducerId | None":
-        """Return the identity under which a new sequence begins; None where only a new id is left."""
-        if self.id < 0:
-            return self
-        return ProducerId(self.id, self.epoch + 1) if self.epoch < _LAST_EPOCH else None
-
-
-NOT_IDEMPOTENT = ProducerId(-1, -1)
-"""Under it nothing is numbered: for brokers that give no producer ids."""
-
-
 async def new_producer_id(client: Client) -> ProducerId:
     """Return a new producer id. Raises `KafkaError`."""
     node = client.get_random_node()
@@ -288,98 +238,3 @@ async def new_producer_id(client: Client) -> ProducerId:
     if answer.error_code:
         raise for_code(answer.error_code)
     return ProducerId(answer.producer_id, answer.producer_epoch)
-
-
-def encode_batch(records: Sequence[Record], producer: ProducerId, sequence: int, compression: int) -> bytes:
-    """Return one record batch (magic 2) of `records`, numbered from `sequence`."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=compression,
-        is_transactional=0,
-        producer_id=producer.id,
-        producer_epoch=producer.epoch,
-        base_sequence=sequence if producer.id >= 0 else -1,
-        batch_size=2**31 - 1,
-    )
-    for offset, record in enumerate(records):
-        builder.append(offset, record.timestamp_ms, record.key, record.value, record.headers)
-    return bytes(builder.build())
-
-
-Part = tuple[str, int, int, int]
-"""What Kafka says of one partition's batch: topic, partition, error code, and the offset of its first record."""
-
-
-class ProduceAnswer(Response):
-    """Produce response, versions 5 to 7."""
-
-    API_KEY = 0
-    API_VERSION = 7
-    SCHEMA = Schema()
-
-    def __init__(self, parts: list[Part], throttle_time_ms: int = 0) -> None:
-        self.parts = parts
-        self.throttle_time_ms = throttle_time_ms
-
-    @classmethod
-    def decode(cls, data: BytesIO | bytes) -> "ProduceAnswer":
-        raw = data.read() if isinstance(data, BytesIO) else data
-        (topics,) = _INT.unpack_from(raw)
-        at = 4
-        parts = []
-        for _ in range(topics):
-            (length,) = _SHORT.unpack_from(raw, at)
-            at += 2
-            topic = raw[at : at + length].decode()
-            at += length
-            (partitions,) = _INT.unpack_from(raw, at)
-            at += 4
-            for _ in range(partitions):
-                partition, error, offset, _, _ = _ANSWER.unpack_from(raw, at)
-                at += _ANSWER.size
-                parts.append((topic, partition, error, offset))
-        (throttle_time_ms,) = _INT.unpack_from(raw, at)
-        return cls(parts, throttle_time_ms)
-
-
-class _ReadyProduce(RequestStruct):
-    """Produce request, version 7, its body already encoded."""
-
-    API_KEY = 0
-    API_VERSION = 7
-    RESPONSE_TYPE = ProduceAnswer
-    SCHEMA = Schema()
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def encode(self) -> bytes:
-        return self._body
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self._body)} bytes)"
-
-
-class Produce(Request[_ReadyProduce]):
-    """One burst: a batch for each of its partitions, acknowledged by all in-sync replicas."""
-
-    API_KEY = 0
-
-    def __init__(self, batches: dict[str, list[tuple[int, bytes]]], timeout_ms: int) -> None:
-        """Send `batches`, by topic a list of partition and encoded batch."""
-        pieces: list[bytes] = [_HEAD.pack(-1, _ACKS_ALL, timeout_ms, len(batches))]
-        for topic, partitions in batches.items():
-            name = topic.encode()
-            pieces += (_SHORT.pack(len(name)), name, _INT.pack(len(partitions)))
-            for partition, batch in partitions:
-                pieces += (_PAIR.pack(partition, len(batch)), batch)
-        self._body = b"".join(pieces)
-
-    def build(self, request_struct_class: type[_ReadyProduce]) -> _ReadyProduce:
-        """Return the request as it goes over the wire."""
-        return request_struct_class(self._body)
-
-
-def murmur2(data: bytes) -> int:
-    """Return Kafka's hash of `data` (31 bits), by which its default partitioner chooses: MurmurHash2 with its seed."""
-    return murmurhash2(data, _SEED) & 0x7FFFFFFF
