@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from typing import Any
 
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import GroupLoadInProgressError, KafkaConnectionError
 from aiokafka.record.memory_records import MemoryRecords
 
 from aurora_bridge.kafka.report import DeliveryStatus
@@ -98,3 +98,17 @@ async def test_partitions_that_the_former_cluster_had_are_nothing_to_wait_for() 
         run.submit(*journal.hear(make_record(str(n), subject=f"lead/{n}") for n in range(9)))
         await journal.ended(9)
     assert {place for batches in second.sent for place in batches} == {(EVENT, 0)}
+
+
+async def test_a_client_that_gets_no_producer_id_is_replaced_all_the_same() -> None:
+    class NoIds(ScriptedClient):
+        async def send(self, node_id: int, request: object, **options: object) -> object:
+            del node_id, request, options
+            self.asked_for_producer_id.set()
+            raise GroupLoadInProgressError
+
+    first, second = NoIds({EVENT: 1}, all_stored), client_of("away", {EVENT: 1})
+    async with running(connecting(first, second), "", EVENT) as run:
+        await first.asked_for_producer_id.wait()
+        run.sender.reconnect()
+        await run.until(lambda: run.sender.writable(EVENT))

@@ -15,7 +15,7 @@ class DeliveryStatus(StrEnum):
     RECORD_REFUSED = "record_refused"
     """Kafka rejected the record; sending it again is no use."""
     TOPIC_REFUSED = "topic_refused"
-    """Kafka rejected the topic, or us; this attempt was not stored."""
+    """Kafka rejected the topic, or us, or another cluster takes its place; this attempt was not stored."""
     STALLED = "stalled"
     """Not sent, since its broker is away; still queued."""
     IN_DOUBT = "in_doubt"
