@@ -395,9 +395,9 @@ def changing(client: Client, change: Callable[[bytes], bytes]) -> Client:
     )
 
 
-def looking_often(settings: KafkaSettings) -> Client:
+def looking_often(settings: KafkaSettings, **options: Any) -> Client:  # noqa: ANN401 - those of `make_client`
     """Return a client that asks for new metadata all the time, and not once a minute."""
-    client = make_client(settings)
+    client = make_client(settings, **options)
     client._metadata_max_age_ms = 100  # noqa: SLF001 - there is no other way in
     return client
 
