@@ -54,7 +54,7 @@ def test_small_requests_say_nothing_of_what_a_line_carries() -> None:
 
 def test_a_stall_of_a_small_request_makes_the_next_ones_no_smaller() -> None:
     broker = Broker(1, Metrics())
-    for _ in range(3):
+    for _ in range(9):
         broker.answered(broker.limit_bytes, 0.001, 0.0, 0.0)
     before = broker.limit_bytes
     broker.answered(5000, 2.0, 0.0, 0.0)
@@ -63,7 +63,7 @@ def test_a_stall_of_a_small_request_makes_the_next_ones_no_smaller() -> None:
 
 def test_after_a_lost_connection_requests_begin_small_again() -> None:
     broker = Broker(1, Metrics())
-    for _ in range(3):
+    for _ in range(9):
         broker.answered(broker.limit_bytes, 0.001, 0.0, 0.0)
     assert broker.limit_bytes > FIRST_REQUEST_BYTES
     broker.lost()
@@ -86,6 +86,18 @@ def test_what_a_quota_is_paid_for_with_pauses_makes_requests_small() -> None:
         size = broker.limit_bytes
         broker.answered(size, 0.002, 0.0, size / quota)
     assert broker.limit_bytes / quota <= 2 * CARRYING_SECONDS
+
+
+@pytest.mark.parametrize("rate", [100_000, 1_000_000, 5_000_000])
+def test_a_quota_that_pauses_us_a_little_each_time_is_used_up(rate: int) -> None:
+    """The round trips between the pauses are time in which nothing is sent."""
+    broker, sent, seconds = Broker(1, Metrics()), 0, 0.0
+    while seconds < 10:
+        sent += broker.limit_bytes
+        pause = broker.limit_bytes / rate
+        seconds += 0.002 + pause
+        broker.answered(broker.limit_bytes, 0.002, seconds, pause)
+    assert sent > 0.9 * seconds * rate
 
 
 def test_of_very_many_brokers_the_series_are_bounded() -> None:

@@ -16,9 +16,10 @@ CARRYING_SECONDS = 0.25
 for a backlog's request as long."""
 _SLOW_SECONDS = 0.5
 """An answer that takes longer never makes requests larger, whatever is taken for the round trip."""
-_GROWTH = 9 / 8
-"""A quota lets ten seconds' worth of bytes pass before its first pause. A request of an eighth of what went before it
-oversteps it by 1.25 s of pause at most; twice as much would come near the publish deadline."""
+_GROWTH = 4
+_SHARE = 5
+"""A quota lets ten seconds' worth of bytes pass before its first pause. A request that is a fifth of what went before it
+oversteps it by 2 s of pause at most; a larger one would hold up live events beyond their publish deadline."""
 _SMALL_BYTES = 4096
 """A request of this size shows the round trip, and adds little to the pause that a quota asks for."""
 
@@ -27,6 +28,7 @@ class Broker:
     """One broker, as the sender sees it."""
 
     __slots__ = (
+        "_carried",
         "_label",
         "_metrics",
         "_round_trip",
@@ -51,6 +53,8 @@ class Broker:
         self.limit_bytes = FIRST_REQUEST_BYTES
         """Largest request for now; one batch goes whatever its size."""
         self._round_trip = inf
+        self._carried = 0
+        """Bytes since a connection was lost, or a quota asked for a long pause."""
         self._metrics = metrics
         self._label = label = metrics.broker_label(node)
         metrics.kafka_request_seconds.add(label)
@@ -64,6 +68,7 @@ class Broker:
         """
         self._metrics.kafka_request_seconds[self._label].observe(seconds)
         self._metrics.kafka_request_bytes[self._label] += size
+        self._carried += size
         if throttled_seconds:
             self.open_at = now + throttled_seconds
             self._metrics.kafka_throttled_seconds[self._label].observe(throttled_seconds)
@@ -73,12 +78,16 @@ class Broker:
             return  # it says nothing of what the line carries
         carrying = max(seconds - self._round_trip, throttled_seconds)
         if carrying > CARRYING_SECONDS:
-            least = _SMALL_BYTES if throttled_seconds else FIRST_REQUEST_BYTES
+            least = FIRST_REQUEST_BYTES
+            if throttled_seconds:  # more bytes now, and the pauses add up
+                least, self._carried = _SMALL_BYTES, 0
             self.limit_bytes = max(least, int(size * CARRYING_SECONDS / carrying))
         elif carrying < CARRYING_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
-            self.limit_bytes = min(MAX_REQUEST_BYTES, int(_GROWTH * self.limit_bytes))
+            most = min(MAX_REQUEST_BYTES, self._carried // _SHARE)
+            self.limit_bytes = max(self.limit_bytes, min(_GROWTH * self.limit_bytes, most))
 
     def lost(self) -> None:
         """Begin anew: the next connection may be another line."""
         self.limit_bytes = FIRST_REQUEST_BYTES
         self._round_trip = inf
+        self._carried = 0
