@@ -18,7 +18,7 @@ _SLOW_SECONDS = 0.5
 """An answer that takes longer never makes requests larger, whatever is taken for the round trip."""
 _GROWTH = 4
 _SHARE = 5
-"""A quota lets ten seconds' worth of bytes pass before its first pause. A request that is a fifth of what went before it
+"""A quota lets ten seconds' worth of bytes pass before its first pause. A request of a fifth of what went before it
 oversteps it by 2 s of pause at most; a larger one would hold up live events beyond their publish deadline."""
 _SMALL_BYTES = 4096
 """A request of this size shows the round trip, and adds little to the pause that a quota asks for."""
