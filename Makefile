@@ -1,8 +1,10 @@
 # Every target does the set-up it needs. `make help` lists them.
 
+# Another one than the default has an environment of its own: `make test PYTHON=python3.13` uses `.venv-python3.13`.
 PYTHON ?= python3
 
-BIN := .venv/bin
+VENV := .venv$(addprefix -,$(notdir $(filter-out python3,$(PYTHON))))
+BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 # What `make test-brokers` runs.
@@ -16,18 +18,18 @@ BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-run: .venv/.run  ## install, and start the daemon on the embedded log on loopback
+run: $(VENV)/.run  ## install, and start the daemon on the embedded log on loopback
 	@exec $(BIN)/aurora-bridge serve
 
-test: .venv/.dev  ## install, obtain Apache Kafka, and run every test
+test: $(VENV)/.dev  ## install, obtain Apache Kafka, and run every test
 	$(BIN)/python -m pytest
 
-test-brokers: .venv/.dev  ## run what talks to Kafka against each series of Apache Kafka: 4.3, then 3.9 (SERIES=3.9 for one)
+test-brokers: $(VENV)/.dev  ## run what talks to Kafka against each series of Apache Kafka: 4.3, then 3.9 (SERIES=3.9 for one)
 	status=0; for series in $(or $(SERIES),4.3 3.9); do \
 		echo "Apache Kafka $$series"; AURORA_BRIDGE_TEST_KAFKA=$$series $(BIN)/python -m pytest $(BROKER_TESTS) || status=1; \
 	done; exit $$status
 
-check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whether what is made of the code is up to date
+check: $(VENV)/.dev  ## linters, formatter, types, the layers of imports, and whether what is made of the code is up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -36,11 +38,11 @@ check: .venv/.dev  ## linters, formatter, types, the layers of imports, and whet
 	$(BIN)/python -m helm.reference --check
 	$(BIN)/python -m grafana --check
 
-check-ops: .venv/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
+check-ops: $(VENV)/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
 	$(BIN)/python -m tests.support.control_plane
 	$(BIN)/python -m pytest tests/ops -m "ops or not ops" -ra
 
-check-chart-live: .venv/.dev  ## install, upgrade and roll back the chart in a real Kubernetes API (needs Go; 5 minutes the first time)
+check-chart-live: $(VENV)/.dev  ## install, upgrade and roll back the chart in a real Kubernetes API (needs Go; 5 minutes the first time)
 	$(BIN)/python -m tests.support.control_plane
 	$(BIN)/python -m pytest tests/ops/chart/test_live.py -m ops -ra
 
@@ -50,10 +52,10 @@ tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get install --quiet --yes --no-install-recommends prometheus buildah podman runc mmdebstrap chromium systemd jq openssl gcc libc6-dev iproute2 iptables \
 		$$(command -v go >/dev/null || echo golang-go) $$(command -v npm >/dev/null || echo npm)
 
-faults: .venv/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)
+faults: $(VENV)/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)
 	$(BIN)/python -m tests.faults --scale $(or $(SCALE),1)
 
-soak: .venv/.dev  ## an hour of load in which memory, files and tasks may not grow (SCALE=0.1 for six minutes)
+soak: $(VENV)/.dev  ## an hour of load in which memory, files and tasks may not grow (SCALE=0.1 for six minutes)
 	$(BIN)/python -m tests.faults --only 18-soak --fresh --folder build/soak --scale $(or $(SCALE),1)
 
 audit: .tools/audit/bin/pip-audit  ## ask osv.dev whether a locked package has a known vulnerability
@@ -61,42 +63,42 @@ audit: .tools/audit/bin/pip-audit  ## ask osv.dev whether a locked package has a
 	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements-msk.lock
 	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements-dev.lock
 
-docs: .venv/.dev  ## write the references of settings, metrics and the chart's values from the code
+docs: $(VENV)/.dev  ## write the references of settings, metrics and the chart's values from the code
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m helm.reference
 
-dashboards: .venv/.dev  ## write the Grafana dashboards from their code
+dashboards: $(VENV)/.dev  ## write the Grafana dashboards from their code
 	$(BIN)/python -m grafana
 
-pictures: .venv/.dev  ## play load and faults, and take pictures of the dashboards, into build/pictures
+pictures: $(VENV)/.dev  ## play load and faults, and take pictures of the dashboards, into build/pictures
 	$(BIN)/python -m tests.support.pictures build/pictures
 
-look: .venv/.dev  ## take pictures of the status page in its states, into build/look (needs a Chromium)
+look: $(VENV)/.dev  ## take pictures of the status page in its states, into build/look (needs a Chromium)
 	$(BIN)/python -m tests.support.look build/look
 
-kafka: .venv/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
+kafka: $(VENV)/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
 	@exec $(BIN)/python -m tests.support.play
 
-bench: .venv/.dev  ## measure the daemon beside a bare hello-world, another revision (AGAINST=REV), hand-written peers (PEERS=1)
+bench: $(VENV)/.dev  ## measure the daemon beside a bare hello-world, another revision (AGAINST=REV), hand-written peers (PEERS=1)
 	$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST)) $(if $(PEERS),--peers)
 
 # Made with the lowest Python that is supported, whose list is the longest. UPGRADE=--upgrade takes the newest versions.
-lock: .venv/.dev  ## write the lock files anew after a change of pyproject.toml
+lock: $(VENV)/.dev  ## write the lock files anew after a change of pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --output-file=requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --constraint=requirements.lock --output-file=requirements-msk.lock pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --extra=dev --constraint=requirements-msk.lock --output-file=requirements-dev.lock pyproject.toml
 
 clean:  ## remove what the targets above made, except the daemon's state
-	rm -rf .venv .kafka .kube .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
+	rm -rf .venv* .kafka .kube .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
 
 # What the locks name, by hash; then the package itself, in place, built by the locked backend. A stamp for each, so that
 # the set-up is repeated only when its list has changed.
-.venv/.run: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) --require-hashes --requirement $<
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) --require-hashes --requirement $<
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -106,6 +108,10 @@ clean:  ## remove what the targets above made, except the daemon's state
 	$(BIN)/python -m venv .tools/audit
 	.tools/audit/bin/python -m pip install --quiet pip-audit==2.10.1
 
+ifneq ($(PYTHON),python3)
+# pyenv's commands run only its default versions unless told otherwise.
+$(BIN)/python: export PYENV_VERSION := $(patsubst python%,%,$(notdir $(PYTHON)))
+endif
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aurora-bridge needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)

@@ -35,6 +35,8 @@ from aurora_bridge.webhook.event import Event
 from tests.faults.sender_lies import SENDER_LIES
 
 _STARTED: set[object] = set()
+_UNDURABLE_SECONDS: Final = 1.0
+"""How long an event of `early` stays in memory alone: whenever that daemon is killed under load, it loses some."""
 OK: Final = 200
 
 
@@ -78,6 +80,7 @@ def early() -> None:
 
     async def soon(publisher: Publisher, record: OutboxRecord) -> Outcome:
         async def rest() -> None:
+            await asyncio.sleep(_UNDURABLE_SECONDS)
             try:
                 await publish(publisher, record)
             except Refusal:

@@ -14,9 +14,7 @@ from tests.support.missing import unavailable
 SELECTION = {
     "01-daemon-killed": 0.05,
     "01-killed-before-answer": 0.03,
-    "18-soak": 0.005,
 }
-"""The soak of 18 s finds what leaks descriptors, threads, tasks or files; a leak of memory takes minutes to tell."""
 LIES = {
     "control-no-spool": 0.03,
     "control-answer-before-commit": 0.03,

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.faults.scenarios.soak import Look, leaking
+from tests.faults.scenarios.soak import Look, leaking, too_short_for
 from tests.faults.trend import trend
 
 NOISE = random.Random(1)
@@ -49,6 +49,16 @@ def looks(seconds: int, rate: int, *, leaked_bytes: float = 0, leaked_blocks: fl
         )
         for second in range(seconds)
     ]
+
+
+def test_a_short_soak_does_not_take_filling_caches_for_a_leak_and_says_that_it_is_too_short() -> None:
+    # A busy machine's: 5,907 webhooks, which a test failed on.
+    short = looks(180, 33, leaked_bytes=6000)
+    assert leaking(short) == []
+    assert too_short_for("bytes", short)
+    assert too_short_for("blocks", short)
+    assert not too_short_for("blocks", looks(360, 100))
+    assert not too_short_for("bytes", looks(3600, 200))
 
 
 def test_an_hour_finds_a_leak_of_few_bytes_a_webhook_beside_caches_that_fill() -> None:

@@ -29,9 +29,11 @@ _DAYS_KEPT: Final = 1.5
 """The day itself, and rounds of expiry ..."""
 _ROUNDS: Final = 30.0
 """... and seconds that a busy machine adds to them."""
-_CACHES: Final = 32 * 2**20
-"""What fills in the beginning: pages of the index, shapes of queries, the allocator's own. In an hour that is over. In
-minutes it hides any leak, but not in blocks, of which these take few; in less, both are noise."""
+_CACHES_SECONDS: Final = 1800.0
+"""In which what only fills is full: pages of the index, shapes of queries, the allocator's own. Until then it hides any
+leak of bytes, and looks like one."""
+_ENOUGH: Final = {"bytes": 100_000, "blocks": 5_000}
+"""Webhooks, without which a leak cannot be told from noise: of memory after the caches are full, and of its blocks."""
 _DRAINERS: Final = 40
 """Tasks: one for each topic, soon after an outage."""
 _MEBIBYTE: Final = 2**20
@@ -124,18 +126,35 @@ def leaking(looks: Sequence[Look]) -> list[str]:
     """Return how memory grows that should not, in words: by all that the process has, and by what objects have."""
     found = []
     memory = _memory(looks)
-    if memory.surely_above(_LEAK) and looks[-1].resident - looks[0].resident > _CACHES:
+    if not too_short_for("bytes", looks) and memory.surely_above(_LEAK):
         found.append(f"memory grows by {memory.slope:.0f} bytes with each webhook")
-    third = len(looks) // 3
-    before, then = (min(part, key=lambda look: look.blocks) for part in (looks[third:-third], looks[-third:]))
+    before, then = _calmest(looks)
     blocks, webhooks = then.blocks - before.blocks, then.webhooks - before.webhooks
-    if blocks > _BLOCKS + _LEAKED_BLOCKS * webhooks:
+    if not too_short_for("blocks", looks) and blocks > _BLOCKS + _LEAKED_BLOCKS * webhooks:
         found.append(f"{webhooks:g} webhooks leave {blocks:g} blocks of memory behind")
     return found
 
 
+def too_short_for(what: str, looks: Sequence[Look]) -> bool:
+    """Whether so few webhooks say nothing about the "bytes" of memory that they may leak, or about its "blocks"."""
+    first, last = (_full(looks)[0], looks[-1]) if what == "bytes" else _calmest(looks)
+    return last.webhooks - first.webhooks < _ENOUGH[what]
+
+
+def _full(looks: Sequence[Look]) -> Sequence[Look]:
+    """Return the looks at a daemon whose caches are full; the last at least."""
+    return [look for look in looks if look.at - looks[0].at >= _CACHES_SECONDS] or looks[-1:]
+
+
+def _calmest(looks: Sequence[Look]) -> tuple[Look, Look]:
+    """Return the looks with the fewest blocks, of the second and of the last third."""
+    third = len(looks) // 3
+    before, then = (min(part, key=lambda look: look.blocks) for part in (looks[third:-third], looks[-third:]))
+    return before, then
+
+
 def _memory(looks: Sequence[Look]) -> Trend:
-    return trend([(look.webhooks, look.resident) for look in looks[len(looks) // 2 :]])
+    return trend([(look.webhooks, look.resident) for look in _full(looks)])
 
 
 def _judge(stage: Stage, looks: list[Look], days: float) -> None:
@@ -145,6 +164,8 @@ def _judge(stage: Stage, looks: list[Look], days: float) -> None:
     stage.measured["memory, bytes a webhook"] = round(memory.slope, 1)
     stage.measured["give or take, bytes a webhook"] = round(memory.error, 1)
     stage.complaints += leaking(looks)
+    for what in _ENOUGH:
+        stage.wish(not too_short_for(what, looks), f"the soak is too short to tell whether {what} of memory leak")
     for when, part in (("half-way", middle), ("at the end", last)):
         stage.measured[f"blocks of memory {when}"] = min(look.blocks for look in part)
     stage.measured["memory at the end, MiB"] = round(looks[-1].resident / _MEBIBYTE, 1)
