@@ -1,6 +1,7 @@
 """The sender against a real broker: every record arrives once and in order, and what is at fault disturbs nobody.
 
-What breaks on the way is in `test_sender_outages`, what a broker answers only by chance in `test_sender_answers`.
+What breaks on the way is in `test_sender_outages`. What no real broker does on demand comes from a script:
+`test_sender_answers`, `test_sender_scheduling`, `test_sender_lifecycle`, `test_sender_renewal`.
 """
 
 import asyncio

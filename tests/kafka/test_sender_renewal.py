@@ -11,7 +11,7 @@ from aurora_bridge.kafka.client import Client, OnConnection
 from aurora_bridge.kafka.produce import Produce, ProduceAnswer
 from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
-from tests.kafka.scripted import Batches, ScriptedClient
+from tests.kafka.scripted import Batches, ScriptedClient, all_stored
 from tests.kafka.sending import Journal, running
 
 EVENT = "lead_changed"
@@ -27,10 +27,7 @@ async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(m
         await never.wait()
         return dict.fromkeys(batches, 0)
 
-    async def works(batches: Batches) -> dict[tuple[str, int], int]:
-        return dict.fromkeys(batches, 0)
-
-    first, second = ScriptedClient({EVENT: 1}, hangs), ScriptedClient({EVENT: 1}, works)
+    first, second = ScriptedClient({EVENT: 1}, hangs), ScriptedClient({EVENT: 1}, all_stored)
     monkeypatch.setattr(first, "force_metadata_update", lambda: None)
     clients, journal = chain([first], repeat(second)), Journal()  # on a busy machine the second is silent, too
     async with running(lambda on_connection: next(clients).connect(on_connection), "", EVENT) as run:
@@ -101,11 +98,7 @@ async def test_a_broker_whose_produce_connection_failed_once_is_tried_again(monk
 
 async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_for_ever() -> None:
     """The client ends in the turn of the loop in which the burst was formed: its task never runs a step."""
-
-    async def works(batches: Batches) -> dict[tuple[str, int], int]:
-        return dict.fromkeys(batches, 0)
-
-    first, second = ScriptedClient({EVENT: 1}, works), ScriptedClient({EVENT: 1}, works)
+    first, second = ScriptedClient({EVENT: 1}, all_stored), ScriptedClient({EVENT: 1}, all_stored)
     clients, journal = iter([first, second]), Journal()
     async with running(lambda on_connection: next(clients).connect(on_connection), "", EVENT) as run:
         watch = run.sender._client._watch  # noqa: SLF001 - to have the client end at that very moment
