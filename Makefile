@@ -13,7 +13,7 @@ BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-brokers check check-ops check-chart-live tools docs faults soak audit dashboards pictures look kafka bench lock clean
+.PHONY: help run unit test search test-brokers check check-ops check-chart-live tools docs faults soak audit dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,8 +21,14 @@ help:  ## list the targets
 run: $(VENV)/.run  ## install, and start the daemon on the embedded log on loopback
 	@exec $(BIN)/aurora-bridge serve
 
+unit: $(VENV)/.dev  ## install, and run what needs no Kafka, no Java and no minute
+	$(BIN)/python -m pytest -m "not kafka and not slow and not ops"
+
 test: $(VENV)/.dev  ## install, obtain Apache Kafka, and run every test
 	$(BIN)/python -m pytest
+
+search: $(VENV)/.dev  ## try the models and the properties with examples that no run has tried (minutes)
+	$(BIN)/python -m pytest --hypothesis-profile=search -m "hypothesis and not ops" --override-ini=faulthandler_timeout=0
 
 test-brokers: $(VENV)/.dev  ## run what talks to Kafka against each series of Apache Kafka: 4.3, then 3.9 (SERIES=3.9 for one)
 	status=0; for series in $(or $(SERIES),4.3 3.9); do \

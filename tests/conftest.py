@@ -19,7 +19,7 @@ import pytest
 
 from tests.support import certificates, jars
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.missing import CI, REASONS, unavailable
+from tests.support.missing import REASONS, unavailable
 from tests.support.secure import SecureCluster
 from tests.support.topics import delete_topics, topic_names, unique_prefix
 
@@ -41,9 +41,9 @@ MARKERS: Final = {
 
 Cluster = TypeVar("Cluster", bound=KafkaCluster)
 
-if not CI:  # where it is CI, Hypothesis has such a profile by itself
-    hypothesis.settings.register_profile("untimed", deadline=None)  # how fast a machine is, is not what tests are about
-    hypothesis.settings.load_profile("untimed")
+# A run finds the same as the one before, on a machine of any speed. `make search` looks for what no run has found yet.
+hypothesis.settings.register_profile("search", deadline=None, print_blob=True, max_examples=1000)
+hypothesis.settings.load_profile("ci")  # one of Hypothesis's own
 
 
 @pytest.fixture(scope="session")

@@ -358,6 +358,8 @@ class Way(RuleBasedStateMachine):
 
 
 Way.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=2 * settings.default.max_examples,
+    stateful_step_count=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestWay = Way.TestCase
