@@ -1,6 +1,7 @@
 """Clients that do not wait, and a daemon that is asked to end while one waits."""
 
 import signal
+from collections import Counter
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,6 +33,22 @@ def test_a_head_that_does_not_come_to_its_end_is_cut_off_in_time(tmp_path: Path)
     with Daemon(tmp_path, ingress__keepalive_seconds=1) as daemon, Connection(daemon.url) as connection:
         connection.send(b"GET /lead_changed?lead_id=1 HTTP/1.1\r\nHost: h\r\nX-Slow: ")
         assert connection.ended()
+
+
+def test_clients_that_come_and_go_leave_no_descriptor_or_thread_behind(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        process = Path(f"/proc/{daemon.process.pid}")
+
+        def held() -> Counter[str]:
+            return Counter({kind: len(list((process / kind).iterdir())) for kind in ("fd", "task")})
+
+        assert daemon.get(target()).status == 200
+        first = held()
+        for _ in range(50):
+            with Connection(daemon.url) as connection:
+                connection.send(request(target()))
+        daemon.wait_until("all is kept", lambda daemon: len(spooled(daemon.state)) == 51)
+        daemon.wait_until("no more is open than at first", lambda _: held() <= first)
 
 
 @pytest.mark.slow
