@@ -237,11 +237,14 @@ def _read_only(path: Path) -> str:
 
 def open_beside(path: Path) -> sqlite3.Connection:
     """Open a database for reading beside the daemon that writes it. Raises `StateError`."""
+    connection = None
     try:
         connection = sqlite3.connect(_read_only(path), uri=True, isolation_level=None, timeout=5)
         connection.execute("PRAGMA query_only=1")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
         msg = f"{path} cannot be read: {error}. Is this the state directory of a daemon that ran here?"
         raise StateError(msg) from error
     return connection
