@@ -5,6 +5,7 @@ The scenarios themselves are in `scenarios`, a module for each kind of enemy.
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -40,7 +41,7 @@ class Scenario:
     """What every daemon does to itself (`hooks`)."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Of every daemon, named as in its environment."""
-    cluster: Callable[[int], KafkaCluster] = KafkaCluster
+    cluster: Callable[[int], AbstractContextManager[KafkaCluster]] = KafkaCluster
     """Makes the brokers, of their number."""
     apart: bool = False
     """Played in a network namespace of its own (`apart`)."""

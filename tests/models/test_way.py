@@ -21,7 +21,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Final
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -40,6 +40,9 @@ DAY: Final = 86_400 * SECOND
 STATES: Final = ("A", "B", "C")
 CALM_SECONDS: Final = 20.0
 """Within which a daemon is done with everything, once all works: a round of write-behind, and pauses before it."""
+
+WITHOUT_SHRINKING: Final = [phase for phase in Phase if phase is not Phase.shrink]
+"""To shrink a failure takes longer than the run's time-out lets a test last: `make search` does it."""
 
 
 class Far(IntEnum):
@@ -358,8 +361,8 @@ class Way(RuleBasedStateMachine):
 
 
 Way.TestCase.settings = settings(
-    max_examples=2 * settings.default.max_examples,
     stateful_step_count=50,
+    phases=WITHOUT_SHRINKING if settings().derandomize else list(Phase),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestWay = Way.TestCase
