@@ -12,7 +12,7 @@ from tests.cli.here import here
 from tests.e2e.stores import Place, spooled
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.daemon import Daemon
+from tests.support.daemon import PATIENT, Daemon
 from tests.support.topics import configure_topic, create_topics
 
 RECEIVED_MS = 1_795_454_645_123
@@ -44,7 +44,7 @@ def test_a_living_daemon_sends_again_or_deletes_what_kafka_refused(
 ) -> None:
     place, topic = Place(prefix, kafka.bootstrap), f"{prefix}lead_changed"
     create_topics(kafka.bootstrap, topic, config={"max.message.bytes": "2000"})
-    with place.daemon(tmp_path) as daemon:
+    with place.daemon(tmp_path, **PATIENT) as daemon:
         daemon.wait_until_connected()
         sent, deleted = (
             daemon.get(f"/lead_changed?lead_id={name}&note={'x' * 3000}").json["id"] for name in ("sent", "deleted")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.stores import Place, Stored
 from tests.support.broker import KafkaCluster
-from tests.support.daemon import Daemon
+from tests.support.daemon import PATIENT, Daemon
 from tests.support.topics import unique_prefix
 
 AGREEMENT = "/agreement_status_changed?project_id=p&agreement_id={}&status={}"
@@ -16,7 +16,7 @@ AGREEMENT = "/agreement_status_changed?project_id=p&agreement_id={}&status={}"
 
 @pytest.fixture
 def daemon(place: Place, tmp_path: Path) -> Iterator[Daemon]:
-    with place.daemon(tmp_path) as daemon:
+    with place.daemon(tmp_path, **PATIENT) as daemon:
         place.settle(daemon)
         yield daemon
 

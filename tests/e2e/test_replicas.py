@@ -11,7 +11,7 @@ from aurora_bridge.dedup.lifecycle import State
 from tests.e2e.load import Load
 from tests.e2e.stores import published
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.daemon import Daemon
+from tests.support.daemon import PATIENT, Daemon
 from tests.support.index_rows import rows_of
 from tests.support.topics import read_all
 
@@ -29,7 +29,7 @@ class Replicas:
         self.daemons = []
         for name in ("one", "other"):
             (folder / name).mkdir()
-            named = {"kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, **settings}
+            named = {**PATIENT, "kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, **settings}
             self.daemons.append(Daemon(folder / name, **named))
 
     def ids(self, event: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.stores import Place, Stored, published, spooled
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import PATIENT, Daemon, command
 from tests.support.http import Headers
 
 HEADER: Final = "X-Aurora-Webhook-Token"
@@ -215,7 +215,7 @@ def test_in_binary_mode_kafka_holds_the_data_as_value_and_tail_prints_the_event(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     place = Place(prefix, kafka.bootstrap)
-    with place.daemon(tmp_path, kafka__content_mode="binary", kafka__partitions=1) as daemon:
+    with place.daemon(tmp_path, kafka__content_mode="binary", kafka__partitions=1, **PATIENT) as daemon:
         place.settle(daemon)
         answer = daemon.get("/project_status_changed?project_id=p&status=caf%C3%A9").json
         assert answer["outcome"] == "published"

@@ -12,7 +12,7 @@ import pytest
 from aurora_bridge.bridge import EVENTS
 from tests.e2e.stores import Place, published
 from tests.support.broker import KafkaCluster
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import PATIENT, Daemon, command
 from tests.support.http import get
 from tests.support.node import CLUSTER_ID, OTHER_CLUSTER_ID
 from tests.support.topics import create_topics, topic_names
@@ -73,7 +73,7 @@ def delivered(daemon: Daemon, target: str) -> dict[str, str]:
 
 def at_home(place: Place, folder: Path) -> dict[str, dict[str, str]]:
     """Let a daemon live with its cluster, and end; return what it published, by target."""
-    with place.daemon(folder) as daemon:
+    with place.daemon(folder, **PATIENT) as daemon:
         daemon.wait_until_connected()
         known = {target: delivered(daemon, target) for target in (SIGNED, ONCE)}
         assert {event["outcome"] for event in known.values()} == {"published"}
@@ -125,7 +125,7 @@ def test_events_wait_until_an_operator_accepts_the_other_cluster(home: Place, el
         assert signed.event["repeat"] is False
         assert daemon.terminate() == 0
     assert {stored.key for stored in home.read(daemon)} == {event["id"] for event in known.values()}
-    with elsewhere.daemon(tmp_path) as daemon:
+    with elsewhere.daemon(tmp_path, **PATIENT) as daemon:
         daemon.wait_until_connected()
         assert delivered(daemon, CHANGED.format("again"))["outcome"] == "published"
         assert delivered(daemon, SIGNED)["outcome"] == "duplicate"
@@ -144,7 +144,7 @@ def test_no_topic_is_created_in_the_other_cluster(
 
 def test_the_setting_names_the_cluster_that_is_right(home: Place, elsewhere: Place, tmp_path: Path) -> None:
     known = at_home(home, tmp_path)[ONCE]
-    with elsewhere.daemon(tmp_path, kafka__cluster_id=OTHER_CLUSTER_ID) as daemon:
+    with elsewhere.daemon(tmp_path, kafka__cluster_id=OTHER_CLUSTER_ID, **PATIENT) as daemon:
         daemon.wait_until_connected()
         again = delivered(daemon, ONCE)
         assert again == known
@@ -187,7 +187,7 @@ def test_under_a_living_daemon_another_cluster_gets_nothing_until_it_is_accepted
     """
     with KafkaCluster() as first:
         place = Place(prefix, first.bootstrap)
-        daemon = place.daemon(tmp_path)
+        daemon = place.daemon(tmp_path, **PATIENT)
         daemon.start()
         try:
             daemon.wait_until_connected()

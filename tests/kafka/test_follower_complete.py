@@ -222,7 +222,7 @@ async def test_what_a_full_file_does_not_take_is_read_again(following: Following
         await until(lambda: following.fetches > 2)
         assert following.followed == 0
     await following.reached(1)
-    assert await following.life.act(ONCE, NOW + SECOND) is Action.DUPLICATE
+    assert following.followed == 1
 
 
 async def test_a_client_whose_metadata_task_died_is_replaced(following: Following) -> None:

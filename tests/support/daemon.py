@@ -30,6 +30,9 @@ SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
 """Between two looks at what is not there yet."""
 
+PATIENT: Final = {"deadlines__publish_seconds": 7, "deadlines__spool_seconds": 8, "deadlines__answer_seconds": 9}
+"""Settings with which also a busy machine publishes directly: for tests in which no deadline is to pass."""
+
 Found = TypeVar("Found")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import PATIENT, Daemon
 from tests.support.http import Connection, request
 from tests.support.node import KafkaNode
 from tests.support.ports import HOST, free_ports
@@ -33,6 +33,7 @@ def states(folder: Path, node: KafkaNode, prefix: str) -> Iterator[tuple[str, Da
     tokens.write_text(f"old-{TOKEN}\n{TOKEN}\n")
     config.write_text(ROUTES)
     settings = {
+        **PATIENT,
         "config": config,
         "auth__tokens_file": tokens,
         "kafka__bootstrap_servers": node.client,
