@@ -178,7 +178,10 @@ class Oracle:
             return
         overdue = now - flight.received > DEADLINES.answer_seconds
         noted = instance.dedup.is_posted(flight.entry) if overdue else instance.has_written(flight)
-        assert noted or not instance.dedup.is_last(flight.entry), f"refused, and not noted: {flight}"
+        replaced = not instance.dedup.is_last(flight.entry) or any(
+            told.lost and told.key[0] == flight.key[0] and told.key > flight.key for told in self._events.values()
+        )
+        assert noted or replaced, f"refused, and not noted: {flight}"
 
     # Losses.
 

@@ -132,6 +132,22 @@ def test_the_refused_retry_of_a_doubtful_event_leaves_its_id_to_it(play: Play) -
     play.status("B")
 
 
+def test_of_a_refused_event_that_a_later_one_replaced_nothing_is_noted_though_that_one_is_lost(play: Play) -> None:
+    """Memory has one event of a fingerprint. The later one is refused at once, and gone with the file."""
+    play.a_lead_changes(far=Far.ASKED)
+    play.it_goes_on(0.3, kafka=False, spool=False)
+    play.status("B")
+    play.it_goes_on(1.1, kafka=False, spool=False)
+    play.a_project_is_created(far=Far.ASKED, reaches=False)
+    play.status("C", Far.ASKED, reaches=False)
+    play.the_index_is_removed()
+    play.a_lead_changes(far=Far.ASKED)
+    play.a_project_is_created(far=Far.ASKED, reaches=False)
+    play.a_lead_changes(far=Far.ASKED, reaches=False)
+    play.kafka_comes_or_goes(up=False)
+    play.it_goes_on(5.1, kafka=False, spool=False)
+
+
 def test_a_batch_that_may_be_stored_is_not_refused_for_good(play: Play) -> None:
     play.status("B", Far.JUDGED)
     play.kafka_does(topic=STATUS, what="forget")
