@@ -296,7 +296,7 @@ async def test_a_file_that_cannot_be_opened_is_opened_again_until_it_can(tmp_pat
             new = await second.deliver(A, NOON + 2 * MINUTE)
             assert (new.action, new.entry.id_ms) == (Action.NEW, NOON + 2 * MINUTE)
             assert second.failed
-        await second.complete(NOON)
+        await second.recovered(NOON)
         assert await second.act(A, NOON + 2 * MINUTE + 1) is Action.DUPLICATE
         assert await second.act(B, NOON + 2 * MINUTE + 2) is Action.REPEAT
 
@@ -314,7 +314,7 @@ async def test_an_opening_that_hangs_holds_nobody_up_for_long(tmp_path: Path) ->
             async with asyncio.timeout(PATIENCE):
                 await have(life, "ABA", NOON)
             gate.set()
-            await life.complete(NOON)
+            await life.recovered(NOON)
             assert await become(life, "B", NOON + 2 * MINUTE) == {Action.REPEAT}
 
 
