@@ -9,6 +9,7 @@ from collections import deque
 from itertools import count
 from typing import Any
 
+import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -194,5 +195,5 @@ class PartitionQueueModel(RuleBasedStateMachine):
                 self.ended.update(names)
 
 
-TestPartitionQueue = PartitionQueueModel.TestCase
-TestPartitionQueue.settings = settings(max_examples=2000, stateful_step_count=25, deadline=None)
+TestPartitionQueue = pytest.mark.slow(PartitionQueueModel.TestCase)
+TestPartitionQueue.settings = settings(max_examples=5 * settings().max_examples, stateful_step_count=25)

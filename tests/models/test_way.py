@@ -21,6 +21,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -365,4 +366,4 @@ Way.TestCase.settings = settings(
     phases=WITHOUT_SHRINKING if settings().derandomize else list(Phase),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestWay = Way.TestCase
+TestWay = pytest.mark.slow(Way.TestCase)

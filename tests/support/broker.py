@@ -9,6 +9,7 @@ Everything here blocks; from a coroutine call it through `asyncio.to_thread`. Wh
 `node.py`; what arrived in a topic, `topics.py` reads.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +24,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.node import CLUSTER_ID, KafkaNode
+from tests.support.node import CLASSES, CLUSTER_ID, KafkaNode
 from tests.support.ports import free_ports
 
 READY_SECONDS: Final = 60.0
@@ -107,6 +108,11 @@ class KafkaCluster:
 
         Raises `ClusterError` if it does not get there, `JarsMissingError` if Kafka cannot be fetched.
         """
+        if not CLASSES.exists():
+            keep_classes()
+        self._start()
+
+    def _start(self) -> None:
         formatting = [(node, node.begin_format(self._properties_of(node))) for node in self._everyone]
         for node, process in formatting:
             if process.wait(READY_SECONDS) != 0:
@@ -199,6 +205,20 @@ class KafkaCluster:
             return usual | {"process.roles": "broker", "listeners": clients}
         del usual["inter.broker.listener.name"]
         return usual | {"process.roles": "controller", "listeners": f"CONTROLLER://{node.controller}"}
+
+
+def keep_classes() -> None:
+    """Have a node write down what it loads, for all that start later. Raises what a start does."""
+    cluster = KafkaCluster()
+    (node,) = cluster.nodes
+    scratch = CLASSES.with_suffix(f".{os.getpid()}")
+    node.jvm = [f"-XX:ArchiveClassesAtExit={scratch}"]
+    try:
+        cluster._start()  # noqa: SLF001 - `start` would come back here
+        node.terminate()
+        scratch.rename(CLASSES)
+    finally:
+        cluster.stop()
 
 
 def _settled(node: KafkaNode, expected: set[int]) -> bool:

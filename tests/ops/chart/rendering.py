@@ -7,13 +7,14 @@ import json
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from tests.support.daemon import command
+from tests.cli.here import here
 
 CHART: Final = Path(__file__).parents[3] / "helm" / "aurora-bridge"
 SCENARIOS: Final = sorted((CHART / "ci").glob("*.yaml"))
@@ -167,4 +168,5 @@ def daemon_says(objects: Objects, folder: Path, pem: Path) -> subprocess.Complet
         if each["name"].startswith(prefix)
     }
     assert environment.pop("config") == "/etc/aurora-bridge/aurora-bridge.toml"
-    return command("config", cwd=folder, **environment, config=file)
+    with chdir(folder):
+        return here("config", **environment, config=file)
