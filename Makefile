@@ -5,6 +5,7 @@ PYTHON ?= python3
 
 VENV := .venv$(addprefix -,$(notdir $(filter-out python3,$(PYTHON))))
 BIN := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE  # some 200 processes of a test run would compile the daemon each
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 # What `make test-brokers` runs.

@@ -1,9 +1,10 @@
 """Fixtures that every test can ask for, above all a real Apache Kafka.
 
 `kafka` is a broker to talk to, `kafka1` the same one as a process that the test may kill or freeze, `kafka3` a cluster
-of three that it may treat likewise, `kafka_secure` one with TLS, SASL and access control lists. Each starts when the
-first test asks for it and serves the whole run; whatever a test did to a node is undone after it, and the topics under
-its `prefix` are deleted. `support/broker.py` has the rest, `support/secure.py` the last.
+of three that it may treat likewise, `kafka_secure` one with TLS, SASL and access control lists, `kafka_creating` one
+that creates topics by itself. Each starts when the first test asks for it and serves the whole run; whatever a test did
+to a node is undone after it, and the topics under its `prefix` are deleted. `support/broker.py` has the rest,
+`support/secure.py` that of security.
 
 AURORA_BRIDGE_TEST_KAFKA chooses its series, 4.3 or 3.9 (`make test-brokers` runs both). A broker named in
 AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
@@ -11,7 +12,8 @@ it are skipped, and the summary says so loudly; with CI=true they fail instead (
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, TypeVar
 
 import hypothesis
@@ -34,6 +36,7 @@ MARKERS: Final = {
     "kafka": ["kafka"],
     "kafka1": ["kafka"],
     "kafka3": ["kafka", "kafka3"],
+    "kafka_creating": ["kafka"],
     "kafka_secure": ["kafka"],
     "kafka_secure3": ["kafka", "kafka3"],
 }
@@ -76,6 +79,13 @@ def kafka3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
     if NAMED:
         unavailable(NOT_OURS)
     yield from _started(KafkaCluster, 3, brokers)
+
+
+@pytest.fixture(scope="session")
+def kafka_creating(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
+    """One node that creates the topics that clients ask for."""
+    creating = partial(KafkaCluster, properties={"auto.create.topics.enable": "true"})
+    yield from _started(creating, 1, brokers)
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +145,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{count} TESTS WERE SKIPPED, {reason}", red=True, bold=True)
 
 
-def _started(kind: type[Cluster], nodes: int, brokers: list[KafkaCluster | NamedKafka]) -> Iterator[Cluster]:
+def _started(kind: Callable[[int], Cluster], nodes: int, brokers: list[KafkaCluster | NamedKafka]) -> Iterator[Cluster]:
     if not jars.possible():
         unavailable(CANNOT_RUN)
     with kind(nodes) as cluster:

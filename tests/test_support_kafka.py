@@ -1,7 +1,5 @@
 """The brokers of the tests are tested: they start, break and come back as the other tests take for granted."""
 
-from collections.abc import Callable
-
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
@@ -70,15 +68,12 @@ def test_a_deleted_topic_is_gone(kafka: KafkaCluster | NamedKafka, prefix: str) 
     assert topic_names(kafka.bootstrap, prefix) == [f"{prefix}two"]
 
 
-@pytest.mark.parametrize("stop", [KafkaNode.kill, KafkaNode.terminate])
-def test_a_node_comes_back_on_its_old_address_with_its_records(
-    kafka1: KafkaCluster, prefix: str, stop: Callable[[KafkaNode], None]
-) -> None:
+def test_a_node_comes_back_on_its_old_address_with_its_records(kafka1: KafkaCluster, prefix: str) -> None:
     topic = f"{prefix}survivor"
     create_topics(kafka1.bootstrap, topic)
     publish(kafka1.bootstrap, topic, b"before")
     (node,) = kafka1.nodes
-    stop(node)
+    node.kill()
     with pytest.raises(KafkaException):
         AdminClient({"bootstrap.servers": kafka1.bootstrap, "log_level": 0}).list_topics(timeout=0.2)
     node.restart()

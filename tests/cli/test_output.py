@@ -19,6 +19,8 @@ from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PROGRAM, SECONDS, environment
 from tests.support.topics import Record, create_topics, produce
 
+pytestmark = pytest.mark.slow
+
 PRINT: Final = "0123456789abcdef0123456789abcdef"
 COMMANDS: Final = (
     "--help",

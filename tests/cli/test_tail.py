@@ -378,9 +378,8 @@ def test_a_kafka_that_is_away_is_told_with_exit_code_1() -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_reading_creates_no_topic_where_kafka_would_let_it(kafka1: KafkaCluster) -> None:
-    del kafka1  # where it can run, so can the one below
-    with KafkaCluster(properties={"auto.create.topics.enable": "true"}) as cluster:
-        create_topics(cluster.bootstrap, "aurora.lead_changed")
-        ended = here("tail", kafka__bootstrap_servers=cluster.bootstrap)
-        assert (ended.returncode, topic_names(cluster.bootstrap)) == (0, ["aurora.lead_changed"])
+def test_reading_creates_no_topic_where_kafka_would_let_it(kafka_creating: KafkaCluster, prefix: str) -> None:
+    topic = f"{prefix}lead_changed"
+    create_topics(kafka_creating.bootstrap, topic)
+    ended = here("tail", kafka__bootstrap_servers=kafka_creating.bootstrap, kafka__topic_prefix=prefix)
+    assert (ended.returncode, topic_names(kafka_creating.bootstrap, prefix)) == (0, [topic])

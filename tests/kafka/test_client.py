@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -186,30 +186,21 @@ async def test_an_update_without_any_broker_fails_and_says_so() -> None:
     await client.close()
 
 
-@pytest.fixture(scope="module")
-def creating(kafka1: KafkaCluster) -> Iterator[KafkaCluster]:
-    """A broker that creates the topics that clients ask for."""
-    del kafka1  # it says whether a broker can run here
-    with KafkaCluster(properties={"auto.create.topics.enable": "true"}) as cluster:
-        yield cluster
-
-
-@pytest.mark.slow
-async def test_a_look_at_a_missing_topic_never_creates_it(creating: KafkaCluster, prefix: str) -> None:
-    client = Client(bootstrap_servers=creating.bootstrap, request_timeout_ms=10_000)
+async def test_a_look_at_a_missing_topic_never_creates_it(kafka_creating: KafkaCluster, prefix: str) -> None:
+    client = Client(bootstrap_servers=kafka_creating.bootstrap, request_timeout_ms=10_000)
     await client.bootstrap()
     client.set_topics([f"{prefix}missing"])
     for _ in range(3):
         assert await client.force_metadata_update()
     await client.close()
-    theirs = AIOKafkaClient(bootstrap_servers=creating.bootstrap, request_timeout_ms=10_000)
+    theirs = AIOKafkaClient(bootstrap_servers=kafka_creating.bootstrap, request_timeout_ms=10_000)
     await theirs.bootstrap()
     theirs.set_topics([f"{prefix}created"])
     async with asyncio.timeout(30):
-        while not topic_names(creating.bootstrap, prefix):  # the broker creates topics, if one asks as aiokafka does
+        while not topic_names(kafka_creating.bootstrap, prefix):  # it creates them if one asks as aiokafka does
             await theirs.force_metadata_update()
     await theirs.close()
-    assert topic_names(creating.bootstrap, prefix) == [f"{prefix}created"]
+    assert topic_names(kafka_creating.bootstrap, prefix) == [f"{prefix}created"]
 
 
 # The end
