@@ -22,7 +22,7 @@ help:  ## list the targets
 run: $(VENV)/.run  ## install, and start the daemon on the embedded log on loopback
 	@exec $(BIN)/aurora-bridge serve
 
-unit: $(VENV)/.dev  ## install, and run what needs neither Kafka nor a daemon or a tool in a process of its own (a minute)
+unit: $(VENV)/.dev  ## install, and run what needs no Kafka, Java or other tool, without the end-to-end tests (a minute)
 	$(BIN)/python -m pytest -m "not kafka and not slow and not ops" --ignore=tests/e2e --ignore=tests/ops
 
 test: $(VENV)/.dev  ## install, obtain Apache Kafka, and run every test

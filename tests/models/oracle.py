@@ -8,7 +8,8 @@ The rules of the design, written down once more without the daemon's means:
 - it is the same event as an earlier one whose retry is due, and which no other delivery was taken for;
 - nothing else shares an event, or its id;
 - a retry of what was refused, or whose answer was not heard, is the same event, and a duplicate once that is stored;
-- a 503 leaves once the file has its event; at the answer deadline, once the file is told.
+- a 503 leaves once the file has its event, or a later one of its fingerprint; at the answer deadline, once the file is
+  told.
 
 Two things free the daemon of them: what it may have lost (`lose`), and a file that does not answer.
 """
