@@ -24,6 +24,8 @@ from tests.support.ports import HOST, free_ports
 from tests.support.topics import ANY_TIME, create_topics, produce, topic_names
 from tests.support.topics import Record as Stored
 
+pytestmark = pytest.mark.slow
+
 TARGETS: Final = (
     "/project_created?project_id=p-1&source=app",
     "/lead_changed?lead_id=l-1",
