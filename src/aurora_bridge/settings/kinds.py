@@ -132,7 +132,10 @@ Tenant = Annotated[
 HeaderName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"), Allowed("the name of an HTTP header, without colon")
 ]
-SnakeCase = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$"), Allowed("a name in lower snake_case")]
+_WORD = r"[^\x00-/:-\x60{-\x7f]+"  # of ASCII lower-case letters and digits; beyond it anything
+SnakeCase = Annotated[  # every name that `webhook.text.canonical_name` makes, such as _ga
+    str, Field(pattern=f"^(_|_?{_WORD}(_{_WORD})*_?)$"), Allowed("a name in lower snake_case")
+]
 AttributeNames = Annotated[
     tuple[SnakeCase, ...],
     NoDecode,  # in the environment names with commas between, not JSON
