@@ -147,6 +147,10 @@ def test_routes_as_they_should_be_give_no_warning(tokens: Path) -> None:
         ),
         ({"template": "/x?st=<STATUS>"}, "the template has no agreement_id; without it two events look alike"),
         ({"template": "/x?a=<AGREEMENT_ID>"}, "the template has no status; without it"),
+        (
+            {"template": "/x?a=<AGREEMENT_ID>&amp;st=<STATUS>"},
+            "the template has a parameter 'amp;st', as HTML or a framework writes it; it is read as 'st'. Mend it here",
+        ),
         ({"event": "agreement_changed"}, "knows no event 'agreement_changed'"),
         ({"event": "agreement_changed"}, f"Did you mean {AGREEMENT}?"),
         (

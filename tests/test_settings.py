@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from aurora_bridge.settings import IngressSettings, RouteSettings, Settings, SettingsError, load, redacted
+from aurora_bridge.settings import (
+    EventSettings,
+    IndexSettings,
+    IngressSettings,
+    RouteSettings,
+    Settings,
+    SettingsError,
+    load,
+    redacted,
+)
 from aurora_bridge.settings.kinds import allowed
 from aurora_bridge.settings.names import FILE_ONLY, GROUPS, SETTINGS, variable
+from aurora_bridge.webhook.text import canonical_name, meant_name
 
 every_setting = pytest.mark.parametrize("key", SETTINGS)
 
@@ -134,6 +144,17 @@ def test_a_variable_sets_its_setting(name: str, given_text: str, key: str, expec
     for part in key.split("."):
         value = getattr(value, part)
     assert value == expected
+
+
+@given(st.text(max_size=8).map(lambda raw: canonical_name(meant_name(raw))).filter(bool))
+@example("_")
+@example("_ga")
+@example("größe")
+def test_every_name_that_an_attribute_can_have_can_be_written_in_every_setting_that_takes_names(name: str) -> None:
+    assert IndexSettings(volatile_attributes=(name,)).volatile_attributes == (name,)
+    assert IngressSettings(secret_parameters=(name,)).secret_parameters == (name,)
+    event = EventSettings(identifier=name, state_attribute=name, volatile_attributes=(name,))
+    assert (event.identifier, event.state_attribute, event.volatile_attributes) == (name, name, (name,))
 
 
 def test_the_environment_wins_over_the_file_setting_by_setting(config: WriteConfig) -> None:
@@ -257,6 +278,8 @@ def test_a_variable_below_a_setting_is_refused() -> None:
         ("INGRESS__MALFORMED_STATUS", "no", "one of 200, 422"),
         ("INGRESS__SECRET_PARAMETERS", "", "names in lower snake_case"),
         ("INGRESS__SECRET_PARAMETERS", "apiKey", "names in lower snake_case"),
+        ("INDEX__VOLATILE_ATTRIBUTES", "a__b", "names in lower snake_case"),
+        ("INDEX__VOLATILE_ATTRIBUTES", "utm.source", "names in lower snake_case"),
         ("INGRESS__LOG_DELIVERIES", "sometimes", "true or false"),
         ("TENANT", "a/b", "1 to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
         ("STATE_DIR", "", "the path of a folder"),

@@ -16,7 +16,7 @@ from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, event_id
 from aurora_bridge.logs import Quota, fields, redact_target
-from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
+from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Defect, Malformed, Outcome, Reason, Refusal
@@ -66,6 +66,18 @@ class DeadLetter(NamedTuple):
     id: str
 
 
+class GarbledTemplate(NamedTuple):
+    """A URL template in Aurora that HTML or a framework garbled, for people to mend."""
+
+    time: float
+    """When its last delivery came, seconds since the epoch."""
+    event: str
+    tenant: str
+    route: str
+    names: tuple[str, ...]
+    """The names at fault, as they came."""
+
+
 class Bridge:
     """Takes deliveries and makes their events durable."""
 
@@ -98,6 +110,8 @@ class Bridge:
         self._overdue: set[asyncio.Task[object] | None] = set()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS_KEPT)
         """The last ones, the latest at the end."""
+        self.garbled_templates: dict[tuple[str, str], GarbledTemplate] = {}
+        """By event and route, of which there is a bounded number."""
         self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
@@ -155,12 +169,31 @@ class Bridge:
             defect = malformed.defect
             event = dead_letter(match, defect, redact_target(delivery.target, match.route.rules.secret_parameters))
         metrics = self._metrics
+        if defect is Defect.UNFILLED_PLACEHOLDER:
+            metrics.junk_values[match.route.rules.type_of(match.event).name, PLACEHOLDER] += 1
+        if event.emptied:
+            metrics.junk_values[event.name, NOTHING] += 1
+        if event.garbled:
+            self._note_garbled(event, match, delivery)
         metrics.event_last_received[event.name] = delivery.received_us / 1e6
         event_type = CATALOGUE.get(event.name)
         if event_type is not None:
             for attribute in unknown_values(event_type, event.data):
                 metrics.unknown_values[event.name, attribute] += 1
         return event, defect
+
+    def _note_garbled(self, event: Event, match: Match, delivery: Delivery) -> None:
+        self._metrics.garbled_templates[event.name] += 1
+        route, known = match.route, self.garbled_templates.get((event.name, match.route.name))
+        names = tuple(redact_target(name.encode(), route.rules.secret_parameters) for name in event.garbled)
+        self.garbled_templates[event.name, route.name] = GarbledTemplate(
+            delivery.received_us / 1e6, event.name, route.tenant, route.name, names
+        )
+        if known is None:
+            log.warning(
+                "a URL template in Aurora is garbled; its parameters are read as they were meant",
+                extra=fields(event=event.name, route=route.name, names=list(names)),
+            )
 
     def _record(self, event: Event, event_id: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""

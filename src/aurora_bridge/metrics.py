@@ -22,6 +22,8 @@ BUDGET_SECONDS = 10
 """Aurora waits this long for an answer (Aurora: "Delivery")."""
 NO_EVENT = "none"
 """The event label of a delivery that was refused before its event was known."""
+PLACEHOLDER, NOTHING = "placeholder", "nothing"
+"""Kinds of values that say nothing."""
 _MOST_BROKERS = 100
 _OTHER_BROKER = "other"
 STAGES = ("read", "judge", "publish", "answer")
@@ -179,6 +181,18 @@ class Metrics(Collector):
             "aurora_bridge_dead_letters",
             "Authenticated deliveries kept in the dead-letter topic, by what was wrong with them.",
             (("reason", [defect.value for defect in Defect]),),
+        )
+        self.junk_values = Counter(
+            "aurora_bridge_junk_values",
+            "Deliveries with a value that says nothing, by event: a placeholder that nobody filled, so that it "
+            "became a dead letter, or a word for nothing as an identifier, such as null, which is read as empty.",
+            (event, ("kind", (PLACEHOLDER, NOTHING))),
+        )
+        self.garbled_templates = Counter(
+            "aurora_bridge_garbled_templates",
+            "Deliveries with a parameter's name as HTML or a framework garbles it, such as amp;status or status[], by "
+            "event. It is read as it was meant; the status page has the template to mend.",
+            (event,),
         )
         self.response_seconds = Histogram(
             "aurora_bridge_response_seconds",

@@ -29,7 +29,7 @@ from aurora_bridge.webhook.pattern import TemplateError
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
 from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US, Rules
 from aurora_bridge.webhook.template import Template, could_match_one
-from aurora_bridge.webhook.text import canonical_name
+from aurora_bridge.webhook.text import canonical_name, meant_name
 
 DEFAULT = "default"
 _AURORAS_OWN = "session_token"
@@ -255,6 +255,11 @@ def _parameter(attribute: str) -> str:
 def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
     """Yield what is perhaps not meant with a route."""
     event_type = rules.type_of(event)
+    for name in template.garbled:
+        yield (
+            f"the template has a parameter {name!r}, as HTML or a framework writes it; it is read as "
+            f"{meant_name(name)!r}. Mend it here, and in Aurora."
+        )
     if event not in CATALOGUE:
         yield unknown(event)
         return

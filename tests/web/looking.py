@@ -1,6 +1,6 @@
 """What the status page could be about: a quiet daemon, to be changed in one place or the other."""
 
-from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.routing import Paste
@@ -25,6 +25,7 @@ QUIET = Status(
     refused=[],
     dead_letters={},
     last_dead_letters=[],
+    garbled_templates=[],
     broken_spools=[],
     index_failed=False,
     index_complete=True,
@@ -57,6 +58,7 @@ def eventful(text: str) -> Status:
         last_dead_letters=[DeadLetter(NOW, Defect.NOT_UTF8, text, text, text)],
         in_flight=1,
         oldest_unanswered=9.0,
+        garbled_templates=[(GarbledTemplate(NOW, text, text, text, (text,)), text)],
         broken_spools=[text],
         index_failed=True,
         credentials={text: 1},

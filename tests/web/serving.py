@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from aurora_bridge.bridge import Answer, Bridge, DeadLetter
+from aurora_bridge.bridge import Answer, Bridge, DeadLetter, GarbledTemplate
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.webhook.delivery import Delivery
 from tests.support.http import Connection
@@ -60,6 +60,7 @@ class BridgeDouble(Bridge):
         self.may_answer.set()
         self.stopping = False
         self.dead_letters: deque[DeadLetter] = deque()
+        self.garbled_templates: dict[tuple[str, str], GarbledTemplate] = {}
 
     async def accept(self, delivery: Delivery) -> Answer:
         self.deliveries.append(delivery)

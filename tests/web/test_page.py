@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.web.page import page
 from aurora_bridge.web.status import Status
@@ -72,6 +72,21 @@ def test_events_that_never_came_are_folded_but_not_those_in_trouble() -> None:
 def test_a_template_can_be_selected_at_once() -> None:
     assert "<code>https://HOST/lead_changed?lead_id=&lt;LEAD_ID&gt;</code>" in page(QUIET)
     assert "user-select: all" in page(QUIET)
+
+
+def test_a_garbled_template_is_shown_with_what_to_paste_in_its_place() -> None:
+    assert "Templates to mend" not in page(QUIET)
+    garbled = GarbledTemplate(NOW - 120, "lead_created", "default", "default", ("amp;source", "x[]"))
+    made = page(QUIET._replace(garbled_templates=[(garbled, "https://HOST/lead_created?lead_id=<LEAD_ID>")]))
+    cells = Page(made).texts
+    row = cells[cells.index("amp;source x[]") - 3 :][:5]
+    assert row == [
+        "lead_created",
+        "2 min ago",
+        "default",
+        "amp;source x[]",
+        "https://HOST/lead_created?lead_id=<LEAD_ID>",
+    ]
 
 
 def test_an_endless_name_in_a_request_is_cut_short() -> None:

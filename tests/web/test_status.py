@@ -6,7 +6,7 @@ from time import time
 from types import SimpleNamespace
 from typing import Any, cast
 
-from aurora_bridge.bridge import EVENTS, DeadLetter
+from aurora_bridge.bridge import EVENTS, DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.reading import Progress
 from aurora_bridge.kafka.reasons import Problem
@@ -90,6 +90,28 @@ async def test_reasons_that_refused_anything_are_shown_the_latest_first() -> Non
         observing.metrics.last_refused[reason] = when
     refused = observing.observer.look().refused
     assert refused == [Refused(Reason.UNAUTHORIZED, 1, 2.0), Refused(Reason.NO_ROUTE, 1, 1.0)]
+
+
+async def test_a_garbled_template_comes_with_the_one_to_paste_of_its_route() -> None:
+    templates = ["/b/<PROJECT_ID>?l=<LEAD_ID>", "https://h/a/<PROJECT_ID>?l=<LEAD_ID>"]
+    routes = [{"template": template, "event": "lead_changed", "tenant": "acme"} for template in templates]
+    observing = Observing(routes=routes)
+    for number, (event, tenant, route) in enumerate(
+        [
+            ("lead_changed", "acme", "/a/<PROJECT_ID>"),
+            ("lead_changed", "acme", "/b/<PROJECT_ID>"),
+            ("lead_created", "default", "default"),
+            ("order_created", "default", "default"),
+        ]
+    ):
+        garbled = GarbledTemplate(float(-number), event, tenant, route, ("amp;l",))
+        observing.bridge.garbled_templates[event, route] = garbled
+    assert [template for _, template in observing.observer.look().garbled_templates] == [
+        "https://h/a/<PROJECT_ID>?l=<LEAD_ID>",
+        "https://HOST/b/<PROJECT_ID>?l=<LEAD_ID>",
+        "https://HOST/lead_created?lead_id=<LEAD_ID>",
+        "",
+    ]
 
 
 async def test_the_last_dead_letters_are_shown_the_latest_first() -> None:

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.web.status import Reading, Status
@@ -13,6 +13,9 @@ from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, refused
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
 DEAD_LETTER = DeadLetter(NOW - 60, Defect.NOT_UTF8, "lead_created", "default", "the-id")
+GARBLED = QUIET._replace(
+    garbled_templates=[(GarbledTemplate(NOW - 60, "lead_created", "default", "default", ("amp;source",)), "")]
+)
 FULL = SPOOL._replace(bytes=990_000, full=True)
 INCOMPLETE = QUIET._replace(index_complete=False)
 FAILED = INCOMPLETE._replace(index_failed=True)
@@ -70,6 +73,7 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
     [
         (QUIET._replace(kafka=KAFKA._replace(problems=[UNREACHABLE])), "Kafka, kafka:9092: unreachable"),
         (QUIET._replace(last_dead_letters=[DEAD_LETTER]), "A delivery became a dead letter: not_utf8, 1 min ago"),
+        (GARBLED, "A URL template in Aurora is garbled: that of lead_created"),
         (refused(Reason.NO_ROUTE, 60), "no_route, 1 min ago"),
         (QUIET._replace(spool=SPOOL._replace(set_aside=2)), "2 events for themselves; they are kept, set aside"),
         (QUIET._replace(spool=SPOOL._replace(bytes=800_000)), "The spool is full to 80 %"),
@@ -117,5 +121,8 @@ def test_what_may_have_been_lost_goes_before_what_waits_and_behind_what_is_refus
 
 def test_of_a_quiet_daemon_nothing_more_is_said() -> None:
     old = DEAD_LETTER._replace(time=NOW - RECENT_SECONDS - 1)
-    quiet = QUIET._replace(lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old])
+    mended = [(garbled._replace(time=old.time), url) for garbled, url in GARBLED.garbled_templates]
+    quiet = QUIET._replace(
+        garbled_templates=mended, lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old]
+    )
     assert judge(quiet)[1:] == []

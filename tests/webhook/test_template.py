@@ -105,6 +105,28 @@ def test_a_target_reads_as(text: str, target: str, data: Mapping[str, str | None
 
 
 @pytest.mark.parametrize(
+    "text", ["/x?a=<A>&kind=k&b=<B>", "/x?a=<A>&amp;kind=k&amp;b=<B>", "/x?a=<A>&kind[]=k&b[]=<B>"]
+)
+@pytest.mark.parametrize(
+    ("query", "garbled"),
+    [
+        ("a=1&kind=k&b=2", ()),
+        ("a=1&amp;kind=k&amp;b=2", ("amp;kind", "amp;b")),
+        ("a[]=1&kind[]=k&b%5b%5d=2", ("a[]", "kind[]", "b[]")),
+    ],
+)
+def test_garbled_names_are_read_as_they_were_meant_on_either_side(
+    text: str, query: str, garbled: tuple[str, ...]
+) -> None:
+    event = read(text, f"/x?{query}")
+    assert (event.data, event.garbled) == ({"a": "1", "b": "2"}, garbled)
+
+
+def test_a_template_tells_which_of_its_names_are_garbled() -> None:
+    assert Template("/x?a=<A>&amp;kind=k&b[]=<B>", SECRETS).garbled == ["amp;kind", "b[]"]
+
+
+@pytest.mark.parametrize(
     ("text", "target", "expected"),
     [
         ("/x?v=is-<A>", "/x?v=was-1", Defect.NOT_AS_TEMPLATE),

@@ -1,6 +1,7 @@
 """Decoding of queries: what Aurora may send is taken, what would let two values share an identity is not."""
 
 from contextlib import suppress
+from time import process_time
 from urllib.parse import quote
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Defect, Malformed
-from aurora_bridge.webhook.text import canonical_name, names_in, split_query
+from aurora_bridge.webhook.text import canonical_name, meant_name, names_in, split_query
 
 CONTROL = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters=CONTROL))
@@ -64,6 +65,42 @@ def test_every_common_way_to_write_a_name_leads_to_the_same_one(words: list[str]
 def test_a_canonical_name_stays_as_it_is(name: str) -> None:
     canonical = canonical_name(name)
     assert canonical == canonical_name(canonical)
+
+
+# Names that HTML or a framework garbled
+
+BEFORE = st.sampled_from(
+    ["", "amp;", "AMP;", "amp;amp;", "#38;", "#038;", "#x26;", " ", "\u00a0", "\ufeff", "?", "[", "{", '"']
+)
+BEHIND = st.sampled_from(["", "[]", "[0]", "[12]", " ", "]", "}", '"', "[] ", "\u200b", ":"])
+
+
+@given(
+    BEFORE,
+    st.sampled_from(["status", "projectId", "Project-Id", "PROJECT ID", "_", "_ga", "größe", "x_", "amp"]),
+    BEHIND,
+)
+def test_a_name_is_read_without_what_stands_around_it(before: str, name: str, behind: str) -> None:
+    assert name == meant_name(before + name + behind)
+
+
+@pytest.mark.parametrize("name", ["", "!", "[]", "amp;", "status[x]", "a.b", "amplitude", "a;b", "lead[0]id", "0"])
+def test_any_other_name_stays_as_it_is(name: str) -> None:
+    assert canonical_name(name).strip("_") == canonical_name(meant_name(name)).strip("_")
+
+
+@given(st.text())
+def test_a_name_that_was_read_stays_as_it_is(name: str) -> None:
+    once = canonical_name(meant_name(name))
+    assert canonical_name(meant_name(once)) == once
+
+
+@pytest.mark.parametrize("piece", ["[", "[]", "[0]", "!", "amp;", "]", "&#1", "#0"])
+def test_a_long_name_is_read_in_linear_time(piece: str) -> None:
+    began = process_time()
+    meant_name(piece * (16_000 // len(piece)) + "x")
+    meant_name("x" + piece * (16_000 // len(piece)) + "x!")
+    assert process_time() - began < 0.5  # 16 kB in the square takes several seconds
 
 
 # Queries

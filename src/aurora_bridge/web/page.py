@@ -66,6 +66,8 @@ def _sections(status: Status) -> Iterator[Html]:
     yield _section("Answers", *_answers(status))
     yield _section("Refusals", _refusals(status))
     yield _section("Dead letters", *_dead_letters(status))
+    if status.garbled_templates:
+        yield _section("Templates to mend", _garbled_templates(status))
     yield _section("Routes", *_routes(status))
     yield _section("Credentials", *_credentials(status))
     yield _section("This daemon", _daemon(status))
@@ -186,6 +188,21 @@ def _dead_letters(status: Status) -> Iterator[Html]:
     ]
     columns = ["When", "Event in the request", "Reason", "Route", "Id in the dead-letter topic"]
     yield _table(f"The last {len(last)}" if len(last) > 1 else "The last one", columns, last)
+
+
+def _garbled_templates(status: Status) -> Html:
+    rows = [
+        [
+            _key(garbled.event),
+            _cell(_ago(garbled.time, status.now)),
+            _cell(_shortened(garbled.route)),
+            _cell(element("code", _shortened(" ".join(garbled.names)))),
+            _cell(element("code", template or "the one in Aurora, as plain text")),
+        ]
+        for garbled, template in status.garbled_templates
+    ]
+    columns = ["Event", "Last", "Route", "Names as they came", "URL template to paste in its place"]
+    return _table("Garbled by HTML or a framework, and read as they were meant", columns, rows)
 
 
 def _routes(status: Status) -> Iterator[Html]:

@@ -8,14 +8,14 @@ from itertools import accumulate
 from time import time
 from typing import NamedTuple
 
-from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from aurora_bridge.refusal import Outcome, Reason
-from aurora_bridge.routing import Paste, to_paste
+from aurora_bridge.routing import DEFAULT, Paste, to_paste
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.database import broken_files
 from aurora_bridge.web.readiness import Readiness
@@ -116,6 +116,8 @@ class Status(NamedTuple):
     """By reason."""
     last_dead_letters: Sequence[DeadLetter]
     """The latest first."""
+    garbled_templates: Sequence[tuple[GarbledTemplate, str]]
+    """Each with the template to paste in its place, empty where that is not known; the latest first."""
     broken_spools: Sequence[str]
     """Files that were put aside; what could not be read of them is in no topic."""
     index_failed: bool
@@ -171,6 +173,7 @@ class Observer:
             refused=self._refused(),
             dead_letters=_counted(metrics.dead_letters),
             last_dead_letters=list(reversed(bridge.dead_letters)),
+            garbled_templates=self._garbled_templates(),
             broken_spools=broken_files(self._settings.state_dir, SPOOL_FILE),
             index_failed=bool(metrics.index_failed.value()),
             index_complete=bool(metrics.index_complete.value()),
@@ -217,6 +220,17 @@ class Observer:
         if self._log_reader.current.caught_up:
             return None
         return Reading(progress.read, progress.to_read, progress.seconds_left())
+
+    def _garbled_templates(self) -> list[tuple[GarbledTemplate, str]]:
+        found = sorted(self._readiness.bridge.garbled_templates.values(), key=lambda garbled: -garbled.time)
+        return [(garbled, self._template_of(garbled)) for garbled in found]
+
+    def _template_of(self, garbled: GarbledTemplate) -> str:
+        path = garbled.route.partition("?")[0] if garbled.route != DEFAULT else "/"
+        about = (garbled.event, garbled.tenant)
+        return next(
+            (paste.url for paste in self._routes if (paste.event, paste.tenant) == about and path in paste.url), ""
+        )
 
     def _refused(self) -> list[Refused]:
         metrics = self._metrics

@@ -136,6 +136,13 @@ def _deliveries(status: Status) -> Iterator[Line]:
         if status.now - letter.time < RECENT_SECONDS:
             last = f"{letter.reason.value}, {duration(status.now - letter.time)} ago"
             yield Line(Level.LOOK, f"A delivery became a dead letter: {last}", DEFECTS[letter.reason])
+    for garbled, _ in status.garbled_templates[:1]:
+        if status.now - garbled.time < RECENT_SECONDS:
+            yield Line(
+                Level.LOOK,
+                f"A URL template in Aurora is garbled: that of {garbled.event}",
+                "It went through HTML or a framework. It is read as it was meant; paste the one below in its place.",
+            )
     if status.oldest_unanswered > STUCK_SECONDS:
         age = duration(status.oldest_unanswered)
         yield Line(Level.LOOK, f"A delivery has waited {age} for its answer", REMEDIES[Reason.TOO_LATE])

@@ -44,7 +44,8 @@ DEFECTS: Mapping[str, str] = MappingProxyType(
     {
         Defect.NO_ATTRIBUTES: "None of the event's attributes came: paste the template below.",
         Defect.UNFILLED_PLACEHOLDER: (
-            "Aurora does not know a placeholder of the template and sent it as it stands: take that parameter out."
+            "Aurora does not know a placeholder of the template, or it is not written like <THIS>: paste the template "
+            "below, or take that parameter out."
         ),
         Defect.CONFLICTING_VALUES: "One attribute came twice, with different values: leave one of the parameters out.",
         Defect.CONFLICTING_EVENT: "Path and aurora_event name different events: leave one of them out.",

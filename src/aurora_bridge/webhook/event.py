@@ -18,15 +18,15 @@ import orjson
 from aurora_bridge.logs import redact_value
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
+from aurora_bridge.webhook.junk import screen
 from aurora_bridge.webhook.routes import Match
-from aurora_bridge.webhook.shape import ALL, EMPTY, shape_of
+from aurora_bridge.webhook.shape import ALL, shape_of
 from aurora_bridge.webhook.text import split_query
 
 Data = dict[str, str | None]
 Headers = list[tuple[str, bytes | None]]
 """Of a Kafka record."""
 
-_PLACEHOLDER = re.compile(r"<[A-Za-z0-9_-]+>")
 _DIGEST_CHARACTERS = 32
 ID = re.compile(r"(?P<fingerprint>[0-9a-f]{32})(\.(?P<day>[0-9]{8})(T(?P<time>[0-9]{6})(?P<millis>[0-9]{3}))?)?")
 """An event's id: its fingerprint, with the day or the millisecond where its recurrence asks for one."""
@@ -57,6 +57,10 @@ class Event(NamedTuple):
     """What a state is the latest of: a digest of family, tenant, subject and attribute names. None unless a state."""
     repeat_window_us: int = 0
     """Microseconds within which the same state again is a duplicate."""
+    emptied: bool = False
+    """Whether an identifier was a word for nothing, and counts as empty."""
+    garbled: tuple[str, ...] = ()
+    """Names of parameters that were not read as they came, see `text.meant_name`."""
 
 
 def normalise(match: Match) -> Event:
@@ -66,8 +70,9 @@ def normalise(match: Match) -> Event:
     route = match.route
     frame, values, plain = split_query(match.query)
     rules = route.rules
+    garbled: tuple[str, ...] = ()
     if route.template is not None:
-        frame, values = route.template.read(match.query, frame, values, match.path_values)
+        frame, values, garbled = route.template.read(match.query, frame, values, match.path_values)
         plain = plain and not match.path_values
     if not plain:
         values = [redact_value(value, rules.secret_parameters) for value in values]
@@ -76,8 +81,11 @@ def normalise(match: Match) -> Event:
     for one, other in shape.twice:
         if values[one] != values[other]:
             raise Malformed(Defect.CONFLICTING_VALUES)
-    if not plain and any(_PLACEHOLDER.fullmatch(values[place]) for _, place in shape.attributes if place != EMPTY):
-        raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+    nothing = screen(values, shape.codes, shape.texts, plain)
+    if nothing:
+        nothing += [other for one, other in shape.twice if one in nothing]
+        values = ["" if place in nothing else value for place, value in enumerate(values)]
+        shape = shape_of(match.event, match.query, frame, tuple(map(bool, values)), rules)
     nullable: list[str | None] = [*values, None]
     data = {name: nullable[place] for name, place in shape.attributes}
     tenant, subject, family_key = route.tenant, None, None
@@ -91,7 +99,17 @@ def normalise(match: Match) -> Event:
         identity = {name: value for name, value in data.items() if name not in shape.volatile}
     fingerprint = fingerprint_of(tenant, match.event, identity)
     return Event(
-        shape.name, shape.type, tenant, shape.recurrence, subject, data, fingerprint, family_key, shape.window_us
+        shape.name,
+        shape.type,
+        tenant,
+        shape.recurrence,
+        subject,
+        data,
+        fingerprint,
+        family_key,
+        shape.window_us,
+        bool(nothing),
+        garbled or shape.garbled,
     )
 
 

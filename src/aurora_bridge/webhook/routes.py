@@ -23,10 +23,10 @@ from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.path_tree import PathTree
 from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.template import Template, could_match_one
-from aurora_bridge.webhook.text import canonical_name
+from aurora_bridge.webhook.text import canonical_name, meant_name
 
 DISCRIMINATOR = "aurora_event"
-_DISCRIMINATOR_KEY = DISCRIMINATOR.encode() + b"="
+_DISCRIMINATOR_BYTES = DISCRIMINATOR.encode()
 _EVENT_NAME = re.compile(rb"[A-Za-z0-9_-]+")
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
@@ -90,7 +90,7 @@ class Routes:
         target = delivery.target
         path, _, query = target.partition(b"?")
         known = self._known_paths.get(path)
-        if known is not None and _DISCRIMINATOR_KEY not in query:
+        if known is not None and _DISCRIMINATOR_BYTES not in query:
             match: Match | None = Match(known[0], known[1], query)
         else:
             path, query = split_target(target)
@@ -111,7 +111,7 @@ class Routes:
             event = _event_name(segment) if segment else None
             if segment is None or (segment and event is None):
                 return None
-        discriminator = _discriminator(query) if _DISCRIMINATOR_KEY in query else None
+        discriminator = _discriminator(query) if _DISCRIMINATOR_BYTES in query else None
         if event is None:
             event = discriminator
         if event is None:
@@ -223,7 +223,7 @@ def _parameters(query: bytes) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for piece in query.split(b"&"):
         name, _, value = piece.partition(b"=")
-        found.setdefault(_text(name), _text(value))
+        found.setdefault(meant_name(_text(name)), _text(value))
     return found
 
 
@@ -245,6 +245,7 @@ def _event_name(segment: bytes) -> str | None:
 
 def _discriminator(query: bytes) -> str | None:
     for piece in query.split(b"&"):
-        if piece.startswith(_DISCRIMINATOR_KEY):
-            return _event_name(piece[len(_DISCRIMINATOR_KEY) :])
+        name, _, value = piece.partition(b"=")
+        if _DISCRIMINATOR_BYTES in name and meant_name(_text(name)) == DISCRIMINATOR:
+            return _event_name(value)
     return None

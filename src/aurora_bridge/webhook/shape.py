@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence, recurrence_of, subject_of
+from aurora_bridge.webhook.junk import is_free_text
 from aurora_bridge.webhook.routes import DISCRIMINATOR
 from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.text import Frame, canonical_name, names_in
+from aurora_bridge.webhook.text import Frame, canonical_name, meant_name, names_in
 
 _MOST_BYTES = 1024
 _MOST_NAMES = 32
@@ -22,6 +23,7 @@ ALL = ()
 """Which values are not empty: all of them."""
 EMPTY = -1
 """Place of an empty value: `event` puts None behind the last value."""
+_NONE: frozenset[str] = frozenset()
 
 
 class Shape(NamedTuple):
@@ -44,6 +46,12 @@ class Shape(NamedTuple):
     """Those of its attributes that are left out of the fingerprint."""
     window_us: int
     """Repeat window in microseconds."""
+    codes: tuple[tuple[str, int, frozenset[str]], ...]
+    """Names, places and known values of the attributes that have a value and are no free text, see `junk`."""
+    texts: tuple[tuple[str, int], ...]
+    """Names and places of those that are."""
+    garbled: tuple[str, ...]
+    """Names that were not read as they came, but as they were meant."""
 
 
 def shape_of(event: str, query: bytes, frame: Frame, filled: tuple[bool, ...], rules: Rules) -> Shape:
@@ -59,8 +67,12 @@ def shape_of(event: str, query: bytes, frame: Frame, filled: tuple[bool, ...], r
 def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], rules: Rules) -> Shape:
     places: dict[str, int] = {}
     twice = []
+    garbled = []
     for raw_name, place in names_in(frame):
-        name = canonical_name(raw_name)
+        meant = meant_name(raw_name)
+        if meant != raw_name:
+            garbled.append(raw_name)
+        name = canonical_name(meant)
         if name in rules.secret_parameters or name == DISCRIMINATOR:
             continue
         found = place if place is not None and (filled is ALL or filled[place]) else EMPTY
@@ -77,6 +89,8 @@ def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], rules: Rules) 
     # The catalogue asks only which attributes have a value: any will do.
     sample = {name: name if place != EMPTY else None for name, place in places.items()}
     recurrence, subject = recurrence_of(event_type, sample), subject_of(event_type, sample)
+    filled_in = [(name, places[name]) for name in names if places[name] != EMPTY]
+    free = {name for name in names if is_free_text(event_type, name)}
     kind, _, attribute = subject.partition("/") if subject is not None else ("", "", "")
     return Shape(
         event_type.name,
@@ -90,6 +104,9 @@ def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], rules: Rules) 
         else None,
         volatile,
         rules.window_us(event_type),
+        tuple((name, place, event_type.values.get(name, _NONE)) for name, place in filled_in if name not in free),
+        tuple((name, place) for name, place in filled_in if name in free),
+        tuple(garbled),
     )
 
 

@@ -27,7 +27,7 @@ from aurora_bridge.webhook.pattern import (
     segment_of,
     share_a_text,
 )
-from aurora_bridge.webhook.text import Frame, canonical_name, names_in, strict_text
+from aurora_bridge.webhook.text import Frame, canonical_name, meant_name, names_in, strict_text
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -43,6 +43,8 @@ class Reading(NamedTuple):
     """Places among the query's values and, behind them, the path's."""
     parts: tuple[tuple[int, Pattern], ...]
     """Values of which only parts are attributes; these come last."""
+    garbled: tuple[str, ...]
+    """Names that were not read as they came, but as they were meant."""
 
 
 class Template:
@@ -58,6 +60,8 @@ class Template:
         self.segments: tuple[Segment, ...] = tuple(map(segment_of, path.split("/")[1:]))
         self.static: dict[str, str] = {}
         """Parameters whose value is part of the template: they choose the route, and are no attributes."""
+        self.garbled: list[str] = []
+        """Names of its parameters that are not written as they are meant, see `text.meant_name`."""
         self._parameters: dict[str, Pattern] = {}
         self._read_query(query, secrets)
         self.path_attributes = tuple(
@@ -92,7 +96,8 @@ class Template:
     def _read_query(self, query: str, secrets: frozenset[str]) -> None:
         for piece in filter(None, query.split("&")):
             raw_name, _, raw_value = piece.partition("=")
-            name, value = _decoded(raw_name), _decoded(raw_value)
+            written, value = _decoded(raw_name), _decoded(raw_value)
+            name = meant_name(written)
             if PLACEHOLDER.search(raw_name):
                 msg = (
                     f"{raw_name} is the name of a parameter; a placeholder stands for a value. Write name=<PLACEHOLDER>"
@@ -104,6 +109,8 @@ class Template:
             if name in self.static or name in self._parameters:
                 msg = f"the parameter {name} is there twice. Remove one of the two"
                 raise TemplateError(msg)
+            if name != written:
+                self.garbled.append(written)
             pattern = pattern_of(value)
             if pattern is not None:
                 self._parameters[name] = pattern
@@ -112,8 +119,11 @@ class Template:
 
     def read(
         self, query: bytes, frame: Frame, values: list[str], path_values: Sequence[str]
-    ) -> tuple[Frame, list[str]]:
-        """Return frame and values of a query in the form of the template's attributes. Raises `Malformed`."""
+    ) -> tuple[Frame, list[str], tuple[str, ...]]:
+        """Return frame and values of a query in the form of the template's attributes, and the garbled names.
+
+        Raises `Malformed`.
+        """
         small = len(query) <= _MOST_BYTES and query.count(b"&") < _MOST_NAMES
         reading = _known_reading(self, frame) if small else self.work_out(frame)
         everything = [*values, *map(strict_text, path_values)]
@@ -124,14 +134,18 @@ class Template:
             if parts is None:
                 raise Malformed(Defect.NOT_AS_TEMPLATE)
             read += parts
-        return reading.frame, read
+        return reading.frame, read, reading.garbled
 
     def work_out(self, frame: Frame) -> Reading:
         """Return how to read queries of a frame. Raises `Malformed`."""
         with_value: list[tuple[str, int]] = []
         bare: list[str] = []
         parts: list[tuple[int, Pattern]] = []
-        for raw_name, place in names_in(frame):
+        garbled = []
+        for written, place in names_in(frame):
+            raw_name = meant_name(written)
+            if raw_name != written:
+                garbled.append(written)
             pattern = self._parameters.get(raw_name)
             if raw_name in self.static:
                 continue
@@ -151,6 +165,7 @@ class Template:
             (*pieces, "".join(f"&{quote(name)}" for name in bare)),
             tuple(place for _, place in with_value),
             tuple(parts),
+            tuple(garbled),
         )
 
 
@@ -192,4 +207,4 @@ def _decoded(text: str) -> str:
 
 
 def _static_name(piece: str) -> str:
-    return _decoded(piece.partition("=")[0])
+    return meant_name(_decoded(piece.partition("=")[0]))

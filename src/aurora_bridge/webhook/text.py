@@ -15,7 +15,15 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _VALUE = re.compile(r"=([^&]*)")
-_PLAIN = (string.ascii_letters + string.digits + "-._~!$&'()*,/:=@").encode()
+_PLAIN = (string.ascii_letters + string.digits + "-._~!&'()*,/=@").encode()
+_BEFORE_A_NAME = re.compile(r"\W*(?:(?:amp|0*38|x0*26);\W*)*", re.IGNORECASE)
+"""With an ampersand as HTML writes it, without its own."""
+_THROUGH_LAST_LETTER = re.compile(r".*\w", re.DOTALL)
+_ESCAPED_BRACKET = "lt;"
+"""What `&lt;STATUS&gt;` has behind its ampersand."""
+_is_verbatim = re.compile(r"[!-$&-*,-~]*+").fullmatch
+"""What decoding leaves as it is."""
+_PERCENT_NAME = re.compile(r"%[A-Za-z_]+%")
 
 Frame = tuple[str, ...]
 """What stands around the values of a query, undecoded: `("a", "&b", "&c")` of `a=1&b=2&c`."""
@@ -26,27 +34,42 @@ def canonical_name(name: str) -> str:
     return _SEPARATORS.sub("_", _CAMEL.sub("_", name).lower())
 
 
+def meant_name(name: str) -> str:
+    """Return a decoded name without what HTML or a framework put around it, the same for nearly every one.
+
+    `amp;status`, `status[]`, `[status]` and ` status ` are all `status`.
+    """
+    if name.isidentifier():
+        return name
+    meant = _through_last_letter(_BEFORE_A_NAME.sub("", name, count=1))
+    head, _, index = meant.rpartition("[")
+    return (_through_last_letter(head) if index.isdecimal() else meant) or name
+
+
 def split_query(query: bytes) -> tuple[Frame, list[str], bool]:
     """Return a query's frame, which is its template's, and the decoded values in it.
 
     Also, whether it is plain, as most are: nothing was encoded, and no value asks for a closer look. Raises `Malformed`
     for values that are not UTF-8 or have control characters.
     """
-    pieces = _VALUE.split(query.decode("latin-1"))
+    text = query.decode("latin-1")
+    pieces = _VALUE.split(text)
     frame, values = tuple(pieces[::2]), pieces[1::2]
-    if query.translate(None, _PLAIN):
-        return frame, [_decode(value) for value in values], False
+    if query.translate(None, _PLAIN) or "_ID" in text or "00000000" in text:  # as in a placeholder, or the nil UUID
+        return frame, [value if _is_verbatim(value) else _decode(value) for value in values], False
     return frame, values, True
 
 
 def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
     """Yield the decoded names in a frame, each with the place of its value, or None for one without `=`.
 
-    Raises `Malformed` like `split_query`.
+    Raises `Malformed` like `split_query`, and for a placeholder whose brackets are written as in HTML.
     """
     for place, piece in enumerate(frame):
         *bare, name = piece.split("&")
         for one in bare:
+            if one.startswith(_ESCAPED_BRACKET):
+                raise Malformed(Defect.UNFILLED_PLACEHOLDER)
             if one:
                 yield _decode(one), None
         if place < len(frame) - 1:
@@ -68,9 +91,19 @@ def strict_text(text: str) -> str:
     return text if text.isascii() and text.isprintable() else _strict(text.encode("latin-1"))
 
 
+def _through_last_letter(text: str) -> str:
+    found = _THROUGH_LAST_LETTER.match(text)
+    return found[0] if found else ""
+
+
 def _decode(text: str) -> str:
     """Undo the query's percent-encoding strictly: U+FFFD would let two different values share one identity."""
-    return _strict(unquote_to_bytes(text.replace("+", " ").encode("latin-1")))
+    try:
+        return _strict(unquote_to_bytes(text.replace("+", " ").encode("latin-1")))
+    except Malformed:
+        if _PERCENT_NAME.fullmatch(text):  # in %DESIGN_ID%, %DE looks like an encoded byte
+            raise Malformed(Defect.UNFILLED_PLACEHOLDER) from None
+        raise
 
 
 def _strict(raw: bytes) -> str:

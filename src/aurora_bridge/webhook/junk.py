@@ -1,0 +1,150 @@
+"""Values that say nothing: placeholders that nobody filled, and words for nothing.
+
+As an identifier such a value is the same for every thing: the first would be an event, all others its duplicates. A
+placeholder makes the delivery a dead letter; an identifier that is a word for nothing counts as empty. Both are judged
+decoded once more, too, since a template may have been encoded twice, or written as HTML.
+
+Free text, as a project's status is, can be any string: in it, only the name of a placeholder or of an attribute is one.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from html import unescape
+from typing import Final
+from urllib.parse import unquote
+
+from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, EventType
+
+_ATTRIBUTES: Final = frozenset(
+    {name for event_type in CATALOGUE.values() for name in event_type.attributes}
+    | {*PLACEHOLDER_ALIASES, "tenant_id", "session_token"}
+)
+_LISTS_ATTRIBUTES: Final = "attributes"
+"""Of `project_changed`: it may hold the names of others."""
+_NOTHING: Final = frozenset(
+    {
+        *("null", "none", "nil", "undefined", "undef", "nan", "nat", "na", "void", "nothing", "empty", "blank"),
+        *("nullptr", "dbnull", "systemdbnull", "nonetype", "missing", "unset", "notset", "unknown", "notavailable"),
+        *("notapplicable", "objectobject", "objectnull", "objectundefined", "0" * 32),
+    }
+)
+"""Letters and digits of the words for nothing, in lower case: those of programming languages and spreadsheets."""
+_BLANK_LETTERS: Final = "\u115f\u1160\u3164\uffa0"
+"""Letters by their category that show nothing."""
+
+_BRACKETED = re.compile(r"[<{\[«](?![0-9A-Fa-f-]{8,}[>}\]»])([^<>{}\[\]«»]*)[>}\]»]|[$%]\(([^()]*)\)")
+"""In brackets, and no UUID or long number: that is an identifier with brackets around."""
+_SIGIL = re.compile(r"\$\w|(?<![\w:]):[A-Za-z_]|^\s*%(?![0-9A-Fa-f]{2})[A-Za-z_]|%(?![0-9A-Fa-f]{2})[A-Za-z_][\w. -]*%")
+"""`$NAME`, `:name`, `%name`, `%NAME%`, and no percent-encoding."""
+_SIGIL_AND_NAME = re.compile(r"(?<![\w:])[$%:]([A-Za-z_][\w.-]*)")
+_NAME = re.compile(r"[\w\s.%=$#@!-]*")
+"""What can stand in brackets beside a name: nothing that lists or quotes."""
+_AURORAS = re.compile(r"\s*<[A-Z0-9]+(_[A-Z0-9]+)+>\s*")
+"""A placeholder as Aurora writes it, and so perhaps one that Aurora does not know."""
+_CAPITALS = re.compile(
+    rf"(?<![A-Za-z0-9])({'|'.join(sorted(name.upper() for name in _ATTRIBUTES if '_' in name))})(?![A-Za-z0-9])"
+)
+_has_no_digit = re.compile(r"[^0-9]*+").fullmatch
+_is_usual = re.compile(r"(?!0{8})[A-Za-z_.~-]*+[0-9][\w.~-]*+").fullmatch
+_has_bracket_or_sigil = re.compile(r"[<{\[«$%:&]").search
+_MOST_ENCODINGS: Final = 3
+_LONGEST: Final = 256
+"""Characters of a value that is decoded again, and remembered."""
+
+
+def is_free_text(event_type: EventType, attribute: str) -> bool:
+    """Return whether an attribute can hold any string: it is no identifier, and nothing is known of its values."""
+    return (
+        not attribute.endswith("_id")
+        and attribute not in ("id", event_type.identifier)
+        and attribute not in event_type.values
+    )
+
+
+def screen(
+    values: Sequence[str],
+    codes: Sequence[tuple[str, int, frozenset[str]]],
+    texts: Sequence[tuple[str, int]],
+    plain: bool,  # noqa: FBT001 - by position, since this is done for every webhook
+) -> list[int]:
+    """Return the places of identifiers and the like that are words for nothing.
+
+    `codes` have the name, the place and the known values of what is no free text, `texts` name and place of what is.
+    `plain` is what `text.split_query` says. Raises `Malformed`: a placeholder.
+    """
+    nothing = []
+    for name, place, known in codes:
+        value = values[place]
+        if known and value in known:
+            continue
+        if _has_no_digit(value) if plain else not _is_usual(value) or "_ID" in value:  # which is rare
+            judge = _known if len(value) <= _LONGEST else _judge
+            if judge(value, name):
+                nothing.append(place)
+    for name, place in texts:
+        value = values[place]
+        if (value.isupper() or not plain) and is_placeholder(value, name, free_text=True):
+            raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+    return nothing
+
+
+def _judge(value: str, attribute: str) -> bool:
+    """Return whether an identifier is nothing. Raises `Malformed`: a placeholder."""
+    if is_nothing(value):
+        return True
+    if is_placeholder(value, attribute):
+        raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+    return False
+
+
+_known = lru_cache(maxsize=1024)(_judge)  # 1.5 KiB each at most; identifiers that are words come again and again
+
+
+def is_nothing(value: str) -> bool:
+    """Whether an identifier holds nothing visible, or a word for nothing."""
+    return any(not (folded := _fold(text)) or folded in _NOTHING for text in _decodings(value))
+
+
+def is_placeholder(value: str, attribute: str, *, free_text: bool = False) -> bool:
+    """Whether the value of an attribute is, or holds, a placeholder that nobody filled, of any template language."""
+    if free_text:
+        if not _has_bracket_or_sigil(value):
+            return value == attribute.upper()
+        names = {_fold(attribute)} if attribute == _LISTS_ATTRIBUTES else _NAMES | {_fold(attribute)}
+        return any(_names_one(text, names) for text in _decodings(value))
+    names = _NAMES | {_fold(attribute)}
+    return any(
+        _fold(text) in names or _BRACKETED.search(text) or _SIGIL.search(text) or _CAPITALS.search(text)
+        for text in _decodings(value)
+    )
+
+
+def _names_one(text: str, names: AbstractSet[str]) -> bool:
+    """Whether free text has one of `names` in brackets or behind a sigil."""
+    if _AURORAS.fullmatch(text):
+        return True
+    inside = [one or other for one, other in _BRACKETED.findall(text)]
+    inside = [name for name in inside if _NAME.fullmatch(name)] + _SIGIL_AND_NAME.findall(text)
+    return any(_fold(name) in names or _fold(name.rpartition(".")[2]) in names for name in inside)
+
+
+def _decodings(value: str) -> Iterator[str]:
+    """Yield a value, and what it was before it was encoded again."""
+    for _ in range(_MOST_ENCODINGS):
+        yield value
+        if len(value) > _LONGEST:
+            return
+        decoded = unescape(unquote(value))
+        if decoded == value:
+            return
+        value = decoded
+
+
+def _fold(text: str) -> str:
+    return "".join(letter for letter in text if letter.isalnum() and letter not in _BLANK_LETTERS).casefold()
+
+
+_NAMES: Final = frozenset(map(_fold, _ATTRIBUTES))
