@@ -64,10 +64,11 @@ _RETRIED = Section(
             About(
                 "Deliveries in the time shown that brought a known event, by the interval of Aurora's schedule that "
                 "they fit: 30s, 5min, 30min, 3h, 20h after the attempt before. echo: at once, two subscriptions "
-                "alike, say. none: at some other time.",
+                "alike, say. none: at some other time, when Aurora does not retry.",
                 "0, or a few echoes.",
                 "30s and later: Aurora did not get our 2xx in time; compare with Owed retries. Only later ones: the "
-                "earlier attempts did not come through to us.",
+                "earlier attempts did not come through to us. none: perhaps other events that look alike; see the "
+                "runbook AuroraBridgeStrayDuplicates.",
             ),
             *(
                 Query(f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",slot="{slot}"}}{RANGE}))', slot)
@@ -272,6 +273,39 @@ _UNKNOWN = Section(
             Query(f"60 * sum(rate(aurora_bridge_dead_letters_total{INTERVAL}))", "dead letters"),
             unit=units.CountsPerMinute,
             colors={"unrecognized": YELLOW, "dead letters": ORANGE},
+        ),
+        bars(
+            404,
+            "Values that say nothing",
+            About(
+                "Deliveries in the time shown with a value that says nothing, by event. placeholder: nobody filled "
+                "it, and the delivery is a dead letter. nothing: an identifier such as null; it was read as empty, "
+                "and each such delivery is published.",
+                "0: no bar.",
+                "The URL template in Aurora: paste the one of the status page. nothing: Aurora had no value for it.",
+            ),
+            Query(
+                f'sum by (event, kind) (increase(aurora_bridge_junk_values_total{{event=~"$event"}}{RANGE})) > 0.5',
+                "{{event}} {{kind}}",
+            ),
+            base=YELLOW,
+            width=12,
+        ),
+        bars(
+            405,
+            "Templates to mend",
+            About(
+                "Deliveries in the time shown whose parameters came with names that HTML or a framework had garbled, "
+                "such as amp;status, by event. They were read as they were meant.",
+                "0: no bar.",
+                "The status page names the template, and what to paste in its place.",
+            ),
+            Query(
+                f'sum by (event) (increase(aurora_bridge_garbled_templates_total{{event=~"$event"}}{RANGE})) > 0.5',
+                "{{event}}",
+            ),
+            base=YELLOW,
+            width=12,
         ),
     ),
 )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
-from aurora_bridge.dedup.recurrence import Action, event_id
+from aurora_bridge.dedup.recurrence import Action, Interval, event_id
 from aurora_bridge.logs import Quota, fields, redact_target
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
@@ -38,7 +38,7 @@ _LINES_A_MINUTE = 20
 _DEAD_LETTERS_KEPT = 20
 """At most as many names of events, each as long as a target: 160 kB."""
 # In Python 3.11 each look-up of a member of an enumeration is a call.
-_DUPLICATE, _JOIN, _REPEAT = Action.DUPLICATE, Action.JOIN, Action.REPEAT
+_DUPLICATE, _JOIN, _REPEAT, _NO_RETRY = Action.DUPLICATE, Action.JOIN, Action.REPEAT, Interval.NONE
 
 
 class Answer(NamedTuple):
@@ -112,6 +112,7 @@ class Bridge:
         """The last ones, the latest at the end."""
         self.garbled_templates: dict[tuple[str, str], GarbledTemplate] = {}
         """By event and route, of which there is a bounded number."""
+        self._stray_duplicates = Quota(_LINES_A_MINUTE, monotonic)
         self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
@@ -134,7 +135,7 @@ class Bridge:
             action, entry, *_ = decision
             key = event_id(event.fingerprint, event.recurrence, entry.time_ms, entry.id_ms)
             if action is _DUPLICATE or action is _JOIN:
-                outcome = await self._refer(event, decision)
+                outcome = await self._refer(event, key, decision)
             else:
                 if action is _REPEAT and entry.repeat:
                     self._metrics.repeats[event.name] += 1
@@ -240,7 +241,7 @@ class Bridge:
         self._dedup.stored(entry)
         return outcome
 
-    async def _refer(self, event: Event, decision: Decision) -> Outcome:
+    async def _refer(self, event: Event, key: str, decision: Decision) -> Outcome:
         """Return once another delivery made the same event durable. Raises the `Refusal` that it got."""
         if decision.result is not None:
             refusal = await decision.result
@@ -248,6 +249,11 @@ class Bridge:
                 await self._dedup.note_durably(decision.entry)
                 raise Refusal(refusal.reason, doubtful=refusal.doubtful)
         self._metrics.duplicates[event.name, decision.interval] += 1
+        if decision.interval is _NO_RETRY and (left_out := self._stray_duplicates.take()) is not None:
+            more = {"left_out": left_out} if left_out else {}
+            log.info(
+                "a duplicate at a time at which Aurora does not retry", extra=fields(event=event.name, id=key, **more)
+            )
         return Outcome.DUPLICATE
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:

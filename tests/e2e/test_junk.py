@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.stores import spooled
+from tests.ops.rules.faulty import make_faulty
 from tests.support import http
 from tests.support.daemon import Daemon, command
 from tests.support.html import Page
@@ -132,6 +133,20 @@ def test_a_garbled_template_is_named_on_the_status_page_and_once_in_the_log(tmp_
     (line,) = [line for line in daemon.log_lines() if "garbled" in line["message"]]
     assert (line["event"], line["names"][0]) == ("lead_created", "amp;source")
     assert "canary" not in said + daemon.log.read_text()
+
+
+def test_a_duplicate_at_a_time_at_which_aurora_does_not_retry_is_logged_with_the_event_it_was_taken_for(
+    tmp_path: Path,
+) -> None:
+    daemon = Daemon(tmp_path)
+    make_faulty(daemon, "no-retries")
+    with daemon:
+        first, second = (daemon.get("/lead_created?lead_id=x1").json for _ in range(2))
+        assert daemon.metrics().value("aurora_bridge_duplicates_total", event="lead_created", slot="none") == 1
+        daemon.terminate()
+    (line,) = [line for line in daemon.log_lines() if "does not retry" in line["message"]]
+    assert (line["event"], line["id"]) == ("lead_created", first["id"])
+    assert (second["outcome"], second["id"]) == (DUPLICATE, first["id"])
 
 
 def test_two_routes_that_a_slash_at_the_end_makes_one_are_a_conflict_at_start(tmp_path: Path) -> None:

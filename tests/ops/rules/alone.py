@@ -20,6 +20,8 @@ LATE: Final = 10
 """Known webhooks that come again while the index does not answer."""
 LOST: Final = 50
 """Answers that are lost in each of two ways: enough to stand out of what all daemons get."""
+ALIKE: Final = 3
+"""Events that look like others, as many as the alert waits for."""
 STILL_SECONDS: Final = 8.5
 """Longer than an answer may take."""
 
@@ -107,13 +109,25 @@ def lost(start: Start, _stack: ExitStack) -> Happening:
     return happen
 
 
+def alike(start: Start, _stack: ExitStack) -> Happening:
+    """Events come that look like others, when Aurora does not retry."""
+    daemon = start("alike", fault="no-retries")
+    targets = [f"/lead_created?lead_id={number}" for number in range(ALIKE)]
+
+    def happen() -> None:
+        assert {daemon.get(target, GOOD).status for target in targets} == {200}
+        assert {daemon.get(target, GOOD).json["outcome"] for target in targets} == {"duplicate"}
+
+    return happen
+
+
 def older(start: Start, _stack: ExitStack) -> Happening:
     """A newer version was installed, and the daemon was not restarted."""
     start("older", version=OLDER)
     return lambda: None
 
 
-ALONE: Final = (starving, stuck, suspended, late, lost, older)
+ALONE: Final = (starving, stuck, suspended, late, lost, alike, older)
 
 
 def remember(daemon: Daemon, targets: list[str]) -> None:

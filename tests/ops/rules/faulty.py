@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aurora_bridge import cli
-from aurora_bridge.dedup import index, index_file
+from aurora_bridge.dedup import index, index_file, recurrence
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Outcome
@@ -70,11 +70,17 @@ def stuck() -> None:
     Publisher.publish = never  # type: ignore[assignment, method-assign]
 
 
+def no_retries() -> None:
+    """Have no delivery fit Aurora's schedule, however soon it comes."""
+    recurrence._INTERVALS = tuple((interval, -1, -1) for interval, _, _ in recurrence._INTERVALS)  # noqa: SLF001
+
+
 FAULTS: Final[dict[str, Callable[[], None]]] = {
     "slow-index": slow_index,
     "failing-index": failing_index,
     "stuck": stuck,
     "fast-retries": partial(run_faster, CLOCK),
+    "no-retries": no_retries,
 }
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.ops.rules.alone import GOOD, LATE, LOST, OLDER
+from tests.ops.rules.alone import ALIKE, GOOD, LATE, LOST, OLDER
 from tests.ops.rules.faulty import FAILS
 from tests.ops.rules.host import SECONDS, try_page
 from tests.ops.rules.pages import RUNBOOKS
@@ -53,6 +53,7 @@ FIRES: Final = {
     "AuroraBridgeAnswerSlow": "suspended",
     "AuroraBridgeAnswerStuck": "stuck",
     "AuroraBridgeAnswersLost": "lost",
+    "AuroraBridgeStrayDuplicates": "alike",
     "AuroraBridgeUnjudged": "late",
     "AuroraBridgeLoopLag": "starving",
     "AuroraBridgeVersionSkew": "older",
@@ -192,6 +193,12 @@ def test_answers_lost_every_retry_has_its_slot_and_half_of_the_clients_were_gone
     assert figures(slots) == {'aurora_bridge_duplicates_total{event="lead_created",slot="30s"}': 2.0 * LOST}
     assert only(owed) == LOST
     assert more_than_bucket(answers, "1.0") < 0.1 * LOST
+
+
+def test_stray_duplicates_each_is_named_in_the_log(look: Look, tmp_path: Path) -> None:
+    none, said, _ = try_page("AuroraBridgeStrayDuplicates", state_of(look, "alike"), tmp_path)
+    assert only(none) == ALIKE
+    assert len(said.splitlines()) == ALIKE
 
 
 def test_unjudged_all_were_and_the_count_stands_still_when_the_disk_answers(look: Look, tmp_path: Path) -> None:
