@@ -197,6 +197,11 @@ def test_a_token_in_the_query_is_found_however_it_is_encoded(target: bytes) -> N
     with_query(target, b"other", b"a+b")
 
 
+def test_so_is_one_under_a_name_that_html_or_a_framework_garbled() -> None:
+    for name in (b"amp;st", b"st[]", b"%5Bst%5D", b"+st"):
+        with_query(b"/x?a=b&%b=secret" % name, b"secret")
+
+
 def test_a_plus_may_stand_for_a_space() -> None:
     with_query(b"/x?st=a+b", b"a b")
 

@@ -72,7 +72,7 @@ def test_a_canonical_name_stays_as_it_is(name: str) -> None:
 BEFORE = st.sampled_from(
     ["", "amp;", "AMP;", "amp;amp;", "#38;", "#038;", "#x26;", " ", "\u00a0", "\ufeff", "?", "[", "{", '"']
 )
-BEHIND = st.sampled_from(["", "[]", "[0]", "[12]", " ", "]", "}", '"', "[] ", "\u200b", ":"])
+BEHIND = st.sampled_from(["", "[]", "[0]", " ", "]", "}", '"', "[] ", "\u200b", ":"])
 
 
 @given(
@@ -84,7 +84,9 @@ def test_a_name_is_read_without_what_stands_around_it(before: str, name: str, be
     assert name == meant_name(before + name + behind)
 
 
-@pytest.mark.parametrize("name", ["", "!", "[]", "amp;", "status[x]", "a.b", "amplitude", "a;b", "lead[0]id", "0"])
+@pytest.mark.parametrize(
+    "name", ["", "!", "[]", "amp;", "status[x]", "x[1]", "x[10]", "a.b", "amplitude", "a;b", "lead[0]id", "0"]
+)
 def test_any_other_name_stays_as_it_is(name: str) -> None:
     assert canonical_name(name).strip("_") == canonical_name(meant_name(name)).strip("_")
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.text import meant_name
 
 Uses = MutableMapping[str | tuple[str, ...], int]
 """Uses of credentials by file, kind and position (from 1)."""
@@ -119,7 +120,7 @@ class Credentials:
         if basic is not None:
             self._by_header.append((_AUTHORIZATION, partial(_admit_basic, basic)))
         self._in_query = tokens if query_parameter is not None else None
-        self._parameter = (query_parameter or "").encode()
+        self._parameter = meant_name(query_parameter or "")
         self._anonymous = anonymous
         self._uses: Uses = {} if uses is None else uses
         if anonymous:
@@ -142,7 +143,7 @@ class Credentials:
         for piece in target.partition(b"?")[2].split(b"&"):
             name, _, value = piece.partition(b"=")
             # How Aurora encodes what is static in a template is not specified: a plus may be one, or a space.
-            if unquote_to_bytes(name) == self._parameter and any(
+            if meant_name(unquote_to_bytes(name).decode("latin-1")) == self._parameter and any(
                 tokens.admit(QUERY, unquote_to_bytes(way)) for way in dict.fromkeys((value, value.replace(b"+", b" ")))
             ):
                 return True

@@ -37,13 +37,12 @@ def canonical_name(name: str) -> str:
 def meant_name(name: str) -> str:
     """Return a decoded name without what HTML or a framework put around it, the same for nearly every one.
 
-    `amp;status`, `status[]`, `[status]` and ` status ` are all `status`.
+    `amp;status`, `status[]`, `[status]` and ` status ` are all `status`; so is `status[0]`, the first of a list.
     """
     if name.isidentifier():
         return name
     meant = _through_last_letter(_BEFORE_A_NAME.sub("", name, count=1))
-    head, _, index = meant.rpartition("[")
-    return (_through_last_letter(head) if index.isdecimal() else meant) or name
+    return _through_last_letter(meant.removesuffix("[0")) or name
 
 
 def split_query(query: bytes) -> tuple[Frame, list[str], bool]:
