@@ -100,7 +100,7 @@ awkward_names = st.sampled_from(KNOWN).flatmap(
     st.one_of(
         st.tuples(st.sampled_from(LANGUAGES), awkward_names).map(lambda drawn: drawn[0].replace("NAME", drawn[1])),
         st.tuples(st.sampled_from(SPELLINGS), st.sampled_from(KNOWN)).map(lambda drawn: drawn[0](drawn[1])),
-        st.tuples(st.sampled_from(LANGUAGES), st.sampled_from(["MY_LEAD", "id", "1.id", "x.y", "a b"])).map(
+        st.tuples(st.sampled_from(LANGUAGES), st.sampled_from(["MY_LEAD", "id", "x.1", "x.y", "a b"])).map(
             lambda drawn: drawn[0].replace("NAME", drawn[1])
         ),
     ),
@@ -129,6 +129,13 @@ def test_in_free_text_a_placeholder_is_one_that_names_an_attribute(
         assert is_unfilled(f"/project_status_changed?project_id=1&status={encoded(value, times)}"), value
 
 
+@pytest.mark.parametrize(
+    "value", ["{{1.id}}", "{{123456__lead}}", "{0}", "$1", "YOUR_LEAD_ID", "__LEAD_ID__", "@LEAD_ID@"]
+)
+def test_so_is_one_that_counts_or_has_other_characters_around_a_known_name(value: str) -> None:
+    assert is_unfilled(f"/lead_created?lead_id={quote(value, safe='')}")
+
+
 @pytest.mark.parametrize("name", ["STATUS", "<PROJECT_STATUS>", "%3CNEW_STATUS%3E"])
 def test_free_text_can_be_auroras_own_placeholder_that_the_bridge_does_not_know(name: str) -> None:
     assert is_unfilled(f"/project_status_changed?project_id=1&status={name}")
@@ -138,6 +145,11 @@ def test_free_text_can_be_auroras_own_placeholder_that_the_bridge_does_not_know(
 def test_any_other_free_text_is_kept_as_it_came(value: str) -> None:
     event = event_of(f"/project_status_changed?project_id=1&status={quote(value, safe='')}")
     assert (event.data, event.recurrence) == ({"project_id": "1", "status": value}, Recurrence.STATE)
+
+
+def test_an_attribute_that_nobody_knows_may_hold_its_own_name() -> None:
+    assert event_of("/roof_painted?y=Y&flat=FLAT").data == {"y": "Y", "flat": "FLAT"}
+    assert is_unfilled("/roof_painted?flat=<FLAT>")
 
 
 @pytest.mark.parametrize("value", ["[status]", '["status","source"]', "{status}", "status,source", "status"])

@@ -1,10 +1,11 @@
 """Values that say nothing: placeholders that nobody filled, and words for nothing.
 
 As an identifier such a value is the same for every thing: the first would be an event, all others its duplicates. A
-placeholder makes the delivery a dead letter; an identifier that is a word for nothing counts as empty. Both are judged
-decoded once more, too, since a template may have been encoded twice, or written as HTML.
+placeholder makes the delivery a dead letter; an identifier that is a word for nothing counts as empty. Both are looked
+for behind further encodings as well, since a template may have been encoded twice, or written as HTML. States and
+others of which the values are known are treated like identifiers.
 
-Free text, as a project's status is, can be any string: in it, only the name of a placeholder or of an attribute is one.
+Free text, as a project's status is, can be any string. A placeholder in it is one that names a known attribute.
 """
 
 import re
@@ -52,7 +53,7 @@ _is_usual = re.compile(r"(?!0{8})[A-Za-z_.~-]*+[0-9][\w.~-]*+").fullmatch
 _has_bracket_or_sigil = re.compile(r"[<{\[«$%:&]").search
 _MOST_ENCODINGS: Final = 3
 _LONGEST: Final = 256
-"""Characters of a value that is decoded again, and remembered."""
+"""Characters of a value that is decoded again and, with its name, remembered."""
 
 
 def is_free_text(event_type: EventType, attribute: str) -> bool:
@@ -81,7 +82,7 @@ def screen(
         if known and value in known:
             continue
         if _has_no_digit(value) if plain else not _is_usual(value) or "_ID" in value:  # which is rare
-            judge = _known if len(value) <= _LONGEST else _judge
+            judge = _known if len(value) + len(name) <= _LONGEST else _judge
             if judge(value, name):
                 nothing.append(place)
     for name, place in texts:
@@ -100,7 +101,7 @@ def _judge(value: str, attribute: str) -> bool:
     return False
 
 
-_known = lru_cache(maxsize=1024)(_judge)  # 1.5 KiB each at most; identifiers that are words come again and again
+_known = lru_cache(maxsize=1024)(_judge)  # 1.5 KiB each at most; an identifier without a digit comes again and again
 
 
 def is_nothing(value: str) -> bool:
@@ -112,7 +113,7 @@ def is_placeholder(value: str, attribute: str, *, free_text: bool = False) -> bo
     """Whether the value of an attribute is, or holds, a placeholder that nobody filled, of any template language."""
     if free_text:
         if not _has_bracket_or_sigil(value):
-            return value == attribute.upper()
+            return value == attribute.upper() and attribute in _ATTRIBUTES
         names = {_fold(attribute)} if attribute == _LISTS_ATTRIBUTES else _NAMES | {_fold(attribute)}
         return any(_names_one(text, names) for text in _decodings(value))
     names = _NAMES | {_fold(attribute)}
