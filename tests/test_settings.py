@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from aurora_bridge.os_errors import user
 from aurora_bridge.settings import (
     EventSettings,
     IndexSettings,
@@ -21,7 +22,7 @@ from aurora_bridge.settings import (
     load,
     redacted,
 )
-from aurora_bridge.settings.kinds import allowed
+from aurora_bridge.settings.kinds import allowed, choices
 from aurora_bridge.settings.names import FILE_ONLY, GROUPS, SETTINGS, variable
 from aurora_bridge.webhook.text import canonical_name, meant_name
 
@@ -137,6 +138,21 @@ def test_settings_made_in_code_do_not_read_the_environment(monkeypatch: pytest.M
         ("AUTH__TOKENS_FILE", "", "auth.tokens_file", None),
         ("STATE_DIR", "state", "state_dir", Path("state")),
         ("LOG__FORMAT", "json", "log.format", "json"),
+        ("LOG__LEVEL", "INFO", "log.level", "info"),
+        ("LOG__FORMAT", " Json", "log.format", "json"),
+        ("KAFKA__COMPRESSION", "None", "kafka.compression", "none"),
+        ("KAFKA__KEY", "SUBJECT", "kafka.key", "subject"),
+        ("SPOOL__MAX_BYTES", "1GiB", "spool.max_bytes", 2**30),
+        ("INDEX__MAX_BYTES", "1.5 gb", "index.max_bytes", 1_500_000_000),
+        ("INGRESS__MAX_TARGET_BYTES", "16kib", "ingress.max_target_bytes", 16_384),
+        ("INDEX__REPEAT_WINDOW_SECONDS", "24h", "index.repeat_window_seconds", 86_400),
+        ("INGRESS__KEEPALIVE_SECONDS", "1.5 M", "ingress.keepalive_seconds", 90),
+        ("INGRESS__SHUTDOWN_PAUSE_SECONDS", "500ms", "ingress.shutdown_pause_seconds", 0.5),
+        ("KAFKA__CONNECTIONS_MAX_IDLE_SECONDS", "3m", "kafka.connections_max_idle_seconds", 180),
+        ("DEADLINES__PUBLISH_SECONDS", "2s", "deadlines.publish_seconds", 2),
+        ("INDEX__WINDOW_DAYS", "720h", "index.window_days", 30),
+        ("SPOOL__RETENTION_DAYS", "2w", "spool.retention_days", 14),
+        ("KAFKA__RETENTION_DAYS", "7D", "kafka.retention_days", 7),
     ],
 )
 def test_a_variable_sets_its_setting(name: str, given_text: str, key: str, expected: object) -> None:
@@ -272,9 +288,13 @@ def test_a_variable_below_a_setting_is_refused() -> None:
         ("INGRESS__BASE_PATH", "/a//b", "/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
         ("INGRESS__BASE_PATH", "/-", "/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
         ("INGRESS__MAX_IN_FLIGHT", "0", "a whole number from 1 to 100000"),
-        ("INGRESS__MAX_TARGET_BYTES", "16k", "a whole number from 1024 to 65536"),
-        ("INGRESS__KEEPALIVE_SECONDS", "inf", "a number from 1 to 3600"),
-        ("INGRESS__SHUTDOWN_PAUSE_SECONDS", "nan", "a number from 0 to 600"),
+        (
+            "INGRESS__MAX_TARGET_BYTES",
+            "16kiBi",
+            "a whole number of bytes from 1024 to 65536, also with a unit (kB, KiB, MB, MiB, GB, GiB)",
+        ),
+        ("INGRESS__KEEPALIVE_SECONDS", "inf", "a number of seconds from 1 to 3600, also with a unit (ms, s, m, h)"),
+        ("INGRESS__SHUTDOWN_PAUSE_SECONDS", "nan", "a number of seconds from 0 to 600"),
         ("INGRESS__MALFORMED_STATUS", "no", "one of 200, 422"),
         ("INGRESS__SECRET_PARAMETERS", "", "names in lower snake_case"),
         ("INGRESS__SECRET_PARAMETERS", "apiKey", "names in lower snake_case"),
@@ -292,14 +312,14 @@ def test_a_variable_below_a_setting_is_refused() -> None:
         ("KAFKA__PARTITIONS", "many", "a whole number from 1 to 1000"),
         ("KAFKA__REPLICATION_FACTOR", "0", "a whole number from 1 to 100"),
         ("KAFKA__COMPRESSION", "brotli", "one of none, gzip, snappy, lz4, zstd"),
-        ("KAFKA__CONNECTIONS_MAX_IDLE_SECONDS", "3m", "a number from 10 to 3600"),
-        ("KAFKA__CONNECTIONS_MAX_IDLE_SECONDS", "9", "a number from 10 to 3600"),
+        ("KAFKA__CONNECTIONS_MAX_IDLE_SECONDS", "3 months", "a number of seconds from 10 to 3600"),
+        ("KAFKA__CONNECTIONS_MAX_IDLE_SECONDS", "9", "a number of seconds from 10 to 3600"),
         ("KAFKA__CLIENT_ID", "", "1 to 200 letters, digits, . _ -"),
         ("AUTH__HEADER", "X-Token:", "the name of an HTTP header, without colon"),
         ("DEADLINES__PUBLISH_SECONDS", "0", "seconds above 0 and below the 10 after which Aurora gives up"),
         ("DEADLINES__ANSWER_SECONDS", "10", "seconds above 0 and below the 10 after which Aurora gives up"),
-        ("SPOOL__MAX_BYTES", "1GB", "a whole number from 65536 to 1099511627776"),
-        ("INDEX__WINDOW_DAYS", "0", "a whole number from 1 to 3650"),
+        ("SPOOL__MAX_BYTES", "1GiB and more", "a whole number of bytes from 65536 to 1099511627776"),
+        ("INDEX__WINDOW_DAYS", "0", "a whole number of days from 1 to 3650, also with a unit (d, w)"),
         ("LOG__LEVEL", "loud", "one of debug, info, warning, error"),
     ],
 )
@@ -312,10 +332,38 @@ def test_a_wrong_value_is_refused_with_setting_value_allowed_and_remedy(name: st
     assert "leave it out" in problem
 
 
+def test_every_duration_and_size_takes_a_unit() -> None:
+    least = {"seconds": "10s", "days": "1d", "bytes": "64KiB"}
+    measured = {key: least[unit] for key in SETTINGS if (unit := key.rpartition("_")[2]) in least}
+    assert len(measured) > 12
+    loaded(
+        **{
+            key.replace(".", "__").upper(): "9s" if key.endswith("answer_seconds") else given
+            for key, given in measured.items()
+            if key not in {"deadlines.publish_seconds", "deadlines.spool_seconds"}
+        }
+    )
+
+
+def test_every_word_of_a_fixed_set_is_taken_in_any_case() -> None:
+    words = {key: str(values[0]).swapcase() for key, field in SETTINGS.items() if (values := choices(field))}
+    assert len(words) > 8
+    sasl = {"kafka.security_protocol": "sasl_plaintext", "kafka.sasl_mechanism": "plain"}
+    with pytest.raises(SettingsError) as refused:  # for what is missing beside them, not for the words
+        loaded(**{key.replace(".", "__").upper(): word for key, word in (words | sasl).items()})
+    assert "came from the environment" not in str(refused.value)
+
+
+def test_a_path_must_be_one_that_can_be_printed(config: WriteConfig) -> None:
+    assert "allowed is the path of a folder, in UTF-8" in problems(STATE_DIR="st\udcffate")[0]
+    assert "allowed is the path of a folder, in UTF-8" in problems(config('state_dir = "a\\u0000b"'))[0]
+
+
 def test_a_tokens_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     expected = (
         f"AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file): '{tmp_path}' came from the environment; "
-        "allowed is the path of a file that exists and that this user may read. Correct it or leave it out."
+        f"allowed is the path of a file that exists and that this user may read. This user is {user()}. "
+        "Correct it or leave it out."
     )
     assert problems(AUTH__TOKENS_FILE=str(tmp_path)) == (expected,)
 
@@ -440,11 +488,41 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert problem.startswith(f"--config or AURORA_BRIDGE_CONFIG: '{file}' came, and cannot be read (No such file or")
 
 
+@pytest.mark.parametrize("value", ["[" * 10_000, "9" * 5000])
+def test_a_value_that_the_parser_of_toml_cannot_take_is_refused(config: WriteConfig, value: str) -> None:
+    (problem,) = problems(config(f"x = {value}"))
+    assert "cannot be read (not TOML: " in problem
+
+
 def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
     assert "(Is a directory)" in problems(tmp_path)[0]
 
 
 # What must hold between settings
+
+
+@pytest.mark.parametrize(
+    ("ingress", "admin"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("::1", "LOCALHOST"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104
+        ("10.0.0.7", "::"),
+    ],
+)
+def test_two_equal_ports_of_one_address_are_refused(ingress: str, admin: str) -> None:
+    settings = {"INGRESS__HOST": ingress, "ADMIN__HOST": admin, "EMBEDDED": "true", "AUTH__ALLOW_ANONYMOUS": "true"}
+    (problem,) = problems(**settings, INGRESS__PORT="9090")
+    assert "AURORA_BRIDGE_ADMIN__PORT (admin.port in the file): 9090 came for both" in problem
+    loaded(**settings, INGRESS__PORT="9091")
+    loaded(**settings, INGRESS__PORT="0", ADMIN__PORT="0")
+
+
+@pytest.mark.parametrize(("ingress", "admin"), [("127.0.0.1", "127.0.0.2"), ("0.0.0.0", "::1"), ("a", "localhost")])  # noqa: S104
+def test_equal_ports_of_two_addresses_are_taken(ingress: str, admin: str) -> None:
+    settings = {"INGRESS__HOST": ingress, "ADMIN__HOST": admin, "EMBEDDED": "true", "AUTH__ALLOW_ANONYMOUS": "true"}
+    assert loaded(**settings, INGRESS__PORT="9090").admin.port == 9090
 
 
 def tokens(folder: Path) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from aurora_bridge.os_errors import user
 from aurora_bridge.settings import AuthSettings, EventSettings, RouteSettings, Settings, SettingsError, load
 
 ROUTE: Final = '[[routes]]\ntemplate = "/a?b=<B>"\nevent = "lead_created"\n'
@@ -119,15 +120,16 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
             f'{ROUTE}tokens_file = "none"',
             (
                 "[[routes]] number 1 in {file}: tokens_file = '{folder}/none' came; allowed is the path of a file that "
-                "exists and that this user may read. Correct it or leave it out."
+                f"exists and that this user may read. This user is {user()}. Correct it or leave it out."
             ),
         ),
         (
             f'{ROUTE}tokens_file = "/run/credentials/x.service/tokens"',
             (
                 "[[routes]] number 1 in {file}: tokens_file = '/run/credentials/x.service/tokens' came; allowed is the "
-                "path of a file that exists and that this user may read. It is there only while the service runs, for "
-                "its user: otherwise name the file that systemd copies it from. Correct it or leave it out."
+                f"path of a file that exists and that this user may read. This user is {user()}. It is there only "
+                "while the service runs, for its user: otherwise name the file that systemd copies it from. Correct it "
+                "or leave it out."
             ),
         ),
         (

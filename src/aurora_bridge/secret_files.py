@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.os_errors import reason
 
 log = logging.getLogger(__name__)
 
@@ -123,5 +124,5 @@ def _why(paths: Sequence[Path], error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"{names} is not UTF-8"
     if isinstance(error, OSError):
-        return f"{names} cannot be read ({error.strerror or type(error).__name__})"
+        return f"{names} cannot be read ({reason(error)})"
     return f"{names} {error}"

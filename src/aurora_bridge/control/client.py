@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from aurora_bridge.control.address import MAX_LINE_BYTES, SOCKET, address
+from aurora_bridge.os_errors import reason
 
 _SECONDS = 15.0
 """For an answer: more than the daemon takes, so that it is the one to say what was wrong."""
@@ -21,8 +22,9 @@ def ask(directory: Path, command: str, **arguments: object) -> dict[str, Any]:
     try:
         answer = orjson.loads(_exchange(directory, orjson.dumps({"command": command, **arguments}) + b"\n"))
     except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else error
         msg = (
-            f"The daemon that holds {directory} does not answer at {directory / SOCKET}: {error}. Its log says whether "
+            f"The daemon that holds {directory} does not answer at {directory / SOCKET}: {why}. Its log says whether "
             "it listens there; if not, stop it and run this command again."
         )
         raise ControlError(msg) from error

@@ -9,7 +9,7 @@ from aurora_bridge.state.database import open_beside
 
 
 def known_of(directory: Path, fingerprint: str) -> index.Row | None:
-    """Return what the index of a state directory knows of a fingerprint, if anything. Raises `StateError`."""
+    """Return what the index of a state directory knows of a fingerprint. Raises `StateError` and `OSError`."""
     path = directory / index.FILE
     if not path.exists():
         return None

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from aiokafka.errors import KafkaError
 
 from aurora_bridge.dedup import index
+from aurora_bridge.os_errors import reason
 from aurora_bridge.state.directory import StateError, write_durably
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class ClusterGuard:
         try:
             await self._write(cluster_id)
         except OSError as error:
-            msg = f"{self._path} cannot be written: {error.strerror}"
+            msg = f"{self._path} cannot be written: {reason(error)}"
             raise ValueError(msg) from error
 
     def _write(self, cluster_id: str) -> "asyncio.Future[None]":
@@ -159,7 +160,7 @@ def read_id(directory: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}. Give the daemon's user access to it."
+        msg = f"{path} cannot be read: {reason(error)}. Give the daemon's user access to it."
         raise StateError(msg) from error
 
 
@@ -169,7 +170,7 @@ def replace_id(directory: Path, cluster_id: str) -> None:
         index.remove(directory / index.FILE)
         write_durably(directory / FILE, cluster_id)
     except OSError as error:
-        msg = f"The cluster's id cannot be kept in {directory}: {error.strerror}. Check the volume and its permissions."
+        msg = f"The cluster's id cannot be kept in {directory}: {reason(error)}. Check the volume and its permissions."
         raise StateError(msg) from error
 
 

@@ -18,7 +18,7 @@ _ROWS = 10_000
 
 
 def inspect_spool(directory: Path) -> sqlite3.Connection:
-    """Open the spool of a state directory for reading. Raises `StateError`."""
+    """Open the spool of a state directory for reading. Raises `StateError` and `OSError`."""
     path = directory / FILE
     if not path.exists():
         msg = (

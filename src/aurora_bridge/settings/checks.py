@@ -20,6 +20,7 @@ _EXTRA_CODECS = frozenset({"snappy", "lz4", "zstd"})
 def conflicts(settings: Settings) -> Iterator[str]:
     """Yield one readable line for each conflict."""
     yield from _deadlines(settings)
+    yield from _ports(settings)
     yield from _credentials(settings)
     yield from _tls(settings)
     yield from _event_log(settings)
@@ -35,6 +36,15 @@ def _deadlines(settings: Settings) -> Iterator[str]:
             f"{names}: {_in_words(given)} came; allowed is each less than the next, and the last less than the "
             f"{_AURORA_GIVES_UP_SECONDS} s after which Aurora gives up. Put them in that order, or leave all three out "
             f"for the defaults, {_in_words(DeadlinesSettings())}."
+        )
+
+
+def _ports(settings: Settings) -> Iterator[str]:
+    ingress, admin = settings.ingress, settings.admin
+    if ingress.port == admin.port != 0 and _overlap(ingress.host, admin.host):
+        yield (
+            f"{both_names('ingress.port')} and {both_names('admin.port')}: {admin.port} came for both; allowed is a "
+            "port for each. Change one of them."
         )
 
 
@@ -121,3 +131,13 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two addresses to listen on have one in common. Of names, only localhost is known."""
+    hosts = {one.lower(), other.lower()}
+    if len(hosts) == 1 or "::" in hosts:
+        return True
+    if "0.0.0.0" in hosts:  # noqa: S104 - is looked for
+        return not any(":" in host for host in hosts)
+    return "localhost" in hosts and all(map(_is_loopback, hosts))

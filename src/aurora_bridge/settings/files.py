@@ -6,6 +6,7 @@
 import ssl
 from pathlib import Path
 
+from aurora_bridge.os_errors import reason
 from aurora_bridge.settings.groups import KafkaSettings
 
 _CA, _CERTIFICATE = "kafka.tls_ca_file", "kafka.tls_certificate_file"
@@ -39,7 +40,7 @@ def read_bytes(key: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(key, path, f"it cannot be read ({error.strerror})") from None
+        raise FileError(key, path, f"it cannot be read ({reason(error)})") from None
 
 
 def tls_context(settings: KafkaSettings) -> ssl.SSLContext:
@@ -75,6 +76,6 @@ def _no_password() -> str:
 
 def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        reason = error.reason.replace("_", " ").lower() if error.reason else "no PEM"
-        return f"OpenSSL cannot use it ({reason})"
-    return f"it cannot be read ({error.strerror})"
+        why = error.reason.replace("_", " ").lower() if error.reason else "no PEM"
+        return f"OpenSSL cannot use it ({why})"
+    return f"it cannot be read ({reason(error)})"

@@ -7,7 +7,7 @@ below `[ingress]`. How the values get here is in `load`, what must hold between 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from aurora_bridge.settings.kinds import (
     EMPTY_IS_NONE,
@@ -16,8 +16,10 @@ from aurora_bridge.settings.kinds import (
     AwsRegion,
     BasePath,
     Brokers,
+    Bytes,
     ClientId,
     ClusterId,
+    Days,
     Deadline,
     Extensions,
     HeaderName,
@@ -36,6 +38,8 @@ from aurora_bridge.settings.kinds import (
     TopicPrefix,
     UserName,
     Whole,
+    WholeSeconds,
+    choices,
 )
 
 DAY = 86_400  # seconds
@@ -46,6 +50,15 @@ class Group(BaseModel):
     """Settings that belong together: frozen, closed, described by their docstrings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: object, info: ValidationInfo) -> object:
+        """Take a word of a fixed set in any case: `INFO` for `info`."""
+        if not isinstance(value, str) or info.field_name is None:
+            return value
+        words = (word for word in choices(cls.model_fields[info.field_name]) if isinstance(word, str))
+        return next((word for word in words if word.lower() == value.strip().lower()), value)
 
 
 class IngressSettings(Group):
@@ -84,7 +97,7 @@ class IngressSettings(Group):
     Worst case of memory for them: about 30 KiB each, 120 MiB with the default.
     """
 
-    max_target_bytes: Annotated[Whole, Field(ge=1024, le=65_536)] = 16_384
+    max_target_bytes: Annotated[Bytes, Field(ge=1024, le=65_536)] = 16_384
     """Bytes of a request target; a longer one gets 414. Aurora's own templates need less than a thousand."""
 
     keepalive_seconds: Annotated[Seconds, Field(ge=1, le=3600)] = 75
@@ -145,7 +158,7 @@ class KafkaSettings(Group):
     replication_factor: Annotated[int | None, Field(ge=1, le=100), NO_BOOL, EMPTY_IS_NONE] = None
     """Replicas of a topic that is created. Empty: the broker's own default, which its administrator chose."""
 
-    retention_days: Annotated[Whole, Field(ge=1, le=36_500)] = 30
+    retention_days: Annotated[Days, Field(ge=1, le=36_500)] = 30
     """Days a created topic keeps events: the span over which Aurora can send notifications again."""
 
     content_mode: Literal["structured", "binary"] = "structured"
@@ -293,23 +306,23 @@ class SpoolSettings(Group):
     enabled: bool = True
     """Whether there is one. Off only where the volume does not outlive the pod: Kafka away then means 503."""
 
-    max_bytes: Annotated[Whole, Field(ge=65_536, le=2**40)] = _GIBIBYTE
+    max_bytes: Annotated[Bytes, Field(ge=65_536, le=2**40)] = _GIBIBYTE
     """Bytes of its file at most; full, and Kafka away, means 503. 1 GiB is a million events of 1 KiB."""
 
-    retention_days: Annotated[Whole, Field(ge=1, le=36_500)] = 30
+    retention_days: Annotated[Days, Field(ge=1, le=36_500)] = 30
     """Days the embedded log keeps an event, as a topic would. No event that waits for Kafka ever leaves by age."""
 
 
 class IndexSettings(Group):
     """The memory of what was seen, by which duplicates are known."""
 
-    max_bytes: Annotated[Whole, Field(ge=65_536, le=2**40)] = _GIBIBYTE
+    max_bytes: Annotated[Bytes, Field(ge=65_536, le=2**40)] = _GIBIBYTE
     """Bytes of its file at most; when full, the oldest rows expire early and a late duplicate can pass."""
 
-    window_days: Annotated[Whole, Field(ge=1, le=3650)] = 30
+    window_days: Annotated[Days, Field(ge=1, le=3650)] = 30
     """Days an event is remembered, at least: the span over which Aurora can send notifications again."""
 
-    repeat_window_seconds: Annotated[Whole, Field(ge=0, le=30 * DAY)] = DAY
+    repeat_window_seconds: Annotated[WholeSeconds, Field(ge=0, le=30 * DAY)] = DAY
     """Seconds within which the same state of the same subject is a duplicate; 24 h, the span of Aurora's retries.
 
     At most 60 for `ahj_lookup_completed`, `design_request_completed` and `design_request_rejected`: Aurora has no event

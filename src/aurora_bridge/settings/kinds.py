@@ -19,6 +19,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
+from aurora_bridge.settings.units import Unit, in_bytes, in_days, in_seconds
+
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 _HIGHEST_PORT = 65535
@@ -29,6 +31,11 @@ class Allowed:
     """What a setting takes, in words that fit after "allowed is"."""
 
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Marks a setting whose value is a file with a secret in it."""
 
 
 def _none_if_empty(value: object) -> object:
@@ -88,9 +95,16 @@ def _no_slash_at_end(value: str) -> str:
     return value.rstrip("/") or "/"
 
 
+def _path(value: Path) -> Path:
+    if "\0" in str(value):
+        raise ValueError
+    str(value).encode()  # raises ValueError: outputs are UTF-8
+    return value
+
+
 def _readable(value: Path | None) -> Path | None:
     # os.access first: unlike is_file it raises no OSError, such as for a folder that may not be entered
-    if value is not None and not (os.access(value, os.R_OK) and value.is_file()):
+    if value is not None and not (os.access(_path(value), os.R_OK) and value.is_file()):
         raise ValueError
     return value
 
@@ -101,7 +115,10 @@ NO_BOOL = BeforeValidator(_refuse_bool)
 """In Python `true` is a number; in a settings file it is a mistake."""
 
 Whole = Annotated[int, NO_BOOL]
-Seconds = Annotated[float, NO_BOOL]
+Seconds = Annotated[float, NO_BOOL, BeforeValidator(in_seconds), Unit("seconds", "ms, s, m, h")]
+WholeSeconds = Annotated[int, NO_BOOL, BeforeValidator(in_seconds), Unit("seconds", "s, m, h, d")]
+Days = Annotated[int, NO_BOOL, BeforeValidator(in_days), Unit("days", "d, w")]
+Bytes = Annotated[int, NO_BOOL, BeforeValidator(in_bytes), Unit("bytes", "kB, KiB, MB, MiB, GB, GiB")]
 Host = Annotated[
     str,
     AfterValidator(_host),
@@ -163,14 +180,16 @@ PublicUrl = Annotated[
     Allowed("the URL under which Aurora reaches the bridge, such as https://hooks.example.com"),
 ]
 MalformedStatus = Annotated[Literal[200, 422], BeforeValidator(_digits_as_number)]
-Folder = Annotated[Path, BeforeValidator(_refuse_empty), Allowed("the path of a folder")]
+Folder = Annotated[
+    Path, BeforeValidator(_refuse_empty), AfterValidator(_path), Allowed("the path of a folder, in UTF-8")
+]
 ReadableFile = Annotated[
     Path | None,
     EMPTY_IS_NONE,
     AfterValidator(_readable),
     Allowed("the path of a file that exists and that this user may read"),
 ]
-SecretFile = ReadableFile
+SecretFile = Annotated[ReadableFile, Secret()]
 UserName = Annotated[
     str,
     Field(pattern=r"^[^\x00-\x1f\x7f]{0,255}$"),
@@ -207,16 +226,30 @@ Deadline = Annotated[
 
 def allowed(field: FieldInfo) -> str:
     """Return what `field` takes, in words that fit after "allowed is"."""
-    kinds = get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)
+    kinds = _kinds(field)
     marks = [*field.metadata, *(mark for kind in kinds for mark in getattr(kind, "__metadata__", ()))]
     for mark in marks:
         if isinstance(mark, Allowed):
             return mark.words
-    if get_origin(kinds[0]) is Literal:
-        return "one of " + ", ".join(str(value) for value in get_args(kinds[0]))
+    if values := choices(field):
+        return "one of " + ", ".join(map(str, values))
     if bool in kinds:
         return "true or false"
-    noun = "a whole number" if int in kinds else "a number"
+    noun = "a number" if float in kinds else "a whole number"
     low = next(mark.ge for mark in marks if isinstance(mark, Ge))
     high = next(mark.le for mark in marks if isinstance(mark, Le))
+    for mark in marks:
+        if isinstance(mark, Unit):
+            return f"{noun} of {mark.noun} from {low} to {high}, also with a unit ({mark.units})"
     return f"{noun} from {low} to {high}"
+
+
+def choices(field: FieldInfo) -> tuple[object, ...]:
+    """Return the values of a field that has a fixed set of them, else none."""
+    kind = _kinds(field)[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _kinds(field: FieldInfo) -> tuple[object, ...]:
+    """Return the types of which a value may be."""
+    return get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)

@@ -14,6 +14,7 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
+from aurora_bridge.os_errors import reason
 from aurora_bridge.settings.checks import conflicts
 from aurora_bridge.settings.names import CONFIG_VARIABLE, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
 from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
@@ -66,10 +67,12 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError([unreadable_file(file, error.strerror or type(error).__name__)]) from None
+        raise SettingsError([unreadable_file(file, reason(error))]) from None
     except UnicodeDecodeError:
         raise SettingsError([unreadable_file(file, "not UTF-8")]) from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise SettingsError([unreadable_file(file, "not TOML: nested too deeply")]) from None
+    except ValueError as error:  # tomllib's own, and that of a number with too many digits
         raise SettingsError([unreadable_file(file, f"not TOML: {error}")]) from None
     _resolve_paths(table, file.parent)
     return table

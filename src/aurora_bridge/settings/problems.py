@@ -6,9 +6,12 @@ pydantic finds a problem, the words are ours: its own speak of inputs, types and
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from aurora_bridge.os_errors import user
 from aurora_bridge.settings.kinds import allowed
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, SETTINGS, similar, variable
 from aurora_bridge.settings.whole import Settings
@@ -63,7 +66,7 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
     field = SETTINGS[key]
     return (
         f"{both_names(key)}: {shown(error['input'])} came from {source}; allowed is {allowed(field)}. "
-        f"{_credential(error['input'])}{_remedy(field.default)}"
+        f"{_about_file(field, error['input'])}{_remedy(field.default)}"
     )
 
 
@@ -86,7 +89,7 @@ def _wrong_in_table(group: str, rest: Sequence[str], error: ErrorDetails, file: 
         return f"{table}: {key} is missing; it takes {allowed(fields[key])}. Add it."
     return (
         f"{table}: {key} = {shown(error['input'])} came; allowed is {allowed(fields[key])}. "
-        f"{_credential(error['input'])}Correct it or leave it out."
+        f"{_about_file(fields[key], error['input'])}Correct it or leave it out."
     )
 
 
@@ -118,11 +121,14 @@ def unreadable_file(file: Path, why: str) -> str:
     )
 
 
-def _credential(value: object) -> str:
-    """Return why a credential of a service may be missing though the setting is right for that service."""
-    if not str(value).startswith(_CREDENTIALS):
+def _about_file(field: FieldInfo, value: object) -> str:
+    """Return for whom a file cannot be read, and why that may be though the setting is right for the service."""
+    if Path not in get_args(field.annotation):
         return ""
-    return (
+    who = f"This user is {user()}. "
+    if not str(value).startswith(_CREDENTIALS):
+        return who
+    return who + (
         "It is there only while the service runs, for its user: otherwise name the file that systemd copies it from. "
     )
 

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from aurora_bridge.settings.groups import DAY, AuthSettings, Group
 from aurora_bridge.settings.kinds import (
-    NO_BOOL,
     AttributeNames,
     EventName,
     HeaderName,
@@ -15,6 +14,7 @@ from aurora_bridge.settings.kinds import (
     SnakeCase,
     Template,
     Tenant,
+    WholeSeconds,
 )
 
 
@@ -80,5 +80,5 @@ class EventSettings(Group):
     volatile_attributes: AttributeNames = ()
     """Attributes of this event that make it no new one."""
 
-    repeat_window_seconds: Annotated[int | None, Field(ge=0, le=30 * DAY), NO_BOOL] = None
+    repeat_window_seconds: Annotated[WholeSeconds | None, Field(ge=0, le=30 * DAY)] = None
     """Seconds within which the same state is a duplicate, on every route."""

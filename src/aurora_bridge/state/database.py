@@ -8,6 +8,7 @@ while there is still room enough to empty them (`keep_room`), whoever filled it.
 """
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from aurora_bridge.os_errors import reason, user
 from aurora_bridge.state.directory import StateError, room
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,10 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
         return open_as_is(path, form, max_bytes)
     except sqlite3.DatabaseError as error:
         if not is_broken(error):
-            msg = f"{path} cannot be opened: {error}. Check the volume and its permissions; nothing in it was changed."
+            msg = (
+                f"{path} cannot be opened: {error} for the user {user()}. Check the volume and its permissions; "
+                "nothing in it was changed."
+            )
             raise StateError(msg) from error
         aside = _put_aside(path)
         log.error("%s is broken (%s): put aside as %s", path, error, aside)  # noqa: TRY400 - the trace adds nothing
@@ -232,19 +237,21 @@ def _salvage(aside: Path, connection: sqlite3.Connection, salvage: Salvage) -> i
 
 
 def _read_only(path: Path) -> str:
-    return f"file:{quote(str(path))}?mode=ro"
+    return f"file:{quote(os.fsencode(path))}?mode=ro"
 
 
 def open_beside(path: Path) -> sqlite3.Connection:
     """Open a database for reading beside the daemon that writes it. Raises `StateError`."""
     connection = None
     try:
+        path.open("rb").close()  # the system says why that cannot be, which SQLite does not
         connection = sqlite3.connect(_read_only(path), uri=True, isolation_level=None, timeout=5)
         connection.execute("PRAGMA query_only=1")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         if connection is not None:
             connection.close()
-        msg = f"{path} cannot be read: {error}. Is this the state directory of a daemon that ran here?"
+        why = reason(error) if isinstance(error, OSError) else f"{error} for the user {user()}"
+        msg = f"{path} cannot be read: {why}. Is this the state directory of a daemon that ran here?"
         raise StateError(msg) from error
     return connection

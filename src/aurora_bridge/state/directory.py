@@ -9,6 +9,8 @@ from math import nan
 from pathlib import Path
 from typing import NamedTuple
 
+from aurora_bridge.os_errors import reason
+
 LOCK = "lock"
 INSTANCE = "instance"
 
@@ -37,7 +39,7 @@ def locked(directory: Path) -> Iterator[None]:
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         msg = (
-            f"The state directory {directory} cannot be used: {error.strerror}. Give the daemon's user write access to "
+            f"The state directory {directory} cannot be used: {reason(error)}. Give the daemon's user write access to "
             "it, or set AURORA_BRIDGE_STATE_DIR to another directory."
         )
         raise StateError(msg) from error

@@ -9,6 +9,7 @@ from aiohttp import http_parser, web
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.os_errors import reason
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AdminSettings, IngressSettings, SettingsError
 from aurora_bridge.web.admin import make_application
@@ -68,7 +69,7 @@ async def _listening(
             await site.start()
         except OSError as error:
             msg = (
-                f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses the port, or set "
+                f"Cannot listen on {host}:{port}: {reason(error)}. Stop what uses the port, or set "
                 f"AURORA_BRIDGE_{group}__PORT (and AURORA_BRIDGE_{group}__HOST) to a free one."
             )
             raise ListenError(msg) from error
