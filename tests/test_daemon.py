@@ -9,6 +9,7 @@ import pytest
 
 from aurora_bridge import daemon, tasks
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.signals import Stop
 
 LONG = 1.1
 """Seconds for which a test holds the loop up: worth a line."""
@@ -33,10 +34,11 @@ async def fail() -> None:
 
 
 async def test_the_daemon_stops_when_a_part_fails_without_which_no_event_gets_on_its_way() -> None:
-    stop = asyncio.Event()
+    stop = Stop()
     with pytest.raises(daemon.Failure):
         async with daemon._task(fail(), stop):  # noqa: SLF001
             await stop.wait()
+    assert stop.reason == "a part of the daemon failed"
 
 
 async def test_what_only_helps_is_started_again_and_ends_with_the_daemon() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aurora_bridge import secret_files
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import LOOK_SECONDS, SecretFileError, SecretFiles
 
@@ -201,3 +202,15 @@ def test_what_is_wrong_is_said_anew_when_it_changes_and_so_is_that_it_is_mended(
         "can be used again",
     ]
     assert desk.failing == 0
+
+
+async def test_who_asks_gets_a_look_without_waiting_for_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_files, "LOOK_SECONDS", 1e6)
+    taken = asyncio.Event()
+    desk.files.follow([desk.file], lambda _contents: taken.set())
+    taken.clear()
+    desk.file.write_bytes(b"two")
+    run = asyncio.create_task(desk.files.run())
+    desk.files.look_soon()
+    await taken.wait()
+    run.cancel()

@@ -7,7 +7,6 @@ Kafka: the ingress listens at once and spools.
 import asyncio
 import gc
 import logging
-import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -38,6 +37,7 @@ from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
+from aurora_bridge.signals import Stop, on_hangup, stop_on_signals
 from aurora_bridge.state.database import broken_files
 from aurora_bridge.state.directory import instance_name, locked, room
 from aurora_bridge.tasks import keep_running
@@ -64,12 +64,12 @@ class Failure(Exception):  # noqa: N818 - what ended the daemon
     """The daemon cannot go on; it is to be started again. What was acknowledged is safe."""
 
 
-async def run(settings: Settings, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT; `announce` is told the URLs of ingress and admin port.
+async def run(settings: Settings, announce: Announce) -> str:
+    """Serve until SIGTERM or SIGINT, and return which; `announce` is told the URLs of ingress and admin port.
 
     Raises `SettingsError`, `StateError`, `ListenError` (could not start) and `Failure` (could not go on).
     """
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
         metrics = make_metrics()
@@ -111,7 +111,7 @@ async def run(settings: Settings, announce: Announce) -> None:
             )
             await stack.enter_async_context(_helper("following the topics", follower.run))
         bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
-        await stack.enter_async_context(_helper("looking at the secret files", files.run))
+        await stack.enter_async_context(_following(files))
         ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
@@ -126,12 +126,13 @@ async def run(settings: Settings, announce: Announce) -> None:
         announce(url, admin_url)
         log.info("serving", extra=fields(webhooks=url, admin=admin_url, state=str(settings.state_dir)))
         await _until(stop, spool)
-        log.info("stopping")
+        log.info("stopping", extra=fields(reason=stop.reason))
         bridge.stopping = True
-        await asyncio.sleep(settings.ingress.shutdown_pause_seconds)
+        await stop.pause(settings.ingress.shutdown_pause_seconds)
     if spool is not None and spool.failed.is_set():
         msg = "the spool's disk failed; the log has the cause"
         raise Failure(msg)
+    return stop.reason
 
 
 async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
@@ -140,7 +141,7 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
     security: Security,
     guard: ClusterGuard,
     stack: AsyncExitStack,
-    stop: asyncio.Event,
+    stop: Stop,
 ) -> None:
     """Start to send. It ends with `stack`, after a last flush."""
 
@@ -162,15 +163,8 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
     stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
 
 
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
 @asynccontextmanager
-async def _task(work: Coroutine[None, None, object], stop: asyncio.Event) -> AsyncIterator[None]:
+async def _task(work: Coroutine[None, None, object], stop: Stop) -> AsyncIterator[None]:
     """Run `work`, without which no event gets on its way: if it fails, the daemon stops, to be started again.
 
     These are the sender, the drainer, the index, and those that watch the deadlines. All else is a `_helper`.
@@ -180,7 +174,7 @@ async def _task(work: Coroutine[None, None, object], stop: asyncio.Event) -> Asy
     def ended(task: asyncio.Task[object]) -> None:
         if not task.cancelled() and task.exception() is not None:
             log.critical("a part of the daemon failed; stopping", exc_info=task.exception())
-            stop.set()
+            stop.ask("a part of the daemon failed")
 
     task.add_done_callback(ended)
     try:
@@ -203,6 +197,14 @@ async def _helper(name: str, work: Callable[[], Coroutine[None, None, object]]) 
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _following(files: SecretFiles) -> AsyncIterator[None]:
+    """Look at the secret files every few seconds, and on SIGHUP."""
+    async with _helper("looking at the secret files", files.run):
+        with on_hangup(files.look_soon):
+            yield
 
 
 @asynccontextmanager
@@ -230,7 +232,7 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
     spool: Spool | None,
     publisher: Publisher,
     metrics: Metrics,
-    stop: asyncio.Event,
+    stop: Stop,
 ) -> AsyncIterator[Deduplicator]:
     dedup = Deduplicator(
         settings.state_dir,
@@ -288,11 +290,12 @@ def _settle_memory() -> None:
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
 
-async def _until(stop: asyncio.Event, spool: Spool | None) -> None:
-    """Wait for a signal, or for the disk to fail."""
-    waits = [asyncio.create_task(stop.wait())]
-    if spool is not None:
-        waits.append(asyncio.create_task(spool.failed.wait()))
+async def _until(stop: Stop, spool: Spool | None) -> None:
+    """Wait for a signal, or for a part or the disk to fail."""
+    conditions = [stop.wait()] if spool is None else [stop.wait(), spool.failed.wait()]
+    waits = [asyncio.create_task(condition) for condition in conditions]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+    if not stop.reason:
+        stop.ask("the spool's disk failed")

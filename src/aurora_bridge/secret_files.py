@@ -1,13 +1,15 @@
 """Files that change while the daemon runs: tokens, passwords, certificates.
 
-They are looked at every few seconds by content, not by time or name, so that the swap of a symbolic link (as Kubernetes
-does it: https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically) is a
-change like any other. What cannot be used leaves the last good content in force, and says so in log and metric.
+They are looked at every few seconds, and at once on SIGHUP, by content, not by time or name, so that the swap of a
+symbolic link (as Kubernetes does it:
+https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically) is a change like
+any other. What cannot be used leaves the last good content in force, and says so in log and metric.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,6 +47,7 @@ class SecretFiles:
         self._failing = metrics.secret_file_failing
         self._reloads = metrics.secret_file_reloads
         self._followed: list[_Followed] = []
+        self._asked = asyncio.Event()
         self.exposed: list[Path] = []
         """Files that every user of this machine may read, as they were when they were first read."""
 
@@ -73,10 +76,18 @@ class SecretFiles:
             self.exposed.append(path)
 
     async def run(self) -> None:
-        """Look every few seconds, until cancelled."""
+        """Look every few seconds and whenever asked, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._asked.wait()
+            self._asked.clear()
             await self.look()
+
+    def look_soon(self) -> None:
+        """Ask for a look without waiting for the next."""
+        log.info("looking at the secret files, as asked")
+        self._asked.set()
 
     async def look(self) -> None:
         """Look at every file once."""

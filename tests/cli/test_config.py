@@ -10,7 +10,58 @@ from tests.cli.here import here
 def test_right_settings_are_printed_as_json_with_exit_code_0() -> None:
     ended = here("config", tenant="acme")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert json.loads(ended.stdout) == redacted(Settings(tenant="acme"))
+    shown = json.loads(ended.stdout)
+    del shown["sources"]
+    assert shown == redacted(Settings(tenant="acme"))
+
+
+def test_where_each_value_came_from_is_shown_in_the_same_form(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("a-token\n")
+    (tmp_path / "tokens").chmod(0o600)
+    file = tmp_path / "bridge.toml"
+    file.write_text('tenant = "acme"\n[auth]\ntokens_file = "tokens"\n[admin]\nport = 1\n')
+    ended = here("config", "--config", str(file), log__level="INFO", auth__basic_file="")
+    shown = json.loads(ended.stdout)
+    sources = shown.pop("sources")
+    groups = {name: value for name, value in shown.items() if isinstance(value, dict) and name != "events"}
+    assert sources.keys() == shown.keys()
+    assert {name: sources[name].keys() for name in groups} == {name: group.keys() for name, group in groups.items()}
+    assert (sources["tenant"], sources["state_dir"], sources["admin"]["port"]) == ("file", "default", "file")
+    assert (sources["log"]["level"], sources["routes"], sources["events"]) == ("environment", "default", "default")
+    assert sources["auth"]["tokens_file"] == "secret file (file)"
+    assert "a-token" not in ended.stdout
+
+
+def test_a_variable_that_overrides_the_file_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text('tenant = "acme"\n[admin]\nport = 1\nhost = "::1"\n')
+    ended = here("config", "--config", str(file), admin__port=2, tenant="other")
+    assert ended.returncode == 0
+    assert sorted(ended.stderr.splitlines()) == [
+        f"warning: AURORA_BRIDGE_{name} in the environment overrides {key} in {file}, where a change has no effect. "
+        "Unset the variable, or remove the key."
+        for name, key in (("ADMIN__PORT", "admin.port"), ("TENANT", "tenant"))
+    ]
+
+
+def test_equal_ports_are_told_with_exit_code_78() -> None:
+    ended = here("config", ingress__port=9090)
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert "9090 came for both" in ended.stderr
+
+
+def test_the_file_may_be_named_before_the_command(tmp_path: Path) -> None:
+    file, other = tmp_path / "bridge.toml", tmp_path / "other.toml"
+    file.write_text('tenant = "before"\n')
+    other.write_text('tenant = "behind"\n')
+    for words, expected in (
+        (["--config", str(file), "config"], "before"),
+        (["config", "--config", str(other)], "behind"),
+        (["--config", str(file), "config", "--config", str(other)], "behind"),
+    ):
+        assert json.loads(here(*words).stdout)["tenant"] == expected
+    named = here("--config", str(tmp_path / "none.toml"), "set-aside", "list")
+    assert (named.returncode, "none.toml" in named.stderr) == (78, True)
 
 
 def test_the_file_is_taken_into_account(tmp_path: Path) -> None:

@@ -31,7 +31,11 @@ COMMANDS: Final = (
     "tail",
     f"find {PRINT}",
     "set-aside list",
+    "set-aside list --json",
     "set-aside show 1",
+    "completion bash",
+    "templates --event lead_created",
+    "tail -n 1",
 )
 """Every command that prints, on a state directory with one event in it that is set aside."""
 FULL: Final = "Standard output cannot be written: No space left on device.\n"
@@ -140,7 +144,8 @@ def test_a_daemon_takes_webhooks_though_its_standard_output_is_full(tmp_path: Pa
         )
     try:
         assert daemon.stderr is not None
-        serving = json.loads(daemon.stderr.readline())
+        lines = map(json.loads, daemon.stderr)
+        serving = next(line for line in lines if line["message"] == "serving")
         assert http.get(serving["webhooks"], "/lead_changed?lead_id=1").json["outcome"] == "spooled"
     finally:
         daemon.terminate()

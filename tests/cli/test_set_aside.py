@@ -85,6 +85,39 @@ def test_what_was_set_aside_is_a_line_with_row_reason_size_receipt_event_and_id(
     ]
 
 
+def test_the_list_is_also_json_lines(state: Path) -> None:
+    ended = set_aside(state, "list", "--json")
+    received = "2026-11-23T17:24:05.123Z"
+    expected = {"reason": "message_too_large", "received": received, "event": "lead_changed"}
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [json.loads(line) for line in ended.stdout.splitlines()] == [
+        {"row": 2, "bytes": 23, "id": "a", **expected},
+        {"row": 3, "bytes": 123, "id": "b", **expected},
+    ]
+
+
+def test_an_empty_list_has_no_json_lines(tmp_path: Path) -> None:
+    fill(tmp_path, make_record("waits"))
+    ended = set_aside(tmp_path, "list", "--json")
+    assert (ended.returncode, ended.stdout) == (0, "")
+
+
+def test_everything_can_be_discarded(state: Path) -> None:
+    discarded = set_aside(state, "discard", "--all", "--yes")
+    assert (discarded.returncode, discarded.stderr) == (0, "2 deleted\n")
+    assert [json.loads(line)["id"] for line in discarded.stdout.splitlines()] == ["a", "b"]
+    assert [stored.key for stored in spooled(state)] == ["waits"]
+
+
+@pytest.mark.parametrize("row", ["0", "-1", "9223372036854775808", "9" * 5000, "1.5", "x"])
+@pytest.mark.parametrize("words", [("show",), ("retry",), ("discard", "--yes")])
+def test_a_number_that_no_row_has_is_wrong_usage(state: Path, words: tuple[str, ...], row: str) -> None:
+    ended = set_aside(state, *words, row)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "is no row: a row is a whole number above 0" in ended.stderr
+    assert len(spooled(state)) == 3
+
+
 def test_events_are_shown_by_their_rows_as_json(state: Path) -> None:
     shown = set_aside(state, "show", "3", "2")
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -115,7 +148,9 @@ def test_a_row_that_is_not_set_aside_is_told_with_exit_code_1_and_left_alone(
     assert [stored.key for stored in spooled(state)] == ["waits", "a", "b"]
 
 
-@pytest.mark.parametrize("arguments", [("retry",), ("retry", "--all", "2"), ("discard", "2"), ("discard", "--yes"), ()])
+@pytest.mark.parametrize(
+    "arguments", [("retry",), ("retry", "--all", "2"), ("discard", "--all"), ("discard", "--yes"), ()]
+)
 def test_which_rows_and_that_a_discard_is_meant_must_be_said(state: Path, arguments: tuple[str, ...]) -> None:
     ended = set_aside(state, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")

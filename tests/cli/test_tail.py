@@ -109,6 +109,38 @@ def lines(process: subprocess.Popen[str], count: int) -> str:
 # The embedded log.
 
 
+def test_of_what_is_there_the_last_are_printed(daemon: Daemon) -> None:
+    everything = tail(daemon).stdout.splitlines()
+    for n in (0, 1, 4, len(everything), 1_000_000):
+        ended = tail(daemon, "-n", str(n))
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout.splitlines() == everything[len(everything) - min(n, len(everything)) :]
+
+
+def test_the_last_are_counted_among_those_that_are_asked_for(daemon: Daemon) -> None:
+    assert [
+        json.loads(line)["data"]["lead_id"]
+        for line in tail(daemon, "-n", "1", "--event", "lead_changed").stdout.splitlines()
+    ] == ["l-2"]
+    assert types(tail(daemon, "-n", "2", "--where", "lead_id=l-1").stdout) == ["lead_changed"]
+
+
+@pytest.mark.parametrize("n", ["-1", "1000001", "9" * 5000, "1.5", "", "x"])
+def test_a_number_of_events_that_is_out_of_range_is_wrong_usage(daemon: Daemon, n: str) -> None:
+    ended = tail(daemon, f"--lines={n}")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "is no number of events: a whole number from 0 to 1000000." in ended.stderr
+
+
+def test_what_follows_the_last_is_printed_as_it_comes(tmp_path: Path) -> None:
+    fill(tmp_path, *(at(number, MOMENTS[0]) for number in range(3)))
+    with following(tmp_path, "-n", "1", state_dir=tmp_path) as process:
+        assert numbers(lines(process, 1)) == [2]
+        fill(tmp_path, at(7, MOMENTS[0]), at(8, MOMENTS[0]))
+        assert numbers(lines(process, 2)) == [7, 8]
+        process.send_signal(signal.SIGINT)
+
+
 def test_every_event_is_a_line_in_the_order_of_receipt(daemon: Daemon) -> None:
     ended = tail(daemon)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -265,7 +297,7 @@ def test_a_condition_finds_an_event_by_its_id_and_what_came_empty_by_nothing(tmp
     ("arguments", "words"),
     [
         (("--since", "yesterday"), "'yesterday' is no time and no duration. A time is RFC 3339, as in 2026-11-23T17"),
-        (("--since", "5 m"), "a duration before now is 90s, 15m, 2h or 1d."),
+        (("--since", "5 months"), "a duration before now is 90s, 15m, 2h or 1d."),
         (("--where", "status"), "'status' is no condition. It is NAME=VALUE: an attribute, as in status=signed"),
         (("--where", "=x"), "'=x' is no condition."),
     ],
@@ -328,6 +360,29 @@ def test_an_event_that_was_drained_late_came_when_it_was_received(
         produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", value_of(fingerprint, received), {}, MOMENTS[-1]))
     ended = here("tail", "--since", "2026-11-23T17:24:05Z", **settings)
     assert [json.loads(line)["time"] for line in ended.stdout.splitlines()] == ["2026-11-23T17:24:05.000Z"]
+
+
+def test_the_last_events_in_kafka_are_the_newest_of_all_partitions(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    topics = [f"{prefix}lead_changed", f"{prefix}lead_created"]
+    create_topics(kafka.bootstrap, *topics, partitions=1, config=ANY_TIME)
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+
+    def store(topic: str, number: int, timestamp_ms: int) -> None:
+        value = value_of(f"{number:032}", timestamp_ms)
+        produce(kafka.bootstrap, Stored(topic, 0, 0, b"key", value, {}, timestamp_ms))
+
+    for number, timestamp_ms in enumerate(MOMENTS):
+        store(topics[number % 2], number, timestamp_ms)
+    for n, wanted in ((0, []), (1, [4]), (3, [1, 2, 4]), (9, [0, 3, 1, 2, 4])):
+        ended = here("tail", "-n", str(n), **settings)
+        assert (ended.returncode, numbers(ended.stdout)) == (0, wanted)
+    with following(tmp_path, "-n", "2", **settings) as tail:
+        assert numbers(lines(tail, 2)) == [2, 4]
+        store(topics[0], 7, MOMENTS[0])
+        assert numbers(lines(tail, 1)) == [7]
+        tail.send_signal(signal.SIGINT)
 
 
 def test_with_kafka_configured_the_events_come_from_the_topics(

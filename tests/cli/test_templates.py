@@ -10,7 +10,7 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
+from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, Recurrence
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
 from tests.cli.here import here
@@ -83,8 +83,29 @@ def test_one_event_can_be_asked_for() -> None:
     assert printed("--event", "lead_changed") == {"lead_changed": "https://HOST/lead_changed?lead_id=<LEAD_ID>"}
 
 
-@pytest.mark.parametrize("event", ["design_deleted", "lead_eaten"])
-def test_an_event_without_a_template_is_told_with_exit_code_1(event: str) -> None:
+def test_an_event_can_be_asked_for_by_its_legacy_name_and_in_any_case() -> None:
+    for name in ("Lead_Changed", "LEAD-CHANGED", *(old for old, new in LEGACY_NAMES.items() if new == "lead_changed")):
+        assert printed("--event", name).keys() == {"lead_changed"}
+    for legacy, today in LEGACY_NAMES.items():
+        ended = here("templates", "--event", legacy.upper())
+        assert today in (ended.stdout.partition("\t")[0], ended.stderr.split()[3].strip(","))
+
+
+def test_an_event_that_only_a_written_route_knows_can_be_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text('[[routes]]\ntemplate = "/in?id=<LEAD_ID>"\nevent = "lead_eaten"\n')
+    assert printed("--config", str(file), "--event", "LEAD_EATEN").keys() == {"lead_eaten"}
+
+
+@pytest.mark.parametrize(("name", "meant"), [("lead_craeted", "lead_created"), ("leadcreated", "lead_created")])
+def test_of_an_event_that_nobody_knows_it_is_told_which_was_meant(name: str, meant: str) -> None:
+    ended = here("templates", "--event", name)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"no event is called {name!r}. Did you mean {meant}")
+
+
+def test_an_event_without_a_template_is_told_with_exit_code_1() -> None:
+    event = "design_deleted"
     ended = here("templates", "--event", event)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"No route takes {event}, or nothing but its name is known." in ended.stderr

@@ -370,7 +370,7 @@ async def consume(topics: Topics, change: Callable[[bytes], bytes]) -> Read:
         await client.refresh()
         changed = Consumer(changing(client, change), [topics.topic], read.told.append, follow=False, since_ms=0)
         async with asyncio.timeout(PATIENCE):
-            await changed.run(read.events.extend)
+            await changed.run(read.events.extend, lambda: None)
     except ReadError as error:
         read.failure = str(error)
     finally:

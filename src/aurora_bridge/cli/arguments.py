@@ -2,39 +2,47 @@
 
 import argparse
 import difflib
-import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import inf
 from time import time
 from typing import Any, NamedTuple
 
 from aurora_bridge.bridge import EVENTS
-from aurora_bridge.webhook.catalogue import LEGACY_NAMES
+from aurora_bridge.event_types import todays_name
+from aurora_bridge.settings.units import duration
 from aurora_bridge.webhook.text import canonical_name
 
 _MOST_SHOWN = 3
-_DURATION = re.compile(r"(\d{1,9})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_HIGHEST_ROW = 2**63 - 1
+"""SQLite's own bound."""
+_MOST_EVENTS = 1_000_000
+"""Of `tail -n`, which holds them in memory."""
 _TOP_LEVEL = ("id", "subject", "type")
 
 
 def event_name(text: str) -> str:
     """Return today's name of an event."""
-    name = canonical_name(text)
-    name = LEGACY_NAMES.get(name, name)
+    name = todays_name(text)
     if name in EVENTS:
         return name
-    similar = [known for known in EVENTS if name in known] or difflib.get_close_matches(name, EVENTS)
-    meant = f" Did you mean {' or '.join(similar[:_MOST_SHOWN])}?" if similar else ""
-    msg = f"no event is called {text!r}.{meant} What Aurora sends and the bridge does not know is in unrecognized."
+    msg = f"{no_event(text, EVENTS)} What Aurora sends and the bridge does not know is in unrecognized."
     raise argparse.ArgumentTypeError(msg)
+
+
+def no_event(text: str, names: Sequence[str]) -> str:
+    """Return what to say where none of the `names` is the one that is asked for."""
+    name = todays_name(text)
+    similar = [known for known in names if name and name in known] or difflib.get_close_matches(name, names)
+    meant = f" Did you mean {' or '.join(similar[:_MOST_SHOWN])}?" if similar else ""
+    return f"no event is called {text!r}.{meant}"
 
 
 def moment(text: str) -> int:
     """Return a time, or a duration before now, in milliseconds since 1970."""
-    duration = _DURATION.fullmatch(text)
-    if duration is not None:
-        return max(0, int((time() - int(duration[1]) * _SECONDS[duration[2]]) * 1000))
+    seconds = duration(text)
+    if seconds is not None:
+        return max(0, int((time() - seconds) * 1000))
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
@@ -77,10 +85,33 @@ def condition(text: str) -> Condition:
 def patience(text: str) -> float:
     """Return a number of seconds above 0."""
     try:
-        seconds = float(text)
+        seconds = duration(text) or float(text)
     except ValueError:
         seconds = 0
     if not 0 < seconds < inf:
-        msg = f"{text!r} is no number of seconds above 0, as in 60 or 0.5."
+        msg = f"{text!r} is no number of seconds above 0, as in 60, 0.5 or 10m."
         raise argparse.ArgumentTypeError(msg)
     return seconds
+
+
+def row(text: str) -> int:
+    """Return the number of a row of the spool."""
+    if (number := _whole(text)) is None or not 0 < number <= _HIGHEST_ROW:
+        msg = f"{text!r} is no row: a row is a whole number above 0, as `aurora-bridge set-aside list` shows it."
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def count(text: str) -> int:
+    """Return a number of events."""
+    if (number := _whole(text)) is None or not 0 <= number <= _MOST_EVENTS:
+        msg = f"{text!r} is no number of events: a whole number from 0 to {_MOST_EVENTS}."
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None

@@ -13,6 +13,7 @@ from aurora_bridge import logs
 from aurora_bridge.cli.output import tell
 from aurora_bridge.control.client import ControlError
 from aurora_bridge.kafka.reader import ReadError
+from aurora_bridge.os_errors import explain, user
 from aurora_bridge.settings import Settings, SettingsError, load
 from aurora_bridge.settings.problems import both_names
 from aurora_bridge.state.directory import StateError
@@ -40,11 +41,15 @@ def add_command(  # noqa: PLR0913 - what argparse wants to know
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
-    )
+    add_config(parser, default=argparse.SUPPRESS)  # one that is not given leaves that before the command in force
     parser.set_defaults(run=partial(_run, run))
     return parser
+
+
+def add_config(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Let a parser take `--config`."""
+    words = "settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=words)
 
 
 def need_kafka(settings: Settings, name: str) -> None:
@@ -68,7 +73,9 @@ def _run(run: Run, arguments: argparse.Namespace) -> int:
     except (StateError, ReadError, ControlError) as error:
         tell(error)
     except sqlite3.Error as error:
-        tell(f"A file of the state directory cannot be used: {error}. Is its volume full?")
+        tell(f"A file of the state directory cannot be used by the user {user()}: {error}. Is its volume full?")
+    except OSError as error:
+        tell(explain(error))
     except KeyboardInterrupt:
         """Whoever ended it knows."""
     return EX_FAILED

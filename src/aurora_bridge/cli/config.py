@@ -1,7 +1,8 @@
 """`aurora-bridge config`: checks the settings and prints the effective ones, without secrets.
 
 The output is one JSON object (TOML has no way to write "not set") with a member for each group of the settings file, so
-that `aurora-bridge config | jq .kafka` works. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG)
+that `aurora-bridge config | jq .kafka` works, and with `sources` in the same form, which says where each value came
+from. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG)
 when it would not; then every problem is a line on standard error, as warnings are. Where settings come from is in
 `settings.load`.
 """
@@ -17,11 +18,14 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, shown_template
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings, redacted
+from aurora_bridge.settings.load import read_sources
+from aurora_bridge.settings.origins import origins, overridden
 from aurora_bridge.web.server import tls_context
 
 _EXAMPLES = """\
   aurora-bridge config                              what holds in this environment
   aurora-bridge config --config aurora-bridge.toml  the same with a settings file
+  aurora-bridge config | jq .sources.kafka          where the values came from
   aurora-bridge config > /dev/null && echo fine     only the check
 """
 
@@ -33,21 +37,21 @@ def add(subparsers: Subparsers) -> None:
         "config",
         run,
         help="check the settings and print the effective ones",
-        description="Checks the settings and prints the effective ones as JSON, without secrets.",
+        description="Checks the settings and prints the effective ones as JSON, without secrets, and their origins.",
         examples=_EXAMPLES,
     )
 
 
-def run(_arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the effective settings and return the exit code."""
-    metrics = Metrics()
+    metrics, sources = Metrics(), read_sources(arguments.config)
     files = SecretFiles(metrics)
     warnings = make_routing(settings, files, metrics).warnings
     tls_context(settings.ingress, files)
-    for warning in warnings:
+    for warning in (*overridden(sources), *warnings):
         tell(f"warning: {warning}")
     shown = redacted(settings)
     for route, table in zip(settings.routes, shown["routes"], strict=True):
         table["template"] = shown_template(route, settings)
-    put(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+    put(orjson.dumps(shown | {"sources": origins(sources)}, option=orjson.OPT_INDENT_2))
     return os.EX_OK

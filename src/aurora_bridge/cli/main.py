@@ -6,8 +6,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from aurora_bridge.cli import cluster, config, drain, find, serve, set_aside, tail, templates, topics
-from aurora_bridge.cli.command import EX_FAILED
+from aurora_bridge.cli import cluster, completion, config, drain, find, serve, set_aside, tail, templates, topics
+from aurora_bridge.cli.command import EX_FAILED, add_config
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 
 _EPILOG = """exit codes: 0 done, 1 failed while running, 2 wrong usage, 78 a setting is wrong (the message names it)"""
@@ -34,14 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    parser = _Parser(
+    parsed = make_parser().parse_args(arguments)
+    return int(parsed.run(parsed))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser: argparse.ArgumentParser = _Parser(
         prog="aurora-bridge",
         description="Takes the webhooks of Aurora Solar and publishes each as a canonical event to Kafka.",
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
+    add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (serve, config, templates, topics, tail, find, set_aside, drain, cluster):
         command.add(subparsers)
-    parsed = parser.parse_args(arguments)
-    return int(parsed.run(parsed))
+    completion.add(subparsers, parser)
+    return parser

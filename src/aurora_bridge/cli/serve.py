@@ -2,17 +2,24 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 
 import uvloop
 
 from aurora_bridge import daemon, logs
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
-from aurora_bridge.cli.output import OutputError, put, tell
-from aurora_bridge.settings import Settings
+from aurora_bridge.cli.output import OutputError, put
+from aurora_bridge.logs import fields
+from aurora_bridge.os_errors import explain
+from aurora_bridge.settings import Settings, SettingsError
+from aurora_bridge.state.directory import StateError
 from aurora_bridge.web.server import ListenError
+
+log = logging.getLogger(__name__)
 
 _EXAMPLE = "agreement_status_changed?project_id=p-1&agreement_id=a-1&status=signed"
 _EXAMPLES = """\
@@ -37,13 +44,22 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve; return the exit code."""
     os.umask(0o077)  # the state directory holds customers' data
     logs.configure(settings.log.level, settings.log.format)
+    brokers = settings.kafka.bootstrap_servers or "none, events stay in the embedded log"
+    log.info("starting", extra=fields(version=version("aurora-bridge"), pid=os.getpid(), brokers=brokers))
+    code, reason = EX_FAILED, "a fault of the program"
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(daemon.run(settings, lambda url, admin: _announce(settings, url, admin)))
-    except (ListenError, daemon.Failure) as error:
-        tell(error)
-        return EX_FAILED
-    return os.EX_OK
+            reason = runner.run(daemon.run(settings, lambda url, admin: _announce(settings, url, admin)))
+            code = os.EX_OK
+    except (ListenError, StateError, daemon.Failure) as error:
+        reason = str(error)
+    except SettingsError as error:
+        code, reason = os.EX_CONFIG, str(error)
+    except OSError as error:
+        reason = explain(error)
+    finally:
+        log.log(logging.ERROR if code else logging.INFO, "stopped", extra=fields(reason=reason))
+    return code
 
 
 def _announce(settings: Settings, url: str, admin: str) -> None:

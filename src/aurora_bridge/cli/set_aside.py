@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Literal
 
+import orjson
+
+from aurora_bridge.cli.arguments import row
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.cli.output import OutputError, put, tell
 from aurora_bridge.control.address import MAX_ROWS
@@ -38,7 +41,7 @@ _EXAMPLES = """\
 """
 _LIST_EXAMPLES = """\
   aurora-bridge set-aside list
-  aurora-bridge set-aside list --config aurora-bridge.toml
+  aurora-bridge set-aside list --json | jq -r 'select(.reason == "message_too_large").row'
 """
 _SHOW_EXAMPLES = """\
   aurora-bridge set-aside show 17
@@ -50,7 +53,7 @@ _RETRY_EXAMPLES = """\
 """
 _DISCARD_EXAMPLES = """\
   aurora-bridge set-aside discard 17 --yes
-  aurora-bridge set-aside discard 17 18 --yes > discarded.jsonl  keep what is deleted
+  aurora-bridge set-aside discard --all --yes > discarded.jsonl  keep what is deleted
 """
 
 
@@ -64,7 +67,7 @@ def add(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     below = parser.add_subparsers(metavar="COMMAND", required=True)
-    add_command(
+    listing = add_command(
         below,
         "list",
         _list,
@@ -72,6 +75,7 @@ def add(subparsers: Subparsers) -> None:
         description="Lists what was set aside, in order of receipt.",
         examples=_LIST_EXAMPLES,
     )
+    listing.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
     show = add_command(
         below,
         "show",
@@ -90,9 +94,7 @@ def add(subparsers: Subparsers) -> None:
         "what Kafka refuses again is set aside again. Without a living daemon, the next start sends them.",
         examples=_RETRY_EXAMPLES,
     )
-    which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("--all", action="store_true", help="everything that was set aside")
-    _add_rows(which, "*")
+    _add_rows_or_all(retry)
     discard = add_command(
         below,
         "discard",
@@ -101,20 +103,29 @@ def add(subparsers: Subparsers) -> None:
         description="Deletes events that were set aside, and prints them as JSON lines, so that they can be kept.",
         examples=_DISCARD_EXAMPLES,
     )
-    _add_rows(discard)
+    _add_rows_or_all(discard)
     discard.add_argument("--yes", action="store_true", required=True, help="needed: nothing brings them back")
+
+
+def _add_rows_or_all(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", action="store_true", help="everything that was set aside")
+    _add_rows(which, "*")
 
 
 def _add_rows(parser: "argparse._ActionsContainer", nargs: Literal["+", "*"] = "+") -> None:
     help_text = "number of a row, as `list` shows it"
-    parser.add_argument("seq", nargs=nargs, default=[], type=int, metavar="ROW", help=help_text)
+    parser.add_argument("seq", nargs=nargs, default=[], type=row, metavar="ROW", help=help_text)
 
 
-def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
+def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(inspect_spool(settings.state_dir)) as db:
         rows = list(quarantine.listed(db))
     if not rows:
         tell("nothing is set aside")
+        return os.EX_OK
+    if arguments.json:
+        put(*(orjson.dumps(_as_json(each)) for each in rows))
         return os.EX_OK
     put(
         _FORM.format("row", "reason", "bytes", "received", "event", "id"),
@@ -123,21 +134,30 @@ def _list(_arguments: argparse.Namespace, settings: Settings) -> int:
     return os.EX_OK
 
 
+def _as_json(row: quarantine.Quarantined) -> dict[str, object]:
+    return {
+        "row": row.seq,
+        "reason": row.reason,
+        "bytes": row.bytes,
+        "received": rfc3339(row.time_ms * 1000),
+        "event": row.event,
+        "id": row.id,
+    }
+
+
 def _show(arguments: argparse.Namespace, settings: Settings) -> int:
     return _missing(arguments.seq, _print_events(arguments.seq, settings))
 
 
 def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
-    with closing(inspect_spool(settings.state_dir)) as db:
-        rows = [row.seq for row in quarantine.listed(db) if arguments.all or row.seq in arguments.seq]
-    found = _change(settings, RETRY, rows)
+    found = _change(settings, RETRY, _chosen(arguments, settings))
     tell(f"{len(found)} back in the queue")
     return _missing(arguments.seq, found)
 
 
 def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
     try:
-        rows = _print_events(arguments.seq, settings)  # before: what cannot be printed is not deleted
+        rows = _print_events(_chosen(arguments, settings), settings)  # before: what cannot be printed is not deleted
     except OutputError as error:
         tell(f"{error} Nothing is deleted.")
         return EX_FAILED
@@ -146,12 +166,21 @@ def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
     return _missing(arguments.seq, found)
 
 
+def _chosen(arguments: argparse.Namespace, settings: Settings) -> list[int]:
+    """Return the rows that were asked for, of those that there are."""
+    with closing(inspect_spool(settings.state_dir)) as db:
+        return [each.seq for each in quarantine.listed(db) if arguments.all or each.seq in arguments.seq]
+
+
 def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
     """Print the events of rows; return which there were."""
+    found: list[int] = []
     with closing(inspect_spool(settings.state_dir)) as db:
-        events = quarantine.events_of(db, rows)
-    put(*events.values())
-    return list(events)
+        for start in range(0, len(rows), MAX_ROWS):
+            events = quarantine.events_of(db, rows[start : start + MAX_ROWS])
+            put(*events.values())
+            found += events
+    return found
 
 
 def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:

@@ -7,16 +7,18 @@ short transactions. Standard output gets the events and nothing else, one CloudE
 
 import argparse
 import asyncio
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import partial
+from heapq import heappush, heappushpop
 from time import sleep
 
 import orjson
 
 from aurora_bridge.bridge import EVENTS
-from aurora_bridge.cli.arguments import Condition, condition, event_name, moment
+from aurora_bridge.cli.arguments import Condition, condition, count, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.cli.right_cluster import warning
@@ -32,7 +34,8 @@ _LOOK_SECONDS = 0.2
 
 _EXAMPLES = """\
   aurora-bridge tail                                     everything there is
-  aurora-bridge tail --follow | jq -c .data              what comes, as it comes
+  aurora-bridge tail -n 10                               the last ten
+  aurora-bridge tail --follow -n 0 | jq -c .data         what comes, as it comes
   aurora-bridge tail --event lead_created --event project_created
   aurora-bridge tail --event dead_letter                 deliveries that carried no readable event
   aurora-bridge tail --since 2h                          also 90s, 15m, 1d, or 2026-11-23T17:24:05Z
@@ -52,6 +55,13 @@ def add(subparsers: Subparsers) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    parser.add_argument(
+        "-n",
+        "--lines",
+        type=count,
+        metavar="N",
+        help="of what is there, only the last N; reads it all, which --event and --since shorten",
+    )
     parser.add_argument(
         "--event", action="append", type=event_name, metavar="NAME", help="only events of this name; can be given again"
     )
@@ -73,53 +83,79 @@ def add(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print events; return the exit code."""
-    events, where = arguments.event or [], arguments.where or []
+    events, printer = arguments.event or [], _Printer(arguments.where or [], arguments.lines)
     try:
         if settings.embedded_log:
-            _tail_log(settings, events, where, follow=arguments.follow, since_ms=arguments.since)
+            _tail_log(settings, events, printer, follow=arguments.follow, since_ms=arguments.since)
         else:
             asyncio.run(
                 read_topics(
                     settings.kafka,
                     events or EVENTS,
-                    partial(_show_stored, where, arguments.since),
+                    partial(_show_stored, printer, arguments.since),
                     tell=tell,
                     follow=arguments.follow,
                     since_ms=arguments.since,
                     check_cluster=warning(settings),
+                    caught_up=printer.release,
                 )
             )
     except KeyboardInterrupt:
         """The usual end of `--follow`."""
+    finally:
+        printer.release()
     return os.EX_OK
 
 
-def _tail_log(
-    settings: Settings, events: Sequence[str], where: Sequence[Condition], *, follow: bool, since_ms: int
-) -> None:
+def _tail_log(settings: Settings, events: Sequence[str], printer: "_Printer", *, follow: bool, since_ms: int) -> None:
     with closing(inspect_spool(settings.state_dir)) as db:
         seq = 0
         while True:
             records = read(db, seq, events, _GROUP)
             if records:
-                values = (structured(record.value, record.headers) for record in records if record.time_ms >= since_ms)
-                _show(where, values)
+                recent = (record for record in records if record.time_ms >= since_ms)
+                printer.show((record.seq or 0, structured(record.value, record.headers)) for record in recent)
                 seq = records[-1].seq or seq
-            elif follow:
-                sleep(_LOOK_SECONDS)
-            else:
+                continue
+            printer.release()
+            if not follow:
                 return
+            sleep(_LOOK_SECONDS)
 
 
-def _show_stored(where: Sequence[Condition], since_ms: int, records: Iterable[Stored]) -> None:
+def _show_stored(printer: "_Printer", since_ms: int, records: Iterable[Stored]) -> None:
     """Show those that were received since then: what waited in a spool has a later timestamp than its `time`."""
-    _show(where, (record.event for record in records if record.identity.time_us >= since_ms * 1000))
+    times = ((record.identity.time_us, record.event) for record in records)
+    printer.show((time_us, event) for time_us, event in times if time_us >= since_ms * 1000)
 
 
-def _show(where: Sequence[Condition], events: Iterable[bytes]) -> None:
-    put(*(event for event in events if not where or _holds(where, event)))
+class _Printer:
+    """Prints the events that meet the conditions; of those before `release` only the last, where that is asked for."""
 
+    def __init__(self, where: Sequence[Condition], last: int | None) -> None:
+        self._where = where
+        self._last = last
+        self._held: list[tuple[int, int, bytes]] = []
+        """A heap: place in the order, number of receipt, event."""
+        self._numbers = itertools.count()
 
-def _holds(where: Sequence[Condition], value: bytes) -> bool:
-    event = orjson.loads(value)
-    return all(condition.holds(event) for condition in where)
+    def show(self, events: Iterable[tuple[int, bytes]]) -> None:
+        """Print events, or hold them; each comes with its place in the order of all."""
+        wanted = ((place, event) for place, event in events if self._holds(event))
+        if self._last is None:
+            put(*(event for _, event in wanted))
+            return
+        for place, event in wanted:
+            add = heappush if len(self._held) < self._last else heappushpop
+            add(self._held, (place, next(self._numbers), event))
+
+    def release(self) -> None:
+        """Print what is held, and hold nothing any more."""
+        put(*(event for _, _, event in sorted(self._held)))
+        self._held, self._last = [], None
+
+    def _holds(self, value: bytes) -> bool:
+        if not self._where:
+            return True
+        event = orjson.loads(value)
+        return all(condition.holds(event) for condition in self._where)

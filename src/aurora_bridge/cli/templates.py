@@ -8,14 +8,17 @@ known has no line.
 import argparse
 import os
 
+from aurora_bridge.bridge import EVENTS
+from aurora_bridge.cli.arguments import no_event
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
+from aurora_bridge.event_types import todays_name
 from aurora_bridge.routing import to_paste
 from aurora_bridge.settings import Settings
 
 _EXAMPLES = """\
   aurora-bridge templates                                what to paste for every event
-  aurora-bridge templates --event lead_created           for one
+  aurora-bridge templates --event lead_created           for one, also by a legacy name and in any case
   AURORA_BRIDGE_INGRESS__PUBLIC_URL=https://hooks.example.com aurora-bridge templates
 """
 
@@ -35,12 +38,18 @@ def add(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the templates; return the exit code."""
-    found = [paste for paste in to_paste(settings) if arguments.event in {None, paste.event}]
+    found = list(to_paste(settings))
+    if arguments.event is not None:
+        event, names = todays_name(arguments.event), sorted({*EVENTS, *(paste.event for paste in found)})
+        found = [paste for paste in found if paste.event == event]
+        if event not in names:
+            tell(no_event(arguments.event, names))
+        elif not found:
+            tell(
+                f"No route takes {event}, or nothing but its name is known. For the default route, take Aurora's own "
+                "suggestion and replace the host."
+            )
     if not found:
-        tell(
-            f"No route takes {arguments.event}, or nothing but its name is known. For the default route, take Aurora's "
-            "own suggestion and replace the host."
-        )
         return EX_FAILED
     put(*(f"{paste.event}\t{paste.url}" for paste in found))
     if not settings.ingress.public_url:

@@ -45,6 +45,7 @@ _SHOWN = 5
 
 Show = Callable[[list[Stored]], None]
 Tell = Callable[[str], None]
+CaughtUp = Callable[[], None]
 
 
 class ReadError(Exception):
@@ -82,16 +83,21 @@ class Consumer:
         self._skipped = 0
         self._undecodable = False
 
-    async def run(self, show: Show) -> None:
+    async def run(self, show: Show, caught_up: CaughtUp) -> None:
         """Hand events to `show`, up to the end, or with `follow` for ever.
 
-        Raises `ReadError`, once all else was read, and `KafkaError` if the client cannot be used any more.
+        `caught_up` is called once all that was there when reading began was read, or cannot be. Raises `ReadError`,
+        once all else was read, and `KafkaError` if the client cannot be used any more.
         """
+        behind = True
         while self._left() or (self._follow and not self._refused):
             stored = await self._poll()
             if stored:
                 show(stored)
             self._lose_patience(monotonic())
+            if behind and not any(map(self._is_behind, self._partitions)):
+                behind = False
+                caught_up()
             if self._troubles or (self._follow and not self._left()):
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._client.refresh()
@@ -106,11 +112,13 @@ class Consumer:
             self._tell(f"{self._skipped} were skipped in all; the first {_NAMED} are named above.")
 
     def _left(self) -> list[TopicPartition]:
-        return [
-            place
-            for place in sorted(self._partitions)
-            if self._follow or place not in self._next or self._next[place] < self._ends[place]
-        ]
+        return [place for place in sorted(self._partitions) if self._follow or self._is_behind(place)]
+
+    def _is_behind(self, place: TopicPartition) -> bool:
+        """Whether something that was there when reading began is still to be read; not if that was given up."""
+        if self._since.get(place) == inf:
+            return False
+        return place not in self._next or self._next[place] < self._ends[place]
 
     async def _poll(self) -> list[Stored]:
         """Ask each broker once for what is left of the partitions that it leads."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.client import CheckCluster
-from aurora_bridge.kafka.consumer import Consumer, ReadError, Show, Tell, listed
+from aurora_bridge.kafka.consumer import CaughtUp, Consumer, ReadError, Show, Tell, listed
 from aurora_bridge.kafka.reasons import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
 from aurora_bridge.kafka.topics import make_client
@@ -35,11 +35,13 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
     follow: bool = False,
     since_ms: int = 0,
     check_cluster: CheckCluster | None = None,
+    caught_up: CaughtUp = lambda: None,
 ) -> None:
     """Hand the events in the topics of `events` to `show`, in groups as they come, and to `tell` what is skipped.
 
     With `since_ms`, those whose timestamp is not before it; what lies before the first of them is not read. Ends where
-    the topics ended when it began; with `follow`, never. Raises `ReadError`, once all else was read.
+    the topics ended when it began; with `follow`, never, but there `caught_up` is called. Raises `ReadError`, once all
+    else was read.
     """
     topics = [settings.topic_prefix + event for event in events]
     client = make_client(settings, check_cluster=check_cluster)
@@ -55,7 +57,7 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
         if hidden:
             consumer.fail(hidden)
         try:
-            await consumer.run(show)
+            await consumer.run(show, caught_up)
         finally:
             consumer.tell_skipped()
     except KafkaError as error:

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
@@ -30,23 +30,42 @@ class _Environment(EnvSettingsSource):
         self.env_vars = {name.lower(): value for name, value in variables.items()}
 
 
-def load(config_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the effective settings: defaults, under the TOML file, under the environment.
+class Sources(NamedTuple):
+    """What is set, before it is checked."""
+
+    environment: dict[str, str]
+    """The key that each of our variables means, whether there is such a setting or not."""
+    table: dict[str, Any]
+    """Of the file."""
+    file: Path | None
+
+
+def read_sources(config_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Sources:
+    """Return what environment and file set.
 
     The file is `config_file`, else the one that `AURORA_BRIDGE_CONFIG` names, else none. Relative paths in the file
-    start at its folder, those in the environment at the working directory. Raises `SettingsError` with all problems.
+    start at its folder, those in the environment at the working directory. Raises `SettingsError`.
     """
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
     table = _read(config_file) if config_file else {}
     named = {name: key_of(name) for name, value in environ.items() if _is_ours(name, value)}
+    return Sources(named, table, config_file)
+
+
+def load(config_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the effective settings: defaults, under the TOML file, under the environment.
+
+    Raises `SettingsError` with all problems.
+    """
+    named, table, file = read_sources(config_file, environ)
     problems = [unknown_variable(name, key) for name, key in named.items() if key not in SETTINGS]
     environment = _Environment({name: environ[name] for name, key in named.items() if key in SETTINGS})
     try:
         # mypy sees the fields as the only arguments
         settings = Settings(_build_sources=((environment, InitSettingsSource(Settings, table)), {}))  # type: ignore[call-arg]
     except ValidationError as invalid:
-        problems += [wrong_value(error, named.values(), config_file) for error in invalid.errors(include_url=False)]
+        problems += [wrong_value(error, named.values(), file) for error in invalid.errors(include_url=False)]
     else:
         problems = problems or list(conflicts(settings))
     if problems:

@@ -38,8 +38,9 @@ def locked(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
+        why = "it is not a directory" if isinstance(error, FileExistsError) else reason(error)
         msg = (
-            f"The state directory {directory} cannot be used: {reason(error)}. Give the daemon's user write access to "
+            f"The state directory {directory} cannot be used: {why}. Give the daemon's user write access to "
             "it, or set AURORA_BRIDGE_STATE_DIR to another directory."
         )
         raise StateError(msg) from error

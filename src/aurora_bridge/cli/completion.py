@@ -1,0 +1,52 @@
+"""`aurora-bridge completion`: prints a script by which a shell completes commands, options and names of events.
+
+shtab makes it from the parser.
+"""
+
+import argparse
+import os
+from functools import partial
+
+import shtab
+
+from aurora_bridge.bridge import EVENTS
+from aurora_bridge.cli.command import Subparsers
+from aurora_bridge.cli.output import put
+
+_SHELLS = ("bash", "zsh", "fish")
+_EXAMPLES = """\
+  source <(aurora-bridge completion bash)          in ~/.bashrc
+  aurora-bridge completion zsh > "${fpath[1]}/_aurora-bridge"
+  aurora-bridge completion fish > ~/.config/fish/completions/aurora-bridge.fish
+"""
+
+
+def add(subparsers: Subparsers, parser: argparse.ArgumentParser) -> None:
+    """Register the command; `parser` is that of the whole command line."""
+    own = subparsers.add_parser(
+        "completion",
+        help="print a script by which your shell completes commands",
+        description="Prints a script by which a shell completes commands, options and names of events.",
+        epilog=f"examples:\n{_EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    own.add_argument("shell", choices=_SHELLS, help="your shell")
+    own.set_defaults(run=partial(_print, parser))
+
+
+def _print(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    _complete_values(parser)
+    put(shtab.complete(parser, shell=arguments.shell))
+    return os.EX_OK
+
+
+def _complete_values(parser: argparse.ArgumentParser) -> None:
+    """Tell shtab which arguments are names of events, and which are files."""
+    for action in parser._actions:  # noqa: SLF001 - the only way to them, and shtab's own
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
+            for below in action.choices.values():
+                _complete_values(below)
+        elif action.dest == "event":
+            action.choices = EVENTS
+        elif action.dest in {"config", "state_dir"}:
+            action.complete = shtab.DIRECTORY if action.dest == "state_dir" else shtab.FILE  # type: ignore[attr-defined]

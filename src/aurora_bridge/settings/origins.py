@@ -1,0 +1,44 @@
+"""Where the value of each setting came from, for `cli.config`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aurora_bridge.settings.kinds import Secret
+from aurora_bridge.settings.load import Sources
+from aurora_bridge.settings.names import FILE_ONLY, SETTINGS
+
+
+def origins(sources: Sources) -> dict[str, Any]:
+    """Return a document of the form of the settings: of each `default`, `file` or `environment`.
+
+    Of a setting that names a file with a secret, "secret file" as well: the path came from there, the secret is in it.
+    """
+    document: dict[str, Any] = {}
+    for key, field in SETTINGS.items():
+        origin = (
+            "environment"
+            if key in sources.environment.values()
+            else "file"
+            if _in_file(key, sources.table)
+            else "default"
+        )
+        if origin != "default" and any(isinstance(mark, Secret) for mark in field.metadata):
+            origin = f"secret file ({origin})"
+        group, _, name = key.rpartition(".")
+        (document.setdefault(group, {}) if group else document)[name] = origin
+    return document | {key: "file" if key in sources.table else "default" for key in FILE_ONLY}
+
+
+def overridden(sources: Sources) -> Iterator[str]:
+    """Yield a line for each setting of the file that has no effect."""
+    for name, key in sources.environment.items():
+        if _in_file(key, sources.table):
+            yield (
+                f"{name} in the environment overrides {key} in {sources.file}, where a change has no effect. "
+                "Unset the variable, or remove the key."
+            )
+
+
+def _in_file(key: str, table: Mapping[str, Any]) -> bool:
+    group, _, name = key.rpartition(".")
+    return name in (table.get(group, {}) if group else table)

@@ -1,0 +1,75 @@
+"""Signals and the lines that a life of the daemon begins and ends with, watched from outside."""
+
+import os
+import signal
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+
+from tests.support import http
+from tests.support.daemon import Daemon, command
+from tests.support.ports import free_ports
+
+
+def test_a_life_begins_with_version_process_and_brokers_and_ends_with_the_reason(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with Daemon(tmp_path, kafka__bootstrap_servers=f"127.0.0.1:{port}") as daemon:
+        pid = daemon.process.pid
+        assert daemon.terminate() == 0
+    first, *_, last = daemon.log_lines()
+    expected = {"version": version("aurora-bridge"), "pid": pid, "brokers": f"127.0.0.1:{port}"}
+    assert first["message"] == "starting"
+    assert first.items() >= expected.items()
+    assert (last["level"], last["message"], last["reason"]) == ("INFO", "stopped", "SIGTERM")
+
+
+def test_a_life_that_cannot_begin_ends_with_the_reason(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        other = Daemon(tmp_path, state_dir=daemon.state)
+        ended = command("serve", cwd=tmp_path, state_dir=daemon.state, log__format="text")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    first, last = ended.stderr.splitlines()
+    assert "starting" in first
+    assert "brokers=" in first
+    assert f'stopped reason="The state directory {other.state} is used by another' in last
+
+
+def test_a_hangup_reads_the_secret_files_and_ends_nothing(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("old\n")
+    tokens.chmod(0o600)
+    with Daemon(tmp_path, auth__tokens_file=tokens) as daemon:
+        tokens.write_text("new\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_until(
+            "the new token is valid",
+            lambda daemon: daemon.get("/lead_changed?lead_id=1", [("X-Aurora-Webhook-Token", "new")]).status == 200,
+        )
+        messages = [line["message"] for line in daemon.log_lines()]
+        assert "looking at the secret files, as asked" in messages
+        assert daemon.terminate() == 0
+
+
+def test_hangups_at_every_moment_of_start_and_end_kill_nothing(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, ingress__shutdown_pause_seconds=0.2)
+    with daemon:
+        asked = False
+        for number in count():
+            if daemon.process.poll() is not None:
+                break
+            os.kill(daemon.process.pid, signal.SIGHUP)
+            if number > 50 and not asked:
+                asked = True
+                daemon.process.terminate()
+        assert daemon.terminate() == 0
+    assert daemon.log_lines()[-1]["reason"] == "SIGTERM"
+
+
+def test_a_second_interrupt_cuts_the_pause(tmp_path: Path) -> None:
+    with Daemon(tmp_path, ingress__shutdown_pause_seconds=600) as daemon:
+        daemon.process.send_signal(signal.SIGINT)
+        daemon.wait_until("it pauses", lambda daemon: "stopping" in {line["message"] for line in daemon.log_lines()})
+        assert http.get(daemon.url, "/lead_changed?lead_id=1").status == 200
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.process.wait(30) == 0
+    assert daemon.log_lines()[-1]["reason"] == "SIGINT"
