@@ -1,13 +1,14 @@
 """Signals and the lines that a life of the daemon begins and ends with, watched from outside."""
 
-import os
+import json
+import re
 import signal
+import subprocess
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
+from threading import Timer
 
-from tests.support import http
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import free_ports
 
 
@@ -50,26 +51,40 @@ def test_a_hangup_reads_the_secret_files_and_ends_nothing(tmp_path: Path) -> Non
         assert daemon.terminate() == 0
 
 
+def ignores_hangups(pid: int) -> bool:
+    """Whether a process got so far as to ignore SIGHUP."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    ignored = re.search(r"^SigIgn:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return ignored is not None and bool(int(ignored[1], 16) >> signal.SIGHUP - 1 & 1)
+
+
 def test_hangups_at_every_moment_of_start_and_end_kill_nothing(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, ingress__shutdown_pause_seconds=0.2)
-    with daemon:
-        asked = False
-        for number in count():
-            if daemon.process.poll() is not None:
-                break
-            os.kill(daemon.process.pid, signal.SIGHUP)
-            if number > 50 and not asked:
-                asked = True
-                daemon.process.terminate()
-        assert daemon.terminate() == 0
-    assert daemon.log_lines()[-1]["reason"] == "SIGTERM"
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        settings = environment(ingress__port=0, admin__port=0, state_dir=tmp_path / "state")
+        process = subprocess.Popen([PROGRAM, "serve"], env=settings, stdout=subprocess.DEVNULL, stderr=file)
+    watchdog = Timer(SECONDS, process.kill)
+    watchdog.start()
+    try:
+        while not ignores_hangups(process.pid):  # before its first line, only the system's default holds
+            assert process.poll() is None
+        while process.poll() is None:
+            process.send_signal(signal.SIGHUP)
+            if b'"serving"' in log.read_bytes() and b'"stopping"' not in log.read_bytes():
+                process.terminate()
+    finally:
+        watchdog.cancel()
+        process.kill()
+    assert process.wait() == 0
+    assert json.loads(log.read_text().splitlines()[-1])["reason"] == "SIGTERM"
 
 
 def test_a_second_interrupt_cuts_the_pause(tmp_path: Path) -> None:
     with Daemon(tmp_path, ingress__shutdown_pause_seconds=600) as daemon:
         daemon.process.send_signal(signal.SIGINT)
         daemon.wait_until("it pauses", lambda daemon: "stopping" in {line["message"] for line in daemon.log_lines()})
-        assert http.get(daemon.url, "/lead_changed?lead_id=1").status == 200
+        assert daemon.get("/lead_changed?lead_id=1").status == 200
         daemon.process.send_signal(signal.SIGINT)
-        assert daemon.process.wait(30) == 0
+        assert daemon.process.wait(SECONDS) == 0
+        daemon.terminate()
     assert daemon.log_lines()[-1]["reason"] == "SIGINT"
