@@ -6,11 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from time import time
 from typing import IO, Final
 
 import pytest
 
+from aurora_bridge.control.address import SOCKET
 from tests.cli.filling import fill, value_of
 from tests.cli.here import here
 from tests.outbox.records import make_record
@@ -151,6 +153,27 @@ def test_a_daemon_takes_webhooks_though_its_standard_output_is_full(tmp_path: Pa
         daemon.terminate()
         _, errors = daemon.communicate(timeout=SECONDS)
     assert (daemon.returncode, "Traceback" in errors) == (0, False)
+
+
+@pytest.mark.parametrize("redirections", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_daemon_without_standard_streams_serves_and_ends_in_good_order(tmp_path: Path, redirections: str) -> None:
+    settings = environment(ingress__port=0, admin__port=0, state_dir=tmp_path)
+    daemon = subprocess.Popen(
+        ["sh", "-c", f'exec "$0" serve {redirections}', PROGRAM],
+        env=settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    watchdog = Timer(SECONDS, daemon.kill)
+    watchdog.start()
+    try:
+        while not (tmp_path / SOCKET).exists():
+            assert daemon.poll() is None
+        daemon.terminate()
+        assert daemon.wait() == 0
+    finally:
+        watchdog.cancel()
+        daemon.kill()
 
 
 @pytest.mark.parametrize("words", ["tail", f"find {PRINT}", "topics", "topics --json"])

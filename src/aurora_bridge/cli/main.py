@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return its exit code."""
-    if sys.stderr is None:  # it was closed before the start; files that are opened later must not take its place
+    if sys.stderr is None:  # it was closed before the start
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     try:
         return _run(arguments)
