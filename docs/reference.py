@@ -32,7 +32,7 @@ def settings_page() -> Iterator[str]:
         "names; the environment wins. `aurora-bridge config` checks all, prints what holds and where it came from.\n"
     )
     yield (
-        "A word out of a fixed set is taken in any case. A duration takes a unit (`500ms`, `90s`, `15m`, `24h`, `30d`),\n"
+        "A word out of a fixed set is taken in any case. A duration takes a unit (`500ms`, `90s`, `24h`, `30d`),\n"
         "a size as well (`64KiB`, `1GiB`; `1GB` is 10^9 bytes); in the file such a value is a string.\n"
     )
     yield "## At the top of the file\n"
