@@ -60,8 +60,10 @@ def test_the_file_may_be_named_before_the_command(tmp_path: Path) -> None:
         (["--config", str(file), "config", "--config", str(other)], "behind"),
     ):
         assert json.loads(here(*words).stdout)["tenant"] == expected
-    named = here("--config", str(tmp_path / "none.toml"), "set-aside", "list")
-    assert (named.returncode, "none.toml" in named.stderr) == (78, True)
+    none = ["--config", str(tmp_path / "none.toml")]
+    for words in ([*none, "set-aside", "list"], ["set-aside", *none, "list"], ["set-aside", "list", *none]):
+        named = here(*words)
+        assert (named.returncode, "none.toml" in named.stderr) == (78, True)
 
 
 def test_the_file_is_taken_into_account(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import os
 
-from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config, need_kafka
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import ACCEPT_CLUSTER
@@ -40,6 +40,7 @@ def add(subparsers: Subparsers) -> None:
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_config(parser)
     below = parser.add_subparsers(metavar="COMMAND", required=True)
     add_command(
         below,

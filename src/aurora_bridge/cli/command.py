@@ -41,13 +41,13 @@ def add_command(  # noqa: PLR0913 - what argparse wants to know
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_config(parser, default=argparse.SUPPRESS)  # one that is not given leaves that before the command in force
+    add_config(parser)
     parser.set_defaults(run=partial(_run, run))
     return parser
 
 
-def add_config(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Let a parser take `--config`."""
+def add_config(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
+    """Let a parser take `--config`; by default, one that is not given leaves the one before the command in force."""
     words = "settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
     parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=words)
 

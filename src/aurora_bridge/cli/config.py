@@ -2,9 +2,8 @@
 
 The output is one JSON object (TOML has no way to write "not set") with a member for each group of the settings file, so
 that `aurora-bridge config | jq .kafka` works, and with `sources` in the same form, which says where each value came
-from. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG)
-when it would not; then every problem is a line on standard error, as warnings are. Where settings come from is in
-`settings.load`.
+from. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG) when it would not; then every problem is a
+line on standard error, as warnings are. Where settings come from is in `settings.load`.
 """
 
 import argparse

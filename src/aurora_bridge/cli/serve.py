@@ -12,7 +12,7 @@ import uvloop
 
 from aurora_bridge import daemon, logs
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
-from aurora_bridge.cli.output import OutputError, put
+from aurora_bridge.cli.output import OutputError, put, tell
 from aurora_bridge.logs import fields
 from aurora_bridge.os_errors import explain
 from aurora_bridge.settings import Settings, SettingsError
@@ -54,7 +54,8 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     except (ListenError, StateError, daemon.Failure) as error:
         reason = str(error)
     except SettingsError as error:
-        code, reason = os.EX_CONFIG, str(error)
+        tell(error)
+        code, reason = os.EX_CONFIG, "a setting is wrong, as told above"
     except OSError as error:
         reason = explain(error)
     finally:

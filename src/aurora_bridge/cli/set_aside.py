@@ -14,7 +14,7 @@ from typing import Literal
 import orjson
 
 from aurora_bridge.cli.arguments import row
-from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
 from aurora_bridge.cli.output import OutputError, put, tell
 from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.client import ask
@@ -66,6 +66,7 @@ def add(subparsers: Subparsers) -> None:
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_config(parser)
     below = parser.add_subparsers(metavar="COMMAND", required=True)
     listing = add_command(
         below,
@@ -124,24 +125,22 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     if not rows:
         tell("nothing is set aside")
         return os.EX_OK
+    table = [_columns(each) for each in rows]
     if arguments.json:
-        put(*(orjson.dumps(_as_json(each)) for each in rows))
-        return os.EX_OK
-    put(
-        _FORM.format("row", "reason", "bytes", "received", "event", "id"),
-        *(_FORM.format(r.seq, r.reason, r.bytes, rfc3339(r.time_ms * 1000), r.event, r.id) for r in rows),
-    )
+        put(*map(orjson.dumps, table))
+    else:
+        put(_FORM.format(*table[0]), *(_FORM.format(*line.values()) for line in table))
     return os.EX_OK
 
 
-def _as_json(row: quarantine.Quarantined) -> dict[str, object]:
+def _columns(each: quarantine.Quarantined) -> dict[str, object]:
     return {
-        "row": row.seq,
-        "reason": row.reason,
-        "bytes": row.bytes,
-        "received": rfc3339(row.time_ms * 1000),
-        "event": row.event,
-        "id": row.id,
+        "row": each.seq,
+        "reason": each.reason,
+        "bytes": each.bytes,
+        "received": rfc3339(each.time_ms * 1000),
+        "event": each.event,
+        "id": each.id,
     }
 
 

@@ -22,7 +22,7 @@ from aurora_bridge.cli.arguments import Condition, condition, count, event_name,
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.cli.right_cluster import warning
-from aurora_bridge.kafka.reader import Stored, read_topics
+from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.rows import read
 from aurora_bridge.settings import Settings
@@ -102,8 +102,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             )
     except KeyboardInterrupt:
         """The usual end of `--follow`."""
-    finally:
+    except ReadError:
         printer.release()
+        raise
     return os.EX_OK
 
 
@@ -151,7 +152,8 @@ class _Printer:
 
     def release(self) -> None:
         """Print what is held, and hold nothing any more."""
-        put(*(event for _, _, event in sorted(self._held)))
+        if self._held:
+            put(*(event for _, _, event in sorted(self._held)))
         self._held, self._last = [], None
 
     def _holds(self, value: bytes) -> bool:
