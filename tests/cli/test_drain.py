@@ -138,4 +138,4 @@ def test_without_kafka_in_the_settings_it_ends_with_exit_code_78(tmp_path: Path)
 def test_patience_is_a_number_of_seconds(tmp_path: Path, seconds: str) -> None:
     refused = here("drain", str(tmp_path), f"--patience={seconds}")
     assert refused.returncode == 2
-    assert f"'{seconds}' is no number of seconds above 0, as in 60 or 0.5." in refused.stderr
+    assert f"'{seconds}' is no number of seconds above 0, as in 60, 0.5 or 10m." in refused.stderr

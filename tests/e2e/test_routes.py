@@ -203,7 +203,8 @@ def test_what_is_wrong_with_the_routes_stops_the_start_with_every_problem_and_no
     file.write_text(SETTINGS + SETTINGS.partition("\n\n")[2] + '\n[[routes]]\ntemplate = "/<A><B>"\nevent = "x"\n')
     ended = command("serve", cwd=tmp_path, config=file, ingress__port=0, admin__port=0)
     assert (ended.returncode, ended.stdout) == (78, "")
-    lines = ended.stderr.splitlines()
+    starting, *lines, stopped = ended.stderr.splitlines()
+    assert (json.loads(starting)["message"], json.loads(stopped)["message"]) == ("starting", "stopped")
     assert [line.partition(" could both match one request")[0] for line in lines[1:]] == [
         f"[[routes]] number {number} and [[routes]] number {number + 4}" for number in (1, 2, 3, 4)
     ]
