@@ -9,9 +9,12 @@ import pytest
 
 from aurora_bridge.bridge import EVENTS, Answer, Bridge
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
+from aurora_bridge.dedup.lifecycle import State
+from aurora_bridge.dedup.memory import Entry
+from aurora_bridge.dedup.recurrence import Action, Interval
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
-from aurora_bridge.refusal import Reason
+from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.credentials import Anonymous
@@ -77,6 +80,34 @@ async def test_what_reaches_the_deadline_is_logged(bridge: Bridge, caplog: pytes
         "deliveries reached the answer deadline",
         {"deliveries": 3},
     )
+
+
+class Judging(Stuck):
+    """Finds every event new, and counts who refers to it."""
+
+    def __init__(self) -> None:
+        self.entry = Entry("fingerprint", None, State.IN_FLIGHT, 1, 0, 1)
+
+    def claim(self, event: Event, received_us: int) -> Decision:  # type: ignore[override]
+        del event, received_us
+        self.entry.refcount += 1
+        return Decision(Action.NEW, self.entry, Interval.NONE)
+
+    def refused(self, entry: Entry, refusal: Refusal) -> None:
+        """Write nothing."""
+
+    def answered(self, entry: Entry, attempt_us: int, *, in_time: bool) -> None:
+        assert (attempt_us, in_time) == (1, False)
+        entry.refcount -= 1
+
+
+async def test_a_fault_of_ours_leaves_nothing_in_memory_for_ever(bridge: Bridge) -> None:
+    """The delivery has no answer that could be told, which is when an entry is let go of."""
+    bridge._dedup = dedup = Judging()  # noqa: SLF001
+    fault = patch.object(Publisher, "publish", side_effect=ZeroDivisionError)
+    with fault, pytest.raises(ZeroDivisionError):
+        await bridge.accept(overdue()._replace(received=monotonic()))
+    assert dedup.entry.refcount == 0
 
 
 async def test_who_cancels_a_delivery_that_is_not_overdue_is_obeyed(bridge: Bridge) -> None:

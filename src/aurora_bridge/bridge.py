@@ -148,6 +148,10 @@ class Bridge:
                 raise
             task.uncancel()  # the connection has the same task, and goes on
             return _refused(Reason.TOO_LATE, _event_of(match, event), entry, key)
+        except Exception:  # a fault of ours: there is no answer to be told of, and memory would keep the entry
+            if entry is not None:
+                dedup.answered(entry, received_us, in_time=False)
+            raise
         finally:
             del self._flights[task]
             self._overdue.discard(task)
