@@ -482,6 +482,12 @@ def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path: Path, conten
     assert problems(file) == (expected,)
 
 
+def test_a_byte_order_mark_as_windows_writes_it_is_no_part_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_bytes(b"\xef\xbb\xbf[ingress]\r\nport = 1\r\n")
+    assert load(file, {}).ingress.port == 1
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "none.toml"
     (problem,) = problems(CONFIG=str(file))

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from aurora_bridge.settings import Settings, SettingsError, load
+from aurora_bridge.settings.files import read_secret
 from tests.support import certificates
 from tests.support.certificates import Authority
 
@@ -27,6 +28,12 @@ def problem(**settings: object) -> str:
         loaded(**settings)
     (only,) = refused.value.problems
     return only
+
+
+def test_a_byte_order_mark_is_no_part_of_a_password(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"\xef\xbb\xbfcanary\r\n")
+    assert read_secret("kafka.sasl_password_file", file) == "canary"
 
 
 @pytest.fixture

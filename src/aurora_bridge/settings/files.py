@@ -25,7 +25,7 @@ class FileError(Exception):
 def read_secret(key: str, path: Path) -> str:
     """Return the one line of a secret file. Raises `FileError`."""
     try:
-        secret = read_bytes(key, path).decode().rstrip("\r\n")
+        secret = read_bytes(key, path).decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise FileError(key, path, "it is not UTF-8") from None
     if not secret:

@@ -84,7 +84,7 @@ def _is_ours(name: str, value: str) -> bool:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError([unreadable_file(file, reason(error))]) from None
     except UnicodeDecodeError:
