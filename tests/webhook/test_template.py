@@ -226,12 +226,26 @@ def test_a_template_that_cannot_be_used_says_why(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "target"),
+    [("/a/b", "//a///b//"), ("/a/", "/a//"), ("/", "///"), ("/<A>", "//a//"), ("/x?k=v", "//x?k=v")],
+)
+def test_several_slashes_are_one(text: str, target: str) -> None:
+    assert is_matched(target, route(text))
+
+
+def test_an_empty_placeholder_goes_before_a_slash_too_many() -> None:
+    """Both have two slashes in a row."""
+    between, beside = route("/a/<A>/b"), route("/a/b")
+    assert [matched(target, between, beside).route for target in ("/a//b", "/a/b")] == [between, beside]
+
+
+@pytest.mark.parametrize(
     ("text", "outside"),
     [
-        ("/a/b", ["/a", "/a/", "/a/b//", "/a/b/c", "/b/a", "//a/b", "/A/b", "/a/%2Fb", "/a%2Fb"]),
-        ("/a/", ["/a", "/a///", "/"]),
-        ("/", ["///", "/a", "/%00"]),
-        ("/<A>", ["/a//", "/a/b"]),
+        ("/a/b", ["/a", "/a/", "/a/b/c", "/b/a", "/a//c", "/A/b", "/a/%2Fb", "/a%2Fb"]),
+        ("/a/", ["/a", "/"]),
+        ("/", ["/a", "/%00"]),
+        ("/<A>", ["/a//b", "/a/b"]),
         ("/v-<A>.json", ["/v-.jso", "/v-1", "/1.json", "/v.json", "/V-1.json"]),
         ("/<A>-<B>", ["/", "/a"]),
         ("/aXYa<A>aYXa", ["/aXYaYXa"]),

@@ -1,7 +1,7 @@
 """Which route, and so which event, a request target means: the routes written by template, then the default route.
 
-The path and the static parameters choose the route; extra parameters never unchoose it. A written route is found in a
-`path_tree`, and no request can mean two of them (`conflicts`).
+The path and the static parameters choose the route; extra parameters and slashes never unchoose it. A written route
+is found in a `path_tree`, and no request can mean two of them (`conflicts`).
 
 The default route takes Aurora's own suggested templates with the host replaced, `/{event}?{attribute}=...` below the
 base path, and the discriminator form `?aurora_event={event}`.
@@ -28,6 +28,7 @@ from aurora_bridge.webhook.text import canonical_name, meant_name
 DISCRIMINATOR = "aurora_event"
 _DISCRIMINATOR_BYTES = DISCRIMINATOR.encode()
 _EVENT_NAME = re.compile(rb"[A-Za-z0-9_-]+")
+_SLASHES = re.compile(rb"//+")
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 _KNOWN_SEGMENTS = {name.encode(): name for name in CATALOGUE} | {
@@ -70,6 +71,11 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return path, query
 
 
+def merge_slashes(path: bytes) -> bytes:
+    """Return a path with one slash for several in a row, as nginx and HAProxy read it."""
+    return _SLASHES.sub(b"/", path) if b"//" in path else path
+
+
 class Routes:
     """All routes, compiled: chooses the route of a delivery."""
 
@@ -94,12 +100,17 @@ class Routes:
             match: Match | None = Match(known[0], known[1], query)
         else:
             path, query = split_target(target)
-            match = self._written.match(path or b"/", query) or self._match_default(path, query)
+            match = self._match(path, query)
+            if match is None and b"//" in path:  # only then: an empty placeholder has two slashes around it as well
+                match = self._match(merge_slashes(path), query)
         if match is None:
             raise Refusal(Reason.NO_ROUTE)
         if delivery.method != "GET":
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
         return match
+
+    def _match(self, path: bytes, query: bytes) -> Match | None:
+        return self._written.match(path or b"/", query) or self._match_default(path, query)
 
     def _match_default(self, path: bytes, query: bytes) -> Match | None:
         default = self._default
