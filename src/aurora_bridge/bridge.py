@@ -8,6 +8,7 @@ What each step does stands in `webhook`, `dedup` and `outbox`; `web.ingress` cal
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 from typing import NamedTuple
@@ -52,6 +53,8 @@ class Answer(NamedTuple):
     entry: Entry | None = None
     route: str | None = None
     """The route of a delivery that was refused behind it."""
+    challenges: Sequence[str] = ()
+    """Behind a 401, the schemes of HTTP authentication that the route takes (RFC 9110, section 11.6.1)."""
 
 
 class DeadLetter(NamedTuple):
@@ -142,7 +145,10 @@ class Bridge:
                 outcome = await self._publish(event, key, entry, match, delivery)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
-            return _refused(refusal.reason, _event_of(match, event), entry, key, match.route.name if match else None)
+            answer = _refused(refusal.reason, _event_of(match, event), entry, key, match.route.name if match else None)
+            if match is not None and refusal.reason is Reason.UNAUTHORIZED:
+                return answer._replace(challenges=match.route.credentials.challenges)
+            return answer
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NO_ROUTE = "no_route", 404
     METHOD_NOT_ALLOWED = "method_not_allowed", 405
     UNAUTHORIZED = "unauthorized", 401
+    CROSS_SITE = "cross_site", 403
     MALFORMED_HTTP = "malformed_http", 400
     TARGET_TOO_LONG = "target_too_long", 414
     OVERLOADED = "overloaded", 503, 30

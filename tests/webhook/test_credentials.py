@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from hmac import compare_digest
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook import credentials
-from aurora_bridge.webhook.credentials import UNNEEDED, Anonymous, Credentials, Secrets, Uses, parse_basic, parse_tokens
+from aurora_bridge.webhook.credentials import (
+    UNNEEDED,
+    Anonymous,
+    Authenticator,
+    Credentials,
+    Secrets,
+    Uses,
+    parse_basic,
+    parse_tokens,
+)
 from aurora_bridge.webhook.delivery import Delivery
 
 HEADER = "X-Aurora-Webhook-Token"
@@ -89,6 +99,39 @@ def test_where_anonymous_deliveries_are_allowed_everybody_comes_in() -> None:
     Anonymous().admit(delivery())
 
 
+OPEN = (Anonymous(), Credentials(HEADER, None, anonymous=True), Credentials(HEADER, valid(b"one"), anonymous=True))
+
+
+@pytest.mark.parametrize("credentials", OPEN)
+@pytest.mark.parametrize("value", [b"cross-site", b"same-site", b"Cross-Site", b"", b"whatever comes next"])
+def test_but_no_page_of_another_site_in_somebodys_browser(credentials: Authenticator, value: bytes) -> None:
+    """Another port of this host is another site, as far as anybody knows: a browser calls it the same."""
+    with pytest.raises(Refusal) as caught:
+        credentials.admit(delivery((b"Host", b"x"), (b"Sec-Fetch-Site", value)))
+    assert caught.value.reason is Reason.CROSS_SITE
+
+
+@pytest.mark.parametrize("credentials", OPEN)
+@pytest.mark.parametrize("value", [b"none", b"same-origin"])
+def test_who_types_an_address_into_a_browser_comes_in(credentials: Authenticator, value: bytes) -> None:
+    credentials.admit(delivery((b"sec-fetch-site", value)))
+
+
+def test_with_a_valid_credential_it_matters_to_nobody_who_asks() -> None:
+    site = (b"Sec-Fetch-Site", b"cross-site")
+    CREDENTIALS.admit(delivery(site, (HEADER.encode(), b"canary-new")))
+    OPEN[2].admit(delivery(site, (HEADER.encode(), b"one")))
+
+
+@pytest.mark.parametrize("token", ["canary-ü", "ÿ"])
+def test_a_secret_outside_ascii_may_come_in_iso_8859_1(token: str) -> None:
+    """HTTP says nothing of the encoding of a header, RFC 7617 leaves it open, and old forms escape it so."""
+    credentials = Credentials(HEADER, valid(token.encode()), query_parameter="key")
+    credentials.admit(delivery((HEADER.encode(), token.encode("latin-1"))))
+    escaped = quote(token, encoding="latin-1").encode()
+    credentials.admit(Delivery("GET", b"/a?key=" + escaped, (), 0, 0.0))
+
+
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
@@ -98,13 +141,14 @@ def test_where_anonymous_deliveries_are_allowed_everybody_comes_in() -> None:
         ("\n  one  \n\n\ttwo\n\n", (b"one", b"two")),
         ("with space inside\n", (b"with space inside",)),
         ("ü\n", ("ü".encode(),)),
+        ("# old token, remove in May\none\n  # another\n#\ntwo#2\n", (b"one", b"two#2")),
     ],
 )
 def test_a_file_has_one_token_a_line(text: str, tokens: tuple[bytes, ...]) -> None:
     assert tokens == parse_tokens(text)
 
 
-@pytest.mark.parametrize("text", ["", " \n\n"])
+@pytest.mark.parametrize("text", ["", " \n\n", "# one\n#two"])
 def test_a_file_without_a_token_says_what_to_do(text: str) -> None:
     with pytest.raises(ValueError, match="holds no token"):
         parse_tokens(text)
@@ -112,11 +156,21 @@ def test_a_file_without_a_token_says_what_to_do(text: str) -> None:
 
 # HTTP Basic
 
-PAIRS = "aurora:a:b c \n\nüser:pässword\r\n:only a password\nonly-a-user:\n"
+PAIRS = "# who:left in May\naurora:a:b c \n\nüser:pässword\r\n:only a password\nonly-a-user:\n  #no:pair\n"
 
 
 def basic(pair: bytes, scheme: bytes = b"Basic ") -> tuple[bytes, bytes]:
     return b"Authorization", scheme + b64encode(pair)
+
+
+def test_a_route_names_the_schemes_that_it_takes() -> None:
+    basic_alone, tokens_alone, both = takes_basic(), CREDENTIALS, Credentials(HEADER, valid(b"a"), Secrets("b", (), {}))
+    assert [taken.challenges for taken in (basic_alone, tokens_alone, both, Anonymous())] == [
+        ['Basic realm="aurora-bridge", charset="UTF-8"'],
+        ["AuroraToken"],
+        ['Basic realm="aurora-bridge", charset="UTF-8"', "AuroraToken"],
+        (),
+    ]
 
 
 def takes_basic(uses: Uses | None = None) -> Credentials:
@@ -125,7 +179,16 @@ def takes_basic(uses: Uses | None = None) -> Credentials:
     return Credentials(HEADER, None, pairs)
 
 
-@pytest.mark.parametrize("pair", [b"aurora:a:b c ", "üser:pässword".encode(), b":only a password", b"only-a-user:"])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        b"aurora:a:b c ",
+        "üser:pässword".encode(),
+        "üser:pässword".encode("latin-1"),
+        b":only a password",
+        b"only-a-user:",
+    ],
+)
 def test_a_pair_is_taken_as_it_stands_with_its_colons_spaces_and_letters(pair: bytes) -> None:
     takes_basic().admit(delivery(basic(pair)))
 
@@ -142,7 +205,9 @@ def test_the_scheme_has_no_case(scheme: bytes) -> None:
         basic(b"aurora:a"),
         basic(b"aurora"),
         basic(b""),
-        basic("üser:pässword".encode("latin-1")),
+        basic("üser:pässword".encode("utf-16")),
+        basic("ÜSER:pässword".encode("latin-1")),
+        basic(b"#no:pair"),
         basic(b"only-a-user:", b"Bearer "),
         (b"Authorization", b""),
         (b"Authorization", b"Basic"),

@@ -16,6 +16,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "No credential, or a wrong one. If it was Aurora: compare the subscription's authentication with the "
             "route's secret file."
         ),
+        Reason.CROSS_SITE: (
+            "A browser asked it for the page of another site, so not Aurora. Only where no credential is needed: set "
+            "AUTH__TOKENS_FILE."
+        ),
         Reason.MALFORMED_HTTP: "Not HTTP, so not Aurora: a scanner, or TLS spoken to a plain port.",
         Reason.TARGET_TOO_LONG: (
             "A URL above INGRESS__MAX_TARGET_BYTES. If it was Aurora: take parameters out of the template, or raise it."

@@ -26,14 +26,20 @@ UNNEEDED = ("", NONE, "0")
 """What a delivery counts as that needs no credential and brought no valid one."""
 _AUTHORIZATION = b"authorization"
 _SCHEME = b"basic "
+_BASIC_CHALLENGE = 'Basic realm="aurora-bridge", charset="UTF-8"'
+_TOKEN_CHALLENGE = "AuroraToken"  # noqa: S105 - a scheme's name
+_COMMENT = "#"
+_SITE = b"sec-fetch-site"
+_OWN_SITE = (b"none", b"same-origin")
 
 
 def parse_tokens(text: str) -> tuple[bytes, ...]:
-    """Return the tokens of a secret file: one a line, surrounding white space and empty lines left out.
+    """Return the tokens of a secret file: one a line, surrounding white space left out; `#` begins a comment line.
 
     Raises `ValueError` if there is none.
     """
-    tokens = tuple(line.strip().encode() for line in text.splitlines() if line.strip())
+    lines = map(str.strip, text.splitlines())
+    tokens = tuple(line.encode() for line in lines if line and not line.startswith(_COMMENT))
     if not tokens:
         msg = "holds no token. Write one a line into it"
         raise ValueError(msg)
@@ -41,11 +47,15 @@ def parse_tokens(text: str) -> tuple[bytes, ...]:
 
 
 def parse_basic(text: str) -> tuple[bytes, ...]:
-    """Return the pairs of a secret file: `user:password` a line, taken as it stands; empty lines left out.
+    """Return the pairs of a secret file: `user:password` a line, taken as it stands; `#` begins a comment line.
 
     The user ends at the first colon (RFC 7617, section 2). Raises `ValueError` if there is none, or a line is no pair.
     """
-    lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    lines = [
+        (number, line.rstrip("\r\n"))
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip() and not line.lstrip().startswith(_COMMENT)
+    ]
     for number, line in lines:
         if not line.partition(":")[1]:
             msg = f"has no colon in line {number}. Write user:password, one pair a line"
@@ -77,21 +87,30 @@ class Secrets:
                 self._uses.setdefault(key, 0)
 
     def admit(self, kind: str, secret: bytes) -> bool:
-        """Whether the secret is valid; its use is counted.
+        """Whether the secret is valid, in UTF-8 or, as many clients send it, in ISO-8859-1; its use is counted.
 
         Digests are compared, in constant time and without an early exit: neither length nor position of one shows.
         """
-        digest, found = sha256(secret).digest(), 0
-        for position, valid in enumerate(self._digests, 1):
-            if compare_digest(digest, valid):
-                found = position
+        found = self._find(secret) or (not secret.isascii() and self._find(secret.decode("latin-1").encode()))
         if found:
             self._uses[self._keys[kind][found - 1]] += 1
         return found > 0
 
+    def _find(self, secret: bytes) -> int:
+        """Return the position of a secret, 0 if it is not valid."""
+        digest, found = sha256(secret).digest(), 0
+        for position, valid in enumerate(self._digests, 1):
+            if compare_digest(digest, valid):
+                found = position
+        return found
+
 
 class Authenticator(Protocol):
     """Checks the credentials of a delivery."""
+
+    @property
+    def challenges(self) -> Sequence[str]:
+        """What a 401 says that is taken (RFC 9110, section 11.6.1): the same whatever was wrong."""
 
     def admit(self, delivery: Delivery) -> None:
         """Raise `Refusal` unless the delivery may come in."""
@@ -114,6 +133,7 @@ class Credentials:
 
         With `anonymous`, everybody is let in; who needed no credential is counted in `uses`.
         """
+        self.challenges = [*([_BASIC_CHALLENGE] if basic else []), *([_TOKEN_CHALLENGE] if tokens else [])]
         self._by_header: list[tuple[bytes, Callable[[bytes], bool]]] = []
         if tokens is not None:
             self._by_header.append((header.lower().encode(), partial(tokens.admit, HEADER)))
@@ -137,6 +157,7 @@ class Credentials:
             return
         if not self._anonymous:
             raise Refusal(Reason.UNAUTHORIZED)
+        _refuse_cross_site(delivery)
         self._uses[UNNEEDED] += 1
 
     def _admit_query(self, tokens: Secrets, target: bytes) -> bool:
@@ -160,8 +181,21 @@ def _admit_basic(pairs: Secrets, value: bytes) -> bool:
         return False
 
 
+def _refuse_cross_site(delivery: Delivery) -> None:
+    """Refuse what a browser asks for the page of another site, which its user may know nothing of.
+
+    Raises `Refusal`. https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
+    """
+    for name, value in delivery.headers:
+        if name.lower() == _SITE and value not in _OWN_SITE:
+            raise Refusal(Reason.CROSS_SITE)
+
+
 class Anonymous:
     """Admits everybody: for loopback, or where the operator allowed it in so many words."""
 
+    challenges: Sequence[str] = ()
+
     def admit(self, delivery: Delivery) -> None:
-        """Admit the delivery."""
+        """Admit the delivery. Raises `Refusal` for a page of another site in somebody's browser."""
+        _refuse_cross_site(delivery)
