@@ -209,6 +209,45 @@ def test_a_secret_file_of_kafka_that_everybody_may_read_is_a_warning(tokens: Pat
     assert warning.startswith(f"{tokens} may be read by every user of this machine.")
 
 
+PUBLIC = {"public_url": "https://hooks.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("ingress", "routes"),
+    [
+        (PUBLIC, []),
+        ({"public_url": "http://10.0.0.7:8080"}, []),
+        ({}, [QUIET | {"template": f"https://hooks.example.com{TEMPLATE}"}]),
+    ],
+    ids=["a public URL", "one of this network", "the host of a route"],
+)
+def test_a_proxy_before_a_daemon_without_credentials_is_a_warning_with_the_remedy(
+    ingress: Tables, routes: list[Tables]
+) -> None:
+    (warning,) = routing(*routes, ingress=ingress).warnings
+    assert warning.startswith("Anyone who reaches the proxy in front can forge events: no credentials are set.")
+    for words in ("AURORA_BRIDGE_AUTH__TOKENS_FILE", "AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true"):
+        assert words in warning
+
+
+def test_so_is_one_route_without_credentials_beside_others_that_have_some(tokens: Path) -> None:
+    route = QUIET | {"tokens_file": tokens}
+    assert len(routing(route, ingress=PUBLIC).warnings) == 1
+    assert routing(route, ingress=PUBLIC, default_route=False).warnings == []
+
+
+@pytest.mark.parametrize("public_url", ["", "http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080"])
+def test_without_a_proxy_there_is_nothing_to_warn_of(public_url: str) -> None:
+    assert routing(QUIET, ingress={"public_url": public_url}).warnings == []
+
+
+def test_nor_where_credentials_are_set_or_anonymous_deliveries_were_asked_for(tokens: Path) -> None:
+    for auth in ({"tokens_file": tokens}, {"basic_file": tokens}, {"allow_anonymous": True}):
+        if "basic_file" in auth:
+            tokens.write_text("user:word\n")
+        assert routing(ingress=PUBLIC, auth=auth).warnings == []
+
+
 def test_settings_of_an_unknown_event_are_a_warning() -> None:
     (warning,) = routing(events={"lead_creatd": {"volatile_attributes": ["x"]}}).warnings
     assert warning.startswith("[events.lead_creatd]: the bridge knows no event 'lead_creatd'")

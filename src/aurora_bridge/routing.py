@@ -13,6 +13,7 @@ from aurora_bridge.logs import redact_target
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings, SettingsError
+from aurora_bridge.settings.checks import takes_from_anyone
 from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, Recurrence
 from aurora_bridge.webhook.credentials import (
     BASIC,
@@ -68,6 +69,12 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
         maker.warnings.append(
             "kafka.bootstrap_servers is not set, while other settings of kafka are: the events stay in the embedded "
             "log. Name the brokers, or leave the others out."
+        )
+    if takes_from_anyone(settings):
+        maker.warnings.append(
+            "Anyone who reaches the proxy in front can forge events: no credentials are set. Write a token into a file "
+            "and set AURORA_BRIDGE_AUTH__TOKENS_FILE to its path; or, if that is meant, set "
+            "AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true."
         )
     for path in (
         kafka.sasl_password_file,

@@ -95,6 +95,12 @@ def test_the_templates_of_routes_are_shown_without_their_secrets_and_doubts_are_
     assert ended.stderr.startswith("warning: [[routes]] number 1: lead_changed has no attribute age")
 
 
+def test_a_proxy_before_a_daemon_that_takes_from_anyone_is_a_warning() -> None:
+    ended = here("config", ingress__public_url="https://hooks.example.com")
+    assert ended.returncode == 0
+    assert ended.stderr.startswith("warning: Anyone who reaches the proxy in front can forge events")
+
+
 def test_routes_that_cannot_be_served_are_told_with_exit_code_78(tmp_path: Path) -> None:
     file = tmp_path / "bridge.toml"
     file.write_text('[[routes]]\ntemplate = "/in?a=<A"\nevent = "lead_changed"\n')

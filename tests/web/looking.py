@@ -34,6 +34,7 @@ QUIET = Status(
     lag=0,
     other_instances=0,
     credentials={},
+    takes_from_anyone=False,
     failing_files=[],
     routes=[Paste("lead_changed", "default", "https://HOST/lead_changed?lead_id=<LEAD_ID>")],
     public_url="",

@@ -6,6 +6,8 @@ from time import time
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from aurora_bridge.bridge import EVENTS, DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.reading import Progress
@@ -144,6 +146,11 @@ async def test_secret_files_that_cannot_be_used_and_credentials_that_were_used_a
     observing.metrics.credentials_used |= {("/etc/tokens", "header", "2"): 4}
     status = observing.observer.look()
     assert (status.failing_files, status.credentials) == (["/etc/tokens"], {"/etc/tokens, header, 2": 4})
+
+
+@pytest.mark.parametrize(("public_url", "shown"), [("https://hooks.example.com", True), ("", False)])
+async def test_that_anyone_may_deliver_through_a_proxy_is_shown(public_url: str, *, shown: bool) -> None:
+    assert Observing(ingress={"public_url": public_url}).observer.look().takes_from_anyone is shown
 
 
 async def test_spools_that_were_put_aside_are_named_until_they_are_gone(tmp_path: Path) -> None:

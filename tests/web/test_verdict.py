@@ -88,6 +88,7 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
             "Reading the log into the index: 240,000 of 1,000,000 events, about 19 s left",
         ),
         (QUIET._replace(lag=LAG_RECORDS + 1), "The index lags 1,001 records behind Kafka"),
+        (QUIET._replace(takes_from_anyone=True), "Anyone who reaches the proxy in front can forge events"),
         (QUIET._replace(failing_files=["/etc/tokens"]), "/etc/tokens cannot be used"),
     ],
     ids=str,

@@ -6,8 +6,9 @@ Each check gives the words for what is wrong, in the manner of `problems`, or no
 import importlib.util
 import ipaddress
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
-from aurora_bridge.settings.groups import DeadlinesSettings
+from aurora_bridge.settings.groups import AuthSettings, DeadlinesSettings
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names, table_name
 from aurora_bridge.settings.security import kafka_security
@@ -58,9 +59,7 @@ def _credentials(settings: Settings) -> Iterator[str]:
         f"header {settings.auth.header}; or allow anonymous deliveries in so many words: "
         f"{variable('auth.allow_anonymous')}=true."
     )
-    takes = [("", settings.auth)] if settings.default_route else []
-    takes += [(table_name("routes", str(n)), route.auth(settings.auth)) for n, route in enumerate(settings.routes)]
-    for table, auth in takes:
+    for table, auth in _takes(settings):
         if auth.tokens_file is None and auth.query_parameter is not None:
             yield (
                 f"{f'query_parameter of {table}' if table else both_names('auth.query_parameter')}: "
@@ -79,6 +78,26 @@ def _credentials(settings: Settings) -> Iterator[str]:
                     f"{both_names('ingress.host')}: {settings.ingress.host!r} came, and no credentials are set; "
                     f"without them allowed is loopback only: 127.0.0.1, ::1 or localhost. {remedy}"
                 )
+
+
+def takes_from_anyone(settings: Settings) -> bool:
+    """Whether deliveries are taken without credentials though a proxy makes loopback public, and nobody asked for that.
+
+    That there is a proxy is known by the URLs under which Aurora is to reach the bridge.
+    """
+    urls = (settings.ingress.public_url, *(route.template for route in settings.routes))
+    return any(map(_is_elsewhere, urls)) and any(
+        auth.tokens_file is None and auth.basic_file is None and not auth.allow_anonymous
+        for _, auth in _takes(settings)
+    )
+
+
+def _takes(settings: Settings) -> Iterator[tuple[str, AuthSettings]]:
+    """Yield what each route takes, with the name of its table; that of the default route has none."""
+    if settings.default_route:
+        yield "", settings.auth
+    for number, route in enumerate(settings.routes):
+        yield table_name("routes", str(number)), route.auth(settings.auth)
 
 
 def _tls(settings: Settings) -> Iterator[str]:
@@ -141,3 +160,11 @@ def _overlap(one: str, other: str) -> bool:
     if "0.0.0.0" in hosts:  # noqa: S104 - is looked for
         return not any(":" in host for host in hosts)
     return "localhost" in hosts and all(map(_is_loopback, hosts))
+
+
+def _is_elsewhere(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return False
+    return host is not None and not _is_loopback(host)

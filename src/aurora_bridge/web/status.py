@@ -17,6 +17,7 @@ from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.routing import DEFAULT, Paste, to_paste
 from aurora_bridge.settings import Settings
+from aurora_bridge.settings.checks import takes_from_anyone
 from aurora_bridge.state.database import broken_files
 from aurora_bridge.web.readiness import Readiness
 
@@ -133,6 +134,8 @@ class Status(NamedTuple):
     """Deliveries let in, by file, kind of credential and line."""
     failing_files: Sequence[str]
     """Secret files that cannot be used."""
+    takes_from_anyone: bool
+    """Whether there are no credentials, though a proxy makes the ingress public."""
     routes: Sequence[Paste]
     public_url: str
 
@@ -183,6 +186,7 @@ class Observer:
             other_instances=int(metrics.other_instances.value()),
             credentials=_counted(metrics.credentials_used),
             failing_files=[str(file) for file, failing in metrics.secret_file_failing.items() if failing],
+            takes_from_anyone=takes_from_anyone(self._settings),
             routes=self._routes,
             public_url=self._settings.ingress.public_url,
         )

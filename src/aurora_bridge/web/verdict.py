@@ -115,6 +115,12 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
         words = problem.words
         yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", words[:1].upper() + words[1:])
     yield from _deliveries(status)
+    if status.takes_from_anyone:
+        yield Line(
+            Level.LOOK,
+            "Anyone who reaches the proxy in front can forge events: no credentials are set",
+            "Set AUTH__TOKENS_FILE and restart the daemon; or, if that is meant, AUTH__ALLOW_ANONYMOUS=true.",
+        )
     if status.spool is not None:
         yield from _spool(status.spool)
     elif status.ready:
