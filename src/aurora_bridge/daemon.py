@@ -120,7 +120,15 @@ async def run(settings: Settings, announce: Announce) -> str:
         admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
         seconds = settings.deadlines.answer_seconds
         url = await stack.enter_async_context(
-            ingress(bridge, readiness.is_ready, ledger, settings.ingress, answer_seconds=seconds, files=files)
+            ingress(
+                bridge,
+                readiness.is_ready,
+                ledger,
+                settings.ingress,
+                answer_seconds=seconds,
+                files=files,
+                metrics=metrics,
+            )
         )
         _settle_memory()
         announce(url, admin_url)

@@ -177,6 +177,12 @@ class Metrics(Collector):
             "When a delivery was last refused for this reason, seconds since the epoch; 0: not since start.",
             (("reason", [reason.value for reason in Reason]),),
         )
+        self.connections_dropped = Counter(
+            "aurora_bridge_connections_dropped",
+            "Connections closed without an answer, by port and why: limit, too many at once, and it had brought no "
+            "request for longest; handshake, no TLS within 10 s; descriptors, the process had no file left.",
+            (("port", ("ingress", "admin")), ("reason", ("limit", "handshake", "descriptors"))),
+        )
         self.dead_letters = Counter(
             "aurora_bridge_dead_letters",
             "Authenticated deliveries kept in the dead-letter topic, by what was wrong with them.",

@@ -1,4 +1,4 @@
-"""aiohttp's low-level server on a free port, and a blocking client beside it."""
+"""A server on a free port, and a blocking client beside it."""
 
 import asyncio
 from collections import deque
@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from aiohttp import web
-
 from aurora_bridge.bridge import Answer, Bridge, DeadLetter, GarbledTemplate
+from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Outcome
+from aurora_bridge.web.connection import Server
+from aurora_bridge.web.listener import Listener
 from aurora_bridge.webhook.delivery import Delivery
 from tests.support.http import Connection
 from tests.support.ports import HOST
@@ -19,15 +20,14 @@ PATIENCE = 30.0
 
 
 @asynccontextmanager
-async def listening(server: web.Server) -> AsyncIterator[str]:
+async def listening(server: Server, limit: int = 1000) -> AsyncIterator[str]:
     """Serve on a free port of loopback; yield the URL."""
-    runner = web.ServerRunner(server, shutdown_timeout=1)
-    await runner.setup()
+    listener = Listener(server, "ingress", limit, Metrics())
+    port = await listener.start(HOST, 0)
     try:
-        await web.TCPSite(runner, HOST, 0).start()
-        yield f"http://{HOST}:{runner.addresses[0][1]}"
+        yield f"http://{HOST}:{port}"
     finally:
-        await runner.cleanup()
+        await listener.stop(1)
 
 
 async def talk(url: str, conversation: Callable[[Connection], T]) -> T:

@@ -1,5 +1,6 @@
 """The operators' port: status page, probes and metrics."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +16,7 @@ from aurora_bridge.settings import AdminSettings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin
 from tests.support.html import Page
-from tests.support.http import Connection, request
+from tests.support.http import Connection, Response, request
 from tests.web.looking import QUIET
 from tests.web.serving import BridgeDouble, talk
 
@@ -99,8 +100,70 @@ async def test_metrics_come_in_the_format_that_was_asked_for(
     assert (build.labels, build.value) == ({"version": "1.2.3"}, 1)
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        ("/livez", "//livez"),
+        ("/livez", "/livez/?a"),
+        ("/readyz", "http://bridge.example/readyz"),
+        ("/?still", "//?still"),
+    ],
+)
+async def test_a_slash_more_or_a_scheme_and_a_host_make_no_difference(
+    operating: Operating, path: str, other: str
+) -> None:
+    bodies = await talk(operating.url, lambda connection: [connection.get(target).body for target in (path, other)])
+    assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(request(path) for path in ("/", "/livez", "/readyz", "/metrics", "/none")),
+        request("/livez", method="POST"),
+        b"canary\r\n\r\n",
+    ],
+    ids=lambda data: ascii(data)[:20],
+)
+async def test_no_answer_may_be_kept_by_a_cache(operating: Operating, data: bytes) -> None:
+    def converse(connection: Connection) -> str | None:
+        connection.send(data)
+        return connection.receive().headers.get("cache-control")
+
+    assert await talk(operating.url, converse) == "no-store"
+
+
+async def test_what_is_no_http_is_a_400_that_repeats_nothing_of_it(operating: Operating) -> None:
+    def converse(connection: Connection) -> Response:
+        connection.send(b"GET /can ary HTTP/1.1\r\n\r\n")
+        return connection.receive()
+
+    response = await talk(operating.url, converse)
+    assert (response.status, response.json) == (400, {"reason": "malformed_http"})
+
+
+async def test_a_scrape_that_is_read_slowly_comes_whole(operating: Operating) -> None:
+    """It is larger than what a client may leave unread of answers before."""
+    for number in range(3000):
+        operating.metrics.secret_file_reloads[f"file-{number}"] = 0
+
+    def converse(connection: Connection) -> int:
+        connection.send(request("/metrics"))
+        return len(connection.receive().body)
+
+    assert await talk(operating.url, converse) > 200_000
+
+
+async def test_silent_connections_keep_no_probe_out(operating: Operating) -> None:
+    clients = [await asyncio.open_connection(*operating.url.removeprefix("http://").split(":")) for _ in range(200)]
+    assert (await talk(operating.url, lambda connection: connection.get("/livez"))).status == 200
+    assert operating.metrics.connections_dropped["admin", "limit"] > 100
+    for _, writer in clients:
+        writer.close()
+
+
 async def test_nothing_else_is_there(operating: Operating) -> None:
-    paths = ("/status", "/lead_changed", "/livez/", "/metrics/x", "/debug", "/config", "/-/reload", "/-/quit", "//")
+    paths = ("/status", "/lead_changed", "/livez/x", "/metrics/x", "/debug", "/config", "/-/reload", "/-/quit", "/%2F")
     statuses = await talk(
         operating.url,
         lambda connection: [connection.get(path, method=method).status for path in paths for method in METHODS],

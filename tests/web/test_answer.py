@@ -24,7 +24,11 @@ def test_an_accepted_delivery_is_told_its_id_and_outcome() -> None:
     status, headers, body = read(Answer(200, Outcome.PUBLISHED, "event", "/a"))
     assert (status, body) == ("HTTP/1.1 200 OK", PUBLISHED)
     date = headers.pop("date")
-    assert headers == {"content-type": "application/json", "content-length": str(len(PUBLISHED))}
+    assert headers == {
+        "content-type": "application/json",
+        "content-length": str(len(PUBLISHED)),
+        "cache-control": "no-store",
+    }
     assert abs(parsedate_to_datetime(date).timestamp() - time()) < 30
 
 
@@ -34,10 +38,17 @@ def test_a_refused_delivery_is_told_the_reason_and_when_to_come_again(reason: Re
     assert status.startswith(f"HTTP/1.1 {reason.status} ")
     assert json.loads(body) == {"id": None, "outcome": "refused", "reason": reason.value}
     assert headers.get("retry-after") == (None if reason.retry_after is None else str(reason.retry_after))
-    assert (headers.get("allow"), headers.get("www-authenticate")) == (
-        "get" if reason.status == 405 else None,
-        "auroratoken" if reason.status == 401 else None,
-    )
+    assert headers.get("allow") == ("get" if reason.status == 405 else None)
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_401_names_every_scheme_that_the_route_takes() -> None:
+    challenges = ['Basic realm="aurora-bridge", charset="UTF-8"', "AuroraToken"]
+    head, _ = respond(Answer(401, Outcome.REFUSED, "none", reason=Reason.UNAUTHORIZED, challenges=challenges))
+    lines = head.decode().split("\r\n")
+    assert [f"WWW-Authenticate: {challenge}" for challenge in challenges] == [
+        line for line in lines if line.startswith("WWW-Authenticate")
+    ]
 
 
 @pytest.mark.parametrize("status", [200, 422])

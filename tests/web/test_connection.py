@@ -1,6 +1,7 @@
 """Connections through a real server and raw sockets: whatever the client does, HTTP is kept."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -23,13 +24,12 @@ PUBLISHED = b'{"id":"/a","outcome":"published"}'
 class Serving:
     """A server that answers with the path as the id, and what became of its answers."""
 
-    max_connections = 1000
-
     def __init__(self) -> None:
         self.url = ""
         self.sent: list[bool] = []
         self.body: bytes | None = None
         self.fault: BaseException | None = None
+        self.stopping = False
         self.asked = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -103,13 +103,28 @@ async def test_pipelined_requests_are_answered_in_order(serving: Serving) -> Non
     assert await talk(serving.url, pipeline) == [f"/{number}" for number in range(50)]
 
 
-@pytest.mark.parametrize("size", [1, 100_000])
-async def test_a_body_on_a_get_is_not_taken_for_the_next_request(serving: Serving, size: int) -> None:
+async def test_a_body_on_a_get_is_not_taken_for_the_next_request(serving: Serving) -> None:
     def converse(connection: Connection) -> list[str]:
-        connection.send(request("/a", [("Content-Length", str(size))]) + b"G" * size + request("/b"))
+        connection.send(request("/a", [("Content-Length", "3")]) + b"GET" + request("/b"))
         return [connection.receive().json["id"] for _ in range(2)]
 
     assert await talk(serving.url, converse) == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("framing", [("Content-Length", "100000"), ("Transfer-Encoding", "chunked")])
+async def test_where_a_body_is_still_to_come_the_answer_says_that_the_connection_ends_behind_it(
+    serving: Serving, framing: tuple[str, str]
+) -> None:
+    chunk = b"186A0\r\n" if framing[1] == "chunked" else b""
+
+    def converse(connection: Connection) -> tuple[str, str, bool]:
+        connection.send(request("/a", [framing]) + chunk)
+        answer = connection.receive()
+        connection.send(b"G" * 100_000 + b"\r\n0\r\n\r\n" * bool(chunk) + request("/b"))
+        return answer.json["id"], answer.headers["connection"], connection.ended()
+
+    assert await talk(serving.url, converse) == ("/a", "close", True)
+    assert len(serving.sent) == 1
 
 
 async def test_a_chunked_body_is_read_over(serving: Serving) -> None:
@@ -167,14 +182,73 @@ async def test_a_fault_ends_its_connection_and_no_other(serving: Serving) -> Non
     assert (await talk(serving.url, lambda connection: connection.get("/a"))).status == 200
 
 
-async def test_a_connection_too_many_is_closed(serving: Serving) -> None:
-    serving.max_connections = 1
+async def test_while_it_is_stopping_each_connection_ends_behind_what_was_asked_on_it(serving: Serving) -> None:
+    serving.stopping = True
 
-    def converse(connection: Connection) -> tuple[int, bool]:
-        with Connection(serving.url) as second:
-            return connection.get("/a").status, second.ended()
+    def converse(connection: Connection) -> tuple[list[str | None], bool]:
+        connection.send(b"".join(request(f"/{number}") for number in range(3)))
+        return [connection.receive().headers.get("connection") for _ in range(3)], connection.ended()
 
-    assert await talk(serving.url, converse) == (200, True)
+    assert await talk(serving.url, converse) == ([None, None, "close"], True)
+
+
+# Clients that have said all they will
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_client_that_has_closed_its_side_gets_every_answer_and_then_the_end(
+    serving: Serving, count: int
+) -> None:
+    answers = await half_closed(serving, count)
+    assert re.findall(rb'"id":"(.*?)"', answers) == [b"/%d" % number for number in range(count)]
+    assert answers.count(b"Connection: close") == 1
+
+
+async def test_such_an_answer_does_not_count_as_heard_since_the_client_may_be_gone(serving: Serving) -> None:
+    """A client that closes all of its connection and one that goes on listening look alike: both send a FIN."""
+    await half_closed(serving, 1)
+    assert serving.sent == [False]
+
+
+async def half_closed(serving: Serving, count: int) -> bytes:
+    """Ask so often, close one side, let the server answer once it has seen that; return what came to the end."""
+    server = Server(serving)
+    serving.may_answer.clear()
+    async with listening(server) as url, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(b"".join(request(f"/{number}") for number in range(count)))
+        writer.write_eof()
+        while not any(connection._half_closed for connection in server.open):  # noqa: ASYNC110, SLF001 - as below
+            await asyncio.sleep(0)
+        serving.may_answer.set()
+        answers = await reader.read()
+        writer.close()
+        return answers
+
+
+async def test_what_was_pipelined_before_the_end_is_answered_also_where_the_server_had_stopped_reading(
+    serving: Serving,
+) -> None:
+    def converse(connection: Connection) -> tuple[list[str], bool]:
+        connection.send(b"".join(request(f"/{number}") for number in range(100)))
+        connection.end()
+        return [connection.receive().json["id"] for _ in range(100)], connection.ended()
+
+    assert await talk(serving.url, converse) == ([f"/{number}" for number in range(100)], True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"GET /a HTTP/1.1\r\nHo", request("/a") + b"GET /b", request("/a", [("Content-Length", "9")]) + b"123"],
+    ids=["nothing", "half a head", "half a second head", "half a body"],
+)
+async def test_what_will_never_be_whole_is_not_waited_for(serving: Serving, said: bytes) -> None:
+    async with asyncio.timeout(5):  # half of what a body has
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        writer.write(said)
+        writer.write_eof()
+        assert (await reader.read()).count(b"200 OK") == said.count(b"/a HTTP/1.1\r\nHost")
+        writer.close()
 
 
 # Clients that do not listen

@@ -31,7 +31,7 @@ class Serving:
 
     def ingress(self, settings: IngressSettings = SETTINGS) -> Ingress:
         ledger = Ledger(self.metrics, log_deliveries=False)
-        return Ingress(self.bridge, lambda: self.ready, ledger, settings, settings.max_connections)
+        return Ingress(self.bridge, lambda: self.ready, ledger, settings)
 
     def refusals(self) -> dict[str, int]:
         return {str(reason): count for reason, count in self.metrics.refusals.items() if count}
@@ -147,9 +147,78 @@ async def test_below_the_base_path_load_balancers_can_ask_without_counting_as_a_
     assert sum(serving.metrics.deliveries.values()) == 0
 
 
-async def test_with_a_query_or_a_slash_it_is_a_delivery_like_any_other(serving: Serving) -> None:
-    await talk(serving.url, lambda connection: [connection.get(f"/-/healthy{rest}") for rest in ("/", "?a")])
-    assert len(serving.bridge.deliveries) == 2
+@pytest.mark.parametrize("base_path", ["/", "/hooks/aurora"])
+@pytest.mark.parametrize(
+    "path", ["/-/healthy?cb=1", "/-/healthy/", "/-/healthy/?cb=1", "//-/healthy", "/-/healthy//?", "/-/healthy?a=//"]
+)
+async def test_a_query_or_a_slash_more_is_the_same_question(base_path: str, path: str) -> None:
+    serving, settings = Serving(), IngressSettings(base_path=base_path)
+    async with listening(make_server(serving.ingress(settings), settings)) as url:
+        response = await talk(url, lambda connection: connection.get(base_path.rstrip("/") + path))
+    assert (response.status, response.json) == (200, {"status": "ok"})
+    assert serving.bridge.deliveries == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/-/healthyx", "/-/healthy/x", "/x/-/healthy", "/lead_changed?next=/-/healthy", "/-/healthy%2F"]
+)
+async def test_what_only_has_it_in_it_is_a_delivery(serving: Serving, path: str) -> None:
+    await talk(serving.url, lambda connection: connection.get(path))
+    assert [delivery.target for delivery in serving.bridge.deliveries] == [path.encode()]
+
+
+NO_ROUTE = Answer(404, Outcome.REFUSED, "none", None, Reason.NO_ROUTE)
+
+
+@pytest.mark.parametrize(("base_path", "path"), [("/", "/"), ("/", "//"), ("/hooks", "/"), ("/hooks", "/hooks/")])
+async def test_the_root_answers_a_load_balancer_where_no_route_has_it(base_path: str, path: str) -> None:
+    """Those of Google ask there unless they are told another path."""
+    serving, settings = Serving(), IngressSettings(base_path=base_path)
+    serving.bridge.answer = NO_ROUTE
+    async with listening(make_server(serving.ingress(settings), settings)) as url:
+        response = await talk(url, lambda connection: connection.get(path))
+        serving.ready = False
+        not_ready = await talk(url, lambda connection: connection.get(path))
+    assert (response.status, response.json, not_ready.status) == (200, {"status": "ok"}, 503)
+    assert serving.refusals() == {}
+
+
+@pytest.mark.parametrize("path", ["/?cb=1", "/?", "/x", "/hooks"])
+async def test_nothing_else_that_no_route_has_is_healthy(serving: Serving, path: str) -> None:
+    serving.bridge.answer = NO_ROUTE
+    assert (await talk(serving.url, lambda connection: connection.get(path))).status == 404
+    assert serving.refusals() == {"no_route": 1}
+
+
+async def test_a_delivery_to_the_root_is_one_where_a_route_has_it(serving: Serving) -> None:
+    assert (await talk(serving.url, lambda connection: connection.get("/"))).json["id"] == "the-id"
+
+
+# For caches
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request("/a"),
+        request("/-/healthy"),
+        request("/", method="HEAD"),
+        b"canary\r\n\r\n",
+        request(b"/" + b"a" * 100_000),
+    ],
+    ids=lambda data: ascii(data)[:20],
+)
+@pytest.mark.parametrize("reason", [None, *Reason])
+async def test_no_answer_may_be_kept_by_a_cache(serving: Serving, data: bytes, reason: Reason | None) -> None:
+    """A proxy that keeps one answers the next webhook with the same URL itself."""
+    if reason is not None:
+        serving.bridge.answer = Answer(reason.status, Outcome.REFUSED, "none", None, reason)
+
+    def converse(connection: Connection) -> str | None:
+        connection.send(data)
+        return connection.receive(to="HEAD").headers.get("cache-control")
+
+    assert await talk(serving.url, converse) == "no-store"
 
 
 async def test_an_instance_that_is_not_ready_says_so(serving: Serving) -> None:

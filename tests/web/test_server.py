@@ -25,9 +25,16 @@ def served(
     settings: IngressSettings, bridge: Bridge | None = None, *, answer_seconds: float = 1
 ) -> AbstractAsyncContextManager[str]:
     """Serve a bridge; the URL is yielded."""
-    ledger = Ledger(Metrics(events=["lead_changed"]), log_deliveries=False)
-    files = SecretFiles(Metrics())
-    return ingress(bridge or BridgeDouble(), ready, ledger, settings, answer_seconds=answer_seconds, files=files)
+    metrics = Metrics(events=["lead_changed"])
+    return ingress(
+        bridge or BridgeDouble(),
+        ready,
+        Ledger(metrics, log_deliveries=False),
+        settings,
+        answer_seconds=answer_seconds,
+        files=SecretFiles(metrics),
+        metrics=metrics,
+    )
 
 
 async def test_the_url_of_the_ingress_is_that_to_deliver_to() -> None:

@@ -50,7 +50,9 @@ class Pair:
     async def serving(self) -> AsyncIterator[str]:
         settings = IngressSettings(port=0, tls_certificate_file=self.certificate, tls_key_file=self.key)
         ledger = Ledger(self.metrics, log_deliveries=False)
-        async with ingress(BridgeDouble(), ready, ledger, settings, answer_seconds=1, files=self.files) as url:
+        async with ingress(
+            BridgeDouble(), ready, ledger, settings, answer_seconds=1, files=self.files, metrics=self.metrics
+        ) as url:
             yield url
 
     def client(self) -> ssl.SSLContext:

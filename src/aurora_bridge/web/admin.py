@@ -1,38 +1,77 @@
 """The operators' edge: status page, probes and metrics, on a port of its own that is never routed to the public."""
 
 from collections.abc import Callable
+from http import HTTPMethod
 
-from aiohttp import web
+import orjson
+from aiohttp.http import RawRequestMessage
 from prometheus_client.exposition import choose_encoder
 
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.web.answer import ready
+from aurora_bridge.web.connection import Connection, Response
 from aurora_bridge.web.page import page
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Status
 from aurora_bridge.web.style import HEADERS
+from aurora_bridge.webhook.routes import merge_slashes, split_target
+
+_LOOKS = (HTTPMethod.GET, HTTPMethod.HEAD)
 
 
-def make_application(readiness: Readiness, metrics: Metrics, look: Callable[[], Status]) -> web.Application:
-    """Return the application of the admin port; `look` finds what the status page shows."""
-    metrics.ready.source = lambda: int(readiness.report()[0])
+class Admin:
+    """Serves operators over HTTP."""
 
-    async def status(request: web.Request) -> web.Response:
-        text = page(look(), refreshing="still" not in request.query)
-        return web.Response(text=text, content_type="text/html", charset="utf-8", headers=HEADERS)
+    def __init__(self, readiness: Readiness, metrics: Metrics, look: Callable[[], Status]) -> None:
+        """Serve what `look` finds as the status page."""
+        self._readiness = readiness
+        self._metrics = metrics
+        self._look = look
+        self._pages = {b"": self._status, b"/livez": self._livez, b"/readyz": self._readyz, b"/metrics": self._expose}
+        metrics.ready.source = lambda: int(readiness.report()[0])
 
-    async def livez(_request: web.Request) -> web.Response:
+    @property
+    def stopping(self) -> bool:
+        """Whether clients should go elsewhere."""
+        return self._readiness.bridge.stopping
+
+    async def handle(self, message: RawRequestMessage, connection: Connection) -> None:
+        """Answer one request."""
+        path, query = split_target(message.path.encode("utf-8", "surrogateescape"))
+        answer = self._pages.get(merge_slashes(path).rstrip(b"/"))
+        if answer is None:
+            response = _refuse(404, "not_found")
+        elif message.method not in _LOOKS:
+            response = _refuse(405, "method_not_allowed", Allow="GET,HEAD")
+        else:
+            response = answer(message, query)
+        connection.send(message, response)
+
+    def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:
+        """Return the answer to what is not HTTP: it repeats nothing of it."""
+        del error, max_line_size
+        return _refuse(400, "malformed_http")
+
+    def refuse_connection(self) -> None:
+        """Let the count of the listener do."""
+
+    def _status(self, _message: RawRequestMessage, query: bytes) -> Response:
+        still = any(piece.partition(b"=")[0] == b"still" for piece in query.split(b"&"))
+        text = page(self._look(), refreshing=not still)
+        return ready(200, text.encode(), HEADERS.items(), content_type="text/html; charset=utf-8")
+
+    def _livez(self, _message: RawRequestMessage, _query: bytes) -> Response:
         """Whether the event loop is alive: it answers."""
-        return web.json_response({"alive": True})
+        return ready(200, b'{"alive":true}')
 
-    async def readyz(_request: web.Request) -> web.Response:
-        ready, document = readiness.report()
-        return web.json_response(document, status=200 if ready else 503)
+    def _readyz(self, _message: RawRequestMessage, _query: bytes) -> Response:
+        is_ready, document = self._readiness.report()
+        return ready(200 if is_ready else 503, orjson.dumps(document))
 
-    async def expose(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+    def _expose(self, message: RawRequestMessage, _query: bytes) -> Response:
+        encode, content_type = choose_encoder(message.headers.get("Accept", ""))
+        return ready(200, encode(self._metrics.registry), content_type=content_type)
 
-    application = web.Application()
-    handlers = {"/": status, "/livez": livez, "/readyz": readyz, "/metrics": expose}
-    application.add_routes(web.get(path, handler) for path, handler in handlers.items())
-    return application
+
+def _refuse(status: int, reason: str, **headers: str) -> Response:
+    return ready(status, orjson.dumps({"reason": reason}), headers.items())

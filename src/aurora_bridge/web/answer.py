@@ -1,5 +1,6 @@
-"""The bytes of an answer: a head that is made once a second for each of its few lengths, and a body of JSON."""
+"""The bytes of an answer: a head that is made once a second for each of its few lengths, and a body."""
 
+from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -11,33 +12,34 @@ from aurora_bridge.bridge import Answer
 from aurora_bridge.refusal import Reason
 from aurora_bridge.web.connection import Response
 
+JSON = "application/json"
+
 
 def respond(answer: Answer) -> Response:
     """Return the response that tells `answer`."""
     reason = answer.reason
     if reason is None:
         body = b'{"id":"%b","outcome":"%b"}' % ((answer.id or "").encode(), answer.outcome.encode())
-        return _head(200, len(body), int(time())), body
+        return _head(200, JSON, len(body), int(time())), body
     body = orjson.dumps({"id": answer.id, "outcome": answer.outcome, "reason": reason})
-    return ready(answer.status, body, retry_after=reason.retry_after if isinstance(reason, Reason) else None)
+    headers = [("WWW-Authenticate", challenge) for challenge in answer.challenges]
+    if isinstance(reason, Reason) and reason.retry_after is not None:
+        headers.append(("Retry-After", str(reason.retry_after)))
+    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append(("Allow", "GET"))
+    return ready(answer.status, body, headers)
 
 
-def ready(status: int, body: bytes, *, retry_after: int | None = None) -> Response:
-    """Return a response of JSON."""
-    head = _head(status, len(body), int(time()))
-    if retry_after is not None:
-        head += b"Retry-After: %d\r\n" % retry_after
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        head += b"Allow: GET\r\n"
-    elif status == HTTPStatus.UNAUTHORIZED:
-        head += b"WWW-Authenticate: AuroraToken\r\n"
-    return head, body
+def ready(status: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, content_type: str = JSON) -> Response:
+    """Return a response whose body is made already. No answer of either port may be kept by a cache."""
+    head = _head(status, content_type, len(body), int(time()))
+    return head + b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in headers), body
 
 
 @lru_cache(maxsize=64)
-def _head(status: int, length: int, second: int) -> bytes:
+def _head(status: int, content_type: str, length: int, second: int) -> bytes:
     """Return the head of a response, made once a second for each of its few lengths."""
     return (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {length}\r\nDate: {formatdate(second, usegmt=True)}\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {length}\r\nCache-Control: no-store\r\nDate: {formatdate(second, usegmt=True)}\r\n"
     ).encode()

@@ -1,4 +1,4 @@
-"""A connection of the ingress: aiohttp's, with a shorter way from a request to its answer.
+"""A connection of either port: aiohttp's, with a shorter way from a request to its answer.
 
 aiohttp makes a request, a writer, a response and a task for each message that its parser found: half of what a
 hello-world costs, and nothing that a webhook needs. `Connection.start` is aiohttp's own loop without them; the parser,
@@ -7,6 +7,7 @@ limits, time-outs, back-pressure and the shutdown stay aiohttp's. It leans on pr
 """
 
 import asyncio
+from collections import OrderedDict
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler
 
 _UNREAD_LIMIT = 64 * 1024
-"""Bytes of answers a client may leave unread; a pipelining client that never reads is cut off there."""
+"""Bytes of answers a client may leave unread and still get another; a pipelining client that never reads is cut off."""
 
 
 Response = tuple[bytes, bytes]
@@ -25,7 +26,9 @@ Response = tuple[bytes, bytes]
 class Edge(Protocol):
     """What a connection serves."""
 
-    max_connections: int
+    @property
+    def stopping(self) -> bool:
+        """Whether clients should go elsewhere: each answer then ends its connection."""
 
     async def handle(self, message: RawRequestMessage, connection: "Connection") -> None:
         """Answer a request by `connection.send`."""
@@ -34,29 +37,43 @@ class Edge(Protocol):
         """Return the answer to what is not HTTP; the connection ends behind it."""
 
     def refuse_connection(self) -> None:
-        """Note that there are more connections than `max_connections`: this one is closed."""
+        """Note that a connection was closed unheard, since all others wait for their answers."""
 
 
 class Connection(RequestHandler):
     """Answers the requests of one client, one after another."""
 
-    __slots__ = ("_body", "_edge")
+    __slots__ = ("_body", "_edge", "_half_closed", "_server")
 
-    def __init__(self, server: web.Server, edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+    def __init__(self, server: "Server", edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(server, **options)
+        self._server = server
         self._edge = edge
         self._body: StreamReader | None = None
+        """The body of the request that is being answered, if it has one."""
+        self._half_closed = False
+        """Whether the client has said all that it will."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request waits for its answer."""
+        return self._request_in_progress or bool(self._messages)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection, if there are not too many."""
+        """Take a connection that can be talked to, TLS agreed upon."""
         super().connection_made(transport)
-        if self._manager is not None and len(self._manager.connections) > self._edge.max_connections:
-            self._edge.refuse_connection()
-            self.force_close()
+        self._server.open[self] = self.transport
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what a client asked before it closed its side, and close then. TLS in asyncio closes at once."""
+        self._half_closed = True
+        self._give_up_body()
+        return self.busy and self.ssl_context is None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is under way on the connection, except a delivery: that goes on to be durable."""
         super().connection_lost(exc)
+        self._server.open.pop(self, None)
         self._give_up_body()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's own
@@ -98,9 +115,12 @@ class Connection(RequestHandler):
                 self._parser.message_consumed()
             if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
                 self._resume_reading_if_drained()
+            if payload is not EMPTY_PAYLOAD:
+                self._body = payload
             await self._answer(message)
-            if payload is not EMPTY_PAYLOAD and not self._force_close:
-                await self._read_over(payload)
+            if self._body is not None and not self._force_close:
+                await self._read_over(self._body)
+            self._body = None
             if not self._stays():
                 break
         if not self._force_close:
@@ -111,6 +131,8 @@ class Connection(RequestHandler):
 
     async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a request, or aiohttp's private note of an error
         self._request_in_progress = True
+        if self in self._server.open:
+            self._server.open.move_to_end(self)
         try:
             if isinstance(message, RawRequestMessage):
                 await self._edge.handle(message, self)
@@ -138,9 +160,18 @@ class Connection(RequestHandler):
         return True
 
     def send(self, message: RawRequestMessage, response: Response) -> bool:
-        """Hand the answer to `message` to the socket; False if the client is gone, or does not read."""
+        """Hand the answer to `message` to the socket; False if the client may be gone, or does not read.
+
+        Who has closed his side may have closed both: TCP does not tell.
+        """
         head, body = response
-        keep = not (message.should_close or self._close or self._upgraded)
+        keep = not (
+            message.should_close
+            or self._close
+            or self._upgraded
+            or (not self._messages and (self._half_closed or self._edge.stopping))
+            or (self._body is not None and not self._body.is_eof())
+        )
         old = message.version != HttpVersion11
         if old and message.chunked:
             keep = False  # who passed it on may not know of chunks: RFC 9112, section 6.1
@@ -152,24 +183,24 @@ class Connection(RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        transport.write(b"%b\r\n%b" % (head, body if message.method != "HEAD" else b""))
         if transport.get_write_buffer_size() > _UNREAD_LIMIT:
             transport.abort()
             self.force_close()
             return False
-        return True
+        transport.write(b"%b\r\n%b" % (head, body if message.method != "HEAD" else b""))
+        return not self._half_closed
 
     async def _read_over(self, payload: StreamReader) -> None:
-        """Read a body and forget it, so that the next request is found behind it."""
-        self._body = payload
+        """Read a body and forget it: a close while bytes are unread would take the answer from the client.
+
+        The next request is found behind one that came with its head.
+        """
         try:
             async with asyncio.timeout(self._lingering_time):
                 while not payload.is_eof():
                     await payload.readany()
         except Exception:  # noqa: BLE001 - too long, broken or cut off: whatever it was, the connection is of no more use
             self.close()
-        finally:
-            self._body = None
 
 
 class Server(web.Server):
@@ -178,11 +209,20 @@ class Server(web.Server):
     def __init__(self, edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(self._unused, access_log=None, **options)
         self._edge = edge
+        self.open: OrderedDict[Connection, asyncio.Transport | None] = OrderedDict()
+        """All connections from their accept to their end, that whose last request is the oldest first; without a
+        transport until TLS is agreed upon."""
 
     async def _unused(self, request: web.BaseRequest) -> web.StreamResponse:
         """Stand for aiohttp's kind of handler, which `Connection.start` does without."""
         raise NotImplementedError
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> Connection:
         """Make the protocol of a new connection."""
-        return Connection(self, self._edge, loop=self._loop, **self._kwargs)
+        connection = Connection(self, self._edge, loop=self._loop, **self._kwargs)
+        self.open[connection] = None
+        return connection
+
+    def refuse_connection(self) -> None:
+        """Note that a connection was closed unheard."""
+        self._edge.refuse_connection()

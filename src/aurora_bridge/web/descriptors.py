@@ -13,7 +13,9 @@ from aurora_bridge.logs import fields
 log = logging.getLogger(__name__)
 
 SPARE = 512
-"""Files that are no connection of the ingress: brokers, the two databases, secrets, probes, and room."""
+"""Files that are no connection of the ingress: brokers, the two databases, secrets, the admin port, and room."""
+ADMIN_CONNECTIONS = 32
+"""Connections of the admin port at once, out of these: a probe or a scrape holds one for milliseconds."""
 
 
 def connections_allowed(wanted: int) -> int:

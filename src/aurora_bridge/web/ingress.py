@@ -21,10 +21,11 @@ from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.answer import ready, respond
 from aurora_bridge.web.connection import Connection, Response, Server
 from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.routes import merge_slashes, split_target
 
 log = logging.getLogger(__name__)
 
-HEALTHY = "/-/healthy"
+HEALTHY = b"/-/healthy"
 _LINES_A_MINUTE = 20
 
 
@@ -37,38 +38,49 @@ class Ingress:
         is_ready: Callable[[], bool],
         ledger: Ledger,
         settings: IngressSettings,
-        max_connections: int,
     ) -> None:
-        """Hand deliveries to `bridge`, and enter their answers in `ledger`; have so many connections at once.
+        """Hand deliveries to `bridge`, and enter their answers in `ledger`.
 
         `is_ready` says whether deliveries can be accepted durably.
         """
         self._bridge = bridge
         self._is_ready = is_ready
         self._ledger = ledger
-        self.max_connections = max_connections
         self._faults = Quota(_LINES_A_MINUTE, monotonic)
-        self._healthy = settings.base_path.rstrip("/") + HEALTHY
+        base = settings.base_path.rstrip("/").encode()
+        self._healthy = base + HEALTHY
+        self._roots = (b"", base)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this instance is about to end: clients should find another."""
+        return self._bridge.stopping
 
     async def handle(self, message: RawRequestMessage, connection: Connection) -> None:
         """Answer one request."""
         received = monotonic()
         path = message.path
-        if path == self._healthy:
-            is_ready = self._is_ready()
-            body = b'{"status":"%b"}' % (b"ok" if is_ready else b"not ready")
-            connection.send(message, ready(200 if is_ready else 503, body))
-            return
         target = path.encode("utf-8", "surrogateescape")
+        if HEALTHY in target and _plain(target) == self._healthy:
+            connection.send(message, self._health())
+            return
         delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received)
         try:
             answer = await self._bridge.accept(delivery)
         except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one delivery's
             self._note_fault(error)
             answer = Answer(Reason.INTERNAL_ERROR.status, Outcome.REFUSED, NO_EVENT, None, Reason.INTERNAL_ERROR)
+        if answer.reason is Reason.NO_ROUTE and b"?" not in target and _plain(target) in self._roots:
+            connection.send(message, self._health())  # load balancers of Google ask there unless told otherwise
+            return
         done = monotonic()
         self._bridge.answered(delivery, answer, handed=connection.send(message, respond(answer)))
         self._ledger.enter(delivery, answer, done)
+
+    def _health(self) -> Response:
+        is_ready = self._is_ready()
+        body = b'{"status":"%b"}' % (b"ok" if is_ready else b"not ready")
+        return ready(200 if is_ready else 503, body)
 
     def _note_fault(self, error: Exception) -> None:
         """Log type and place of a fault: its own text can quote the delivery, and so a secret."""
@@ -85,8 +97,13 @@ class Ingress:
         return ready(reason.status, orjson.dumps({"id": None, "outcome": Outcome.REFUSED, "reason": reason}))
 
     def refuse_connection(self) -> None:
-        """Note a connection that was one too many."""
+        """Note a connection that was one too many: it may have been Aurora's."""
         self._ledger.enter_refusal(Reason.OVERLOADED)
+
+
+def _plain(target: bytes) -> bytes:
+    """Return the path of a target without what may be one slash or a query too many."""
+    return merge_slashes(split_target(target)[0]).rstrip(b"/")
 
 
 def make_server(ingress: Ingress, settings: IngressSettings) -> Server:

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from aiohttp import http_parser, web
+from aiohttp import http_parser
 
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.ledger import Ledger
@@ -12,12 +12,18 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.os_errors import reason
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AdminSettings, IngressSettings, SettingsError
-from aurora_bridge.web.admin import make_application
-from aurora_bridge.web.descriptors import connections_allowed
+from aurora_bridge.web.admin import Admin
+from aurora_bridge.web.connection import Server
+from aurora_bridge.web.descriptors import ADMIN_CONNECTIONS, connections_allowed
 from aurora_bridge.web.ingress import Ingress, make_server
+from aurora_bridge.web.listener import Listener
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Status
 from aurora_bridge.web.tls import server_context
+
+_KEEPALIVE_SECONDS = 75.0
+"""As the ingress's own by default."""
+_ADMIN_ANSWER_SECONDS = 1.0
 
 
 class ListenError(Exception):
@@ -33,6 +39,7 @@ async def ingress(  # noqa: PLR0913 - what it stands on
     *,
     answer_seconds: float,
     files: SecretFiles,
+    metrics: Metrics,
 ) -> AsyncIterator[str]:
     """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`.
 
@@ -41,10 +48,12 @@ async def ingress(  # noqa: PLR0913 - what it stands on
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
         raise ListenError(msg)
-    edge = Ingress(bridge, is_ready, ledger, settings, connections_allowed(settings.max_connections))
-    runner = web.ServerRunner(make_server(edge, settings), shutdown_timeout=answer_seconds)
+    edge = Ingress(bridge, is_ready, ledger, settings)
     context = tls_context(settings, files)
-    async with _listening(runner, settings.host, settings.port, "INGRESS", context) as port:
+    listener = Listener(
+        make_server(edge, settings), "ingress", connections_allowed(settings.max_connections), metrics, context
+    )
+    async with _listening(listener, settings.host, settings.port, "INGRESS", answer_seconds) as port:
         yield f"http{'s' if context else ''}://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"
 
 
@@ -53,29 +62,26 @@ async def admin(
     readiness: Readiness, metrics: Metrics, look: Callable[[], Status], settings: AdminSettings
 ) -> AsyncIterator[str]:
     """Serve probes, metrics and the page of what `look` finds; yield the URL."""
-    runner = web.AppRunner(make_application(readiness, metrics, look), access_log=None, shutdown_timeout=1)
-    async with _listening(runner, settings.host, settings.port, "ADMIN") as port:
+    server = Server(Admin(readiness, metrics, look), keepalive_timeout=_KEEPALIVE_SECONDS)
+    listener = Listener(server, "admin", ADMIN_CONNECTIONS, metrics)
+    async with _listening(listener, settings.host, settings.port, "ADMIN", _ADMIN_ANSWER_SECONDS) as port:
         yield f"http://{_authority(settings.host, port)}"
 
 
 @asynccontextmanager
-async def _listening(
-    runner: web.BaseRunner, host: str, port: int, group: str, context: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    await runner.setup()
+async def _listening(listener: Listener, host: str, port: int, group: str, answer_seconds: float) -> AsyncIterator[int]:
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024, ssl_context=context)
-        try:
-            await site.start()
-        except OSError as error:
-            msg = (
-                f"Cannot listen on {host}:{port}: {reason(error)}. Stop what uses the port, or set "
-                f"AURORA_BRIDGE_{group}__PORT (and AURORA_BRIDGE_{group}__HOST) to a free one."
-            )
-            raise ListenError(msg) from error
-        yield runner.addresses[0][1]
+        port = await listener.start(host, port)
+    except OSError as error:
+        msg = (
+            f"Cannot listen on {host}:{port}: {reason(error)}. Stop what uses the port, or set "
+            f"AURORA_BRIDGE_{group}__PORT (and AURORA_BRIDGE_{group}__HOST) to a free one."
+        )
+        raise ListenError(msg) from error
+    try:
+        yield port
     finally:
-        await runner.cleanup()
+        await listener.stop(answer_seconds)
 
 
 def tls_context(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext | None:

@@ -1,0 +1,161 @@
+"""Accepts the connections of a port and bounds them, from their accept to their end.
+
+The event loop's own servers know nothing of a connection before its TLS handshake is over, give it 60 s for that, and
+uvloop's stops listening for good once the process has no file left. So the sockets are accepted here. When a port has
+as many connections as it may, the one that has brought no request for longest makes room for the next: who only
+connects, or speaks slowly, keeps nobody out.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+
+from aurora_bridge.logs import Quota, fields
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.web.connection import Connection, Server
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS = 10.0
+"""Aurora waits no longer for its answer."""
+_BACKLOG = 1024
+_PAUSE_SECONDS = 1.0
+"""Rest of a port that could accept nobody, as in asyncio's own servers."""
+_LINES_A_MINUTE = 1
+_EVERY_ADDRESS = "::"
+_TOO_MANY = (
+    "too many connections at once: those that have brought no request for longest are closed. Let nobody but Aurora or "
+    "your proxy reach the port; for a proxy that needs more, raise AURORA_BRIDGE_INGRESS__MAX_CONNECTIONS"
+)
+_NO_FILES = (
+    "no connection can be accepted: those that have brought no request for longest are closed. Raise the limit of open "
+    "files (ulimit -Hn, LimitNOFILE=)"
+)
+
+_Opening = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
+
+
+class Listener:
+    """Listens on a port for a server."""
+
+    def __init__(
+        self, server: Server, port: str, limit: int, metrics: Metrics, context: ssl.SSLContext | None = None
+    ) -> None:
+        """Have at most `limit` connections at once; what is closed for it is `port`'s in log and metric."""
+        self._server = server
+        self._port = port
+        self._limit = limit
+        self._dropped = metrics.connections_dropped
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._sockets: list[socket.socket] = []
+        self._opening: dict[Connection, _Opening] = {}
+        self._quota = Quota(_LINES_A_MINUTE, monotonic)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; return the port. Raises `OSError`."""
+        try:
+            for family, address in await self._addresses(host):
+                self._sockets.append(_listen(family, address, port))
+                port = self._sockets[0].getsockname()[1]
+        except OSError:
+            self._close()
+            raise
+        for listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+        return port
+
+    async def stop(self, seconds: float) -> None:
+        """Listen no more, answer what is in flight for up to so many seconds, and close all connections."""
+        self._close()
+        for connection, opening in self._opening.items():
+            if self._server.open.get(connection) is None:
+                opening.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await asyncio.sleep(0)  # requests that have come are under way then, and no idle connection's
+        self._server.pre_shutdown()
+        await self._server.shutdown(seconds)
+
+    def _close(self) -> None:
+        for listening in self._sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        self._sockets.clear()
+
+    async def _addresses(self, host: str) -> Iterator[tuple[socket.AddressFamily, str]]:
+        if host == _EVERY_ADDRESS and not socket.has_dualstack_ipv6():
+            host = "0.0.0.0"  # noqa: S104 - every address of a machine without IPv6
+        found = await self._loop.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return ((family, str(address[0])) for family, _, _, _, address in dict.fromkeys(found))
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            accepted, _ = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # it is gone already
+            return
+        except OSError as error:
+            self._drop("descriptors", _NO_FILES, error=error.strerror)
+            if not self._make_room():
+                self._loop.remove_reader(listening)
+                self._loop.call_later(_PAUSE_SECONDS, self._resume, listening)
+            return
+        accepted.settimeout(0)
+        if len(self._server.open) >= self._limit:
+            self._drop("limit", _TOO_MANY, limit=self._limit)
+            if not self._make_room():
+                accepted.close()
+                self._server.refuse_connection()
+                return
+        connection = self._server()
+        bounds = {} if self._context is None else {"ssl_handshake_timeout": HANDSHAKE_SECONDS}
+        opening = self._loop.create_task(
+            self._loop.connect_accepted_socket(lambda: connection, accepted, ssl=self._context, **bounds)
+        )
+        self._opening[connection] = opening
+        opening.add_done_callback(partial(self._opened, connection, accepted))
+
+    def _opened(self, connection: Connection, accepted: socket.socket, opening: _Opening) -> None:
+        del self._opening[connection]
+        if not opening.cancelled() and opening.exception() is None:
+            return
+        accepted.close()
+        self._server.open.pop(connection, None)
+        if not opening.cancelled():
+            self._dropped[self._port, "handshake"] += 1
+            with suppress(OSError):  # no TLS, none that both speak, or too late
+                opening.result()
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has brought no request for longest; False if all wait for an answer."""
+        connection = next((connection for connection in self._server.open if not connection.busy), None)
+        if connection is None:
+            return False
+        transport = self._server.open.pop(connection)
+        if transport is None:
+            self._opening[connection].cancel()
+        else:
+            transport.abort()
+        return True
+
+    def _drop(self, reason: str, message: str, **found: object) -> None:
+        self._dropped[self._port, reason] += 1
+        left_out = self._quota.take()
+        if left_out is not None:
+            more = {"left_out": left_out} if left_out else {}
+            log.warning(message, extra=fields(port=self._port, **found, **more))
+
+
+def _listen(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    dualstack = address == _EVERY_ADDRESS
+    listening = socket.create_server((address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=dualstack)
+    listening.settimeout(0)
+    return listening
