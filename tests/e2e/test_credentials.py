@@ -6,6 +6,7 @@ from typing import Final
 from uuid import uuid4
 
 from tests.e2e.stores import Place
+from tests.support import http
 from tests.support.daemon import Daemon, command
 from tests.support.http import Headers
 
@@ -30,6 +31,20 @@ def test_every_token_of_the_file_is_valid_so_that_a_rotation_refuses_nothing(tmp
         assert [daemon.get(target(), [(HEADER, token)]).status for token in given] == [200, 200, 401, 401]
 
 
+def test_what_secret_files_say_to_people_and_how_clients_write_umlauts(tmp_path: Path) -> None:
+    tokens, pairs = tmp_path / "tokens", tmp_path / "pairs"
+    comment = "# old token, remove in May"
+    tokens.write_text(f"{comment}\nnew-one\n")
+    pairs.write_text("# those of the office\nbüro:schlüssel\n", encoding="utf-8-sig")
+    with Daemon(tmp_path, auth__tokens_file=tokens, auth__basic_file=pairs) as daemon:
+        given = [[(HEADER, token)] for token in ("new-one", comment)]
+        given += [
+            [("Authorization", f"Basic {b64encode('büro:schlüssel'.encode(encoding)).decode()}")]
+            for encoding in ("utf-8", "iso-8859-1", "utf-16")
+        ]
+        assert [daemon.get(target(), headers).status for headers in given] == [200, 401, 200, 200, 401]
+
+
 def test_one_valid_header_among_several_is_enough(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("new-one\n")
@@ -47,6 +62,21 @@ def test_the_header_of_the_token_can_be_another(tmp_path: Path) -> None:
 def test_without_credentials_loopback_is_served(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         assert daemon.get(target()).status == 200
+
+
+def test_without_credentials_no_page_of_another_site_delivers_through_its_readers_browser(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        response = daemon.get(target(), [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")])
+        assert (response.status, response.json["reason"]) == (403, "cross_site")
+        assert daemon.get(target(), [("Sec-Fetch-Site", "none")]).status == 200
+        assert daemon.metrics().value("aurora_bridge_refusals_total", reason="cross_site") == 1
+
+
+def test_a_proxy_before_a_daemon_without_credentials_is_told_at_start_and_on_the_status_page(tmp_path: Path) -> None:
+    with Daemon(tmp_path, ingress__public_url="https://hooks.example.com") as daemon:
+        said = "Anyone who reaches the proxy in front can forge events"
+        assert said in http.get(daemon.admin_url, "/").body.decode()
+        assert sum(said in line["message"] for line in daemon.log_lines()) == 1
 
 
 def test_without_credentials_the_daemon_does_not_start_anywhere_else_and_says_what_to_do(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.stores import spooled
+from tests.support import http
 from tests.support.daemon import Daemon
 from tests.support.http import Connection, Response, request
 
@@ -18,7 +19,7 @@ VALID: Final = "good-token"
 GOOD: Final = [("X-Aurora-Webhook-Token", VALID)]
 MARK: Final = "mark-4711"
 """Stands in everything malformed, to be looked for in the answers."""
-HEADERS: Final = {"content-type", "content-length", "date"}
+HEADERS: Final = {"content-type", "content-length", "cache-control", "date"}
 MORE_HEADERS: Final = {401: {"www-authenticate"}, 405: {"allow"}}
 """What an answer has, and by its status."""
 
@@ -120,6 +121,11 @@ def test_a_trailing_slash_works_and_is_not_redirected(connection: Connection) ->
     assert connection.get(target().replace("?", "/?"), GOOD).status == 200
 
 
+@pytest.mark.parametrize("spelling", ["/{}", "//{}/", "http://bridge.example//{}"])
+def test_several_slashes_are_one(connection: Connection, spelling: str) -> None:
+    assert connection.get(spelling.format(target()), GOOD).status == 200
+
+
 def test_the_header_of_the_token_has_no_case(connection: Connection) -> None:
     assert connection.get(target(), [("x-aurora-WEBHOOK-token", VALID)]).status == 200
 
@@ -131,13 +137,29 @@ def test_a_load_balancer_learns_on_the_same_port_that_the_daemon_is_healthy_and_
     assert (response.status, response.json) == (200, {"status": "ok"})
     response = connection.get("/-/healthy", method="HEAD")
     assert (response.status, response.body) == (200, b"")
-    assert connection.get("/-/healthy").status == 200
+    for path in ("/-/healthy?cb=1", "/-/healthy/", "//-/healthy", "/", "//"):
+        response = connection.get(path)
+        assert (response.status, response.json) == (200, {"status": "ok"})
+
+
+def test_a_client_that_has_closed_its_side_is_answered(connection: Connection) -> None:
+    connection.send(request(target(), GOOD))
+    connection.end()
+    assert connection.receive().status == 200
+    assert connection.ended()
+
+
+def test_a_connection_ends_behind_an_answer_that_did_not_wait_for_the_body(connection: Connection) -> None:
+    response = connection.get(target(), [*GOOD, ("Content-Length", "9")])
+    assert (response.status, response.headers["connection"]) == (200, "close")
+    connection.send(b"some=body")
+    assert connection.ended()
 
 
 # What does not.
 
 
-@pytest.mark.parametrize("path", ["/", "/a/b", "/favicon.ico", "/-/healthy/x", "/-/ready", "//", "/%2e%2e/x"])
+@pytest.mark.parametrize("path", ["/?cb=1", "/a/b", "/favicon.ico", "/-/healthy/x", "/-/ready", "/%2f", "/%2e%2e/x"])
 def test_a_path_outside_every_route_is_404(connection: Connection, path: str) -> None:
     response = connection.get(path, GOOD)
     assert (404, refused("no_route")) == (response.status, response.json)
@@ -173,6 +195,8 @@ def test_bad_credentials_are_401_and_the_answer_is_the_same_whatever_was_wrong(c
     answers |= {f"{key} in the query": connection.get(f"{target()}&key={key}") for key in ("", "bad", VALID[:-1])}
     assert dict.fromkeys(answers, 401) == {what: answer.status for what, answer in answers.items()}
     assert {bytes_of(answer) for answer in answers.values()} == {bytes_of(answers["no header"])}
+    assert answers["no header"].head.count(b"WWW-Authenticate: ") == 2
+    assert b'\r\nWWW-Authenticate: Basic realm="aurora-bridge", charset="UTF-8"\r\n' in answers["no header"].head
     assert refused("unauthorized") == answers["no header"].json
 
 
@@ -266,6 +290,16 @@ def test_an_answer_repeats_nothing_of_what_was_sent(connection: Connection, what
     response = connection.receive()
     assert (response.status, set(response.headers)) == (status, HEADERS | MORE_HEADERS.get(status, set()))
     assert MARK.encode() not in response.head + response.body
+
+
+def test_each_answer_ends_its_connection_while_the_daemon_is_stopping(tmp_path: Path) -> None:
+    with Daemon(tmp_path, ingress__shutdown_pause_seconds=600) as daemon, Connection(daemon.url) as connection:
+        assert "connection" not in connection.get(target()).headers
+        daemon.process.terminate()
+        daemon.wait_until("it is stopping", lambda daemon: daemon.ready()[0] == 503)
+        response = connection.get(target())
+        assert (response.status, response.headers["connection"], connection.ended()) == (200, "close", True)
+        assert http.get(daemon.admin_url, "/livez").headers["connection"] == "close"
 
 
 # Settings that change an answer.

@@ -1,5 +1,6 @@
 """The daemon's start: it waits for nothing, keeps others out, and survives a broken file."""
 
+import socket
 import sqlite3
 import stat
 from contextlib import closing
@@ -132,6 +133,15 @@ def test_the_admin_port_is_on_loopback_alone_unless_it_is_set_whatever_the_ingre
         assert http.get(f"http://127.0.0.1:{admin}", "/livez").status == 200
         with pytest.raises(ConnectionRefusedError):
             http.get(f"http://{elsewhere}:{admin}", "/livez")
+
+
+def test_every_address_is_those_of_both_families(tmp_path: Path) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with Daemon(tmp_path, ingress__host="::", embedded=True, auth__allow_anonymous=True) as daemon:
+        port = daemon.url.rsplit(":", 1)[1].strip("/")
+        for host in ("127.0.0.1", "127.0.0.2", "[::1]"):
+            assert http.get(f"http://{host}:{port}", "/-/healthy").status == 200
 
 
 def test_what_the_daemon_writes_is_its_users_alone_whatever_its_umask_is(tmp_path: Path) -> None:

@@ -183,10 +183,13 @@ async def test_the_root_answers_a_load_balancer_where_no_route_has_it(base_path:
     assert serving.refusals() == {}
 
 
-@pytest.mark.parametrize("path", ["/?cb=1", "/?", "/x", "/hooks"])
-async def test_nothing_else_that_no_route_has_is_healthy(serving: Serving, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/?cb=1"), ("GET", "/?"), ("GET", "/x"), ("GET", "http://x"), ("POST", "/")],
+)
+async def test_nothing_else_that_no_route_has_is_healthy(serving: Serving, method: str, path: str) -> None:
     serving.bridge.answer = NO_ROUTE
-    assert (await talk(serving.url, lambda connection: connection.get(path))).status == 404
+    assert (await talk(serving.url, lambda connection: connection.get(path, method=method))).status == 404
     assert serving.refusals() == {"no_route": 1}
 
 

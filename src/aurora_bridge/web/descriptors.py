@@ -26,9 +26,9 @@ def connections_allowed(wanted: int) -> int:
         return wanted
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    if limit == needed:
-        return wanted
     allowed = max(limit - SPARE, limit // 2)
+    if allowed >= wanted:
+        return wanted
     log.warning(
         "the limit of open files leaves fewer connections than AURORA_BRIDGE_INGRESS__MAX_CONNECTIONS; raise the hard "
         "limit (ulimit -Hn, LimitNOFILE=), or lower the setting",

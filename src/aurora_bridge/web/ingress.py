@@ -26,6 +26,7 @@ from aurora_bridge.webhook.routes import merge_slashes, split_target
 log = logging.getLogger(__name__)
 
 HEALTHY = b"/-/healthy"
+_PROBES = ("GET", "HEAD")
 _LINES_A_MINUTE = 20
 
 
@@ -70,12 +71,18 @@ class Ingress:
         except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one delivery's
             self._note_fault(error)
             answer = Answer(Reason.INTERNAL_ERROR.status, Outcome.REFUSED, NO_EVENT, None, Reason.INTERNAL_ERROR)
-        if answer.reason is Reason.NO_ROUTE and b"?" not in target and _plain(target) in self._roots:
-            connection.send(message, self._health())  # load balancers of Google ask there unless told otherwise
+        if answer.reason is Reason.NO_ROUTE and self._asks_root(delivery):
+            connection.send(message, self._health())
             return
         done = monotonic()
         self._bridge.answered(delivery, answer, handed=connection.send(message, respond(answer)))
         self._ledger.enter(delivery, answer, done)
+
+    def _asks_root(self, delivery: Delivery) -> bool:
+        """Whether it is the question of a load balancer that was told no path, such as Google's."""
+        target = delivery.target
+        plain = delivery.method in _PROBES and target.startswith(b"/") and b"?" not in target
+        return plain and _plain(target) in self._roots
 
     def _health(self) -> Response:
         is_ready = self._is_ready()
