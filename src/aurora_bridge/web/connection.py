@@ -131,8 +131,9 @@ class Connection(RequestHandler):
 
     async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a request, or aiohttp's private note of an error
         self._request_in_progress = True
-        if self in self._server.open:
-            self._server.open.move_to_end(self)
+        connections = self._server.open
+        if self in connections:
+            connections.move_to_end(self)
         try:
             if isinstance(message, RawRequestMessage):
                 await self._edge.handle(message, self)
