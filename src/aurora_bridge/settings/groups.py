@@ -92,9 +92,10 @@ class IngressSettings(Group):
     """
 
     max_connections: Annotated[Whole, Field(ge=1, le=100_000)] = 4096
-    """Connections open at once; one more is closed at once.
+    """Connections open at once; one more takes the place of the one that has brought no request for longest.
 
-    Worst case of memory for them: about 30 KiB each, 120 MiB with the default.
+    It is closed itself only where all others wait for their answers. Worst case of memory for them: about 30 KiB each,
+    120 MiB with the default.
     """
 
     max_target_bytes: Annotated[Bytes, Field(ge=1024, le=65_536)] = 16_384
@@ -269,7 +270,10 @@ class AuthSettings(Group):
     """Who may deliver: any one valid credential lets a delivery in."""
 
     tokens_file: SecretFile = None
-    """File with the valid tokens, one a line; several at once so that a rotation refuses nothing."""
+    """File with the valid tokens, one a line; several at once so that a rotation refuses nothing.
+
+    A line that begins with `#` is a comment.
+    """
 
     header: HeaderName = "X-Aurora-Webhook-Token"
     """Header in which Aurora sends the token: `header_auth_key` of the subscription."""
@@ -281,10 +285,13 @@ class AuthSettings(Group):
     """
 
     basic_file: SecretFile = None
-    """File with the valid pairs for HTTP Basic, `user:password` a line, several at once as well."""
+    """File with the valid pairs for HTTP Basic, `user:password` a line, several at once as well; `#` as above."""
 
     allow_anonymous: bool = False
-    """Whether deliveries without a valid credential are taken, on every address and beside those with one."""
+    """Whether deliveries without a valid credential are taken, on every address and beside those with one.
+
+    A browser's request for the page of another site (`Sec-Fetch-Site`) is refused all the same.
+    """
 
 
 class DeadlinesSettings(Group):
