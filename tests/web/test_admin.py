@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -140,6 +141,16 @@ async def test_what_is_no_http_is_a_400_that_repeats_nothing_of_it(operating: Op
 
     response = await talk(operating.url, converse)
     assert (response.status, response.json) == (400, {"reason": "malformed_http"})
+
+
+async def test_a_fault_of_ours_is_a_500_and_the_other_pages_are_there(operating: Operating) -> None:
+    operating.metrics.ready.source = None
+    with patch.object(Readiness, "report", side_effect=ZeroDivisionError("canary")):
+        answers = await talk(
+            operating.url, lambda connection: [connection.get(path) for path in ("/readyz", "/livez", "/metrics")]
+        )
+    assert [answer.status for answer in answers] == [500, 200, 200]
+    assert b"canary" not in answers[0].body
 
 
 async def test_a_scrape_that_is_read_slowly_comes_whole(operating: Operating) -> None:

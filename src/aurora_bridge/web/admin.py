@@ -44,7 +44,11 @@ class Admin:
         elif message.method not in _LOOKS:
             response = _refuse(405, "method_not_allowed", Allow="GET,HEAD")
         else:
-            response = answer(message, query)
+            try:
+                response = answer(message, query)
+            except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one answer's
+                connection.log_exception("fault", exc_info=error)
+                response = _refuse(500, "internal_error")
         connection.send(message, response)
 
     def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:

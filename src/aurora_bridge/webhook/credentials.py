@@ -187,7 +187,7 @@ def _refuse_cross_site(delivery: Delivery) -> None:
     Raises `Refusal`. https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
     """
     for name, value in delivery.headers:
-        if name.lower() == _SITE and value not in _OWN_SITE:
+        if len(name) == len(_SITE) and name.lower() == _SITE and value not in _OWN_SITE:
             raise Refusal(Reason.CROSS_SITE)
 
 
