@@ -55,7 +55,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
         self._opening: dict[Connection, _Opening] = {}
-        self._quota = Quota(_LINES_A_MINUTE, monotonic)
+        self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in ("limit", "descriptors")}
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port. Raises `OSError`."""
@@ -104,7 +104,6 @@ class Listener:
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_PAUSE_SECONDS, self._resume, listening)
             return
-        accepted.settimeout(0)
         if len(self._server.open) >= self._limit:
             self._drop("limit", _TOO_MANY, limit=self._limit)
             if not self._make_room():
@@ -148,7 +147,7 @@ class Listener:
 
     def _drop(self, reason: str, message: str, **found: object) -> None:
         self._dropped[self._port, reason] += 1
-        left_out = self._quota.take()
+        left_out = self._quotas[reason].take()
         if left_out is not None:
             more = {"left_out": left_out} if left_out else {}
             log.warning(message, extra=fields(port=self._port, **found, **more))

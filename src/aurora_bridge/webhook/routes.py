@@ -72,7 +72,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 
 
 def merge_slashes(path: bytes) -> bytes:
-    """Return a path with one slash for several in a row, as nginx and HAProxy read it."""
+    """Return a path with one slash for several in a row, as nginx reads it."""
     return _SLASHES.sub(b"/", path) if b"//" in path else path
 
 
