@@ -72,7 +72,8 @@ async def test_what_is_in_flight_at_the_end_is_answered() -> None:
         answer = asyncio.create_task(talk(url, lambda connection: connection.get("/lead_changed")))
         await bridge.asked.wait()
         asyncio.get_running_loop().call_soon(bridge.may_answer.set)
-    assert (await answer).status == 200
+    response = await answer
+    assert (response.status, response.headers["connection"]) == (200, "close")
 
 
 async def test_the_end_does_not_wait_for_a_body_that_does_not_come() -> None:

@@ -57,7 +57,7 @@ class Admin:
         return _refuse(400, "malformed_http")
 
     def refuse_connection(self) -> None:
-        """Let the count of the listener do."""
+        """Note nothing: no webhook comes here, and the listener counts."""
 
     def _status(self, _message: RawRequestMessage, query: bytes) -> Response:
         still = any(piece.partition(b"=")[0] == b"still" for piece in query.split(b"&"))
