@@ -149,7 +149,7 @@ async def test_below_the_base_path_load_balancers_can_ask_without_counting_as_a_
 
 @pytest.mark.parametrize("base_path", ["/", "/hooks/aurora"])
 @pytest.mark.parametrize(
-    "path", ["/-/healthy?cb=1", "/-/healthy/", "/-/healthy/?cb=1", "//-/healthy", "/-/healthy//?", "/-/healthy?a=//"]
+    "path", ["/-/healthy?cb=1", "/-/healthy/", "/-/healthy/?cb=1", "/-/healthy//?", "/-/healthy?a=//"]
 )
 async def test_a_query_or_a_slash_more_is_the_same_question(base_path: str, path: str) -> None:
     serving, settings = Serving(), IngressSettings(base_path=base_path)
@@ -168,6 +168,13 @@ async def test_what_only_has_it_in_it_is_a_delivery(serving: Serving, path: str)
 
 
 NO_ROUTE = Answer(404, Outcome.REFUSED, "none", None, Reason.NO_ROUTE)
+
+
+@pytest.mark.parametrize("path", ["//-/healthy", "/-//healthy/?cb=1"])
+async def test_where_no_route_has_it_so_is_one_with_slashes_in_front(serving: Serving, path: str) -> None:
+    serving.bridge.answer = NO_ROUTE
+    assert (await talk(serving.url, lambda connection: connection.get(path))).json == {"status": "ok"}
+    assert serving.refusals() == {}
 
 
 @pytest.mark.parametrize(("base_path", "path"), [("/", "/"), ("/", "//"), ("/hooks", "/"), ("/hooks", "/hooks/")])

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 HEALTHY = b"/-/healthy"
 _PROBES = ("GET", "HEAD")
 _LINES_A_MINUTE = 20
+_NO_ROUTE = Reason.NO_ROUTE  # in Python 3.11 each look-up of a member of an enumeration is a call
 
 
 class Ingress:
@@ -62,7 +63,7 @@ class Ingress:
         received = monotonic()
         path = message.path
         target = path.encode("utf-8", "surrogateescape")
-        if HEALTHY in target and _plain(target) == self._healthy:
+        if target.startswith(self._healthy) and _plain(target) == self._healthy:
             connection.send(message, self._health())
             return
         delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received)
@@ -71,18 +72,19 @@ class Ingress:
         except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one delivery's
             self._note_fault(error)
             answer = Answer(Reason.INTERNAL_ERROR.status, Outcome.REFUSED, NO_EVENT, None, Reason.INTERNAL_ERROR)
-        if answer.reason is Reason.NO_ROUTE and self._asks_root(delivery):
+        if answer.reason is _NO_ROUTE and self._is_probe(delivery):
             connection.send(message, self._health())
             return
         done = monotonic()
         self._bridge.answered(delivery, answer, handed=connection.send(message, respond(answer)))
         self._ledger.enter(delivery, answer, done)
 
-    def _asks_root(self, delivery: Delivery) -> bool:
-        """Whether it is the question of a load balancer that was told no path, such as Google's."""
-        target = delivery.target
-        plain = delivery.method in _PROBES and target.startswith(b"/") and b"?" not in target
-        return plain and _plain(target) in self._roots
+    def _is_probe(self, delivery: Delivery) -> bool:
+        """Whether what no route takes is a load balancer's question, also of one that was told no path, as Google's."""
+        target, plain = delivery.target, _plain(delivery.target)
+        if delivery.method not in _PROBES or not target.startswith(b"/"):
+            return False
+        return plain == self._healthy or (plain in self._roots and b"?" not in target)
 
     def _health(self) -> Response:
         is_ready = self._is_ready()
