@@ -307,6 +307,21 @@ def test_any_one_valid_credential_of_several_kinds_is_enough_and_is_counted_by_k
     }
 
 
+def test_whether_a_credential_is_valid_can_be_asked_without_a_use_of_it() -> None:
+    uses: Uses = {}
+    tokens, pairs = Secrets("tokens", ("header", "query"), uses), Secrets("basic", ("basic",), uses)
+    tokens.replace([b"one"])
+    pairs.replace([b"u:p"])
+    for anonymous in (False, True):
+        credentials = Credentials(HEADER, tokens, pairs, "st", anonymous=anonymous, uses=uses)
+        assert credentials.know(delivery((HEADER.encode(), b"one")))
+        assert credentials.know(delivery(basic(b"u:p")))
+        assert credentials.know(Delivery("GET", b"/x?st=one", (), 0, 0.0))
+        assert not credentials.know(delivery((HEADER.encode(), b"two"), basic(b"u:q")))
+    assert not Anonymous().know(delivery((HEADER.encode(), b"one")))
+    assert set(uses.values()) == {0}
+
+
 def test_what_replaces_the_secrets_is_valid_at_once_and_what_it_left_out_no_more() -> None:
     uses: Uses = {}
     tokens = Secrets("tokens", ("header",), uses)

@@ -241,6 +241,24 @@ def test_a_written_route_is_outside_before_it_is_not_allowed_and_not_allowed_bef
     assert refused(b"/hooks", "GET") is Reason.UNAUTHORIZED
 
 
+def test_a_valid_credential_is_known_whichever_route_it_is_for_and_wherever_it_goes() -> None:
+    tokens = [Secrets("tokens", ("header",), {}) for _ in range(2)]
+    for secrets, token in zip(tokens, (b"one", b"two"), strict=True):
+        secrets.replace([token])
+    credentials = [Credentials("X-Token", secrets) for secrets in tokens]
+    routes = [
+        Route(path, "acme", taken, DEFAULT.rules, Template(path, frozenset()), "lead_created")
+        for path, taken in zip(("/a", "/b"), credentials, strict=True)
+    ]
+    for compiled in (Routes("/", None, routes), Routes("/", routes[0], routes[1:])):
+        known = {
+            token: compiled.know(get(b"/nowhere")._replace(headers=((b"x-token", token),)))
+            for token in (b"one", b"two", b"three")
+        }
+        assert known == {b"one": True, b"two": True, b"three": False}
+    assert not Routes("/", None).know(get(b"/nowhere"))
+
+
 def test_many_routes_at_one_path_are_told_apart_by_any_of_their_static_parameters() -> None:
     texts = [f"/x?a={one}&b={other}" for one in "123" for other in "123"] + ["/x?a=4&c=1", "/x?a=4&c=2", "/x?a=5"]
     routes = [written(text) for text in texts]

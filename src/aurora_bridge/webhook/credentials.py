@@ -86,13 +86,14 @@ class Secrets:
             for key in keys:
                 self._uses.setdefault(key, 0)
 
-    def admit(self, kind: str, secret: bytes) -> bool:
-        """Whether the secret is valid, in UTF-8 or, as many clients send it, in ISO-8859-1; its use is counted.
+    def admit(self, kind: str, secret: bytes, *, counted: bool = True) -> bool:
+        """Whether the secret is valid, in UTF-8 or, as many clients send it, in ISO-8859-1.
 
-        Digests are compared, in constant time and without an early exit: neither length nor position of one shows.
+        Its use is counted, unless it lets nobody in. Digests are compared, in constant time and without an early exit:
+        neither length nor position of one shows.
         """
         found = self._find(secret) or (not secret.isascii() and self._find(secret.decode("latin-1").encode()))
-        if found:
+        if found and counted:
             self._uses[self._keys[kind][found - 1]] += 1
         return found > 0
 
@@ -115,6 +116,9 @@ class Authenticator(Protocol):
     def admit(self, delivery: Delivery) -> None:
         """Raise `Refusal` unless the delivery may come in."""
 
+    def know(self, delivery: Delivery) -> bool:
+        """Whether the delivery carries a valid credential. Counts nothing."""
+
 
 class Credentials:
     """What a route takes: any one valid credential lets a delivery in."""
@@ -134,7 +138,7 @@ class Credentials:
         With `anonymous`, everybody is let in; who needed no credential is counted in `uses`.
         """
         self.challenges = [*([_BASIC_CHALLENGE] if basic else []), *([_TOKEN_CHALLENGE] if tokens else [])]
-        self._by_header: list[tuple[bytes, Callable[[bytes], bool]]] = []
+        self._by_header: list[tuple[bytes, Callable[..., bool]]] = []
         if tokens is not None:
             self._by_header.append((header.lower().encode(), partial(tokens.admit, HEADER)))
         if basic is not None:
@@ -148,35 +152,43 @@ class Credentials:
 
     def admit(self, delivery: Delivery) -> None:
         """Raise `Refusal` unless the delivery carries a valid credential, or needs none."""
-        for header, valid in self._by_header:
-            size = len(header)
-            for name, value in delivery.headers:
-                if len(name) == size and name.lower() == header and valid(value):
-                    return
-        if self._in_query is not None and self._admit_query(self._in_query, delivery.target):
+        if self._find(delivery, counted=True):
             return
         if not self._anonymous:
             raise Refusal(Reason.UNAUTHORIZED)
         _refuse_cross_site(delivery)
         self._uses[UNNEEDED] += 1
 
-    def _admit_query(self, tokens: Secrets, target: bytes) -> bool:
+    def know(self, delivery: Delivery) -> bool:
+        """Whether the delivery carries a valid credential. Counts nothing."""
+        return self._find(delivery, counted=False)
+
+    def _find(self, delivery: Delivery, *, counted: bool) -> bool:
+        for header, valid in self._by_header:
+            size = len(header)
+            for name, value in delivery.headers:
+                if len(name) == size and name.lower() == header and valid(value, counted=counted):
+                    return True
+        return self._in_query is not None and self._find_in_query(self._in_query, delivery.target, counted=counted)
+
+    def _find_in_query(self, tokens: Secrets, target: bytes, *, counted: bool) -> bool:
         for piece in target.partition(b"?")[2].split(b"&"):
             name, _, value = piece.partition(b"=")
             # How Aurora encodes what is static in a template is not specified: a plus may be one, or a space.
             if meant_name(unquote_to_bytes(name).decode("latin-1")) == self._parameter and any(
-                tokens.admit(QUERY, unquote_to_bytes(way)) for way in dict.fromkeys((value, value.replace(b"+", b" ")))
+                tokens.admit(QUERY, unquote_to_bytes(way), counted=counted)
+                for way in dict.fromkeys((value, value.replace(b"+", b" ")))
             ):
                 return True
         return False
 
 
-def _admit_basic(pairs: Secrets, value: bytes) -> bool:
+def _admit_basic(pairs: Secrets, value: bytes, *, counted: bool) -> bool:
     """Whether the value of an `Authorization` header has a valid pair (RFC 7617)."""
     if value[: len(_SCHEME)].lower() != _SCHEME:
         return False
     try:
-        return pairs.admit(BASIC, b64decode(value[len(_SCHEME) :].strip(), validate=True))
+        return pairs.admit(BASIC, b64decode(value[len(_SCHEME) :].strip(), validate=True), counted=counted)
     except ValueError:
         return False
 
@@ -199,3 +211,8 @@ class Anonymous:
     def admit(self, delivery: Delivery) -> None:
         """Admit the delivery. Raises `Refusal` for a page of another site in somebody's browser."""
         _refuse_cross_site(delivery)
+
+    def know(self, delivery: Delivery) -> bool:
+        """Return False: no credential is valid."""
+        del delivery
+        return False

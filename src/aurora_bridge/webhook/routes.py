@@ -84,6 +84,7 @@ class Routes:
         self._base = base_path.rstrip("/").encode()
         self._default = default
         self._written = _Written(written)
+        self._credentials = {route.credentials for route in (default, *written) if route is not None}
         self._known_paths: dict[bytes, tuple[Route, str]] = {}
         if default is not None:
             for segment, name in _KNOWN_SEGMENTS.items():
@@ -108,6 +109,10 @@ class Routes:
         if delivery.method != "GET":
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
         return match
+
+    def know(self, delivery: Delivery) -> bool:
+        """Whether a delivery carries a valid credential of any route. Counts nothing."""
+        return any(credentials.know(delivery) for credentials in self._credentials)
 
     def _match(self, path: bytes, query: bytes) -> Match | None:
         return self._written.match(path or b"/", query) or self._match_default(path, query)
