@@ -37,6 +37,7 @@ class Reason(StrEnum):
     UNAUTHORIZED = "unauthorized", 401
     CROSS_SITE = "cross_site", 403
     MALFORMED_HTTP = "malformed_http", 400
+    MALFORMED_WITH_CREDENTIAL = "malformed_with_credential", 400
     TARGET_TOO_LONG = "target_too_long", 414
     OVERLOADED = "overloaded", 503, 30
     SPOOL_FULL = "spool_full", 503, 30

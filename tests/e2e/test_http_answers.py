@@ -228,9 +228,9 @@ def test_a_target_as_long_as_allowed_works(connection: Connection) -> None:
 MALFORMED = {
     "no HTTP at all": f"{MARK}\r\n\r\n".encode(),
     "a version that does not exist": f"GET /{MARK} HTTP/9.9\r\n\r\n".encode(),
-    "a space in the target": f"GET /lead_changed?lead_id={MARK} x HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
-    "a control character in the target": f"GET /{MARK}\x01 HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
-    "a byte outside ASCII in the target": f"GET /{MARK}\u00e9 HTTP/1.1\r\nHost: h\r\n\r\n".encode("latin-1"),
+    "a line feed in the target": f"GET /lead_changed?lead_id={MARK}\n HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
+    "a carriage return in the target": f"GET /{MARK}\r HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
+    "two versions": f"GET /lead_changed?lead_id={MARK} HTTP/1.1 HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
     "a header without a colon": f"GET /lead_changed HTTP/1.1\r\nHost: h\r\n{MARK}\r\n\r\n".encode(),
     "a header with a control character": f"GET /lead_changed HTTP/1.1\r\nX-{MARK}: a\x00b\r\n\r\n".encode(),
     "two lengths of the body": (
@@ -252,6 +252,61 @@ def test_what_is_not_http_is_400_and_the_answer_repeats_nothing_of_it(connection
     assert connection.ended()
 
 
+@pytest.mark.parametrize(
+    ("raw", "stored"),
+    [
+        ("K\u00e4ufer".encode(), {"status": "K\u00e4ufer"}),
+        (b"In progress", {"status": "In progress"}),
+        (b'"Sold" <now> {a|b} \\^`', {"status": '"Sold" <now> {a|b} \\^`'}),
+        (b"100% s\xc3\xbcre", {"status": "100% s\u00fcre"}),
+        (b"K\xe4ufer", {"reason": "not_utf8"}),
+        (b"a\tb", {"reason": "control_characters"}),
+        (b"a\x00b", {"reason": "control_characters"}),
+        (b"a\x7fb", {"reason": "control_characters"}),
+        ("a\u0085b".encode(), {"reason": "control_characters"}),
+    ],
+    ids=ascii,
+)
+def test_a_target_that_nobody_escaped_is_an_event_or_a_dead_letter(
+    daemon: Daemon, connection: Connection, raw: bytes, stored: dict[str, str]
+) -> None:
+    response = connection.get(b"/project_status_changed?project_id=%b&status=%b" % (uuid4().hex.encode(), raw), GOOD)
+    assert (response.status, response.headers["connection"]) == (200, "close")
+    assert connection.ended()
+    data = spooled(daemon.state)[-1].event["data"]
+    assert {name: data[name] for name in stored} == stored
+
+
+def test_escaped_or_not_it_is_the_same_event(daemon: Daemon) -> None:
+    target = f"/project_status_changed?project_id={uuid4()}&status=K\u00e4u fer"
+    answers = [daemon.get(sent, GOOD).json for sent in (target, target.replace("\u00e4", "%C3%A4").replace(" ", "+"))]
+    assert [answer["outcome"] for answer in answers] == ["spooled", "duplicate"]
+    assert len({answer["id"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "reason"),
+    [
+        (target(), GOOD, "malformed_with_credential"),
+        (target(), [("Authorization", f"Basic {b64encode(b'user:word').decode()}")], "malformed_with_credential"),
+        (f"{target()}&key={VALID}", [], "malformed_with_credential"),
+        (target(), [("X-Aurora-Webhook-Token", "wrong")], "malformed_http"),
+        (target(), [], "malformed_http"),
+    ],
+)
+def test_what_is_not_http_is_told_apart_by_whether_it_carries_a_valid_credential(
+    daemon: Daemon, connection: Connection, target: str, headers: list[tuple[str, str]], reason: str
+) -> None:
+    before = daemon.metrics()
+    response = connection.get(target, [*headers, ("no header", "")])
+    after = daemon.metrics()
+    assert (400, refused(reason)) == (response.status, response.json)
+    refusals, used = "aurora_bridge_refusals_total", "aurora_bridge_credentials_used_total"
+    assert after.value(refusals, reason=reason) == before.value(refusals, reason=reason) + 1
+    assert after.value(refusals) == before.value(refusals) + 1
+    assert after.value(used) == before.value(used)
+
+
 def test_a_refusal_after_which_the_connection_ends_says_so(connection: Connection) -> None:
     connection.send(MALFORMED["no HTTP at all"])
     assert connection.receive().headers.get("connection") == "close"
@@ -267,7 +322,7 @@ def test_a_head_that_never_ends_is_400_and_ends_the_connection(connection: Conne
 
 def test_a_header_that_is_too_long_is_400_and_is_not_taken_for_a_target(connection: Connection) -> None:
     response = connection.get(target(), [*GOOD, ("X-Long", "x" * 40_000)])
-    assert (400, refused("malformed_http")) == (response.status, response.json)
+    assert (400, refused("malformed_with_credential")) == (response.status, response.json)
 
 
 ANSWERED = {

@@ -43,7 +43,8 @@ _PIECES: Final = (
         "#",
     ),
     *("?", "%3f", ";", "%3b", "/", "//", "..", "<STATUS>", "%3CSTATUS%3E", '"', "'", "\\", "{}", "[]", "|", "^", "`"),
-    *("\u00e9", "x" * 300, "_", "-", ".", "null", "None", ",", ":", "@", "~", "!", "$", "*", "(", ")"),
+    *(" ", "\t", "\x00", "\u00e9", "\u00c3\u00a9", "x" * 300),
+    *("_", "-", ".", "null", "None", ",", ":", "@", "~", "!", "$", "*", "(", ")"),
 )
 _TEXT: Final = st.lists(st.sampled_from(_PIECES), max_size=3).map("".join)
 _PARAMETERS: Final = st.tuples(st.sampled_from(_NAMES) | _TEXT, st.sampled_from(("=", "=", "=", "")), _TEXT).map(
@@ -102,7 +103,7 @@ def messages() -> st.SearchStrategy[str]:
 
 def meaning(target: str) -> Meaning:
     """Return what a target tells: its event, and the attributes that have a value, with their bytes."""
-    path, _, query = target.partition("?")
+    path, _, query = target.strip(" ").partition("?")
     pairs = (piece.partition("=") for piece in query.split("&"))
     read = ((_name(unquote_to_bytes(_raw(name))), unquote_to_bytes(_raw(value))) for name, _, value in pairs)
     return _name(unquote_to_bytes(path.strip("/"))), frozenset((n, v) for n, v in read if v and n not in SECRETS)

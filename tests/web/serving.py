@@ -58,6 +58,8 @@ class BridgeDouble(Bridge):
         self.asked = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.known: bytes | None = None
+        """The token of a delivery that is known, in whatever header."""
         self.stopping = False
         self.dead_letters: deque[DeadLetter] = deque()
         self.garbled_templates: dict[tuple[str, str], GarbledTemplate] = {}
@@ -69,6 +71,9 @@ class BridgeDouble(Bridge):
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    def know(self, delivery: Delivery) -> bool:
+        return self.known in [value for _, value in delivery.headers]
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
         del delivery, answer

@@ -246,8 +246,8 @@ async def test_an_instance_that_is_not_ready_says_so(serving: Serving) -> None:
         b"canary\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfccanary",
         b"GET /canary HTTP/9.9\r\nHost: a\r\n\r\n",
-        b"GET /\xffcanary HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /can ary HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /can\nary HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /can ary HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\ncanary\r\n\r\n",
         b"GET / HTTP/1.1\r\nX-Token: canary\x00\r\n\r\n",
         b"GET / HTTP/1.1\r\nCan\xffary: a\r\n\r\n",
@@ -271,6 +271,62 @@ async def test_what_is_no_http_is_a_400_that_repeats_nothing_is_counted_and_ends
     assert (response.headers["connection"], ended) == ("close", True)
     assert serving.refusals() == {"malformed_http": 1}
     assert serving.bridge.deliveries == []
+
+
+async def test_what_is_no_http_and_carries_a_valid_credential_has_a_reason_of_its_own_and_its_mistake_is_logged(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving.bridge.known = b"canary"
+    good = b"GET /a HTTP/1.1\r\nX-Token: canary\r\nHost: h\r\n\r\n"
+    bad = b"GET /a?b=canary HTTP/1.1\r\nX-Token: %b\r\nX-Bad\r\n\r\n"
+    response, _ = await say(serving.url, bad % b"canary")
+    assert response.json == {"id": None, "outcome": "refused", "reason": "malformed_with_credential"}
+    for sent in (bad % b"wrong", bad % b"wrong" + good, good.replace(b"Host: h", b"X-Bad\r\nHost: h")):
+        await say(serving.url, sent)
+    assert serving.refusals() == {"malformed_with_credential": 2, "malformed_http": 2}
+    assert serving.bridge.deliveries == []
+    told = [record for record in caplog.records if "valid credential" in record.message]
+    assert [vars(record)["fields"] for record in told] == [
+        {"reason": "malformed_with_credential", "type": "BadHttpMessage"}
+    ] * 2
+
+
+async def test_a_flood_of_it_does_not_flood_the_log(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    serving.bridge.known = b"canary"
+    for _ in range(25):
+        await say(serving.url, b"GET /a HTTP/1.1\r\nX-Token: canary\r\n\r\n")
+    assert sum("valid credential" in record.message for record in caplog.records) == 20
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_target_that_nobody_escaped_is_a_delivery_whose_connection_ends(serving: Serving, version: str) -> None:
+    sent = request("/a?b=K\u00e4u fer\u00ff".encode("latin-1"), [("Connection", "keep-alive")], version=version)
+    response, ended = await say(serving.url, sent + request("/behind"))
+    assert (response.status, response.headers["connection"], ended) == (200, "close", True)
+    assert [delivery.target for delivery in serving.bridge.deliveries] == [b"/a?b=K%E4u%20fer%FF"]
+    assert serving.refusals() == {}
+
+
+async def test_its_body_is_read_over_however_it_comes(serving: Serving) -> None:
+    head = request("/a?b=c d", [("Content-Length", "70000")])
+
+    def converse(connection: Connection) -> tuple[int, bool]:
+        connection.send(head[:20])
+        connection.send(head[20:] + b"G" * 30_000)
+        status = connection.receive().status
+        connection.send(b"G" * 40_000)
+        return status, connection.ended()
+
+    assert await talk(serving.url, converse) == (200, True)
+
+
+async def test_what_comes_in_one_packet_with_something_that_is_no_http_is_served(serving: Serving) -> None:
+    def converse(connection: Connection) -> list[int]:
+        connection.send(request("/a") + request("/b") + b"canary\r\n\r\n")
+        return [connection.receive().status for _ in range(3)]
+
+    assert await talk(serving.url, converse) == [200, 200, 400]
+    assert [delivery.target for delivery in serving.bridge.deliveries] == [b"/a", b"/b"]
 
 
 @pytest.mark.parametrize("length", [2 * SETTINGS.max_target_bytes + 2, 100_000])

@@ -8,12 +8,15 @@ limits, time-outs, back-pressure and the shutdown stay aiohttp's. It leans on pr
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import ERROR, RequestHandler
+from aiohttp.web_protocol import ERROR, MAX_MSG_QUEUE_SIZE, RequestHandler, RequestPayloadError
+
+from aurora_bridge.web.request_parser import RefusedRequest, RequestParser
 
 _UNREAD_LIMIT = 64 * 1024
 """Bytes of answers a client may leave unread and still get another; a pipelining client that never reads is cut off."""
@@ -33,7 +36,7 @@ class Edge(Protocol):
     async def handle(self, message: RawRequestMessage, connection: "Connection") -> None:
         """Answer a request by `connection.send`."""
 
-    def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:
+    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
         """Return the answer to what is not HTTP; the connection ends behind it."""
 
     def refuse_connection(self) -> None:
@@ -44,6 +47,8 @@ class Connection(RequestHandler):
     """Answers the requests of one client, one after another."""
 
     __slots__ = ("_body", "_edge", "_half_closed", "_server")
+    _parser: Any
+    """A `RequestParser`: aiohttp knows its own alone."""
 
     def __init__(self, server: "Server", edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(server, **options)
@@ -53,6 +58,18 @@ class Connection(RequestHandler):
         """The body of the request that is being answered, if it has one."""
         self._half_closed = False
         """Whether the client has said all that it will."""
+        make = partial(
+            HttpRequestParser,
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=RequestPayloadError,
+            max_msg_queue_size=MAX_MSG_QUEUE_SIZE,
+        )
+        self._parser = RequestParser(self._parser, make, self.max_line_size)
 
     @property
     def busy(self) -> bool:
@@ -129,7 +146,7 @@ class Connection(RequestHandler):
                 self.transport.close()
                 self._see_off(self.transport)
 
-    async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a request, or aiohttp's private note of an error
+    async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a `RefusedRequest`, too: aiohttp does not know it
         self._request_in_progress = True
         connections = self._server.open
         if self in connections:
@@ -138,8 +155,8 @@ class Connection(RequestHandler):
             if isinstance(message, RawRequestMessage):
                 await self._edge.handle(message, self)
             else:
-                self.log_exception("malformed", exc_info=message.exc)
-                self.send(ERROR, self._edge.refuse_malformed(message.exc, self.max_line_size))
+                self.log_exception("malformed", exc_info=message.error)
+                self.send(ERROR, self._edge.refuse_malformed(message, self.max_line_size))
         except Exception as error:  # noqa: BLE001 - a fault of ours, which this connection does not outlive
             self.log_exception("fault", exc_info=error)
             self.force_close()

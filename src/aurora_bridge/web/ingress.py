@@ -20,6 +20,7 @@ from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.answer import ready, respond
 from aurora_bridge.web.connection import Connection, Response, Server
+from aurora_bridge.web.request_parser import RefusedRequest, guess_delivery
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.routes import merge_slashes, split_target
 
@@ -49,6 +50,7 @@ class Ingress:
         self._is_ready = is_ready
         self._ledger = ledger
         self._faults = Quota(_LINES_A_MINUTE, monotonic)
+        self._malformed = Quota(_LINES_A_MINUTE, monotonic)
         base = settings.base_path.rstrip("/").encode()
         self._healthy = base + HEALTHY
         self._roots = (b"", base)
@@ -98,12 +100,26 @@ class Ingress:
             found = {"type": type(error).__name__, "at": origin(error)} | ({"left_out": left_out} if left_out else {})
             log.error("a delivery failed in an unexpected way; Aurora will send it again", extra=fields(**found))
 
-    def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:
+    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
         """Return the answer to what is not HTTP: it repeats nothing of it, and is counted like any other refusal."""
-        target_too_long = isinstance(error, LineTooLong) and str(error.args[1]) == str(max_line_size)
-        reason = Reason.TARGET_TOO_LONG if target_too_long else Reason.MALFORMED_HTTP
+        error, reason = refused.error, Reason.MALFORMED_HTTP
+        if isinstance(error, LineTooLong) and str(error.args[1]) == str(max_line_size):
+            reason = Reason.TARGET_TOO_LONG
+        elif self._bridge.know(guess_delivery(refused)):
+            reason = Reason.MALFORMED_WITH_CREDENTIAL
+            self._note_malformed(error)
         self._ledger.enter_refusal(reason)
         return ready(reason.status, orjson.dumps({"id": None, "outcome": Outcome.REFUSED, "reason": reason}))
+
+    def _note_malformed(self, error: Exception) -> None:
+        """Log what kind of mistake it is: the error's own text quotes the request."""
+        left_out = self._malformed.take()
+        if left_out is not None:
+            found = {"reason": Reason.MALFORMED_WITH_CREDENTIAL.value, "type": type(error).__name__}
+            log.warning(
+                "a request with a valid credential is not HTTP, and was refused",
+                extra=fields(**found, **({"left_out": left_out} if left_out else {})),
+            )
 
     def refuse_connection(self) -> None:
         """Note a connection that was one too many: it may have been Aurora's."""

@@ -24,7 +24,9 @@ LAG_RECORDS = 1000
 STUCK_SECONDS = 5.0
 """Age of a delivery by which it should have been in Kafka or in the spool."""
 _SERVER_ERROR = 500
-_PERHAPS_AURORA = frozenset({Reason.NO_ROUTE, Reason.UNAUTHORIZED, Reason.TARGET_TOO_LONG})
+_PERHAPS_AURORA = frozenset(
+    {Reason.NO_ROUTE, Reason.UNAUTHORIZED, Reason.MALFORMED_WITH_CREDENTIAL, Reason.TARGET_TOO_LONG}
+)
 
 
 class Level(StrEnum):

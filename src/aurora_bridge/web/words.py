@@ -21,6 +21,10 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "AUTH__TOKENS_FILE."
         ),
         Reason.MALFORMED_HTTP: "Not HTTP, so not Aurora: a scanner, or TLS spoken to a plain port.",
+        Reason.MALFORMED_WITH_CREDENTIAL: (
+            "Not HTTP, but with a valid credential, so perhaps Aurora. Send the same request by hand, and compare what "
+            "the proxy in front makes of it; the log has the kind of mistake."
+        ),
         Reason.TARGET_TOO_LONG: (
             "A URL above INGRESS__MAX_TARGET_BYTES. If it was Aurora: take parameters out of the template, or raise it."
         ),

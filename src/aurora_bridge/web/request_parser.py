@@ -1,0 +1,175 @@
+"""The parser of requests: aiohttp's, which is strict, and another look at what it refuses.
+
+How Aurora escapes a URL is not specified, and a target with a space or an umlaut in it is not HTTP. It is escaped here,
+and its request parsed again, as strictly as any other. Nothing can be smuggled by that: a request line with a CR or LF
+in it stays refused, what stands behind the line is parsed as ever, and nothing is read behind the request.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import quote_from_bytes
+
+from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from aurora_bridge.webhook.delivery import Delivery
+
+_LINE_END = b"\r\n"
+_HEAD_END = b"\r\n\r\n"
+_METHOD = b"GET "
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
+_MOST_LINES = 128
+_TAKEN = bytes(range(0x21, 0x7F))
+"""What the strict parser takes in a target: printable ASCII, also where RFC 3986 forbids it."""
+
+
+class RefusedRequest(NamedTuple):
+    """A request that is no HTTP."""
+
+    error: HttpProcessingError
+    read: bytes
+    """What came of it, and perhaps of what follows; empty where its beginning is not known, as behind a body."""
+
+
+Request = tuple[RawRequestMessage | RefusedRequest, StreamReader]
+"""With its body."""
+Parsed = tuple[Sequence[Request], bool, bytes]
+"""Requests, whether the last of them upgrades the connection, and what came behind that."""
+
+
+class RequestParser:
+    """Takes the place of aiohttp's parser in a `RequestHandler`."""
+
+    message_consumed: Callable[[], None]
+    pause_reading: Callable[[], None]
+
+    def __init__(self, strict: HttpRequestParser, make: Callable[..., HttpRequestParser], max_line_size: int) -> None:
+        """Parse with `strict`, and look again with others like it.
+
+        `make` makes them, and takes as `max_msg_queue_size` behind how many requests one pauses.
+        """
+        self._make = make
+        self._max_line_size = max_line_size
+        self._use(strict)
+        self._unparsed: bytes | None = b""
+        """What came of a request whose head has not ended, twice `max_line_size` at most.
+
+        None: not known any more, behind a body or a longer head. What is refused from then on stays refused.
+        """
+        self._error: HttpProcessingError | None = None
+        """Why the line in `_unparsed` was refused; its end is awaited, for another look."""
+
+    def feed_data(self, data: bytes) -> Parsed:
+        """Return the requests that are complete now. Raises nothing: what is no HTTP is a `RefusedRequest`."""
+        if self._unparsed is None:
+            return self._feed(data, b"")
+        read = self._unparsed + data
+        if self._error is not None:
+            return self._look_again(read, self._error)
+        try:
+            parsed: Parsed = self._strict.feed_data(data)
+        except HttpProcessingError as error:
+            return self._look_again(read, error)
+        requests = parsed[0]
+        if not requests:
+            self._unparsed = read if len(read) <= 2 * self._max_line_size else None
+        elif requests[-1][1] is not EMPTY_PAYLOAD:
+            self._unparsed = None
+        elif read.find(_HEAD_END) == len(read) - len(_HEAD_END):
+            self._unparsed = b""  # mostly
+        else:
+            *heads, self._unparsed = read.split(_HEAD_END)
+            if len(heads) != len(requests):
+                self._unparsed = None
+        return parsed
+
+    def _use(self, strict: "HttpRequestParser | _LastRequest") -> None:
+        self._strict = strict
+        self.message_consumed = strict.message_consumed
+        self.pause_reading = strict.pause_reading
+
+    def _feed(self, data: bytes, read: bytes) -> Parsed:
+        try:
+            return self._strict.feed_data(data)
+        except HttpProcessingError as error:
+            return [(RefusedRequest(error, read), EMPTY_PAYLOAD)], False, b""
+
+    def _look_again(self, read: bytes, error: HttpProcessingError) -> Parsed:
+        """Parse what came since the last request: the strict parser refused a part of it, and forgot what is before."""
+        self._unparsed = None
+        requests: list[Request] = []
+        head, end, rest = read.partition(_HEAD_END)
+        while end and (request := self._parse_alone(head + end)):
+            requests.append((request, EMPTY_PAYLOAD))
+            if request.should_close:
+                return requests, False, b""
+            read = rest
+            head, end, rest = read.partition(_HEAD_END)
+        line, end, rest = read.lstrip(_LINE_END).partition(_LINE_END)
+        if not end and _could_be_escaped(line):
+            if len(line) <= 2 * self._max_line_size:
+                self._unparsed, self._error = read, error
+                return requests, False, b""
+            error = LineTooLong(line[:100], self._max_line_size)
+        escaped = escape_target(line) if end else None
+        if escaped is None:
+            return [*requests, (RefusedRequest(error, read), EMPTY_PAYLOAD)], False, b""
+        self._use(_LastRequest(self._make(max_msg_queue_size=1)))
+        found, upgraded, tail = self._feed(escaped + end + rest, read)
+        return [*requests, *found], upgraded, tail
+
+    def _parse_alone(self, head: bytes) -> RawRequestMessage | None:
+        """Return the request of a head, None if it is not HTTP or has a body."""
+        try:
+            requests, _, _ = self._make().feed_data(head)
+        except HttpProcessingError:
+            return None
+        return next((request for request, body in requests if body is EMPTY_PAYLOAD), None)
+
+
+class _LastRequest:
+    """Parses one request, strictly, and nothing behind it."""
+
+    def __init__(self, strict: HttpRequestParser) -> None:
+        """Parse with `strict`, which pauses behind each request."""
+        self._strict = strict
+        self._body: StreamReader | None = None
+        self.message_consumed = strict.message_consumed
+        self.pause_reading = strict.pause_reading
+
+    def feed_data(self, data: bytes) -> Parsed:
+        """Return the request, with the order to close the connection. Raises `HttpProcessingError`."""
+        if self._body is not None and self._body.is_eof():
+            return [], False, b""
+        requests, upgraded, tail = self._strict.feed_data(data)
+        if not requests:
+            return [], upgraded, tail
+        request, self._body = requests[0]
+        return [(request._replace(should_close=True), self._body)], upgraded, tail
+
+
+def guess_delivery(refused: RefusedRequest) -> Delivery:
+    """Return what can be made out of a refused request, of no time: to look for a credential in it."""
+    line, *lines = refused.read.partition(_HEAD_END)[0].split(b"\n", _MOST_LINES)
+    method, _, target = line.partition(b" ")
+    pairs = (line.partition(b":") for line in lines)
+    headers = [(name.strip(), value.strip()) for name, _, value in pairs]
+    return Delivery(method.decode("latin-1"), target.rpartition(b" ")[0], headers, 0, 0.0)
+
+
+def escape_target(line: bytes) -> bytes | None:
+    """Return a request line with its target escaped; None if it is already, or it is not clear where it ends."""
+    target, _, version = line.removeprefix(_METHOD).rpartition(b" ")
+    target = target.strip(b" ")
+    if not line.startswith(_METHOD) or version not in _VERSIONS:
+        return None
+    if b"\r" in target or b"\n" in target or b" HTTP/" in target:
+        return None
+    escaped = quote_from_bytes(target, safe=_TAKEN).encode()
+    return b"%b%b %b" % (_METHOD, escaped, version) if escaped != target else None
+
+
+def _could_be_escaped(line: bytes) -> bool:
+    """Whether `escape_target` might help a line whose end is to come."""
+    return line.startswith(_METHOD) and b"\n" not in line and b"\r" not in line[:-1]
