@@ -27,6 +27,8 @@ INSTALL: Final = {
     "runc": "runc",
     "mmdebstrap": "mmdebstrap",
     "chromium": "chromium",
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
     "systemd-analyze": "systemd",
     "go": "golang-go",
     "npm": "npm",
