@@ -146,7 +146,8 @@ _REFUSED = Section(
                 "h, and counts them toward switching the subscription off.",
                 "None, or some no_route from scanners of the internet.",
                 "unauthorized: the token in Aurora is not the one here; give the old one back until both sides have "
-                "the new one. no_route: the URL in Aurora. target_too_long: INGRESS__MAX_TARGET_BYTES. The others are "
+                "the new one. no_route: the URL in Aurora. target_too_long: INGRESS__MAX_TARGET_BYTES. "
+                "malformed_with_credential: what is in front of the daemon. The others are "
                 "our fault: see the dashboard Pipeline.",
             ),
             Query(f"60 * sum by (reason) (rate(aurora_bridge_refusals_total{INTERVAL})) > 0", "{{reason}}"),

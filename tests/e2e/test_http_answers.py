@@ -277,6 +277,15 @@ def test_a_target_that_nobody_escaped_is_an_event_or_a_dead_letter(
     assert {name: data[name] for name in stored} == stored
 
 
+def test_no_byte_of_a_target_but_a_line_end_makes_it_a_400(daemon: Daemon) -> None:
+    for byte in sorted({*range(256)} - {*b"\r\n"}):
+        for target in (
+            b"/project_status_changed?project_id=p&status=a%cb",
+            b"/project_status_changed?project_id=p&a%cb=1",
+        ):
+            assert (daemon.get(target % byte, GOOD).status, byte) == (200, byte)
+
+
 def test_escaped_or_not_it_is_the_same_event(daemon: Daemon) -> None:
     target = f"/project_status_changed?project_id={uuid4()}&status=K\u00e4u fer"
     answers = [daemon.get(sent, GOOD).json for sent in (target, target.replace("\u00e4", "%C3%A4").replace(" ", "+"))]

@@ -48,6 +48,7 @@ FAILED = INCOMPLETE._replace(index_failed=True)
         (QUIET._replace(stopping=True, ready=False), Level.LOOK, "The daemon is stopping"),
         (refused(Reason.TOO_LATE, 60), Level.BAD, "Webhooks are being refused: too_late, 1 min ago"),
         (refused(Reason.UNAUTHORIZED, 60), Level.LOOK, "requests are refused that may be Aurora's"),
+        (refused(Reason.MALFORMED_WITH_CREDENTIAL, 60), Level.LOOK, "requests are refused that may be Aurora's"),
         (refused(Reason.MALFORMED_HTTP, 60), Level.GOOD, "Nothing is being lost"),
         (refused(Reason.TOO_LATE, RECENT_SECONDS + 1), Level.GOOD, "Nothing is being lost"),
     ],
