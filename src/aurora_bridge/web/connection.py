@@ -8,7 +8,6 @@ limits, time-outs, back-pressure and the shutdown stay aiohttp's. It leans on pr
 
 import asyncio
 from collections import OrderedDict
-from functools import partial
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -58,8 +57,11 @@ class Connection(RequestHandler):
         """The body of the request that is being answered, if it has one."""
         self._half_closed = False
         """Whether the client has said all that it will."""
-        make = partial(
-            HttpRequestParser,
+        self._parser = RequestParser(self._parser, self._make_parser, self.max_line_size)
+
+    def _make_parser(self, max_msg_queue_size: int = MAX_MSG_QUEUE_SIZE) -> HttpRequestParser:
+        """Return another parser like the one that aiohttp made."""
+        return HttpRequestParser(
             self,
             self._loop,
             self._read_bufsize,
@@ -67,9 +69,8 @@ class Connection(RequestHandler):
             max_field_size=self.max_field_size,
             max_headers=self.max_headers,
             payload_exception=RequestPayloadError,
-            max_msg_queue_size=MAX_MSG_QUEUE_SIZE,
+            max_msg_queue_size=max_msg_queue_size,
         )
-        self._parser = RequestParser(self._parser, make, self.max_line_size)
 
     @property
     def busy(self) -> bool:
