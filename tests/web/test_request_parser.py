@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_bridge.web.request_parser import RefusedRequest, RequestParser, escape_target, guess_delivery
+from tests.faults.fuzz import messages
 from tests.samples.load import load_malformed
 
 MAX_LINE_SIZE = 1001
 GOOD = b"GET /good HTTP/1.1\r\nHost: h\r\n\r\n"
 RAW = "GET /a?status=K\u00e4u fer HTTP/1.1\r\nHost: h\r\n\r\n".encode()
-CHUNKED = RAW.replace(b"Host: h", b"Host: h\r\nTransfer-Encoding: chunked")
+CHUNKS = "Transfer-Encoding: chunked"
+CHUNKED = RAW.replace(b"Host: h", f"Host: h\r\n{CHUNKS}".encode())
 ESCAPED = "/a?status=K%C3%A4u%20fer"
 
 
@@ -161,6 +163,28 @@ def test_what_the_strict_parser_takes_is_taken_alike(
             strict = [request.path for request, _ in parser_of(loop)().feed_data(case.data)[0]]
             ours: list[Any] = [request for request, _ in parser(loop).feed_data(case.data)[0]]
             assert [request.path for request in ours] == strict, case
+
+
+@given(
+    target=st.text(st.characters(max_codepoint=255)),
+    headers=st.sampled_from(
+        ("", "Host: h\r\n", "Host: h\r\n\r\n", "Host: h\r\nContent-Length: 5\r\n\r\n", f"Host: h\r\n{CHUNKS}\r\n\r\n")
+    ),
+    rest=messages(),
+)
+def test_behind_an_escaped_line_the_strict_parser_decides_whatever_comes(
+    loop: asyncio.AbstractEventLoop, target: str, headers: str, rest: str
+) -> None:
+    """Byte by byte, so that it cannot forget a request for what comes behind it."""
+    sent, behind = line(f"/a \u00e4{target}".encode("latin-1")), f"\r\n{headers}{rest}".encode("latin-1")
+    escaped = escape_target(sent)
+    strict, expected = parser_of(loop)(), ["refused"]
+    if escaped is not None:
+        with suppress(HttpProcessingError):
+            found = (strict.feed_data(bytes([byte]))[0] for byte in escaped + behind)
+            expected = next(([requests[0][0].path] for requests in found if requests), [])
+    assert parse(loop, *(bytes([byte]) for byte in sent + behind)) == expected
+    assert parse(loop, sent + behind) in (expected, ["refused"])  # for a body that is broken
 
 
 def test_behind_a_body_nothing_is_escaped(loop: asyncio.AbstractEventLoop) -> None:
