@@ -166,9 +166,9 @@ class Bridge:
             return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, entry)
         return Answer(200, outcome, event.name, key, None, entry)
 
-    def know(self, delivery: Delivery) -> bool:
+    def recognizes(self, delivery: Delivery) -> bool:
         """Whether a delivery that cannot be accepted carries a valid credential."""
-        return self._routes.know(delivery)
+        return self._routes.recognizes(delivery)
 
     def _check_bounds(self, delivery: Delivery) -> None:
         if len(delivery.target) > self._ingress.max_target_bytes:

@@ -72,7 +72,7 @@ class BridgeDouble(Bridge):
             raise self.answer
         return self.answer
 
-    def know(self, delivery: Delivery) -> bool:
+    def recognizes(self, delivery: Delivery) -> bool:
         return self.known in [value for _, value in delivery.headers]
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:

@@ -285,7 +285,7 @@ async def test_what_is_no_http_and_carries_a_valid_credential_has_a_reason_of_it
         await say(serving.url, sent)
     assert serving.refusals() == {"malformed_with_credential": 2, "malformed_http": 2}
     assert serving.bridge.deliveries == []
-    told = [record for record in caplog.records if "valid credential" in record.message]
+    told = [record for record in caplog.records if "credential is valid" in record.message]
     assert [vars(record)["fields"] for record in told] == [
         {"reason": "malformed_with_credential", "type": "BadHttpMessage"}
     ] * 2
@@ -295,7 +295,7 @@ async def test_a_flood_of_it_does_not_flood_the_log(serving: Serving, caplog: py
     serving.bridge.known = b"canary"
     for _ in range(25):
         await say(serving.url, b"GET /a HTTP/1.1\r\nX-Token: canary\r\n\r\n")
-    assert sum("valid credential" in record.message for record in caplog.records) == 20
+    assert sum("credential is valid" in record.message for record in caplog.records) == 20
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

@@ -122,6 +122,8 @@ def test_an_escaped_line_is_one_line_of_printable_ascii_with_one_target(target: 
     [
         (RAW, [ESCAPED]),
         (b"\r\n" + RAW, [ESCAPED]),
+        (b"\r\n\r\n" + RAW, [ESCAPED]),
+        (b"\r\n\r\n" + GOOD + b"\r\n" + RAW, ["/good", ESCAPED]),
         (GOOD + GOOD + RAW, ["/good", "/good", ESCAPED]),
         (RAW + GOOD, [ESCAPED]),
         (RAW + RAW, [ESCAPED]),

@@ -314,11 +314,11 @@ def test_whether_a_credential_is_valid_can_be_asked_without_a_use_of_it() -> Non
     pairs.replace([b"u:p"])
     for anonymous in (False, True):
         credentials = Credentials(HEADER, tokens, pairs, "st", anonymous=anonymous, uses=uses)
-        assert credentials.know(delivery((HEADER.encode(), b"one")))
-        assert credentials.know(delivery(basic(b"u:p")))
-        assert credentials.know(Delivery("GET", b"/x?st=one", (), 0, 0.0))
-        assert not credentials.know(delivery((HEADER.encode(), b"two"), basic(b"u:q")))
-    assert not Anonymous().know(delivery((HEADER.encode(), b"one")))
+        assert credentials.recognizes(delivery((HEADER.encode(), b"one")))
+        assert credentials.recognizes(delivery(basic(b"u:p")))
+        assert credentials.recognizes(Delivery("GET", b"/x?st=one", (), 0, 0.0))
+        assert not credentials.recognizes(delivery((HEADER.encode(), b"two"), basic(b"u:q")))
+    assert not Anonymous().recognizes(delivery((HEADER.encode(), b"one")))
     assert set(uses.values()) == {0}
 
 

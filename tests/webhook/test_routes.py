@@ -252,11 +252,11 @@ def test_a_valid_credential_is_known_whichever_route_it_is_for_and_wherever_it_g
     ]
     for compiled in (Routes("/", None, routes), Routes("/", routes[0], routes[1:])):
         known = {
-            token: compiled.know(get(b"/nowhere")._replace(headers=((b"x-token", token),)))
+            token: compiled.recognizes(get(b"/nowhere")._replace(headers=((b"x-token", token),)))
             for token in (b"one", b"two", b"three")
         }
         assert known == {b"one": True, b"two": True, b"three": False}
-    assert not Routes("/", None).know(get(b"/nowhere"))
+    assert not Routes("/", None).recognizes(get(b"/nowhere"))
 
 
 def test_many_routes_at_one_path_are_told_apart_by_any_of_their_static_parameters() -> None:

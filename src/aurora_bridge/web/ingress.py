@@ -105,7 +105,7 @@ class Ingress:
         error, reason = refused.error, Reason.MALFORMED_HTTP
         if isinstance(error, LineTooLong) and str(error.args[1]) == str(max_line_size):
             reason = Reason.TARGET_TOO_LONG
-        elif self._bridge.know(guess_delivery(refused)):
+        elif self._bridge.recognizes(guess_delivery(refused)):
             reason = Reason.MALFORMED_WITH_CREDENTIAL
             self._note_malformed(error)
         self._ledger.enter_refusal(reason)
@@ -117,7 +117,7 @@ class Ingress:
         if left_out is not None:
             found = {"reason": Reason.MALFORMED_WITH_CREDENTIAL.value, "type": type(error).__name__}
             log.warning(
-                "a request with a valid credential is not HTTP, and was refused",
+                "refused a request that is not HTTP, though its credential is valid: look at what is in front",
                 extra=fields(**found, **({"left_out": left_out} if left_out else {})),
             )
 

@@ -1,4 +1,4 @@
-"""The parser of requests: aiohttp's, which is strict, and another look at what it refuses.
+"""The parser of requests: aiohttp's, which is strict, and a second look at what it refuses.
 
 How Aurora escapes a URL is not specified, and a target with a space or an umlaut in it is not HTTP. It is escaped here,
 and its request parsed again, as strictly as any other. Nothing can be smuggled by that: a request line with a CR or LF
@@ -51,9 +51,11 @@ class RequestParser:
         """
         self._make = make
         self._max_line_size = max_line_size
+        self._most_bytes = 2 * max_line_size
+        """Of a head that are kept: 64 KiB a connection, unless `INGRESS__MAX_TARGET_BYTES` is set."""
         self._use(strict)
         self._unparsed: bytes | None = b""
-        """What came of a request whose head has not ended, twice `max_line_size` at most.
+        """What came of a request whose head has not ended.
 
         None: not known any more, behind a body or a longer head. What is refused from then on stays refused.
         """
@@ -72,22 +74,22 @@ class RequestParser:
         except HttpProcessingError as error:
             return self._look_again(read, error)
         requests = parsed[0]
-        if not requests:
-            self._unparsed = read if len(read) <= 2 * self._max_line_size else None
-        elif requests[-1][1] is not EMPTY_PAYLOAD:
-            self._unparsed = None
-        elif read.find(_HEAD_END) == len(read) - len(_HEAD_END):
-            self._unparsed = b""  # mostly
+        if requests and requests[-1][1] is EMPTY_PAYLOAD and read.find(_HEAD_END) == len(read) - len(_HEAD_END):
+            self._unparsed = b""  # one request and nothing else, as usual
         else:
-            *heads, self._unparsed = read.split(_HEAD_END)
-            if len(heads) != len(requests):
-                self._unparsed = None
+            self._unparsed = self._behind(requests, read)
         return parsed
 
     def _use(self, strict: "HttpRequestParser | _LastRequest") -> None:
         self._strict = strict
         self.message_consumed = strict.message_consumed
         self.pause_reading = strict.pause_reading
+
+    def _behind(self, requests: Sequence[Request], read: bytes) -> bytes | None:
+        """Return what of `read` is behind `requests`, None if that is not known or too long."""
+        *heads, rest = read.lstrip(_LINE_END).split(_HEAD_END)
+        has_body = bool(requests) and requests[-1][1] is not EMPTY_PAYLOAD
+        return rest if len(heads) == len(requests) and not has_body and len(rest) <= self._most_bytes else None
 
     def _feed(self, data: bytes, read: bytes) -> Parsed:
         try:
@@ -99,16 +101,19 @@ class RequestParser:
         """Parse what came since the last request: the strict parser refused a part of it, and forgot what is before."""
         self._unparsed = None
         requests: list[Request] = []
-        head, end, rest = read.partition(_HEAD_END)
-        while end and (request := self._parse_alone(head + end)):
+        while True:
+            read = read.lstrip(_LINE_END)
+            head, end, rest = read.partition(_HEAD_END)
+            request = self._parse_alone(head + end) if end else None
+            if request is None:
+                break
             requests.append((request, EMPTY_PAYLOAD))
             if request.should_close:
                 return requests, False, b""
             read = rest
-            head, end, rest = read.partition(_HEAD_END)
-        line, end, rest = read.lstrip(_LINE_END).partition(_LINE_END)
+        line, end, rest = read.partition(_LINE_END)
         if not end and _could_be_escaped(line):
-            if len(line) <= 2 * self._max_line_size:
+            if len(line) <= self._most_bytes:
                 self._unparsed, self._error = read, error
                 return requests, False, b""
             error = LineTooLong(line[:100], self._max_line_size)

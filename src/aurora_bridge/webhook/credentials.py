@@ -116,7 +116,7 @@ class Authenticator(Protocol):
     def admit(self, delivery: Delivery) -> None:
         """Raise `Refusal` unless the delivery may come in."""
 
-    def know(self, delivery: Delivery) -> bool:
+    def recognizes(self, delivery: Delivery) -> bool:
         """Whether the delivery carries a valid credential. Counts nothing."""
 
 
@@ -159,7 +159,7 @@ class Credentials:
         _refuse_cross_site(delivery)
         self._uses[UNNEEDED] += 1
 
-    def know(self, delivery: Delivery) -> bool:
+    def recognizes(self, delivery: Delivery) -> bool:
         """Whether the delivery carries a valid credential. Counts nothing."""
         return self._find(delivery, counted=False)
 
@@ -212,7 +212,7 @@ class Anonymous:
         """Admit the delivery. Raises `Refusal` for a page of another site in somebody's browser."""
         _refuse_cross_site(delivery)
 
-    def know(self, delivery: Delivery) -> bool:
+    def recognizes(self, delivery: Delivery) -> bool:
         """Return False: no credential is valid."""
         del delivery
         return False

@@ -110,9 +110,9 @@ class Routes:
             raise Refusal(Reason.METHOD_NOT_ALLOWED)
         return match
 
-    def know(self, delivery: Delivery) -> bool:
+    def recognizes(self, delivery: Delivery) -> bool:
         """Whether a delivery carries a valid credential of any route. Counts nothing."""
-        return any(credentials.know(delivery) for credentials in self._credentials)
+        return any(credentials.recognizes(delivery) for credentials in self._credentials)
 
     def _match(self, path: bytes, query: bytes) -> Match | None:
         return self._written.match(path or b"/", query) or self._match_default(path, query)
