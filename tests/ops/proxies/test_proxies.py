@@ -46,7 +46,7 @@ http {{
             proxy_pass http://bridge;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
-            proxy_next_upstream off;
+            proxy_next_upstream error;
             proxy_ignore_client_abort on;
         }}
     }}
@@ -59,7 +59,8 @@ defaults
     mode http
     log global
     log-format %s
-    retries 0
+    retries 1
+    retry-on conn-failure empty-response
     http-reuse always
     timeout connect 5s
     timeout client 5s
@@ -78,7 +79,10 @@ class Proxy(NamedTuple):
 
     url: str
     log: Path
-    """A line a request; those that were passed on have no `not_passed_on` in theirs."""
+    """A line a request; those that were passed on have no `not_passed_on` in theirs.
+
+    One that met a connection which the daemon had just closed is sent once more, and still has one line.
+    """
     not_passed_on: str
 
     def passed_on(self) -> int:
