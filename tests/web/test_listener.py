@@ -15,6 +15,7 @@ from aurora_bridge.web import listener
 from aurora_bridge.web.answer import ready
 from aurora_bridge.web.connection import Connection, Response, Server
 from aurora_bridge.web.listener import Listener
+from aurora_bridge.web.request_parser import RefusedRequest
 from tests.support import certificates
 from tests.support.certificates import Authority
 from tests.support.http import request
@@ -56,7 +57,7 @@ class Port:
         await self.may_answer.wait()
         connection.send(message, ready(200, b"{}"))
 
-    def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:
+    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
         raise NotImplementedError
 
     def refuse_connection(self) -> None:

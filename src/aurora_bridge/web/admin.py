@@ -12,6 +12,7 @@ from aurora_bridge.web.answer import ready
 from aurora_bridge.web.connection import Connection, Response
 from aurora_bridge.web.page import page
 from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.web.request_parser import RefusedRequest
 from aurora_bridge.web.status import Status
 from aurora_bridge.web.style import HEADERS
 from aurora_bridge.webhook.routes import merge_slashes, split_target
@@ -51,9 +52,9 @@ class Admin:
                 response = _refuse(500, "internal_error")
         connection.send(message, response)
 
-    def refuse_malformed(self, error: BaseException, max_line_size: int) -> Response:
+    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
         """Return the answer to what is not HTTP: it repeats nothing of it."""
-        del error, max_line_size
+        del refused, max_line_size
         return _refuse(400, "malformed_http")
 
     def refuse_connection(self) -> None:
