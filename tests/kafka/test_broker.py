@@ -42,7 +42,7 @@ def test_a_fast_line_gets_large_requests_soon_however_long_it_is(round_trip: flo
     while broker.limit_bytes < MAX_REQUEST_BYTES:
         sent += broker.limit_bytes
         broker.answered(broker.limit_bytes, round_trip + broker.limit_bytes / 100e6, 0.0, 0.0)
-    assert sent < 9 * MAX_REQUEST_BYTES
+    assert sent < 5 * MAX_REQUEST_BYTES
 
 
 def test_small_requests_say_nothing_of_what_a_line_carries() -> None:

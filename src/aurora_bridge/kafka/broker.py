@@ -17,9 +17,10 @@ for a backlog's request as long."""
 _SLOW_SECONDS = 0.5
 """An answer that takes longer never makes requests larger, whatever is taken for the round trip."""
 _GROWTH = 4
-_SHARE = 5
-"""A quota lets ten seconds' worth of bytes pass before its first pause. A request of a fifth of what went before it
-oversteps it by 2 s of pause at most; a larger one would hold up live events beyond their publish deadline."""
+_CAUTIOUS_BYTES = 256 * 1024
+_CAUTIOUS_SHARE = 4
+"""Larger requests are at most such a share of all that went before. A quota lets ten seconds' worth of bytes pass before
+its first pause, so that one oversteps it by 2.5 s at most, and live events do not miss their publish deadline."""
 _SMALL_BYTES = 4096
 """A request of this size shows the round trip, and adds little to the pause that a quota asks for."""
 
@@ -83,8 +84,8 @@ class Broker:
                 least, self._carried = _SMALL_BYTES, 0
             self.limit_bytes = max(least, int(size * CARRYING_SECONDS / carrying))
         elif carrying < CARRYING_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
-            most = min(MAX_REQUEST_BYTES, self._carried // _SHARE)
-            self.limit_bytes = max(self.limit_bytes, min(_GROWTH * self.limit_bytes, most))
+            most = max(_CAUTIOUS_BYTES, self._carried // _CAUTIOUS_SHARE)
+            self.limit_bytes = max(self.limit_bytes, min(_GROWTH * self.limit_bytes, most, MAX_REQUEST_BYTES))
 
     def lost(self) -> None:
         """Begin anew: the next connection may be another line."""
