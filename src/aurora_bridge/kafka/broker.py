@@ -19,8 +19,8 @@ _SLOW_SECONDS = 0.5
 _GROWTH = 4
 _CAUTIOUS_BYTES = 256 * 1024
 _CAUTIOUS_SHARE = 4
-"""Larger requests are at most such a share of all that went before. A quota lets ten seconds' worth of bytes pass before
-its first pause, so that one oversteps it by 2.5 s at most, and live events do not miss their publish deadline."""
+"""Larger requests are at most such a share of all that went before. A quota lets ten seconds' worth of bytes pass
+before its first pause: one oversteps it by 2.5 s at most then, and live events do not miss their publish deadline."""
 _SMALL_BYTES = 4096
 """A request of this size shows the round trip, and adds little to the pause that a quota asks for."""
 
