@@ -201,6 +201,23 @@ _RUNTIME = Section(
             ),
             Query("count by (version) (aurora_bridge_build_info)", "{{version}}"),
         ),
+        lines(
+            607,
+            "Connections dropped",
+            About(
+                "Connections a minute that were closed without an answer, by port and why: limit, too many at once; "
+                "handshake, no TLS within 10 s; descriptors, no file left.",
+                "None, but a health check of a TLS port that only connects.",
+                "limit: somebody floods the port; let Aurora, your proxy and your monitoring alone reach it. "
+                "descriptors: raise the limit of open files (ulimit -Hn, LimitNOFILE=).",
+            ),
+            Query(
+                f"60 * sum by (port, reason) (rate(aurora_bridge_connections_dropped_total{INTERVAL}))",
+                "{{port}}, {{reason}}",
+            ),
+            unit=units.CountsPerMinute,
+            width=24,
+        ),
     ),
 )
 

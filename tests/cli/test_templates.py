@@ -51,7 +51,13 @@ def test_what_is_sent_for_a_printed_template_is_that_event(event: str) -> None:
 def test_every_printed_template_can_be_a_route_of_the_file_without_a_warning() -> None:
     routes = [{"event": event, "template": template} for event, template in printed().items()]
     metrics = Metrics()
-    settings = Settings.model_validate({"routes": routes, "default_route": False})
+    settings = Settings.model_validate(
+        {
+            "routes": routes,
+            "default_route": False,
+            "auth": {"allow_anonymous": True},
+        }
+    )
     assert make_routing(settings, SecretFiles(metrics), metrics).warnings == []
     for event, template in printed().items():
         assert received(settings, sent(template)).name == event
