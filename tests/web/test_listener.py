@@ -1,6 +1,8 @@
 """How many connections a port has at once, what becomes of one more, and on which addresses it listens."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -178,6 +180,30 @@ async def test_a_connection_that_ended_counts_no_more() -> None:
             while port.server.open:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0)
         assert port.dropped("limit") == 0
+
+
+async def test_a_port_that_can_accept_nobody_and_close_nobody_rests_and_listens_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept, tries = socket.socket.accept, iter((True, False))
+
+    def starved(listening: socket.socket) -> tuple[socket.socket, object]:
+        if next(tries, False):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accept(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", starved)
+    monkeypatch.setattr(listener, "_PAUSE_SECONDS", 0.01)
+    async with listening(Port()) as port:
+        client = await port.client()
+        client.ask()
+        assert await client.answered()
+        assert port.dropped("descriptors") == 1
+    (record,) = caplog.records
+    assert (record.getMessage(), record.fields["error"]) == (  # type: ignore[attr-defined]
+        listener._NO_FILES,  # noqa: SLF001
+        "Too many open files",
+    )
 
 
 # TLS
