@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from aurora_bridge.logs import configure, fields, redact_target
+from aurora_bridge.logs import configure, fields, redact_path, redact_target
 from aurora_bridge.logs.libraries import LibraryErrors
 
 SECRETS = frozenset({"token", "session_token", "api_key"})
@@ -346,3 +346,44 @@ def test_no_secret_survives_whatever_stands_around_it(before: bytes, name: str, 
     written = "".join(f"%{ord(c):02x}" for c in name) if escaped else quote(name)
     target = b"/x?" + before + b"&" + written.encode() + b"=CANARY&" + after
     assert "CANARY" not in redact_target(target, SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        (b"", ""),
+        (b"/", "/"),
+        (b"/hooks/v2/lead_created", "/hooks/v2/lead_created"),
+        (b"/wp-login.php", "/wp-login.php"),
+        (b"/.env", "/.env"),
+        (b"/lead%5Fcreated", "/lead_created"),
+        (b"//lead_created/", "//lead_created/"),
+        (b"/project/8a1f22/status", "/project/***/status"),
+        (b"/lead_created/12", "/lead_created/***"),
+        (b"/aGVsbG8gd29ybGQgaG93IGFyZSB5b3U", "/***"),
+        (b"/" + b"x" * 41, "/***"),
+        (b"/jane.doe@example.com", "/***"),
+        (b"/J%C3%BCrgen", "/***"),
+        (b"/a%0Ab\x1b[31m", "/***"),
+        (b"/%ff", "/***"),
+        (b"/lead_created;token=hush", "/lead_created;***"),
+        (b"/lead_created%3Flead_id=7%26token=hush", "/lead_created?***"),
+        (b"/token=hush", "/***"),
+        (b"bridge.example:443", "***"),
+        (b"/a/b/c/d/e/f/g/h", "/a/b/c/d/e/f/g/h"),
+        (b"/a/b/c/d/e/f/g/h/hush", "/a/b/c/d/e/f/g/..."),
+    ],
+    ids=ascii,
+)
+def test_of_a_path_the_words_are_shown_and_nothing_that_may_be_an_identifier_or_a_secret(
+    path: bytes, shown: str
+) -> None:
+    assert redact_path(path) == shown
+
+
+@given(st.binary())
+def test_a_shown_path_is_short_and_printable(path: bytes) -> None:
+    shown = redact_path(path)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert len(shown) < 400

@@ -3,6 +3,7 @@
 import importlib.util
 import tomllib
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,32 @@ def test_no_setting_holds_a_secret_but_the_path_of_its_file() -> None:
 def test_every_group_has_a_docstring() -> None:
     undocumented = [group for group in GROUPS if not type(getattr(Settings(), group)).__doc__]
     assert undocumented == []
+
+
+@pytest.mark.parametrize("written", ["10.0.0.0/8, ::1", "10.0.0.0/255.0.0.0,::1/128"])
+def test_trusted_proxies_are_networks_and_addresses(written: str, config: WriteConfig) -> None:
+    expected = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert loaded(INGRESS__TRUSTED_PROXIES=written).ingress.trusted_proxies == expected
+    file = config('[ingress]\ntrusted_proxies = ["10.0.0.0/8", "::1"]')
+    assert loaded(file).ingress.trusted_proxies == expected
+    assert loaded(INGRESS__TRUSTED_PROXIES="").ingress.trusted_proxies == ()
+
+
+@pytest.mark.parametrize("written", ["proxy.example", "10.0.0.1/8", "10.0.0.0/33", "*", "7", "10.0.0.1;10.0.0.2"])
+def test_what_is_no_network_is_refused(written: str) -> None:
+    (problem,) = problems(INGRESS__TRUSTED_PROXIES=written)
+    assert "allowed is addresses and networks such as 10.0.0.0/8" in problem
+    assert problem.endswith("Correct it or leave it out.")
+
+
+def test_the_proxy_protocol_needs_a_proxy_to_believe() -> None:
+    (problem,) = problems(INGRESS__PROXY_PROTOCOL="true")
+    assert "AURORA_BRIDGE_INGRESS__TRUSTED_PROXIES" in problem
+    assert loaded(INGRESS__PROXY_PROTOCOL="true", INGRESS__TRUSTED_PROXIES="10.0.0.1").ingress.proxy_protocol
+
+
+def test_a_number_is_no_network(config: WriteConfig) -> None:
+    assert len(problems(config("[ingress]\ntrusted_proxies = [7]"))) == 1
 
 
 def test_settings_cannot_be_changed_once_made() -> None:

@@ -20,7 +20,7 @@ from aurora_bridge.logs import Quota, fields, redact_target
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
-from aurora_bridge.refusal import Defect, Malformed, Outcome, Reason, Refusal
+from aurora_bridge.refusal import Credential, Defect, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
 from aurora_bridge.webhook.delivery import Delivery
@@ -52,7 +52,11 @@ class Answer(NamedTuple):
     reason: Reason | Defect | None = None
     entry: Entry | None = None
     route: str | None = None
-    """The route of a delivery that was refused behind it."""
+    """The route of a delivery that was refused behind it, or became a dead letter."""
+    credential: Credential | None = None
+    """What was wrong with the credential of one that was refused for it."""
+    known_path: bool = False
+    """Whether a refused delivery is Aurora's, by its path: a written route's, or a known event's."""
     challenges: Sequence[str] = ()
     """Behind a 401, the schemes of HTTP authentication that the route takes (RFC 9110, section 11.6.1)."""
 
@@ -145,10 +149,15 @@ class Bridge:
                 outcome = await self._publish(event, key, entry, match, delivery)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
-            answer = _refused(refusal.reason, _event_of(match, event), entry, key, match.route.name if match else None)
-            if match is not None and refusal.reason is Reason.UNAUTHORIZED:
-                return answer._replace(challenges=match.route.credentials.challenges)
-            return answer
+            answer = _refused(refusal.reason, _event_of(match, event), entry, key)
+            if match is None:
+                return answer._replace(known_path=self._routes.is_known_path(delivery.target))
+            return answer._replace(
+                route=match.route.name,
+                credential=refusal.credential,
+                known_path=_is_auroras(match),
+                challenges=match.route.credentials.challenges if refusal.reason is Reason.UNAUTHORIZED else (),
+            )
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise
@@ -162,8 +171,9 @@ class Bridge:
             del self._flights[task]
             self._overdue.discard(task)
         if defect is not None:
-            self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, defect, match.event, match.route.name, key))
-            return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, entry)
+            route = match.route.name
+            self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, defect, match.event, route, key))
+            return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, entry, route)
         return Answer(200, outcome, event.name, key, None, entry)
 
     def recognizes(self, delivery: Delivery) -> bool:
@@ -308,8 +318,13 @@ class Bridge:
         return monotonic() - min(self._flights.values()) if self._flights else 0.0
 
 
-def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None, route: str | None = None) -> Answer:
-    return Answer(reason.status, Outcome.REFUSED, event, key, reason, entry, route)
+def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None) -> Answer:
+    return Answer(reason.status, Outcome.REFUSED, event, key, reason, entry)
+
+
+def _is_auroras(match: Match) -> bool:
+    """Whether the path is a written route's or a known event's: on the default route any word is an event's name."""
+    return match.route.template is not None or match.event in CATALOGUE
 
 
 def _event_of(match: Match | None, event: Event | None) -> str:

@@ -112,20 +112,24 @@ async def run(settings: Settings, announce: Announce) -> str:
             await stack.enter_async_context(_helper("following the topics", follower.run))
         bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
         await stack.enter_async_context(_following(files))
-        ledger = Ledger(metrics, log_deliveries=settings.ingress.log_deliveries)
+        ledger = Ledger(
+            metrics,
+            log_deliveries=settings.ingress.log_deliveries,
+            trusted_proxies=settings.ingress.trusted_proxies,
+        )
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
         await stack.enter_async_context(_helper("measuring", partial(_measure, metrics)))
-        look = Observer(settings, readiness, publisher, dedup.log, metrics).look
-        admin_url = await stack.enter_async_context(admin(readiness, metrics, look, settings.admin))
-        seconds = settings.deadlines.answer_seconds
+        observer = Observer(settings, readiness, publisher, dedup.log, ledger, metrics)
+        await stack.enter_async_context(_helper("sampling for the status page", observer.history.run))
+        admin_url = await stack.enter_async_context(admin(readiness, metrics, observer.look, settings.admin))
         url = await stack.enter_async_context(
             ingress(
                 bridge,
                 readiness.is_ready,
                 ledger,
                 settings.ingress,
-                answer_seconds=seconds,
+                answer_seconds=settings.deadlines.answer_seconds,
                 files=files,
                 metrics=metrics,
             )

@@ -1,32 +1,65 @@
 """What is counted and logged of an answered delivery.
 
 Nothing is logged of an ordinary one unless asked for: the metrics tell the same. What is out of the ordinary gets one
-line, and a flood of one kind only so many a minute, with the number of those left out.
+line with its cause, its origin and its remedy, and a flood of one kind only so many a minute, with the number of those
+left out. The last refusals that got one are kept for the status page.
 """
 
 import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import product
 from time import monotonic, time
+from typing import NamedTuple
 
 from aurora_bridge.bridge import Answer
-from aurora_bridge.logs import Quota, fields
-from aurora_bridge.metrics import Metrics
-from aurora_bridge.refusal import Defect, Reason
+from aurora_bridge.logs import Quota, fields, redact_path
+from aurora_bridge.metrics import NO_EVENT, Metrics
+from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
+from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
+from aurora_bridge.webhook.client import Networks, client_address
 from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.routes import split_target
 
 log = logging.getLogger(__name__)
 
 _LINES_A_MINUTE = 20
+_KEPT = 5
+"""Refusals of each kind, at 1 kB."""
+
+
+class RefusedRequest(NamedTuple):
+    """What is remembered of a refused request, for people: nothing of its query."""
+
+    time: float
+    """When it was refused, seconds since the epoch."""
+    reason: Reason
+    credential: Credential | None
+    client: str
+    """The address it came from."""
+    path: str
+    """Its path, without what may be an identifier or a secret; empty for what was not HTTP."""
+    route: str | None
+    known_path: bool
+    """Whether it is Aurora's, by its path."""
 
 
 class Ledger:
     """Counts and logs answers."""
 
-    def __init__(self, metrics: Metrics, *, log_deliveries: bool) -> None:
-        """Count in `metrics`; with `log_deliveries`, each ordinary delivery gets a line, too."""
+    def __init__(self, metrics: Metrics, *, log_deliveries: bool, trusted_proxies: Networks = ()) -> None:
+        """Count in `metrics`; with `log_deliveries`, each ordinary delivery gets a line, too.
+
+        What the `trusted_proxies` say of where a delivery came from is believed.
+        """
         self._metrics = metrics
         self._answer_seconds = metrics.stage_seconds["answer"]
         self._log_deliveries = log_deliveries
-        self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in (*Reason, *Defect)}
+        self._trusted_proxies = trusted_proxies
+        # Strangers must not use up the lines of what is Aurora's, nor its place on the status page.
+        kinds = list(product((*Reason, *Defect), (True, False)))
+        self._quotas = {kind: Quota(_LINES_A_MINUTE, monotonic) for kind in kinds}
+        self._refused = {kind: deque[RefusedRequest](maxlen=_KEPT) for kind in kinds}
 
     def enter(self, delivery: Delivery, answer: Answer, since: float) -> None:
         """Enter one answer, which was ready at monotonic time `since`."""
@@ -36,33 +69,58 @@ class Ledger:
         metrics.response_seconds[answer.outcome].observe(now - delivery.received)
         metrics.deliveries[answer.event, answer.outcome] += 1
         if answer.reason is not None:
-            self._enter_reason(answer, answer.reason)
+            self._enter_reason(delivery, answer, answer.reason, {})
         elif self._log_deliveries:
             log.info("delivery", extra=_fields(answer, seconds=round(now - delivery.received, 4)))
 
-    def enter_refusal(self, reason: Reason) -> None:
-        """Enter what was refused, also before it was a delivery."""
-        self._metrics.refusals[reason] += 1
-        self._metrics.last_refused[reason] = time()
+    def enter_refusal(self, reason: Reason, peer: str = "", **more: str) -> None:
+        """Enter what was refused before it was a delivery, on a connection from `peer`; `more` is said in the log."""
+        known = reason is Reason.MALFORMED_WITH_CREDENTIAL  # nobody else has one
+        answer = Answer(reason.status, Outcome.REFUSED, NO_EVENT, None, reason, known_path=known)
+        self._enter_reason(Delivery("", b"", (), 0, 0, peer), answer, reason, more)
 
-    def _enter_reason(self, answer: Answer, reason: Reason | Defect) -> None:
+    def last_refused(self) -> Iterator[RefusedRequest]:
+        """Yield the last refusals of each kind."""
+        for refused in self._refused.values():
+            yield from refused
+
+    def _enter_reason(
+        self, delivery: Delivery, answer: Answer, reason: Reason | Defect, more: Mapping[str, str]
+    ) -> None:
+        now = time()
         if isinstance(reason, Reason):
-            self.enter_refusal(reason)
+            self._metrics.refusals[reason] += 1
+            self._metrics.last_refused[reason] = now
         else:
             self._metrics.dead_letters[reason] += 1
-        left_out = self._quotas[reason].take()
-        if left_out is not None:
-            log.warning(
-                "delivery %s",
-                answer.outcome.value,
-                extra=_fields(answer, **({"left_out": left_out} if left_out else {})),
+        kind = reason, answer.known_path
+        left_out = self._quotas[kind].take()
+        if left_out is None:
+            return
+        client = client_address(delivery, self._trusted_proxies)
+        path = redact_path(split_target(delivery.target)[0])
+        if isinstance(reason, Reason):
+            self._refused[kind].append(
+                RefusedRequest(now, reason, answer.credential, client, path, answer.route, answer.known_path)
             )
+        found = {**more, "left_out": left_out} if left_out else more
+        remedy = _remedy(reason, answer.credential)
+        log.warning(
+            "delivery %s", answer.outcome.value, extra=_fields(answer, client=client, path=path, remedy=remedy, **found)
+        )
+
+
+def _remedy(reason: Reason | Defect, credential: Credential | None) -> str:
+    if credential is not None:
+        return CREDENTIALS[credential]
+    return REMEDIES[reason] if isinstance(reason, Reason) else DEFECTS[reason]
 
 
 def _fields(answer: Answer, **more: object) -> dict[str, dict[str, object]]:
     found = {"status": answer.status, "outcome": answer.outcome.value, "event": answer.event, "id": answer.id}
-    if answer.reason is not None:
-        found["reason"] = answer.reason.value
+    for name, value in (("reason", answer.reason), ("credential", answer.credential)):
+        if value is not None:
+            found[name] = value.value
     if answer.route is not None:
         found["route"] = answer.route
     return fields(**found, **more)

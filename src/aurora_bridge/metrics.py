@@ -180,7 +180,7 @@ class Metrics(Collector):
         self.connections_dropped = Counter(
             "aurora_bridge_connections_dropped",
             "Connections closed without an answer, by port and why: limit, too many at once, and it had brought no "
-            "request for longest; handshake, no TLS within 10 s; descriptors, the process had no file left.",
+            "request for longest; handshake, no TLS or PROXY protocol within 10 s; descriptors, no file was left.",
             (("port", ("ingress", "admin")), ("reason", ("limit", "handshake", "descriptors"))),
         )
         self.dead_letters = Counter(

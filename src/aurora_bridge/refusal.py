@@ -48,6 +48,13 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error", 500, 30
 
 
+class Credential(StrEnum):
+    """What was wrong with the credential of a delivery that was refused for it. The answer does not tell."""
+
+    MISSING = "missing"
+    WRONG = "wrong"
+
+
 class Defect(StrEnum):
     """Why an authenticated delivery could not be made into an event and became a dead letter."""
 
@@ -67,11 +74,12 @@ class Refusal(Exception):  # noqa: N818 - a "no" is an answer, not an error of o
     re-use its id.
     """
 
-    def __init__(self, reason: Reason, *, doubtful: bool = False) -> None:
-        """Refuse for `reason`."""
+    def __init__(self, reason: Reason, *, doubtful: bool = False, credential: Credential | None = None) -> None:
+        """Refuse for `reason`, and for the `credential` if that is it."""
         super().__init__(reason.value)
         self.reason = reason
         self.doubtful = doubtful
+        self.credential = credential
 
 
 class Malformed(Exception):  # noqa: N818 - the delivery is kept, as a dead letter

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from math import nan
 from pathlib import Path
 from time import monotonic, time
 from unittest.mock import patch
@@ -262,6 +263,18 @@ async def test_a_volume_without_room_to_spare_makes_the_spool_full_and_it_can_be
         maintenance.cancel()
     assert len(taken) < 30
     assert size(tmp_path) < ROOM // 4
+
+
+async def test_it_can_hold_what_its_volume_has_room_for_beside_the_reserve_and_no_more_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "room", lambda _directory: Room(2**30, 2**20))
+    reserve = database.reserve_bytes(tmp_path)
+    async with Running(tmp_path) as spool:
+        assert spool.stats.file_bytes > 0
+        assert spool.room_bytes(reserve + 1000) == spool.stats.file_bytes + 1000
+        assert spool.room_bytes(reserve - 1000) == spool.stats.file_bytes
+        assert spool.room_bytes(2**30) == spool.room_bytes(nan) == spool.limit_bytes
 
 
 async def test_a_spool_is_not_full_any_more_once_its_volume_has_room_again(

@@ -1,14 +1,19 @@
 """What the status page could be about: a quiet daemon, to be changed in one place or the other."""
 
+from math import inf
+from typing import Any
+
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
+from aurora_bridge.ledger import RefusedRequest
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.routing import Paste
-from aurora_bridge.web.status import Answers, Kafka, Refused, Spool, Status, Topic
+from aurora_bridge.web.history import Window
+from aurora_bridge.web.status import Answers, Kafka, Refused, Spool, Status, Topic, Volume
 
 NOW = 1_800_000_000.0
-KAFKA = Kafka("kafka:9092", "aurora.", [], {})
-SPOOL = Spool(0, 4096, 1_000_000, 0.0, 0, full=False, failed=False)
+KAFKA = Kafka("kafka:9092", "aurora.", [], {}, 0.0)
+SPOOL = Spool(0, 4096, 1_000_000, 1_000_000, inf, 0.0, 0, full=False, failed=False)
 QUIET = Status(
     now=NOW,
     started=NOW - 7200,
@@ -19,10 +24,13 @@ QUIET = Status(
     kafka=KAFKA,
     topics=[Topic("lead_changed", True, 0, NOW - 180, 3, 1), Topic("lead_created", True, 0, 0.0, 0, 0)],  # noqa: FBT003
     spool=SPOOL,
+    volume=Volume(8e9, 1e10),
+    windows=[Window(60.0, 3, 0, 0.002, 0.0075), Window(300.0, 0, 0, inf, inf)],
     answers=[Answers("published", 3, 0.002, 0.0075, 2.0, 0), Answers("refused", 0, 0, 0, 0, 0)],
     in_flight=0,
     oldest_unanswered=0.0,
     refused=[],
+    last_refused=[],
     dead_letters={},
     last_dead_letters=[],
     garbled_templates=[],
@@ -42,9 +50,11 @@ QUIET = Status(
 AWAY = QUIET._replace(topics=[topic._replace(writable=False, waiting=2) for topic in QUIET.topics])
 
 
-def refused(reason: Reason, seconds_ago: float) -> Status:
-    """Return a daemon that last refused something so long ago."""
-    return QUIET._replace(refused=[Refused(reason, 7, NOW - seconds_ago)])
+def refused(reason: Reason, seconds_ago: float, path: str = "", **more: Any) -> Status:  # noqa: ANN401
+    """Return a daemon that last refused something so long ago; with a `path`, on that one, which is Aurora's."""
+    when = NOW - seconds_ago
+    last = RefusedRequest(when, reason, None, "192.0.2.7", path, None, known_path=bool(path))._replace(**more)
+    return QUIET._replace(refused=[Refused(reason, 7, when)], last_refused=[last])
 
 
 def eventful(text: str) -> Status:
@@ -52,9 +62,10 @@ def eventful(text: str) -> Status:
     return QUIET._replace(
         version=text,
         state_dir=text,
-        kafka=Kafka(text, text, [Problem("unreachable", text, text)], {text: 1}),
+        kafka=Kafka(text, text, [Problem("unreachable", text, text)], {text: 1}, NOW - 60),
         topics=[Topic(text, False, 1, NOW, 1, 0), Topic(f"{text}2", True, 0, 0.0, 0, 0)],  # noqa: FBT003
         refused=[Refused(reason, 1, NOW) for reason in Reason],
+        last_refused=[RefusedRequest(NOW, Reason.NO_ROUTE, None, text, text, text, known_path=True)],
         dead_letters={defect.value: 1 for defect in Defect},
         last_dead_letters=[DeadLetter(NOW, Defect.NOT_UTF8, text, text, text)],
         in_flight=1,

@@ -15,7 +15,7 @@ from aurora_bridge.web.answer import ready, respond
 from aurora_bridge.web.connection import Connection as HttpConnection
 from aurora_bridge.web.connection import Response as Answered
 from aurora_bridge.web.connection import Server
-from aurora_bridge.web.request_parser import RefusedRequest
+from aurora_bridge.web.request_parser import MalformedRequest
 from tests.support.http import Connection, request
 from tests.web.serving import PATIENCE, listening, talk
 
@@ -46,11 +46,11 @@ class Serving:
         if not self.sent[-1]:
             self.not_sent.set()
 
-    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Answered:
-        del refused, max_line_size
+    def refuse_malformed(self, malformed: MalformedRequest, connection: HttpConnection) -> Answered:
+        del malformed, connection
         return ready(400, b"{}")
 
-    def refuse_connection(self) -> None:
+    def refuse_connection(self, peer: str) -> None:
         """Count nothing."""
 
 

@@ -17,7 +17,8 @@ from aurora_bridge.web import listener
 from aurora_bridge.web.answer import ready
 from aurora_bridge.web.connection import Connection, Response, Server
 from aurora_bridge.web.listener import Listener
-from aurora_bridge.web.request_parser import RefusedRequest
+from aurora_bridge.web.request_parser import MalformedRequest
+from aurora_bridge.webhook.client import Networks
 from tests.support import certificates
 from tests.support.certificates import Authority
 from tests.support.http import request
@@ -43,10 +44,10 @@ class Port:
 
     stopping = False
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, proxies: Networks | None = None) -> None:
         self.metrics = Metrics()
         self.server = CountingServer(self)
-        self.listener = Listener(self.server, "ingress", LIMIT, self.metrics, context)
+        self.listener = Listener(self.server, "ingress", LIMIT, self.metrics, context, proxies=proxies)
         self.number = 0
         self.clients: list[Client] = []
         self.refused = 0
@@ -59,10 +60,11 @@ class Port:
         await self.may_answer.wait()
         connection.send(message, ready(200, b"{}"))
 
-    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
+    def refuse_malformed(self, malformed: MalformedRequest, connection: Connection) -> Response:
         raise NotImplementedError
 
-    def refuse_connection(self) -> None:
+    def refuse_connection(self, peer: str) -> None:
+        del peer
         self.refused += 1
 
     def dropped(self, reason: str) -> int:
@@ -237,6 +239,25 @@ async def test_a_handshake_has_its_time_and_no_more(context: ssl.SSLContext, mon
     async with listening(Port(context)) as port:
         assert await (await port.client()).ended()
         assert (port.dropped("handshake"), len(port.server.open)) == (1, 0)
+
+
+@pytest.mark.parametrize("said", [b"", b"PROXY TCP4 "])
+async def test_the_proxy_protocol_has_its_time_and_no_more(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.1)
+    async with listening(Port(proxies=())) as port:
+        client = await port.client()
+        client.writer.write(said)
+        assert await client.ended()
+        assert (port.dropped("handshake"), len(port.server.open)) == (1, 0)
+
+
+async def test_a_look_whether_somebody_listens_is_counted_and_gets_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(Port(proxies=())) as port:
+        client = await port.client()
+        client.writer.write_eof()
+        assert await client.ended()
+        assert (port.dropped("handshake"), len(port.server.open)) == (1, 0)
+    assert caplog.records == []
 
 
 @needs_certificates

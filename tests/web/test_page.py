@@ -3,16 +3,17 @@
 import re
 from base64 import b64encode
 from hashlib import sha256
+from math import inf, nan
 
 import pytest
 
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
-from aurora_bridge.refusal import Defect, Reason
+from aurora_bridge.refusal import Credential, Defect, Reason
 from aurora_bridge.web.page import page
-from aurora_bridge.web.status import Status
+from aurora_bridge.web.status import Reading, Status, Volume
 from aurora_bridge.web.style import HEADERS
 from tests.support.html import Page
-from tests.web.looking import AWAY, NOW, QUIET, eventful, refused
+from tests.web.looking import AWAY, NOW, QUIET, SPOOL, eventful, refused
 
 MARKUP = "'\"><script>alert(1)</script>&amp;"
 
@@ -67,6 +68,42 @@ def test_a_time_is_said_by_its_age_and_given_in_full() -> None:
 def test_events_that_never_came_are_folded_but_not_those_in_trouble() -> None:
     for status, folded in ((QUIET, 1), (QUIET._replace(topics=[QUIET.topics[0], AWAY.topics[1]]), 0)):
         assert len(Page(page(status)).of("details")) == folded
+
+
+def test_the_last_refusals_are_shown_first_those_on_paths_of_auroras() -> None:
+    (aurora,) = refused(Reason.UNAUTHORIZED, 60, "/lead_created", credential=Credential.WRONG).last_refused
+    (scanner,) = refused(Reason.NO_ROUTE, 1, path="/wp-login.php", known_path=False).last_refused
+    status = refused(Reason.NO_ROUTE, 1)._replace(last_refused=[scanner, aurora])
+    cells = Page(page(status)).texts
+    first, second = cells.index("/lead_created"), cells.index("/wp-login.php")
+    assert first < second
+    assert {"wrong", "192.0.2.7", "1 min ago"} <= set(cells[first - 6 : first])
+
+
+def test_the_last_minutes_are_told() -> None:
+    cells = Page(page(QUIET)).texts
+    row = cells.index("1 min")
+    assert cells[row : row + 6] == ["1 min", "3", "0.05", "2 ms", "7.5 ms", "0"]
+    assert cells[row + 6 : row + 12] == ["5 min", "0", "0.00", "-", "-", "0"]
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        (Reading(240_000, 760_000, 19.4), "reads the log: 760,000 events still to read, about 19 s left"),
+        (Reading(0, 760_000, inf), "reads the log: 760,000 events still to read"),
+        (Reading(0, 0, inf), "reads the log"),
+    ],
+)
+def test_what_a_rebuild_of_the_index_still_has_to_read_is_told(reading: Reading, said: str) -> None:
+    assert said in Page(page(QUIET._replace(index_complete=False, reading=reading))).texts
+
+
+def test_room_and_growth_are_told() -> None:
+    assert "7.5 GiB free of 9.3 GiB" in Page(page(QUIET)).texts
+    assert "unknown" in Page(page(QUIET._replace(volume=Volume(nan, nan)))).texts
+    assert "does not grow" in Page(page(QUIET)).texts
+    assert "in 2 h" in Page(page(QUIET._replace(spool=SPOOL._replace(full_in_seconds=7300.0)))).texts
 
 
 def test_a_template_can_be_selected_at_once() -> None:

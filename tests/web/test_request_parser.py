@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.web.request_parser import RefusedRequest, RequestParser, escape_target, guess_delivery
+from aurora_bridge.web.request_parser import MalformedRequest, RequestParser, escape_target, guess_delivery
 from tests.faults.fuzz import messages
 from tests.samples.load import load_malformed
 
@@ -53,7 +53,7 @@ def parse(loop: asyncio.AbstractEventLoop, *pieces: bytes) -> list[str]:
     tested = parser(loop)
     for piece in pieces:
         for request, _ in tested.feed_data(piece)[0]:
-            if isinstance(request, RefusedRequest):
+            if isinstance(request, MalformedRequest):
                 return [*found, "refused"]
             found.append(request.path)
             if request.should_close:
@@ -199,7 +199,7 @@ def test_behind_a_body_nothing_is_escaped(loop: asyncio.AbstractEventLoop) -> No
 def test_an_escaped_line_that_is_too_long_is_too_long(loop: asyncio.AbstractEventLoop) -> None:
     long = line(b"/" + b"\xe4" * (MAX_LINE_SIZE // 2)) + b"\r\n\r\n"
     ((refused, _),), *_ = parser(loop).feed_data(long)
-    assert isinstance(refused, RefusedRequest)
+    assert isinstance(refused, MalformedRequest)
     assert isinstance(refused.error, LineTooLong)
 
 
@@ -209,14 +209,14 @@ def test_a_line_that_never_ends_is_not_waited_for(loop: asyncio.AbstractEventLoo
     found: list[Any] = []
     for _ in range(2 * MAX_LINE_SIZE):
         found += tested.feed_data(b"a")[0]
-    assert isinstance(found[0][0], RefusedRequest)
+    assert isinstance(found[0][0], MalformedRequest)
     assert isinstance(found[0][0].error, LineTooLong)
 
 
 def test_of_a_refused_request_target_and_headers_are_guessed(loop: asyncio.AbstractEventLoop) -> None:
     sent = b"GET /a\nb?key=c HTTP/1.1\r\nX-Token : d \r\nno header\nX-Other:e\r\n\r\nX-Behind: f\r\n"
     (_, (refused, _)), *_ = parser(loop).feed_data(GOOD + sent)
-    assert isinstance(refused, RefusedRequest)
+    assert isinstance(refused, MalformedRequest)
     delivery = guess_delivery(refused._replace(read=sent.replace(b"\nb", b" b")))
     assert (delivery.method, delivery.target) == ("GET", b"/a b?key=c")
     assert delivery.headers == [(b"X-Token", b"d"), (b"no header", b""), (b"X-Other", b"e")]

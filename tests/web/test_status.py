@@ -1,6 +1,7 @@
 """One look at the parts of the daemon."""
 
 import asyncio
+from math import inf
 from pathlib import Path
 from time import time
 from types import SimpleNamespace
@@ -13,13 +14,14 @@ from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.reading import Progress
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.kafka.sender import Sender
+from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Defect, Outcome, Reason
 from aurora_bridge.settings import Settings
 from aurora_bridge.web.readiness import Readiness
-from aurora_bridge.web.status import Answers, Observer, Reading, Refused
+from aurora_bridge.web.status import Answers, Observer, Reading, Refused, Volume
 from tests.web.serving import BridgeDouble
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
@@ -35,7 +37,9 @@ class Observing:
         self.publisher = Publisher(made.deadlines, EVENTS, None, None, self.metrics)
         readiness = Readiness(self.bridge, cast("Sender | None", sender), cast("Spool | None", spool))
         self.log_reader = SimpleNamespace(current=SimpleNamespace(caught_up=True, progress=Progress()))
-        self.observer = Observer(made, readiness, self.publisher, cast("LogReader", self.log_reader), self.metrics)
+        self.ledger = Ledger(self.metrics, log_deliveries=False)
+        log_reader = cast("LogReader", self.log_reader)
+        self.observer = Observer(made, readiness, self.publisher, log_reader, self.ledger, self.metrics)
 
 
 def kafka(*missing: str) -> Any:  # noqa: ANN401 - a double
@@ -77,12 +81,13 @@ async def test_the_spool_is_shown_as_of_its_last_look() -> None:
     spool = SimpleNamespace(
         waiting=3,
         stats=SimpleNamespace(bytes=10, quarantined=1),
+        room_bytes=lambda _free: 50.0,
         limit_bytes=100,
         oldest_seconds=lambda _now: 5.0,
         full=True,
         failed=asyncio.Event(),
     )
-    assert Observing(spool=spool).observer.look().spool == (3, 10, 100, 5.0, 1, True, False)
+    assert Observing(spool=spool).observer.look().spool == (3, 10, 100, 50.0, inf, 5.0, 1, True, False)
 
 
 async def test_reasons_that_refused_anything_are_shown_the_latest_first() -> None:
@@ -138,6 +143,33 @@ async def test_an_answer_beyond_every_bound_is_longer_than_all() -> None:
     observing.metrics.response_seconds[Outcome.REFUSED].observe(16.0)
     (late,) = [answers for answers in observing.observer.look().answers if answers.deliveries]
     assert (late.all, late.late) == (float("inf"), 1)
+
+
+async def test_the_room_on_the_volume_is_asked_at_each_look() -> None:
+    observing = Observing()
+    observing.metrics.state_disk_free_bytes.source = lambda: 3.0
+    observing.metrics.state_disk_size_bytes.source = lambda: 4.0
+    assert observing.observer.look().volume == Volume(3.0, 4.0)
+
+
+@pytest.mark.parametrize(("growth", "seconds"), [(4.0, 100.0), (0.0, inf), (-1.0, inf)])
+async def test_when_the_spool_is_full_is_told_by_its_growth(
+    monkeypatch: pytest.MonkeyPatch, growth: float, seconds: float
+) -> None:
+    spool = SimpleNamespace(
+        waiting=3,
+        stats=SimpleNamespace(bytes=100, quarantined=0),
+        limit_bytes=1000,
+        room_bytes=lambda _free: 500,
+        oldest_seconds=lambda _now: 5.0,
+        full=False,
+        failed=asyncio.Event(),
+    )
+    observing = Observing(spool=spool)
+    monkeypatch.setattr(observing.observer.history, "spool_growth", lambda: growth)
+    found = observing.observer.look().spool
+    assert found is not None
+    assert found.full_in_seconds == seconds
 
 
 async def test_secret_files_that_cannot_be_used_and_credentials_that_were_used_are_named() -> None:

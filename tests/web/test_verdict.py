@@ -47,8 +47,17 @@ FAILED = INCOMPLETE._replace(index_failed=True)
         ),
         (QUIET._replace(stopping=True, ready=False), Level.LOOK, "The daemon is stopping"),
         (refused(Reason.TOO_LATE, 60), Level.BAD, "Webhooks are being refused: too_late, 1 min ago"),
-        (refused(Reason.UNAUTHORIZED, 60), Level.LOOK, "requests are refused that may be Aurora's"),
-        (refused(Reason.MALFORMED_WITH_CREDENTIAL, 60), Level.LOOK, "requests are refused that may be Aurora's"),
+        (refused(Reason.UNAUTHORIZED, 60, "/lead_created"), Level.LOOK, "requests are refused that may be Aurora's"),
+        (refused(Reason.NO_ROUTE, 60, "/hooks/lead_created"), Level.LOOK, "requests are refused that may be Aurora's"),
+        (
+            refused(Reason.MALFORMED_WITH_CREDENTIAL, 60, "/lead_created"),
+            Level.LOOK,
+            "requests are refused that may be Aurora's",
+        ),
+        (refused(Reason.UNAUTHORIZED, 60), Level.GOOD, "Nothing is being lost"),
+        (refused(Reason.NO_ROUTE, 60), Level.GOOD, "Nothing is being lost"),
+        (refused(Reason.METHOD_NOT_ALLOWED, 60, "/lead_created"), Level.GOOD, "Nothing is being lost"),
+        (refused(Reason.NO_ROUTE, RECENT_SECONDS + 1, "/lead_created"), Level.GOOD, "Nothing is being lost"),
         (refused(Reason.MALFORMED_HTTP, 60), Level.GOOD, "Nothing is being lost"),
         (refused(Reason.TOO_LATE, RECENT_SECONDS + 1), Level.GOOD, "Nothing is being lost"),
     ],
@@ -75,9 +84,13 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
         (QUIET._replace(kafka=KAFKA._replace(problems=[UNREACHABLE])), "Kafka, kafka:9092: unreachable"),
         (QUIET._replace(last_dead_letters=[DEAD_LETTER]), "A delivery became a dead letter: not_utf8, 1 min ago"),
         (GARBLED, "A URL template in Aurora is garbled: that of lead_created"),
-        (refused(Reason.NO_ROUTE, 60), "no_route, 1 min ago"),
+        (refused(Reason.NO_ROUTE, 60, "/a/lead_created"), "no_route, /a/lead_created from 192.0.2.7, 1 min ago"),
         (QUIET._replace(spool=SPOOL._replace(set_aside=2)), "2 events for themselves; they are kept, set aside"),
         (QUIET._replace(spool=SPOOL._replace(bytes=800_000)), "The spool is full to 80 %"),
+        (
+            QUIET._replace(spool=SPOOL._replace(limit_bytes=2**30, room_bytes=80 * 2**20)),
+            "The spool may take 1.0 GiB, but its volume has room for 80 MiB of it",
+        ),
         (QUIET._replace(spool=None), "There is no spool"),
         (QUIET._replace(oldest_unanswered=6.0), "A delivery has waited 6 s for its answer"),
         (FAILED, "The index cannot be used"),
@@ -119,6 +132,22 @@ def test_what_may_have_been_lost_goes_before_what_waits_and_behind_what_is_refus
     ):
         lines = judge(status._replace(broken_spools=["spool.db.broken-1"]))
         assert all(line.text.startswith(text) for line, text in zip(lines, texts, strict=True))
+
+
+def test_a_small_volume_is_as_full_as_it_is() -> None:
+    spool = SPOOL._replace(bytes=82 * 2**20, limit_bytes=2**30, room_bytes=100 * 2**20)
+    assert [line.text for line in judge(QUIET._replace(spool=spool))][1:] == [
+        "The spool may take 1.0 GiB, but its volume has room for 100 MiB of it",
+        "The spool is full to 82 %",
+    ]
+
+
+def test_since_when_kafka_is_away_is_said_and_when_the_spool_is_full() -> None:
+    kafka, spool = KAFKA._replace(away_since=NOW - 180), SPOOL._replace(full_in_seconds=7300.0)
+    away = judge(AWAY._replace(kafka=kafka, spool=spool))[0]
+    since = "Away since 2027-01-15 07:57:00 UTC (3 min)."
+    assert away.remedy.startswith(f"{since} By its growth of the last minutes, the spool is full in 2 h. They are")
+    assert judge(AWAY)[0].remedy.startswith("They are published in order")
 
 
 def test_of_a_quiet_daemon_nothing_more_is_said() -> None:

@@ -1,9 +1,8 @@
-"""Times, sizes and remedies, in words."""
+"""Times and sizes, in words."""
 
 import pytest
 
-from aurora_bridge.refusal import Defect, Reason
-from aurora_bridge.web.words import DEFECTS, REMEDIES, answer_time, counted, duration, size
+from aurora_bridge.web.words import answer_time, counted, duration, size
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,3 @@ def test_what_is_counted_has_its_plural() -> None:
 
 def test_answers_are_timed_in_milliseconds_below_a_second() -> None:
     assert [answer_time(0.0075), answer_time(2.0)] == ["7.5 ms", "2 s"]
-
-
-def test_every_reason_of_a_refusal_and_of_a_dead_letter_has_a_remedy() -> None:
-    assert (set(REMEDIES), set(DEFECTS)) == (set(Reason), set(Defect))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.refusal import Credential, Reason, Refusal
 from aurora_bridge.webhook import credentials
 from aurora_bridge.webhook.credentials import (
     UNNEEDED,
@@ -282,6 +282,33 @@ def test_a_query_without_a_valid_token_is_refused(target: bytes) -> None:
 def test_without_a_parameter_a_token_in_the_query_is_none() -> None:
     with pytest.raises(Refusal):
         Credentials(HEADER, valid(b"a")).admit(Delivery("GET", b"/x?=a&st=a&X-Aurora-Webhook-Token=a", (), 0, 0.0))
+
+
+# Missing or wrong: for the log, never for the answer
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "credential"),
+    [
+        (b"/x", (), Credential.MISSING),
+        (b"/x", ((HEADER.encode(), b""),), Credential.MISSING),
+        (b"/x", ((b"X-Other", b"a"), (b"Cookie", b"a")), Credential.MISSING),
+        (b"/x?st=", (), Credential.MISSING),
+        (b"/x?other=a", (), Credential.MISSING),
+        (b"/x", ((HEADER.encode(), b"b"),), Credential.WRONG),
+        (b"/x", ((HEADER.lower().encode(), b""), (HEADER.encode(), b"b")), Credential.WRONG),
+        (b"/x", ((b"Authorization", b"Basic dTpw"),), Credential.WRONG),
+        (b"/x", ((b"Authorization", b"Bearer a"),), Credential.WRONG),
+        (b"/x?st=b", (), Credential.WRONG),
+        (b"/x?%73t=b&st=", ((HEADER.encode(), b""),), Credential.WRONG),
+    ],
+)
+def test_a_credential_that_is_missing_is_told_from_a_wrong_one(
+    target: bytes, headers: tuple[tuple[bytes, bytes], ...], credential: Credential
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        Credentials(HEADER, valid(b"a"), valid(b"user:a"), "st").admit(Delivery("GET", target, headers, 0, 0.0))
+    assert caught.value.credential is credential
 
 
 # Several, and their uses

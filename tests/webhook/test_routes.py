@@ -282,3 +282,40 @@ def test_static_parameters_that_not_all_have_tell_apart_too() -> None:
 def test_conflicts_name_every_pair() -> None:
     one, two, three = (written(text) for text in ("/a/<X>", "/<X>/b", "/c/d"))
     assert list(conflicts([one, two, three])) == [(one, two)]
+
+
+# What lies outside of all routes, and is Aurora's all the same
+
+WRITTEN = Route("hook", "acme", Anonymous(), DEFAULT.rules, Template("/hook?kind=a&p=<PROJECT_ID>", frozenset()), "x")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/elsewhere/lead_created?lead_id=1",
+        b"/lead_created/",
+        b"/lead_created/7",
+        b"/a/Lead-Created",
+        b"/a/b/" + next(iter(LEGACY_NAMES)).encode(),
+        b"http://bridge.example/a/lead_created",
+        b"/lead_created%3Flead_id=7",
+        b"/a/lead_created;lead_id=7",
+        b"/elsewhere/?aurora_event=lead_created",
+        b"/hook?kind=b&p=1",
+    ],
+)
+def test_the_path_of_a_known_event_or_of_a_route_is_auroras_wherever_it_is(target: bytes) -> None:
+    assert Routes("/base", DEFAULT, [WRITTEN]).is_known_path(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(b"/", b"", b"*", b"/wp-login.php", b"/.env", b"/admin", b"/lead", b"/lead_created.php", b"/hook/x"),
+        *(b"/x?path=/lead_created", b"/x?lead_created", b"/x?aurora_event=y", b"/%ff", b"lead_created:443/"),
+        *(b"/" * 5000 + b"lead_created", b"/" + b"%41" * 5000),
+    ],
+    ids=lambda target: target[:30].decode(),
+)
+def test_no_other_path_is(target: bytes) -> None:
+    assert not Routes("/base", DEFAULT, [WRITTEN]).is_known_path(target)

@@ -83,6 +83,9 @@ settings.deadlines: publish_seconds {{ .publish_seconds }}, spool_seconds {{ .sp
 {{- if ne (empty .tls_certificate) (empty .tls_key) }}
 settings.ingress: {{ ternary "tls_key came without tls_certificate" "tls_certificate came without tls_key" (empty .tls_certificate) }}; allowed is both or neither. Add the other, which may be in the same secret.
 {{- end }}
+{{- if and .proxy_protocol (empty .trusted_proxies) }}
+settings.ingress.proxy_protocol: true came without trusted_proxies, so that nothing it says would be believed; allowed is true only with them. Name the proxy's addresses there.
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -6,7 +6,7 @@
 
 from aurora_bridge.logs.formats import fields, origin
 from aurora_bridge.logs.quota import Quota
-from aurora_bridge.logs.redaction import redact_target, redact_value
+from aurora_bridge.logs.redaction import redact_path, redact_target, redact_value
 from aurora_bridge.logs.setup import configure
 
-__all__ = ["Quota", "configure", "fields", "origin", "redact_target", "redact_value"]
+__all__ = ["Quota", "configure", "fields", "origin", "redact_path", "redact_target", "redact_value"]

@@ -15,6 +15,9 @@ _INSIDE_A_VALUE = re.compile(r"([?&;]([^?&;=]*)=)[^?&;]+")
 _NOT_IN_A_NAME = re.compile(r"[\W_]+")
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 _HIDDEN = "***"
+_WORD = re.compile(r"([A-Za-z._~-]*+[0-9]?+[A-Za-z._~-]*+)(?:([?;&]).*)?", re.DOTALL)
+_LONGEST_WORD = 40
+_MOST_SEGMENTS = 8
 
 
 def redact_target(target: bytes, secret_names: frozenset[str]) -> str:
@@ -39,6 +42,23 @@ def redact_value(value: str, secret_names: frozenset[str]) -> str:
         return value
     folded = _folded(secret_names)
     return _INSIDE_A_VALUE.sub(lambda match: match[1] + _HIDDEN if _fold(match[2]) in folded else match[0], value)
+
+
+def redact_path(path: bytes) -> str:
+    """Return the path of a target for people: its words, and `***` for a segment that may be an identifier or a secret.
+
+    A word is short and has at most one digit. What stands behind it after a `?`, `;` or `&` is hidden as well.
+    """
+    *segments, rest = path.split(b"/", _MOST_SEGMENTS)
+    return "/".join([*map(_redact_segment, segments), "..." if b"/" in rest else _redact_segment(rest)])
+
+
+def _redact_segment(segment: bytes) -> str:
+    text = unquote_to_bytes(segment).decode("utf-8", "replace")
+    match = _WORD.fullmatch(text)
+    if match is None or len(match[1]) > _LONGEST_WORD:
+        return _HIDDEN
+    return f"{match[1]}{match[2]}{_HIDDEN}" if match[2] else match[1]
 
 
 def _redact_piece(piece: bytes, folded: frozenset[str]) -> bytes:

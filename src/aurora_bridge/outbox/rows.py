@@ -29,6 +29,8 @@ class Stats(NamedTuple):
     quarantined: int = 0
     oldest_us: int = 0
     """Wall clock when the oldest waiting event was stored, 0 without one."""
+    file_bytes: int = 0
+    """Size of the file, the free pages in it too."""
 
 
 def row_of(seq: int, record: OutboxRecord, now_us: int, ran_us: int, quarantined: str | None) -> Row:
@@ -125,4 +127,4 @@ def stats(db: sqlite3.Connection) -> Stats:
     (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
     (quarantined,) = db.execute("SELECT count(*) FROM events WHERE set_aside IS NOT NULL").fetchone()
     oldest = db.execute("SELECT stored_us FROM events WHERE set_aside IS NULL ORDER BY seq LIMIT 1").fetchone()
-    return Stats((pages - free) * page_bytes, quarantined, oldest[0] if oldest else 0)
+    return Stats((pages - free) * page_bytes, quarantined, oldest[0] if oldest else 0, pages * page_bytes)

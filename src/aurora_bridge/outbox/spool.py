@@ -139,6 +139,10 @@ class Spool:
         """Return the age of the oldest event in the queue at wall-clock time `now`, 0 without one."""
         return max(0.0, now - self.stats.oldest_us / 1e6) if self.waiting and self.stats.oldest_us else 0.0
 
+    def room_bytes(self, free: float) -> float:
+        """Return how much it can hold while its volume has `free` bytes free; NaN: unknown, as much as it may."""
+        return min(self.limit_bytes, self.stats.file_bytes + max(free - self._reserve, 0.0))
+
     # Maintenance.
 
     async def maintain(self, keep_seconds: float | None) -> None:

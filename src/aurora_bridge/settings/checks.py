@@ -24,6 +24,7 @@ def conflicts(settings: Settings) -> Iterator[str]:
     yield from _ports(settings)
     yield from _credentials(settings)
     yield from _tls(settings)
+    yield from _proxies(settings)
     yield from _event_log(settings)
     yield from _compression(settings)
     yield from kafka_security(settings.kafka)
@@ -106,6 +107,14 @@ def _tls(settings: Settings) -> Iterator[str]:
         names = [both_names("ingress.tls_certificate_file"), both_names("ingress.tls_key_file")]
         given, missing = names if key is None else reversed(names)
         yield f"{given}: {str(certificate or key)!r} came without {missing}; allowed is both or neither. Add the other."
+
+
+def _proxies(settings: Settings) -> Iterator[str]:
+    if settings.ingress.proxy_protocol and not settings.ingress.trusted_proxies:
+        yield (
+            f"{both_names('ingress.proxy_protocol')}: true came without {both_names('ingress.trusted_proxies')}, so "
+            "that nothing it says would be believed; allowed is true only with them. Name the proxy's addresses there."
+        )
 
 
 def _event_log(settings: Settings) -> Iterator[str]:

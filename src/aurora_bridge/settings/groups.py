@@ -26,6 +26,7 @@ from aurora_bridge.settings.kinds import (
     Host,
     HttpsUrl,
     MalformedStatus,
+    Networks,
     OAuthClientId,
     ParameterName,
     ParameterNames,
@@ -84,6 +85,19 @@ class IngressSettings(Group):
 
     tls_key_file: SecretFile = None
     """File with the certificate's key (PEM, not encrypted)."""
+
+    trusted_proxies: Networks = ()
+    """Networks of the proxies in front that are believed where a request came from, for log and status page.
+
+    By `X-Forwarded-For`, and by the PROXY protocol where that is on. None, because whoever is no such proxy says there
+    what he likes. Who may deliver does not depend on it.
+    """
+
+    proxy_protocol: bool = False
+    """Whether each connection begins with the PROXY protocol, version 1 or 2: for a proxy that passes on TCP.
+
+    Off, because a connection without it is closed then, also a probe's; believed is it of `trusted_proxies` alone.
+    """
 
     max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 2048
     """Deliveries under way at once; one more gets 503 and Aurora tries it again.

@@ -91,6 +91,10 @@ def _extensions(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _network(value: object) -> object:
+    return ipaddress.ip_network(str(value))  # not of a number, which would be an address; raises ValueError
+
+
 def _no_slash_at_end(value: str) -> str:
     return value.rstrip("/") or "/"
 
@@ -125,6 +129,12 @@ Host = Annotated[
     Allowed("an address or a name of this machine; 0.0.0.0 is every IPv4 address, :: every address"),
 ]
 Port = Annotated[Whole, Field(ge=0, le=_HIGHEST_PORT), Allowed("a port from 0 to 65535; 0 takes a free one")]
+Networks = Annotated[
+    tuple[Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)], ...],
+    NoDecode,
+    BeforeValidator(_split_commas),
+    Allowed("addresses and networks such as 10.0.0.0/8: with commas between, or as a list of strings in the file"),
+]
 BasePath = Annotated[
     str,
     Field(pattern=r"^(/|(/[A-Za-z0-9_~][A-Za-z0-9_.~-]*)+/?)$"),

@@ -135,7 +135,7 @@ def _about_file(field: FieldInfo, value: object) -> str:
 
 def _remedy(default: object) -> str:
     match default:
-        case None | "":
+        case None | "" | ():
             return "Correct it or leave it out."
         case bool():
             words = str(default).lower()

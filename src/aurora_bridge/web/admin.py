@@ -12,7 +12,7 @@ from aurora_bridge.web.answer import ready
 from aurora_bridge.web.connection import Connection, Response
 from aurora_bridge.web.page import page
 from aurora_bridge.web.readiness import Readiness
-from aurora_bridge.web.request_parser import RefusedRequest
+from aurora_bridge.web.request_parser import MalformedRequest
 from aurora_bridge.web.status import Status
 from aurora_bridge.web.style import HEADERS
 from aurora_bridge.webhook.routes import merge_slashes, split_target
@@ -52,12 +52,12 @@ class Admin:
                 response = _refuse(500, "internal_error")
         connection.send(message, response)
 
-    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
+    def refuse_malformed(self, refused: MalformedRequest, connection: Connection) -> Response:
         """Return the answer to what is not HTTP: it repeats nothing of it."""
-        del refused, max_line_size
+        del refused, connection
         return _refuse(400, "malformed_http")
 
-    def refuse_connection(self) -> None:
+    def refuse_connection(self, peer: str) -> None:
         """Note nothing: no webhook comes here, and the listener counts."""
 
     def _status(self, _message: RawRequestMessage, query: bytes) -> Response:

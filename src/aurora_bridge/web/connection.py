@@ -15,7 +15,7 @@ from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, MAX_MSG_QUEUE_SIZE, RequestHandler, RequestPayloadError
 
-from aurora_bridge.web.request_parser import RefusedRequest, RequestParser
+from aurora_bridge.web.request_parser import MalformedRequest, RequestParser
 
 _UNREAD_LIMIT = 64 * 1024
 """Bytes of answers a client may leave unread and still get another; a pipelining client that never reads is cut off."""
@@ -35,17 +35,17 @@ class Edge(Protocol):
     async def handle(self, message: RawRequestMessage, connection: "Connection") -> None:
         """Answer a request by `connection.send`."""
 
-    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
+    def refuse_malformed(self, malformed: MalformedRequest, connection: "Connection") -> Response:
         """Return the answer to what is not HTTP; the connection ends behind it."""
 
-    def refuse_connection(self) -> None:
-        """Note that a connection was closed unheard, since all others wait for their answers."""
+    def refuse_connection(self, peer: str) -> None:
+        """Note that a connection from `peer` was closed unheard, since all others wait for their answers."""
 
 
 class Connection(RequestHandler):
     """Answers the requests of one client, one after another."""
 
-    __slots__ = ("_body", "_edge", "_half_closed", "_server")
+    __slots__ = ("_body", "_edge", "_half_closed", "_server", "peer")
     _parser: Any
     """A `RequestParser`: aiohttp knows its own alone."""
 
@@ -57,6 +57,8 @@ class Connection(RequestHandler):
         """The body of the request that is being answered, if it has one."""
         self._half_closed = False
         """Whether the client has said all that it will."""
+        self.peer = ""
+        """Whose connection it is: the address at the other end, or the one that a proxy there tells."""
         self._parser = RequestParser(self._parser, self._make_parser, self.max_line_size)
 
     def _make_parser(self, max_msg_queue_size: int = MAX_MSG_QUEUE_SIZE) -> HttpRequestParser:
@@ -147,7 +149,7 @@ class Connection(RequestHandler):
                 self.transport.close()
                 self._see_off(self.transport)
 
-    async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a `RefusedRequest`, too: aiohttp does not know it
+    async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a `MalformedRequest`, too: aiohttp does not know it
         self._request_in_progress = True
         connections = self._server.open
         if self in connections:
@@ -156,8 +158,7 @@ class Connection(RequestHandler):
             if isinstance(message, RawRequestMessage):
                 await self._edge.handle(message, self)
             else:
-                self.log_exception("malformed", exc_info=message.error)
-                self.send(ERROR, self._edge.refuse_malformed(message, self.max_line_size))
+                self.send(ERROR, self._edge.refuse_malformed(message, self))
         except Exception as error:  # noqa: BLE001 - a fault of ours, which this connection does not outlive
             self.log_exception("fault", exc_info=error)
             self.force_close()
@@ -242,6 +243,6 @@ class Server(web.Server):
         self.open[connection] = None
         return connection
 
-    def refuse_connection(self) -> None:
-        """Note that a connection was closed unheard."""
-        self._edge.refuse_connection()
+    def refuse_connection(self, peer: str) -> None:
+        """Note that a connection from `peer` was closed unheard."""
+        self._edge.refuse_connection(peer)

@@ -20,7 +20,7 @@ from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.answer import ready, respond
 from aurora_bridge.web.connection import Connection, Response, Server
-from aurora_bridge.web.request_parser import RefusedRequest, guess_delivery
+from aurora_bridge.web.request_parser import MalformedRequest, guess_delivery
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.routes import merge_slashes, split_target
 
@@ -50,7 +50,6 @@ class Ingress:
         self._is_ready = is_ready
         self._ledger = ledger
         self._faults = Quota(_LINES_A_MINUTE, monotonic)
-        self._malformed = Quota(_LINES_A_MINUTE, monotonic)
         base = settings.base_path.rstrip("/").encode()
         self._healthy = base + HEALTHY
         self._roots = (b"", base)
@@ -68,7 +67,7 @@ class Ingress:
         if target.startswith(self._healthy) and _plain(target) == self._healthy:
             connection.send(message, self._health())
             return
-        delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received)
+        delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received, connection.peer)
         try:
             answer = await self._bridge.accept(delivery)
         except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one delivery's
@@ -100,30 +99,20 @@ class Ingress:
             found = {"type": type(error).__name__, "at": origin(error)} | ({"left_out": left_out} if left_out else {})
             log.error("a delivery failed in an unexpected way; Aurora will send it again", extra=fields(**found))
 
-    def refuse_malformed(self, refused: RefusedRequest, max_line_size: int) -> Response:
+    def refuse_malformed(self, malformed: MalformedRequest, connection: Connection) -> Response:
         """Return the answer to what is not HTTP: it repeats nothing of it, and is counted like any other refusal."""
-        error, reason = refused.error, Reason.MALFORMED_HTTP
-        if isinstance(error, LineTooLong) and str(error.args[1]) == str(max_line_size):
+        error, reason = malformed.error, Reason.MALFORMED_HTTP
+        if isinstance(error, LineTooLong) and str(error.args[1]) == str(connection.max_line_size):
             reason = Reason.TARGET_TOO_LONG
-        elif self._bridge.recognizes(guess_delivery(refused)):
+        elif self._bridge.recognizes(guess_delivery(malformed)):
             reason = Reason.MALFORMED_WITH_CREDENTIAL
-            self._note_malformed(error)
-        self._ledger.enter_refusal(reason)
+        # The kind of mistake: the error's own text quotes the request.
+        self._ledger.enter_refusal(reason, connection.peer, error=type(error).__name__)
         return ready(reason.status, orjson.dumps({"id": None, "outcome": Outcome.REFUSED, "reason": reason}))
 
-    def _note_malformed(self, error: Exception) -> None:
-        """Log what kind of mistake it is: the error's own text quotes the request."""
-        left_out = self._malformed.take()
-        if left_out is not None:
-            found = {"reason": Reason.MALFORMED_WITH_CREDENTIAL.value, "type": type(error).__name__}
-            log.warning(
-                "refused a request that is not HTTP, though its credential is valid: look at what is in front",
-                extra=fields(**found, **({"left_out": left_out} if left_out else {})),
-            )
-
-    def refuse_connection(self) -> None:
+    def refuse_connection(self, peer: str) -> None:
         """Note a connection that was one too many: it may have been Aurora's."""
-        self._ledger.enter_refusal(Reason.OVERLOADED)
+        self._ledger.enter_refusal(Reason.OVERLOADED, peer)
 
 
 def _plain(target: bytes) -> bytes:

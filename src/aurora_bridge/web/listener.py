@@ -11,13 +11,14 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from time import monotonic
 
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.web.connection import Connection, Server
+from aurora_bridge.web.proxy_protocol import ProxyProtocolError, read_client
+from aurora_bridge.webhook.client import Networks, is_trusted
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,10 @@ _NO_FILES = (
     "no connection can be accepted: those that have brought no request for longest are closed. Raise the limit of open "
     "files (ulimit -Hn, LimitNOFILE=)"
 )
+_NO_PROXY_PROTOCOL = (
+    "a connection does not begin with the PROXY protocol, and is closed. Have the proxy in front send it, or set "
+    "AURORA_BRIDGE_INGRESS__PROXY_PROTOCOL=false"
+)
 
 _Opening = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
 
@@ -43,19 +48,30 @@ _Opening = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
 class Listener:
     """Listens on a port for a server."""
 
-    def __init__(
-        self, server: Server, port: str, limit: int, metrics: Metrics, context: ssl.SSLContext | None = None
+    def __init__(  # noqa: PLR0913 - what it listens with
+        self,
+        server: Server,
+        port: str,
+        limit: int,
+        metrics: Metrics,
+        context: ssl.SSLContext | None = None,
+        *,
+        proxies: Networks | None = None,
     ) -> None:
-        """Have at most `limit` connections at once; what is closed for it is `port`'s in log and metric."""
+        """Have at most `limit` connections at once; what is closed for it is `port`'s in log and metric.
+
+        With `proxies`, each connection begins with the PROXY protocol, and what these say in it is believed.
+        """
         self._server = server
         self._port = port
         self._limit = limit
         self._dropped = metrics.connections_dropped
         self._context = context
+        self._proxies = proxies
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
         self._opening: dict[Connection, _Opening] = {}
-        self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in ("limit", "descriptors")}
+        self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in ("limit", "descriptors", "handshake")}
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port. Raises `OSError`."""
@@ -95,7 +111,7 @@ class Listener:
 
     def _accept(self, listening: socket.socket) -> None:
         try:
-            accepted, _ = listening.accept()
+            accepted, address = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):  # it is gone already
             return
         except OSError as error:
@@ -108,15 +124,24 @@ class Listener:
             self._drop("limit", _TOO_MANY, limit=self._limit)
             if not self._make_room():
                 accepted.close()
-                self._server.refuse_connection()
+                self._server.refuse_connection(str(address[0]))
                 return
         connection = self._server()
-        bounds = {} if self._context is None else {"ssl_handshake_timeout": HANDSHAKE_SECONDS}
-        opening = self._loop.create_task(
-            self._loop.connect_accepted_socket(lambda: connection, accepted, ssl=self._context, **bounds)
-        )
+        connection.peer = str(address[0])
+        opening = self._loop.create_task(self._open(connection, accepted))
         self._opening[connection] = opening
         opening.add_done_callback(partial(self._opened, connection, accepted))
+
+    async def _open(
+        self, connection: Connection, accepted: socket.socket
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        if self._proxies is not None:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                client = await read_client(accepted)
+            if client is not None and is_trusted(connection.peer, self._proxies):
+                connection.peer = client
+        bounds = {} if self._context is None else {"ssl_handshake_timeout": HANDSHAKE_SECONDS}
+        return await self._loop.connect_accepted_socket(lambda: connection, accepted, ssl=self._context, **bounds)
 
     def _opened(self, connection: Connection, accepted: socket.socket, opening: _Opening) -> None:
         del self._opening[connection]
@@ -124,10 +149,14 @@ class Listener:
             return
         accepted.close()
         self._server.open.pop(connection, None)
-        if not opening.cancelled():
+        if opening.cancelled():
+            return
+        try:
+            opening.result()
+        except ProxyProtocolError:
+            self._drop("handshake", _NO_PROXY_PROTOCOL, peer=connection.peer)
+        except OSError:  # no TLS, none that both speak, or too late
             self._dropped[self._port, "handshake"] += 1
-            with suppress(OSError):  # no TLS, none that both speak, or too late
-                opening.result()
 
     def _resume(self, listening: socket.socket) -> None:
         if listening in self._sockets:

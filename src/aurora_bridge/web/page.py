@@ -5,18 +5,21 @@ It needs no script. What is not markup is escaped (`markup`); how it looks, and 
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from math import isinf
+from math import isinf, isnan
 
 from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.refusal import Outcome
+from aurora_bridge.remedies import DEFECTS, REMEDIES
+from aurora_bridge.web.history import Window
 from aurora_bridge.web.markup import Html, element, join
-from aurora_bridge.web.status import Answers, Kafka, Spool, Status, Topic
+from aurora_bridge.web.status import Answers, Kafka, Spool, Status, Topic, Volume
 from aurora_bridge.web.style import STYLE
 from aurora_bridge.web.verdict import Line, judge
-from aurora_bridge.web.words import DEFECTS, REMEDIES, answer_time, counted, duration, size
+from aurora_bridge.web.words import answer_time, counted, duration, moment, size
 
 REFRESH_SECONDS = 15
 _LONGEST_NAME = 60
+_REFUSED_SHOWN = 20
 _OUTCOMES = {
     Outcome.PUBLISHED: "acknowledged by Kafka",
     Outcome.SPOOLED: "stored on disk",
@@ -64,7 +67,7 @@ def _sections(status: Status) -> Iterator[Html]:
     yield _section("Spool" if status.kafka else "Embedded log", _spool(status.spool, embedded=status.kafka is None))
     yield _section("Events", *_events(status))
     yield _section("Answers", *_answers(status))
-    yield _section("Refusals", _refusals(status))
+    yield _section("Refusals", *_refusals(status))
     yield _section("Dead letters", *_dead_letters(status))
     if status.garbled_templates:
         yield _section("Templates to mend", _garbled_templates(status))
@@ -83,6 +86,7 @@ def _kafka(kafka: Kafka | None, topics: Sequence[Topic]) -> Iterator[Html]:
         [
             ("State", state),
             ("Topics with leaders", f"{led} of {len(topics)} ({kafka.prefix}*)"),
+            *([("Kafka away since", moment(kafka.away_since))] if kafka.away_since else []),
             ("Bootstrap servers", kafka.servers),
         ]
     )
@@ -94,13 +98,15 @@ def _kafka(kafka: Kafka | None, topics: Sequence[Topic]) -> Iterator[Html]:
 def _spool(spool: Spool | None, *, embedded: bool) -> Html:
     if spool is None:
         return element("p", "Switched off: while Kafka is away, webhooks are refused.")
-    share = f"{size(spool.bytes)} of {size(spool.limit_bytes)}, {100 * spool.bytes / spool.limit_bytes:.0f} %"
+    share = f"{size(spool.bytes)} of {size(spool.room_bytes)}, {100 * spool.bytes / spool.room_bytes:.0f} %"
+    full_in = "does not grow" if isinf(spool.full_in_seconds) else f"in {duration(spool.full_in_seconds)}"
     return _facts(
         [
             ("State", "the disk failed" if spool.failed else "full" if spool.full else "takes events"),
             ("Kept" if embedded else "Waiting for Kafka", counted(spool.waiting, "event")),
             ("Oldest", duration(spool.oldest_seconds) if spool.waiting else "none"),
             ("Size", share),
+            ("Full, by its growth of the last minutes", full_in),
             ("Set aside, refused by Kafka", counted(spool.set_aside, "event")),
         ]
     )
@@ -134,6 +140,8 @@ def _answers(status: Status) -> Iterator[Html]:
     if not rows:
         yield element("p", "None since the start.")
     else:
+        columns = ["Last", "#Taken", "#A second", "#Half within", "#99 % within", "#Refused"]
+        yield _table("The last minutes, from receipt to answer", columns, map(_window, status.windows))
         columns = ["Outcome", "Meaning", "#Deliveries", "#Half within", "#99 % within", "#All within"]
         columns.append(f"#Later than Aurora waits ({BUDGET_SECONDS} s)")
         yield _table("Since the start, from receipt to answer", columns, rows)
@@ -142,19 +150,33 @@ def _answers(status: Status) -> Iterator[Html]:
 
 
 def _answer(answers: Answers) -> list[Html]:
-    times = (answers.half, answers.most, answers.all)
     return [
         _key(answers.outcome),
         _cell(_OUTCOMES[Outcome(answers.outcome)]),
         _number(answers.deliveries),
-        *(_cell("longer" if isinf(seconds) else answer_time(seconds), class_="number") for seconds in times),
+        *map(_answer_time, (answers.half, answers.most, answers.all)),
         _number(answers.late),
     ]
 
 
-def _refusals(status: Status) -> Html:
+def _window(window: Window) -> list[Html]:
+    return [
+        _key(duration(window.seconds)),
+        _number(window.taken),
+        _cell(f"{window.taken / window.seconds:,.2f}", class_="number"),
+        *(map(_answer_time, (window.half, window.most)) if window.taken else [_cell("-", class_="number")] * 2),
+        _number(window.refused),
+    ]
+
+
+def _answer_time(seconds: float) -> Html:
+    return _cell("longer" if isinf(seconds) else answer_time(seconds), class_="number")
+
+
+def _refusals(status: Status) -> Iterator[Html]:
     if not status.refused:
-        return element("p", "None since the start.")
+        yield element("p", "None since the start.")
+        return
     rows = [
         [
             _key(refused.reason.value),
@@ -164,7 +186,21 @@ def _refusals(status: Status) -> Html:
         ]
         for refused in status.refused
     ]
-    return _table("Since the start, the latest first", ["Reason", "#Deliveries", "Last", "What to do"], rows)
+    yield _table("Since the start, the latest first", ["Reason", "#Deliveries", "Last", "What to do"], rows)
+    last = sorted(status.last_refused, key=lambda refused: not refused.known_path)[:_REFUSED_SHOWN]
+    rows = [
+        [
+            _cell(_ago(refused.time, status.now)),
+            _cell(refused.reason.value),
+            _cell(refused.credential.value if refused.credential else "-"),
+            _cell(refused.client or "unknown"),
+            _cell(element("code", refused.path or "-")),
+            _cell(_shortened(refused.route or "none")),
+        ]
+        for refused in last
+    ]
+    columns = ["When", "Reason", "Credential", "From", "Path", "Route"]
+    yield _table("The last ones, first those on a path of Aurora's", columns, rows)
 
 
 def _dead_letters(status: Status) -> Iterator[Html]:
@@ -227,6 +263,7 @@ def _daemon(status: Status) -> Html:
             ("Version", status.version),
             ("Started", _moment(status.started)),
             ("State directory", status.state_dir),
+            ("Its volume", _volume(status.volume)),
             ("Index", _index(status)),
             ("Published unjudged", counted(status.unjudged, "event")),
             ("In Kafka, not yet in the index", counted(status.lag, "record")),
@@ -235,11 +272,18 @@ def _daemon(status: Status) -> Html:
     )
 
 
+def _volume(volume: Volume) -> str:
+    return "unknown" if isnan(volume.size) else f"{size(volume.free)} free of {size(volume.size)}"
+
+
 def _index(status: Status) -> str:
     if status.index_failed:
         return "cannot be used"
     if status.reading is not None:
-        return "reads the log"
+        reading = status.reading
+        left = "" if isinf(reading.seconds_left) else f", about {duration(reading.seconds_left)} left"
+        to_read = f": {counted(reading.to_read, 'event')} still to read{left}" if reading.to_read else ""
+        return f"reads the log{to_read}"
     return "complete" if status.index_complete else "not complete"
 
 
@@ -282,17 +326,19 @@ def _number(count: int) -> Html:
 
 
 def _moment(time: float) -> Html:
-    moment = datetime.fromtimestamp(time, UTC)
-    return element("time", f"{moment:%Y-%m-%d %H:%M:%S} UTC", datetime=f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+    return element("time", moment(time), datetime=_iso(time))
 
 
 def _ago(time: float, now: float) -> Html:
     """Return how long ago a time was, itself where one points at it."""
     if not time:
         return join("-")
-    moment = datetime.fromtimestamp(time, UTC)
-    absolute = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    absolute = _iso(time)
     return element("time", f"{duration(now - time)} ago", datetime=absolute, title=absolute)
+
+
+def _iso(time: float) -> str:
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _shortened(text: str) -> str:

@@ -24,15 +24,15 @@ _TAKEN = bytes(range(0x21, 0x7F))
 """What the strict parser takes in a target: printable ASCII, also where RFC 3986 forbids it."""
 
 
-class RefusedRequest(NamedTuple):
-    """A request that is no HTTP."""
+class MalformedRequest(NamedTuple):
+    """A request that is not HTTP."""
 
     error: HttpProcessingError
     read: bytes
     """What came of it, and perhaps of what follows; empty where its beginning is not known, as behind a body."""
 
 
-Request = tuple[RawRequestMessage | RefusedRequest, StreamReader]
+Request = tuple[RawRequestMessage | MalformedRequest, StreamReader]
 """With its body."""
 Parsed = tuple[Sequence[Request], bool, bytes]
 """Requests, whether the last of them upgrades the connection, and what came behind that."""
@@ -63,7 +63,7 @@ class RequestParser:
         """Why the line in `_unparsed` was refused; its end is awaited, for another look."""
 
     def feed_data(self, data: bytes) -> Parsed:
-        """Return the requests that are complete now. Raises nothing: what is no HTTP is a `RefusedRequest`."""
+        """Return the requests that are complete now. Raises nothing: what is no HTTP is a `MalformedRequest`."""
         if self._unparsed is None:
             return self._feed(data, b"")
         read = self._unparsed + data
@@ -95,7 +95,7 @@ class RequestParser:
         try:
             return self._strict.feed_data(data)
         except HttpProcessingError as error:
-            return [(RefusedRequest(error, read), EMPTY_PAYLOAD)], False, b""
+            return [(MalformedRequest(error, read), EMPTY_PAYLOAD)], False, b""
 
     def _look_again(self, read: bytes, error: HttpProcessingError) -> Parsed:
         """Parse what came since the last request: the strict parser refused a part of it, and forgot what is before."""
@@ -119,7 +119,7 @@ class RequestParser:
             error = LineTooLong(line[:100], self._max_line_size)
         escaped = escape_target(line) if end else None
         if escaped is None:
-            return [*requests, (RefusedRequest(error, read), EMPTY_PAYLOAD)], False, b""
+            return [*requests, (MalformedRequest(error, read), EMPTY_PAYLOAD)], False, b""
         self._use(_LastRequest(self._make(max_msg_queue_size=1)))
         found, upgraded, tail = self._feed(escaped + end + rest, read)
         return [*requests, *found], upgraded, tail
@@ -154,9 +154,9 @@ class _LastRequest:
         return [(request._replace(should_close=True), self._body)], upgraded, tail
 
 
-def guess_delivery(refused: RefusedRequest) -> Delivery:
+def guess_delivery(malformed: MalformedRequest) -> Delivery:
     """Return what can be made out of a refused request, of no time: to look for a credential in it."""
-    line, *lines = refused.read.partition(_HEAD_END)[0].split(b"\n", _MOST_LINES)
+    line, *lines = malformed.read.partition(_HEAD_END)[0].split(b"\n", _MOST_LINES)
     method, _, target = line.partition(b" ")
     pairs = (line.partition(b":") for line in lines)
     headers = [(name.strip(), value.strip()) for name, _, value in pairs]

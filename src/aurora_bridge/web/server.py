@@ -50,9 +50,9 @@ async def ingress(  # noqa: PLR0913 - what it stands on
         raise ListenError(msg)
     edge = Ingress(bridge, is_ready, ledger, settings)
     context = tls_context(settings, files)
-    listener = Listener(
-        make_server(edge, settings), "ingress", connections_allowed(settings.max_connections), metrics, context
-    )
+    proxies = settings.trusted_proxies if settings.proxy_protocol else None
+    limit = connections_allowed(settings.max_connections)
+    listener = Listener(make_server(edge, settings), "ingress", limit, metrics, context, proxies=proxies)
     async with _listening(listener, settings.host, settings.port, "INGRESS", answer_seconds) as port:
         yield f"http{'s' if context else ''}://{_authority(settings.host, port)}{settings.base_path.rstrip('/')}"
 

@@ -5,12 +5,14 @@ Nothing is kept for the page but what its parts know anyway. `verdict` judges wh
 
 from collections.abc import Sequence
 from itertools import accumulate
+from math import inf
 from time import time
 from typing import NamedTuple
 
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.kafka.reasons import Problem
+from aurora_bridge.ledger import Ledger, RefusedRequest
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
@@ -19,6 +21,7 @@ from aurora_bridge.routing import DEFAULT, Paste, to_paste
 from aurora_bridge.settings import Settings
 from aurora_bridge.settings.checks import takes_from_anyone
 from aurora_bridge.state.database import broken_files
+from aurora_bridge.web.history import History, Window, kept_bound
 from aurora_bridge.web.readiness import Readiness
 
 _ACCEPTED = (Outcome.PUBLISHED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.DEAD_LETTERED)
@@ -50,6 +53,8 @@ class Kafka(NamedTuple):
     """What is wrong between the daemon and Kafka."""
     errors: dict[str, int]
     """Batches that Kafka did not acknowledge, by its own word."""
+    away_since: float
+    """Since when topics cannot be written, seconds since the epoch; 0: all can."""
 
 
 class Spool(NamedTuple):
@@ -58,10 +63,22 @@ class Spool(NamedTuple):
     waiting: int
     bytes: int
     limit_bytes: int
+    """What it may hold by its setting."""
+    room_bytes: float
+    """What it can hold on its volume as that is now; never more than it may."""
+    full_in_seconds: float
+    """At the growth of the last minutes; infinity where it does not grow."""
     oldest_seconds: float
     set_aside: int
     full: bool
     failed: bool
+
+
+class Volume(NamedTuple):
+    """The volume of the state directory, in bytes; NaN while the system does not tell."""
+
+    free: float
+    size: float
 
 
 class Reading(NamedTuple):
@@ -108,11 +125,15 @@ class Status(NamedTuple):
     """None: the spool is the event log."""
     topics: Sequence[Topic]
     spool: Spool | None
+    volume: Volume
+    windows: Sequence[Window]
     answers: Sequence[Answers]
     in_flight: int
     oldest_unanswered: float
     refused: Sequence[Refused]
     """The latest first."""
+    last_refused: Sequence[RefusedRequest]
+    """The last ones, the latest first."""
     dead_letters: dict[str, int]
     """By reason."""
     last_dead_letters: Sequence[DeadLetter]
@@ -143,15 +164,23 @@ class Status(NamedTuple):
 class Observer:
     """Looks at the parts of the daemon."""
 
-    def __init__(
-        self, settings: Settings, readiness: Readiness, publisher: Publisher, log_reader: LogReader, metrics: Metrics
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts
+        self,
+        settings: Settings,
+        readiness: Readiness,
+        publisher: Publisher,
+        log_reader: LogReader,
+        ledger: Ledger,
+        metrics: Metrics,
     ) -> None:
         """Count the time since now as that since the start."""
         self._settings = settings
         self._readiness = readiness
         self._publisher = publisher
         self._log_reader = log_reader
+        self._ledger = ledger
         self._metrics = metrics
+        self.history = History(metrics, readiness.sender, readiness.spool)
         self._started = time()
         self._routes = list(to_paste(settings))
 
@@ -170,10 +199,13 @@ class Observer:
             kafka=self._kafka(),
             topics=list(map(self._topic, self._publisher.backlogs)),
             spool=self._spool(now),
+            volume=self._volume(),
+            windows=list(self.history.windows()),
             answers=[_answers(outcome, metrics.response_seconds[outcome]) for outcome in Outcome],
             in_flight=int(metrics.in_flight_deliveries.value()),
             oldest_unanswered=metrics.oldest_unanswered_seconds.value(),
             refused=self._refused(),
+            last_refused=sorted(self._ledger.last_refused(), key=lambda refused: -refused.time),
             dead_letters=_counted(metrics.dead_letters),
             last_dead_letters=list(reversed(bridge.dead_letters)),
             garbled_templates=self._garbled_templates(),
@@ -196,7 +228,8 @@ class Observer:
         if sender is None:
             return None
         errors = _counted(self._metrics.publish_errors)
-        return Kafka(kafka.bootstrap_servers, kafka.topic_prefix, list(sender.problems), errors)
+        since = self.history.away_since()
+        return Kafka(kafka.bootstrap_servers, kafka.topic_prefix, list(sender.problems), errors, since)
 
     def _topic(self, event: str) -> Topic:
         metrics, sender = self._metrics, self._readiness.sender
@@ -213,11 +246,23 @@ class Observer:
         spool = self._readiness.spool
         if spool is None:
             return None
-        stats = spool.stats
-        oldest = spool.oldest_seconds(now)
+        stats, growth = spool.stats, self.history.spool_growth()
+        room = spool.room_bytes(self._volume().free)
         return Spool(
-            spool.waiting, stats.bytes, spool.limit_bytes, oldest, stats.quarantined, spool.full, spool.failed.is_set()
+            spool.waiting,
+            stats.bytes,
+            spool.limit_bytes,
+            room,
+            max(0.0, room - stats.bytes) / growth if growth > 0 else inf,
+            spool.oldest_seconds(now),
+            stats.quarantined,
+            spool.full,
+            spool.failed.is_set(),
         )
+
+    def _volume(self) -> Volume:
+        metrics = self._metrics
+        return Volume(metrics.state_disk_free_bytes.value(), metrics.state_disk_size_bytes.value())
 
     def _reading(self) -> Reading | None:
         progress = self._log_reader.current.progress
@@ -250,11 +295,6 @@ def _counted(counter: Counter) -> dict[str, int]:
 def _answers(outcome: Outcome, series: Series) -> Answers:
     running = list(accumulate(series.counts))
     count = running[-1]
-    half, most, all_ = (_bound(series, running, share * count) for share in (0.5, 0.99, 1))
+    half, most, all_ = (kept_bound(series.bounds, running, share) for share in (0.5, 0.99, 1))
     in_time = running[series.bounds.index(BUDGET_SECONDS)]
     return Answers(outcome.value, count, half, most, all_, count - in_time)
-
-
-def _bound(series: Series, running: Sequence[int], count: float) -> float:
-    """Return the bound that this many observations kept."""
-    return next((bound for bound, kept in zip(series.bounds, running, strict=False) if kept >= count), float("inf"))

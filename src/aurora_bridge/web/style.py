@@ -13,6 +13,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; p
 h1 { font-size: 1.1rem; margin: 0; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .25rem; }
 p { margin: .25rem 0; max-width: 50rem; }
+h1, p, summary { overflow-wrap: anywhere; }
 header p, small { font-size: .85rem; opacity: .8; }
 .line { border-left: .4rem solid; padding: .5rem .75rem; margin: .5rem 0; background: var(--soft); }
 .line p { margin: 0; max-width: none; }

@@ -1,19 +1,21 @@
 """Whether anything is being lost: the first line of the status page, and what else deserves a look.
 
 A pure judgement of `status`. A refusal counts as going on while the last one is a few minutes old. What the bridge
-refuses for a fault of its own, or Kafka's, is bad; a request without route or credential may be Aurora's or a
-scanner's, and deserves a look.
+refuses for a fault of its own, or Kafka's, is bad; a request without route or credential deserves a look where its path
+is one of Aurora's. Any other is a scanner's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from math import isinf
 from typing import NamedTuple
 
 from aurora_bridge.kafka.reasons import NOT_CREATED
+from aurora_bridge.ledger import RefusedRequest
 from aurora_bridge.refusal import Reason
+from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
 from aurora_bridge.web.status import Reading, Refused, Spool, Status
-from aurora_bridge.web.words import DEFECTS, REMEDIES, counted, duration
+from aurora_bridge.web.words import counted, duration, moment, size
 
 RECENT_SECONDS = 330.0
 """A refusal goes on for so long after the last one: Aurora's second retry comes 5 min after its first."""
@@ -24,7 +26,7 @@ LAG_RECORDS = 1000
 STUCK_SECONDS = 5.0
 """Age of a delivery by which it should have been in Kafka or in the spool."""
 _SERVER_ERROR = 500
-_PERHAPS_AURORA = frozenset(
+_AURORAS_FAULT = frozenset(
     {Reason.NO_ROUTE, Reason.UNAUTHORIZED, Reason.MALFORMED_WITH_CREDENTIAL, Reason.TARGET_TOO_LONG}
 )
 
@@ -96,12 +98,15 @@ def _losing(status: Status) -> Line:
         return Line(Level.LOOK, "The daemon is stopping: what it still takes is stored, Aurora retries the rest")
     away = _away(status)
     if away:
+        remedy = (
+            "Create the topics, with aurora-bridge topics --apply: what waits then drains into them, in order."
+            if _reasons(status) == {"topic_missing"}
+            else "They are published in order, by themselves, when Kafka takes them again."
+        )
         return Line(
             Level.LOOK,
             f"Nothing is lost: events wait in the spool while {away}",
-            "Create the topics, with aurora-bridge topics --apply: what waits then drains into them, in order."
-            if _reasons(status) == {"topic_missing"}
-            else "They are published in order, by themselves, when Kafka takes them again.",
+            " ".join([*_since_and_until(status), remedy]),
         )
     waiting = 0 if status.kafka is None else sum(topic.waiting for topic in status.topics)
     if waiting:
@@ -138,8 +143,10 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
 
 def _deliveries(status: Status) -> Iterator[Line]:
     for refused in _doubted(status):
-        last = duration(status.now - refused.last)
-        yield Line(Level.LOOK, f"Requests are refused: {refused.reason.value}, {last} ago", REMEDIES[refused.reason])
+        last = duration(status.now - refused.time)
+        what = f"{refused.reason.value}, {refused.path} from {refused.client}, {last} ago"
+        remedy = CREDENTIALS[refused.credential] if refused.credential else REMEDIES[refused.reason]
+        yield Line(Level.LOOK, f"Requests are refused on a path of Aurora's: {what}", remedy)
     for letter in status.last_dead_letters[:1]:
         if status.now - letter.time < RECENT_SECONDS:
             last = f"{letter.reason.value}, {duration(status.now - letter.time)} ago"
@@ -163,10 +170,17 @@ def _spool(spool: Spool) -> Iterator[Line]:
             f"Kafka refused {counted(spool.set_aside, 'event')} for themselves; they are kept, set aside",
             "aurora-bridge set-aside list says why. Mend the cause, then: aurora-bridge set-aside retry.",
         )
-    if spool.bytes >= NEARLY_FULL * spool.limit_bytes and not spool.full:
+    if spool.room_bytes < spool.limit_bytes:
         yield Line(
             Level.LOOK,
-            f"The spool is full to {100 * spool.bytes // spool.limit_bytes} %",
+            f"The spool may take {size(spool.limit_bytes)}, but its volume has room for {size(spool.room_bytes)} of it",
+            "Enlarge the volume of STATE_DIR, delete from it what is not the daemon's, or lower SPOOL__MAX_BYTES and "
+            "restart the daemon.",
+        )
+    if spool.bytes >= NEARLY_FULL * spool.room_bytes and not spool.full:
+        yield Line(
+            Level.LOOK,
+            f"The spool is full to {100 * spool.bytes // spool.room_bytes:.0f} %",
             "Full, it refuses webhooks. Bring Kafka back, or raise SPOOL__MAX_BYTES and restart the daemon.",
         )
 
@@ -216,13 +230,27 @@ def _away(status: Status) -> str:
     return f"Kafka has no leader for {counted(away, 'topic')}" if away else ""
 
 
+def _since_and_until(status: Status) -> Iterator[str]:
+    """Yield since when Kafka is away, in whole or in part, and when the spool is full by that."""
+    since = status.kafka.away_since if status.kafka else 0.0
+    if since:
+        yield f"Away since {moment(since)} ({duration(status.now - since)})."
+    if status.spool is not None and not isinf(status.spool.full_in_seconds):
+        yield f"By its growth of the last minutes, the spool is full in {duration(status.spool.full_in_seconds)}."
+
+
 def _reasons(status: Status) -> set[str]:
     """Return the reasons of what is wrong with Kafka now."""
     return {problem.reason for problem in status.kafka.problems} if status.kafka else set()
 
 
-def _doubted(status: Status) -> list[Refused]:
-    return [refused for refused in _recent(status) if refused.reason in _PERHAPS_AURORA]
+def _doubted(status: Status) -> Iterable[RefusedRequest]:
+    """Return the last request of each reason that was refused a short time ago and is Aurora's, by its path."""
+    found: dict[Reason, RefusedRequest] = {}
+    for refused in status.last_refused:
+        if refused.known_path and refused.reason in _AURORAS_FAULT and status.now - refused.time < RECENT_SECONDS:
+            found.setdefault(refused.reason, refused)
+    return found.values()
 
 
 def _recent(status: Status) -> list[Refused]:

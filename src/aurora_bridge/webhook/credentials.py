@@ -7,14 +7,14 @@ The secrets of a file are one `Secrets`, which all routes share that name the fi
 """
 
 from base64 import b64decode
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.refusal import Credential, Reason, Refusal
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.text import meant_name
 
@@ -155,7 +155,8 @@ class Credentials:
         if self._find(delivery, counted=True):
             return
         if not self._anonymous:
-            raise Refusal(Reason.UNAUTHORIZED)
+            came = self._has_credential(delivery)
+            raise Refusal(Reason.UNAUTHORIZED, credential=Credential.WRONG if came else Credential.MISSING)
         _refuse_cross_site(delivery)
         self._uses[UNNEEDED] += 1
 
@@ -169,18 +170,26 @@ class Credentials:
             for name, value in delivery.headers:
                 if len(name) == size and name.lower() == header and valid(value, counted=counted):
                     return True
-        return self._in_query is not None and self._find_in_query(self._in_query, delivery.target, counted=counted)
+        tokens = self._in_query
+        return tokens is not None and any(
+            tokens.admit(QUERY, unquote_to_bytes(way), counted=counted)
+            for value in self._values_in_query(delivery.target)
+            # How Aurora encodes what is static in a template is not specified: a plus may be one, or a space.
+            for way in dict.fromkeys((value, value.replace(b"+", b" ")))
+        )
 
-    def _find_in_query(self, tokens: Secrets, target: bytes, *, counted: bool) -> bool:
+    def _values_in_query(self, target: bytes) -> Iterator[bytes]:
         for piece in target.partition(b"?")[2].split(b"&"):
             name, _, value = piece.partition(b"=")
-            # How Aurora encodes what is static in a template is not specified: a plus may be one, or a space.
-            if meant_name(unquote_to_bytes(name).decode("latin-1")) == self._parameter and any(
-                tokens.admit(QUERY, unquote_to_bytes(way), counted=counted)
-                for way in dict.fromkeys((value, value.replace(b"+", b" ")))
-            ):
-                return True
-        return False
+            if meant_name(unquote_to_bytes(name).decode("latin-1")) == self._parameter:
+                yield value
+
+    def _has_credential(self, delivery: Delivery) -> bool:
+        """Whether there is anything where a credential is expected, valid or not."""
+        headers = {header for header, _ in self._by_header}
+        if any(value and name.lower() in headers for name, value in delivery.headers):
+            return True
+        return self._in_query is not None and any(self._values_in_query(delivery.target))
 
 
 def _admit_basic(pairs: Secrets, value: bytes, *, counted: bool) -> bool:

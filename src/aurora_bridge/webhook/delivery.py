@@ -18,3 +18,5 @@ class Delivery(NamedTuple):
     """Wall clock: microseconds since the epoch."""
     received: float
     """Monotonic clock, in seconds: every deadline is measured from here."""
+    peer: str = ""
+    """Whose connection it came on, which may be a proxy's: see `client`."""

@@ -28,6 +28,8 @@ from aurora_bridge.webhook.text import canonical_name, meant_name
 DISCRIMINATOR = "aurora_event"
 _DISCRIMINATOR_BYTES = DISCRIMINATOR.encode()
 _EVENT_NAME = re.compile(rb"[A-Za-z0-9_-]+")
+_NAME_END = re.compile(rb"[?;&]")
+_MOST_SEGMENTS = 8
 _SLASHES = re.compile(rb"//+")
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
@@ -113,6 +115,14 @@ class Routes:
     def recognizes(self, delivery: Delivery) -> bool:
         """Whether a delivery carries a valid credential of any route. Counts nothing."""
         return any(credentials.recognizes(delivery) for credentials in self._credentials)
+
+    def is_known_path(self, target: bytes) -> bool:
+        """Whether a target without a route is Aurora's, by its path: a written route's, or one with a known event."""
+        path, query = split_target(target)
+        segments = path.split(b"/", _MOST_SEGMENTS)[:_MOST_SEGMENTS]
+        named = (_event_name(_NAME_END.split(unquote_to_bytes(segment), maxsplit=1)[0]) for segment in segments)
+        found = any(name in CATALOGUE for name in named) or _discriminator(query) in CATALOGUE
+        return found or self._written.covers(merge_slashes(path))
 
     def _match(self, path: bytes, query: bytes) -> Match | None:
         return self._written.match(path or b"/", query) or self._match_default(path, query)

@@ -89,6 +89,7 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "a certificate without key": (settings(ingress={"tls_certificate": SECRET}), "came without tls_key"),
     "a key without certificate": (settings(ingress={"tls_key": SECRET}), "tls_key came without tls_certificate"),
+    "the PROXY protocol of nobody": (settings(ingress={"proxy_protocol": True}), "came without trusted_proxies"),
     "a secret of two places": (settings(auth={"tokens": FILE}), "one place: existingSecret with its key, or file"),
     "a secret without key": (settings(auth={"tokens": {"key": None}}), "Name the key in which the secret holds it"),
     "a route's secret without place": (

@@ -1,0 +1,114 @@
+"""What is logged and remembered of an answer: why, from where, and what to do."""
+
+from ipaddress import ip_network
+from time import time
+from typing import Any
+
+import pytest
+
+from aurora_bridge.bridge import Answer
+from aurora_bridge.ledger import Ledger, RefusedRequest
+from aurora_bridge.metrics import NO_EVENT, Metrics
+from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
+from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
+from aurora_bridge.webhook.delivery import Delivery
+
+EVENT = "lead_created"
+PROXY = "10.0.0.1"
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    metrics = Metrics(events=[EVENT, "dead_letter"])
+    return Ledger(metrics, log_deliveries=False, trusted_proxies=[ip_network("10.0.0.0/8")])
+
+
+def refuse(
+    ledger: Ledger,
+    reason: Reason | Defect,
+    target: bytes = b"/lead_created?lead_id=5&token=hush",
+    **more: Any,  # noqa: ANN401 - fields of `Answer`
+) -> None:
+    headers = [(b"X-Forwarded-For", b"203.0.113.9")]
+    status, outcome = (reason.status, Outcome.REFUSED) if isinstance(reason, Reason) else (200, Outcome.DEAD_LETTERED)
+    answer = Answer(status, outcome, NO_EVENT if outcome is Outcome.REFUSED else "dead_letter", None, reason)
+    ledger.enter(Delivery("GET", target, headers, 0, 0.0, PROXY), answer._replace(**more), 0.0)
+
+
+def found(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    return [vars(record)["fields"] for record in caplog.records]
+
+
+@pytest.mark.parametrize("credential", Credential)
+def test_the_line_of_a_401_says_why_from_where_and_what_to_do(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, credential: Credential
+) -> None:
+    refuse(ledger, Reason.UNAUTHORIZED, event=EVENT, route="default", credential=credential)
+    assert found(caplog) == [
+        {
+            "status": 401,
+            "outcome": "refused",
+            "event": EVENT,
+            "id": None,
+            "reason": "unauthorized",
+            "credential": credential.value,
+            "route": "default",
+            "client": "203.0.113.9",
+            "path": "/lead_created",
+            "remedy": CREDENTIALS[credential],
+        }
+    ]
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.UNAUTHORIZED])
+def test_so_does_the_line_of_any_other_refusal(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, reason: Reason
+) -> None:
+    refuse(ledger, reason)
+    (line,) = found(caplog)
+    assert {"reason": reason.value, "client": "203.0.113.9", "path": "/lead_created"}.items() <= line.items()
+    assert line["remedy"] == REMEDIES[reason]
+
+
+def test_and_the_line_of_a_dead_letter(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    refuse(ledger, Defect.NOT_UTF8, route="/hooks")
+    (line,) = found(caplog)
+    assert (line["client"], line["route"], line["remedy"]) == ("203.0.113.9", "/hooks", DEFECTS[Defect.NOT_UTF8])
+
+
+def test_what_was_no_delivery_has_the_address_of_its_connection(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")
+    (line,) = found(caplog)
+    assert (line["reason"], line["client"]) == ("malformed_http", "203.0.113.9")
+
+
+def test_user_and_password_of_a_target_are_in_no_line(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    refuse(ledger, Reason.NO_ROUTE, b"http://user:hush@bridge.example/nowhere?token=hush")
+    assert found(caplog)[0]["path"] == "/nowhere"
+
+
+def test_the_last_refusals_are_kept_for_the_page(ledger: Ledger) -> None:
+    before = time()
+    for number in range(20):
+        refuse(ledger, Reason.NO_ROUTE, f"/{'x' * number}".encode())
+    kept = list(ledger.last_refused())
+    assert [refused.path for refused in kept] == [f"/{'x' * number}" for number in range(15, 20)]
+    assert kept[0] == RefusedRequest(
+        kept[0].time, Reason.NO_ROUTE, None, "203.0.113.9", f"/{'x' * 15}", None, known_path=False
+    )
+    assert before <= kept[0].time <= time()
+
+
+def test_a_flood_of_strangers_takes_neither_the_lines_nor_the_place_of_auroras(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(100):
+        refuse(ledger, Reason.NO_ROUTE, b"/wp-login.php")
+    refuse(ledger, Reason.NO_ROUTE, b"/hooks/lead_created", known_path=True)
+    for _ in range(100):
+        refuse(ledger, Reason.NO_ROUTE, b"/wp-login.php")
+    assert [line["path"] for line in found(caplog)] == ["/wp-login.php"] * 20 + ["/hooks/lead_created"]
+    assert [refused.path for refused in ledger.last_refused() if refused.known_path] == ["/hooks/lead_created"]
+    assert len(list(ledger.last_refused())) == 6
