@@ -14,6 +14,7 @@ from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE
@@ -45,7 +46,7 @@ class Stuck(Deduplicator):
 async def bridge() -> AsyncIterator[Bridge]:
     settings, metrics = Settings(), Metrics(events=EVENTS, attributes=ATTRIBUTES)
     publisher = Publisher(settings.deadlines, EVENTS, None, None, metrics)
-    route = Route("default", "default", Anonymous(), Rules(frozenset()))
+    route = Route("default", "default", Anonymous(), Rules(SecretNames(())))
     made = Bridge(settings, Routes("/", route), Stuck(), publisher, instance="test", metrics=metrics)
     with patch("aurora_bridge.bridge._SWEEP_SECONDS", 0):
         watch = asyncio.create_task(made.watch())

@@ -1,6 +1,7 @@
 """Settings: where they come from, and that a refusal says which, what came, what is allowed and what to do."""
 
 import importlib.util
+import json
 import tomllib
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -395,6 +396,50 @@ def test_a_tokens_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert problems(AUTH__TOKENS_FILE=str(tmp_path)) == (expected,)
 
 
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQ/canary==\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "secret", ["canary", "can/ary", "/canary", "/can+ary==", "//canary", "./canary", PEM, "x" * 10_000 + "/y"]
+)
+@pytest.mark.parametrize("key", [key for key, field in SETTINGS.items() if key.endswith("_file")])
+def test_a_secret_in_the_place_of_the_file_that_should_hold_it_is_not_shown(
+    key: str, secret: str, config: WriteConfig
+) -> None:
+    group, _, field = key.partition(".")
+    file = config(f"[{group}]\n{field} = {json.dumps(secret)}")
+    for problem in (*problems(**{key.replace(".", "__").upper(): secret}), *problems(file)):
+        assert "*** (hidden, since it may be a secret) came" in problem
+        assert "ary" not in problem
+
+
+def test_a_path_that_begins_in_a_folder_is_shown(tmp_path: Path, config: WriteConfig) -> None:
+    (problem,) = problems(AUTH__TOKENS_FILE=f"{tmp_path}/tokns")
+    assert f"'{tmp_path}/tokns' came from the environment" in problem
+    file = config('[auth]\ntokens_file = "secrets/tokns"')
+    (file.parent / "secrets").mkdir()
+    (problem,) = problems(file, AUTH__TOKENS_FILE=f"{tmp_path}/tokns")
+    assert f"'{tmp_path}/tokns' came from the environment" in problem
+    (problem,) = problems(file)
+    assert f"'{file.parent}/secrets/tokns' came from {file}" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTH__HEADER", "X-Aurora-Webhook-Token: canary"),
+        ("AUTH__HEADER", "Authorization: Bearer canary"),
+        ("AUTH__QUERY_PARAMETER", "token=canary"),
+        ("INGRESS__PUBLIC_URL", "https://hooks.example.com/x?token=canary"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "password=canary,kafka"),
+    ],
+)
+def test_what_a_wrong_value_assigns_to_a_secrets_name_is_not_shown(name: str, value: str) -> None:
+    (problem,) = problems(**{name: value})
+    assert "***" in problem
+    assert "canary" not in problem
+
+
 def test_of_a_credential_that_systemd_took_away_with_the_service_it_is_told_where_it_comes_from() -> None:
     (problem,) = problems(AUTH__TOKENS_FILE="/run/credentials/aurora-bridge.service/secrets_tokens")
     assert "only while the service runs, for its user: otherwise name the file that systemd copies it from" in problem
@@ -470,7 +515,7 @@ def test_a_key_in_the_wrong_table_is_refused_with_its_place(config: WriteConfig)
 
 def test_a_value_in_the_place_of_a_table_is_refused(config: WriteConfig) -> None:
     file = config('kafka = "kafka:9092"')
-    expected = f"kafka in {file}: 'kafka:9092' came; allowed is a table. Write its settings below a line [kafka]."
+    expected = f"kafka in {file}: what came is no table. Write its settings below a line [kafka]."
     assert problems(file) == (expected,)
 
 

@@ -119,8 +119,9 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
         (
             f'{ROUTE}tokens_file = "none"',
             (
-                "[[routes]] number 1 in {file}: tokens_file = '{folder}/none' came; allowed is the path of a file that "
-                f"exists and that this user may read. This user is {user()}. Correct it or leave it out."
+                "[[routes]] number 1 in {file}: tokens_file = *** (hidden, since it may be a secret) came; "
+                "allowed is the path of a file that exists and that this user may read. "
+                f"This user is {user()}. Correct it or leave it out."
             ),
         ),
         (

@@ -220,7 +220,7 @@ def test_extensions_are_pairs_also_as_a_list_in_the_file(secret: Path, tmp_path:
     [
         ("oauth_token_url", "http://login.example.com/token", "an https URL without user, password and query"),
         ("oauth_token_url", "https://login.example.com:70000/token", "an https URL"),
-        ("oauth_token_url", "https://login.example.com/token?client_secret=x", "an https URL"),
+        ("oauth_token_url", "https://login.example.com/token?tenant=x", "an https URL"),
         ("oauth_client_id", "bär", "up to 255 characters of ASCII"),
         ("oauth_client_authentication", "jwt", "one of basic, post"),
         ("oauth_scope", "two  spaces", "one scope, or several with a space between"),
@@ -228,7 +228,7 @@ def test_extensions_are_pairs_also_as_a_list_in_the_file(secret: Path, tmp_path:
         ("oauth_extensions", "a=1,a=2", "NAME=VALUE"),
         ("oauth_extensions", "auth=1", "NAME=VALUE"),
         ("oauth_extensions", "a_b=1", "NAME=VALUE"),
-        ("oauth_ca_file", "/nowhere", "the path of a file that exists"),
+        ("oauth_ca_file", "/dev/nowhere", "the path of a file that exists"),
     ],
 )
 def test_a_wrong_value_of_the_identity_provider_is_one_readable_line(
@@ -245,6 +245,8 @@ def test_a_url_with_a_password_in_it_is_refused_and_not_quoted(secret: Path) -> 
     said = problem(**oidc(secret, oauth_token_url="https://user:canary@login.example.com/token"))  # noqa: S106
     assert "***@login.example.com/token" in said
     assert "canary" not in said
+    said = problem(**oidc(secret, oauth_token_url="https://login.example.com/token?client_secret=canary"))  # noqa: S106
+    assert "'https://login.example.com/token?client_secret=***' came" in said
 
 
 def test_a_client_secret_without_a_line_is_refused_and_not_quoted(secret: Path) -> None:

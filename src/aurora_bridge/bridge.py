@@ -16,7 +16,7 @@ from typing import NamedTuple
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
-from aurora_bridge.logs import Quota, fields, redact_target
+from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
@@ -192,7 +192,7 @@ class Bridge:
             event, defect = normalise(match), None
         except Malformed as malformed:
             defect = malformed.defect
-            event = dead_letter(match, defect, redact_target(delivery.target, match.route.rules.secret_parameters))
+            event = dead_letter(match, defect, match.route.rules.secrets.redact_target(delivery.target))
         metrics = self._metrics
         if defect is Defect.UNFILLED_PLACEHOLDER:
             metrics.junk_values[match.route.rules.type_of(match.event).name, PLACEHOLDER] += 1
@@ -210,7 +210,7 @@ class Bridge:
     def _note_garbled(self, event: Event, match: Match, delivery: Delivery) -> None:
         self._metrics.garbled_templates[event.name] += 1
         route, known = match.route, self.garbled_templates.get((event.name, match.route.name))
-        names = tuple(redact_target(name.encode(), route.rules.secret_parameters) for name in event.garbled)
+        names = tuple(route.rules.secrets.redact_target(name.encode()) for name in event.garbled)
         self.garbled_templates[event.name, route.name] = GarbledTemplate(
             delivery.received_us / 1e6, event.name, route.tenant, route.name, names
         )

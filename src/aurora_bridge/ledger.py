@@ -13,8 +13,9 @@ from time import monotonic, time
 from typing import NamedTuple
 
 from aurora_bridge.bridge import Answer
-from aurora_bridge.logs import Quota, fields, redact_path
+from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import NO_EVENT, Metrics
+from aurora_bridge.redaction import redact_path
 from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
 from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
 from aurora_bridge.webhook.client import Networks, client_address

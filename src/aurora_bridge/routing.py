@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aurora_bridge.event_types import overridden, todays_name, unknown
-from aurora_bridge.logs import redact_target
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings, SettingsError
 from aurora_bridge.settings.checks import takes_from_anyone
@@ -30,7 +30,7 @@ from aurora_bridge.webhook.pattern import TemplateError
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
 from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US, Rules
 from aurora_bridge.webhook.template import Template, could_match_one
-from aurora_bridge.webhook.text import canonical_name, meant_name
+from aurora_bridge.webhook.text import meant_name
 
 DEFAULT = "default"
 _AURORAS_OWN = "session_token"
@@ -106,7 +106,7 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
     An event that a written route takes is left out of the default route's.
     """
     public_url = settings.ingress.public_url or "https://HOST"
-    written, secrets = set(), _secret_parameters(settings)
+    written, secrets = set(), _secret_names(settings)
     for route in settings.routes:
         written.add((todays_name(route.event), tenant := route.tenant or settings.tenant))
         template = _shown(route, secrets)
@@ -125,18 +125,18 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
 
 def shown_template(route: RouteSettings, settings: Settings) -> str:
     """Return the template of a route for people to see, its secrets as asterisks."""
-    return _shown(route, _secret_parameters(settings))
+    return _shown(route, _secret_names(settings))
 
 
-def _shown(route: RouteSettings, secrets: frozenset[str]) -> str:
-    return redact_target(route.template.encode(), secrets)
+def _shown(route: RouteSettings, secrets: SecretNames) -> str:
+    return secrets.redact_target(route.template.encode())
 
 
-def _secret_parameters(settings: Settings) -> frozenset[str]:
-    """Return the parameters that reach no event and no eye: also a token that was sent to another route is one."""
-    carrying = {settings.auth.query_parameter, *(route.query_parameter for route in settings.routes)}
-    named = (_AURORAS_OWN, *settings.ingress.secret_parameters)
-    return frozenset((*named, *(canonical_name(name) for name in carrying if name)))
+def _secret_names(settings: Settings) -> SecretNames:
+    """Return the names of what reaches no event and no eye: also a token that was sent to another route is one."""
+    auths = [settings.auth, *(route.auth(settings.auth) for route in settings.routes)]
+    carrying = [name for auth in auths for name in (auth.header, auth.query_parameter) if name]
+    return SecretNames((_AURORAS_OWN, *settings.ingress.secret_parameters, *carrying))
 
 
 class _Maker:
@@ -149,10 +149,10 @@ class _Maker:
         self._files = files
         self._uses = metrics.credentials_used
         self._secrets: dict[tuple[Path, bool], Secrets] = {}
-        self._secret_parameters = _secret_parameters(settings)
+        self._secret_names = _secret_names(settings)
         self._types = overridden(settings, self.problems, self.warnings)
         base = settings.ingress.base_path.rstrip("/")
-        self._default_paths = {name: Template(f"{base}/{name}", frozenset()) for name in CATALOGUE}
+        self._default_paths = {name: Template(f"{base}/{name}", self._secret_names) for name in CATALOGUE}
         self._rules_made: dict[tuple[frozenset[str], bool], Rules] = {}
 
     def default(self) -> Route:
@@ -162,12 +162,14 @@ class _Maker:
 
     def written(self, number: int, route: RouteSettings) -> "_Numbered | None":
         """Return a route of the file, None for one that cannot be used."""
-        where, shown = f"[[routes]] number {number}", _shown(route, self._secret_parameters)
+        where, shown = f"[[routes]] number {number}", _shown(route, self._secret_names)
         credentials = self._credentials(where, route.auth(self._settings.auth))
         try:
-            template = Template(route.template, self._secret_parameters)
+            template = Template(route.template, self._secret_names)
         except TemplateError as error:
-            self.problems.append(f"{where}: the template {shown!r} cannot be used: {error}.")
+            self.problems.append(
+                f"{where}: the template {shown!r} cannot be used: {self._secret_names.redact(str(error))}."
+            )
             return None
         rules = self._rules(template.secret_parameters, filtered=route.filtered)
         event = todays_name(route.event)
@@ -204,7 +206,7 @@ class _Maker:
         return self._rules_made.setdefault(
             (renamed, filtered),
             Rules(
-                self._secret_parameters | renamed,
+                self._secret_names | renamed,
                 window_us,
                 self._types,
                 frozenset(index.volatile_attributes),
@@ -262,7 +264,7 @@ def _parameter(attribute: str) -> str:
 def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
     """Yield what is perhaps not meant with a route."""
     event_type = rules.type_of(event)
-    for name in template.garbled:
+    for name in map(rules.secrets.redact, template.garbled):
         yield (
             f"the template has a parameter {name!r}, as HTML or a framework writes it; it is read as "
             f"{meant_name(name)!r}. Mend it here, and in Aurora."
@@ -271,7 +273,9 @@ def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
         yield unknown(event)
         return
     known = {*event_type.attributes, event_type.identifier, event_type.state_attribute, "tenant_id"}
-    for attribute in sorted(template.attributes - known - rules.secret_parameters) if event_type.attributes else ():
+    for attribute in sorted(template.attributes - known) if event_type.attributes else ():
+        if attribute in rules.secrets:
+            continue
         yield (
             f"{event} has no attribute {attribute} that the bridge knows. If Aurora does not know its placeholder "
             "either, it arrives as it stands, and each delivery becomes a dead letter (unfilled_placeholder)."

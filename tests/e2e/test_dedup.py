@@ -20,6 +20,7 @@ from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE
@@ -64,7 +65,7 @@ class Core:
             kafka=False,
             has_backlog=publisher.has_backlog,
         )
-        route = Route("default", "default", Anonymous(), Rules(frozenset(), window // timedelta(microseconds=1)))
+        route = Route("default", "default", Anonymous(), Rules(SecretNames(()), window // timedelta(microseconds=1)))
         self._bridge = Bridge(settings, Routes("/", route), self._dedup, publisher, instance="test", metrics=metrics)
 
     async def start(self) -> None:

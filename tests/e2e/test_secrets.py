@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
+from aurora_bridge.settings import Settings
 from tests.e2e.stores import Place, Stored
 from tests.support import http
 from tests.support.daemon import Daemon
@@ -25,7 +26,9 @@ OURS: Final = "door_code"
 """A secret to nobody but the settings."""
 SECRET_NAMES: Final = (
     *("token", "password", "secret", "api_key", "session_token", "sessionToken", "API-KEY", "%74oken"),
-    *(OURS, "doorCode"),
+    *(OURS, "doorCode", HEADER),
+    *("amp;token", "session_token[]", "x[session_token]", "token%20", "_token", "x.token", "sessiontoken"),
+    *("session%255Ftoken", f"_{QUERY}", "pwd", "access_token", "authorization"),
 )
 
 GOOD: Final = "/agreement_status_changed?agreement_id=a-{0}&status=signed"
@@ -33,6 +36,15 @@ UNKNOWN: Final = "/roof_painted?roof_id=r-{0}"
 DEAD: Final = "/agreement_status_changed?agreement_id=a-{0}&status=%3CSTATUS%3E"
 NOT_UTF8: Final = "/project_status_changed?project_id=p-{0}&status=%ff"
 CONFLICTING: Final = "/project_status_changed?project_id=p-{0}&project_id=other"
+MISTAKES: Final = (
+    *("?token={}", ";token={}", "%26token%3D{}", ",token={}", "&token%3D{}", "&x=token%253D{}", "&x=token:{}"),
+    *(
+        "&x=%7B%22token%22:%22{}%22%7D",
+        "&x=https%3A%2F%2Fh%2F%3Ftoken%3D{}",
+        "&x=https%253A%252F%252Fh%253Ftoken%253D{}",
+    ),
+    *("&%7B%22token%22:%22{}%22%7D", "&x=Authorization:%20Bearer%20{}"),
+)
 NO_ROUTE: Final = "/no/route?lead_id={0}"
 KINDS: Final = {
     "good": GOOD,
@@ -103,9 +115,8 @@ def deliveries(canaries: Canaries) -> Iterator[bytes]:
     # What people get wrong in a template: a second "?", ";" between parameters, a value encoded twice over.
     for template in KINDS.values():
         target = template.format("mistaken")
-        yield request(f"{target}?token={canaries.release('questionmark')}", [valid])
-        yield request(f"{target};token={canaries.release('semicolon')}", [valid])
-        yield request(f"{target}%26token%3D{canaries.release('encoded')}", [valid])
+        for mistake in MISTAKES:
+            yield request(target + mistake.format(canaries.release("mistake")), [valid])
 
 
 def no_http(canaries: Canaries) -> Iterator[bytes]:
@@ -143,7 +154,7 @@ def seen(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         "auth__query_parameter": QUERY,
         "log__level": "debug",
         "ingress__log_deliveries": True,
-        "ingress__secret_parameters": f"token,password,secret,api_key,session_token,{OURS}",
+        "ingress__secret_parameters": ",".join([*Settings().ingress.secret_parameters, OURS]),
     }
     with place.daemon(folder, **settings) as daemon:
         place.settle(daemon)

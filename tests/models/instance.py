@@ -29,6 +29,7 @@ from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.settings import DeadlinesSettings, IndexSettings, IngressSettings, Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE
@@ -348,7 +349,7 @@ class Instance:
             problems=Problems(metrics),
             metrics=metrics,
         )
-        route = Route("default", "default", Anonymous(), Rules(frozenset(), window_us))
+        route = Route("default", "default", Anonymous(), Rules(SecretNames(()), window_us))
         self._bridge = Bridge(
             Settings(ingress=IngressSettings(max_in_flight=MOST_IN_FLIGHT)),
             Routes("/", route),

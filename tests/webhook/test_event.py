@@ -13,8 +13,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aurora_bridge.dedup.recurrence import event_id
-from aurora_bridge.logs import redact_target
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Defect, Malformed, Refusal
+from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, Recurrence
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
@@ -36,7 +37,7 @@ from aurora_bridge.webhook.routes import DISCRIMINATOR, Route, Routes
 from aurora_bridge.webhook.rules import Rules
 from tests.samples.load import Sample, load_fingerprints, load_old_records, load_samples
 
-SECRETS = frozenset({"token", "password", "secret", "api_key", "session_token"})
+SECRETS = SecretNames((*Settings().ingress.secret_parameters, Settings().auth.header))
 ROUTES = Routes("/", Route("default", "default", Anonymous(), Rules(SECRETS)))
 SAMPLES = load_samples()
 PUBLISHED = [sample for sample in SAMPLES if sample.expect["outcome"] == "published"]
@@ -44,7 +45,7 @@ DEAD = [sample for sample in SAMPLES if sample.expect["outcome"] == "dead_letter
 
 CONTROL = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 NAMES = st.from_regex(r"[a-z]{2,6}(_[a-z]{2,6}){0,2}", fullmatch=True).filter(
-    lambda name: name not in {*SECRETS, DISCRIMINATOR} and not name.endswith("_id")
+    lambda name: name != DISCRIMINATOR and name not in SECRETS and not name.endswith("_id")
 )
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters=CONTROL), max_size=20).filter(
     lambda value: not is_placeholder(value, "status", free_text=True)
@@ -234,32 +235,14 @@ def status_of(value: str) -> str | None:
     return event_of(f"/project_status_changed?project_id=p&status={quote(value, safe='')}".encode()).data["status"]
 
 
-@pytest.mark.parametrize(
-    ("value", "kept"),
-    [
-        ("Sold?token=canary", "Sold?token=***"),
-        ("Sold;token=canary", "Sold;token=***"),
-        ("Sold&token=canary", "Sold&token=***"),
-        ("Sold; Session-Token=canary", "Sold; Session-Token=***"),
-        ("Sold?token=canary=and=more", "Sold?token=***"),
-        ("Sold?token=canary;then", "Sold?token=***;then"),
-        ("x;y;token=canary;z?secret=canary&w", "x;y;token=***;z?secret=***&w"),
-        ("?token=canary", "?token=***"),
-    ],
-)
-def test_the_value_of_a_secret_that_a_mistaken_template_put_into_a_value_is_hidden_and_nothing_else(
-    value: str, kept: str
-) -> None:
-    assert kept == status_of(value)
+def test_what_a_mistaken_template_put_into_a_value_is_hidden_and_nothing_else() -> None:
+    assert status_of("Sold?token=canary;then") == "Sold?token=***;then"
+    assert status_of('{"token": "canary", "stage": "Sold"}') == '{"token": "***", "stage": "Sold"}'
+    assert event_of(b"/project_status_changed?project_id=p&status=Sold,token=canary").data["status"] == "Sold,token=***"
+    assert event_of(b"/project_status_changed?project_id=p&status=token:canary").data["status"] == "token:***"
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        *("Sold;password", "Sold;Secret", "Sold?token", "R&secret", "A & B", "a?b=c;d", "Sold?token=", "Sold;token=;z"),
-        *("token=1", "my token=1", "Sold;tokens=1", "Sold;the token=1", "Sold/token=1"),
-    ],
-)
+@pytest.mark.parametrize("value", ["Sold;password", "my token=1", "Sold?token=", "10:30", "status=Sold"])
 def test_what_is_no_secrets_value_stays_verbatim(value: str) -> None:
     assert value == status_of(value)
 
@@ -278,7 +261,8 @@ awkward = st.lists(st.sampled_from(["Sold", "?", ";", "&", "=", "token", "secret
 
 @given(awkward, awkward)
 def test_two_values_that_differ_in_more_than_a_secrets_value_are_two_states(one: str, other: str) -> None:
-    hidden = [re.sub(r"([?;&] *(?:token|secret) *=)[^?;&]+", r"\1***", value) for value in (one, other)]
+    name = r"(?<![^?;&=])( *(?:token|secret) *=+ *)(?:token +)?[^?;& ]+"
+    hidden = [re.sub(name, r"\1***", value) for value in (one, other)]
     assert [value or None for value in hidden] == [status_of(one), status_of(other)]
 
 
@@ -395,7 +379,7 @@ def test_no_parameter_chooses_the_topic_the_tenant_or_anything_beside_the_data(e
 def test_a_dead_letter_keeps_the_target_the_reason_and_the_route() -> None:
     target = b"/lead_changed?lead_id=%ff&token=canary"
     found = ROUTES.match(Delivery("GET", target, (), 0, 0.0))
-    letter = dead_letter(found, Defect.NOT_UTF8, redact_target(target, SECRETS))
+    letter = dead_letter(found, Defect.NOT_UTF8, SECRETS.redact_target(target))
     assert (letter.name, letter.type, letter.recurrence, letter.subject, letter.data) == (
         DEAD_LETTER,
         "aurora-bridge.dead_letter",
@@ -422,7 +406,7 @@ def pass_through(target: bytes) -> None:
     try:
         event = normalise(found)
     except Malformed as malformed:
-        event = dead_letter(found, malformed.defect, redact_target(target, SECRETS))
+        event = dead_letter(found, malformed.defect, SECRETS.redact_target(target))
     document = json.loads(encode(event, "id", "", repeat=False))
     assert (document["data"], document["fingerprint"]) == (event.data, event.fingerprint)
 

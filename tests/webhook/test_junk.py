@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, Recurrence
 from aurora_bridge.webhook.credentials import Anonymous
@@ -19,7 +20,7 @@ from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.template import Template
 
-RULES: Final = Rules(frozenset({"token"}))
+RULES: Final = Rules(SecretNames(["token"]))
 IDENTIFIERS: Final = sorted({row.identifier for row in CATALOGUE.values() if row.identifier})
 KNOWN: Final = sorted({name for row in CATALOGUE.values() for name in row.attributes} | {*PLACEHOLDER_ALIASES})
 
@@ -72,7 +73,7 @@ def encoded(text: str, times: int) -> str:
 
 def event_of(target: str, template: str = "") -> Event:
     if template:
-        made = Template(template, frozenset())
+        made = Template(template, SecretNames(()))
         route = Route(made.name, "default", Anonymous(), RULES, made, "lead_created")
         return normalise(Routes("/", None, [route]).match(Delivery("GET", target.encode(), (), 0, 0.0)))
     default = Route("default", "default", Anonymous(), RULES)

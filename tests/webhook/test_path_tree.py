@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.webhook.path_tree import PathTree
 from aurora_bridge.webhook.template import Template
 
@@ -12,7 +13,7 @@ Found = list[tuple[str, tuple[str, ...]]]
 def tree(*paths: str) -> PathTree[str]:
     made = PathTree[str]()
     for path in paths:
-        made.add(Template(path, frozenset()).segments, path)
+        made.add(Template(path, SecretNames(())).segments, path)
     return made
 
 

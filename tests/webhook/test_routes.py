@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
 from aurora_bridge.webhook.credentials import Anonymous, Credentials, Secrets
@@ -12,7 +13,7 @@ from aurora_bridge.webhook.routes import Match, Route, Routes, conflicts, split_
 from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.template import Template
 
-DEFAULT = Route("default", "acme", Anonymous(), Rules(frozenset({"token"}), 86_400_000_000))
+DEFAULT = Route("default", "acme", Anonymous(), Rules(SecretNames(["token"]), 86_400_000_000))
 
 
 def get(target: bytes, method: str = "GET") -> Delivery:
@@ -178,7 +179,7 @@ def test_any_target_is_matched_or_refused(target: bytes, method: str, base_path:
 
 
 def written(text: str, event: str = "lead_created") -> Route:
-    template = Template(text, frozenset({"token"}))
+    template = Template(text, SecretNames(["token"]))
     return Route(template.name, "acme", Anonymous(), DEFAULT.rules, template, event)
 
 
@@ -223,7 +224,7 @@ def test_a_discriminator_can_be_a_templates_static_parameter() -> None:
 def test_a_written_route_is_outside_before_it_is_not_allowed_and_not_allowed_before_it_is_unauthorized() -> None:
     tokens = Secrets("tokens", ("header", "query"), {})
     tokens.replace([b"valid"])
-    template = Template("/hooks", frozenset())
+    template = Template("/hooks", SecretNames(()))
     route = Route("/hooks", "acme", Credentials("X-Token", tokens), DEFAULT.rules, template, "lead_created")
     routes = Routes("/", None, [route])
 
@@ -247,7 +248,7 @@ def test_a_valid_credential_is_known_whichever_route_it_is_for_and_wherever_it_g
         secrets.replace([token])
     credentials = [Credentials("X-Token", secrets) for secrets in tokens]
     routes = [
-        Route(path, "acme", taken, DEFAULT.rules, Template(path, frozenset()), "lead_created")
+        Route(path, "acme", taken, DEFAULT.rules, Template(path, SecretNames(())), "lead_created")
         for path, taken in zip(("/a", "/b"), credentials, strict=True)
     ]
     for compiled in (Routes("/", None, routes), Routes("/", routes[0], routes[1:])):
@@ -286,7 +287,9 @@ def test_conflicts_name_every_pair() -> None:
 
 # What lies outside of all routes, and is Aurora's all the same
 
-WRITTEN = Route("hook", "acme", Anonymous(), DEFAULT.rules, Template("/hook?kind=a&p=<PROJECT_ID>", frozenset()), "x")
+WRITTEN = Route(
+    "hook", "acme", Anonymous(), DEFAULT.rules, Template("/hook?kind=a&p=<PROJECT_ID>", SecretNames(())), "x"
+)
 
 
 @pytest.mark.parametrize(

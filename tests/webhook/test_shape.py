@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook import shape
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType, Recurrence
@@ -12,7 +13,7 @@ from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.shape import ALL, EMPTY, Shape, shape_of
 from aurora_bridge.webhook.text import split_query
 
-RULES: Final = Rules(frozenset({"token"}))
+RULES: Final = Rules(SecretNames({"token"}))
 AGREEMENT: Final = "agreement_status_changed"
 
 
@@ -71,7 +72,7 @@ def test_large_shapes_are_not_kept(query: bytes) -> None:
 
 def test_volatile_attributes_are_those_of_all_events_and_those_of_this_one_that_it_has() -> None:
     types = {AGREEMENT: replace(CATALOGUE[AGREEMENT], volatile=frozenset({"design_id", "absent"}))}
-    rules = Rules(frozenset(), 0, types, frozenset({"project_id"}))
+    rules = Rules(SecretNames(()), 0, types, frozenset({"project_id"}))
     found = shape_in(b"project_id=p&design_id=d&agreement_id=a&status=s", rules=rules)
     assert found.volatile == {"design_id", "project_id"}
     assert found.family == [AGREEMENT, ["agreement_id", "status"]]
@@ -80,16 +81,16 @@ def test_volatile_attributes_are_those_of_all_events_and_those_of_this_one_that_
 
 def test_the_repeat_window_is_the_events_own_before_the_routes() -> None:
     types = {AGREEMENT: replace(CATALOGUE[AGREEMENT], repeat_window_seconds=5)}
-    rules = Rules(frozenset(), 60_000_000, types)
+    rules = Rules(SecretNames(()), 60_000_000, types)
     assert shape_in(b"status=s", rules=rules).window_us == 5_000_000
     assert shape_in(b"status=s", "project_status_changed", rules).window_us == 60_000_000
     types = {AGREEMENT: replace(CATALOGUE[AGREEMENT], repeat_window_seconds=0)}
-    assert shape_in(b"status=s", rules=Rules(frozenset(), 60_000_000, types)).window_us == 0
+    assert shape_in(b"status=s", rules=Rules(SecretNames(()), 60_000_000, types)).window_us == 0
 
 
 def test_an_event_is_what_the_rules_say_it_is() -> None:
     known = EventType(UNRECOGNIZED, Recurrence.ONCE, identifier="roof_id", family="roof_painted")
-    rules = Rules(frozenset(), types={"roof_painted": known})
+    rules = Rules(SecretNames(()), types={"roof_painted": known})
     found = shape_in(b"roof_id=r", "roof_painted", rules)
     assert (found.name, found.type, found.recurrence) == (
         "unrecognized",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Defect, Malformed, Refusal
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
@@ -18,7 +19,7 @@ from aurora_bridge.webhook.routes import Match, Route, Routes, conflicts
 from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.template import Template, could_match_one
 
-SECRETS: Final = frozenset({"token", "session_token"})
+SECRETS: Final = SecretNames(["token", "session_token"])
 EXAMPLE: Final = "https://hooks.example.com/hooks/v2/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&kind=signed-only"
 UNKNOWN: Final = "roof_painted"
 """An event of which nothing is known, so that any attributes will do."""
@@ -190,6 +191,19 @@ def test_a_static_secret_chooses_nothing_and_stands_in_no_name() -> None:
     template = Template(text, SECRETS)
     assert (template.name, template.static) == ("/x?kind=a", {"kind": "a"})
     assert read(text, "/x?token=other&kind=a&y=1").data == {"y": "1"}
+
+
+@pytest.mark.parametrize("name", ["amp;token", "session_token[]", "x[token]", "token%20", "Session.Token"])
+def test_a_secret_in_any_spelling_beside_the_template_reaches_no_event(name: str) -> None:
+    assert read("/x?y=<Y>", f"/x?y=1&{name}=canary").data == {"y": "1"}
+
+
+def test_a_static_secret_may_hold_what_no_value_may() -> None:
+    assert Template("/x?token=can<ary&y=<Y>", SECRETS).name == "/x"
+
+
+def test_a_secret_within_what_is_static_stands_in_no_name() -> None:
+    assert Template("/x;token=canary/<Y>?kind=a;token=canary", SECRETS).name == "/x;token=***?kind=a;token=***"
 
 
 def test_a_name_has_no_host_and_no_credentials() -> None:

@@ -3,9 +3,17 @@ What is wrong with routes (`webhook/template.py`): templates that cannot be read
 Percent-encoding is refused, so that what is equal is equal as it stands.
 */}}
 
-{{/* A name of a parameter or a placeholder in the one form in which all its spellings are equal. */}}
+{{/* A name of a parameter or a placeholder in the one form in which all its spellings are equal (`redaction.py`). */}}
 {{- define "aurora-bridge.bareName" -}}
 {{- regexReplaceAll "[^a-z0-9]" (lower .) "" }}
+{{- end }}
+
+{{/* Not empty for a name that is a secret's, or has one in it: `x[token]`, `x.token`. */}}
+{{- define "aurora-bridge.isSecret" -}}
+{{- $secrets := .secrets }}
+{{- range append (regexSplit "[^A-Za-z0-9_-]+" .name -1) .name }}
+{{- if has (include "aurora-bridge.bareName" .) $secrets }}secret{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* A template without scheme and host. */}}
@@ -49,7 +57,7 @@ Percent-encoding is refused, so that what is equal is equal as it stands.
 {{- $static := dict }}
 {{- range splitList "&" (default "" $halves._1) | compact }}
 {{- $piece := splitn "=" 2 . }}
-{{- if not (or (contains "<" .) (has (include "aurora-bridge.bareName" $piece._0) $secrets)) }}
+{{- if not (or (contains "<" .) (include "aurora-bridge.isSecret" (dict "name" $piece._0 "secrets" $secrets))) }}
 {{- $_ := set $static $piece._0 (default "" $piece._1) }}
 {{- end }}
 {{- end }}
@@ -84,9 +92,10 @@ Percent-encoding is refused, so that what is equal is equal as it stands.
 {{- if not (or $settings.default_route $settings.routes) }}
 settings.default_route: false came, and there is no other route. Write one below settings.routes, or leave default_route out.
 {{- end }}
-{{- $parameters := concat (list "session_token" $settings.auth.query_parameter) $settings.ingress.secret_parameters }}
+{{- $auth := $settings.auth }}
+{{- $parameters := concat (list "session_token" $auth.header $auth.query_parameter) $settings.ingress.secret_parameters }}
 {{- range $settings.routes }}
-{{- $parameters = append $parameters (default "" .query_parameter) }}
+{{- $parameters = concat $parameters (list (default "" .header) (default "" .query_parameter)) }}
 {{- end }}
 {{- $secrets := list }}
 {{- range compact $parameters }}

@@ -128,11 +128,15 @@ class IngressSettings(Group):
     while somebody mends the template, since each retry uses the latest one.
     """
 
-    secret_parameters: ParameterNames = ("token", "password", "secret", "api_key", "session_token")
+    secret_parameters: ParameterNames = (
+        *("token", "access_token", "api_token", "auth_token", "session_token", "webhook_token"),
+        *("secret", "secret_key", "client_secret", "api_key", "authorization", "password", "passwd", "pwd"),
+    )
     """Parameters whose values reach no event, log, metric or dead letter, by their names in lower snake_case.
 
-    `session_token` is one also where it is not named: it is Aurora's own and buys access to a tenant's data. The others
-    are what people call a secret; whoever names one more names these again.
+    They are found in any spelling. `session_token` is one also where it is not named, since it is Aurora's own and buys
+    access to a tenant's data; so are the header and the parameter that carry a token. The others are what people call a
+    secret; whoever names one more names these again.
     """
 
     log_deliveries: bool = False

@@ -234,6 +234,11 @@ Deadline = Annotated[
 ]
 
 
+def is_path(field: FieldInfo) -> bool:
+    """Whether `field` takes the path of a file or a folder."""
+    return Path in (field.annotation, *get_args(field.annotation))
+
+
 def allowed(field: FieldInfo) -> str:
     """Return what `field` takes, in words that fit after "allowed is"."""
     kinds = _kinds(field)

@@ -9,13 +9,14 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from aurora_bridge.os_errors import reason
 from aurora_bridge.settings.checks import conflicts
+from aurora_bridge.settings.kinds import is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
 from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
 from aurora_bridge.settings.tables import RouteSettings
@@ -112,5 +113,5 @@ def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
 
 def _resolve(table: dict[str, Any], model: type[BaseModel], folder: Path) -> None:
     for name, field in model.model_fields.items():
-        if Path in (field.annotation, *get_args(field.annotation)) and isinstance(table.get(name), str) and table[name]:
+        if is_path(field) and isinstance(table.get(name), str) and table[name]:
             table[name] = folder / table[name]

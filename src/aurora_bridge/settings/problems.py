@@ -4,6 +4,7 @@ pydantic finds a problem, the words are ours: its own speak of inputs, types and
 """
 
 import difflib
+import os.path
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
@@ -12,11 +13,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from aurora_bridge.os_errors import user
-from aurora_bridge.settings.kinds import allowed
+from aurora_bridge.redaction import HIDDEN, SecretNames
+from aurora_bridge.settings.kinds import allowed, is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, SETTINGS, similar, variable
 from aurora_bridge.settings.whole import Settings
 
 _LONGEST_SHOWN = 120
+_SECRETS = SecretNames((*Settings().ingress.secret_parameters, Settings().auth.header))
 _CREDENTIALS = "/run/credentials/"
 """Where systemd hands a service its secrets, which are gone when it ends."""
 
@@ -35,18 +38,35 @@ def both_names(key: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: on one line, short, and without the `user:password@` of an address.
+    """Return a value for a message: on one line, short, without secrets and the `user:password@` of an address.
 
     Of a table or a list only that it is one, since there may be a secret in it.
     """
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
-    text = str(value)
+    text = _SECRETS.redact(str(value))
     if "@" in text:
         text = "***@" + text.rpartition("@")[2]
     if len(text) > _LONGEST_SHOWN:
         text = text[:_LONGEST_SHOWN] + "..."
     return repr(text) if isinstance(value, str | Path) else text
+
+
+def _shown_for(field: FieldInfo, value: object, folder: Path) -> str:
+    """Return the value of a setting for a message, that of a path only if it cannot be a secret.
+
+    What came from a file was joined to its `folder`, if it was relative.
+    """
+    if value and isinstance(value, str | Path) and is_path(field) and not _begins_in_a_folder(Path(value), folder):
+        return f"{HIDDEN} (hidden, since it may be a secret)"
+    return shown(value)
+
+
+def _begins_in_a_folder(path: Path, start: Path) -> bool:
+    """Whether a path has folders in it, behind `start` if it begins there, and the first of them exists."""
+    inner = path.relative_to(start) if path.is_relative_to(start) else path
+    first = 1 + inner.is_absolute()
+    return len(inner.parts) > first and os.path.isdir(start.joinpath(*inner.parts[:first]))  # noqa: PTH112 - no OSError
 
 
 def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path | None) -> str:
@@ -58,15 +78,12 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
     if error["type"] == "extra_forbidden":
         return unknown_key(key, file)
     if key in GROUPS:
-        return (
-            f"{key} in {file}: {shown(error['input'])} came; allowed is a table. "
-            f"Write its settings below a line [{key}]."
-        )
-    source = "the environment" if key in from_environment else file
-    field = SETTINGS[key]
+        return f"{key} in {file}: what came is no table. Write its settings below a line [{key}]."
+    source, folder = (file, file.parent) if file and key not in from_environment else ("the environment", Path())
+    field, came = SETTINGS[key], error["input"]
     return (
-        f"{both_names(key)}: {shown(error['input'])} came from {source}; allowed is {allowed(field)}. "
-        f"{_about_file(field, error['input'])}{_remedy(field.default)}"
+        f"{both_names(key)}: {_shown_for(field, came, folder)} came from {source}; allowed is {allowed(field)}. "
+        f"{_about_file(field, came)}{_remedy(field.default)}"
     )
 
 
@@ -88,7 +105,8 @@ def _wrong_in_table(group: str, rest: Sequence[str], error: ErrorDetails, file: 
     if error["type"] == "missing":
         return f"{table}: {key} is missing; it takes {allowed(fields[key])}. Add it."
     return (
-        f"{table}: {key} = {shown(error['input'])} came; allowed is {allowed(fields[key])}. "
+        f"{table}: {key} = {_shown_for(fields[key], error['input'], file.parent if file else Path())} came; "
+        f"allowed is {allowed(fields[key])}. "
         f"{_about_file(fields[key], error['input'])}Correct it or leave it out."
     )
 

@@ -12,11 +12,11 @@ from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Protocol
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_plus, unquote_to_bytes
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Credential, Reason, Refusal
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.text import meant_name
 
 Uses = MutableMapping[str | tuple[str, ...], int]
 """Uses of credentials by file, kind and position (from 1)."""
@@ -144,7 +144,8 @@ class Credentials:
         if basic is not None:
             self._by_header.append((_AUTHORIZATION, partial(_admit_basic, basic)))
         self._in_query = tokens if query_parameter is not None else None
-        self._parameter = meant_name(query_parameter or "")
+        self._parameter = (query_parameter or "").encode()
+        self._spellings = SecretNames([query_parameter] if query_parameter else [])
         self._anonymous = anonymous
         self._uses: Uses = {} if uses is None else uses
         if anonymous:
@@ -179,10 +180,12 @@ class Credentials:
         )
 
     def _values_in_query(self, target: bytes) -> Iterator[bytes]:
-        for piece in target.partition(b"?")[2].split(b"&"):
-            name, _, value = piece.partition(b"=")
-            if meant_name(unquote_to_bytes(name).decode("latin-1")) == self._parameter:
-                yield value
+        """Yield what stands behind the parameter, as it is written first, then behind other spellings of its name."""
+        query = target.partition(b"?")[2]
+        pairs = [piece.partition(b"=") for piece in query.split(b"&")]
+        yield from (value for name, _, value in pairs if name == self._parameter)
+        if _text(query) in self._spellings:
+            yield from (value for name, _, value in pairs if name != self._parameter and _text(name) in self._spellings)
 
     def _has_credential(self, delivery: Delivery) -> bool:
         """Whether there is anything where a credential is expected, valid or not."""
@@ -190,6 +193,10 @@ class Credentials:
         if any(value and name.lower() in headers for name, value in delivery.headers):
             return True
         return self._in_query is not None and any(self._values_in_query(delivery.target))
+
+
+def _text(name: bytes) -> str:
+    return unquote_plus(name.decode("latin-1"))
 
 
 def _admit_basic(pairs: Secrets, value: bytes, *, counted: bool) -> bool:

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.logs import redact_value
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
 from aurora_bridge.webhook.junk import screen
@@ -75,7 +74,7 @@ def normalise(match: Match) -> Event:
         frame, values, garbled = route.template.read(match.query, frame, values, match.path_values)
         plain = plain and not match.path_values
     if not plain:
-        values = [redact_value(value, rules.secret_parameters) for value in values]
+        values = rules.secrets.redact_values(values)
     filled = tuple(map(bool, values)) if "" in values else ALL
     shape = shape_of(match.event, match.query, frame, filled, rules)
     for one, other in shape.twice:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType
 
 HIDDEN_STATE_WINDOW_US: Final = 60_000_000
@@ -17,8 +18,8 @@ _SECOND_US = 1_000_000
 class Rules:
     """The rules of one route. Compared as objects, since shapes are kept by them."""
 
-    secret_parameters: frozenset[str]
-    """Names, in lower snake_case, of what reaches no event, log or dead letter."""
+    secrets: SecretNames
+    """Parameters that reach no event, log or dead letter."""
     repeat_window_us: int = 0
     """Microseconds within which the same state of the same subject is a duplicate."""
     types: Mapping[str, EventType] = field(default_factory=lambda: CATALOGUE)

@@ -73,7 +73,7 @@ def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], rules: Rules) 
         if meant != raw_name:
             garbled.append(raw_name)
         name = canonical_name(meant)
-        if name in rules.secret_parameters or name == DISCRIMINATOR:
+        if name == DISCRIMINATOR or raw_name in rules.secrets:
             continue
         found = place if place is not None and (filled is ALL or filled[place]) else EMPTY
         known = places.setdefault(name, found)

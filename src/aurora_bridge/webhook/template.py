@@ -17,6 +17,7 @@ from itertools import starmap, zip_longest
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
+from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Defect, Malformed
 from aurora_bridge.webhook.pattern import (
     PLACEHOLDER,
@@ -50,12 +51,10 @@ class Reading(NamedTuple):
 class Template:
     """One URL template."""
 
-    def __init__(self, text: str, secrets: frozenset[str]) -> None:
-        """Compile `text`; `secrets` are the names, in canonical form, of what reaches no event.
-
-        Raises `TemplateError`.
-        """
+    def __init__(self, text: str, secrets: SecretNames) -> None:
+        """Compile `text`; `secrets` reach no event. Raises `TemplateError`."""
         self.text = text
+        self._secrets = secrets
         path, _, query = _origin_form(text).partition("?")
         self.segments: tuple[Segment, ...] = tuple(map(segment_of, path.split("/")[1:]))
         self.static: dict[str, str] = {}
@@ -63,14 +62,14 @@ class Template:
         self.garbled: list[str] = []
         """Names of its parameters that are not written as they are meant, see `text.meant_name`."""
         self._parameters: dict[str, Pattern] = {}
-        self._read_query(query, secrets)
+        self._read_query(query)
         self.path_attributes = tuple(
             name for segment in self.segments if isinstance(segment, Pattern) for name in segment.attributes
         )
         self.secret_parameters = frozenset(
             canonical_name(name)
             for name, pattern in self._parameters.items()
-            if not secrets.isdisjoint(pattern.attributes)
+            if any(attribute in secrets for attribute in pattern.attributes)
         )
         """Parameters that carry a secret under another name."""
         for name in self.path_attributes:
@@ -86,14 +85,14 @@ class Template:
         """The template without its host and its secrets: the route's name in records, logs and metrics."""
         path, _, query = _origin_form(self.text).partition("?")
         kept = [piece for piece in query.split("&") if _static_name(piece) in self.static]
-        return path + ("?" + "&".join(kept) if kept else "")
+        return self._secrets.redact_target((path + ("?" + "&".join(kept) if kept else "")).encode())
 
     @property
     def attributes(self) -> frozenset[str]:
         """Every attribute that a placeholder carries."""
         return frozenset(self.path_attributes).union(*(pattern.attributes for pattern in self._parameters.values()))
 
-    def _read_query(self, query: str, secrets: frozenset[str]) -> None:
+    def _read_query(self, query: str) -> None:
         for piece in filter(None, query.split("&")):
             raw_name, _, raw_value = piece.partition("=")
             written, value = _decoded(raw_name), _decoded(raw_value)
@@ -111,10 +110,12 @@ class Template:
                 raise TemplateError(msg)
             if name != written:
                 self.garbled.append(written)
+            if written in self._secrets and not PLACEHOLDER.search(value):
+                continue  # it is checked as a credential, and chooses nothing
             pattern = pattern_of(value)
             if pattern is not None:
                 self._parameters[name] = pattern
-            elif canonical_name(name) not in secrets:  # a secret is checked as a credential, and chooses nothing
+            else:
                 self.static[name] = value
 
     def read(
@@ -147,7 +148,7 @@ class Template:
             if raw_name != written:
                 garbled.append(written)
             pattern = self._parameters.get(raw_name)
-            if raw_name in self.static:
+            if raw_name in self.static or (pattern is None and written in self._secrets):
                 continue
             if place is None:
                 bare += pattern.attributes if pattern else (canonical_name(raw_name),)
@@ -189,7 +190,7 @@ def _origin_form(text: str) -> str:
     rest = text if text.startswith(("/", "?")) else _ORIGIN.sub("", text, count=1)
     if rest == text and not text.startswith(("/", "?")):
         msg = (
-            f"{text!r} begins neither with a scheme and host, as in https://hooks.example.com/..., nor with a slash. "
+            "it begins neither with a scheme and host, as in https://hooks.example.com/..., nor with a slash. "
             "Copy it from Aurora as it stands"
         )
         raise TemplateError(msg)

@@ -15,7 +15,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _VALUE = re.compile(r"=([^&]*)")
-_PLAIN = (string.ascii_letters + string.digits + "-._~!&'()*,/=@").encode()
+_PLAIN = (string.ascii_letters + string.digits + "-._~!&'()*,/@").encode()
 _BEFORE_A_NAME = re.compile(r"\W*(?:(?:amp|0*38|x0*26);\W*)*", re.IGNORECASE)
 """With an ampersand as HTML writes it, without its own."""
 _THROUGH_LAST_LETTER = re.compile(r".*\w", re.DOTALL)
@@ -54,7 +54,8 @@ def split_query(query: bytes) -> tuple[Frame, list[str], bool]:
     text = query.decode("latin-1")
     pieces = _VALUE.split(text)
     frame, values = tuple(pieces[::2]), pieces[1::2]
-    if query.translate(None, _PLAIN) or "_ID" in text or "00000000" in text:  # as in a placeholder, or the nil UUID
+    rest = query.translate(None, _PLAIN)  # at least a = for each value
+    if len(rest) > len(values) or "_ID" in text or "00000000" in text:  # as in a placeholder, or the nil UUID
         return frame, [value if _is_verbatim(value) else _decode(value) for value in values], False
     return frame, values, True
 

@@ -176,6 +176,11 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         routes({"template": "/a/<API-KEY>"}, {"template": "/b", "tokens": SECRET, "query_parameter": "api_key"}),
         "<API-KEY> is a secret",
     ),
+    "a route's header in the path": (
+        routes({"template": "/a/<X_ACME_KEY>"}, {"template": "/b", "tokens": SECRET, "header": "X-Acme-Key"}),
+        "<X_ACME_KEY> is a secret",
+    ),
+    "static parameters that are secrets": (templates("/a?x[token]=1", "/a?x[token]=2"), "could both match one request"),
     "routes that are equal": (templates("/a", "https://h/a"), "settings.routes[0] and settings.routes[1] could both"),
     "a placeholder and a literal": (templates("/a/<X>", "/a/b"), "could both match one request"),
     "a slash at the end": (templates("/a", "/a/"), "could both match one request"),
