@@ -25,7 +25,8 @@ from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, Headers, dead_letter, encode, encode_binary, normalise, rfc3339
-from aurora_bridge.webhook.routes import Match, Routes
+from aurora_bridge.webhook.routes import DISCRIMINATOR, Match, Routes
+from aurora_bridge.webhook.text import canonical_name, meant_name
 from aurora_bridge.webhook.trace_context import trace_headers
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
 _SWEEP_SECONDS = 0.1
+_ANOTHER_NAME = "(another)"
 _LINES_A_MINUTE = 20
 _DEAD_LETTERS_KEPT = 20
 """At most as many names of events, each as long as a target: 160 kB."""
@@ -82,7 +84,7 @@ class GarbledTemplate(NamedTuple):
     tenant: str
     route: str
     names: tuple[str, ...]
-    """The names at fault, as they came."""
+    """The names at fault, as they came; of what nobody knows, nothing is told."""
 
 
 class Bridge:
@@ -210,7 +212,7 @@ class Bridge:
     def _note_garbled(self, event: Event, match: Match, delivery: Delivery) -> None:
         self._metrics.garbled_templates[event.name] += 1
         route, known = match.route, self.garbled_templates.get((event.name, match.route.name))
-        names = tuple(route.rules.secrets.redact_target(name.encode()) for name in event.garbled)
+        names = tuple(name if _is_known(meant_name(name), match) else _ANOTHER_NAME for name in event.garbled)
         self.garbled_templates[event.name, route.name] = GarbledTemplate(
             delivery.received_us / 1e6, event.name, route.tenant, route.name, names
         )
@@ -325,6 +327,15 @@ def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None) -
 def _is_auroras(match: Match) -> bool:
     """Whether the path is a written route's or a known event's: on the default route any word is an event's name."""
     return match.route.template is not None or match.event in CATALOGUE
+
+
+def _is_known(name: str, match: Match) -> bool:
+    """Whether the name of a parameter stands in the catalogue or in the settings, and not in the request alone."""
+    rules, template = match.route.rules, match.route.template
+    known = {*rules.type_of(match.event).attributes, DISCRIMINATOR}
+    return (
+        canonical_name(name) in known or name in rules.secrets or (template is not None and name in template.parameters)
+    )
 
 
 def _event_of(match: Match | None, event: Event | None) -> str:

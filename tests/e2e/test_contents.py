@@ -14,6 +14,7 @@ CONTENT: Final = "content4711"
 ACCEPTED: Final = (
     f"/lead_changed?lead_id={CONTENT}-{{0}}",
     f"/agreement_status_changed?agreement_id={CONTENT}-{{0}}&project_id={CONTENT}&status={CONTENT}&{CONTENT}={CONTENT}",
+    f"/lead_changed?lead_id={CONTENT}-{{0}}&amp;{CONTENT}={CONTENT}&{CONTENT}[]={CONTENT}",
     f"/roof_painted?roof_id={CONTENT}-{{0}}&{CONTENT}={CONTENT}",
     f"/agreement_status_changed?agreement_id={CONTENT}-{{0}}&status=%3C{CONTENT}%3E",
     f"/project_status_changed?project_id={CONTENT}-{{0}}&status=%ff",

@@ -123,12 +123,12 @@ def test_both_are_counted_by_event(tmp_path: Path) -> None:
 def test_a_garbled_template_is_named_on_the_status_page_and_once_in_the_log(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         for number in range(3):
-            daemon.get(f"/lead_created?lead_id={number}&amp;source=api&amp;token=canary&x;token=canary=1")
+            daemon.get(f"/lead_created?lead_id={number}&amp;source=api&amp;token=canary&x;token=canary=1&y[]=1")
         page = Page(http.get(daemon.admin_url, "/").body.decode())
         daemon.terminate()
     said = " ".join(page.texts)
     assert "A URL template in Aurora is garbled: that of lead_created" in said
-    assert "amp;source amp;token" in said
+    assert "amp;source amp;token (another)" in said
     assert said.count("https://HOST/lead_created?lead_id=<LEAD_ID>") == 2
     (line,) = [line for line in daemon.log_lines() if "garbled" in line["message"]]
     assert (line["event"], line["names"][0]) == ("lead_created", "amp;source")

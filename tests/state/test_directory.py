@@ -62,7 +62,9 @@ def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
 
 def test_a_path_that_is_no_directory_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    expected = f"{tmp_path / 'file'} cannot be used: it is not a directory. Give the daemon's user write access to it, or set"
+    expected = (
+        f"{tmp_path / 'file'} cannot be used: it is not a directory. Give the daemon's user write access to it, or set"
+    )
     with pytest.raises(StateError, match=re.escape(expected)), locked(tmp_path / "file"):
         pass
 

@@ -88,6 +88,11 @@ class Template:
         return self._secrets.redact_target((path + ("?" + "&".join(kept) if kept else "")).encode())
 
     @property
+    def parameters(self) -> frozenset[str]:
+        """The names of its parameters, without those of secrets with a fixed value."""
+        return frozenset((*self.static, *self._parameters))
+
+    @property
     def attributes(self) -> frozenset[str]:
         """Every attribute that a placeholder carries."""
         return frozenset(self.path_attributes).union(*(pattern.attributes for pattern in self._parameters.values()))
