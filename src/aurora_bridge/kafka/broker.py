@@ -18,9 +18,9 @@ _SLOW_SECONDS = 0.5
 """An answer that takes longer never makes requests larger, whatever is taken for the round trip."""
 _GROWTH = 4
 _CAUTIOUS_BYTES = 256 * 1024
-_CAUTIOUS_SHARE = 4
+_CAUTIOUS_SHARE = 8
 """Larger requests are at most such a share of all that went before. A quota lets ten seconds' worth of bytes pass
-before its first pause: one oversteps it by 2.5 s at most then, and live events do not miss their publish deadline."""
+before its first pause: one oversteps it by 1.25 s then, and live events do not miss their publish deadline."""
 _SMALL_BYTES = 4096
 """A request of this size shows the round trip, and adds little to the pause that a quota asks for."""
 
@@ -78,11 +78,10 @@ class Broker:
         if size <= self.limit_bytes // 2:
             return  # it says nothing of what the line carries
         carrying = max(seconds - self._round_trip, throttled_seconds)
-        if carrying > CARRYING_SECONDS:
-            least = FIRST_REQUEST_BYTES
-            if throttled_seconds:  # more bytes now, and the pauses add up
-                least, self._carried = _SMALL_BYTES, 0
-            self.limit_bytes = max(least, int(size * CARRYING_SECONDS / carrying))
+        if throttled_seconds > CARRYING_SECONDS:  # until the first ten seconds are over, more bytes make longer pauses
+            self.limit_bytes, self._carried = _SMALL_BYTES, 0
+        elif carrying > CARRYING_SECONDS:
+            self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * CARRYING_SECONDS / carrying))
         elif carrying < CARRYING_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
             most = max(_CAUTIOUS_BYTES, self._carried // _CAUTIOUS_SHARE)
             self.limit_bytes = max(self.limit_bytes, min(_GROWTH * self.limit_bytes, most, MAX_REQUEST_BYTES))
