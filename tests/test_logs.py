@@ -14,7 +14,6 @@ from pydantic import SecretStr
 from aurora_bridge.logs import configure, fields
 from aurora_bridge.logs.libraries import LibraryErrors
 
-SECRETS = frozenset({"token", "session_token", "api_key"})
 LIBRARIES = ("aiokafka", "aiohttp.access", "aiohttp.server", "asyncio")
 log = logging.getLogger("aurora_bridge.test")
 
