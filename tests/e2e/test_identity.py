@@ -126,7 +126,7 @@ def test_a_retry_after_the_daemons_own_503_is_published_as_one_event(
     target = AGREEMENT.format(agreement, "signed")
     with place.daemon(tmp_path, spool__enabled=False) as daemon:
         place.settle(daemon)
-        deliver(daemon, AGREEMENT.format(agreement, "sent"))
+        daemon.wait_until("Kafka takes it", lambda _: daemon.get(AGREEMENT.format(agreement, "sent")).status == 200)
         node.pause()
         refused = daemon.get(target)
         assert (refused.status, refused.json["reason"]) == (503, "kafka_unavailable")
