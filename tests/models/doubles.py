@@ -93,6 +93,7 @@ class SteppedWorker(Worker):
         self.disk = Disk()
         self._answers = []
         self._jobs.put(self._connect)
+        self._opened = False
 
     async def stop(self, patience: float) -> bool:
         """Run what is queued and close the file."""
@@ -124,6 +125,7 @@ class SteppedWorker(Worker):
                 self._open()
 
     def _open(self) -> None:
+        self._opened = True
         if self.disk.error == sqlite3.SQLITE_CORRUPT:
             self.disk.error = None  # a file that is damaged, and not its disk: it is made anew
         super()._open()
@@ -134,6 +136,12 @@ class SteppedWorker(Worker):
     def close(self) -> None:
         """Close the file: what was not committed is lost."""
         self._close()
+
+    def close_unopened(self) -> None:
+        """Close a file that was handed over open, to a thread that died before its first step."""
+        if not self._opened:
+            self._open()
+            self._close()
 
     def answer(self) -> None:
         """Give the answers of what was committed, in order."""

@@ -435,6 +435,8 @@ class Instance:
         self._alive = False
         for worker in self.workers:
             worker.close()
+        if self.spool is not None:
+            self.workers[-1].close_unopened()
         self._loop.run_until_complete(_cancel_all())
         self._loop.close()
 
