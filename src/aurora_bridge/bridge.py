@@ -212,7 +212,10 @@ class Bridge:
     def _note_garbled(self, event: Event, match: Match, delivery: Delivery) -> None:
         self._metrics.garbled_templates[event.name] += 1
         route, known = match.route, self.garbled_templates.get((event.name, match.route.name))
-        names = tuple(name if _is_known(meant_name(name), match) else _ANOTHER_NAME for name in event.garbled)
+        shown = route.rules.secrets.redact_target
+        names = tuple(
+            shown(name.encode()) if _is_known(meant_name(name), match) else _ANOTHER_NAME for name in event.garbled
+        )
         self.garbled_templates[event.name, route.name] = GarbledTemplate(
             delivery.received_us / 1e6, event.name, route.tenant, route.name, names
         )

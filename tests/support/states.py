@@ -66,7 +66,7 @@ def be_busy(daemon: Daemon) -> None:
     """Deliver of every kind: good ones, duplicates, dead letters, refused ones, and what tries to be markup."""
     for number in range(40):
         deliver(daemon, f"/lead_changed?lead_id={number}")
-        deliver(daemon, f"/project_created?project_id={number}&source={SCRIPT}")
+        deliver(daemon, f"/project_created?project_id={number}&note={SCRIPT}")
         deliver(daemon, f"/acme/v2/{number}?a=agreement-{number}&st=signed")
     deliver(daemon, "/project_created?project_id=1&source=app")
     deliver(daemon, "/project_created?project_id=1&source=app")
