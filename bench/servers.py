@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 TOKEN = "bench-token"  # noqa: S105 (of a server on loopback that lives for a minute)
 SOURCES = Path(__file__).parents[1] / "src"
 """The daemon of this checkout."""
-DAEMON = (str(Path(sys.executable).with_name("aurora-bridge")), "serve")
+DAEMON = (sys.executable, "-c", "import sys; from aurora_bridge.cli import main; sys.exit(main())", "serve")
+"""Not the installed script: that of another revision may have begun elsewhere."""
 STATE = "state"
 PATIENCE_SECONDS = 30.0
 """For a process to listen, to find Kafka, or to stop."""
