@@ -18,8 +18,8 @@ from aurora_bridge.outbox.spool import Spool
 
 log = logging.getLogger(__name__)
 
-WINDOW = 200
-"""Records of a topic under way at once. More of them would hold up whoever waits for the spool meanwhile."""
+WINDOW = 500
+"""Records of a topic under way at once."""
 _RETRY_SECONDS = 1.0
 
 
@@ -31,6 +31,8 @@ class Drainer:
         self._publisher = publisher
         self._sender = sender
         self._spool = spool
+        self._reading = asyncio.Semaphore()
+        """One window is read at a time: a delivery that waits for the spool waits for no more than that."""
 
     async def run(self) -> None:
         """Drain until cancelled."""
@@ -47,7 +49,8 @@ class Drainer:
             backlog.changed.clear()
             if backlog.direct or not self._sender.writable(event) or backlog.handed_over(0):
                 continue
-            window = self._adopt(await self._spool.head(event, WINDOW, after=backlog.taken))
+            async with self._reading:
+                window = self._adopt(await self._spool.head(event, WINDOW, after=backlog.taken))
             if not window:
                 if backlog.taken:
                     backlog.taken = 0
