@@ -1,14 +1,15 @@
 """What is logged and remembered of an answer: why, from where, and what to do."""
 
 from ipaddress import ip_network
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import pytest
 
+from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.ledger import Ledger, RefusedRequest
-from aurora_bridge.metrics import NO_EVENT, Metrics
+from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
 from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
 from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
 from aurora_bridge.webhook.delivery import Delivery
@@ -20,7 +21,7 @@ PROXY = "10.0.0.1"
 @pytest.fixture
 def ledger() -> Ledger:
     metrics = Metrics(events=[EVENT, "dead_letter"])
-    return Ledger(metrics, log_deliveries=False, trusted_proxies=[ip_network("10.0.0.0/8")])
+    return Ledger(metrics, Attempts(), log_deliveries=False, trusted_proxies=[ip_network("10.0.0.0/8")])
 
 
 def refuse(
@@ -32,7 +33,7 @@ def refuse(
     headers = [(b"X-Forwarded-For", b"203.0.113.9")]
     status, outcome = (reason.status, Outcome.REFUSED) if isinstance(reason, Reason) else (200, Outcome.DEAD_LETTERED)
     answer = Answer(status, outcome, NO_EVENT if outcome is Outcome.REFUSED else "dead_letter", None, reason)
-    ledger.enter(Delivery("GET", target, headers, 0, 0.0, PROXY), answer._replace(**more), 0.0)
+    ledger.enter(Delivery("GET", target, headers, 0, 0.0, PROXY), answer._replace(**more), 0.0, handed=True)
 
 
 def found(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
@@ -112,3 +113,36 @@ def test_a_flood_of_strangers_takes_neither_the_lines_nor_the_place_of_auroras(
     assert [line["path"] for line in found(caplog)] == ["/wp-login.php"] * 20 + ["/hooks/lead_created"]
     assert [refused.path for refused in ledger.last_refused() if refused.known_path] == ["/hooks/lead_created"]
     assert len(list(ledger.last_refused())) == 6
+
+
+SUBSCRIPTION = ("default", EVENT)
+TAKEN = Answer(200, Outcome.PUBLISHED, EVENT, "the-id", subscription=SUBSCRIPTION)
+
+
+@pytest.mark.parametrize(
+    ("answer", "handed", "seconds", "failed"),
+    [
+        (TAKEN, True, 0, False),
+        (TAKEN._replace(outcome=Outcome.DEAD_LETTERED, event="dead_letter", reason=Defect.NOT_UTF8), True, 0, False),
+        (TAKEN, False, 0, True),
+        (TAKEN, True, BUDGET_SECONDS, True),
+        (TAKEN._replace(status=422, outcome=Outcome.DEAD_LETTERED, event="dead_letter"), True, 0, True),
+        (TAKEN._replace(status=503, outcome=Outcome.REFUSED, reason=Reason.TOO_LATE), True, 0, True),
+        (TAKEN._replace(status=401, outcome=Outcome.REFUSED, reason=Reason.UNAUTHORIZED), True, 0, True),
+    ],
+    ids=["taken", "dead letter", "unheard", "too late", "422", "503", "401"],
+)
+def test_for_aurora_everything_but_a_2xx_in_time_failed(
+    ledger: Ledger, answer: Answer, *, handed: bool, seconds: float, failed: bool
+) -> None:
+    now = time()
+    delivery = Delivery("GET", b"/lead_created", (), int(now * 1e6), monotonic() - seconds, PROXY)
+    ledger.enter(delivery, answer, monotonic(), handed=handed)
+    (found,) = ledger.attempts.look(int(now * 1e6))
+    assert (found.route, found.event, found.attempts, found.failures) == (*SUBSCRIPTION, 1, int(failed))
+
+
+def test_what_is_not_auroras_is_no_attempt(ledger: Ledger) -> None:
+    refuse(ledger, Reason.NO_ROUTE, b"/wp-login.php")
+    ledger.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")
+    assert ledger.attempts.look(0) == []

@@ -13,6 +13,7 @@ from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
+from aurora_bridge.attempts import NO_ROUTE
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
@@ -61,6 +62,8 @@ class Answer(NamedTuple):
     """Whether a refused delivery is Aurora's, by its path: a written route's, or a known event's."""
     challenges: Sequence[str] = ()
     """Behind a 401, the schemes of HTTP authentication that the route takes (RFC 9110, section 11.6.1)."""
+    subscription: tuple[str, str] | None = None
+    """Route and event, as Aurora's attempts are counted; None for what is not Aurora's, or is not known."""
 
 
 class DeadLetter(NamedTuple):
@@ -153,18 +156,24 @@ class Bridge:
         except Refusal as refusal:
             answer = _refused(refusal.reason, _event_of(match, event), entry, key)
             if match is None:
-                return answer._replace(known_path=self._routes.is_known_path(delivery.target))
+                event_name = self._routes.known_event(delivery.target) if refusal.reason is Reason.NO_ROUTE else ""
+                return answer._replace(
+                    known_path=self._routes.is_known_path(delivery.target),
+                    subscription=(NO_ROUTE, event_name) if event_name else None,
+                )
             return answer._replace(
                 route=match.route.name,
                 credential=refusal.credential,
                 known_path=_is_auroras(match),
                 challenges=match.route.credentials.challenges if refusal.reason is Reason.UNAUTHORIZED else (),
+                subscription=_subscription(match) if _is_attempt(match, refusal.reason) else None,
             )
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise
             task.uncancel()  # the connection has the same task, and goes on
-            return _refused(Reason.TOO_LATE, _event_of(match, event), entry, key)
+            answer = _refused(Reason.TOO_LATE, _event_of(match, event), entry, key)
+            return answer._replace(subscription=match and _subscription(match))
         except Exception:  # a fault of ours: there is no answer to be told of, and memory would keep the entry
             if entry is not None:
                 dedup.answered(entry, received_us, in_time=False)
@@ -175,8 +184,26 @@ class Bridge:
         if defect is not None:
             route = match.route.name
             self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, defect, match.event, route, key))
-            return Answer(self._ingress.malformed_status, Outcome.DEAD_LETTERED, event.name, key, defect, entry, route)
-        return Answer(200, outcome, event.name, key, None, entry)
+            return Answer(
+                self._ingress.malformed_status,
+                Outcome.DEAD_LETTERED,
+                event.name,
+                key,
+                defect,
+                entry,
+                route,
+                subscription=_subscription(match),
+            )
+        return Answer(200, outcome, event.name, key, None, entry, subscription=(match.route.name, event.name))
+
+    def fault(self, delivery: Delivery) -> Answer:
+        """Return the answer to a delivery that met a fault of ours, whatever it was."""
+        answer = _refused(Reason.INTERNAL_ERROR, NO_EVENT, None, None)
+        try:
+            match = self._routes.match(delivery)
+        except Exception:  # noqa: BLE001 - perhaps that was it
+            return answer
+        return answer._replace(subscription=_subscription(match) if _is_auroras(match) else None)
 
     def recognizes(self, delivery: Delivery) -> bool:
         """Whether a delivery that cannot be accepted carries a valid credential."""
@@ -325,6 +352,17 @@ class Bridge:
 
 def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None) -> Answer:
     return Answer(reason.status, Outcome.REFUSED, event, key, reason, entry)
+
+
+def _subscription(match: Match) -> tuple[str, str]:
+    return match.route.name, match.route.rules.type_of(match.event).name
+
+
+def _is_attempt(match: Match, reason: Reason) -> bool:
+    """Whether what was refused behind its route is Aurora's: it had a good credential, or its path is Aurora's."""
+    if reason is Reason.UNAUTHORIZED:
+        return _is_auroras(match)
+    return reason is not Reason.CROSS_SITE
 
 
 def _is_auroras(match: Match) -> bool:

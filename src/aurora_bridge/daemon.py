@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, time
 
+from aurora_bridge.auto_disable import guarding
 from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
@@ -114,6 +115,7 @@ async def run(settings: Settings, announce: Announce) -> str:
         await stack.enter_async_context(_following(files))
         ledger = Ledger(
             metrics,
+            await stack.enter_async_context(guarding(settings.state_dir, metrics)),
             log_deliveries=settings.ingress.log_deliveries,
             trusted_proxies=settings.ingress.trusted_proxies,
         )

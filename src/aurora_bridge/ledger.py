@@ -12,9 +12,10 @@ from itertools import product
 from time import monotonic, time
 from typing import NamedTuple
 
+from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.logs import Quota, fields
-from aurora_bridge.metrics import NO_EVENT, Metrics
+from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
 from aurora_bridge.redaction import redact_path
 from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
 from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
@@ -25,6 +26,8 @@ from aurora_bridge.webhook.routes import split_target
 log = logging.getLogger(__name__)
 
 _LINES_A_MINUTE = 20
+_FAILURE = 300
+"""For Aurora, everything but a 2xx is one (Aurora: "Delivery")."""
 _KEPT = 5
 """Refusals of each kind, at 1 kB."""
 
@@ -48,12 +51,15 @@ class RefusedRequest(NamedTuple):
 class Ledger:
     """Counts and logs answers."""
 
-    def __init__(self, metrics: Metrics, *, log_deliveries: bool, trusted_proxies: Networks = ()) -> None:
-        """Count in `metrics`; with `log_deliveries`, each ordinary delivery gets a line, too.
+    def __init__(
+        self, metrics: Metrics, attempts: Attempts, *, log_deliveries: bool, trusted_proxies: Networks = ()
+    ) -> None:
+        """Count in `metrics` and `attempts`; with `log_deliveries`, each ordinary delivery gets a line, too.
 
         What the `trusted_proxies` say of where a delivery came from is believed.
         """
         self._metrics = metrics
+        self.attempts = attempts
         self._answer_seconds = metrics.stage_seconds["answer"]
         self._log_deliveries = log_deliveries
         self._trusted_proxies = trusted_proxies
@@ -62,13 +68,16 @@ class Ledger:
         self._quotas = {kind: Quota(_LINES_A_MINUTE, monotonic) for kind in kinds}
         self._refused = {kind: deque[RefusedRequest](maxlen=_KEPT) for kind in kinds}
 
-    def enter(self, delivery: Delivery, answer: Answer, since: float) -> None:
-        """Enter one answer, which was ready at monotonic time `since`."""
+    def enter(self, delivery: Delivery, answer: Answer, since: float, *, handed: bool) -> None:
+        """Enter one answer, which was ready at monotonic time `since`; not `handed`, the client was gone."""
         now = monotonic()
         metrics = self._metrics
         self._answer_seconds.observe(now - since)
         metrics.response_seconds[answer.outcome].observe(now - delivery.received)
         metrics.deliveries[answer.event, answer.outcome] += 1
+        if answer.subscription is not None:
+            failed = answer.status >= _FAILURE or not handed or now - delivery.received > BUDGET_SECONDS
+            self.attempts.enter(answer.subscription, delivery.received_us, failed=failed)
         if answer.reason is not None:
             self._enter_reason(delivery, answer, answer.reason, {})
         elif self._log_deliveries:

@@ -177,6 +177,31 @@ class Metrics(Collector):
             "When a delivery was last refused for this reason, seconds since the epoch; 0: not since start.",
             (("reason", [reason.value for reason in Reason]),),
         )
+        subscription: Labels = (("route", ()), ("event", ()))
+        self.attempts = Gauge(
+            "aurora_bridge_attempts",
+            "Aurora's attempts of the last 48 h that this replica answered, by route and event; route none: a known "
+            "event on a path that no route has. Kept across restarts; sum over replicas.",
+            subscription,
+        )
+        self.failed_attempts = Gauge(
+            "aurora_bridge_failed_attempts",
+            "Those of them that failed for Aurora: the answer was no 2xx, took longer than Aurora waits, or the client "
+            "was gone.",
+            subscription,
+        )
+        self.failed_in_a_row = Gauge(
+            "aurora_bridge_failed_attempts_in_a_row",
+            "Those of the last 48 h that failed since the last success. Aurora may switch a subscription off at 100; "
+            "sum over replicas.",
+            subscription,
+        )
+        self.auto_disable_risk = Gauge(
+            "aurora_bridge_auto_disable_risk",
+            "1 where Aurora may switch a subscription off: at least 20 attempts in a row failed at this replica. Over "
+            "all replicas it is the record aurora_bridge:auto_disable_risk:sum.",
+            subscription,
+        )
         self.connections_dropped = Counter(
             "aurora_bridge_connections_dropped",
             "Connections closed without an answer, by port and why: limit, too many at once, and it had brought no "

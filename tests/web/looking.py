@@ -3,6 +3,7 @@
 from math import inf
 from typing import Any
 
+from aurora_bridge.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.ledger import RefusedRequest
@@ -31,6 +32,7 @@ QUIET = Status(
     oldest_unanswered=0.0,
     refused=[],
     last_refused=[],
+    failing=[],
     dead_letters={},
     last_dead_letters=[],
     garbled_templates=[],
@@ -66,6 +68,7 @@ def eventful(text: str) -> Status:
         topics=[Topic(text, False, 1, NOW, 1, 0), Topic(f"{text}2", True, 0, 0.0, 0, 0)],  # noqa: FBT003
         refused=[Refused(reason, 1, NOW) for reason in Reason],
         last_refused=[RefusedRequest(NOW, Reason.NO_ROUTE, None, text, text, text, known_path=True)],
+        failing=[Subscription(text, text, 30, 20, 20, 60.0), Subscription(text, text, 30, 1, 1, inf)],
         dead_letters={defect.value: 1 for defect in Defect},
         last_dead_letters=[DeadLetter(NOW, Defect.NOT_UTF8, text, text, text)],
         in_flight=1,

@@ -8,6 +8,7 @@ from time import monotonic, time
 
 import pytest
 
+from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
@@ -32,7 +33,7 @@ class Serving:
         self.metrics = Metrics(events=[EVENT])
 
     def ingress(self, settings: IngressSettings = SETTINGS) -> Ingress:
-        ledger = Ledger(self.metrics, log_deliveries=False)
+        ledger = Ledger(self.metrics, Attempts(), log_deliveries=False)
         return Ingress(self.bridge, lambda: self.ready, ledger, settings)
 
     def refusals(self) -> dict[str, int]:

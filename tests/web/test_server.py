@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import pytest
 from aiohttp import http_parser
 
+from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
@@ -29,7 +30,7 @@ def served(
     return ingress(
         bridge or BridgeDouble(),
         ready,
-        Ledger(metrics, log_deliveries=False),
+        Ledger(metrics, Attempts(), log_deliveries=False),
         settings,
         answer_seconds=answer_seconds,
         files=SecretFiles(metrics),

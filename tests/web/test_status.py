@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import EVENTS, DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.reading import Progress
@@ -37,7 +38,7 @@ class Observing:
         self.publisher = Publisher(made.deadlines, EVENTS, None, None, self.metrics)
         readiness = Readiness(self.bridge, cast("Sender | None", sender), cast("Spool | None", spool))
         self.log_reader = SimpleNamespace(current=SimpleNamespace(caught_up=True, progress=Progress()))
-        self.ledger = Ledger(self.metrics, log_deliveries=False)
+        self.ledger = Ledger(self.metrics, Attempts(), log_deliveries=False)
         log_reader = cast("LogReader", self.log_reader)
         self.observer = Observer(made, readiness, self.publisher, log_reader, self.ledger, self.metrics)
 

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from aurora_bridge.dedup import index
 from aurora_bridge.os_errors import reason
 from aurora_bridge.state.directory import StateError, write_durably
+from aurora_bridge.state.thread import on_thread
 
 log = logging.getLogger(__name__)
 
@@ -117,23 +118,11 @@ class ClusterGuard:
             raise ValueError(msg) from error
 
     def _write(self, cluster_id: str) -> "asyncio.Future[None]":
-        """Write the id on a thread that nobody waits for: the disk may hang."""
-        loop = asyncio.get_running_loop()
-        written: asyncio.Future[None] = loop.create_future()
-
         def write() -> None:
-            try:
-                with self._lock:
-                    write_durably(self._path, cluster_id)
-            except OSError as error:
-                end = partial(_end, written, error)
-            else:
-                end = partial(_end, written, None)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(end)
+            with self._lock:
+                write_durably(self._path, cluster_id)
 
-        threading.Thread(target=write, name="cluster", daemon=True).start()
-        return written
+        return on_thread("cluster", write)
 
     def _ended(self, cluster_id: str, written: "asyncio.Future[None]") -> None:
         self._writing = None
@@ -172,12 +161,3 @@ def replace_id(directory: Path, cluster_id: str) -> None:
     except OSError as error:
         msg = f"The cluster's id cannot be kept in {directory}: {reason(error)}. Check the volume and its permissions."
         raise StateError(msg) from error
-
-
-def _end(written: "asyncio.Future[None]", error: OSError | None) -> None:
-    if written.cancelled():
-        return
-    if error is None:
-        written.set_result(None)
-    else:
-        written.set_exception(error)

@@ -12,10 +12,9 @@ import orjson
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
-from aurora_bridge.bridge import Answer, Bridge
+from aurora_bridge.bridge import Bridge
 from aurora_bridge.ledger import Ledger
 from aurora_bridge.logs import Quota, fields, origin
-from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.answer import ready, respond
@@ -72,13 +71,14 @@ class Ingress:
             answer = await self._bridge.accept(delivery)
         except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one delivery's
             self._note_fault(error)
-            answer = Answer(Reason.INTERNAL_ERROR.status, Outcome.REFUSED, NO_EVENT, None, Reason.INTERNAL_ERROR)
+            answer = self._bridge.fault(delivery)
         if answer.reason is _NO_ROUTE and self._is_probe(delivery):
             connection.send(message, self._health())
             return
         done = monotonic()
-        self._bridge.answered(delivery, answer, handed=connection.send(message, respond(answer)))
-        self._ledger.enter(delivery, answer, done)
+        handed = connection.send(message, respond(answer))
+        self._bridge.answered(delivery, answer, handed=handed)
+        self._ledger.enter(delivery, answer, done, handed=handed)
 
     def _is_probe(self, delivery: Delivery) -> bool:
         """Whether what no route takes is a load balancer's question, also of one that was told no path, as Google's."""

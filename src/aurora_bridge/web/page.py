@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import isinf, isnan
 
+from aurora_bridge.attempts import DISABLED_AT, Subscription
 from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.remedies import DEFECTS, REMEDIES
@@ -68,6 +69,8 @@ def _sections(status: Status) -> Iterator[Html]:
     yield _section("Events", *_events(status))
     yield _section("Answers", *_answers(status))
     yield _section("Refusals", *_refusals(status))
+    if status.failing:
+        yield _section("Attempts that failed", _failing(status))
     yield _section("Dead letters", *_dead_letters(status))
     if status.garbled_templates:
         yield _section("Templates to mend", _garbled_templates(status))
@@ -201,6 +204,28 @@ def _refusals(status: Status) -> Iterator[Html]:
     ]
     columns = ["When", "Reason", "Credential", "From", "Path", "Route"]
     yield _table("The last ones, first those on a path of Aurora's", columns, rows)
+
+
+def _failing(status: Status) -> Html:
+    rows = [
+        [
+            _key(one.event),
+            _cell(_shortened(one.route)),
+            *map(_number, (one.attempts, one.failures, one.in_a_row)),
+            _cell(_left(one)),
+        ]
+        for one in status.failing
+    ]
+    columns = ["Event", "Route", "#Attempts", "#Failed", "#The last in a row", "Switched off by Aurora"]
+    return _table("Of Aurora's attempts in the last 48 h", columns, rows)
+
+
+def _left(one: Subscription) -> str:
+    if not one.at_risk:
+        return "no risk"
+    if isinf(one.seconds_left):
+        return f"at {DISABLED_AT} in a row"
+    return f"at this rate in {duration(one.seconds_left)}" if one.seconds_left else "at any moment"
 
 
 def _dead_letters(status: Status) -> Iterator[Html]:

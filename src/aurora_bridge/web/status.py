@@ -9,6 +9,7 @@ from math import inf
 from time import time
 from typing import NamedTuple
 
+from aurora_bridge.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.kafka.reasons import Problem
@@ -134,6 +135,8 @@ class Status(NamedTuple):
     """The latest first."""
     last_refused: Sequence[RefusedRequest]
     """The last ones, the latest first."""
+    failing: Sequence[Subscription]
+    """Those with attempts that failed in the last 48 h: first what Aurora may switch off, the soonest first."""
     dead_letters: dict[str, int]
     """By reason."""
     last_dead_letters: Sequence[DeadLetter]
@@ -206,6 +209,7 @@ class Observer:
             oldest_unanswered=metrics.oldest_unanswered_seconds.value(),
             refused=self._refused(),
             last_refused=sorted(self._ledger.last_refused(), key=lambda refused: -refused.time),
+            failing=self._failing(now),
             dead_letters=_counted(metrics.dead_letters),
             last_dead_letters=list(reversed(bridge.dead_letters)),
             garbled_templates=self._garbled_templates(),
@@ -280,6 +284,10 @@ class Observer:
         return next(
             (paste.url for paste in self._routes if (paste.event, paste.tenant) == about and path in paste.url), ""
         )
+
+    def _failing(self, now: float) -> list[Subscription]:
+        found = [one for one in self._ledger.attempts.look(int(now * 1e6)) if one.failures]
+        return sorted(found, key=lambda one: (not one.at_risk, one.seconds_left, -one.in_a_row))
 
     def _refused(self) -> list[Refused]:
         metrics = self._metrics

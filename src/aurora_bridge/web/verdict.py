@@ -13,7 +13,7 @@ from typing import NamedTuple
 from aurora_bridge.kafka.reasons import NOT_CREATED
 from aurora_bridge.ledger import RefusedRequest
 from aurora_bridge.refusal import Reason
-from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
+from aurora_bridge.remedies import AUTO_DISABLE, CREDENTIALS, DEFECTS, REMEDIES
 from aurora_bridge.web.status import Reading, Refused, Spool, Status
 from aurora_bridge.web.words import counted, duration, moment, size
 
@@ -49,7 +49,8 @@ class Line(NamedTuple):
 
 def judge(status: Status) -> list[Line]:
     """Return whether anything is being lost, and behind it what else deserves a look."""
-    now, lost, others = _refusing(status) or _losing(status), list(_lost(status)), _worth_a_look(status)
+    now, others = _refusing(status) or _losing(status), _worth_a_look(status)
+    lost = [*_lost(status), *_switched_off(status)]
     if now.level is Level.BAD:
         return [now, *lost, *others]
     if now.level is Level.GOOD and lost:
@@ -89,6 +90,22 @@ def _lost(status: Status) -> Iterator[Line]:
             f"Events may have been lost: the spool was found broken at a start, and put aside as {file}",
             "What could be read of it was kept; the log of that start says how much. Look into the disk. Aurora sends "
             "the others again, up to 30 days: the runbook AuroraBridgeBrokenFile says how. Then delete the file.",
+        )
+
+
+def _switched_off(status: Status) -> Iterator[Line]:
+    """Yield what Aurora may switch off, from where nothing would come any more."""
+    at_risk = [one for one in status.failing if one.at_risk]
+    for one in at_risk[:1]:
+        when = "" if isinf(one.seconds_left) else f", at this rate in {duration(one.seconds_left)}"
+        if not one.seconds_left:
+            when = " at any moment"
+        more = f", and {counted(len(at_risk) - 1, 'other')}" if len(at_risk) > 1 else ""
+        yield Line(
+            Level.BAD,
+            f"Aurora may switch off the subscription of {one.event}{more}{when}: "
+            f"its last {counted(one.in_a_row, 'attempt')} failed",
+            AUTO_DISABLE,
         )
 
 

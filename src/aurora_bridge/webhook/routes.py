@@ -118,11 +118,14 @@ class Routes:
 
     def is_known_path(self, target: bytes) -> bool:
         """Whether a target without a route is Aurora's, by its path: a written route's, or one with a known event."""
+        return bool(self.known_event(target)) or self._written.covers(merge_slashes(split_target(target)[0]))
+
+    def known_event(self, target: bytes) -> str:
+        """Return the event of the catalogue that a target without a route names, empty if it names none."""
         path, query = split_target(target)
         segments = path.split(b"/", _MOST_SEGMENTS)[:_MOST_SEGMENTS]
         named = (_event_name(_NAME_END.split(unquote_to_bytes(segment), maxsplit=1)[0]) for segment in segments)
-        found = any(name in CATALOGUE for name in named) or _discriminator(query) in CATALOGUE
-        return found or self._written.covers(merge_slashes(path))
+        return next((name for name in (*named, _discriminator(query)) if name in CATALOGUE), None) or ""
 
     def _match(self, path: bytes, query: bytes) -> Match | None:
         return self._written.match(path or b"/", query) or self._match_default(path, query)

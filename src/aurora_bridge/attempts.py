@@ -1,0 +1,139 @@
+"""Aurora's attempts of the last 48 h, by route and event: how near Aurora is to switching a subscription off.
+
+Aurora does so when all its retries fail within 48 h, with at least 100 attempts in these 48 h (Aurora: "Delivery").
+It tells us neither that nor which subscription an attempt belongs to: route and event stand for it, and those that
+share both are counted together. One success breaks the row of failures. `auto_disable` keeps the counts, and warns.
+"""
+
+from collections.abc import Iterator
+from math import inf
+from typing import NamedTuple
+
+import orjson
+
+DISABLED_AT = 100
+"""Attempts, all of them failed, from which on Aurora may switch a subscription off."""
+WARNED_AT = 20
+"""Failures in a row from which on there is a risk: five replicas, each of which knows its own alone, warn in time."""
+NO_ROUTE = "none"
+"""The route of what names an event on a path that no route has."""
+_SLOT_US = 15 * 60 * 1_000_000
+_WINDOW_SLOTS = 48 * 4
+"""And the one under way: the window is 48 h to 48 h 15 min long. A subscription has as many buckets, 20 kB."""
+_RECENT_SLOTS = 4
+"""And the one under way: an hour or a little more, whose failures are the present rate."""
+
+
+class Subscription(NamedTuple):
+    """What came of one in the last 48 h."""
+
+    route: str
+    event: str
+    attempts: int
+    failures: int
+    in_a_row: int
+    """How many of the latest attempts failed, one after the other."""
+    seconds_left: float
+    """Until Aurora may switch it off at the present rate; infinity if there is no risk, or nothing comes any more."""
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether Aurora may switch it off if this goes on."""
+        return self.in_a_row >= WARNED_AT
+
+
+class _Tally:
+    __slots__ = ("buckets", "in_a_row", "row_began_us")
+
+    def __init__(self) -> None:
+        self.buckets: dict[int, list[int]] = {}
+        """Attempts and failures by slot of time."""
+        self.in_a_row = 0
+        """Older than the window, too."""
+        self.row_began_us = 0
+
+
+class Attempts:
+    """Counts attempts. Times are microseconds since the epoch."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], _Tally] = {}
+        self._unrouted: dict[str, _Tally] = {}
+        """Those of `NO_ROUTE`, by event."""
+
+    def enter(self, subscription: tuple[str, str], time_us: int, *, failed: bool) -> None:
+        """Enter an attempt of a route and an event."""
+        tally = self._tallies.get(subscription) or self._begin(subscription)
+        bucket = tally.buckets.get(time_us // _SLOT_US)
+        if bucket is None:
+            bucket = tally.buckets[time_us // _SLOT_US] = [0, 0]
+        bucket[0] += 1
+        if failed:
+            bucket[1] += 1
+            tally.in_a_row += 1
+            if tally.in_a_row == 1:
+                tally.row_began_us = time_us
+            return
+        tally.in_a_row = 0
+        if self._unrouted and (unrouted := self._unrouted.get(subscription[1])) is not None:
+            unrouted.in_a_row = 0  # its template was mended, and leads to a route
+
+    def _begin(self, subscription: tuple[str, str]) -> _Tally:
+        tally = self._tallies[subscription] = _Tally()
+        if subscription[0] == NO_ROUTE:
+            self._unrouted[subscription[1]] = tally
+        return tally
+
+    def look(self, now_us: int) -> list[Subscription]:
+        """Return all that were ever entered as they stand, and forget what the window has left behind."""
+        return [_look(route, event, tally, now_us) for (route, event), tally in self._tallies.items()]
+
+    def dump(self) -> str:
+        """Return everything as a line of JSON."""
+        rows = [
+            [route, event, tally.in_a_row, tally.row_began_us, [[slot, *counts] for slot, counts in found]]
+            for (route, event), tally in self._tallies.items()
+            if (found := tally.buckets.items())
+        ]
+        return orjson.dumps(rows).decode()
+
+    def load(self, line: str) -> None:
+        """Take what `dump` returned. Raises `ValueError` for anything else, and takes nothing."""
+        for subscription, tally in list(_parse(line)):
+            known = self._begin(subscription)
+            known.buckets, known.in_a_row, known.row_began_us = tally.buckets, tally.in_a_row, tally.row_began_us
+
+
+def _look(route: str, event: str, tally: _Tally, now_us: int) -> Subscription:
+    now = now_us // _SLOT_US
+    # A clock that was set back leaves counts of the future; one slot of them is a step like those of NTP.
+    for slot in [slot for slot in tally.buckets if not now - _WINDOW_SLOTS <= slot <= now + 1]:
+        del tally.buckets[slot]
+    attempts = sum(attempts for attempts, _ in tally.buckets.values())
+    failures = sum(failures for _, failures in tally.buckets.values())
+    in_a_row = min(tally.in_a_row, failures)
+    found = Subscription(route, event, attempts, failures, in_a_row, inf)
+    return found._replace(seconds_left=_seconds_left(tally, in_a_row, now_us)) if found.at_risk else found
+
+
+def _seconds_left(tally: _Tally, in_a_row: int, now_us: int) -> float:
+    if in_a_row >= DISABLED_AT:
+        return 0.0
+    first = now_us // _SLOT_US - _RECENT_SLOTS
+    recent = min(in_a_row, sum(failures for slot, (_, failures) in tally.buckets.items() if slot >= first))
+    if not recent:
+        return inf
+    began_us = max(tally.row_began_us, first * _SLOT_US)
+    return (DISABLED_AT - in_a_row) * max(1.0, (now_us - began_us) / 1e6) / recent
+
+
+def _parse(line: str) -> Iterator[tuple[tuple[str, str], _Tally]]:
+    try:
+        for route, event, in_a_row, row_began_us, buckets in orjson.loads(line):
+            tally = _Tally()
+            tally.buckets = {int(slot): [int(attempts), int(failures)] for slot, attempts, failures in buckets}
+            tally.in_a_row, tally.row_began_us = int(in_a_row), int(row_began_us)
+            yield (str(route), str(event)), tally
+    except TypeError as error:
+        msg = "not what was written"
+        raise ValueError(msg) from error

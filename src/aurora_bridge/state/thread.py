@@ -1,0 +1,34 @@
+"""Blocking work beside the event loop, on a thread that nobody has to wait for: the disk may hang."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+
+
+def on_thread(name: str, work: Callable[[], None]) -> "asyncio.Future[None]":
+    """Run `work` on a thread of its own, called `name`. The future gets what `OSError` it raises."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
+        try:
+            work()
+        except OSError as error:
+            end = partial(_end, done, error)
+        else:
+            end = partial(_end, done, None)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(end)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done
+
+
+def _end(done: "asyncio.Future[None]", error: OSError | None) -> None:
+    if done.cancelled():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -1,0 +1,129 @@
+"""The guard around the counts: its file, its metrics, its warnings."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aurora_bridge import auto_disable
+from aurora_bridge.attempts import WARNED_AT
+from aurora_bridge.auto_disable import FILE, AutoDisableGuard, guarding
+from aurora_bridge.metrics import Metrics
+from aurora_bridge.remedies import AUTO_DISABLE
+
+KEY = ("default", "lead_created")
+NOW = 500_000 * 3_600_000_000
+PATIENCE = 30.0
+
+
+def fail(guard: AutoDisableGuard, count: int = WARNED_AT) -> None:
+    for _ in range(count):
+        guard.attempts.enter(KEY, NOW, failed=True)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(record)["fields"] for record in caplog.records if "switch a subscription off" in record.getMessage()]
+
+
+def test_the_metrics_are_those_of_the_last_look(tmp_path: Path) -> None:
+    metrics = Metrics()
+    guard = AutoDisableGuard(tmp_path, metrics)
+    guard.attempts.enter(KEY, NOW, failed=False)
+    fail(guard)
+    guard.look(NOW)
+    gauges = (metrics.attempts, metrics.failed_attempts, metrics.failed_in_a_row, metrics.auto_disable_risk)
+    assert [gauge[KEY] for gauge in gauges] == [WARNED_AT + 1, WARNED_AT, WARNED_AT, 1]
+    guard.attempts.enter(KEY, NOW, failed=False)
+    guard.look(NOW)
+    assert [gauge[KEY] for gauge in gauges] == [WARNED_AT + 2, WARNED_AT, 0, 0]
+    guard.look(NOW + 49 * 3_600_000_000)
+    assert [gauge[KEY] for gauge in gauges] == [0, 0, 0, 0]
+
+
+def test_a_risk_is_logged_when_it_begins_and_when_it_begins_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = AutoDisableGuard(tmp_path, Metrics())
+    fail(guard, WARNED_AT - 1)
+    guard.look(NOW)
+    assert warnings(caplog) == []
+    for _ in range(3):
+        fail(guard, 1)
+        guard.look(NOW + 60_000_000)
+    expected = {"route": "default", "event": "lead_created", "attempts": 20, "failures": 20, "in_a_row": 20}
+    assert warnings(caplog) == [expected | {"seconds_left": 240, "remedy": AUTO_DISABLE}]
+    guard.attempts.enter(KEY, NOW, failed=False)
+    guard.look(NOW)
+    fail(guard)
+    guard.look(NOW)
+    assert len(warnings(caplog)) == 2
+
+
+async def test_a_restart_goes_on_with_what_was_written_and_warns_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = AutoDisableGuard(tmp_path, Metrics())
+    fail(guard)
+    await guard.write()
+    metrics = Metrics()
+    AutoDisableGuard(tmp_path, metrics).look(NOW)
+    assert (metrics.failed_in_a_row[KEY], len(warnings(caplog))) == (WARNED_AT, 1)
+
+
+async def test_what_came_last_is_written_at_the_end(tmp_path: Path) -> None:
+    async with guarding(tmp_path, Metrics()) as attempts:
+        attempts.enter(KEY, NOW, failed=True)
+    assert AutoDisableGuard(tmp_path, Metrics()).attempts.look(NOW)[0].failures == 1
+
+
+async def test_it_looks_and_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto_disable, "_SECONDS", 0)
+    metrics = Metrics()
+    guard = AutoDisableGuard(tmp_path, metrics)
+    task = asyncio.create_task(guard.run(lambda: NOW))
+    fail(guard)
+    async with asyncio.timeout(PATIENCE):
+        while not ((tmp_path / FILE).exists() and metrics.auto_disable_risk.get(KEY)):  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_did_not_change_is_not_written_again(tmp_path: Path) -> None:
+    guard = AutoDisableGuard(tmp_path, Metrics())
+    await guard.write()
+    assert not (tmp_path / FILE).exists()
+    fail(guard)
+    await guard.write()
+    (tmp_path / FILE).unlink()
+    await guard.write()
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("found", [b"", b"{", b"\xff", b"[7]"])
+def test_a_file_that_cannot_be_read_is_told_and_counting_begins_anew(
+    tmp_path: Path, found: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / FILE).write_bytes(found)
+    guard = AutoDisableGuard(tmp_path, Metrics())
+    assert guard.attempts.look(NOW) == []
+    assert "cannot be read" in caplog.text
+
+
+async def test_a_disk_that_fails_is_told_once_and_written_again_when_it_is_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    guard = AutoDisableGuard(tmp_path, Metrics())
+    fail(guard)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        await guard.write()
+        await guard.write()
+    assert caplog.text.count("cannot be written (Input/output error)") == 1
+    await guard.write()
+    assert AutoDisableGuard(tmp_path, Metrics()).attempts.look(NOW)[0].failures == WARNED_AT
