@@ -6,6 +6,7 @@ What the bridge does with it is in `pipeline`.
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from aurora_bridge.attempts import DISABLED_AT, WARNED_AT
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.refusal import Reason
 from aurora_bridge.webhook.catalogue import UNRECOGNIZED
@@ -185,6 +186,39 @@ _REFUSED = Section(
                 "{{file}} {{kind}} {{position}}",
             ),
             unit=units.CountsPerMinute,
+        ),
+        bars(
+            307,
+            "Failed in a row",
+            About(
+                "Of the last 48 h, how many attempts of an event have failed since the last success, over all "
+                "replicas. Aurora may switch a subscription off at 100.",
+                "0: no bar.",
+                "From 20 on: mend the reason of the refusals first. The runbook AuroraBridgeAutoDisable has the rest.",
+            ),
+            Query(
+                'sort_desc(sum by (route, event) (aurora_bridge_failed_attempts_in_a_row{event=~"$event"})) > 0',
+                "{{event}} {{route}}",
+            ),
+            base=YELLOW,
+            steps=[(WARNED_AT, ORANGE), (DISABLED_AT, RED)],
+            width=12,
+        ),
+        lines(
+            308,
+            "Attempts of 48 h that failed",
+            About(
+                "Aurora's attempts of the last 48 h that failed, as it counts them: no 2xx, too late, or the client "
+                "was gone; over all replicas, kept across restarts.",
+                "None.",
+                "They leave 48 h after they came. A line that rises: see the panel to the left.",
+            ),
+            Query(
+                'sum by (route, event) (aurora_bridge_failed_attempts{event=~"$event"}) > 0',
+                "{{event}} {{route}}",
+            ),
+            unit=units.Short,
+            width=12,
         ),
         number(
             304,

@@ -91,7 +91,11 @@ def test_what_counts_as_auroras_attempt(daemon: Daemon) -> None:
         ("/something_new?a=1", GOOD, 200),
         ("/elsewhere/lead_changed?lead_id=1", GOOD, 404),
     ]
-    others = [("/wp-login.php", [], 404), ("/admin", [], 401), ("/-/healthy", [], 200)]
+    others: list[tuple[str, http.Headers, int]] = [
+        ("/wp-login.php", [], 404),
+        ("/admin", [], 401),
+        ("/-/healthy", [], 200),
+    ]
     for target, headers, status in attempts + others:
         assert daemon.get(target, headers).status == status
     assert daemon.get("/lead_created?lead_id=1", GOOD, method="POST").status == 405

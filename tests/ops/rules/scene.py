@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka.admin import AclOperation
 
+from aurora_bridge.attempts import DISABLED_AT
 from tests.ops.rules.alone import ALONE, GOOD, Happening
 from tests.ops.rules.faulty import FAILS, make_faulty, make_of_version
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -120,7 +121,7 @@ class Scene:
         daemon = self._daemon("refusing")
 
         def happen() -> None:
-            for _ in range(8):
+            for _ in range(DISABLED_AT):
                 daemon.get("/lead_changed?lead_id=1", WRONG)
             for _ in range(25):
                 daemon.get("/no/route", GOOD)

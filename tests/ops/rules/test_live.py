@@ -33,6 +33,7 @@ FIRES: Final = {
     "AuroraBridgeBudgetBurnSlow": "full",
     "AuroraBridgeRefusing": "full",
     "AuroraBridgeUnauthorized": "refusing",
+    "AuroraBridgeAutoDisable": "refusing",
     "AuroraBridgeStrayRequests": "refusing",
     "AuroraBridgeDeadLetters": "refusing",
     "AuroraBridgeKafkaDisconnected": "away",
