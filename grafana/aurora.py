@@ -11,7 +11,7 @@ from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.refusal import Reason
 from aurora_bridge.webhook.catalogue import UNRECOGNIZED
 from grafana.frame import Section, framed
-from grafana.panels import GREEN, ORANGE, RED, YELLOW, About, bars, lines, number
+from grafana.panels import BLUE, GREEN, ORANGE, RED, YELLOW, About, bars, lines, number
 from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query
 
 _DAY = 86_400
@@ -206,18 +206,17 @@ _REFUSED = Section(
         ),
         lines(
             308,
-            "Attempts of 48 h that failed",
+            "Attempts of 48 h",
             About(
-                "Aurora's attempts of the last 48 h that failed, as it counts them: no 2xx, too late, or the client "
-                "was gone; over all replicas, kept across restarts.",
-                "None.",
-                "They leave 48 h after they came. A line that rises: see the panel to the left.",
+                "Aurora's attempts of the last 48 h, and those of them that failed as it counts them: no 2xx, too "
+                "late, or the client was gone. Over all replicas, kept across restarts.",
+                "failed is 0.",
+                "What failed is counted for 48 h. One that rises: see the panel to the left.",
             ),
-            Query(
-                'sum by (route, event) (aurora_bridge_failed_attempts{event=~"$event"}) > 0',
-                "{{event}} {{route}}",
-            ),
+            Query('sum(aurora_bridge_attempts{event=~"$event"})', "attempts"),
+            Query('sum(aurora_bridge_failed_attempts{event=~"$event"})', "failed"),
             unit=units.Short,
+            colors={"attempts": BLUE, "failed": RED},
             width=12,
         ),
         number(

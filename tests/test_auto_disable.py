@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from time import time_ns
 from typing import Any
 
 import pytest
@@ -78,17 +81,36 @@ async def test_what_came_last_is_written_at_the_end(tmp_path: Path) -> None:
     assert AutoDisableGuard(tmp_path, Metrics()).attempts.look(NOW)[0].failures == 1
 
 
+async def until(look: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not look():  # noqa: ASYNC110 - a file and a gauge have no event
+            await asyncio.sleep(0)
+
+
 async def test_it_looks_and_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto_disable, "_SECONDS", 0)
     metrics = Metrics()
-    guard = AutoDisableGuard(tmp_path, metrics)
-    task = asyncio.create_task(guard.run(lambda: NOW))
-    fail(guard)
-    async with asyncio.timeout(PATIENCE):
-        while not ((tmp_path / FILE).exists() and metrics.auto_disable_risk.get(KEY)):  # noqa: ASYNC110 - a file has no event
-            await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with guarding(tmp_path, metrics) as attempts:
+        attempts.enter(KEY, time_ns() // 1000, failed=True)
+        await until(lambda: KEY in metrics.attempts and (tmp_path / FILE).exists())
+
+
+async def test_a_disk_that_hangs_holds_up_neither_the_warning_nor_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = Event()
+    monkeypatch.setattr(auto_disable, "_SECONDS", 0)
+    monkeypatch.setattr(auto_disable, "_LAST_WRITE_SECONDS", 0)
+    monkeypatch.setattr(auto_disable, "write_durably", lambda _path, _line: sound.wait(PATIENCE))
+    metrics = Metrics()
+    try:
+        async with guarding(tmp_path, metrics) as attempts:
+            for count in (1, 2):
+                attempts.enter(KEY, time_ns() // 1000, failed=True)
+                await until(lambda count=count: metrics.failed_attempts.get(KEY) == count)  # type: ignore[misc]
+    finally:
+        sound.set()
+    assert "cannot be written in time" in caplog.text
 
 
 async def test_what_did_not_change_is_not_written_again(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ async def test_every_delivery_of_a_connection_is_answered_in_time_not_only_the_f
     async with asyncio.timeout(PATIENCE):
         answers, cancelling = await asyncio.create_task(connection())
     assert [answer.reason for answer in answers] == [Reason.TOO_LATE] * 3
+    assert [answer.subscription for answer in answers] == [("default", "lead_changed")] * 3
     assert cancelling == 0
 
 
@@ -109,6 +110,21 @@ async def test_a_fault_of_ours_leaves_nothing_in_memory_for_ever(bridge: Bridge)
     with fault, pytest.raises(ZeroDivisionError):
         await bridge.accept(overdue()._replace(received=monotonic()))
     assert dedup.entry.refcount == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "subscription"),
+    [
+        (b"/lead_changed?lead_id=1", ("default", "lead_changed")),
+        (b"/something_new?a=1", None),
+        (b"/no/route", None),
+    ],
+)
+def test_a_fault_of_ours_is_an_attempt_of_auroras_where_the_path_is(
+    bridge: Bridge, target: bytes, subscription: tuple[str, str] | None
+) -> None:
+    answer = bridge.fault(overdue()._replace(target=target))
+    assert (answer.status, answer.reason, answer.subscription) == (500, Reason.INTERNAL_ERROR, subscription)
 
 
 async def test_who_cancels_a_delivery_that_is_not_overdue_is_obeyed(bridge: Bridge) -> None:

@@ -65,9 +65,14 @@ class AutoDisableGuard:
         self._at_risk = {(one.route, one.event) for one in found if one.at_risk}
 
     async def run(self, now_us: Callable[[], int] = lambda: time_ns() // 1000) -> None:
-        """Look and write every few seconds, until cancelled."""
+        """Look every few seconds, until cancelled."""
         while True:
             self.look(now_us())
+            await asyncio.sleep(_SECONDS)
+
+    async def keep(self) -> None:
+        """Write every few seconds, until cancelled. The disk may hang."""
+        while True:
             await self.write()
             await asyncio.sleep(_SECONDS)
 
@@ -95,12 +100,16 @@ class AutoDisableGuard:
 async def guarding(directory: Path, metrics: Metrics) -> AsyncIterator[Attempts]:
     """Guard the attempts that are entered meanwhile, and write the last of them at the end."""
     guard = AutoDisableGuard(directory, metrics)
-    task = asyncio.create_task(keep_running("counting Aurora's attempts", guard.run))
+    tasks = [
+        asyncio.create_task(keep_running("looking at Aurora's attempts", guard.run)),
+        asyncio.create_task(keep_running("keeping Aurora's attempts", guard.keep)),
+    ]
     try:
         yield guard.attempts
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             await asyncio.wait_for(guard.write(), _LAST_WRITE_SECONDS)
         except TimeoutError:

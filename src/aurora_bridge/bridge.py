@@ -156,11 +156,9 @@ class Bridge:
         except Refusal as refusal:
             answer = _refused(refusal.reason, _event_of(match, event), entry, key)
             if match is None:
-                event_name = self._routes.known_event(delivery.target) if refusal.reason is Reason.NO_ROUTE else ""
-                return answer._replace(
-                    known_path=self._routes.is_known_path(delivery.target),
-                    subscription=(NO_ROUTE, event_name) if event_name else None,
-                )
+                known_path = self._routes.is_known_path(delivery.target)
+                named = known_path and refusal.reason is Reason.NO_ROUTE and self._routes.known_event(delivery.target)
+                return answer._replace(known_path=known_path, subscription=(NO_ROUTE, named) if named else None)
             return answer._replace(
                 route=match.route.name,
                 credential=refusal.credential,

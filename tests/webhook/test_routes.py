@@ -312,6 +312,21 @@ def test_the_path_of_a_known_event_or_of_a_route_is_auroras_wherever_it_is(targe
 
 
 @pytest.mark.parametrize(
+    ("target", "event"),
+    [
+        (b"/elsewhere/lead_created?lead_id=1", "lead_created"),
+        (b"/elsewhere/?aurora_event=lead_created", "lead_created"),
+        (b"/a/" + next(iter(LEGACY_NAMES)).encode(), next(iter(LEGACY_NAMES.values()))),
+        (b"/hook?kind=b&p=1", ""),
+        (b"/wp-login.php", ""),
+        (b"/x?aurora_event=y", ""),
+    ],
+)
+def test_a_target_without_a_route_names_an_event_of_the_catalogue_or_none(target: bytes, event: str) -> None:
+    assert Routes("/base", DEFAULT, [WRITTEN]).known_event(target) == event
+
+
+@pytest.mark.parametrize(
     "target",
     [
         *(b"/", b"", b"*", b"/wp-login.php", b"/.env", b"/admin", b"/lead", b"/lead_created.php", b"/hook/x"),
