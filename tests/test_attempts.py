@@ -96,6 +96,15 @@ def test_of_a_long_row_the_last_hour_is_the_present_rate() -> None:
     assert only(attempts, BEGAN + 13 * HOUR).seconds_left == inf
 
 
+def test_failures_before_a_success_are_no_part_of_the_rate() -> None:
+    attempts = Attempts()
+    enter(attempts, 500)
+    enter(attempts, 1, failed=False)
+    for minute in range(50):
+        enter(attempts, 1, BEGAN + minute * MINUTE)
+    assert only(attempts, BEGAN + 50 * MINUTE).seconds_left == 3000
+
+
 def test_from_the_hundredth_on_no_time_is_left() -> None:
     attempts = Attempts()
     enter(attempts, DISABLED_AT)

@@ -7,6 +7,7 @@ from math import inf, nan
 
 import pytest
 
+from aurora_bridge.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.refusal import Credential, Defect, Reason
 from aurora_bridge.web.page import page
@@ -130,3 +131,20 @@ def test_an_endless_name_in_a_request_is_cut_short() -> None:
     letter = DeadLetter(NOW, Defect.NOT_UTF8, "y" * 100, "default", "the-id")
     cells = Page(page(eventful("x")._replace(last_dead_letters=[letter]))).texts
     assert f"{'y' * 60}..." in cells
+
+
+@pytest.mark.parametrize(
+    ("in_a_row", "seconds_left", "told"),
+    [
+        (19, inf, "19 no risk"),
+        (30, 600.0, "30 at this rate in 10 min"),
+        (30, inf, "30 at 100 in a row"),
+        (100, 0.0, "100 at any moment"),
+    ],
+)
+def test_attempts_that_failed_are_shown_with_when_aurora_may_switch_off(
+    in_a_row: int, seconds_left: float, told: str
+) -> None:
+    failing = Subscription("/hooks", "lead_created", 1500, 120, in_a_row, seconds_left)
+    assert f"lead_created /hooks 1,500 120 {told}" in Page(page(QUIET._replace(failing=[failing]))).text
+    assert "Attempts that failed" not in Page(page(QUIET)).text

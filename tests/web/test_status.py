@@ -3,7 +3,7 @@
 import asyncio
 from math import inf
 from pathlib import Path
-from time import time
+from time import time, time_ns
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -215,3 +215,13 @@ async def test_how_far_the_log_was_read_is_shown_until_its_end() -> None:
 async def test_the_templates_to_paste_begin_with_the_public_url() -> None:
     status = Observing(ingress={"public_url": "https://hooks.example.com"}).observer.look()
     assert all(paste.url.startswith("https://hooks.example.com/") for paste in status.routes)
+
+
+async def test_of_the_subscriptions_those_that_fail_are_shown_and_first_what_aurora_switches_off_the_soonest() -> None:
+    observing, now_us = Observing(), time_ns() // 1000
+    for event, failures in (("fine", 0), ("few", 1), ("many", 40), ("more", 90), ("off", 100)):
+        observing.ledger.attempts.enter(("default", event), now_us, failed=False)
+        for _ in range(failures):
+            observing.ledger.attempts.enter(("default", event), now_us, failed=True)
+    shown = observing.observer.look().failing
+    assert [(one.event, one.failures) for one in shown] == [("off", 100), ("more", 90), ("many", 40), ("few", 1)]

@@ -4,9 +4,11 @@ from math import inf
 
 import pytest
 
+from aurora_bridge.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import Defect, Reason
+from aurora_bridge.remedies import AUTO_DISABLE
 from aurora_bridge.web.status import Reading, Status
 from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge
 from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, refused
@@ -157,3 +159,30 @@ def test_of_a_quiet_daemon_nothing_more_is_said() -> None:
         garbled_templates=mended, lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old]
     )
     assert judge(quiet)[1:] == []
+
+
+FAILING = Subscription("default", "lead_created", 50, 40, 30, 600.0)
+SAFE = FAILING._replace(event="lead_changed", in_a_row=19, seconds_left=inf)
+
+
+@pytest.mark.parametrize(
+    ("failing", "when"),
+    [
+        ([FAILING, SAFE], ", at this rate in 10 min: its last 30 attempts failed"),
+        ([FAILING._replace(seconds_left=0.0), FAILING], ", and 1 other at any moment: its last 30 attempts failed"),
+        ([FAILING._replace(seconds_left=inf)], ": its last 30 attempts failed"),
+    ],
+)
+def test_a_subscription_that_aurora_may_switch_off_is_the_first_line(failing: list[Subscription], when: str) -> None:
+    text = f"Aurora may switch off the subscription of lead_created{when}"
+    assert judge(QUIET._replace(failing=failing)) == [(Level.BAD, text, AUTO_DISABLE)]
+
+
+def test_why_webhooks_are_refused_comes_before_it() -> None:
+    refusing, failing, *_ = judge(refused(Reason.TOO_LATE, 60)._replace(failing=[FAILING]))
+    assert refusing.text.startswith("Webhooks are being refused")
+    assert "switch off" in failing.text
+
+
+def test_a_row_that_is_short_is_no_line() -> None:
+    assert judge(QUIET._replace(failing=[SAFE])) == judge(QUIET)
