@@ -24,8 +24,9 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Credential, Defect, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
+from aurora_bridge.webhook.dead_letter import dead_letter
 from aurora_bridge.webhook.delivery import Delivery
-from aurora_bridge.webhook.event import Event, Headers, dead_letter, encode, encode_binary, normalise, rfc3339
+from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary, normalise, rfc3339
 from aurora_bridge.webhook.routes import DISCRIMINATOR, Match, Routes
 from aurora_bridge.webhook.text import canonical_name, meant_name
 from aurora_bridge.webhook.trace_context import trace_headers
@@ -151,7 +152,7 @@ class Bridge:
             else:
                 if action is _REPEAT and entry.repeat:
                     self._metrics.repeats[event.name] += 1
-                outcome = await self._publish(event, key, entry, match, delivery)
+                outcome = await self.publish(event, key, entry, match, delivery)
             self._time(delivery.received, read, judged)
         except Refusal as refusal:
             answer = _refused(refusal.reason, _event_of(match, event), entry, key)
@@ -268,9 +269,10 @@ class Bridge:
         else:
             value = encode(event, event_id, time, repeat=entry.repeat)
         partition_key = (event.subject or event_id).encode()
+        key_is_subject = self._key_is_subject or event.name == DEAD_LETTER  # of its mark: see `webhook.dead_letter`
         return OutboxRecord(
             event.name,
-            partition_key if self._key_is_subject else event_id.encode(),
+            partition_key if key_is_subject else event_id.encode(),
             value,
             headers,
             partition_key,
@@ -280,7 +282,7 @@ class Bridge:
             partial(self._dedup.stored_late, entry),
         )
 
-    async def _publish(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> Outcome:
+    async def publish(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> Outcome:
         """Return once the event is durable, and note what became of it. Raises `Refusal`, once that is noted."""
         try:
             self._check_bounds(delivery)

@@ -35,6 +35,7 @@ from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
+from aurora_bridge.replay import Replay
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import KafkaSettings, Settings
@@ -96,9 +97,6 @@ async def run(settings: Settings, announce: Announce) -> str:
             await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
         instance = instance_name(settings.state_dir)
         dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics, stop))
-        await stack.enter_async_context(
-            listening(settings.state_dir, commands(spool, publisher, guard, dedup.recreate))
-        )
         if sender is not None:
             follower = Follower(
                 connect,
@@ -112,6 +110,12 @@ async def run(settings: Settings, announce: Announce) -> str:
             )
             await stack.enter_async_context(_helper("following the topics", follower.run))
         bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
+        await stack.enter_async_context(
+            listening(
+                settings.state_dir,
+                commands(spool, publisher, guard, dedup.recreate, Replay(routing.routes, dedup, bridge)),
+            )
+        )
         await stack.enter_async_context(_following(files))
         ledger = Ledger(
             metrics,

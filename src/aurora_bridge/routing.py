@@ -106,7 +106,7 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
     An event that a written route takes is left out of the default route's.
     """
     public_url = settings.ingress.public_url or "https://HOST"
-    written, secrets = set(), _secret_names(settings)
+    written, secrets = set(), secret_names(settings)
     for route in settings.routes:
         written.add((todays_name(route.event), tenant := route.tenant or settings.tenant))
         template = _shown(route, secrets)
@@ -125,14 +125,14 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
 
 def shown_template(route: RouteSettings, settings: Settings) -> str:
     """Return the template of a route for people to see, its secrets as asterisks."""
-    return _shown(route, _secret_names(settings))
+    return _shown(route, secret_names(settings))
 
 
 def _shown(route: RouteSettings, secrets: SecretNames) -> str:
     return secrets.redact_target(route.template.encode())
 
 
-def _secret_names(settings: Settings) -> SecretNames:
+def secret_names(settings: Settings) -> SecretNames:
     """Return the names of what reaches no event and no eye: also a token that was sent to another route is one."""
     auths = [settings.auth, *(route.auth(settings.auth) for route in settings.routes)]
     carrying = [name for auth in auths for name in (auth.header, auth.query_parameter) if name]
@@ -149,7 +149,7 @@ class _Maker:
         self._files = files
         self._uses = metrics.credentials_used
         self._secrets: dict[tuple[Path, bool], Secrets] = {}
-        self._secret_names = _secret_names(settings)
+        self._secret_names = secret_names(settings)
         self._types = overridden(settings, self.problems, self.warnings)
         base = settings.ingress.base_path.rstrip("/")
         self._default_paths = {name: Template(f"{base}/{name}", self._secret_names) for name in CATALOGUE}

@@ -18,12 +18,12 @@ from aurora_bridge.refusal import Defect, Malformed, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, Recurrence
 from aurora_bridge.webhook.credentials import Anonymous
+from aurora_bridge.webhook.dead_letter import dead_letter
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import (
     Event,
     Headers,
     day_of,
-    dead_letter,
     encode,
     encode_binary,
     fingerprint_of,

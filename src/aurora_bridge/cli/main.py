@@ -6,7 +6,19 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from aurora_bridge.cli import cluster, completion, config, drain, find, serve, set_aside, tail, templates, topics
+from aurora_bridge.cli import (
+    cluster,
+    completion,
+    config,
+    dead_letters,
+    drain,
+    find,
+    serve,
+    set_aside,
+    tail,
+    templates,
+    topics,
+)
 from aurora_bridge.cli.command import EX_FAILED, add_config
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 
@@ -48,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, config, templates, topics, tail, find, set_aside, drain, cluster):
+    for command in (serve, config, templates, topics, tail, find, dead_letters, set_aside, drain, cluster):
         command.add(subparsers)
     completion.add(subparsers, parser)
     return parser

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET = "control.sock"
-MAX_LINE_BYTES = 65_536
-"""Of a request or an answer."""
+MAX_LINE_BYTES = 262_144
+"""Of a request or an answer: the longest is a dead letter with a target of 64 KiB, all of it percent-encoded."""
 MAX_ROWS = 1000
 """Rows of the spool in one request: their numbers fit into a line."""
 _LONGEST = 100

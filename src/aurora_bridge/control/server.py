@@ -23,7 +23,7 @@ from aurora_bridge.refusal import Reason, Refusal
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 8
-"""At once; one more is closed. Each can hold two lines in memory: 1 MiB together."""
+"""At once; one more is closed. Each can hold two lines in memory: 4 MiB together."""
 SECONDS = 10.0
 """For a request to come, be done and its answer be taken."""
 

@@ -22,6 +22,7 @@ from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Entry, Memory
 from aurora_bridge.dedup.recurrence import RETRIES, Action, Interval, judge, new_id_ms
+from aurora_bridge.dedup.replays import Replays
 from aurora_bridge.dedup.write_behind import WriteBehind
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Reason, Refusal
@@ -79,6 +80,7 @@ class Deduplicator:
         self.log = LogReader(
             self._memory, self._file, self._members, self._lookups, spool, instance=instance, kafka=kafka
         )
+        self.replays = Replays(self._memory, self._lookups, self.log, instance=instance)
         metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time

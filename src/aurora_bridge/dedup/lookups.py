@@ -7,7 +7,7 @@ answers. Once one delivery has waited out a slow reading, no other waits for tha
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
@@ -83,7 +83,7 @@ class Lookups(Generic[T]):
             while self._queue:
                 await self._wait_for_reading()
                 asked, readings = tuple(self._queue), self._readings
-                answer = await self._ask(asked)
+                answer = await self.ask([waiting.event for waiting in asked])
                 if readings == self._readings:
                     self._decide_all(asked, answer)
 
@@ -94,12 +94,12 @@ class Lookups(Generic[T]):
         except TimeoutError:
             self.release()
 
-    async def _ask(self, asked: tuple[_Waiting[T], ...]) -> index.Answer | None:
-        """Return what the file knows, None if it does not answer."""
+    async def ask(self, events: Sequence[Event]) -> index.Answer | None:
+        """Return what the file knows of events and their families, None if it does not answer."""
         if not self._file.usable:
             return None
-        names = [waiting.event.fingerprint for waiting in asked]
-        families = [key for waiting in asked if (key := waiting.event.family_key) is not None]
+        names = [event.fingerprint for event in events]
+        families = [event.family_key for event in events if event.family_key is not None]
         try:
             async with asyncio.timeout(self._patience):
                 answer: index.Answer = await self._file.call(partial(index.find, fingerprints=names, families=families))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import orjson
 
 from aurora_bridge.refusal import Defect, Malformed
-from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
+from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.junk import screen
 from aurora_bridge.webhook.routes import Match
 from aurora_bridge.webhook.shape import ALL, shape_of
@@ -109,16 +109,6 @@ def normalise(match: Match) -> Event:
         shape.window_us,
         bool(nothing),
         garbled or shape.garbled,
-    )
-
-
-def dead_letter(match: Match, defect: Defect, target: str) -> Event:
-    """Return the event that keeps a malformed delivery; `target` is redacted and percent-encoded."""
-    route = match.route
-    data: Data = {"event": match.event, "reason": defect.value, "route": route.name, "target": target}
-    fingerprint = fingerprint_of(route.tenant, DEAD_LETTER, data)
-    return Event(
-        DEAD_LETTER, "aurora-bridge.dead_letter", route.tenant, Recurrence.SIGNAL, None, data, fingerprint, None
     )
 
 

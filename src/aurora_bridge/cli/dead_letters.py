@@ -1,0 +1,308 @@
+"""`aurora-bridge dead-letters`: deliveries that carried no readable event: look at them, and replay them.
+
+They are read where `tail` reads, with the marks of those that were replayed. To replay one, the living daemon is asked
+(`control`): it reads the target by the routes that it has now, and dedup, routing and durability are its own.
+"""
+
+import argparse
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from aurora_bridge.cli.arguments import moment
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
+from aurora_bridge.cli.output import put, tell
+from aurora_bridge.cli.right_cluster import warning
+from aurora_bridge.control.client import ControlError, ask
+from aurora_bridge.control.commands import REPLAY
+from aurora_bridge.event_types import todays_name
+from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
+from aurora_bridge.outbox import rows
+from aurora_bridge.outbox.inspect import inspect_spool
+from aurora_bridge.redaction import redact_path
+from aurora_bridge.refusal import Defect, Outcome
+from aurora_bridge.replay import HIDDEN_VALUE, READABLE, REPLAYED
+from aurora_bridge.routing import secret_names
+from aurora_bridge.settings import Settings
+from aurora_bridge.state.directory import InUseError, locked
+from aurora_bridge.webhook.catalogue import DEAD_LETTER
+from aurora_bridge.webhook.dead_letter import StoredDeadLetter, read_dead_letter, replayed_letter
+from aurora_bridge.webhook.event import rfc3339, structured
+
+_GROUP = 500
+"""Events of one transaction: short enough not to hold up the daemon's checkpoints."""
+_TELL_SECONDS = 1.0
+_LONGEST_TEMPLATE = 200
+_FORM = "{:>8}  {:>8}  {:<20}  {:<16}  {:<24}  {}"
+_COLUMNS = ("letters", "replayed", "reason", "route", "last", "template")
+
+_EXAMPLES = """\
+  aurora-bridge dead-letters list                              how many, by reason, route and template
+  aurora-bridge dead-letters show --reason not_as_template     each with its target
+  aurora-bridge dead-letters replay --reason not_as_template   dry run: what would become of them
+  aurora-bridge dead-letters replay --reason not_as_template --yes
+"""
+_LIST_EXAMPLES = """\
+  aurora-bridge dead-letters list --since 1d
+  aurora-bridge dead-letters list --json | jq -r 'select(.replayed < .letters).template'
+"""
+_SHOW_EXAMPLES = """\
+  aurora-bridge dead-letters show --since 1h | jq -r .data.target
+  aurora-bridge dead-letters show 12ce9b27067856622ff6967e1acf4d41.20261124T092447107
+"""
+_REPLAY_EXAMPLES = """\
+  aurora-bridge dead-letters replay                           dry run: what would become of all
+  aurora-bridge dead-letters replay --route contracts --yes   those of a route whose template was mended
+  aurora-bridge dead-letters replay --since 2026-11-24 --yes > replayed.jsonl
+"""
+
+
+@dataclass(slots=True)
+class _Letters:
+    """The dead letters that were asked for, by their ids, and which of all were replayed."""
+
+    arguments: argparse.Namespace
+    found: dict[str, tuple[StoredDeadLetter, bytes]] = field(default_factory=dict)
+    """Each with its CloudEvent; copies of one are one."""
+    replayed: set[str] = field(default_factory=set)
+
+    def take(self, events: Iterable[bytes]) -> None:
+        """Take what the topic holds."""
+        for event in events:
+            document = orjson.loads(event)
+            letter = read_dead_letter(document)
+            if letter is not None and self._is_wanted(letter):
+                self.found[letter.id] = letter, event
+            elif (replayed := replayed_letter(document)) is not None:
+                self.replayed.add(replayed)
+
+    def _is_wanted(self, letter: StoredDeadLetter) -> bool:
+        wanted = self.arguments
+        return (
+            (not wanted.id or letter.id in wanted.id)
+            and wanted.reason in (None, letter.reason)
+            and wanted.route in (None, letter.route)
+            and wanted.event in (None, letter.event)
+            and letter.time_us >= wanted.since * 1000
+        )
+
+    def __iter__(self) -> Iterator[tuple[StoredDeadLetter, bytes]]:
+        """Yield them in order of receipt."""
+        return iter(sorted(self.found.values(), key=lambda found: (found[0].time_us, found[0].id)))
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the command and those below it."""
+    parser = subparsers.add_parser(
+        "dead-letters",
+        help="deliveries that carried no readable event: list, show, replay",
+        description="Deliveries with good credentials that carried no readable event are kept as dead letters.",
+        epilog=f"examples:\n{_EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser)
+    below = parser.add_subparsers(metavar="COMMAND", required=True)
+    listing = add_command(
+        below,
+        "list",
+        _list,
+        help="how many there are, by reason, route and template",
+        description="Counts dead letters by reason, route and template (their target without its values), and how "
+        "many of them were replayed.",
+        examples=_LIST_EXAMPLES,
+    )
+    listing.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
+    show = add_command(
+        below,
+        "show",
+        _show,
+        help="print dead letters as JSON lines",
+        description="Prints dead letters as JSON lines, in order of receipt. Secrets in their targets are ***.",
+        examples=_SHOW_EXAMPLES,
+    )
+    replay = add_command(
+        below,
+        "replay",
+        _replay,
+        help="publish what the present routes can read",
+        description="Asks the running daemon to read dead letters again, by its present routes, and to publish their "
+        "events with the time at which they came. Each is marked, and never replayed again. Without --yes, nothing is "
+        "published. Exit 1 if one of them still carries no readable event.",
+        examples=_REPLAY_EXAMPLES,
+    )
+    replay.add_argument("--yes", action="store_true", help="publish; without it, say what would become of them")
+    for each in (listing, show, replay):
+        _add_choice(each)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", nargs="*", metavar="ID", help="only the dead letters with these ids")
+    parser.add_argument("--reason", choices=list(Defect), metavar="REASON", help="only those with this reason")
+    parser.add_argument("--route", metavar="NAME", help="only those that came by this route")
+    parser.add_argument("--event", type=todays_name, metavar="NAME", help="only those of this event")
+    parser.add_argument(
+        "--since",
+        type=moment,
+        default=0,
+        metavar="TIME",
+        help="only those received then or later: RFC 3339, or a duration before now (90s, 15m, 2h, 1d)",
+    )
+
+
+def _read(arguments: argparse.Namespace, settings: Settings) -> tuple[_Letters, str]:
+    """Return the dead letters that were asked for, and why not all could be read, if so."""
+    letters = _Letters(arguments)
+    if settings.embedded_log:
+        with closing(inspect_spool(settings.state_dir)) as db:
+            seq = 0
+            while records := rows.read(db, seq, [DEAD_LETTER], _GROUP):
+                letters.take(structured(record.value, record.headers) for record in records)
+                seq = records[-1].seq or seq
+        return letters, ""
+
+    def show(records: Iterable[Stored]) -> None:
+        letters.take(record.event for record in records)
+
+    check, since_ms = warning(settings), arguments.since
+    try:
+        asyncio.run(read_topics(settings.kafka, [DEAD_LETTER], show, tell=tell, since_ms=since_ms, check_cluster=check))
+    except ReadError as error:
+        return letters, str(error)
+    return letters, ""
+
+
+def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    letters, failure = _read(arguments, settings)
+    secrets = secret_names(settings)
+    groups: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for letter, _ in letters:
+        template = _template(secrets.redact_target(letter.target.encode()))
+        line = groups.setdefault(
+            (letter.reason, letter.route, template),
+            {
+                "letters": 0,
+                "replayed": 0,
+                "reason": letter.reason,
+                "route": letter.route,
+                "event": letter.event,
+                "template": template,
+                "first": rfc3339(letter.time_us),
+            },
+        )
+        line["letters"] += 1
+        line["replayed"] += letter.id in letters.replayed
+        line["last"] = rfc3339(letter.time_us)
+    lines = sorted(groups.values(), key=lambda line: line["letters"] - line["replayed"], reverse=True)
+    if arguments.json:
+        put(*map(orjson.dumps, lines))
+    elif lines:
+        put(_FORM.format(*_COLUMNS), *(_FORM.format(*(line[column] for column in _COLUMNS)) for line in lines))
+    else:
+        tell("no dead letter")
+    return _end(failure)
+
+
+def _template(target: str) -> str:
+    """Return what deliveries by one URL template have in common: the path's words and the names of parameters."""
+    path, mark, query = target.partition("?")
+    names = [name + ("=..." if sign else "") for name, sign, _ in (each.partition("=") for each in query.split("&"))]
+    template = redact_path(path.encode()) + mark + "&".join(names)
+    return template if len(template) <= _LONGEST_TEMPLATE else template[:_LONGEST_TEMPLATE] + "..."
+
+
+def _show(arguments: argparse.Namespace, settings: Settings) -> int:
+    letters, failure = _read(arguments, settings)
+    secrets = secret_names(settings)
+    for letter, event in letters:
+        document = orjson.loads(event)
+        document["data"]["target"] = secrets.redact_target(letter.target.encode())
+        document["replayed"] = letter.id in letters.replayed
+        put(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    return max(_end(failure), _missing(arguments.id, letters))
+
+
+def _replay(arguments: argparse.Namespace, settings: Settings) -> int:
+    _need_daemon(settings)
+    letters, failure = _read(arguments, settings)
+    if failure:
+        raise ReadError(failure)  # a mark may be in what could not be read
+    waiting = [(letter, event) for letter, event in letters if letter.id not in letters.replayed]
+    known = len(letters.found) - len(waiting)
+    tell(f"{len(waiting)} to replay" + (f", {known} replayed before" if known else ""))
+    outcomes = _ask_all(waiting, settings, dry_run=not arguments.yes)
+    for line in _summary(outcomes, dry_run=not arguments.yes):
+        tell(line)
+    still = sum(
+        count for (outcome, _), count in outcomes.items() if outcome in {Outcome.DEAD_LETTERED, Outcome.REFUSED}
+    )
+    return max(EX_FAILED if still else os.EX_OK, _missing(arguments.id, letters))
+
+
+def _need_daemon(settings: Settings) -> None:
+    directory = settings.state_dir
+    try:
+        with locked(directory):
+            pass
+    except InUseError:
+        return
+    msg = (
+        f"No daemon runs with {directory}, and a replay goes through it. Start it (aurora-bridge serve), or set "
+        "AURORA_BRIDGE_STATE_DIR to that of your daemon."
+    )
+    raise ControlError(msg)
+
+
+def _ask_all(
+    waiting: Sequence[tuple[StoredDeadLetter, bytes]], settings: Settings, *, dry_run: bool
+) -> Counter[tuple[str, str]]:
+    """Ask the daemon for each, print what it says; return how often what became of them, and why."""
+    outcomes: Counter[tuple[str, str]] = Counter()
+    told_at = monotonic()
+    for number, (letter, event) in enumerate(waiting):
+        if monotonic() - told_at > _TELL_SECONDS:
+            tell(f"{number} of {len(waiting)} done")
+            told_at = monotonic()
+        result = ask(settings.state_dir, REPLAY, event=orjson.loads(event), dry_run=dry_run)
+        outcomes[result["outcome"], result["reason"] or ""] += 1
+        put(orjson.dumps({"dead_letter": letter.id, **result}))
+    return outcomes
+
+
+def _summary(outcomes: Counter[tuple[str, str]], *, dry_run: bool) -> Iterator[str]:
+    for (outcome, reason), count in sorted(outcomes.items()):
+        if outcome == READABLE:
+            yield f"{count} would be published: run this again with --yes"
+        elif reason == HIDDEN_VALUE:
+            yield f"{count} not replayed: a value in the target is hidden (***), since it was a secret"
+        elif outcome == Outcome.DEAD_LETTERED:
+            yield f"{count} carry no readable event still: {reason}"
+        elif outcome == Outcome.REFUSED:
+            yield f"{count} not replayed: {reason}"
+        elif outcome == REPLAYED:
+            yield f"{count} replayed before"
+        else:
+            yield f"{count} {outcome}"
+    if dry_run and outcomes:
+        yield "nothing was published: this was a dry run"
+
+
+def _missing(wanted: Sequence[str], letters: _Letters) -> int:
+    """Say which ids are no dead letters that were found; return the exit code."""
+    missing = [each for each in wanted if each not in letters.found]
+    if not missing:
+        return os.EX_OK
+    tell(f"no dead letter that was asked for: {', '.join(missing)}. `aurora-bridge dead-letters show` shows all.")
+    return EX_FAILED
+
+
+def _end(failure: str) -> int:
+    if failure:
+        tell(failure)
+    return EX_FAILED if failure else os.EX_OK

@@ -1,0 +1,76 @@
+"""Same event or new one, for an event that came earlier and is published only now: a dead letter that was replayed.
+
+It is decided by what was known when it came, and the index learns of it as of any record of the log: what came since is
+later, and stays the last of its fingerprint and the latest of its family.
+"""
+
+from typing import Any, NamedTuple
+
+from aurora_bridge.dedup import index
+from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_EXPECTED, SEEN
+from aurora_bridge.dedup.log_reader import LogReader
+from aurora_bridge.dedup.log_record import LogRecord, has_same_id
+from aurora_bridge.dedup.lookups import Lookups
+from aurora_bridge.dedup.memory import Entry, Memory
+from aurora_bridge.dedup.recurrence import Action, event_id, judge
+from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.event import Event
+
+
+class Claim(NamedTuple):
+    """What to do with an event that came earlier."""
+
+    id: str
+    entry: Entry | None
+    """What to publish; None for a duplicate of the event with this id."""
+
+
+class Replays:
+    """Decides about events that came earlier."""
+
+    def __init__(self, memory: Memory, lookups: Lookups[Any], log: LogReader, *, instance: str) -> None:
+        """Know what `memory` and the file know; tell `log` in the name of this `instance`."""
+        self._memory = memory
+        self._lookups = lookups
+        self._log = log
+        self._instance = instance
+
+    async def claim(self, event: Event, time_ms: int) -> Claim:
+        """Return what to do with an event received at `time_ms`.
+
+        Its id is made of event and time alone: replayed again, after a crash in between, it has the same one.
+        """
+        recurrence, family_key = event.recurrence, event.family_key
+        answer = await self._lookups.ask([event]) or index.Answer({}, {})
+        known = self._memory.entries.get(event.fingerprint) or answer.rows.get(event.fingerprint)
+        latest = self._memory.latest.get(family_key or "") or answer.latest.get(family_key or "")
+        id_ms = 0 if recurrence is Recurrence.ONCE else time_ms
+        accepted = known is not None and known.state in {SEEN, RETRY_EXPECTED}
+        if known is not None and accepted:
+            action, _ = judge(
+                recurrence,
+                known,
+                time_ms,
+                event.repeat_window_us // 1000,
+                is_latest=latest is not None and latest.fingerprint == event.fingerprint and has_same_id(latest, known),
+                complete=self._log.complete(time_ms),
+            )
+            if action is Action.DUPLICATE or known.id_ms == id_ms:
+                return Claim(event_id(event.fingerprint, recurrence, known.time_ms, known.id_ms), None)
+        entry = Entry(event.fingerprint, family_key, IN_FLIGHT, time_ms, id_ms, time_ms, repeat=accepted)
+        return Claim(event_id(event.fingerprint, recurrence, time_ms, id_ms), entry)
+
+    async def stored(self, entry: Entry) -> None:
+        """Note that an event is durable."""
+        time_ms = entry.time_ms
+        record = LogRecord(
+            entry.fingerprint,
+            time_ms,
+            entry.id_ms,
+            not entry.id_ms,
+            entry.attempt,
+            entry.attempt_ms,
+            entry.family_key,
+            self._instance,
+        )
+        await self._log.learn(self._log.current, "", [record])

@@ -1,0 +1,72 @@
+"""A malformed delivery as it is kept, and the mark that it was replayed: both are events of the dead-letter topic.
+
+The mark's subject is the dead letter's id, and so is its record's key: it lies behind the dead letter in the same
+partition, and in a compacted topic takes its place. Its fingerprint is made of that id alone, whatever its data adds,
+so that a second mark of a dead letter is a duplicate to every replica.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from aurora_bridge.redaction import HIDDEN
+from aurora_bridge.refusal import Defect
+from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
+from aurora_bridge.webhook.event import ID, Data, Event, fingerprint_of
+from aurora_bridge.webhook.routes import Match
+
+_TYPE: Final = "aurora-bridge.dead_letter"
+_REPLAYED: Final = "aurora-bridge.dead_letter_replayed"
+_SOURCE = "/aurora/"
+
+
+class StoredDeadLetter(NamedTuple):
+    """A dead letter as the log has it."""
+
+    id: str
+    tenant: str
+    time_us: int
+    """When the delivery came: microseconds since the epoch."""
+    event: str
+    reason: str
+    route: str
+    target: str
+    """Redacted and percent-encoded."""
+
+    @property
+    def has_hidden_value(self) -> bool:
+        """Whether something in the target was a secret: what it really said, nobody knows any more."""
+        return HIDDEN in self.target
+
+
+def dead_letter(match: Match, defect: Defect, target: str) -> Event:
+    """Return the event that keeps a malformed delivery; `target` is redacted and percent-encoded."""
+    route = match.route
+    data: Data = {"event": match.event, "reason": defect.value, "route": route.name, "target": target}
+    fingerprint = fingerprint_of(route.tenant, DEAD_LETTER, data)
+    return Event(DEAD_LETTER, _TYPE, route.tenant, Recurrence.SIGNAL, None, data, fingerprint, None)
+
+
+def mark_replayed(letter: StoredDeadLetter) -> Event:
+    """Return the event that marks a dead letter as replayed."""
+    data: Data = {"dead_letter": letter.id}
+    fingerprint = fingerprint_of(letter.tenant, DEAD_LETTER, data)
+    return Event(DEAD_LETTER, _REPLAYED, letter.tenant, Recurrence.ONCE, letter.id, data, fingerprint, None)
+
+
+def read_dead_letter(event: Mapping[str, Any]) -> StoredDeadLetter | None:
+    """Return the dead letter that a CloudEvent is, None if it is none."""
+    try:
+        if event["type"] != _TYPE:
+            return None
+        data = {name: str(event["data"][name]) for name in ("event", "reason", "route", "target")}
+        time_us = round(datetime.fromisoformat(event["time"]).timestamp() * 1000) * 1000
+        letter = StoredDeadLetter(event["id"], event["source"].removeprefix(_SOURCE), time_us, **data)
+        return letter if ID.fullmatch(letter.id) else None
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def replayed_letter(event: Mapping[str, Any]) -> str | None:
+    """Return the id of the dead letter that a CloudEvent marks as replayed, None if it marks none."""
+    return event.get("subject") if event.get("type") == _REPLAYED else None
