@@ -75,7 +75,7 @@ class Topics:
         """Read topics to their ends; `each` is called with every group."""
         read = Read()
 
-        def show(group: list[Stored]) -> None:
+        async def show(group: list[Stored]) -> None:
             read.events += group
             each()
 
@@ -364,13 +364,17 @@ async def consume(topics: Topics, change: Callable[[bytes], bytes]) -> Read:
     """Read a topic through a client in whose answers the record batches are changed."""
     client = client_of(topics.bootstrap)()
     read = Read()
+
+    async def show(group: list[Stored]) -> None:
+        read.events += group
+
     try:
         await client.bootstrap()
         client.set_topics([topics.topic])
         await client.refresh()
         changed = Consumer(changing(client, change), [topics.topic], read.told.append, follow=False, since_ms=0)
         async with asyncio.timeout(PATIENCE):
-            await changed.run(read.events.extend, lambda: None)
+            await changed.run(show, lambda: None)
     except ReadError as error:
         read.failure = str(error)
     finally:
@@ -409,7 +413,7 @@ class Follow:
         self.shown: asyncio.Queue[Stored] = asyncio.Queue()
         self.told: asyncio.Queue[str] = asyncio.Queue()
 
-    def show(self, group: list[Stored]) -> None:
+    async def show(self, group: list[Stored]) -> None:
         for stored in group:
             self.shown.put_nowait(stored)
 

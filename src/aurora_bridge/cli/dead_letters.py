@@ -167,7 +167,7 @@ def _read(arguments: argparse.Namespace, settings: Settings) -> tuple[_Letters, 
                 seq = records[-1].seq or seq
         return letters, ""
 
-    def show(records: Iterable[Stored]) -> None:
+    async def show(records: Iterable[Stored]) -> None:
         letters.take(record.event for record in records)
 
     check, since_ms = warning(settings), arguments.since

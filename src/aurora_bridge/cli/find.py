@@ -140,7 +140,7 @@ def _search_spool(directory: Path, wanted: Wanted, found: Counter[str]) -> set[s
 async def _search_topics(
     settings: Settings, wanted: Wanted, events: Iterable[str], since_ms: int, found: Counter[str]
 ) -> None:
-    def show(records: Iterable[Stored]) -> None:
+    async def show(records: Iterable[Stored]) -> None:
         for record in records:
             if wanted.is_in(record.identity):
                 _print(found, _published(record, record.topic.removeprefix(settings.kafka.topic_prefix)))

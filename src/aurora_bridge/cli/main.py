@@ -13,6 +13,7 @@ from aurora_bridge.cli import (
     dead_letters,
     drain,
     find,
+    replay,
     serve,
     set_aside,
     tail,
@@ -60,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, config, templates, topics, tail, find, dead_letters, set_aside, drain, cluster):
+    for command in (serve, config, templates, topics, tail, find, replay, dead_letters, set_aside, drain, cluster):
         command.add(subparsers)
     completion.add(subparsers, parser)
     return parser

@@ -124,7 +124,7 @@ def _tail_log(settings: Settings, events: Sequence[str], printer: "_Printer", *,
             sleep(_LOOK_SECONDS)
 
 
-def _show_stored(printer: "_Printer", since_ms: int, records: Iterable[Stored]) -> None:
+async def _show_stored(printer: "_Printer", since_ms: int, records: Iterable[Stored]) -> None:
     """Show those that were received since then: what waited in a spool has a later timestamp than its `time`."""
     times = ((record.identity.time_us, record.event) for record in records)
     printer.show((time_us, event) for time_us, event in times if time_us >= since_ms * 1000)

@@ -9,7 +9,7 @@ where no record lies.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from math import inf
 from time import monotonic
 
@@ -43,7 +43,7 @@ _NAMED = 10
 """What is skipped is told one by one up to here, then counted."""
 _SHOWN = 5
 
-Show = Callable[[list[Stored]], None]
+Show = Callable[[list[Stored]], Awaitable[None]]
 Tell = Callable[[str], None]
 CaughtUp = Callable[[], None]
 
@@ -93,7 +93,7 @@ class Consumer:
         while self._left() or (self._follow and not self._refused):
             stored = await self._poll()
             if stored:
-                show(stored)
+                await show(stored)
             self._lose_patience(monotonic())
             if behind and not any(map(self._is_behind, self._partitions)):
                 behind = False

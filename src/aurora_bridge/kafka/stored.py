@@ -16,7 +16,7 @@ from aurora_bridge.webhook.event import Headers, Identity, identity_of, structur
 
 
 class Stored(NamedTuple):
-    """An event as it lies in Kafka. Its key is left out, since nothing is told by it (`webhook.event.identity_of`)."""
+    """An event as it lies in Kafka. Its key tells nothing (`webhook.event.identity_of`)."""
 
     topic: str
     partition: int
@@ -25,6 +25,10 @@ class Stored(NamedTuple):
     """Its CloudEvents JSON, one line."""
     identity: Identity
     headers: Headers
+    key: bytes | None
+    value: bytes
+    timestamp_ms: int
+    """When it was handed to the sender."""
 
 
 class Decoded(NamedTuple):
@@ -84,7 +88,8 @@ def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decode
             except ValueError:
                 skipped.append(f"{at(part.place, record.offset)} {_oddity(record.value)}")
             else:
-                events.append(Stored(*part.place, record.offset, event, identity, record.headers))
+                raw = record.headers, record.key, record.value, record.timestamp
+                events.append(Stored(*part.place, record.offset, event, identity, *raw))
     except Exception as error:  # noqa: BLE001 - whatever aiokafka trips over
         begin = records.next_fetch_offset
         after = max(begin + 1, batches.last.next_offset if batches.last else 0)
