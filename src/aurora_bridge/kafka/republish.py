@@ -76,8 +76,8 @@ class _Republisher:
             if self.published != published:
                 moved_at, published = monotonic(), self.published
             elif monotonic() - moved_at > self._patience:
-                problems = " ".join(f"{problem}." for problem in self.sender.problems)
-                msg = f"Kafka took nothing for {self._patience:g} s. {problems}"
+                problems = "".join(f" {problem}." for problem in self.sender.problems)
+                msg = f"Kafka took nothing for {self._patience:g} s.{problems}"
                 raise RepublishError(msg)
             self._changed.clear()
             try:

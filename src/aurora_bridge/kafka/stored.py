@@ -88,7 +88,7 @@ def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decode
             except ValueError:
                 skipped.append(f"{at(part.place, record.offset)} {_oddity(record.value)}")
             else:
-                raw = record.headers, record.key, record.value, record.timestamp
+                raw = list(record.headers), record.key, record.value, record.timestamp
                 events.append(Stored(*part.place, record.offset, event, identity, *raw))
     except Exception as error:  # noqa: BLE001 - whatever aiokafka trips over
         begin = records.next_fetch_offset
