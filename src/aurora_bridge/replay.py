@@ -84,7 +84,8 @@ class Replay:
                 dedup.refused(entry, Refusal(Reason.TOO_LATE))
                 raise
             mark = mark._replace(data=mark.data | {"event": event.name, "event_id": event_id})
-            await self._bridge.publish(mark, mark.fingerprint, entry, match, delivery)
+            received_now = delivery._replace(received=monotonic())
+            await self._bridge.publish(mark, mark.fingerprint, entry, match, received_now)
             return Result(outcome, None, event.name, event_id)
         finally:
             dedup.answered(entry, now_us, in_time=True)

@@ -5,12 +5,9 @@ They are read where `tail` reads, with the marks of those that were replayed. To
 """
 
 import argparse
-import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
 
@@ -18,26 +15,21 @@ import orjson
 
 from aurora_bridge.cli.arguments import moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
+from aurora_bridge.cli.letters import Letters, read_letters
 from aurora_bridge.cli.output import put, tell
-from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.control.client import ControlError, ask
 from aurora_bridge.control.commands import REPLAY
 from aurora_bridge.event_types import todays_name
-from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
-from aurora_bridge.outbox import rows
-from aurora_bridge.outbox.inspect import inspect_spool
+from aurora_bridge.kafka.reader import ReadError
 from aurora_bridge.redaction import redact_path
 from aurora_bridge.refusal import Defect, Outcome
 from aurora_bridge.replay import HIDDEN_VALUE, READABLE, REPLAYED
 from aurora_bridge.routing import secret_names
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import InUseError, locked
-from aurora_bridge.webhook.catalogue import DEAD_LETTER
-from aurora_bridge.webhook.dead_letter import StoredDeadLetter, read_dead_letter, replayed_letter
-from aurora_bridge.webhook.event import rfc3339, structured
+from aurora_bridge.webhook.dead_letter import StoredDeadLetter
+from aurora_bridge.webhook.event import rfc3339
 
-_GROUP = 500
-"""Events of one transaction: short enough not to hold up the daemon's checkpoints."""
 _TELL_SECONDS = 1.0
 _LONGEST_TEMPLATE = 200
 _FORM = "{:>8}  {:>8}  {:<20}  {:<16}  {:<24}  {}"
@@ -62,40 +54,6 @@ _REPLAY_EXAMPLES = """\
   aurora-bridge dead-letters replay --route contracts --yes   those of a route whose template was mended
   aurora-bridge dead-letters replay --since 2026-11-24 --yes > replayed.jsonl
 """
-
-
-@dataclass(slots=True)
-class _Letters:
-    """The dead letters that were asked for, by their ids, and which of all were replayed."""
-
-    arguments: argparse.Namespace
-    found: dict[str, tuple[StoredDeadLetter, bytes]] = field(default_factory=dict)
-    """Each with its CloudEvent; copies of one are one."""
-    replayed: set[str] = field(default_factory=set)
-
-    def take(self, events: Iterable[bytes]) -> None:
-        """Take what the topic holds."""
-        for event in events:
-            document = orjson.loads(event)
-            letter = read_dead_letter(document)
-            if letter is not None and self._is_wanted(letter):
-                self.found[letter.id] = letter, event
-            elif (replayed := replayed_letter(document)) is not None:
-                self.replayed.add(replayed)
-
-    def _is_wanted(self, letter: StoredDeadLetter) -> bool:
-        wanted = self.arguments
-        return (
-            (not wanted.id or letter.id in wanted.id)
-            and wanted.reason in (None, letter.reason)
-            and wanted.route in (None, letter.route)
-            and wanted.event in (None, letter.event)
-            and letter.time_us >= wanted.since * 1000
-        )
-
-    def __iter__(self) -> Iterator[tuple[StoredDeadLetter, bytes]]:
-        """Yield them in order of receipt."""
-        return iter(sorted(self.found.values(), key=lambda found: (found[0].time_us, found[0].id)))
 
 
 def add(subparsers: Subparsers) -> None:
@@ -156,30 +114,8 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _read(arguments: argparse.Namespace, settings: Settings) -> tuple[_Letters, str]:
-    """Return the dead letters that were asked for, and why not all could be read, if so."""
-    letters = _Letters(arguments)
-    if settings.embedded_log:
-        with closing(inspect_spool(settings.state_dir)) as db:
-            seq = 0
-            while records := rows.read(db, seq, [DEAD_LETTER], _GROUP):
-                letters.take(structured(record.value, record.headers) for record in records)
-                seq = records[-1].seq or seq
-        return letters, ""
-
-    async def show(records: Iterable[Stored]) -> None:
-        letters.take(record.event for record in records)
-
-    check, since_ms = warning(settings), arguments.since
-    try:
-        asyncio.run(read_topics(settings.kafka, [DEAD_LETTER], show, tell=tell, since_ms=since_ms, check_cluster=check))
-    except ReadError as error:
-        return letters, str(error)
-    return letters, ""
-
-
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:
-    letters, failure = _read(arguments, settings)
+    letters, failure = read_letters(arguments, settings)
     secrets = secret_names(settings)
     groups: dict[tuple[str, str, str], dict[str, Any]] = {}
     for letter, _ in letters:
@@ -218,7 +154,7 @@ def _template(target: str) -> str:
 
 
 def _show(arguments: argparse.Namespace, settings: Settings) -> int:
-    letters, failure = _read(arguments, settings)
+    letters, failure = read_letters(arguments, settings)
     secrets = secret_names(settings)
     for letter, event in letters:
         document = orjson.loads(event)
@@ -230,7 +166,7 @@ def _show(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _replay(arguments: argparse.Namespace, settings: Settings) -> int:
     _need_daemon(settings)
-    letters, failure = _read(arguments, settings)
+    letters, failure = read_letters(arguments, settings)
     if failure:
         raise ReadError(failure)  # a mark may be in what could not be read
     waiting = [(letter, event) for letter, event in letters if letter.id not in letters.replayed]
@@ -239,10 +175,8 @@ def _replay(arguments: argparse.Namespace, settings: Settings) -> int:
     outcomes = _ask_all(waiting, settings, dry_run=not arguments.yes)
     for line in _summary(outcomes, dry_run=not arguments.yes):
         tell(line)
-    still = sum(
-        count for (outcome, _), count in outcomes.items() if outcome in {Outcome.DEAD_LETTERED, Outcome.REFUSED}
-    )
-    return max(EX_FAILED if still else os.EX_OK, _missing(arguments.id, letters))
+    failed = any(outcome in {Outcome.DEAD_LETTERED, Outcome.REFUSED} for outcome, _ in outcomes)
+    return max(EX_FAILED if failed else os.EX_OK, _missing(arguments.id, letters))
 
 
 def _need_daemon(settings: Settings) -> None:
@@ -293,7 +227,7 @@ def _summary(outcomes: Counter[tuple[str, str]], *, dry_run: bool) -> Iterator[s
         yield "nothing was published: this was a dry run"
 
 
-def _missing(wanted: Sequence[str], letters: _Letters) -> int:
+def _missing(wanted: Sequence[str], letters: Letters) -> int:
     """Say which ids are no dead letters that were found; return the exit code."""
     missing = [each for each in wanted if each not in letters.found]
     if not missing:

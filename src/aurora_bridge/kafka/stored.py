@@ -88,8 +88,17 @@ def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decode
             except ValueError:
                 skipped.append(f"{at(part.place, record.offset)} {_oddity(record.value)}")
             else:
-                raw = list(record.headers), record.key, record.value, record.timestamp
-                events.append(Stored(*part.place, record.offset, event, identity, *raw))
+                stored = Stored(
+                    *part.place,
+                    record.offset,
+                    event,
+                    identity,
+                    list(record.headers),
+                    record.key,
+                    record.value or b"",
+                    record.timestamp,
+                )
+                events.append(stored)
     except Exception as error:  # noqa: BLE001 - whatever aiokafka trips over
         begin = records.next_fetch_offset
         after = max(begin + 1, batches.last.next_offset if batches.last else 0)
