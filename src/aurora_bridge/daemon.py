@@ -113,7 +113,13 @@ async def run(settings: Settings, announce: Announce) -> str:
         await stack.enter_async_context(
             listening(
                 settings.state_dir,
-                commands(spool, publisher, guard, dedup.recreate, Replay(routing.routes, dedup, bridge)),
+                commands(
+                    spool,
+                    publisher,
+                    guard,
+                    dedup.recreate,
+                    Replay(settings.ingress, routing.routes, dedup, bridge),
+                ),
             )
         )
         await stack.enter_async_context(_following(files))

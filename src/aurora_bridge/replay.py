@@ -6,6 +6,7 @@ durable after the other. A crash in between costs a copy with the same id.
 """
 
 import logging
+from http import HTTPStatus
 from time import monotonic, time_ns
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.logs import fields
 from aurora_bridge.refusal import Malformed, Outcome, Reason, Refusal
+from aurora_bridge.settings import IngressSettings
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter, mark_replayed
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
@@ -43,8 +45,9 @@ class Result(NamedTuple):
 class Replay:
     """Replays dead letters, one at a time."""
 
-    def __init__(self, routes: Routes, dedup: Deduplicator, bridge: Bridge) -> None:
+    def __init__(self, settings: IngressSettings, routes: Routes, dedup: Deduplicator, bridge: Bridge) -> None:
         """Read them by these routes and publish them through the bridge."""
+        self._retried = settings.malformed_status >= HTTPStatus.BAD_REQUEST
         self._routes = routes
         self._dedup = dedup
         self._bridge = bridge
@@ -93,7 +96,7 @@ class Replay:
     async def _publish(self, event: Event, match: Match, delivery: Delivery) -> tuple[Outcome, str]:
         """Make the event durable, unless it is known; return its id."""
         replays = self._dedup.replays
-        claim = await replays.claim(event, delivery.received_us // 1000)
+        claim = await replays.claim(event, delivery.received_us // 1000, retried=self._retried)
         if claim.entry is None:
             return Outcome.DUPLICATE, claim.id
         outcome = await self._bridge.publish(event, claim.id, claim.entry, match, delivery)

@@ -12,7 +12,7 @@ from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.log_record import LogRecord, has_same_id
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.memory import Entry, Memory
-from aurora_bridge.dedup.recurrence import Action, event_id, judge
+from aurora_bridge.dedup.recurrence import RETRIES, Action, event_id, interval_of, judge
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
 
@@ -35,15 +35,13 @@ class Replays:
         self._log = log
         self._instance = instance
 
-    async def claim(self, event: Event, time_ms: int) -> Claim:
-        """Return what to do with an event received at `time_ms`.
+    async def claim(self, event: Event, time_ms: int, *, retried: bool) -> Claim:
+        """Return what to do with an event received at `time_ms`, and `retried` by Aurora since it was refused.
 
         Its id is made of event and time alone: replayed again, after a crash in between, it has the same one.
         """
-        recurrence, family_key = event.recurrence, event.family_key
-        answer = await self._lookups.ask([event]) or index.Answer({}, {})
-        known = self._memory.entries.get(event.fingerprint) or answer.rows.get(event.fingerprint)
-        latest = self._memory.latest.get(family_key or "") or answer.latest.get(family_key or "")
+        recurrence = event.recurrence
+        known, is_latest = await self._look_up(event)
         id_ms = 0 if recurrence is Recurrence.ONCE else time_ms
         accepted = known is not None and known.state in {SEEN, RETRY_EXPECTED}
         if known is not None and accepted:
@@ -52,13 +50,24 @@ class Replays:
                 known,
                 time_ms,
                 event.repeat_window_us // 1000,
-                is_latest=latest is not None and latest.fingerprint == event.fingerprint and has_same_id(latest, known),
+                is_latest=is_latest,
                 complete=self._log.complete(time_ms),
             )
-            if action is Action.DUPLICATE or known.id_ms == id_ms:
+            attempt = recurrence is Recurrence.STATE and interval_of(abs(time_ms - known.time_ms)) in RETRIES
+            if action is Action.DUPLICATE or known.id_ms == id_ms or (retried and attempt):
                 return Claim(event_id(event.fingerprint, recurrence, known.time_ms, known.id_ms), None)
-        entry = Entry(event.fingerprint, family_key, IN_FLIGHT, time_ms, id_ms, time_ms, repeat=accepted)
+        entry = Entry(event.fingerprint, event.family_key, IN_FLIGHT, time_ms, id_ms, time_ms, repeat=accepted)
         return Claim(event_id(event.fingerprint, recurrence, time_ms, id_ms), entry)
+
+    async def _look_up(self, event: Event) -> tuple[Entry | index.Row | None, bool]:
+        """Return the last event of the fingerprint, and whether it is the latest state of its family."""
+        fingerprint, family_key = event.fingerprint, event.family_key or ""
+        answer = await self._lookups.ask([event]) or index.Answer({}, {})
+        known = self._memory.entries.get(fingerprint) or answer.rows.get(fingerprint)
+        latest = self._memory.latest.get(family_key) or answer.latest.get(family_key)
+        if known is None or latest is None:
+            return known, False
+        return known, latest.fingerprint == fingerprint and has_same_id(latest, known)
 
     async def stored(self, entry: Entry) -> None:
         """Note that an event is durable."""
