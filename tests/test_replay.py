@@ -16,7 +16,7 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome, Reason, Refusal
-from aurora_bridge.replay import REPLAYED, Replay
+from aurora_bridge.replay import REPLAYED, Replay, Result
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.credentials import HEADER, Credentials, Secrets
@@ -73,6 +73,11 @@ class Core:
         assert await self._dedup.stop(PATIENCE)
         assert await self._spool.stop(PATIENCE)
 
+    async def ask(self, letter: StoredDeadLetter, *, dry_run: bool) -> Result:
+        """Replay a dead letter."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.replay(letter, dry_run=dry_run)
+
     def stored(self) -> list[Stored]:
         return spooled(self._directory)
 
@@ -106,9 +111,9 @@ async def test_without_its_event_a_dead_letter_is_not_marked(core: Core, how: Ba
         patch.object(core.publisher, "publish", barring(core, "lead_changed", how)),
         pytest.raises(type(how)),
     ):
-        await core.replay(LETTER, dry_run=False)
+        await core.ask(LETTER, dry_run=False)
     assert core.stored() == []
-    result = await core.replay(LETTER, dry_run=False)
+    result = await core.ask(LETTER, dry_run=False)
     assert result.outcome is Outcome.SPOOLED
     assert [stored.topic for stored in core.stored()] == ["lead_changed", "dead_letter"]
 
@@ -121,16 +126,16 @@ async def test_without_its_mark_it_is_replayed_again_and_its_event_is_a_duplicat
         patch.object(core.publisher, "publish", barring(core, "dead_letter", how)),
         pytest.raises(type(how)),
     ):
-        await core.replay(LETTER, dry_run=False)
+        await core.ask(LETTER, dry_run=False)
     (event,) = core.stored()
-    again = await core.replay(LETTER, dry_run=False)
+    again = await core.ask(LETTER, dry_run=False)
     assert (again.outcome, again.id) == (Outcome.DUPLICATE, event.event["id"])
     assert [stored.topic for stored in core.stored()] == ["lead_changed", "dead_letter"]
-    assert (await core.replay(LETTER, dry_run=False)).outcome == REPLAYED
+    assert (await core.ask(LETTER, dry_run=False)).outcome == REPLAYED
 
 
 async def test_a_dry_run_changes_nothing(core: Core) -> None:
-    assert (await core.replay(LETTER, dry_run=True)).event == "lead_changed"
+    assert (await core.ask(LETTER, dry_run=True)).event == "lead_changed"
     assert core.stored() == []
 
 
@@ -145,6 +150,6 @@ async def test_a_dry_run_changes_nothing(core: Core) -> None:
 async def test_what_carries_no_event_still_is_told_and_not_marked(
     core: Core, target: str, outcome: str, reason: str
 ) -> None:
-    result = await core.replay(LETTER._replace(target=target), dry_run=False)
+    result = await core.ask(LETTER._replace(target=target), dry_run=False)
     assert (result.outcome, result.reason) == (outcome, reason)
     assert core.stored() == []

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -231,6 +232,15 @@ def test_they_are_counted_by_reason_route_and_template(bench: Bench) -> None:
     assert table[0].split() == ["letters", "replayed", "reason", "route", "last", "template"]
     assert len(table) == 3
     assert bench.run("list", "--reason", "not_utf8", *ids).stdout.count("/contracts?") == 1
+
+
+def test_the_progress_of_a_replay_is_told(bench: Bench) -> None:
+    ids = [bench.bury(f"agreement_id={name()}&status=signed")["id"] for _ in range(2)]
+    bench.mend()
+    with patch("aurora_bridge.cli.dead_letters._TELL_SECONDS", -1):
+        done = bench.run("replay", *ids, "--yes")
+    assert done.stderr.splitlines() == ["2 to replay", "0 of 2 done", "1 of 2 done", f"2 {bench.place.outcome}"]
+    assert bench.run("replay", *ids, "--yes").stderr.splitlines() == ["0 to replay, 2 replayed before"]
 
 
 def test_without_a_daemon_nothing_is_replayed_and_the_message_says_why(bench: Bench) -> None:

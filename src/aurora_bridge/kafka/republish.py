@@ -120,11 +120,14 @@ async def republish(  # noqa: PLR0913 - from where to where, and whom to tell
     nothing as well, and `ReadError`.
     """
     settings = settings.model_copy(update={"topic_prefix": ""})
-    (target,) = await survey(settings, [into], check_cluster)
-    if not target.exists:
-        why = f"this user lacks the ACL {target.missing_acl} on it" if target.missing_acl else "there is none"
-        msg = f"The topic {into} cannot be written: {why}. Create it, and let this user write to it."
-        raise RepublishError(msg)
+    source, target = await survey(settings, [topic, into], check_cluster)
+    for each, use in ((source, "read"), (target, "write")):
+        if each.missing_acl:
+            msg = f"This user lacks the ACL {each.missing_acl} on Topic:{each.name}, which it is to {use}."
+            raise RepublishError(msg)
+        if not each.exists:
+            msg = f"There is no topic {each.name}. --topic and --into take full names, and create nothing."
+            raise RepublishError(msg)
     metrics = Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
     connect = partial(make_client, settings, Security(settings), check_cluster=check_cluster)
     republisher = _Republisher(into, window, patience, progress)
