@@ -16,6 +16,7 @@ from aurora_bridge.cli import (
     replay,
     serve,
     set_aside,
+    simulate,
     tail,
     templates,
     topics,
@@ -61,7 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, config, templates, topics, tail, find, replay, dead_letters, set_aside, drain, cluster):
+    working = (serve, config, templates, topics, tail, find, replay, dead_letters, set_aside, drain, cluster)
+    for command in (*working, simulate):
         command.add(subparsers)
     completion.add(subparsers, parser)
     return parser

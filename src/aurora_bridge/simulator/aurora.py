@@ -1,0 +1,141 @@
+"""What Aurora does, as a machine without I/O: who is told of what happens, when, how often, and until when.
+
+Time is a parameter, in seconds since the epoch. `engine` asks `due` for what to send, and brings each answer to
+`answered`.
+"""
+
+from collections import Counter, deque
+from dataclasses import replace
+from heapq import heappop, heappush
+from random import Random
+from typing import Final
+
+from aurora_bridge.simulator.deliveries import JITTER, RETRY_SECONDS, Answer, Delivery, Request, State, request
+from aurora_bridge.simulator.objects import Objects
+from aurora_bridge.simulator.scenarios import Disturbances
+from aurora_bridge.simulator.stories import Occurrence
+from aurora_bridge.simulator.subscriptions import Subscription, Subscriptions
+from aurora_bridge.simulator.switch_off import Window
+from aurora_bridge.simulator.template import Spaces
+
+LEDGER_DELIVERIES: Final = 100_000
+"""That the ledger keeps, the newest: about 1 KiB each."""
+
+
+class Aurora:
+    """Subscriptions, what they are still owed, and a ledger of what was sent."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        spaces: Spaces = Spaces.PERCENT,
+        disturbances: Disturbances | None = None,
+        ledger_deliveries: int = LEDGER_DELIVERIES,
+    ) -> None:
+        self.subscriptions = Subscriptions()
+        self.objects = Objects()
+        self.ledger: deque[Delivery] = deque(maxlen=ledger_deliveries)
+        self.totals: Counter[str] = Counter()
+        """Of `happened`, `attempts`, `refused` attempts, `switched_off` subscriptions, and deliveries by state."""
+        self._spaces = spaces
+        self._disturbances = disturbances or Disturbances()
+        self._random = Random(seed)  # noqa: S311 - no cryptography
+        self._numbers = 0
+        self._pending: dict[int, Delivery] = {}
+        self._queue: list[tuple[float, int]] = []
+        """A heap of times and numbers; what is no longer pending is skipped."""
+        self._windows: dict[str, Window] = {}
+
+    def happen(self, occurrence: Occurrence) -> list[Delivery]:
+        """Tell everybody who subscribed to it; return the deliveries that this takes."""
+        self.totals["happened"] += 1
+        self.objects.see(occurrence)
+        delays = self._disturbances.delays(self._random)
+        return [
+            self._deliver(subscription, occurrence, occurrence.at + delay)
+            for subscription in self.subscriptions.of(occurrence.event)
+            if subscription.enabled and subscription.allows(occurrence.attributes)
+            for delay in delays
+        ]
+
+    def resend(self, since: float, now: float) -> int:
+        """Deliver again what was first sent since then, as Aurora's support does on request; return how many."""
+        sent = [delivery for delivery in self.ledger if delivery.attempts and delivery.attempts[0][0] >= since]
+        resent = 0
+        for delivery in sent:
+            subscription = self.subscriptions.get(delivery.subscription)
+            if subscription is not None and subscription.enabled:
+                self._deliver(subscription, Occurrence(now, delivery.event, delivery.attributes), now)
+                resent += 1
+        return resent
+
+    def next_due(self) -> float | None:
+        """Return when the next attempt is due, None if nothing is pending that waits for its time."""
+        while self._queue and self._queue[0][1] not in self._pending:
+            heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    def due(self, now: float) -> Request | None:
+        """Return an attempt that is due, None if there is none. It is returned once, and owed to `answered`."""
+        at = self.next_due()
+        if at is None or at > now:
+            return None
+        delivery = self._pending[heappop(self._queue)[1]]
+        subscription = self.subscriptions[delivery.subscription]
+        template = self._disturbances.template(subscription.url_template, now)
+        present = replace(subscription, url_template=template)
+        return self._disturbances.disturb(request(delivery, present, now, self._spaces, self._random), present)
+
+    def answered(self, asked: Request, answer: Answer, now: float) -> None:
+        """Take in what came back until now: the end of a delivery or its next retry, perhaps of the subscription."""
+        delivery = asked.delivery
+        delivery.attempts.append((asked.at, asked.url, answer))
+        self.totals["attempts"] += 1
+        self.totals["refused"] += not answer.succeeded
+        window = self._windows.setdefault(delivery.subscription, Window())
+        window.count(now, retry=len(delivery.attempts) > 1, succeeded=answer.succeeded)
+        if delivery.number not in self._pending:  # its subscription was disabled meanwhile
+            return
+        if answer.succeeded:
+            self._finish(delivery, State.DELIVERED)
+        elif len(delivery.attempts) <= len(RETRY_SECONDS):
+            interval = RETRY_SECONDS[len(delivery.attempts) - 1] * self._random.uniform(1 - JITTER, 1 + JITTER)
+            heappush(self._queue, (now + interval, delivery.number))
+        else:
+            self._finish(delivery, State.FAILED)
+            if window.condemns(now) and (subscription := self.subscriptions.get(delivery.subscription)):
+                self.totals["switched_off"] += 1
+                self.change(replace(subscription, enabled=False))
+
+    def change(self, subscription: Subscription) -> None:
+        """Add or replace a subscription; one that is disabled is owed nothing any more. Raises `RefusedError`."""
+        self.subscriptions.add(subscription)
+        if not subscription.enabled:
+            self._end(subscription.id)
+
+    def remove(self, subscription_id: str) -> None:
+        """Delete a subscription that is there, and what it is owed."""
+        self.subscriptions.remove(subscription_id)
+        self._windows.pop(subscription_id, None)
+        self._end(subscription_id)
+
+    def owed(self) -> int:
+        """Return how many deliveries wait for an attempt or for its answer."""
+        return len(self._pending)
+
+    def _deliver(self, subscription: Subscription, occurrence: Occurrence, at: float) -> Delivery:
+        self._numbers += 1
+        delivery = Delivery(self._numbers, subscription.id, occurrence.event, occurrence.attributes)
+        self._pending[delivery.number] = delivery
+        self.ledger.append(delivery)
+        heappush(self._queue, (at, delivery.number))
+        return delivery
+
+    def _end(self, subscription_id: str) -> None:
+        for delivery in [one for one in self._pending.values() if one.subscription == subscription_id]:
+            self._finish(delivery, State.ENDED)
+
+    def _finish(self, delivery: Delivery, state: State) -> None:
+        delivery.state = state
+        self.totals[state.value] += 1
+        del self._pending[delivery.number]

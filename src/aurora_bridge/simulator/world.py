@@ -1,0 +1,47 @@
+"""What a simulation is made of: subscriptions, stories and scenarios, the same for the same seed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from math import inf
+
+from aurora_bridge.simulator.aurora import Aurora
+from aurora_bridge.simulator.engine import World
+from aurora_bridge.simulator.scenarios import Disturbances, Scenario
+from aurora_bridge.simulator.stories import Occurrence, occurrences
+from aurora_bridge.simulator.subscriptions import Subscription
+from aurora_bridge.simulator.template import Spaces
+
+DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be simulated."""
+
+    subscriptions: Sequence[Subscription] = ()
+    """Those that are there at the beginning; the API can add others."""
+    seed: int = 0
+    stories_per_day: float = 0.0
+    """0 for none: then only what is triggered happens."""
+    days: float = inf
+    """Simulated days after which the stories end."""
+    scenarios: frozenset[Scenario] = frozenset()
+    """Those that have a span have the second day."""
+    spaces: Spaces = Spaces.PERCENT
+
+
+def make_world(plan: Plan, now: Callable[[], float]) -> World:
+    """Return a world that begins now. Raises `RefusedError` for more subscriptions of an event than there may be."""
+    begin = now()
+    second_day = (begin + DAY_SECONDS, begin + 2 * DAY_SECONDS)
+    aurora = Aurora(plan.seed, plan.spaces, Disturbances(plan.scenarios, *second_day))
+    for subscription in plan.subscriptions:
+        aurora.change(subscription)
+    stories: Iterator[Occurrence] = iter(())
+    if plan.stories_per_day:
+        end = begin + plan.days * DAY_SECONDS
+        stories = takewhile(lambda one: one.at < end, occurrences(plan.seed, begin, plan.stories_per_day))
+    if Scenario.RESEND in plan.scenarios:
+        return World(aurora, begin, stories, resend_at=second_day[1], resend_since=second_day[0])
+    return World(aurora, begin, stories)
