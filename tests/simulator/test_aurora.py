@@ -33,7 +33,7 @@ def test_anything_else_is_retried_five_times_at_the_documented_intervals(status:
     times = [asked.at for asked in sent(aurora, BEGIN + 2 * DAY, Answer(status, ""))]
     intervals = [after - before for before, after in pairwise(times)]
     assert times[0] == BEGIN
-    assert intervals == pytest.approx(RETRY_SECONDS, rel=0.1)
+    assert intervals == pytest.approx(RETRY_SECONDS, rel=0.015)
     assert intervals != list(RETRY_SECONDS)
     assert delivery.state is State.FAILED
 

@@ -111,7 +111,6 @@ def add(subparsers: Subparsers) -> None:
     running.add_argument(
         "--scenario",
         action="append",
-        type=Scenario,
         choices=list(Scenario),
         metavar="NAME",
         help=f"what goes wrong: {', '.join(Scenario)}; can be given again",
@@ -131,7 +130,6 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--basic", type=_basic, metavar="USER:PASSWORD", help="HTTP Basic that authenticates Aurora")
     parser.add_argument(
         "--spaces",
-        type=Spaces,
         choices=list(Spaces),
         default=Spaces.PERCENT,
         metavar="FORM",
@@ -151,7 +149,7 @@ def _trigger(arguments: argparse.Namespace, settings: Settings) -> int:
         tell(f"{error}.")
         return os.EX_USAGE
     delivery = Delivery(1, subscription.id, event, attributes)
-    return asyncio.run(_send(delivery, subscription, arguments.times, arguments.spaces))
+    return asyncio.run(_send(delivery, subscription, arguments.times, Spaces(arguments.spaces)))
 
 
 async def _send(delivery: Delivery, subscription: Subscription, times: int, spaces: Spaces) -> int:
@@ -172,8 +170,8 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
             arguments.seed,
             arguments.rate,
             arguments.days,
-            frozenset(arguments.scenario or ()),
-            arguments.spaces,
+            frozenset(map(Scenario, arguments.scenario or ())),
+            Spaces(arguments.spaces),
         )
     except RefusedError as error:
         tell(f"{error}.")

@@ -15,8 +15,8 @@ from aurora_bridge.simulator.values import new_id
 
 RETRY_SECONDS: Final = (30.0, 300.0, 1800.0, 10_800.0, 72_000.0)
 """Documented, about: between an attempt and the next one."""
-JITTER: Final = 0.1
-"""Share by which an interval is longer or shorter. Aurora's is not known."""
+JITTER: Final = 0.015
+"""Share by which an interval is longer or shorter at most: the last retry comes within 24 h. Aurora's is not known."""
 _SECRETS: Final = SecretNames(("token", "session_token", "api_key", "password", "secret"))
 """A static parameter of such a name is how some subscriptions authenticate."""
 
