@@ -1,6 +1,7 @@
 """`aurora-bridge simulate`: its options, and what it says where there is no receiver."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,7 @@ def test_a_whole_template_is_filled_and_its_secrets_are_not_printed() -> None:
         (("trigger", "lead_created", "--times", "0"), "above 0"),
         (("run", "--events", "lead_creatd"), "Did you mean lead_created"),
         (("run", "--rate", "-1"), "no number from 0"),
+        (("run", "--speed", "0"), "no number above 0"),
         (("run", "--scenario", "flood"), "outage"),
     ],
 )
@@ -62,3 +64,26 @@ def test_a_receiver_that_is_no_url_is_wrong_usage() -> None:
     ended = here("simulate", "trigger", "lead_created", "--to", "hooks.example.com")
     assert ended.returncode == 64
     assert "url_template cannot be used" in ended.stderr
+
+
+def test_a_webhook_can_be_that_of_a_subscription_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "aurora.toml"
+    file.write_text(f"""[[subscriptions]]
+name = "leads"
+event = "lead_created"
+url_template = "{nowhere()}/mine?lead=<LEAD_ID>"
+""")
+    options = ("--init", str(file), "--set", "lead_id=l-1")
+    ended = here("simulate", "trigger", "lead_created", "--subscription", "leads", *options)
+    assert "/mine?lead=l-1" in ended.stdout
+    other = here("simulate", "trigger", "lead_created", "--subscription", "lead", *options)
+    assert (other.returncode, other.stderr) == (64, "no subscription is called 'lead'. There are: leads.\n")
+
+
+def test_a_file_that_is_wrong_or_not_there_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "aurora.toml"
+    assert here("simulate", "run", "--init", str(file)).returncode == 1
+    file.write_text("[story]")
+    ended = here("simulate", "run", "--init", str(file))
+    assert (ended.returncode, ended.stdout) == (64, "")
+    assert f"{file}: [story] is none of" in ended.stderr

@@ -1,6 +1,8 @@
 """The simulated Aurora and the daemon on its embedded log: all that it sends is accepted, kept, and kept once."""
 
 import json
+import signal
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -25,7 +27,7 @@ from aurora_bridge.simulator.values import plausible
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from tests.e2e.stores import spooled
 from tests.simulator.acting import BEGIN, subscription
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import HOST, free_ports
 
 STORIES = 600
@@ -150,3 +152,21 @@ def test_the_commands_send_print_and_sum_up(tmp_path: Path) -> None:
         assert {attempt["status"] for attempt in attempts} == {200}
         assert last["summary"]["delivered"] == len(attempts) == len(spooled(daemon.state)) - 1
         assert last["summary"]["owed"] == 0
+
+
+@pytest.mark.parametrize("by", ["reader", "signal"])
+def test_a_run_ends_with_its_reader_or_by_a_signal(tmp_path: Path, by: str) -> None:
+    with Daemon(tmp_path) as daemon:
+        program = [str(PROGRAM), "simulate", "run", "--to", daemon.url, "--seed", "1", "--rate", "1e5"]
+        with subprocess.Popen(program, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+            assert run.stdout is not None
+            assert run.stderr is not None
+            assert json.loads(run.stdout.readline())["status"] == 200
+            if by == "reader":
+                run.stdout.close()
+            else:
+                run.send_signal(signal.SIGINT)
+                *_, last = run.stdout.read().splitlines()
+                assert json.loads(last)["summary"]["refused"] == 0
+            assert run.wait(SECONDS) == 0
+            assert run.stderr.read().startswith(b"Aurora's API: http://127.0.0.1:")

@@ -3,7 +3,7 @@
 The same seed gives the same stream. The order within a story is that of life; stories overlap.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import cycle
 from random import Random
@@ -131,19 +131,21 @@ STORIES: Final[Mapping[str, tuple[Step, ...]]] = {
 """By name. Together they fire every event of the catalogue."""
 
 
-def occurrences(seed: int, begin: float, stories_per_day: float) -> Iterator[Occurrence]:
+def occurrences(
+    seed: int, begin: float, stories_per_day: float, stories: Mapping[str, Sequence[Step]] = STORIES
+) -> Iterator[Occurrence]:
     """Yield what happens from `begin` on (seconds since the epoch), in order of time, without an end."""
     random = Random(seed)  # noqa: S311 - no cryptography
     telling: list[tuple[Occurrence, int, Iterator[Occurrence]]] = []
     begins = begin
-    for number, steps in enumerate(cycle(STORIES.values())):
+    for number, steps in enumerate(cycle(stories.values())):
         while telling and telling[0][0].at <= begins:
             yield _next(telling)
         _push(telling, number, _told(steps, begins, Random(f"{seed}/{number}")))  # noqa: S311 - likewise
         begins += random.expovariate(stories_per_day / _DAY)
 
 
-def _told(steps: tuple[Step, ...], begins: float, random: Random) -> Iterator[Occurrence]:
+def _told(steps: Sequence[Step], begins: float, random: Random) -> Iterator[Occurrence]:
     cast: dict[str, str] = {}
     at = begins
     for step in steps:

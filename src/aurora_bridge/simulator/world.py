@@ -1,14 +1,14 @@
 """What a simulation is made of: subscriptions, stories and scenarios, the same for the same seed."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from math import inf
 
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.engine import World
 from aurora_bridge.simulator.scenarios import Disturbances, Scenario
-from aurora_bridge.simulator.stories import Occurrence, occurrences
+from aurora_bridge.simulator.stories import STORIES, Occurrence, Step, occurrences
 from aurora_bridge.simulator.subscriptions import Subscription
 from aurora_bridge.simulator.template import Spaces
 
@@ -22,6 +22,7 @@ class Plan:
     subscriptions: Sequence[Subscription] = ()
     """Those that are there at the beginning; the API can add others."""
     seed: int = 0
+    stories: Mapping[str, Sequence[Step]] = field(default_factory=lambda: STORIES)
     stories_per_day: float = 0.0
     """0 for none: then only what is triggered happens."""
     days: float = inf
@@ -38,10 +39,11 @@ def make_world(plan: Plan, now: Callable[[], float]) -> World:
     aurora = Aurora(plan.seed, plan.spaces, Disturbances(plan.scenarios, *second_day))
     for subscription in plan.subscriptions:
         aurora.change(subscription)
-    stories: Iterator[Occurrence] = iter(())
+    happening: Iterator[Occurrence] = iter(())
     if plan.stories_per_day:
         end = begin + plan.days * DAY_SECONDS
-        stories = takewhile(lambda one: one.at < end, occurrences(plan.seed, begin, plan.stories_per_day))
+        endless = occurrences(plan.seed, begin, plan.stories_per_day, plan.stories)
+        happening = takewhile(lambda one: one.at < end, endless)
     if Scenario.RESEND in plan.scenarios:
-        return World(aurora, begin, stories, resend_at=second_day[1], resend_since=second_day[0])
-    return World(aurora, begin, stories)
+        return World(aurora, begin, happening, resend_at=second_day[1], resend_since=second_day[0])
+    return World(aurora, begin, happening)

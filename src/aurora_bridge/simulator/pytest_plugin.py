@@ -1,0 +1,14 @@
+"""The pytest fixture `aurora_simulator`; name this module in `pytest_plugins`."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from aurora_bridge.simulator.in_thread import Simulator, running
+
+
+@pytest.fixture
+def aurora_simulator() -> Iterator[Simulator]:
+    """A simulated Aurora of the test's own: nothing happens but what it triggers, and its clock can be put forward."""
+    with running() as simulator:
+        yield simulator
