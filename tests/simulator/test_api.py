@@ -76,6 +76,7 @@ async def test_partner_applications_have_a_name_of_their_own_for_it() -> None:
         ("POST", WEBHOOKS, [], TOKEN, 422),
         ("POST", "/_clock/advance", {"hours": -1}, "", 422),
         ("POST", "/_trigger", {}, "", 422),
+        ("POST", "/_fail", {"status": 200}, "", 422),
     ],
 )
 async def test_an_error_has_a_message(method: str, path: str, body: object, token: str, status: int) -> None:
@@ -125,3 +126,11 @@ async def test_a_resend_and_a_reset() -> None:
         assert (await ask("POST", "/_reset"))[0] == 204
         assert (await ask("GET", "/_ledger"))[1] == {"totals": {}, "owed": 0, "deliveries": []}
         assert (await ask("GET", WEBHOOKS))[1] == {"webhooks": []}
+
+
+async def test_failures_that_are_asked_for_come_first() -> None:
+    async with api() as ask:
+        assert (await ask("POST", "/_fail", {"status": 403, "times": 2}))[0] == 204
+        answers = [await ask("GET", WEBHOOKS) for _ in range(3)]
+        assert [status for status, _, _ in answers] == [403, 403, 200]
+        assert answers[0][1]["errors"][0]["message"]

@@ -100,6 +100,18 @@ async def test_the_engine_sends_by_itself_what_becomes_due() -> None:
     await simulation.stop()
 
 
+async def test_a_clock_is_put_forward_while_the_engine_runs_and_always_has_something_to_send() -> None:
+    receiver = Receiver(REFUSED)
+    simulation = engine(receiver, *(occurrence(at=BEGIN + second) for second in range(100)))
+    running = asyncio.create_task(simulation.run())
+    await asyncio.gather(simulation.advance(50), simulation.advance(49))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert simulation.clock.now() == BEGIN + 99
+    assert simulation.aurora.totals["happened"] == 100
+    await simulation.stop()
+
+
 def test_a_clock_runs_as_fast_as_is_wished_and_says_how_long_a_wait_is() -> None:
     monotonic = Monotonic()
     clock = Clock(BEGIN, monotonic, speed=60)

@@ -121,7 +121,8 @@ def add(subparsers: Subparsers) -> None:
         metavar="NAME",
         help=f"what goes wrong: {', '.join(Scenario)}; can be given again",
     )
-    running.add_argument("--port", type=int, default=0, metavar="PORT", help="of the API, on loopback; default: any")
+    running.add_argument("--port", type=int, default=0, metavar="PORT", help="of the API; default: any")
+    running.add_argument("--host", default="127.0.0.1", help="address of the API; default: %(default)s")
     running.add_argument("--token", default=TOKEN, help="bearer token of the API; default: %(default)s")
     add_target(running)
 

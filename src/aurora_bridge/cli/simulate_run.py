@@ -71,7 +71,7 @@ async def _simulate(plan: Plan, arguments: argparse.Namespace) -> dict[str, int]
         stack.push_async_callback(engine.stop)
         if not terminal:
             engine.on_answer = printer.show
-        url = await stack.enter_async_context(serving(engine, "127.0.0.1", arguments.port, token=arguments.token))
+        url = await stack.enter_async_context(serving(engine, arguments.host, arguments.port, token=arguments.token))
         tell(f"Aurora's API: {url}")
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(engine.run())]

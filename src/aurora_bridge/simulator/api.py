@@ -1,11 +1,11 @@
 """The HTTP API of the simulated Aurora: subscriptions and objects as Aurora serves them; and what steers it.
 
 `/tenants/...` and `/partner_applications/...` want a bearer token and are limited in rate; what begins with an
-underscore is the simulator's own and wants neither: `/_clock`, `/_reset`, `/_ledger`, `/_trigger`, `/_resend`.
+underscore is the simulator's own and wants neither.
 """
 
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -26,6 +26,8 @@ from aurora_bridge.simulator.values import new_id, plausible
 TOKEN: Final = "simulated"  # noqa: S105 - of a simulator on loopback
 _SCOPES: Final = {"tenants": "webhook", "partner_applications": "partner_application_webhook"}
 _WEBHOOKS: Final = "/{scope:tenants|partner_applications}/{owner}/webhooks"
+_FAILURES: Final = range(400, 600)
+_TIMES: Final = range(1, 1001)
 _HOUR: Final = 3600.0
 _MOST_HOURS: Final = 24.0 * 365
 
@@ -53,6 +55,8 @@ class _Api:
         self._engine = engine
         self._token = token
         self._limits: dict[str, RateLimit] = defaultdict(lambda: RateLimit(requests_a_minute))
+        self._failures: deque[int] = deque()
+        """Statuses of the next answers, as asked for."""
         self._random = Random()  # noqa: S311 - no cryptography
 
     def application(self) -> web.Application:
@@ -71,6 +75,7 @@ class _Api:
                 web.get("/_ledger", self._ledger),
                 web.post("/_trigger", self._trigger),
                 web.post("/_resend", self._resend),
+                web.post("/_fail", self._fail),
             ]
         )
         return application
@@ -89,6 +94,8 @@ class _Api:
             return _error(error.status, "no such thing" if error.status == 404 else error.reason)  # noqa: PLR2004
 
     def _refusal(self, request: web.Request) -> web.Response | None:
+        if self._failures:
+            return _error(self._failures.popleft(), "failed, as /_fail has asked for")
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or key.strip() != self._token:
             return _error(401, "the bearer token is missing or wrong")
@@ -135,6 +142,7 @@ class _Api:
     async def _reset(self, _request: web.Request) -> web.Response:
         self._engine.reset()
         self._limits.clear()
+        self._failures.clear()
         return web.Response(status=204)
 
     async def _ledger(self, request: web.Request) -> web.Response:
@@ -158,6 +166,15 @@ class _Api:
         count = self._engine.aurora.resend(now - await _hours(request) * _HOUR, now)
         await self._engine.advance(0)
         return _json({"deliveries": count})
+
+    async def _fail(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        status, times = body.get("status"), body.get("times", 1)
+        if not isinstance(status, int) or status not in _FAILURES or times not in _TIMES:
+            msg = 'a failure is {"status": 403, "times": 1}: a status from 400 to 599, and up to 1000 times'
+            raise RefusedError(msg)
+        self._failures.extend([status] * times)
+        return web.Response(status=204)
 
     def _found(self, request: web.Request) -> Subscription:
         found = self._engine.aurora.subscriptions.get(request.match_info["id"], _owner(request))

@@ -37,6 +37,8 @@ class Engine:
         self._send = send
         self._in_flight: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._advancing = asyncio.Lock()
+        """Held while the clock is put forward: meanwhile `run` sends nothing of its own."""
         self.on_answer: Callable[[Delivery], None] = lambda _: None
         self.reset()
 
@@ -63,10 +65,10 @@ class Engine:
         """Send what is due when it is, without an end."""
         while True:
             self._changed.clear()
-            self._take_due()
             wait = None
-            if len(self._in_flight) < MOST_IN_FLIGHT and (at := self._next_at()) < inf:
-                wait = self.clock.seconds_until(at)
+            if not self._advancing.locked():
+                self._take_due()
+                wait = self._seconds_to_wait()
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
@@ -75,14 +77,15 @@ class Engine:
 
     async def advance(self, seconds: float) -> None:
         """Put the clock forward; return once all that was due until then was sent and answered."""
-        target = self.clock.now() + seconds
-        while True:
-            await self.settle()
-            if (at := self._next_at()) > target:
-                break
-            self.clock.set(max(at, self.clock.now()))
-            self._take_due()
-        self.clock.set(max(target, self.clock.now()))
+        async with self._advancing:
+            target = self.clock.now() + seconds
+            while True:
+                await self.settle()
+                if (at := self._next_at()) > target:
+                    break
+                self.clock.set(max(at, self.clock.now()))
+                self._take_due()
+            self.clock.set(max(target, self.clock.now()))
         self.wake()
 
     async def settle(self) -> None:
@@ -95,6 +98,11 @@ class Engine:
         for task in self._in_flight:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
+
+    def _seconds_to_wait(self) -> float | None:
+        """Return the real seconds until something is due, None for as long as it takes until something changes."""
+        at = self._next_at()
+        return None if at == inf or len(self._in_flight) >= MOST_IN_FLIGHT else self.clock.seconds_until(at)
 
     def _next_at(self) -> float:
         due = self.aurora.next_due()

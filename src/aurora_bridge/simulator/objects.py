@@ -12,6 +12,8 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {"projects": "project", "designs": "design", "agreements": "agreement", "leads": "lead"}
 )
 """By their name in the API's paths, which is inferred, as is the form of a response."""
+_KEPT: Final = frozenset({"project_id", "design_id", "lead_id"})
+"""What a thing says of others."""
 _MOST: Final = 10_000
 """Of each kind; the oldest goes."""
 
@@ -44,6 +46,3 @@ class Objects:
             if occurrence.event == f"{kind}_status_changed":  # the API writes `cancel_pending`
                 others["status"] = attributes.get("status", "").replace("-", "_")
             things[object_id] |= others
-
-
-_KEPT: Final = frozenset({"project_id", "design_id", "lead_id"})

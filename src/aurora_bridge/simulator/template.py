@@ -9,7 +9,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES
 from aurora_bridge.webhook.pattern import PLACEHOLDER, placeholder_attribute
 
 _PLACEHOLDERS: Final = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
-_ALWAYS_ENCODED: Final = frozenset("\r\n\t\x00")
+_CONTROL: Final = frozenset("\r\n\t\x00")
 
 
 class Spaces(StrEnum):
@@ -59,7 +59,7 @@ def problem_of(template: str) -> str | None:
         usable = False
     if not usable:
         return "it is no absolute http or https URL, as in https://hooks.example.com/lead_created?lead_id=<LEAD_ID>"
-    return "it has a control character" if _ALWAYS_ENCODED & {*template} else None
+    return "it has a control character" if _CONTROL & {*template} else None
 
 
 def _encoded(value: str, spaces: Spaces) -> str:
