@@ -50,6 +50,7 @@ def test_a_whole_template_is_filled_and_its_secrets_are_not_printed() -> None:
         (("run", "--events", "lead_creatd"), "Did you mean lead_created"),
         (("run", "--rate", "-1"), "no number from 0"),
         (("run", "--speed", "0"), "no number above 0"),
+        (("run", "--port", "65536"), "no port"),
         (("run", "--scenario", "flood"), "outage"),
     ],
 )

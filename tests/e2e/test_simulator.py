@@ -20,16 +20,18 @@ from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.deliveries import RETRY_SECONDS, Delivery, State
 from aurora_bridge.simulator.engine import Engine, World
+from aurora_bridge.simulator.scenarios import Disturbances, Scenario
 from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.stories import Occurrence, occurrences
 from aurora_bridge.simulator.template import Spaces
 from aurora_bridge.simulator.values import plausible
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
 from tests.e2e.stores import spooled
-from tests.simulator.acting import BEGIN, subscription
+from tests.simulator.acting import BEGIN, DAY, subscription
 from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import HOST, free_ports
 
+RESEND_AT = BEGIN + 3 * DAY
 STORIES = 600
 """Occurrences, in which every event is there."""
 
@@ -39,13 +41,17 @@ async def simulated(
     url: str,
     stories: Iterable[Occurrence] = (),
     spaces: Spaces = Spaces.PERCENT,
+    disturbances: Disturbances | None = None,
 ) -> AsyncIterator[Engine]:
     """Yield an Aurora on a clock that only a test moves, with a subscription of each event to `url`."""
-    aurora = Aurora(spaces=spaces)
+    aurora = Aurora(spaces=spaces, disturbances=disturbances)
     for event in CATALOGUE:
         aurora.change(subscription(event, event, url))
     async with sending() as send:
-        yield Engine(lambda: World(aurora, BEGIN, iter(stories)), Clock(BEGIN, monotonic), send)
+        world = World(aurora, BEGIN, iter(stories))
+        if disturbances is not None:
+            world = world._replace(resend_at=RESEND_AT, resend_since=BEGIN)
+        yield Engine(lambda: world, Clock(BEGIN, monotonic), send)
 
 
 def kept(daemon: Daemon) -> Counter[str]:
@@ -78,7 +84,7 @@ async def test_stories_leave_exactly_what_happened(tmp_path: Path) -> None:
     stories = islice(occurrences(1, BEGIN, stories_per_day=50), STORIES)
     with Daemon(tmp_path) as daemon:
         async with simulated(daemon.url, stories) as engine:
-            await engine.advance(90 * 86_400)
+            await engine.advance(90 * DAY)
             assert engine.aurora.totals == {
                 "happened": STORIES,
                 "attempts": STORIES,
@@ -86,6 +92,22 @@ async def test_stories_leave_exactly_what_happened(tmp_path: Path) -> None:
                 "refused": 0,
             }
             assert kept(daemon) == ledger(list(engine.aurora.ledger))
+
+
+async def test_an_outage_duplicates_and_a_resend_leave_each_event_that_was_accepted(tmp_path: Path) -> None:
+    stories = islice(occurrences(2, BEGIN, stories_per_day=50), STORIES)
+    scenarios = frozenset({Scenario.OUTAGE, Scenario.DUPLICATES})
+    disturbances = Disturbances(scenarios, BEGIN + DAY, BEGIN + 1.25 * DAY)
+    with Daemon(tmp_path) as daemon:
+        async with simulated(daemon.url, stories, disturbances=disturbances) as engine:
+            await engine.advance(90 * DAY)
+            aurora = engine.aurora
+            accepted = ledger([one for one in aurora.ledger if one.state is State.DELIVERED])
+            assert aurora.totals["refused"] > 0
+            assert aurora.totals["attempts"] > aurora.totals["refused"] + STORIES
+            assert kept(daemon).keys() == accepted.keys()
+            once = [name for name, one in CATALOGUE.items() if one.recurrence is Recurrence.ONCE]
+            assert all(count == 1 for line, count in kept(daemon).items() if line.split()[0] in once)
 
 
 def refusing(folder: Path) -> Daemon:

@@ -77,6 +77,7 @@ async def test_partner_applications_have_a_name_of_their_own_for_it() -> None:
         ("POST", "/_clock/advance", {"hours": -1}, "", 422),
         ("POST", "/_trigger", {}, "", 422),
         ("POST", "/_fail", {"status": 200}, "", 422),
+        ("POST", "/_fail", {"status": 403, "times": 2.0}, "", 422),
     ],
 )
 async def test_an_error_has_a_message(method: str, path: str, body: object, token: str, status: int) -> None:

@@ -24,6 +24,7 @@ from aurora_bridge.cli.simulate_options import (
     events,
     named,
     number_from_0,
+    port,
     speed,
     subscription_to,
     times,
@@ -121,7 +122,7 @@ def add(subparsers: Subparsers) -> None:
         metavar="NAME",
         help=f"what goes wrong: {', '.join(Scenario)}; can be given again",
     )
-    running.add_argument("--port", type=int, default=0, metavar="PORT", help="of the API; default: any")
+    running.add_argument("--port", type=port, default=0, metavar="PORT", help="of the API; default: any")
     running.add_argument("--host", default="127.0.0.1", help="address of the API; default: %(default)s")
     running.add_argument("--token", default=TOKEN, help="bearer token of the API; default: %(default)s")
     add_target(running)

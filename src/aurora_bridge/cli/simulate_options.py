@@ -16,6 +16,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.text import canonical_name
 
 _OWNER: Final = "tenants/simulated"
+_HIGHEST_PORT: Final = 65_535
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +119,14 @@ def times(text: str) -> int:
     """Return how often."""
     if not text.isdecimal() or not int(text):
         msg = f"{text!r} is no whole number above 0."
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def port(text: str) -> int:
+    """Return the number of a port, 0 for any."""
+    if not text.isdecimal() or int(text) > _HIGHEST_PORT:
+        msg = f"{text!r} is no port: a whole number from 0 to {_HIGHEST_PORT}."
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 

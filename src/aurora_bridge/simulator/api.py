@@ -170,7 +170,7 @@ class _Api:
     async def _fail(self, request: web.Request) -> web.Response:
         body = await _body(request)
         status, times = body.get("status"), body.get("times", 1)
-        if not isinstance(status, int) or status not in _FAILURES or times not in _TIMES:
+        if not (isinstance(status, int) and status in _FAILURES and isinstance(times, int) and times in _TIMES):
             msg = 'a failure is {"status": 403, "times": 1}: a status from 400 to 599, and up to 1000 times'
             raise RefusedError(msg)
         self._failures.extend([status] * times)
