@@ -37,6 +37,7 @@ def test_bash_completes_commands_options_and_events() -> None:
     assert completed("set-aside", "") >= {"list", "show", "retry", "discard"}
     assert completed("set-aside", "discard", "--") >= {"--all", "--yes", "--config"}
     assert completed("tail", "--event", "lead_ch") == {"lead_changed"}
+    assert completed("simulate", "trigger", "lead_ch") == {"lead_changed"}
     assert completed("completion", "") >= {"bash", "zsh", "fish"}
 
 

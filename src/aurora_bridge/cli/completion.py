@@ -48,5 +48,5 @@ def _complete_values(parser: argparse.ArgumentParser) -> None:
                 _complete_values(below)
         elif action.dest == "event":
             action.choices = EVENTS
-        elif action.dest in {"config", "state_dir"}:
+        elif action.dest in {"config", "init", "state_dir"}:
             action.complete = shtab.DIRECTORY if action.dest == "state_dir" else shtab.FILE  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from shutil import get_terminal_size
 from time import monotonic, time
 from typing import Final
 
@@ -95,7 +96,8 @@ async def _until(stop: asyncio.Event, engine: Engine, end: float, *, terminal: b
         if terminal:
             day = (engine.clock.now() - begin) / DAY_SECONDS
             words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in _totals(engine).items())
-            sys.stderr.write(f"\r\033[Kday {day:.1f}: {words}")
+            line = f"day {day:.1f}: {words}"
+            sys.stderr.write(f"\r\033[K{line[: get_terminal_size().columns - 1]}")
     if terminal:
         tell("")
 
