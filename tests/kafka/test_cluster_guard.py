@@ -9,12 +9,12 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from aurora_bridge.dedup.index import FILE as INDEX
-from aurora_bridge.kafka import cluster_guard
 from aurora_bridge.kafka.client import addresses
 from aurora_bridge.kafka.cluster_guard import ClusterGuard, WrongClusterError, read_id
 from aurora_bridge.kafka.reasons import explain
 from aurora_bridge.kafka.topics import create_missing, make_client
 from aurora_bridge.settings import KafkaSettings
+from aurora_bridge.state import line_file
 from aurora_bridge.state.directory import StateError
 from tests.kafka.following import Follow
 from tests.kafka.sending import EVENT, client_of, eventually, running
@@ -121,7 +121,7 @@ async def test_nothing_is_accepted_by_half(tmp_path: Path, fails: str, monkeypat
 
     with monkeypatch.context() as patch:
         if fails == "file":
-            patch.setattr(cluster_guard, "write_durably", fail)
+            patch.setattr(line_file, "write_durably", fail)
         with pytest.raises((OSError, ValueError), match="Input/output error"):
             await guard.accept(recreate)
     assert read_id(tmp_path) == HOME
@@ -166,7 +166,7 @@ async def test_an_id_that_cannot_be_written_is_told_and_written_at_the_next_conn
 ) -> None:
     guard = ClusterGuard(tmp_path, "")
     with monkeypatch.context() as patch:
-        patch.setattr(cluster_guard, "write_durably", fail)
+        patch.setattr(line_file, "write_durably", fail)
         guard.check(HOME)
         await eventually(lambda: "cannot be written" in caplog.text)
     with pytest.raises(WrongClusterError):

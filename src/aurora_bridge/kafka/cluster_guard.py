@@ -9,7 +9,6 @@ the index is recreated: what it knows was published elsewhere.
 
 import asyncio
 import logging
-import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from aiokafka.errors import KafkaError
 from aurora_bridge.dedup import index
 from aurora_bridge.os_errors import reason
 from aurora_bridge.state.directory import StateError, write_durably
-from aurora_bridge.state.thread import on_thread
+from aurora_bridge.state.line_file import LineFile
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class ClusterGuard:
             log.warning("%s is another cluster than %s; the index is recreated", SETTING, remembered)
             replace_id(directory, setting)
             remembered = setting
-        self._path = directory / FILE
+        self._file = LineFile(directory / FILE)
         self._setting = setting
         self._expected = setting or remembered
         self._written = remembered
@@ -65,7 +64,6 @@ class ClusterGuard:
         self.accepted = asyncio.Event()
         """Set once another cluster was accepted; for the next one there is another event."""
         self._writing: asyncio.Future[None] | None = None
-        self._lock = threading.Lock()
 
     def check(self, cluster_id: str) -> None:
         """Let a cluster pass, or raise `WrongClusterError`. A broker that gives no id, an empty one, passes."""
@@ -81,7 +79,7 @@ class ClusterGuard:
         self._refused = ""
         if self._written != cluster_id and self._writing is None:
             log.info("Kafka's cluster is %s", cluster_id)
-            self._writing = self._write(cluster_id)
+            self._writing = self._file.write(cluster_id)
             self._writing.add_done_callback(partial(self._ended, cluster_id))
 
     async def accept(self, forget: Callable[[], Awaitable[None]]) -> Accepted:
@@ -112,17 +110,10 @@ class ClusterGuard:
 
     async def _replace(self, cluster_id: str) -> None:
         try:
-            await self._write(cluster_id)
+            await self._file.write(cluster_id)
         except OSError as error:
-            msg = f"{self._path} cannot be written: {reason(error)}"
+            msg = f"{self._file.path} cannot be written: {reason(error)}"
             raise ValueError(msg) from error
-
-    def _write(self, cluster_id: str) -> "asyncio.Future[None]":
-        def write() -> None:
-            with self._lock:
-                write_durably(self._path, cluster_id)
-
-        return on_thread("cluster", write)
 
     def _ended(self, cluster_id: str, written: "asyncio.Future[None]") -> None:
         self._writing = None
@@ -131,7 +122,7 @@ class ClusterGuard:
         if (error := written.exception()) is None:
             self._written = cluster_id
         else:
-            log.error("%s cannot be written (%r): after a restart, any cluster passes.", self._path, error)
+            log.error("%s cannot be written (%r): after a restart, any cluster passes.", self._file.path, error)
 
 
 def require(expected: str, cluster_id: str) -> None:
