@@ -27,7 +27,7 @@ from tests.faults.lies import LIES
 
 def run_faster(clock: float) -> None:
     """Make Aurora's schedule so many times as fast."""
-    due = [seconds * 1000 / clock for _, seconds in recurrence._SCHEDULE]  # noqa: SLF001
+    due = [seconds * 1000 / clock for _, seconds in recurrence.SCHEDULE]
     ends = [*(after / 2 for after in due[1:]), due[-1] * 3]
     intervals = zip(recurrence._INTERVALS, (after / 2 for after in due), ends, strict=True)  # noqa: SLF001
     recurrence._INTERVALS = tuple((interval, begin, end) for (interval, _, _), begin, end in intervals)  # noqa: SLF001

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from aurora_bridge.dedup import segments
+from aurora_bridge.dedup import outstanding, segments
 from aurora_bridge.dedup.lifecycle import TRANSITIONS, Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
 from aurora_bridge.state.database import Format, is_broken, open_as_is, used_bytes
@@ -34,7 +34,15 @@ CREATE TABLE instances (name TEXT PRIMARY KEY, time_ms INTEGER NOT NULL) WITHOUT
 CREATE TABLE forgotten (time_ms INTEGER NOT NULL);
 INSERT INTO forgotten VALUES (0)
 """
-_FORMAT = Format(f"{segments.SCHEMA};{_SCHEMA}", 5, 4096, "NORMAL", cache_kib=16_000, checkpoint_pages=8_000)
+_FORMAT = Format(
+    f"{segments.SCHEMA};{_SCHEMA};{outstanding.SCHEMA}",
+    6,
+    4096,
+    "NORMAL",
+    cache_kib=16_000,
+    checkpoint_pages=8_000,
+    migrations={5: outstanding.SCHEMA},
+)
 _CHUNK = 128
 """Rows a statement: each step gives up the GIL, and a busy event loop takes its time to give it back."""
 _REPLACE = """ON CONFLICT DO UPDATE SET state=excluded.state, time_ms=excluded.time_ms, id_ms=excluded.id_ms,
@@ -144,7 +152,7 @@ def learn(
     """
     events, states = find(db, known, [state.family_key for state in latest])
     rows: dict[str, Row] = {}
-    news = []
+    news, settled = [], []
     for record in records:
         fingerprint, ours = record.fingerprint, record.instance == instance
         before = events.get(fingerprint)
@@ -158,9 +166,12 @@ def learn(
             event = Row(fingerprint, state, *record.times)
             if ours:
                 news.append(record)
+        if before is not None and before.state is State.RETRY_PENDING:
+            settled.append(fingerprint)
         events[fingerprint] = event
         rows[fingerprint] = event
     newer = [each for each in latest if (old := states.get(each.family_key)) is None or each.time_ms >= old.time_ms]
+    outstanding.settle(db, settled)
     write(db, [(row.fingerprint, int(row.state), *row[2:]) for row in rows.values()], newer)
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return news
@@ -169,9 +180,13 @@ def learn(
 def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
     """Let something happen to those of the events that are in this state."""
     after = TRANSITIONS[state, happening]
+    changed = 0
     for number in segments.numbers(db):
         sql = _CHANGE.format(number=number)
-        db.executemany(sql, [(after, fingerprint, time_ms, id_ms, state) for fingerprint, time_ms, id_ms in events])
+        rows = [(after, fingerprint, time_ms, id_ms, state) for fingerprint, time_ms, id_ms in events]
+        changed += db.executemany(sql, rows).rowcount
+    if changed and state is State.RETRY_PENDING:
+        outstanding.settle(db, [fingerprint for fingerprint, _, _ in events])
 
 
 def _insert(db: sqlite3.Connection, table: str, width: int, conflict: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aurora_bridge.dedup import index, segments
+from aurora_bridge.dedup import index, outstanding, segments
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.state.database import error_code, is_broken, keep_room, reserve_bytes, used_bytes
@@ -206,8 +206,8 @@ class IndexFile:
         def keep(db: sqlite3.Connection) -> tuple[bool, int, int]:
             gone = not self._path.exists() or self._path.stat().st_ino != self._inode
             index.note(db, {}, self.forgotten_ms)
-            if expire:
-                segments.expire(db, now_ms - self._window_ms)
+            if expire and segments.expire(db, now_ms - self._window_ms):
+                outstanding.forget(db, now_ms - self._window_ms)
             limit = keep_room(db, self._path.parent, self._max_bytes, self._reserve)
             return gone, limit, used_bytes(db)
 
@@ -229,4 +229,5 @@ class IndexFile:
 def _forget_oldest(db: sqlite3.Connection) -> int:
     newest_ms = segments.forget_oldest(db)
     index.note(db, {}, newest_ms)
+    outstanding.forget(db, newest_ms + 1)
     return newest_ms

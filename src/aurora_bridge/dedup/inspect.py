@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from aurora_bridge.dedup import index
+from aurora_bridge.dedup import index, outstanding
 from aurora_bridge.state.database import open_beside
 
 
@@ -18,3 +18,12 @@ def known_of(directory: Path, fingerprint: str) -> index.Row | None:
             return index.find(db, [fingerprint], []).rows.get(fingerprint)
         except sqlite3.Error:
             return None  # damaged, or of another version: the daemon makes it anew
+
+
+def missing_of(directory: Path) -> outstanding.Found:
+    """Return what the index of a state directory tells of deliveries that did not get in. Raises `StateError`."""
+    with closing(open_beside(directory / index.FILE)) as db:
+        try:
+            return outstanding.look(db)
+        except sqlite3.Error:
+            return outstanding.Found()  # damaged, or of another version: the daemon makes it anew

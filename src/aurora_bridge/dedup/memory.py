@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aurora_bridge.dedup.lifecycle import IN_FLIGHT, TRANSITIONS, Happening, State
+from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_PENDING, TRANSITIONS, Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
 from aurora_bridge.refusal import Refusal
 
@@ -34,6 +34,10 @@ class Entry:
     """Estimated number of that, from 1."""
     repeat: bool = False
     """Whether another event of its fingerprint had been accepted before."""
+    event: str = ""
+    """Its name, by which refused deliveries are counted."""
+    listed: bool = False
+    """Whether the file may list it as refused."""
     retry_left: bool = field(default=False, init=False)
     """True if an earlier attempt was refused and the one in flight is not its scheduled retry: that is still due."""
     refcount: int = field(default=0, init=False)
@@ -84,6 +88,7 @@ class Memory:
         """Let something happen to an event."""
         before = entry.state
         entry.state = after = TRANSITIONS[before, happening]
+        entry.listed |= after is RETRY_PENDING
         if after is not before and after is not IN_FLIGHT and self.entries.get(entry.fingerprint) is entry:
             self.change(entry)
 
@@ -121,7 +126,9 @@ class Memory:
         if record.is_event_of(entry):
             entry.state = state
         else:
-            entry = Entry(entry.fingerprint, record.family_key, state, *record.times)
+            event, listed = entry.event, entry.listed
+            times = record.times
+            entry = Entry(entry.fingerprint, record.family_key, state, *times, event=event, listed=listed)
             self.entries[entry.fingerprint] = entry
         self.change(entry)
         return True

@@ -60,18 +60,20 @@ class Known(Protocol):
 # Aurora: "Delivery", the retry table; each interval counts from the attempt before. From a tenth (at least 10 s) early
 # to a fifth (at least 30 s) late: wide enough that a retry still fits when those before it were never seen here
 # (30 s + 5 min, ..., 3 h + 20 h), narrow enough that no two intervals touch.
-_SCHEDULE = (
+SCHEDULE = (
     (Interval.RETRY_30S, 30),
     (Interval.RETRY_5MIN, 5 * 60),
     (Interval.RETRY_30MIN, 30 * 60),
     (Interval.RETRY_3H, 3 * 3600),
     (Interval.RETRY_20H, 20 * 3600),
 )
+LATE_SHARE = 1 / 5
+"""By how much of its interval a retry may be late."""
 _INTERVALS = tuple(
-    (interval, (seconds - max(10, seconds / 10)) * 1000, (seconds + max(30, seconds / 5)) * 1000)
-    for interval, seconds in _SCHEDULE
+    (interval, (seconds - max(10, seconds / 10)) * 1000, (seconds + max(30, seconds * LATE_SHARE)) * 1000)
+    for interval, seconds in SCHEDULE
 )
-RETRIES = frozenset(interval for interval, _ in _SCHEDULE)
+RETRIES = frozenset(interval for interval, _ in SCHEDULE)
 """The intervals of Aurora's retries."""
 _SAME_EVENT = {
     IN_FLIGHT: Action.JOIN,

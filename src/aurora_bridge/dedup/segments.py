@@ -76,11 +76,12 @@ def begin_when_due(db: sqlite3.Connection, now_ms: int, max_bytes: int) -> None:
     db.execute(_LATEST.format(number=number + 1))
 
 
-def expire(db: sqlite3.Connection, before_ms: int) -> None:
-    """Drop the closed segments whose events are all older."""
+def expire(db: sqlite3.Connection, before_ms: int) -> bool:
+    """Drop the closed segments whose events are all older; return whether there was one."""
     old = db.execute("SELECT number FROM segments WHERE newest_ms < ?", (before_ms,)).fetchall()
     for (number,) in old:
         _drop(db, number)
+    return bool(old)
 
 
 def forget_oldest(db: sqlite3.Connection) -> int:

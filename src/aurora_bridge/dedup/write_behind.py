@@ -10,9 +10,9 @@ What no log tells does not wait for its slice: `hasten` writes it at once.
 import asyncio
 import sqlite3
 
-from aurora_bridge.dedup import index
+from aurora_bridge.dedup import index, outstanding
 from aurora_bridge.dedup.index_file import IndexFile
-from aurora_bridge.dedup.lifecycle import IN_FLIGHT
+from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_PENDING
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import SLICES, Batch, Entry, Memory
@@ -79,10 +79,16 @@ class WriteBehind:
         """Let the file take a batch; the result is whether it did."""
         rows = [_row(entry) for entry in batch.entries if entry.state is not IN_FLIGHT]
         self._members.update([row[0] for row in rows])
+        listed = [entry for entry in batch.entries if entry.listed and entry.state is not IN_FLIGHT]
+        refused = [(each.fingerprint, each.event, each.time_ms) for each in listed if each.state is RETRY_PENDING]
+        settled = [each.fingerprint for each in listed if each.state is not RETRY_PENDING]
         forgotten_ms = self._file.forgotten_ms
 
         def write(db: sqlite3.Connection) -> None:
             index.write(db, rows, batch.latest)
+            if listed:
+                outstanding.settle(db, settled)
+                outstanding.note(db, refused)
             if positions:  # in one transaction, so that they are never ahead of it
                 index.note(db, positions, forgotten_ms)
 

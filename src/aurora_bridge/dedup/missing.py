@@ -1,0 +1,46 @@
+"""Looks every few seconds at what did not get in (`outstanding`), for metrics and the status page."""
+
+import asyncio
+import sqlite3
+from functools import partial
+from time import time
+
+from aurora_bridge.dedup import outstanding
+from aurora_bridge.dedup.index_file import IndexFile
+from aurora_bridge.dedup.outstanding import Found, Outstanding
+from aurora_bridge.metrics import Metrics
+
+_EVERY_SECONDS = 5.0
+
+
+class Missing:
+    """What the index file told last. All methods belong to the event loop."""
+
+    def __init__(self, file: IndexFile, metrics: Metrics) -> None:
+        """Begin a run of the daemon."""
+        self._file = file
+        self._began_ms = int(time() * 1000)
+        self._found = Found()
+        events = dict.fromkeys(map(str, metrics.missed_deliveries), 0)
+        metrics.retry_pending_deliveries.sources = lambda: {**events, **self.now().pending}
+        metrics.missed_deliveries.sources = lambda: {**events, **self.now().missed}
+        metrics.retry_pending_until.source = lambda: self.now().latest_ms / 1000
+
+    def now(self) -> Outstanding:
+        """Return where refused deliveries stand."""
+        return outstanding.outstanding(self._found, int(time() * 1000))
+
+    def note_alive(self) -> None:
+        """Note in the file that the daemon is alive."""
+        self._file.post(partial(outstanding.note_alive, began_ms=self._began_ms, now_ms=int(time() * 1000)))
+
+    async def run(self) -> None:
+        """Look, until cancelled. A file that fails is asked again."""
+        while True:
+            if self._file.usable:
+                self.note_alive()
+                try:
+                    self._found = await self._file.call(outstanding.look)
+                except (sqlite3.Error, OSError):
+                    """The file is opened again; until then, what was known last is shown."""
+            await asyncio.sleep(_EVERY_SECONDS)
