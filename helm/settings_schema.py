@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aurora_bridge.settings import Settings
+from aurora_bridge.settings.names import REPLACED
 
 Schema = dict[str, Any]
 
@@ -47,6 +48,9 @@ def settings_schema() -> Schema:
     whole = Settings.model_json_schema()
     top = _object("settings", whole, whole["$defs"])
     top["properties"]["embedded"] = {"type": "boolean"}
+    for key in REPLACED:  # let through here, since the refusal in the templates says what there is instead
+        group, _, name = key.partition(".")
+        top["properties"][group]["properties"][name] = {"description": "Replaced."}
     events = top["properties"]["events"]
     (of_event,) = events.pop("patternProperties").values()
     events |= {"additionalProperties": of_event, "propertyNames": {"pattern": _SNAKE_CASE, "maxLength": 128}}

@@ -281,6 +281,17 @@ def test_a_misspelt_variable_stops_the_start_with_the_name_that_was_meant(name: 
     assert problems(**{name: value}) == (expected,)
 
 
+def test_a_setting_that_a_command_replaced_is_refused_with_the_command(config: WriteConfig) -> None:
+    instead = (
+        "this setting is gone; `aurora-bridge resend begin` has taken its place, which needs no restart and ends by "
+        "itself after 24 h."
+    )
+    variable = "AURORA_BRIDGE_INDEX__RESEND_IN_PROGRESS"
+    assert problems(INDEX__RESEND_IN_PROGRESS="false") == (f"{variable}: {instead} Unset it.",)
+    file = config("[index]\nresend_in_progress = true")
+    assert problems(file) == (f"index.resend_in_progress in {file}: {instead} Remove it.",)
+
+
 def test_a_variable_like_no_setting_is_refused_without_a_guess() -> None:
     expected = (
         "AURORA_BRIDGE_XYZZY: no setting has this name. "

@@ -113,13 +113,7 @@ async def run(settings: Settings, announce: Announce) -> str:
         await stack.enter_async_context(
             listening(
                 settings.state_dir,
-                commands(
-                    spool,
-                    publisher,
-                    guard,
-                    dedup.recreate,
-                    Replay(settings.ingress, routing.routes, dedup, bridge),
-                ),
+                commands(spool, publisher, guard, dedup, Replay(settings.ingress, routing.routes, dedup, bridge)),
             )
         )
         await stack.enter_async_context(_following(files))
@@ -132,7 +126,7 @@ async def run(settings: Settings, announce: Announce) -> str:
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
         await stack.enter_async_context(_helper("measuring", partial(_measure, metrics)))
-        observer = Observer(settings, readiness, publisher, dedup.log, ledger, metrics)
+        observer = Observer(settings, readiness, publisher, dedup, ledger, metrics)
         await stack.enter_async_context(_helper("sampling for the status page", observer.history.run))
         admin_url = await stack.enter_async_context(admin(readiness, metrics, observer.look, settings.admin))
         url = await stack.enter_async_context(

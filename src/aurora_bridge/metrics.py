@@ -262,6 +262,27 @@ class Metrics(Collector):
             "Events taken whose 2xx may not have reached Aurora in time, so that a retry is owed: the client was gone, "
             "or the answer took longer than Aurora waits.",
         )
+        self.retry_pending_deliveries = Gauge(
+            "aurora_bridge_retry_pending_deliveries",
+            "Deliveries that this replica refused behind their credentials and that Aurora's retries may still bring, "
+            "by event. Equal contents count once; where another replica refused a retry, it counts too.",
+            (event,),
+        )
+        self.retry_pending_until = Gauge(
+            "aurora_bridge_retry_pending_until_timestamp_seconds",
+            "When the last of these retries has come, even if Aurora is late by a fifth of its schedule (23 h 35 min "
+            "after the first attempt); 0 without one.",
+        )
+        self.missed_deliveries = Gauge(
+            "aurora_bridge_missed_deliveries",
+            "Deliveries that were refused and whose retries are all over, by event: they come only if Aurora is asked "
+            "to send them again. What came while no daemon ran is not counted.",
+            (event,),
+        )
+        self.resend_in_progress = Gauge(
+            "aurora_bridge_resend_in_progress",
+            "1 while a re-send is declared to this replica, and all that was accepted before is a duplicate.",
+        )
         self.backlog_events = Gauge(
             "aurora_bridge_backlog_events",
             "Events that wait in the spool for their topic, by event. While there are any, new ones join behind them.",

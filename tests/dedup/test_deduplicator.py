@@ -123,11 +123,23 @@ async def test_the_order_of_states_is_that_of_receipt_though_the_clock_steps_bac
     assert await life.act(A, NOON + SECOND) is Action.REPEAT
 
 
-async def test_while_a_resend_is_declared_what_was_accepted_is_a_duplicate(tmp_path: Path) -> None:
-    async with living(tmp_path, resend_in_progress=True) as life:
-        await have(life, A, B, SIGNAL, written=True)
-        actions = [await life.act(event, NOON + 20 * DAY) for event in (A, B, SIGNAL, C)]
-        assert actions == [Action.DUPLICATE, Action.DUPLICATE, Action.DUPLICATE, Action.NEW]
+async def test_while_a_resend_is_declared_what_was_accepted_is_a_duplicate(life: Life) -> None:
+    await have(life, A, B, SIGNAL, written=True)
+    at = NOON + 20 * DAY
+    await life.dedup.resend.begin(at)
+    actions = [await life.act(event, at + DAY - 1) for event in (A, B, SIGNAL, C)]
+    assert actions == [Action.DUPLICATE, Action.DUPLICATE, Action.DUPLICATE, Action.NEW]
+    assert life.dedup.resend.declared == (at, at + DAY, 3, 1)
+    assert await life.act(SIGNAL, at + DAY) is Action.REPEAT
+    assert life.dedup.resend.declared == (at, at + DAY, 3, 1)
+
+
+async def test_what_was_refused_is_published_during_a_resend_and_counts_as_new(life: Life) -> None:
+    refused = await life.deliver(A, NOON, stored=False)
+    await life.dedup.resend.begin(NOON + 2 * DAY)
+    again = await life.deliver(A, NOON + 2 * DAY)
+    assert (again.action, identity(again)) == (Action.RETRY, identity(refused))
+    assert life.dedup.resend.declared[2:] == (0, 1)
 
 
 # A refused state happened all the same.

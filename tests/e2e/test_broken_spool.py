@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.e2e.stores import Place
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, command
 from tests.support.damage import damage_events
 from tests.support.ports import HOST, free_ports
 
@@ -23,8 +23,9 @@ def test_what_it_lost_stays_lost_when_it_comes_again_until_the_index_is_rebuilt(
     targets = [f"{each.format(uuid4())}&note={'x' * 700}" for _ in range(20) for each in (ONCE, STATE)]
     told = fill_the_spool(place, tmp_path, targets)
     damage_events(tmp_path / "state" / "spool.db")
-    with place.daemon(tmp_path, index__resend_in_progress=True) as daemon:
+    with place.daemon(tmp_path) as daemon:
         place.settle(daemon)
+        assert command("resend", "begin", cwd=tmp_path, state_dir=daemon.state).returncode == 0
         kept = keys(place, daemon)
         salvaged, lost = [each for each in targets if told[each] in kept], missing(told, kept)
         assert f"{len(salvaged)} readable rows were salvaged" in daemon.log.read_text()

@@ -5,6 +5,8 @@ from typing import Any
 
 from aurora_bridge.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
+from aurora_bridge.dedup.outstanding import Outstanding
+from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.ledger import RefusedRequest
 from aurora_bridge.refusal import Defect, Reason
@@ -41,6 +43,8 @@ QUIET = Status(
     index_complete=True,
     reading=None,
     unjudged=0,
+    outstanding=Outstanding({}, {}, 0, 0),
+    resend=Declaration(),
     lag=0,
     other_instances=0,
     credentials={},

@@ -11,8 +11,10 @@ import pytest
 
 from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import EVENTS, DeadLetter, GarbledTemplate
-from aurora_bridge.dedup.log_reader import LogReader
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.reading import Progress
+from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.ledger import Ledger
@@ -39,8 +41,10 @@ class Observing:
         readiness = Readiness(self.bridge, cast("Sender | None", sender), cast("Spool | None", spool))
         self.log_reader = SimpleNamespace(current=SimpleNamespace(caught_up=True, progress=Progress()))
         self.ledger = Ledger(self.metrics, Attempts(), log_deliveries=False)
-        log_reader = cast("LogReader", self.log_reader)
-        self.observer = Observer(made, readiness, self.publisher, log_reader, self.ledger, self.metrics)
+        missing = SimpleNamespace(now=lambda: Outstanding({}, {}, 0, 0))
+        parts = SimpleNamespace(log=self.log_reader, missing=missing, resend=SimpleNamespace(declared=Declaration()))
+        dedup = cast("Deduplicator", parts)
+        self.observer = Observer(made, readiness, self.publisher, dedup, self.ledger, self.metrics)
 
 
 def kafka(*missing: str) -> Any:  # noqa: ANN401 - a double

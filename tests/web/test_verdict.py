@@ -6,6 +6,8 @@ import pytest
 
 from aurora_bridge.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
+from aurora_bridge.dedup.outstanding import Outstanding
+from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.remedies import AUTO_DISABLE
@@ -104,6 +106,18 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
             "Reading the log into the index: 240,000 of 1,000,000 events, about 19 s left",
         ),
         (QUIET._replace(lag=LAG_RECORDS + 1), "The index lags 1,001 records behind Kafka"),
+        (
+            QUIET._replace(outstanding=Outstanding({"lead_created": 2}, {}, 1_800_084_930_000, 1_800_101_916_000)),
+            "Aurora still owes 2 deliveries that were refused; the last is due by 2027-01-16 07:35:30 UTC",
+        ),
+        (
+            QUIET._replace(outstanding=Outstanding({}, {"lead_created": 1}, 0, 0)),
+            "1 delivery can no longer come: refused, and Aurora's retries are over",
+        ),
+        (
+            QUIET._replace(resend=Declaration(int(NOW) * 1000 - 1, int(NOW) * 1000 + 1, 1204, 17)),
+            "A re-send is declared, until 2027-01-15 08:00:00 UTC: 1,204 deliveries were known, 17 new",
+        ),
         (QUIET._replace(takes_from_anyone=True), "Anyone who reaches the proxy in front can forge events"),
         (QUIET._replace(failing_files=["/etc/tokens"]), "/etc/tokens cannot be used"),
     ],

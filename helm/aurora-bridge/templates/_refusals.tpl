@@ -7,7 +7,7 @@ gives one line for each problem: which value, what came, what is allowed, what t
 
 {{- define "aurora-bridge.refusals" -}}
 {{- $problems := list }}
-{{- range list "image" "references" "eventLog" "deadlines" "credentials" "tls" "kafka" "routes" "reach" "events" "objects" }}
+{{- range list "image" "replaced" "references" "eventLog" "deadlines" "credentials" "tls" "kafka" "routes" "reach" "events" "objects" }}
 {{- $problems = concat $problems (include (printf "aurora-bridge.refusals.%s" .) $ | splitList "\n") }}
 {{- end }}
 {{- with $problems | compact }}
@@ -23,6 +23,12 @@ image.repository: nothing came, and no image of this project is published. Build
 {{- if hasPrefix "AURORA_BRIDGE_" (default "" .name) }}
 extraEnv: {{ .name }} came; the environment would win over the settings file, unchecked. Put it below settings, by its name in docs/settings.md.
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.refusals.replaced" -}}
+{{- if hasKey .Values.settings.index "resend_in_progress" }}
+settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend begin` in each pod has taken its place, which needs no restart and ends by itself after 24 h. Remove it.
 {{- end }}
 {{- end }}
 

@@ -14,6 +14,7 @@ from aurora_bridge.cli import (
     drain,
     find,
     replay,
+    resend,
     serve,
     set_aside,
     simulate,
@@ -62,8 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    working = (serve, config, templates, topics, tail, find, replay, dead_letters, set_aside, drain, cluster)
-    for command in (*working, simulate):
+    asking = (tail, find, replay, dead_letters, set_aside, resend)
+    for command in (serve, config, templates, topics, *asking, drain, cluster, simulate):
         command.add(subparsers)
     completion.add(subparsers, parser)
     return parser

@@ -1,9 +1,10 @@
 """What a living daemon can be asked to do."""
 
-from collections.abc import Awaitable, Callable
+from time import time
 
 from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.server import Command, Request
+from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka.cluster_guard import ClusterGuard
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
@@ -14,23 +15,21 @@ RETRY = "set_aside.retry"
 DISCARD = "set_aside.discard"
 ACCEPT_CLUSTER = "cluster.accept"
 REPLAY = "dead_letters.replay"
+RESEND_BEGIN, RESEND_END, RESEND_STATUS = "resend.begin", "resend.end", "resend.status"
 
 
 def commands(
-    spool: Spool | None,
-    publisher: Publisher,
-    guard: ClusterGuard,
-    recreate_index: Callable[[], Awaitable[None]],
-    replay: Replay,
+    spool: Spool | None, publisher: Publisher, guard: ClusterGuard, dedup: Deduplicator, replay: Replay
 ) -> dict[str, Command]:
     """Return what can be asked of a daemon, by name.
 
     About the spool, if there is one: `seq` are rows, and in the answer those found. About the cluster: the answer is
-    an `Accepted`. About a dead letter: `event` is its CloudEvent, and the answer a `Result`.
+    an `Accepted`. About a dead letter: `event` is its CloudEvent, and the answer a `Result`. About a re-send: the
+    answer is a `Declaration`, and how many `others` publish to these topics.
     """
 
     async def accept(_request: Request) -> dict[str, object]:
-        return (await guard.accept(recreate_index))._asdict()
+        return (await guard.accept(dedup.recreate))._asdict()
 
     async def replay_one(request: Request) -> dict[str, object]:
         letter = read_dead_letter(request.get("event") or {})
@@ -39,17 +38,40 @@ def commands(
             raise ValueError(msg)
         return (await replay(letter, dry_run=request.get("dry_run") is not False))._asdict()
 
-    found: dict[str, Command] = {ACCEPT_CLUSTER: accept, REPLAY: replay_one}
-    if spool is None:
-        return found
+    always: dict[str, Command] = {ACCEPT_CLUSTER: accept, REPLAY: replay_one}
+    return always | _about_resend(dedup) | ({} if spool is None else _about_quarantine(spool, publisher))
 
+
+def _about_resend(dedup: Deduplicator) -> dict[str, Command]:
+    def declared() -> dict[str, object]:
+        return {**dedup.resend.declared._asdict(), "others": len(dedup.log.others)}
+
+    async def begin(_request: Request) -> dict[str, object]:
+        await dedup.resend.begin(_now_ms())
+        return declared()
+
+    async def end(_request: Request) -> dict[str, object]:
+        await dedup.resend.end(_now_ms())
+        return declared()
+
+    async def status(_request: Request) -> dict[str, object]:
+        return declared()
+
+    return {RESEND_BEGIN: begin, RESEND_END: end, RESEND_STATUS: status}
+
+
+def _about_quarantine(spool: Spool, publisher: Publisher) -> dict[str, Command]:
     async def retry(request: Request) -> dict[str, object]:
         return {"seq": await publisher.restore(_rows(request))}
 
     async def discard(request: Request) -> dict[str, object]:
         return {"seq": [seq for seq, _ in await spool.discard(_rows(request))]}
 
-    return found | {RETRY: retry, DISCARD: discard}
+    return {RETRY: retry, DISCARD: discard}
+
+
+def _now_ms() -> int:
+    return int(time() * 1000)
 
 
 def _rows(request: Request) -> list[int]:

@@ -21,8 +21,10 @@ from aurora_bridge.dedup.log_record import has_same_id
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Entry, Memory
+from aurora_bridge.dedup.missing import Missing
 from aurora_bridge.dedup.recurrence import RETRIES, Action, Interval, judge, new_id_ms
 from aurora_bridge.dedup.replays import Replays
+from aurora_bridge.dedup.resend import Resend
 from aurora_bridge.dedup.write_behind import WriteBehind
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Reason, Refusal
@@ -69,7 +71,7 @@ class Deduplicator:
         `instance` names this replica in the log: the `spool`, and with `kafka` the topics, of which a follower tells
         `log`. `has_backlog` tells whether events of a name wait in the spool.
         """
-        self._resend = settings.resend_in_progress
+        self.resend = Resend(directory)
         self._patience = patience
         self._unjudged, self._owed = metrics.unjudged, metrics.owed_retries
         self._has_backlog = has_backlog
@@ -82,6 +84,8 @@ class Deduplicator:
         )
         self.replays = Replays(self._memory, self._lookups, self.log, instance=instance)
         metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
+        metrics.resend_in_progress.source = lambda: int(self.resend.lasts(int(time() * 1000)))
+        self.missing = Missing(self._file, metrics)
         self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 
@@ -92,13 +96,26 @@ class Deduplicator:
     async def run(self) -> None:
         """Read the log, and keep the file up to date and within its bounds, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for work in (self.log.run, self._lookups.run, self._write_behind.run, self._file.maintain):
+            parts = (self.log, self._lookups, self._write_behind, self.missing, self.resend)
+            for work in (*(part.run for part in parts), self._file.maintain):
                 group.create_task(keep_running(work.__qualname__, work))
 
     async def stop(self, patience: float) -> bool:
         """Write what is left and close; False if that took longer than `patience` seconds."""
         self._write_behind.flush()
-        return await self._file.stop(patience)
+        self.missing.note_alive()
+        async with asyncio.TaskGroup() as group:
+            saved = group.create_task(self._save(patience))
+            closed = group.create_task(self._file.stop(patience))
+        return saved.result() and closed.result()
+
+    async def _save(self, patience: float) -> bool:
+        try:
+            async with asyncio.timeout(patience):
+                await self.resend.save()
+        except (OSError, TimeoutError):
+            return False
+        return True
 
     async def recreate(self) -> None:
         """Forget what the log told, and read the log that is there now. Raises `sqlite3.Error`, `OSError`."""
@@ -143,17 +160,20 @@ class Deduplicator:
             event.repeat_window_us // 1000,
             is_latest=latest is not None and latest.fingerprint == fingerprint and has_same_id(latest, known),
             complete=self.log.complete(now_ms),
-            resend=self._resend,
+            resend=self.resend.lasts(now_ms),
         )
         if action is Action.REPEAT:
             accepted = known.state is SEEN or known.state is RETRY_EXPECTED or known.repeat
             # Strictly later than every earlier id, even if the clock was set back. The file keeps the row until the
             # later of the two days is over.
             id_ms = 0 if event.recurrence is _ONCE else max(now_ms, known.id_ms + 1, known.time_ms)
-            return self._publish(action, event, now_ms, id_ms, interval, repeat=accepted)
-        entry = known if isinstance(known, Entry) else Entry(fingerprint, family_key, *known[1:])
+            decision = self._publish(action, event, now_ms, id_ms, interval, repeat=accepted)
+            decision.entry.listed = _is_listed(known)
+            return decision
+        entry = known if isinstance(known, Entry) else _entry_of(known, event)
         memory.entries[fingerprint] = entry
         entry.refcount += 1
+        self.resend.count(now_ms, known=action is not Action.RETRY)
         if action is Action.JOIN:
             result: asyncio.Future[Refusal | None] = self._loop.create_future()
             entry.waiters = [*(entry.waiters or ()), result]
@@ -176,8 +196,9 @@ class Deduplicator:
     def _publish(  # noqa: PLR0913 - of one event
         self, action: Action, event: Event, now_ms: int, id_ms: int, interval: Interval, *, repeat: bool
     ) -> Decision:
-        entry = Entry(event.fingerprint, event.family_key, IN_FLIGHT, now_ms, id_ms, now_ms, 1, repeat)
+        entry = Entry(event.fingerprint, event.family_key, IN_FLIGHT, now_ms, id_ms, now_ms, 1, repeat, event.name)
         entry.refcount = 1
+        self.resend.count(now_ms, known=False)
         self._memory.enter(entry)
         return Decision(action, entry, interval)
 
@@ -230,3 +251,13 @@ class Deduplicator:
             self._write_behind.hasten(entry)  # whether a retry is still to come, no log tells
         if not entry.stays:
             self._memory.release(entry)
+
+
+def _entry_of(known: index.Row, event: Event) -> Entry:
+    """Return the entry of an event that the file knows."""
+    return Entry(known.fingerprint, event.family_key, *known[1:], event=event.name, listed=_is_listed(known))
+
+
+def _is_listed(known: Entry | index.Row) -> bool:
+    """Whether the file may list it as refused."""
+    return known.state is RETRY_PENDING or (isinstance(known, Entry) and known.listed)

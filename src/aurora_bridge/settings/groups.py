@@ -360,12 +360,6 @@ class IndexSettings(Group):
     None, because two events that differ in any attribute are two events unless somebody knows better.
     """
 
-    resend_in_progress: bool = False
-    """Whether Aurora sends old notifications again, as it can on request: every event seen before is a duplicate then.
-
-    Off, because it also hides genuine repeats; switch it on for the time of the re-send only.
-    """
-
 
 class LogSettings(Group):
     """What the daemon says on standard error."""

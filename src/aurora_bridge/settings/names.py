@@ -25,6 +25,12 @@ _SERVICE_LINK_PART = re.compile(r"AURORA_BRIDGE(_[A-Z0-9]+)*_PORT_[0-9]+_(TCP|UD
 _LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
+REPLACED = {
+    "index.resend_in_progress": "`aurora-bridge resend begin` has taken its place, which needs no restart and ends by "
+    "itself after 24 h"
+}
+"""Former settings, with what there is instead."""
+
 FILE_ONLY: Mapping[str, type[BaseModel]] = {"routes": RouteSettings, "events": EventSettings}
 """Tables of which there can be any number, with what is in each; the environment has no names for them."""
 

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from aurora_bridge.os_errors import user
 from aurora_bridge.redaction import HIDDEN, SecretNames
 from aurora_bridge.settings.kinds import allowed, is_path
-from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, SETTINGS, similar, variable
+from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, REPLACED, SETTINGS, similar, variable
 from aurora_bridge.settings.whole import Settings
 
 _LONGEST_SHOWN = 120
@@ -115,6 +115,8 @@ def unknown_variable(name: str, key: str) -> str:
     """Return the words for an environment variable that is no setting. Its value may be a secret and is left out."""
     if key.partition(".")[0] in FILE_ONLY:
         return f"{name}: this is set in the file only. Write it into the file that {CONFIG_VARIABLE} or --config names."
+    if key in REPLACED:
+        return f"{name}: this setting is gone; {REPLACED[key]}. Unset it."
     meant = [variable(known) for known in similar(key) if known in SETTINGS]
     return (
         f"{name}: no setting has this name{_did_you_mean(meant)} "
@@ -124,6 +126,8 @@ def unknown_variable(name: str, key: str) -> str:
 
 def unknown_key(key: str, file: Path | None) -> str:
     """Return the words for a key of the file that is no setting."""
+    if key in REPLACED:
+        return f"{key} in {file}: this setting is gone; {REPLACED[key]}. Remove it."
     meant = [f"[{known}]" if known in GROUPS else known for known in similar(key)]
     return (
         f"{key} in {file}: no setting has this name{_did_you_mean(meant)} "

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from aurora_bridge.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
-from aurora_bridge.dedup.log_reader import LogReader
+from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.dedup.outstanding import Outstanding
+from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.ledger import Ledger, RefusedRequest
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
@@ -151,6 +153,10 @@ class Status(NamedTuple):
     reading: Reading | None
     """None once the log was read to its end."""
     unjudged: int
+    outstanding: Outstanding
+    """Deliveries that were refused and have not come again."""
+    resend: Declaration
+    """The last one that was declared."""
     lag: int
     """Records in Kafka that the index does not know yet."""
     other_instances: int
@@ -172,7 +178,7 @@ class Observer:
         settings: Settings,
         readiness: Readiness,
         publisher: Publisher,
-        log_reader: LogReader,
+        dedup: Deduplicator,
         ledger: Ledger,
         metrics: Metrics,
     ) -> None:
@@ -180,7 +186,7 @@ class Observer:
         self._settings = settings
         self._readiness = readiness
         self._publisher = publisher
-        self._log_reader = log_reader
+        self._dedup = dedup
         self._ledger = ledger
         self._metrics = metrics
         self.history = History(metrics, readiness.sender, readiness.spool)
@@ -218,6 +224,8 @@ class Observer:
             index_complete=bool(metrics.index_complete.value()),
             reading=self._reading(),
             unjudged=metrics.unjudged[()],
+            outstanding=self._dedup.missing.now(),
+            resend=self._dedup.resend.declared,
             lag=int(metrics.follower_lag_records.value()),
             other_instances=int(metrics.other_instances.value()),
             credentials=_counted(metrics.credentials_used),
@@ -269,8 +277,9 @@ class Observer:
         return Volume(metrics.state_disk_free_bytes.value(), metrics.state_disk_size_bytes.value())
 
     def _reading(self) -> Reading | None:
-        progress = self._log_reader.current.progress
-        if self._log_reader.current.caught_up:
+        reading = self._dedup.log.current
+        progress = reading.progress
+        if reading.caught_up:
             return None
         return Reading(progress.read, progress.to_read, progress.seconds_left())
 

@@ -139,6 +139,7 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
         words = problem.words
         yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", words[:1].upper() + words[1:])
     yield from _deliveries(status)
+    yield from _outstanding(status)
     if status.takes_from_anyone:
         yield Line(
             Level.LOOK,
@@ -178,6 +179,36 @@ def _deliveries(status: Status) -> Iterator[Line]:
     if status.oldest_unanswered > STUCK_SECONDS:
         age = duration(status.oldest_unanswered)
         yield Line(Level.LOOK, f"A delivery has waited {age} for its answer", REMEDIES[Reason.TOO_LATE])
+
+
+def _outstanding(status: Status) -> Iterator[Line]:
+    pending, missed, due_ms, latest_ms = status.outstanding
+    if count := sum(missed.values()):
+        yield Line(
+            Level.LOOK,
+            f"{_deliveries_of(count)} can no longer come: refused, and Aurora's retries are over",
+            "aurora-bridge resend request prints what to ask Aurora for; its support sends again what is up to 30 days "
+            "old. Equal contents count once, and what came while no daemon ran is not counted.",
+        )
+    if count := sum(pending.values()):
+        yield Line(
+            Level.LOOK,
+            f"Aurora still owes {_deliveries_of(count)} that were refused; the last is due by {moment(due_ms / 1000)}",
+            f"They come by themselves. Aurora's retries are approximate: wait until {moment(latest_ms / 1000)}. They "
+            "end early if the subscription is switched off: look at it in Aurora.",
+        )
+    resend = status.resend
+    if resend.lasts(int(status.now * 1000)):
+        yield Line(
+            Level.LOOK,
+            f"A re-send is declared, until {moment(resend.ends_ms / 1000)}: {resend.known:,} deliveries were known, "
+            f"{resend.new:,} new",
+            "Meanwhile genuine repeats are hidden, too. Once it has come: aurora-bridge resend end, on each replica.",
+        )
+
+
+def _deliveries_of(count: int) -> str:
+    return counted(count, "delivery", "deliveries")
 
 
 def _spool(spool: Spool) -> Iterator[Line]:

@@ -35,6 +35,6 @@ def size(count: float) -> str:
     return f"{amount:.1f} GiB"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return how many there are of something: `1 event`, `12,345 events`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """Return how many there are of something: `1 event`, `12,345 events`; `nouns` is a plural without a mere s."""
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"

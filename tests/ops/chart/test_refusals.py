@@ -53,6 +53,10 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"extraEnv": [{"name": "AURORA_BRIDGE_TENANT", "value": "x"}]},
         "extraEnv: AURORA_BRIDGE_TENANT came; the environment would win over the settings file, unchecked. Put it",
     ),
+    "a setting that a command replaced": (
+        settings(index={"resend_in_progress": False}),
+        "settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend begin` in each pod has taken",
+    ),
     "no Kafka": (kafka(**NO_KAFKA), "ask for the pod's own log in so many words: settings.embedded=true"),
     "Kafka and the own log": (settings(embedded=True), "Leave embedded out to publish to Kafka"),
     "own logs of two pods": (settings(embedded=True, kafka=NO_KAFKA), "Set replicas=1, or name Kafka"),

@@ -1,0 +1,88 @@
+"""`aurora-bridge resend`: a re-send is declared where no daemon lives, and what to ask Aurora for is printed."""
+
+import re
+from contextlib import closing
+from pathlib import Path
+from subprocess import CompletedProcess
+from time import time
+
+import pytest
+
+from aurora_bridge.dedup import index, outstanding, resend
+from tests.cli.here import here
+
+HOUR, DAY = 3_600_000, 86_400_000
+MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The directory of a daemon that is gone."""
+    with closing(index.open_index(tmp_path / index.FILE, 2**26)):
+        return tmp_path
+
+
+def run(state: Path, *arguments: str) -> CompletedProcess[str]:
+    return here("resend", *arguments, state_dir=state)
+
+
+def test_it_is_declared_prolonged_and_ended_for_the_next_start(state: Path) -> None:
+    assert run(state, "status").stdout == "no re-send was declared\n"
+    assert run(state, "end").returncode == 1
+    for _ in range(2):
+        begun = run(state, "begin")
+        assert re.fullmatch(
+            rf"a re-send goes on since {MOMENT}; it ends by itself at {MOMENT}, in 23 h\nknown  0\nnew    0\n",
+            begun.stdout,
+        )
+        assert resend.read(state).lasts(int(time() * 1000))
+    assert run(state, "status").stdout == begun.stdout
+    assert run(state, "end").stdout.startswith("the last re-send went on from ")
+    assert not resend.read(state).lasts(int(time() * 1000))
+
+
+def test_without_an_outage_there_is_nothing_to_ask_for(state: Path) -> None:
+    asked = run(state, "request")
+    assert (asked.returncode, asked.stdout) == (0, "")
+    assert "give --from and --to" in asked.stderr
+
+
+def test_what_can_no_longer_come_is_asked_for(state: Path) -> None:
+    now = int(time() * 1000)
+    with closing(index.open_index(state / index.FILE, 2**26)) as db:
+        refused = [("a", "lead_created", now - 3 * DAY), ("b", "order_created", now - HOUR), ("c", "asset_created", 0)]
+        outstanding.note(db, refused)
+        outstanding.note_alive(db, now - 10 * DAY, now - 6 * DAY)
+        outstanding.note_alive(db, now - 4 * DAY, now)
+    asked = run(state, "request")
+    assert re.fullmatch(
+        r"Please send these webhooks again \(all times are UTC\):\n\n"
+        rf"lead_created  {MOMENT}  to  {MOMENT}  at least 1 missing\nall events    {MOMENT}  to  {MOMENT}\n",
+        asked.stdout,
+    )
+    assert "Aurora's retries may still bring 1 delivery, until " in asked.stderr
+    assert "aurora-bridge resend begin, on each replica" in asked.stderr
+    assert "order_created" in run(state, "request", "--pending").stdout
+    assert "lead_created" not in run(state, "request", "--event", "order_created").stdout
+
+
+def test_a_window_that_is_given_is_printed_in_utc_for_each_event(state: Path) -> None:
+    asked = run(state, "request", "--from", "2d", "--event", "lead_created", "--event", "order_created")
+    assert re.findall(rf"^(\S+) +{MOMENT}  to  {MOMENT}$", asked.stdout, re.MULTILINE) == [
+        "lead_created",
+        "order_created",
+    ]
+    assert re.search(rf"^all events  {MOMENT}  to", run(state, "request", "--from", "2d").stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--to", "1d"], "--to: came without --from"),
+        (["--from", "1d", "--to", "2d"], "the window ends before it begins"),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused(state: Path, arguments: list[str], why: str) -> None:
+    asked = run(state, "request", *arguments)
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert why in asked.stderr
