@@ -133,6 +133,57 @@ _RETRIED = Section(
             steps=[(0.5, YELLOW)],
             width=12,
         ),
+        lines(
+            206,
+            "Refused, and Aurora will retry",
+            About(
+                "Deliveries that were refused behind their credentials and may still come by Aurora's retries, by "
+                "event. One that two instances refused counts at both.",
+                "0.",
+                "It falls as retries come. Where it does not, see in Aurora whether the subscription is still on.",
+            ),
+            Query('sum by (event) (aurora_bridge_retry_pending_deliveries{event=~"$event"}) > 0', "{{event}}"),
+            unit=units.NoUnit,
+            stacked=True,
+            width=12,
+        ),
+        lines(
+            207,
+            "Refused, and retries are over",
+            About(
+                "Deliveries that were refused and can no longer come by themselves, by event, of the last 30 days.",
+                "0.",
+                "aurora-bridge resend request prints what to ask Aurora for, resend begin declares that it comes.",
+            ),
+            Query('sum by (event) (aurora_bridge_missed_deliveries{event=~"$event"}) > 0', "{{event}}"),
+            unit=units.NoUnit,
+            stacked=True,
+            width=12,
+        ),
+        number(
+            208,
+            "Last retry to come within",
+            About(
+                "Time until the last of Aurora's retries has come, even if it is late by a fifth.",
+                "Nothing.",
+                "Wait for it, and look then at what can no longer come.",
+            ),
+            Query("max(aurora_bridge_retry_pending_until_timestamp_seconds > 0) - time()"),
+            unit=units.DurationSeconds,
+            width=12,
+        ),
+        number(
+            209,
+            "Re-send declared",
+            About(
+                "Instances to which a re-send was declared (aurora-bridge resend begin).",
+                "0; while Aurora sends again, all instances.",
+                "Some only: run resend begin in the others. Forgotten: resend end. It ends by itself after 24 h.",
+            ),
+            Query("sum(aurora_bridge_resend_in_progress)"),
+            steps=[(0.5, YELLOW)],
+            width=12,
+        ),
     ),
 )
 

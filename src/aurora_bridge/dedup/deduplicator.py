@@ -104,18 +104,7 @@ class Deduplicator:
         """Write what is left and close; False if that took longer than `patience` seconds."""
         self._write_behind.flush()
         self.missing.note_alive()
-        async with asyncio.TaskGroup() as group:
-            saved = group.create_task(self._save(patience))
-            closed = group.create_task(self._file.stop(patience))
-        return saved.result() and closed.result()
-
-    async def _save(self, patience: float) -> bool:
-        try:
-            async with asyncio.timeout(patience):
-                await self.resend.save()
-        except (OSError, TimeoutError):
-            return False
-        return True
+        return all(await asyncio.gather(self.resend.stop(patience), self._file.stop(patience)))
 
     async def recreate(self) -> None:
         """Forget what the log told, and read the log that is there now. Raises `sqlite3.Error`, `OSError`."""
@@ -168,9 +157,11 @@ class Deduplicator:
             # later of the two days is over.
             id_ms = 0 if event.recurrence is _ONCE else max(now_ms, known.id_ms + 1, known.time_ms)
             decision = self._publish(action, event, now_ms, id_ms, interval, repeat=accepted)
-            decision.entry.listed = _is_listed(known)
+            decision.entry.listed = known.listed
             return decision
-        entry = known if isinstance(known, Entry) else _entry_of(known, event)
+        entry = (
+            known if isinstance(known, Entry) else Entry(fingerprint, family_key, *known[1:], event.name, known.listed)
+        )
         memory.entries[fingerprint] = entry
         entry.refcount += 1
         self.resend.count(now_ms, known=action is not Action.RETRY)
@@ -251,13 +242,3 @@ class Deduplicator:
             self._write_behind.hasten(entry)  # whether a retry is still to come, no log tells
         if not entry.stays:
             self._memory.release(entry)
-
-
-def _entry_of(known: index.Row, event: Event) -> Entry:
-    """Return the entry of an event that the file knows."""
-    return Entry(known.fingerprint, event.family_key, *known[1:], event=event.name, listed=_is_listed(known))
-
-
-def _is_listed(known: Entry | index.Row) -> bool:
-    """Whether the file may list it as refused."""
-    return known.state is RETRY_PENDING or (isinstance(known, Entry) and known.listed)

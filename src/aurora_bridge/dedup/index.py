@@ -75,6 +75,11 @@ class Row(NamedTuple):
     attempt: int
     repeat: bool = False
 
+    @property
+    def listed(self) -> bool:
+        """Whether the file lists it as refused."""
+        return self.state is State.RETRY_PENDING
+
 
 class Answer(NamedTuple):
     """What the file knows."""

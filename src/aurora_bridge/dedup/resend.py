@@ -108,6 +108,15 @@ class Resend:
                 await self._file.write(_line(declared))
                 self._saved = declared
 
+    async def stop(self, patience: float) -> bool:
+        """Write what has changed; False if that failed, or took longer than `patience` seconds."""
+        try:
+            async with asyncio.timeout(patience):
+                await self.save()
+        except (OSError, TimeoutError):
+            return False
+        return True
+
     async def run(self) -> None:
         """Save the counts every few seconds, and say when a re-send has ended by itself, until cancelled."""
         while True:
