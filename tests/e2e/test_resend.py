@@ -4,7 +4,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.support import http
-from tests.support.daemon import Daemon, command
+from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.daemon import PATIENT, Daemon, command
 
 STATE, SIGNAL = "/project_status_changed?status=sold&project_id={}", "/lead_changed?lead_id={}"
 
@@ -65,3 +66,26 @@ def test_what_was_refused_is_owed_through_a_restart_until_its_retry_comes(tmp_pa
         daemon.wait_until("all came", lambda it: it.metrics().value(name, event="project_status_changed") == 0)
         assert daemon.metrics().value("aurora_bridge_missed_deliveries", event="project_status_changed") == 0
         assert "still owes" not in page(daemon)
+
+
+def test_what_one_replica_refused_is_owed_until_another_has_it_and_each_is_told_of_a_resend(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    target = STATE.format(uuid4()) + "&note=" + "x" * 1200
+    name = "aurora_bridge_retry_pending_deliveries"
+    settings = {**PATIENT, "kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+    with (
+        Daemon(tmp_path / "one", ingress__max_target_bytes=1024, **settings) as one,
+        Daemon(tmp_path / "other", **settings) as other,
+    ):
+        for daemon in (one, other):
+            daemon.wait_until_connected()
+        assert one.get(target).status == 414
+        one.wait_until("it is counted", lambda it: it.metrics().value(name, event="project_status_changed") == 1)
+        assert other.get(target).status == 200
+        one.wait_until("it came", lambda it: it.metrics().value(name, event="project_status_changed") == 0)
+        begun = command("resend", "begin", cwd=one.folder, state_dir=one.state)
+        assert "1 other replica published to these topics: each has to be told for itself" in begun.stderr
+        assert resend(other, "status") == "no re-send was declared\n"

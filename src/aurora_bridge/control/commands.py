@@ -25,7 +25,7 @@ def commands(
 
     About the spool, if there is one: `seq` are rows, and in the answer those found. About the cluster: the answer is
     an `Accepted`. About a dead letter: `event` is its CloudEvent, and the answer a `Result`. About a re-send: the
-    answer is a `Declaration`, and how many `others` publish to these topics.
+    answer is a `Declaration`, and how many `others` published within 24 h.
     """
 
     async def accept(_request: Request) -> dict[str, object]:
@@ -44,7 +44,7 @@ def commands(
 
 def _about_resend(dedup: Deduplicator) -> dict[str, Command]:
     def declared() -> dict[str, object]:
-        return {**dedup.resend.declared._asdict(), "others": len(dedup.log.others)}
+        return {**dedup.resend.declared._asdict(), "others": len(dedup.log.recent_others)}
 
     async def begin(_request: Request) -> dict[str, object]:
         await dedup.resend.begin(_now_ms())
