@@ -41,6 +41,14 @@ def test_it_is_declared_prolonged_and_ended_for_the_next_start(state: Path) -> N
     assert not resend.read(state).lasts(int(time() * 1000))
 
 
+def test_a_directory_that_is_none_is_told_and_not_made(tmp_path: Path) -> None:
+    for command in ("begin", "end", "status", "request"):
+        asked = run(tmp_path / "none", command)
+        assert (asked.returncode, asked.stdout) == (1, "")
+        assert str(tmp_path / "none") in asked.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_an_outage_there_is_nothing_to_ask_for(state: Path) -> None:
     asked = run(state, "request")
     assert (asked.returncode, asked.stdout) == (0, "")
@@ -57,7 +65,7 @@ def test_what_can_no_longer_come_is_asked_for(state: Path) -> None:
     asked = run(state, "request")
     assert re.fullmatch(
         r"Please send these webhooks again \(all times are UTC\):\n\n"
-        rf"lead_created  {MOMENT}  to  {MOMENT}  at least 1 missing\nall events    {MOMENT}  to  {MOMENT}\n",
+        rf"lead_created  {MOMENT}  to  {MOMENT}  1 refused\nall events    {MOMENT}  to  {MOMENT}\n",
         asked.stdout,
     )
     assert "Aurora's retries may still bring 1 delivery, until " in asked.stderr

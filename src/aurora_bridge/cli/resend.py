@@ -19,7 +19,7 @@ from aurora_bridge.dedup.inspect import missing_of
 from aurora_bridge.dedup.outstanding import Window, outstanding, to_request
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.settings import Settings
-from aurora_bridge.state.directory import InUseError, locked
+from aurora_bridge.state.directory import InUseError, StateError, locked
 from aurora_bridge.web.words import counted, duration
 from aurora_bridge.web.words import moment as spoken
 
@@ -45,7 +45,7 @@ _REQUEST_EXAMPLES = """\
   aurora-bridge resend request --pending     also what Aurora's retries may still bring
   aurora-bridge resend request --from 2026-11-23T08:00Z --to 2026-11-23T17:30Z --event agreement_status_changed
 """
-_MOST_DAYS_MS = 30 * 86_400_000
+_REACH_MS = 30 * 86_400_000
 """Aurora sends again what is up to 30 days old (Aurora: "Delivery")."""
 
 
@@ -125,6 +125,9 @@ def _change(
 ) -> tuple[Declaration, int]:
     """Return the declaration after a change, by the daemon or here, and how many other replicas there are."""
     directory = settings.state_dir
+    if not directory.exists():
+        msg = f"The state directory {directory} does not exist. Set AURORA_BRIDGE_STATE_DIR to that of the daemon."
+        raise StateError(msg)
     try:
         with locked(directory):
             before = resend.read(directory)
@@ -182,9 +185,9 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _print(windows: Iterable[Window], now_ms: int) -> int:
     wanted = [
-        window._replace(from_ms=max(window.from_ms, now_ms - _MOST_DAYS_MS))
+        window._replace(from_ms=max(window.from_ms, now_ms - _REACH_MS))
         for window in windows
-        if window.to_ms > now_ms - _MOST_DAYS_MS
+        if window.to_ms > now_ms - _REACH_MS
     ]
     if not wanted:
         tell(
@@ -195,7 +198,7 @@ def _print(windows: Iterable[Window], now_ms: int) -> int:
     put("Please send these webhooks again (all times are UTC):", "")
     width = max(len(window.event or "all events") for window in wanted)
     for window in wanted:
-        known = f"  at least {window.deliveries} missing" if window.deliveries else ""
+        known = f"  {window.deliveries} refused" if window.deliveries else ""
         put(f"{window.event or 'all events':{width}}  {_utc(window.from_ms)}  to  {_utc(window.to_ms)}{known}")
     tell("Before Aurora sends them: aurora-bridge resend begin, on each replica.")
     return os.EX_OK

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.dedup.recurrence import LATE_SHARE, SCHEDULE
+from aurora_bridge.dedup.recurrence import EARLY_SHARE, LATE_SHARE, SCHEDULE
 
 SCHEMA = """
 CREATE TABLE refused (fingerprint TEXT PRIMARY KEY, event TEXT NOT NULL, minute INTEGER NOT NULL) WITHOUT ROWID;
@@ -48,7 +48,7 @@ LAST_RETRY_MS = sum(seconds for _, seconds in SCHEDULE) * 1000
 """After the first attempt the last of Aurora's retries is due: 23 h 35 min 30 s."""
 LATEST_MS = int(LAST_RETRY_MS * (1 + LATE_SHARE))
 """After which it is not expected any more."""
-_EARLIEST_MS = int(LAST_RETRY_MS * 0.9)
+_EARLIEST_MS = int(LAST_RETRY_MS * (1 - EARLY_SHARE))
 
 
 class Refused(NamedTuple):
@@ -70,7 +70,7 @@ class Refused(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A time in which no daemon ran, to ten seconds."""
+    """A time in which no daemon ran, to five seconds."""
 
     from_ms: int
     to_ms: int
@@ -105,7 +105,7 @@ class Window(NamedTuple):
     from_ms: int
     to_ms: int
     deliveries: int = 0
-    """That are known to be missing; 0 for a time in which no daemon ran."""
+    """That were refused; 0 for a time in which no daemon ran."""
 
 
 # In the file, on its thread.

@@ -67,10 +67,10 @@ SCHEDULE = (
     (Interval.RETRY_3H, 3 * 3600),
     (Interval.RETRY_20H, 20 * 3600),
 )
-LATE_SHARE = 1 / 5
-"""By how much of its interval a retry may be late."""
+EARLY_SHARE, LATE_SHARE = 1 / 10, 1 / 5
+"""By how much of its interval a retry may be early or late."""
 _INTERVALS = tuple(
-    (interval, (seconds - max(10, seconds / 10)) * 1000, (seconds + max(30, seconds * LATE_SHARE)) * 1000)
+    (interval, (seconds - max(10, seconds * EARLY_SHARE)) * 1000, (seconds + max(30, seconds * LATE_SHARE)) * 1000)
     for interval, seconds in SCHEDULE
 )
 RETRIES = frozenset(interval for interval, _ in SCHEDULE)

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     """Aurora tenant whose webhooks these are: `/aurora/<tenant>` is the source of each event."""
 
     state_dir: Folder = Path("aurora-bridge-state")
-    """Folder of the spool, the index, the names of instance and cluster, and a declared re-send; on a local disk."""
+    """Folder of spool, index, instance's and cluster's names, a declared re-send; on a local disk, made if missing."""
 
     embedded: Annotated[bool | None, EMPTY_IS_NONE] = None
     """Whether the spool is the event log, without Kafka. Empty: on loopback it is when no Kafka is configured.
