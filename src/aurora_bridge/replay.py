@@ -67,9 +67,7 @@ class Replay:
             return Result(Outcome.REFUSED, refusal.reason)
         if dry_run:
             return Result(READABLE, event=event.name)
-        result = await self._replay(letter, event, match, delivery)
-        log.info("a dead letter was replayed", extra=fields(dead_letter=letter.id, **result._asdict()))
-        return result
+        return await self._replay(letter, event, match, delivery)
 
     async def _replay(self, letter: StoredDeadLetter, event: Event, match: Match, delivery: Delivery) -> Result:
         dedup, now_us = self._dedup, time_ns() // 1000
@@ -87,8 +85,10 @@ class Replay:
                 dedup.refused(entry, Refusal(Reason.TOO_LATE))
                 raise
             mark = mark._replace(data=mark.data | {"event": event.name, "event_id": event_id})
-            received_now = delivery._replace(received=monotonic())
-            await self._bridge.publish(mark, mark.fingerprint, entry, match, received_now)
+            begun = delivery._replace(received=monotonic())  # its deadlines are its own
+            await self._bridge.publish(mark, mark.fingerprint, entry, match, begun)
+            extra = fields(dead_letter=letter.id, outcome=outcome.value, event=event.name, id=event_id)
+            log.info("a dead letter was replayed", extra=extra)
             return Result(outcome, None, event.name, event_id)
         finally:
             dedup.answered(entry, now_us, in_time=True)

@@ -51,7 +51,7 @@ _SHOW_EXAMPLES = """\
 """
 _REPLAY_EXAMPLES = """\
   aurora-bridge dead-letters replay                           dry run: what would become of all
-  aurora-bridge dead-letters replay --route contracts --yes   those of a route whose template was mended
+  aurora-bridge dead-letters replay --route /contracts --yes  those of a route whose template was mended
   aurora-bridge dead-letters replay --since 2026-11-24 --yes > replayed.jsonl
 """
 
@@ -102,7 +102,9 @@ def add(subparsers: Subparsers) -> None:
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="*", metavar="ID", help="only the dead letters with these ids")
-    parser.add_argument("--reason", choices=list(Defect), metavar="REASON", help="only those with this reason")
+    parser.add_argument(
+        "--reason", choices=[defect.value for defect in Defect], metavar="REASON", help="only those with this reason"
+    )
     parser.add_argument("--route", metavar="NAME", help="only those that came by this route")
     parser.add_argument("--event", type=todays_name, metavar="NAME", help="only those of this event")
     parser.add_argument(
@@ -181,11 +183,12 @@ def _replay(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _need_daemon(settings: Settings) -> None:
     directory = settings.state_dir
-    try:
-        with locked(directory):
-            pass
-    except InUseError:
-        return
+    if directory.exists():
+        try:
+            with locked(directory):
+                """Nobody else has it."""
+        except InUseError:
+            return
     msg = (
         f"No daemon runs with {directory}, and a replay goes through it. Start it (aurora-bridge serve), or set "
         "AURORA_BRIDGE_STATE_DIR to that of your daemon."
@@ -212,7 +215,7 @@ def _ask_all(
 def _summary(outcomes: Counter[tuple[str, str]], *, dry_run: bool) -> Iterator[str]:
     for (outcome, reason), count in sorted(outcomes.items()):
         if outcome == READABLE:
-            yield f"{count} would be published: run this again with --yes"
+            yield f"{count} carry a readable event now: run this again with --yes"
         elif reason == HIDDEN_VALUE:
             yield f"{count} not replayed: a value in the target is hidden (***), since it was a secret"
         elif outcome == Outcome.DEAD_LETTERED:
