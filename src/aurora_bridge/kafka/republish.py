@@ -121,12 +121,10 @@ async def republish(  # noqa: PLR0913 - from where to where, and whom to tell
     """
     settings = settings.model_copy(update={"topic_prefix": ""})
     source, target = await survey(settings, [topic, into], check_cluster)
-    for each, use in ((source, "read"), (target, "write")):
-        if each.missing_acl:
-            msg = f"This user lacks the ACL {each.missing_acl} on Topic:{each.name}, which it is to {use}."
-            raise RepublishError(msg)
+    for each in (source, target):
         if not each.exists:
-            msg = f"There is no topic {each.name}. --topic and --into take full names, and create nothing."
+            why = f"This user lacks the ACL {each.missing_acl} on" if each.missing_acl else "There is no topic"
+            msg = f"{why} {each.name}. --topic and --into take full names, and create nothing."
             raise RepublishError(msg)
     metrics = Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
     connect = partial(make_client, settings, Security(settings), check_cluster=check_cluster)
