@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from datetime import UTC, datetime
 from subprocess import CompletedProcess
 from time import time
 from typing import Final
@@ -66,7 +67,8 @@ def topics(kafka: KafkaCluster | NamedKafka, prefix: str) -> Topics:
 def test_what_was_published_in_the_window_is_there_again_unchanged(topics: Topics) -> None:
     topics.write(500, 400, 300, 200, 100)
     produce(topics.bootstrap, Record(topics.source, 0, -1, b"key", b"no event", {}, NOW - 300 * SECOND))
-    done = topics.replay("--from", "450s", "--to", "150s")
+    begin, end = (datetime.fromtimestamp(NOW / 1000 - age, UTC).isoformat() for age in (450, 150))
+    done = topics.replay("--from", begin, "--to", end)
     assert done.returncode == 0, done.stderr
     assert f"3 republished from {topics.source} into {topics.target}" in done.stderr
     assert f"{topics.source}-0@2 is not JSON; skipped." in done.stderr
@@ -90,7 +92,7 @@ def test_many_are_copied_in_the_order_of_their_subjects_and_the_progress_is_told
     ]
     produce(topics.bootstrap, *records)
     with patch("aurora_bridge.cli.replay._TELL_SECONDS", -1):
-        done = topics.replay("--from", "1h")
+        done = topics.replay("--from", "6h")
     assert done.returncode == 0, done.stderr
     *progress, last = done.stderr.splitlines()
     assert progress[-1] == f"{MANY} republished"
@@ -113,27 +115,27 @@ def by_subject(records: list[Record]) -> dict[int, list[int]]:
 @pytest.mark.parametrize("event", [SOURCE, "lead_changed", "unrecognized", "dead_letter"])
 def test_nothing_goes_into_a_topic_that_is_followed(topics: Topics, event: str) -> None:
     topics.write(10)
-    done = topics.replay("--from", "1h", into=topics.prefix + event)
+    done = topics.replay("--from", "6h", into=topics.prefix + event)
     assert (done.returncode, done.stderr.count("is a topic that the daemon writes to and follows")) == (1, 1)
     assert len(read_all(topics.bootstrap, [topics.source])) == 1
 
 
 def test_nothing_goes_back_into_the_topic_that_is_read(topics: Topics) -> None:
-    done = topics.replay("--from", "1h", topic=topics.target)
+    done = topics.replay("--from", "6h", topic=topics.target)
     assert (done.returncode, done.stderr) == (1, "--into is the topic that --topic names. Name another one.\n")
 
 
 def test_a_topic_that_is_missing_is_told_and_not_created(topics: Topics) -> None:
-    done = topics.replay("--from", "1h", into=f"{topics.prefix}nowhere")
+    done = topics.replay("--from", "6h", into=f"{topics.prefix}nowhere")
     assert done.returncode == 1
     assert done.stderr.startswith(f"There is no topic {topics.prefix}nowhere.")
-    done = topics.replay("--from", "1h", topic=f"{topics.prefix}nowhere")
+    done = topics.replay("--from", "6h", topic=f"{topics.prefix}nowhere")
     assert done.returncode == 1
     assert done.stderr.startswith(f"There is no topic {topics.prefix}nowhere.")
 
 
 def test_a_window_that_is_empty_is_told(topics: Topics) -> None:
-    done = topics.replay("--from", "1h", "--to", "2h")
+    done = topics.replay("--from", "6h", "--to", "12h")
     assert done.returncode == 1
     assert done.stderr.endswith("--from is later.\n")
 
@@ -142,7 +144,7 @@ def test_what_kafka_refuses_ends_it_with_the_reason(topics: Topics) -> None:
     create_topics(topics.bootstrap, f"{topics.prefix}small", partitions=1, config={"max.message.bytes": "200"})
     big = json.loads(value_of("0" * 32)) | {"data": {"a": "x" * 1000}}
     produce(topics.bootstrap, Record(topics.source, 0, -1, b"key", json.dumps(big).encode(), {}, NOW))
-    done = topics.replay("--from", "1h", into=f"{topics.prefix}small")
+    done = topics.replay("--from", "6h", into=f"{topics.prefix}small")
     assert done.returncode == 1
     assert "message_too_large" in done.stderr
     assert "0 were republished" in done.stderr

@@ -18,7 +18,7 @@ from aurora_bridge.outbox.spool import Spool
 
 log = logging.getLogger(__name__)
 
-WINDOW = 500
+WINDOW = 300
 """Records of a topic under way at once."""
 _RETRY_SECONDS = 1.0
 
