@@ -33,7 +33,7 @@ search: $(VENV)/.dev  ## try the models and the properties with examples that no
 
 test-brokers: $(VENV)/.dev  ## run what talks to Kafka against each series of Apache Kafka: 4.3, then 3.9 (SERIES=3.9 for one)
 	status=0; for series in $(or $(SERIES),4.3 3.9); do \
-		echo "Apache Kafka $$series"; AURORA_BRIDGE_TEST_KAFKA=$$series $(BIN)/python -m pytest $(BROKER_TESTS) || status=1; \
+		echo "Apache Kafka $$series"; AURORA_BRIDGE_TEST_KAFKA=$$series $(BIN)/python -m pytest -m "not ops" $(BROKER_TESTS) || status=1; \
 	done; exit $$status
 
 check: $(VENV)/.dev  ## linters, formatter, types, the layers of imports, and whether what is made of the code is up to date

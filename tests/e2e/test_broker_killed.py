@@ -8,7 +8,7 @@ from tests.e2e.load import Load, lost, out_of_order
 from tests.e2e.stores import Place
 from tests.support.broker import KafkaCluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.brokers]
 
 
 def test_with_a_spool_nothing_is_refused_lost_or_out_of_order(

@@ -84,6 +84,7 @@ def test_a_client_that_the_identity_provider_refuses_is_told_and_mended_in_its_f
     assert secrets_seen(daemon, "wrong-canary", SECRET, quote_plus(SECRET), *kafka_secure.identity.given) == []
 
 
+@pytest.mark.brokers
 def test_an_identity_provider_that_is_away_is_told_until_it_is_back(
     kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_an_identity_provider_that_is_away_is_told_until_it_is_back(
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
+@pytest.mark.brokers
 def test_an_identity_provider_that_goes_away_holds_nothing_up_while_the_token_is_valid(
     kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -121,6 +123,7 @@ def test_an_identity_provider_that_goes_away_holds_nothing_up_while_the_token_is
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
+@pytest.mark.brokers
 def test_a_signed_token_that_the_broker_refuses_is_told_and_another_one_is_obtained(
     kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -198,6 +201,7 @@ def test_an_event_arrives_by_a_token_that_a_role_of_aws_signed_and_its_secrets_s
     assert secrets_seen(daemon, *front.keys, quote_plus(front.keys.session), *front.tokens) == []
 
 
+@pytest.mark.brokers
 def test_credentials_of_aws_that_are_missing_are_told_and_used_once_they_are_there(
     kafka_secure: SecureCluster, common: str, front: MskFront, tmp_path: Path
 ) -> None:
@@ -210,6 +214,7 @@ def test_credentials_of_aws_that_are_missing_are_told_and_used_once_they_are_the
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
+@pytest.mark.brokers
 def test_a_role_of_aws_that_the_broker_refuses_is_told_until_it_is_let_in(
     kafka_secure: SecureCluster, common: str, front: MskFront, tmp_path: Path
 ) -> None:
