@@ -14,7 +14,6 @@ from tests.support.broker import KafkaCluster
 SELECTION = {
     "01-daemon-killed": 0.05,
     "control-answer-before-commit": 0.03,
-    "control-no-dedup": 0.1,
 }
 """By name, the scale."""
 
