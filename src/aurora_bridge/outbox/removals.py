@@ -24,7 +24,7 @@ class Removals:
         """Have `worker` do it; `fail` says what an error means, `removed` hears that there is more room."""
         self._worker = worker
         self._fail = fail
-        self._told = removed
+        self._has_room = removed
         self._queued: list[int] = []
         """Rows that the next `flush` removes."""
         self._leaving: set[int] = set()
@@ -61,7 +61,7 @@ class Removals:
             self._stuck += seqs
         else:
             self._left(seqs, None)
-            self._told()
+            self._has_room()
 
     def _left(self, seqs: Sequence[int], error: Exception | None) -> None:
         if error is not None:
