@@ -65,7 +65,7 @@ _RETRIED = Section(
             About(
                 "Deliveries in the time shown that brought a known event, by the interval of Aurora's schedule that "
                 "they fit: 30s, 5min, 30min, 3h, 20h after the attempt before. echo: at once, two subscriptions "
-                "alike, say. none: at some other time, when Aurora does not retry.",
+                "alike, say. re-send: of one that was declared. none: at some other time, when Aurora does not retry.",
                 "0, or a few echoes.",
                 "30s and later: Aurora did not get our 2xx in time; compare with Owed retries. Only later ones: the "
                 "earlier attempts did not come through to us. none: perhaps other events that look alike; see the "

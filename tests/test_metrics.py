@@ -32,7 +32,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
     "aurora_bridge_oldest_unanswered_seconds": {},
     "aurora_bridge_duplicates_total": {
         "event": set(EVENTS),
-        "slot": {"echo", "30s", "5min", "30min", "3h", "20h", "none"},
+        "slot": {"echo", "30s", "5min", "30min", "3h", "20h", "re-send", "none"},
     },
     "aurora_bridge_repeats_total": {"event": set(EVENTS)},
     "aurora_bridge_owed_retries_total": {},

@@ -59,7 +59,8 @@ def action(  # noqa: PLR0913 - the facts of one decision
     resend: bool = False,
 ) -> Action:
     action, interval = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
-    assert interval is interval_of(NOW - before.attempt_ms)
+    of_resend = resend and before.state is SEEN
+    assert interval is (Interval.RESEND if of_resend else interval_of(NOW - before.attempt_ms))
     return action
 
 
@@ -200,6 +201,13 @@ def test_during_a_declared_resend_everything_that_was_accepted_is_a_duplicate(
 @pytest.mark.parametrize(("recurrence", "expected"), [(ONCE, RETRY), (STATE, RETRY), (SIGNAL, REPEAT)])
 def test_what_was_never_accepted_is_published_during_a_resend_too(recurrence: Recurrence, expected: Action) -> None:
     assert action(recurrence, known(RETRY_PENDING, 2 * DAY), latest=False, resend=True) is expected
+
+
+@pytest.mark.parametrize("ago", [SECOND, 30 * SECOND, 20 * HOUR, 3 * DAY])
+def test_a_duplicate_of_a_declared_resend_counts_as_one_unless_a_retry_was_expected(ago: int) -> None:
+    facts = {"is_latest": False, "complete": True, "resend": True}
+    assert judge(ONCE, known(SEEN, ago), NOW, DAY, **facts) == (DUPLICATE, Interval.RESEND)
+    assert judge(ONCE, known(RETRY_EXPECTED, ago), NOW, DAY, **facts) == (DUPLICATE, interval_of(ago))
 
 
 # A clock that is set.

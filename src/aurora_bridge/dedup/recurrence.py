@@ -38,6 +38,8 @@ class Interval(StrEnum):
     RETRY_30MIN = "30min"
     RETRY_3H = "3h"
     RETRY_20H = "20h"
+    RESEND = "re-send"
+    """No retry was expected, and a re-send is declared."""
     NONE = "none"
 
 
@@ -109,8 +111,8 @@ def judge(  # noqa: PLR0913 - the facts of one decision
     `complete` whether nothing of today is unknown here. During a `resend` that an operator declared, what was accepted
     before is a duplicate.
     """
-    interval = interval_of(now_ms - known.attempt_ms)
     state = known.state
+    interval = Interval.RESEND if resend and state is SEEN else interval_of(now_ms - known.attempt_ms)
     accepted = state is SEEN or state is RETRY_EXPECTED
     if accepted and known.time_ms > now_ms:
         return Action.REPEAT, interval  # a clock was set back: a time in the future suppresses nothing
