@@ -6,6 +6,7 @@
 
 from aurora_bridge.settings.groups import (
     AdminSettings,
+    AuroraSettings,
     AuthSettings,
     DeadlinesSettings,
     IndexSettings,
@@ -21,6 +22,7 @@ from aurora_bridge.settings.whole import Settings
 
 __all__ = [
     "AdminSettings",
+    "AuroraSettings",
     "AuthSettings",
     "DeadlinesSettings",
     "EventSettings",

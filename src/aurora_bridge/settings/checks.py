@@ -8,7 +8,8 @@ import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from aurora_bridge.settings.groups import AuthSettings, DeadlinesSettings
+from aurora_bridge.settings.files import FileError, read_secret
+from aurora_bridge.settings.groups import AuroraSettings, AuthSettings, DeadlinesSettings
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names, table_name
 from aurora_bridge.settings.security import kafka_security
@@ -25,6 +26,7 @@ def conflicts(settings: Settings) -> Iterator[str]:
     yield from _credentials(settings)
     yield from _tls(settings)
     yield from _proxies(settings)
+    yield from _aurora(settings.aurora)
     yield from _event_log(settings)
     yield from _compression(settings)
     yield from kafka_security(settings.kafka)
@@ -115,6 +117,35 @@ def _proxies(settings: Settings) -> Iterator[str]:
             f"{both_names('ingress.proxy_protocol')}: true came without {both_names('ingress.trusted_proxies')}, so "
             "that nothing it says would be believed; allowed is true only with them. Name the proxy's addresses there."
         )
+
+
+def _aurora(aurora: AuroraSettings) -> Iterator[str]:
+    key, ids = (
+        "aurora.api_token_file",
+        [both_names(f"aurora.{name}") for name in ("tenant_id", "partner_application_id")],
+    )
+    if aurora.tenant_id and aurora.partner_application_id:
+        yield f"{' and '.join(ids)}: both came; allowed is one of the two. Leave the other out."
+    elif aurora.api_token_file is None and (aurora.tenant_id or aurora.partner_application_id):
+        yield (
+            f"{ids[0 if aurora.tenant_id else 1]}: it came without {both_names(key)}, which has the key of Aurora's "
+            "API. Set both, or leave both out."
+        )
+    elif aurora.api_token_file is not None and not (aurora.tenant_id or aurora.partner_application_id):
+        yield f"{both_names(key)}: it came without {' or '.join(ids)}, which says whose subscriptions to see. Set one."
+    if urlsplit(aurora.api_url).scheme == "http" and _is_elsewhere(aurora.api_url):
+        yield (
+            f"{both_names('aurora.api_url')}: {aurora.api_url!r} came; plain http is allowed on loopback only, since "
+            "everybody on the way could read the token. Write https."
+        )
+    if aurora.api_token_file is not None:
+        try:
+            read_secret(key, aurora.api_token_file)
+        except FileError as error:
+            yield (
+                f"{both_names(key)}: {str(error.path)!r} came, and {error.why}; allowed is a file with the API key on "
+                "one line. Correct the file or the path."
+            )
 
 
 def _event_log(settings: Settings) -> Iterator[str]:

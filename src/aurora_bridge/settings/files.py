@@ -1,6 +1,6 @@
-"""What is in the files that the Kafka settings name: secrets and certificates.
+"""What is in the files that the settings of Kafka and of Aurora's API name: secrets and certificates.
 
-`security` looks into them at start; `kafka.security` again for each connection.
+`security` and `checks` look into them at start; `kafka.security` and `aurora.client` again for each connection.
 """
 
 import ssl

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from aurora_bridge.settings.kinds import (
     EMPTY_IS_NONE,
     NO_BOOL,
+    ApiUrl,
     AttributeNames,
+    AuroraId,
     AwsRegion,
     BasePath,
     Brokers,
@@ -310,6 +312,27 @@ class AuthSettings(Group):
 
     A browser's request for the page of another site (`Sec-Fetch-Site`) is refused all the same.
     """
+
+
+class AuroraSettings(Group):
+    """Aurora's own API, by which the bridge sees the subscriptions. Without a token it is never called."""
+
+    api_url: ApiUrl = "https://api.aurorasolar.com"
+    """Where the API is: production; the sandbox is `https://api-sandbox.aurorasolar.com`. Plain http on loopback only,
+    since the token goes there.
+    """
+
+    api_token_file: SecretFile = None
+    """File with the API key on one line; read again for each request, so that it can be rotated.
+
+    Aurora's limit of 90 requests a minute counts by key: give the bridge one of its own.
+    """
+
+    tenant_id: AuroraId = ""
+    """Id that Aurora has for the tenant whose subscriptions these are; `tenant` is only what events call it."""
+
+    partner_application_id: AuroraId = ""
+    """Id of a partner application, in the place of a tenant's, for the subscriptions of that."""
 
 
 class DeadlinesSettings(Group):

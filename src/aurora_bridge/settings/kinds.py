@@ -84,6 +84,12 @@ def _https_url(value: str) -> str:
     return value
 
 
+def _api_url(value: str) -> str:
+    if urlsplit(value).hostname is None:  # of which the port raises ValueError, too
+        raise ValueError
+    return _https_url(value).rstrip("/")
+
+
 def _extensions(value: tuple[str, ...]) -> tuple[str, ...]:
     names = [pair.partition("=")[0] for pair in value]
     if len(set(names)) < len(names) or "auth" in names:  # which is the token's own
@@ -210,6 +216,17 @@ HttpsUrl = Annotated[
     Field(pattern=r"^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_.~/%:+-]*)?)?$"),
     AfterValidator(_https_url),
     Allowed("an https URL without user, password and query, such as https://login.example.com/oauth2/token"),
+]
+ApiUrl = Annotated[
+    str,
+    Field(pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_.~/-]*)?$"),
+    AfterValidator(_api_url),
+    Allowed("an https URL without user, password and query, such as https://api-sandbox.aurorasolar.com"),
+]
+AuroraId = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._~-]{0,127})?$"),
+    Allowed("an id of Aurora's: up to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
 ]
 OAuthClientId = Annotated[str, Field(pattern="^[ -~]{0,255}$"), Allowed("up to 255 characters of ASCII")]
 Scope = Annotated[

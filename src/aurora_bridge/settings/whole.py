@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from aurora_bridge.settings.groups import (
     AdminSettings,
+    AuroraSettings,
     AuthSettings,
     DeadlinesSettings,
     IndexSettings,
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     admin: AdminSettings = AdminSettings()
     kafka: KafkaSettings = KafkaSettings()
     auth: AuthSettings = AuthSettings()
+    aurora: AuroraSettings = AuroraSettings()
     deadlines: DeadlinesSettings = DeadlinesSettings()
     spool: SpoolSettings = SpoolSettings()
     index: IndexSettings = IndexSettings()

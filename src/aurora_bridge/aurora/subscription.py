@@ -1,0 +1,92 @@
+"""A subscription as Aurora's API shows it, read leniently: but for an `id`, no field of an answer is documented.
+
+What is not there, or is not of the kind that was expected, is unknown (None). No secret is kept, only whether there is
+one; a URL template may have one in it, so that it is no part of the `repr`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from aurora_bridge.webhook.pattern import placeholder_attribute
+
+Filters = Mapping[str, frozenset[str]]
+"""By attribute in lower snake_case, the values that are let through."""
+
+_WRAPPERS: Final = ("webhook", "partner_application_webhook")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who is told of an event, and how. Every field but the id may be unknown (None)."""
+
+    id: str
+    event: str | None = None
+    """As Aurora calls it: perhaps by a legacy name."""
+    url_template: str | None = field(default=None, repr=False)
+    """As it is sent, with any secret in it."""
+    enabled: bool | None = None
+    description: str | None = None
+    filters: Filters | None = None
+    """Empty: none."""
+    header_auth_key: str | None = None
+    """Header that carries a secret. Empty: none."""
+    basic_auth_username: str | None = None
+    """User of HTTP Basic. Empty: none."""
+    secret_is_set: bool | None = None
+    """Whether a header's value or a password is set."""
+
+
+def read_subscription(document: object) -> Subscription | None:
+    """Return the subscription of one object of an answer, None where that has no id."""
+    if not isinstance(document, dict):
+        return None
+    inner = next((document[name] for name in _WRAPPERS if isinstance(document.get(name), dict)), document)
+    return _read(inner)
+
+
+def _read(document: Mapping[str, Any]) -> Subscription | None:
+    identifier = document.get("id")
+    if isinstance(identifier, bool) or not isinstance(identifier, str | int) or identifier == "":
+        return None
+    enabled = document.get("enabled")
+    return Subscription(
+        str(identifier),
+        event=_text(document, "event"),
+        url_template=_text(document, "url_template"),
+        enabled=enabled if isinstance(enabled, bool) else None,
+        description=_text(document, "description"),
+        filters=_filters(document),
+        header_auth_key=_text(document, "header_auth_key"),
+        basic_auth_username=_text(document, "basic_auth_username"),
+        secret_is_set=_secret_is_set(document),
+    )
+
+
+def _text(document: Mapping[str, Any], name: str) -> str | None:
+    """Return a text, the empty one for null; None where it is not known."""
+    value = document.get(name, ...)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else None
+
+
+def _filters(document: Mapping[str, Any]) -> Filters | None:
+    value = document.get("filters", ...)
+    if not value:  # null, or an empty object or list
+        return MappingProxyType({})
+    if not isinstance(value, dict):
+        return None
+    filters = {}
+    for name, allowed in value.items():
+        values = [allowed] if isinstance(allowed, str) else allowed
+        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+            return None
+        filters[placeholder_attribute(name.strip("<>"))] = frozenset(values)
+    return MappingProxyType(filters)
+
+
+def _secret_is_set(document: Mapping[str, Any]) -> bool | None:
+    names = [name for name in ("header_auth_value", "basic_auth_password") if name in document]
+    return any(document[name] for name in names) if names else None
