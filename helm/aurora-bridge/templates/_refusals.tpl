@@ -7,7 +7,7 @@ gives one line for each problem: which value, what came, what is allowed, what t
 
 {{- define "aurora-bridge.refusals" -}}
 {{- $problems := list }}
-{{- range list "image" "replaced" "references" "eventLog" "deadlines" "credentials" "tls" "kafka" "routes" "reach" "events" "objects" }}
+{{- range list "image" "replaced" "references" "eventLog" "deadlines" "credentials" "tls" "aurora" "kafka" "routes" "reach" "events" "objects" }}
 {{- $problems = concat $problems (include (printf "aurora-bridge.refusals.%s" .) $ | splitList "\n") }}
 {{- end }}
 {{- with $problems | compact }}
@@ -34,7 +34,7 @@ settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend b
 
 {{/* A reference names one place. */}}
 {{- define "aurora-bridge.refusals.references" -}}
-{{- $tables := dict "settings.ingress" .Values.settings.ingress "settings.kafka" .Values.settings.kafka "settings.auth" .Values.settings.auth }}
+{{- $tables := dict "settings.ingress" .Values.settings.ingress "settings.kafka" .Values.settings.kafka "settings.auth" .Values.settings.auth "settings.aurora" .Values.settings.aurora }}
 {{- range $number, $route := .Values.settings.routes }}
 {{- $_ := set $tables (printf "settings.routes[%d]" $number) $route }}
 {{- end }}
@@ -91,6 +91,21 @@ settings.ingress: {{ ternary "tls_key came without tls_certificate" "tls_certifi
 {{- end }}
 {{- if and .proxy_protocol (empty .trusted_proxies) }}
 settings.ingress.proxy_protocol: true came without trusted_proxies, so that nothing it says would be believed; allowed is true only with them. Name the proxy's addresses there.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aurora-bridge.refusals.aurora" -}}
+{{- with .Values.settings.aurora }}
+{{- if and .tenant_id .partner_application_id }}
+settings.aurora: tenant_id and partner_application_id came; allowed is one of the two. Leave the other out.
+{{- else if ne (empty .api_token) (empty (or .tenant_id .partner_application_id)) }}
+settings.aurora: {{ ternary "tenant_id or partner_application_id came without api_token" "api_token came without tenant_id or partner_application_id" (empty .api_token) }}; allowed is both or neither. Add the other.
+{{- end }}
+{{- if regexMatch "^http://" .api_url }}
+{{- if not (regexMatch "^http://(localhost|127[.][0-9.]+|\\[::1\\])(:|/|$)" .api_url) }}
+settings.aurora.api_url: {{ .api_url }} came; plain http is allowed on loopback only, since everybody on the way could read the API key. Write https.
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -46,7 +46,7 @@ the file start at its folder, where the volume has each secret under its name. W
     "admin" (dict "port" 9090)
     "spool" (dict "enabled" .Values.persistence.enabled) }}
 {{- include "aurora-bridge.tomlTable" (pick $settings "tenant" "embedded" "default_route") }}
-{{- range $group := list "ingress" "admin" "kafka" "auth" "deadlines" "spool" "index" "log" }}
+{{- range $group := list "ingress" "admin" "kafka" "auth" "aurora" "deadlines" "spool" "index" "log" }}
 {{- if not (and (eq $group "kafka") $settings.embedded) }}
 
 [{{ $group }}]
@@ -69,7 +69,7 @@ the file start at its folder, where the volume has each secret under its name. W
 {{- define "aurora-bridge.mountedPaths" -}}
 {{- $found := list }}
 {{- $settings := .Values.settings }}
-{{- $tables := concat (list $settings.ingress $settings.auth) $settings.routes }}
+{{- $tables := concat (list $settings.ingress $settings.auth $settings.aurora) $settings.routes }}
 {{- if not $settings.embedded }}
 {{- $tables = append $tables $settings.kafka }}
 {{- end }}

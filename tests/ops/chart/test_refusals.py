@@ -57,6 +57,22 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         settings(index={"resend_in_progress": False}),
         "settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend begin` in each pod has taken",
     ),
+    "a key of Aurora's API without an owner": (
+        settings(aurora={"api_token": SECRET}),
+        "api_token came without tenant_id or partner_application_id; allowed is both or neither",
+    ),
+    "an owner without a key of Aurora's API": (
+        settings(aurora={"tenant_id": "t"}),
+        "tenant_id or partner_application_id came without api_token; allowed is both or neither",
+    ),
+    "two owners": (
+        settings(aurora={"api_token": SECRET, "tenant_id": "t", "partner_application_id": "p"}),
+        "settings.aurora: tenant_id and partner_application_id came; allowed is one of the two",
+    ),
+    "a key of Aurora's API in plain text": (
+        settings(aurora={"api_token": SECRET, "tenant_id": "t", "api_url": "http://127.example.com"}),
+        "settings.aurora.api_url: http://127.example.com came; plain http is allowed on loopback only",
+    ),
     "no Kafka": (kafka(**NO_KAFKA), "ask for the pod's own log in so many words: settings.embedded=true"),
     "Kafka and the own log": (settings(embedded=True), "Leave embedded out to publish to Kafka"),
     "own logs of two pods": (settings(embedded=True, kafka=NO_KAFKA), "Set replicas=1, or name Kafka"),
