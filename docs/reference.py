@@ -19,7 +19,7 @@ from aurora_bridge.settings.names import FILE_ONLY, SETTINGS, variable
 
 _FOLDER = Path(__file__).parent
 _MADE = "<!-- Made by `make docs` from the code. Change the docstring there, not this page. -->\n"
-_TOP = {"routes": "[[routes]]", "events": "[events.NAME]"}
+_TOP = {"routes": "[[routes]]", "subscriptions": "[[subscriptions]]", "events": "[events.NAME]"}
 _MOST_VALUES = 16
 
 

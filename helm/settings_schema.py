@@ -14,11 +14,11 @@ from aurora_bridge.settings.names import REPLACED
 Schema = dict[str, Any]
 
 _BY_CHART: Final = {
-    "settings": {"state_dir", "admin"},
+    "settings": {"state_dir", "admin", "subscriptions"},
     "IngressSettings": {"host", "port"},
     "SpoolSettings": {"enabled"},
 }
-"""By model, what the chart sets itself."""
+"""By model, what the chart sets itself, or leaves out: subscriptions are the business of a pipeline, not of a pod."""
 
 _TABLES: Final = {"RouteSettings", "EventSettings"}
 """The models of which there can be any number, without defaults in `values.yaml`."""

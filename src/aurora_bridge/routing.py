@@ -14,7 +14,7 @@ from aurora_bridge.redaction import SecretNames
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings, SettingsError
 from aurora_bridge.settings.checks import takes_from_anyone
-from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, Recurrence
+from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
 from aurora_bridge.webhook.credentials import (
     BASIC,
     HEADER,
@@ -26,17 +26,18 @@ from aurora_bridge.webhook.credentials import (
     parse_basic,
     parse_tokens,
 )
-from aurora_bridge.webhook.pattern import TemplateError
+from aurora_bridge.webhook.pattern import TemplateError, placeholder
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
 from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US, Rules
 from aurora_bridge.webhook.template import Template, could_match_one
 from aurora_bridge.webhook.text import meant_name
 
 DEFAULT = "default"
+NO_HOST = "https://HOST"
+"""Begins a template where nobody said under which URL Aurora reaches the bridge."""
 _AURORAS_OWN = "session_token"
 """A secret whatever the settings call one: it buys access to a tenant's data."""
 _SECOND_US = 1_000_000
-_PLACEHOLDERS = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
 
 
 class Routing(NamedTuple):
@@ -105,22 +106,34 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
 
     An event that a written route takes is left out of the default route's.
     """
-    public_url = settings.ingress.public_url or "https://HOST"
     written, secrets = set(), secret_names(settings)
     for route in settings.routes:
         written.add((todays_name(route.event), tenant := route.tenant or settings.tenant))
-        template = _shown(route, secrets)
-        has_host = not template.startswith(("/", "?"))
-        yield Paste(todays_name(route.event), tenant, template if has_host else public_url + template)
+        yield Paste(todays_name(route.event), tenant, with_host(_shown(route, secrets), settings))
     if not settings.default_route:
         return
-    base = public_url + settings.ingress.base_path.rstrip("/")
-    for name, event_type in CATALOGUE.items():
-        # A placeholder that Aurora does not know makes dead letters: of those that are in doubt, only the identifier.
-        sure = [at for at in event_type.attributes if at not in event_type.attribute_standing]
-        names = [at for at in event_type.attributes if at in sure or at == event_type.identifier]
-        if names and (name, settings.tenant) not in written:
-            yield Paste(name, settings.tenant, f"{base}/{name}?{'&'.join(map(_parameter, names))}")
+    for name in CATALOGUE:
+        template = default_template(name, settings)
+        if template is not None and (name, settings.tenant) not in written:
+            yield Paste(name, settings.tenant, template)
+
+
+def default_template(event: str, settings: Settings) -> str | None:
+    """Return what to paste for an event of the default route, None where its attributes are not known."""
+    event_type = CATALOGUE.get(event)
+    if event_type is None:
+        return None
+    # A placeholder that Aurora does not know makes dead letters: of those that are in doubt, only the identifier.
+    sure = [at for at in event_type.attributes if at not in event_type.attribute_standing]
+    names = [at for at in event_type.attributes if at in sure or at == event_type.identifier]
+    base = settings.ingress.base_path.rstrip("/")
+    return with_host(f"{base}/{event}?{'&'.join(map(_parameter, names))}", settings) if names else None
+
+
+def with_host(template: str, settings: Settings) -> str:
+    """Return a template with scheme and host: its own, or those under which Aurora reaches the bridge, or HOST."""
+    has_host = not template.startswith(("/", "?"))
+    return template if has_host else (settings.ingress.public_url or NO_HOST) + template
 
 
 def shown_template(route: RouteSettings, settings: Settings) -> str:
@@ -258,7 +271,7 @@ def _replace(secrets: Secrets, parse: Callable[[str], Sequence[bytes]], contents
 
 def _parameter(attribute: str) -> str:
     """Return what carries an attribute in a template: `project_id=<PROJECT_ID>`."""
-    return f"{attribute}=<{_PLACEHOLDERS.get(attribute, attribute).upper()}>"
+    return f"{attribute}={placeholder(attribute)}"
 
 
 def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:

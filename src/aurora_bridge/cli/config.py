@@ -14,7 +14,7 @@ import orjson
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.routing import make_routing, shown_template
+from aurora_bridge.routing import make_routing, secret_names, shown_template
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings, redacted
 from aurora_bridge.settings.load import read_sources
@@ -52,5 +52,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     shown = redacted(settings)
     for route, table in zip(settings.routes, shown["routes"], strict=True):
         table["template"] = shown_template(route, settings)
+    for table in shown["subscriptions"]:
+        table["url_template"] = table["url_template"] and secret_names(settings).redact_target(
+            table["url_template"].encode()
+        )
     put(orjson.dumps(shown | {"sources": origins(sources)}, option=orjson.OPT_INDENT_2))
     return os.EX_OK

@@ -17,7 +17,7 @@ from aurora_bridge.settings.groups import (
 )
 from aurora_bridge.settings.load import load, redacted
 from aurora_bridge.settings.problems import SettingsError
-from aurora_bridge.settings.tables import EventSettings, RouteSettings
+from aurora_bridge.settings.tables import EventSettings, RouteSettings, SubscriptionSettings
 from aurora_bridge.settings.whole import Settings
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SpoolSettings",
+    "SubscriptionSettings",
     "load",
     "redacted",
 ]

@@ -184,11 +184,22 @@ EventName = Annotated[
     Field(pattern=r"^[A-Za-z0-9_-]{1,128}$"),
     Allowed("the name of an event as Aurora calls it, such as agreement_status_changed"),
 ]
+EventNames = Annotated[tuple[EventName, ...], Field(min_length=1), Allowed('names of events, as in ["lead_created"]')]
+FilterValues = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^<?[A-Za-z][A-Za-z0-9_-]*>?$")], Annotated[tuple[str, ...], Field(min_length=1)]
+    ],
+    Allowed('values by placeholder, as in { "<STATUS>" = ["signed", "declined"] }'),
+]
 Template = Annotated[
     str,
     Field(min_length=1, max_length=8000),
     Allowed("a URL template as it stands in Aurora, such as https://hooks.example.com/x?a=<AGREEMENT_ID>"),
 ]
+RouteName = Annotated[
+    str, Field(min_length=1, max_length=8000), Allowed("default, or the name of a route, such as /hooks/v2?kind=all")
+]
+Description = Annotated[str, Field(max_length=1000), Allowed("a text of up to 1000 characters")]
 PublicUrl = Annotated[
     str,
     Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_.~/-]*)?)?$"),

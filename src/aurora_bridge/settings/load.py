@@ -17,9 +17,8 @@ from pydantic_settings import EnvSettingsSource, InitSettingsSource
 from aurora_bridge.os_errors import reason
 from aurora_bridge.settings.checks import conflicts
 from aurora_bridge.settings.kinds import is_path
-from aurora_bridge.settings.names import CONFIG_VARIABLE, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
+from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
 from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
-from aurora_bridge.settings.tables import RouteSettings
 from aurora_bridge.settings.whole import Settings
 
 
@@ -105,10 +104,11 @@ def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
         inner = table.get(name)
         if isinstance(inner, dict) and name in GROUPS:
             _resolve(inner, cast("type[BaseModel]", field.annotation), folder)
-    routes = table.get("routes")
-    for route in routes if isinstance(routes, list) else ():
-        if isinstance(route, dict):
-            _resolve(route, RouteSettings, folder)
+    for name, model in FILE_ONLY.items():
+        tables = table.get(name)
+        for inner in tables if isinstance(tables, list) else ():
+            if isinstance(inner, dict):
+                _resolve(inner, model, folder)
 
 
 def _resolve(table: dict[str, Any], model: type[BaseModel], folder: Path) -> None:

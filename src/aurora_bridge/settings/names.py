@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aurora_bridge.settings.tables import EventSettings, RouteSettings
+from aurora_bridge.settings.tables import EventSettings, RouteSettings, SubscriptionSettings
 from aurora_bridge.settings.whole import Settings
 
 PREFIX = "AURORA_BRIDGE_"
@@ -31,7 +31,11 @@ REPLACED = {
 }
 """Former settings, with what there is instead."""
 
-FILE_ONLY: Mapping[str, type[BaseModel]] = {"routes": RouteSettings, "events": EventSettings}
+FILE_ONLY: Mapping[str, type[BaseModel]] = {
+    "routes": RouteSettings,
+    "subscriptions": SubscriptionSettings,
+    "events": EventSettings,
+}
 """Tables of which there can be any number, with what is in each; the environment has no names for them."""
 
 

@@ -89,7 +89,7 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
 
 def table_name(group: str, which: str) -> str:
     """Return what a table of which there can be many is called: the second `[[routes]]`, `[events.lead_created]`."""
-    return f"[[routes]] number {int(which) + 1}" if group == "routes" else f"[{group}.{which}]"
+    return f"[{group}.{which}]" if group == "events" else f"[[{group}]] number {int(which) + 1}"
 
 
 def _wrong_in_table(group: str, rest: Sequence[str], error: ErrorDetails, file: Path | None) -> str:

@@ -1,4 +1,7 @@
-"""The tables of which the file can have any number: `[[routes]]` and `[events.NAME]`; the environment has none."""
+"""The tables of which the file can have any number: `[[routes]]`, `[[subscriptions]]` and `[events.NAME]`.
+
+The environment has none.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,14 +9,21 @@ from pydantic import Field
 
 from aurora_bridge.settings.groups import DAY, AuthSettings, Group
 from aurora_bridge.settings.kinds import (
+    EMPTY_IS_NONE,
     AttributeNames,
+    AuroraId,
+    Description,
     EventName,
+    EventNames,
+    FilterValues,
     HeaderName,
     ParameterName,
+    RouteName,
     SecretFile,
     SnakeCase,
     Template,
     Tenant,
+    UserName,
     WholeSeconds,
 )
 
@@ -82,3 +92,53 @@ class EventSettings(Group):
 
     repeat_window_seconds: Annotated[WholeSeconds | None, Field(ge=0, le=30 * DAY)] = None
     """Seconds within which the same state is a duplicate, on every route."""
+
+
+class SubscriptionSettings(Group):
+    """Subscriptions that Aurora is to have, one for each event, written as `[[subscriptions]]` in the file.
+
+    `aurora-bridge subscriptions` compares them with those that it has; the daemon itself changes none.
+    """
+
+    events: EventNames
+    """Events that are subscribed to, each by a subscription of its own."""
+
+    left_out: bool = False
+    """Whether there is to be none for these events, on purpose; then nothing else is set."""
+
+    route: RouteName | None = None
+    """Route whose template and credentials these are: its name, as the header `aurora-bridge-route` has it, or
+    `default`. Left out: the one route that takes the event.
+    """
+
+    url_template: Template | None = None
+    """URL template as it stands in Aurora, for one event, in the place of the route's. `***` leaves a secret in it as
+    it is.
+    """
+
+    filters: FilterValues | None = None
+    """By placeholder, the values that Aurora sends: `{ "<STATUS>" = ["signed"] }`. Left out: all."""
+
+    description: Description | None = None
+    """What Aurora's dashboard shows. Left out: what stands there, `aurora-bridge` for a new one."""
+
+    enabled: bool = True
+    """Whether it sends. One that Aurora switched off is switched on again by `subscriptions reenable` alone."""
+
+    authentication: Annotated[Literal["header", "basic", "none"] | None, EMPTY_IS_NONE] = None
+    """What Aurora sends as its credential. Left out: what the route takes, a header's token before Basic."""
+
+    header: HeaderName | None = None
+    """Header that carries the token. Left out: the route's."""
+
+    token_file: SecretFile = None
+    """File with the token: the last line, so that a new one is the route's newest. Left out: the route's file."""
+
+    basic_username: UserName | None = None
+    """User of HTTP Basic. Left out: that of the file's last line."""
+
+    basic_file: SecretFile = None
+    """File with `user:password` lines. Left out: the route's file."""
+
+    id: AuroraId = ""
+    """Id that Aurora has for it, for one event; tells apart what is alike. One that Aurora does not know is ignored."""

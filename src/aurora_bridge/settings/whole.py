@@ -23,7 +23,7 @@ from aurora_bridge.settings.kinds import (
     Folder,
     Tenant,
 )
-from aurora_bridge.settings.tables import EventSettings, RouteSettings
+from aurora_bridge.settings.tables import EventSettings, RouteSettings, SubscriptionSettings
 
 
 class Settings(BaseSettings):
@@ -54,6 +54,11 @@ class Settings(BaseSettings):
 
     routes: Annotated[tuple[RouteSettings, ...], Allowed("a list of tables, each below a line [[routes]]")] = ()
     """Routes with a URL template of their own; in the file only."""
+
+    subscriptions: Annotated[
+        tuple[SubscriptionSettings, ...], Allowed("a list of tables, each below a line [[subscriptions]]")
+    ] = ()
+    """Subscriptions that Aurora is to have; in the file only."""
 
     events: Annotated[dict[EventName, EventSettings], Allowed("tables, each below a line [events.NAME]")] = {}
     """What is known better of an event than the catalogue does; in the file only."""

@@ -5,10 +5,9 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import quote, quote_plus, urlsplit
 
-from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES
-from aurora_bridge.webhook.pattern import PLACEHOLDER, placeholder_attribute
+from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.pattern import PLACEHOLDER, placeholder, placeholder_attribute
 
-_PLACEHOLDERS: Final = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
 _CONTROL: Final = frozenset("\r\n\t\x00")
 
 
@@ -38,11 +37,6 @@ def suggested(base: str, event: str, more: Iterable[str] = ()) -> str:
     names = dict.fromkeys((*known, *more))
     query = "&".join(f"{name}={placeholder(name)}" for name in names)
     return f"{base.rstrip('/')}/{event}" + (f"?{query}" if query else "")
-
-
-def placeholder(attribute: str) -> str:
-    """Return what stands for an attribute in a template: `<PROJECT_ID>` for `project_id`."""
-    return f"<{_PLACEHOLDERS.get(attribute, attribute).upper()}>"
 
 
 def is_template(url: str) -> bool:

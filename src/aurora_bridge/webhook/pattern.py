@@ -11,6 +11,7 @@ from aurora_bridge.webhook.text import canonical_name, decode_segment
 
 PLACEHOLDER = re.compile(r"<([^<>]*)>")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_ALIASES = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALIASES.items()}
 
 
 class TemplateError(ValueError):
@@ -94,3 +95,8 @@ def placeholder_attribute(placeholder: str) -> str:
     """Return the attribute that Aurora's `<PLACEHOLDER>` carries: `agreement_id` for `AGREEMENT_ID`."""
     name = canonical_name(placeholder)
     return PLACEHOLDER_ALIASES.get(name, name)
+
+
+def placeholder(attribute: str) -> str:
+    """Return what stands for an attribute in a template: `<PROJECT_ID>` for `project_id`."""
+    return f"<{_ALIASES.get(attribute, attribute).upper()}>"
