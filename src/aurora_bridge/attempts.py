@@ -1,8 +1,11 @@
 """Aurora's attempts of the last 48 h, by route and event: how near Aurora is to switching a subscription off.
 
 Aurora does so when all its retries fail within 48 h, with at least 100 attempts in these 48 h (Aurora: "Delivery").
-It tells us neither that nor which subscription an attempt belongs to: route and event stand for it, and those that
-share both are counted together. One success breaks the row of failures. `auto_disable` keeps the counts, and warns.
+Our reading: as a delivery's last retry fails, if no attempt of the subscription succeeded in the 48 h before, and they
+had that many. Here the failures since the last success stand for it, even if that was less than 48 h ago, and nothing
+tells which retry was the last: so a warning comes early rather than late. Aurora does not tell that it acts, nor which
+subscription an attempt belongs to: route and event stand for it, and those that share both are counted together.
+`auto_disable` keeps the counts, and warns.
 """
 
 from collections.abc import Iterator

@@ -93,7 +93,7 @@ class Aurora:
         self.totals["attempts"] += 1
         self.totals["refused"] += not answer.succeeded
         window = self._windows.setdefault(delivery.subscription, Window())
-        window.count(now, retry=len(delivery.attempts) > 1, succeeded=answer.succeeded)
+        window.count(now, succeeded=answer.succeeded)
         if delivery.number not in self._pending:  # its subscription was disabled meanwhile
             return
         if answer.succeeded:
