@@ -251,7 +251,7 @@ class Metrics(Collector):
         )
         self.duplicates = Counter(
             "aurora_bridge_duplicates",
-            "Deliveries recognised as duplicates, by event and what they fit: an attempt of Aurora's schedule, a re-send.",
+            "Deliveries recognised as duplicates, by event and what they fit: an attempt of Aurora's, a re-send.",
             (event, ("slot", slots)),
         )
         self.repeats = Counter(
