@@ -18,7 +18,8 @@ from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import REPLAY
 from tests.cli.here import here
 from tests.e2e.stores import Place, Stored
-from tests.support.daemon import PATIENT
+from tests.support.daemon import PATIENT, Daemon
+from tests.support.ports import HOST, free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -277,3 +278,16 @@ def test_a_crash_before_the_mark_leaves_no_second_event(tmp_path: Path) -> None:
         assert bench.replay(letter["id"], "--yes") == []
     finally:
         bench.daemon.kill()
+
+
+def test_while_kafka_is_away_those_that_wait_in_the_spool_are_shown_and_what_could_not_be_read_is_said(
+    tmp_path: Path,
+) -> None:
+    (nobody,) = free_ports(1)
+    settings: dict[str, object] = {"kafka__bootstrap_servers": f"{HOST}:{nobody}"}
+    with Daemon(tmp_path, **settings) as daemon:
+        answer = daemon.get("/lead_created?lead_id=%FF").json
+        assert answer["outcome"] == "dead_lettered"
+        shown = here("dead-letters", "show", state_dir=daemon.state, **settings)
+    assert [json.loads(line)["id"] for line in shown.stdout.splitlines()] == [answer["id"]]
+    assert (shown.returncode, f"{HOST}:{nobody}" in shown.stderr) == (1, True)

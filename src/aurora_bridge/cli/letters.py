@@ -13,6 +13,7 @@ from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
 from aurora_bridge.outbox import rows
 from aurora_bridge.outbox.inspect import inspect_spool
+from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import DEAD_LETTER
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter, read_dead_letter, replayed_letter
@@ -59,12 +60,9 @@ class Letters:
 def read_letters(arguments: argparse.Namespace, settings: Settings) -> tuple[Letters, str]:
     """Return the dead letters that were asked for, and why not all could be read, if so."""
     letters = Letters(arguments)
+    if settings.embedded_log or (settings.state_dir / FILE).exists():
+        _read_spool(letters, settings)
     if settings.embedded_log:
-        with closing(inspect_spool(settings.state_dir)) as db:
-            seq = 0
-            while records := rows.read(db, seq, [DEAD_LETTER], _GROUP):
-                letters.take(structured(record.value, record.headers) for record in records)
-                seq = records[-1].seq or seq
         return letters, ""
 
     async def show(records: Iterable[Stored]) -> None:
@@ -76,3 +74,11 @@ def read_letters(arguments: argparse.Namespace, settings: Settings) -> tuple[Let
     except ReadError as error:
         return letters, str(error)
     return letters, ""
+
+
+def _read_spool(letters: Letters, settings: Settings) -> None:
+    with closing(inspect_spool(settings.state_dir)) as db:
+        seq = 0
+        while records := rows.read(db, seq, [DEAD_LETTER], _GROUP):
+            letters.take(structured(record.value, record.headers) for record in records)
+            seq = records[-1].seq or seq
