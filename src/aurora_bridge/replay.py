@@ -14,6 +14,7 @@ from aurora_bridge.bridge import Bridge
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.logs import fields
+from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.refusal import Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter, mark_replayed
@@ -24,7 +25,9 @@ from aurora_bridge.webhook.routes import Match, Routes
 log = logging.getLogger(__name__)
 
 HIDDEN_VALUE = "hidden_value"
-"""Why a dead letter is not replayed: something in its target was a secret."""
+"""Why a dead letter is not replayed: one of its attributes was taken for a secret, so that nobody knows its value."""
+_UNKNOWN = "aurora-bridge-hidden-value"
+"""What stands for such a value while a target is read: HIDDEN itself would count as empty."""
 READABLE = "readable"
 """What a dry run says of a dead letter that carries an event now."""
 REPLAYED = "replayed_before"
@@ -54,10 +57,9 @@ class Replay:
 
     async def __call__(self, letter: StoredDeadLetter, *, dry_run: bool) -> Result:
         """Publish the event of a dead letter. Raises `Refusal`: not now; then it can be replayed later."""
-        if letter.has_hidden_value:
-            return Result(Outcome.REFUSED, HIDDEN_VALUE)
         # Its credentials were good when it came, and are no part of it.
-        delivery = Delivery("GET", letter.target.encode(), (), letter.time_us, monotonic())
+        target = letter.target.replace(HIDDEN, _UNKNOWN).encode()
+        delivery = Delivery("GET", target, (), letter.time_us, monotonic())
         try:
             match = self._routes.match(delivery)
             event = normalise(match)
@@ -65,6 +67,8 @@ class Replay:
             return Result(Outcome.DEAD_LETTERED, malformed.defect)
         except Refusal as refusal:
             return Result(Outcome.REFUSED, refusal.reason)
+        if any(_UNKNOWN in value for value in event.data.values() if value):
+            return Result(Outcome.REFUSED, HIDDEN_VALUE)
         if dry_run:
             return Result(READABLE, event=event.name)
         return await self._replay(letter, event, match, delivery)

@@ -41,9 +41,10 @@ class Bench:
         self.daemon.start()
         place.settle(self.daemon)
 
-    def write(self, template: str) -> None:
-        """Let the next start have this template, and another secret in it."""
-        self._config.write_text(f'[[routes]]\ntemplate = "{template}"\nevent = "agreement_status_changed"\n')
+    def write(self, template: str, secrets: str = "") -> None:
+        """Let the next start have this template, and these names of secrets."""
+        ingress = f'[ingress]\nsecret_parameters = ["{secrets}"]\n' if secrets else ""
+        self._config.write_text(f'{ingress}[[routes]]\ntemplate = "{template}"\nevent = "agreement_status_changed"\n')
 
     def mend(self) -> None:
         self.write(MENDED)
@@ -149,10 +150,12 @@ def test_what_is_no_state_is_not_replayed_twice_either(bench: Bench) -> None:
     assert [bench.ask(forged)["outcome"] for _ in range(2)] == [bench.place.outcome, "replayed_before"]
 
 
-def test_a_hidden_value_is_not_replayed(bench: Bench) -> None:
+def test_an_attribute_with_a_hidden_value_is_not_replayed(bench: Bench) -> None:
     agreement = name()
-    letter = bench.bury(f"agreement_id={agreement}&status=signed&session_token=canary")
-    assert "canary" not in letter["data"]["target"]
+    bench.write(BROKEN, secrets="status")
+    bench.restart()
+    letter = bench.bury(f"agreement_id={agreement}&status=signed")
+    assert "signed" not in letter["data"]["target"]
     bench.mend()
     for arguments in ((), ("--yes",)):
         (line,) = bench.replay(letter["id"], *arguments, code=1)
@@ -160,6 +163,17 @@ def test_a_hidden_value_is_not_replayed(bench: Bench) -> None:
     assert "1 not replayed: a value in the target is hidden" in bench.run("replay", letter["id"]).stderr
     assert bench.events(agreement) == []
     assert bench.marks(letter) == []
+
+
+def test_a_secret_that_is_no_attribute_is_not_missed(bench: Bench) -> None:
+    agreement = name()
+    letter = bench.bury(f"agreement_id={agreement}&status=signed&token=canary&session_token=canary")
+    assert "canary" not in letter["data"]["target"]
+    bench.mend()
+    (line,) = bench.replay(letter["id"], "--yes")
+    assert line["outcome"] == bench.place.outcome
+    (stored,) = bench.events(agreement)
+    assert stored.event["data"] == {"agreement_id": agreement, "status": "signed"}
 
 
 def test_what_is_a_secret_by_now_is_shown_nowhere(bench: Bench) -> None:

@@ -1,7 +1,8 @@
 """`aurora-bridge dead-letters`: deliveries that carried no readable event: look at them, and replay them.
 
-They are read where `tail` reads and in the spool, where they wait for Kafka, with the marks of those that were replayed. To replay one, the living daemon is asked
-(`control`): it reads the target by the routes that it has now, and dedup, routing and durability are its own.
+They are read in the topic, and in the spool, where they wait for Kafka, with the marks of those that were replayed. To
+replay one, the living daemon is asked (`control`): it reads the target by the routes that it has now, and dedup,
+routing and durability are its own.
 """
 
 import argparse

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.refusal import Defect
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
 from aurora_bridge.webhook.event import ID, Data, Event, fingerprint_of
@@ -32,11 +31,6 @@ class StoredDeadLetter(NamedTuple):
     route: str
     target: str
     """Redacted and percent-encoded."""
-
-    @property
-    def has_hidden_value(self) -> bool:
-        """Whether something in the target was a secret: what it really said, nobody knows any more."""
-        return HIDDEN in self.target
 
 
 def dead_letter(match: Match, defect: Defect, target: str) -> Event:
