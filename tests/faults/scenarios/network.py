@@ -39,7 +39,7 @@ def connections_half_open(stage: Stage) -> None:
     cluster = cast("ProxiedCluster", stage.cluster)
     with stage.load():
         for _ in range(10):
-            stage.daemon.wait_until_connected()  # else there is no connection that could be forgotten
+            stage.wait_until_usual()  # else there may be no connection that could be forgotten
             with _felt(stage):
                 cluster.tell(Proxy.forget)
                 stage.wait(20)
