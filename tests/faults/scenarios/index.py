@@ -64,7 +64,7 @@ def volume_full(stage: Stage) -> None:
     mount_tmpfs(stage)
     trouble = Trouble(stage, stage.daemon)
     with stage.load(turns=Turns()):
-        stage.wait(10)
+        stage.wait_until_usual()  # what has a backlog would need the volume
         began = monotonic()
         others = occupy(stage, leaving=0)
         with trouble.lasting():
