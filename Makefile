@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE  # some 200 processes of a test run would compile the daemon each
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
+# Most of the time tests wait for brokers and daemons. Each of these processes starts its own brokers.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 # What `make test-brokers` runs.
 BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 	$(addprefix tests/e2e/test_,contract.py broker_killed.py replicas.py kafka_security.py kafka_tokens.py operators.py)
@@ -23,17 +26,17 @@ run: $(VENV)/.run  ## install, and start the daemon on the embedded log on loopb
 	@exec $(BIN)/aurora-bridge serve
 
 unit: $(VENV)/.dev  ## install, and run what needs no Kafka, Java or other tool, without the end-to-end tests (a minute)
-	$(BIN)/python -m pytest -m "not kafka and not slow and not ops" --ignore=tests/e2e --ignore=tests/ops
+	$(PYTEST) -m "not kafka and not slow and not ops" --ignore=tests/e2e --ignore=tests/ops
 
 test: $(VENV)/.dev  ## install, obtain Apache Kafka, and run every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 search: $(VENV)/.dev  ## try the models and the properties with examples that no run has tried (minutes)
 	$(BIN)/python -m pytest --hypothesis-profile=search -m "hypothesis and not ops" --override-ini=faulthandler_timeout=0
 
 test-brokers: $(VENV)/.dev  ## run what talks to Kafka against each series of Apache Kafka: 4.3, then 3.9 (SERIES=3.9 for one)
 	status=0; for series in $(or $(SERIES),4.3 3.9); do \
-		echo "Apache Kafka $$series"; AURORA_BRIDGE_TEST_KAFKA=$$series $(BIN)/python -m pytest -m "not ops" $(BROKER_TESTS) || status=1; \
+		echo "Apache Kafka $$series"; TEST_KAFKA_SERIES=$$series $(BIN)/python -m pytest -m "not ops" $(BROKER_TESTS) || status=1; \
 	done; exit $$status
 
 check: $(VENV)/.dev  ## linters, formatter, types, the layers of imports, and whether what is made of the code is up to date

@@ -6,12 +6,13 @@ that creates topics by itself. Each starts when the first test asks for it and s
 to a node is undone after it, and the topics under its `prefix` are deleted. `support/broker.py` has the rest,
 `support/secure.py` that of security.
 
-AURORA_BRIDGE_TEST_KAFKA chooses its series, 4.3 or 3.9 (`make test-brokers` runs both). A broker named in
-AURORA_BRIDGE_TEST_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
+TEST_KAFKA_SERIES chooses its series, 4.3 or 3.9 (`make test-brokers` runs both). A broker named in
+TEST_KAFKA_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
 it are skipped, and the summary says so loudly; with CI=true they fail instead (`support/missing.py`).
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, TypeVar
@@ -21,16 +22,15 @@ import pytest
 
 from tests.support import certificates, jars
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.missing import REASONS, unavailable
+from tests.support.missing import SKIPPED, unavailable
 from tests.support.secure import SecureCluster
 from tests.support.topics import delete_topics, topic_names, unique_prefix
 
-NAMED: Final = os.environ.pop("AURORA_BRIDGE_TEST_BOOTSTRAP", None)
-"""Taken out of the environment, because daemons that tests start refuse names they do not know."""
+NAMED: Final = os.environ.get("TEST_KAFKA_BOOTSTRAP")
 
 NO_OPENSSL: Final = f"no certificates: {certificates.INSTALL}"
-CANNOT_RUN: Final = f"no Apache Kafka: {jars.INSTALL}, or name a broker in AURORA_BRIDGE_TEST_BOOTSTRAP"
-NOT_OURS: Final = "the test stops brokers, which are not ours to stop: unset AURORA_BRIDGE_TEST_BOOTSTRAP"
+CANNOT_RUN: Final = f"no Apache Kafka: {jars.INSTALL}, or name a broker in TEST_KAFKA_BOOTSTRAP"
+NOT_OURS: Final = "the test stops brokers, which are not ours to stop: unset TEST_KAFKA_BOOTSTRAP"
 
 MARKERS: Final = {
     "kafka": ["kafka"],
@@ -139,10 +139,10 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly which tests could not run for want of a broker or a program, and what to do about it."""
-    reports = terminalreporter.stats.get("skipped", [])
-    for reason in REASONS:
-        if count := sum(reason in str(report.longrepr) for report in reports):
-            terminalreporter.write_line(f"{count} TESTS WERE SKIPPED, {reason}", red=True, bold=True)
+    skipped = (str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    missing = Counter(reason.partition(SKIPPED)[2] for reason in skipped if SKIPPED in reason)
+    for reason, count in missing.items():
+        terminalreporter.write_line(f"{count} TESTS WERE SKIPPED, {reason}", red=True, bold=True)
 
 
 def _started(kind: Callable[[int], Cluster], nodes: int, brokers: list[KafkaCluster | NamedKafka]) -> Iterator[Cluster]:

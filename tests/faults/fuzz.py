@@ -114,7 +114,9 @@ def _raw(text: str) -> bytes:
 
 
 def _name(name: bytes) -> str:
-    words = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", name.decode("utf-8", "backslashreplace"))
+    written = name.decode("utf-8", "backslashreplace")
+    meant = re.sub(r"^\W+|\W+$", "", written) or written  # frameworks put brackets and white space around names
+    words = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", meant)
     return re.sub(r"[\W_]+", "_", words.lower())
 
 

@@ -1,6 +1,6 @@
 """Apache Kafka as a folder of jars, fetched once by Maven into `.kafka/4.3`, or that of another series.
 
-AURORA_BRIDGE_TEST_KAFKA chooses the series, `kafka/pom.xml` names the versions. The folder is filled under another name
+TEST_KAFKA_SERIES chooses the series, `kafka/pom.xml` names the versions. The folder is filled under another name
 and then renamed, with the pom beside the jars as the last file: it is complete if it holds the pom of today, and two
 test runs that start together cannot disturb each other. `node.py` starts Kafka from it.
 """
@@ -15,8 +15,7 @@ from typing import Final
 POM: Final = Path(__file__).parent / "kafka" / "pom.xml"
 SERIES: Final = ("4.3", "3.9")
 """The first is what the tests run on by default; each other one is a profile of the pom."""
-CHOSEN: Final = os.environ.pop("AURORA_BRIDGE_TEST_KAFKA", "") or SERIES[0]
-"""Taken out of the environment, because daemons that tests start refuse names they do not know."""
+CHOSEN: Final = os.environ.get("TEST_KAFKA_SERIES") or SERIES[0]
 LIBS: Final = Path(__file__).parents[2] / ".kafka" / CHOSEN
 
 DOWNLOAD_SECONDS: Final = 300
@@ -53,7 +52,7 @@ def obtain() -> list[Path]:
 
 def _download() -> None:
     if CHOSEN not in SERIES:
-        message = f"AURORA_BRIDGE_TEST_KAFKA is {CHOSEN!r}; expected one of {', '.join(SERIES)}"
+        message = f"TEST_KAFKA_SERIES is {CHOSEN!r}; expected one of {', '.join(SERIES)}"
         raise JarsMissingError(message)
     profile = [] if SERIES[0] == CHOSEN else [f"--activate-profiles={CHOSEN}"]
     LIBS.parent.mkdir(exist_ok=True)

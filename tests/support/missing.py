@@ -7,13 +7,12 @@ import pytest
 
 CI: Final = os.environ.get("CI") == "true"
 """Whether a test that cannot run counts as a failure."""
-REASONS: Final[set[str]] = set()
-"""Why tests were skipped in this run, for the summary."""
+SKIPPED: Final = "not to be had: "
+"""Begins the reason of each such skip, by which the summary tells it from others."""
 
 
 def unavailable(reason: str) -> NoReturn:
     """End the test that runs: what it needs is not to be had, for a reason that says how to get it."""
     if CI:
         pytest.fail(reason, pytrace=False)
-    REASONS.add(reason)
-    pytest.skip(reason)
+    pytest.skip(SKIPPED + reason)

@@ -85,7 +85,6 @@ async def test_a_metric_says_the_same_as_readyz(operating: Operating) -> None:
         (OPENMETRICS, "application/openmetrics-text", parse_openmetrics),
         (f"{OPENMETRICS};q=0.9, text/plain;q=0.1", "application/openmetrics-text", parse_openmetrics),
     ],
-    ids=str,
 )
 async def test_metrics_come_in_the_format_that_was_asked_for(
     operating: Operating,

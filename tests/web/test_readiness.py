@@ -45,7 +45,6 @@ OK, FULL, FAILED = spool(), spool(full=True), spool(failed=True)
         (None, FULL, False, ["kafka", "spool"]),
         (None, FAILED, False, ["kafka", "spool"]),
     ],
-    ids=str,
 )
 async def test_it_is_ready_if_kafka_or_a_sound_spool_takes_events(
     kafka: Any,  # noqa: ANN401
