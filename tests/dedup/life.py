@@ -249,9 +249,13 @@ async def paused(life: Life) -> AsyncIterator[None]:
     def keep_room(*args: Any) -> int:  # noqa: ANN401 - each step asks for it
         nonlocal steps
         steps += 1
+        index_file._STEP_SECONDS = PATIENCE  # noqa: SLF001 - only now, or the step before would wait so long
         return database.keep_room(*args)
 
-    with patch.object(index_file, "_STEP_SECONDS", PATIENCE), patch.object(index_file, "keep_room", keep_room):
+    with (
+        patch.object(index_file, "_STEP_SECONDS", index_file._STEP_SECONDS),  # noqa: SLF001
+        patch.object(index_file, "keep_room", keep_room),
+    ):
         await until(lambda: steps > 0)
         await life.asked(lambda _db: None)
         yield
