@@ -13,7 +13,7 @@ ARG EXTRA=
 COPY requirements.lock requirements-msk.lock ./
 RUN python3 -m pip --python /opt/aurora-bridge/bin/python3 install --no-cache-dir --no-compile --require-hashes \
     --requirement "requirements${EXTRA:+-}${EXTRA}.lock"
-COPY pyproject.toml ./
+COPY pyproject.toml LICENSE ./
 COPY src ./src
 # Then the package, by the locked build backend, which nothing needs afterwards. Byte code is made here, because nobody
 # can write it later, and so that it holds whatever becomes of the files' times.
@@ -43,5 +43,6 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="aurora-bridge" \
     org.opencontainers.image.description="Receives the webhooks of Aurora Solar and publishes each as a canonical event to a Kafka topic." \
+    org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
