@@ -75,8 +75,8 @@ def test_the_page_of_the_faults_has_every_scenario_and_every_control_and_no_othe
     assert sorted(named) == sorted(re.findall(r"^\| (\d\d-[\w-]+|control-[\w-]+) \|", page, re.MULTILINE))
 
 
-def test_the_readme_lists_the_events_of_which_nothing_but_the_name_is_known() -> None:
-    signals = next(line for line in text_of("README.md").splitlines() if line.startswith("| signal |"))
+def test_the_guarantees_list_the_events_of_which_nothing_but_the_name_is_known() -> None:
+    signals = next(line for line in text_of("docs/guarantees.md").splitlines() if line.startswith("| signal |"))
     _, listed = signals.split("nothing but the name is known: ")
     only_names = [name for name, kind in CATALOGUE.items() if kind.standing is Standing.NAME_ONLY]
     assert code_of(listed) == sorted(only_names)

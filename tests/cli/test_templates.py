@@ -63,10 +63,10 @@ def test_every_printed_template_can_be_a_route_of_the_file_without_a_warning() -
         assert received(settings, sent(template)).name == event
 
 
-def test_the_readmes_list_is_what_the_command_prints() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_list_in_the_page_of_routes_is_what_the_command_prints() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "routes.md").read_text()
     templates = printed()
-    assert re.findall(r"^https://HOST/.*$", readme, re.MULTILINE) == [templates[event] for event in FOUNDING]
+    assert re.findall(r"^https://HOST/.*$", page, re.MULTILINE) == [templates[event] for event in FOUNDING]
 
 
 def test_no_printed_template_lets_two_events_look_alike() -> None:

@@ -24,7 +24,7 @@ RESTART_SECONDS: Final = 2.0
 """What systemd's unit waits before it starts a daemon again that failed (`RestartSec`)."""
 COPIED: Final = ("once",)
 """A replica that has not read up to the end of Kafka, or knows nothing of what is in the spool of another, can give the
-copy of a state an id of its own, as the README says; that of a once-event never."""
+copy of a state an id of its own, as docs/guarantees.md says; that of a once-event never."""
 KNOWN_SECONDS: Final = 10.0
 """Within which a replica knows what was published beside it. It takes 1.5 s on a calm cluster."""
 LEFT: Final = 50
