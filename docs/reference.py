@@ -1,4 +1,4 @@
-"""Writes `settings.md` and `metrics.md` from the docstrings and help texts of the code; `--check` only compares.
+"""Writes `settings.md`, `metrics.md` and `proofs.md` from code and tests; `--check` only compares.
 
 `make docs` writes, `make check` compares: a reference that is out of date fails.
 """
@@ -16,6 +16,7 @@ from aurora_bridge.metrics import Counter, Gauge, Histogram
 from aurora_bridge.settings import Settings
 from aurora_bridge.settings.kinds import allowed
 from aurora_bridge.settings.names import FILE_ONLY, SETTINGS, variable
+from docs.proofs import problems, proofs_page
 
 _FOLDER = Path(__file__).parent
 _MADE = "<!-- Made by `make docs` from the code. Change the docstring there, not this page. -->\n"
@@ -105,8 +106,9 @@ def _values(values: tuple[str, ...]) -> str:
 
 def main() -> int:
     """Write the pages, or compare them; return the exit code."""
-    stale = []
-    for name, lines in {"settings.md": settings_page(), "metrics.md": metrics_page()}.items():
+    stale = problems()
+    pages = {"settings.md": settings_page(), "metrics.md": metrics_page(), "proofs.md": proofs_page()}
+    for name, lines in pages.items():
         text = "\n".join(lines).rstrip() + "\n"
         page = _FOLDER / name
         if sys.argv[1:] != ["--check"]:

@@ -160,7 +160,7 @@ _RUNTIME = Section(
             About(
                 "Resident memory, by instance.",
                 "Level, below 200 MiB.",
-                "docs/architecture.md, Bounds, has the worst case of each part. Growth without an end is a fault: "
+                "docs/bounds.md has the worst case of each part. Growth without an end is a fault: "
                 "tell us, with the metrics of that time.",
             ),
             Query(of_ours("process_resident_memory_bytes"), "{{instance}}"),

@@ -60,6 +60,7 @@ def overdue() -> Delivery:
     return Delivery("GET", b"/lead_changed?lead_id=1", (), 1, monotonic() - PATIENCE)
 
 
+@pytest.mark.proves("every answer leaves within 8 s")
 async def test_every_delivery_of_a_connection_is_answered_in_time_not_only_the_first(bridge: Bridge) -> None:
     async def connection() -> tuple[list[Answer], int]:
         answers = [await bridge.accept(overdue()) for _ in range(3)]

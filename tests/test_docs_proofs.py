@@ -7,10 +7,11 @@ from typing import Final
 import pytest
 
 from aurora_bridge.webhook.catalogue import CATALOGUE, Standing
+from docs.proofs import PROMISES
 from tests.faults.scenarios import CONTROLS, SCENARIOS
 
 TESTS: Final = Path(__file__).parent
-PAGES: Final = {"docs/security.md": 100, "docs/architecture.md": 50, "CHANGELOG.md": 15}
+PAGES: Final = {"docs/security.md": 100}
 """And how many proofs they have at least."""
 UNPROVEN: Final = "No test shows"
 """What a statement of the security page says that has none."""
@@ -66,6 +67,17 @@ def test_every_statement_of_the_security_page_names_its_test_or_says_that_there_
     statements = statements_of("docs/security.md")
     assert len(statements) > 40
     assert [one for one in statements if bool(proofs_of(one)) is (UNPROVEN in one)] == []
+
+
+def test_every_scenario_that_is_called_a_proof_exists() -> None:
+    named = {scenario.name for scenario in (*SCENARIOS, *CONTROLS)}
+    assert [name for scenarios in PROMISES.values() for name in scenarios if name not in named] == []
+
+
+def test_every_module_that_the_architecture_names_exists() -> None:
+    modules = re.findall(r"`([a-z_/]+\.py)`", text_of("docs/architecture.md"))
+    assert len(modules) > 30
+    assert [module for module in modules if not (TESTS.parent / "src" / "aurora_bridge" / module).is_file()] == []
 
 
 def test_the_page_of_the_faults_has_every_scenario_and_every_control_and_no_other() -> None:

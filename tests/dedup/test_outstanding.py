@@ -14,6 +14,8 @@ from aurora_bridge.dedup.recurrence import SCHEDULE, interval_of
 from tests.dedup.events import DAY, HOUR, MINUTE, NOON, ONCE, SECOND, SIGNAL, A, B, told
 from tests.dedup.life import Life, living
 
+pytestmark = pytest.mark.proves("what was refused is listed until it comes again")
+
 AT = NOON // MINUTE
 written = pytest.mark.parametrize("written", [False, True], ids=["in memory", "in the file"])
 

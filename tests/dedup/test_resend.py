@@ -11,6 +11,7 @@ from aurora_bridge.state.directory import StateError
 from tests.dedup.events import DAY, HOUR, NOON, SECOND
 
 
+@pytest.mark.proves("a declared re-send outlasts restarts and ends by itself")
 def test_it_lasts_a_day_and_begun_again_a_day_from_then() -> None:
     declared = Declaration().begin(NOON)._replace(known=3, new=1)
     assert [declared.lasts(NOON + after) for after in (0, DAY - 1, DAY)] == [True, True, False]

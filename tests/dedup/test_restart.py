@@ -85,6 +85,7 @@ async def crash(life: Life) -> Path:
     return await life.kill()
 
 
+@pytest.mark.proves("a state that came back is a new event")
 @pytest.mark.usefixtures("no_slices")
 async def test_a_refusal_whose_answer_cannot_wait_is_written_all_the_same(tmp_path: Path) -> None:
     """The answer deadline is over, or the delivery met a fault."""
@@ -95,6 +96,7 @@ async def test_a_refusal_whose_answer_cannot_wait_is_written_all_the_same(tmp_pa
         assert await start(await crash(first)).act(A, NO_RETRY) is Action.REPEAT
 
 
+@pytest.mark.proves("an expected retry is a duplicate, also behind a newer state")
 @pytest.mark.usefixtures("no_slices")
 @pytest.mark.parametrize("stored", [False, True], ids=["of what was refused", "of what was not heard"])
 async def test_a_retry_that_came_is_expected_no_more(tmp_path: Path, *, stored: bool) -> None:
@@ -108,6 +110,7 @@ async def test_a_retry_that_came_is_expected_no_more(tmp_path: Path, *, stored: 
         assert await start(await crash(second)).act(A, NOON + 30 * SECOND + 5 * MINUTE) is Action.REPEAT
 
 
+@pytest.mark.proves("an expected retry is a duplicate, also behind a newer state")
 @pytest.mark.usefixtures("no_slices")
 async def test_an_expected_retry_is_known(tmp_path: Path) -> None:
     """No log tells that an answer was not heard."""

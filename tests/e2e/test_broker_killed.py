@@ -11,6 +11,7 @@ from tests.support.broker import KafkaCluster
 pytestmark = [pytest.mark.slow, pytest.mark.brokers]
 
 
+@pytest.mark.proves("events of a subject stay in order, through an outage too")
 def test_with_a_spool_nothing_is_refused_lost_or_out_of_order(
     kafka1: KafkaCluster, prefix: str, tmp_path: Path
 ) -> None:
@@ -33,6 +34,7 @@ def test_with_a_spool_nothing_is_refused_lost_or_out_of_order(
     assert load.slowest < 8
 
 
+@pytest.mark.proves("a 2xx means stored")
 def test_without_a_spool_deliveries_are_refused_meanwhile_and_no_2xx_is_lost(
     kafka1: KafkaCluster, prefix: str, tmp_path: Path
 ) -> None:
@@ -54,6 +56,7 @@ def test_without_a_spool_deliveries_are_refused_meanwhile_and_no_2xx_is_lost(
     assert load.slowest < 8
 
 
+@pytest.mark.proves("every answer leaves within 8 s")
 def test_a_frozen_broker_holds_no_answer_up_beyond_its_deadline(
     kafka1: KafkaCluster, prefix: str, tmp_path: Path
 ) -> None:
@@ -75,6 +78,7 @@ def test_a_frozen_broker_holds_no_answer_up_beyond_its_deadline(
     assert load.slowest < 5
 
 
+@pytest.mark.proves("the start waits for nothing, and Kafka away is ready")
 def test_an_outage_is_told_in_readiness_and_does_not_flood_the_log(
     kafka1: KafkaCluster, prefix: str, tmp_path: Path
 ) -> None:

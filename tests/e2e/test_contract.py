@@ -182,6 +182,7 @@ def test_the_trace_of_a_delivery_is_passed_on_by_the_bytes_of_its_headers(place:
     assert list(told.values()) == [both, both, {}, {}, {"traceparent": parent}, {}]
 
 
+@pytest.mark.proves("the subject chooses the partition")
 def test_a_records_partition_is_the_default_partitioners_choice_for_its_subject(run: Run) -> None:
     for _, stored in run.stored:
         event = stored.event
@@ -189,6 +190,7 @@ def test_a_records_partition_is_the_default_partitioners_choice_for_its_subject(
         assert (chosen if run.place.bootstrap else None) == stored.partition
 
 
+@pytest.mark.proves("what is malformed or unknown is kept, and no URL names a topic")
 def test_a_dead_letter_keeps_the_target_and_the_reason(run: Run) -> None:
     letters = [(delivered, stored) for delivered, stored in run.stored if stored.topic == "dead_letter"]
     assert letters

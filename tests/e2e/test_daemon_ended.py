@@ -11,6 +11,7 @@ from tests.support.broker import KafkaCluster
 CRASHES = 4
 
 
+@pytest.mark.proves("a 2xx means stored")
 def test_kill_9_again_and_again_loses_no_2xx_and_no_order(place: Place, tmp_path: Path) -> None:
     load = Load()
     daemon = place.daemon(tmp_path)

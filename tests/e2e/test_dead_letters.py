@@ -97,6 +97,7 @@ def name() -> str:
     return f"a-{uuid4()}"
 
 
+@pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")
 def test_a_mended_template_brings_the_events_with_the_time_at_which_they_came(bench: Bench) -> None:
     agreement = name()
     letter = bench.bury(f"agreement_id={agreement}&status=signed")
@@ -125,6 +126,7 @@ def test_a_mended_template_brings_the_events_with_the_time_at_which_they_came(be
     }
 
 
+@pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")
 def test_a_dead_letter_is_never_replayed_twice(bench: Bench) -> None:
     """Neither by the command, which reads the marks, nor by a daemon that is asked all the same, nor by two at once."""
     agreement = name()
@@ -150,6 +152,7 @@ def test_what_is_no_state_is_not_replayed_twice_either(bench: Bench) -> None:
     assert [bench.ask(forged)["outcome"] for _ in range(2)] == [bench.place.outcome, "replayed_before"]
 
 
+@pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")
 def test_an_attribute_with_a_hidden_value_is_not_replayed(bench: Bench) -> None:
     agreement = name()
     bench.write(BROKEN, secrets="status")
@@ -202,6 +205,7 @@ def test_the_attempts_of_one_delivery_become_one_event(bench: Bench) -> None:
     assert stored.event["time"] == letters[0]["time"]
 
 
+@pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")
 def test_a_state_that_is_replayed_is_no_later_than_what_came_since(bench: Bench) -> None:
     agreement = name()
     letter = bench.bury(f"agreement_id={agreement}&status=sent")
@@ -273,6 +277,7 @@ def test_an_id_that_is_none_is_told(bench: Bench) -> None:
     assert done.stderr.startswith("no dead letter that was asked for: nonsense.")
 
 
+@pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")
 def test_a_crash_before_the_mark_leaves_no_second_event(tmp_path: Path) -> None:
     """What is left then is what lies in the log: the event without its mark, and an index that knows of neither."""
     bench = Bench(tmp_path, Place())

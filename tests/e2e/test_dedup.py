@@ -122,6 +122,7 @@ def statuses(events: Sequence[Stored]) -> list[str]:
 # Retries whose first attempt was stored.
 
 
+@pytest.mark.proves("an expected retry is a duplicate, also behind a newer state")
 @pytest.mark.parametrize("interval", RETRIES, ids=str)
 @pytest.mark.parametrize(("handed", "took"), [(False, 0), (True, BUDGET_SECONDS + 1)], ids=["client gone", "too late"])
 async def test_a_retry_is_a_duplicate_though_a_newer_state_came(
@@ -155,6 +156,7 @@ async def test_a_state_that_comes_back_when_no_retry_is_owed_is_published(begin:
     assert [event.event["repeat"] for event in core.events()] == [False, False, True]
 
 
+@pytest.mark.proves("an expected retry is a duplicate, also behind a newer state")
 async def test_a_process_that_died_between_storing_and_answering_knows_the_retry(begin: Begin) -> None:
     first = await (await begin()).deliver(STATUS.format("viewed"), NOON, handed=None)
     core = await begin()
@@ -174,6 +176,7 @@ async def test_completed_and_rejected_share_the_state_of_a_design_request(begin:
     assert outcomes == [Outcome.SPOOLED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.SPOOLED]
 
 
+@pytest.mark.proves("a state that came back is a new event")
 @pytest.mark.parametrize("window", [DAY, MINUTE], ids=["a route as Aurora suggests it", "a filtered route"])
 async def test_the_same_state_again_is_a_duplicate_within_the_window_of_its_route(
     begin: Begin, window: timedelta
@@ -198,6 +201,7 @@ async def test_an_id_has_the_utc_day_of_the_first_attempt_and_a_retry_keeps_it_o
     assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
 
 
+@pytest.mark.proves("no two genuine events share an id")
 async def test_a_state_that_comes_back_on_another_day_has_another_id_whatever_the_index_forgot(
     begin: Begin, tmp_path: Path
 ) -> None:
@@ -248,6 +252,7 @@ def test_a_daemon_that_was_killed_between_storing_and_answering_sends_the_retry_
     assert {(event["id"], event["repeat"]) for event in signed} == {(key, False)}
 
 
+@pytest.mark.proves("a retry after a refusal keeps id and time of the first attempt")
 @pytest.mark.slow
 def test_what_was_refused_for_good_is_published_once_when_it_comes_again(
     kafka1: KafkaCluster, prefix: str, tmp_path: Path

@@ -190,6 +190,7 @@ CREDENTIALS = {
 }
 
 
+@pytest.mark.proves("no secret leaves, and a secret changes without a refusal")
 def test_bad_credentials_are_401_and_the_answer_is_the_same_whatever_was_wrong(connection: Connection) -> None:
     answers = {what: connection.get(target(), headers) for what, headers in CREDENTIALS.items()}
     answers |= {f"{key} in the query": connection.get(f"{target()}&key={key}") for key in ("", "bad", VALID[:-1])}
@@ -385,6 +386,7 @@ def test_the_base_path_stands_before_everything_on_the_port(tmp_path: Path) -> N
     assert answers == [200, 404, 200]
 
 
+@pytest.mark.proves("memory and files are bounded")
 def test_more_deliveries_in_flight_than_the_bound_are_503_and_not_kept(tmp_path: Path) -> None:
     with Daemon(tmp_path, ingress__max_in_flight=4) as daemon, ExitStack() as stack:
         connections = [stack.enter_context(Connection(daemon.url)) for _ in range(40)]

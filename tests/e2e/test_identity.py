@@ -40,6 +40,7 @@ def events_of(place: Place, daemon: Daemon, mark: str) -> list[Stored]:
     return [stored for stored in place.read(daemon) if mark in str(stored.event)]
 
 
+@pytest.mark.proves("a state that came back is a new event")
 def test_a_state_that_comes_back_is_three_events_with_three_ids(place: Place, daemon: Daemon, agreement: str) -> None:
     answers = [deliver(daemon, AGREEMENT.format(agreement, status)) for status in ("sent", "viewed", "sent")]
     assert {outcome for outcome, _ in answers} == {place.outcome}
@@ -48,6 +49,7 @@ def test_a_state_that_comes_back_is_three_events_with_three_ids(place: Place, da
     assert [one.event["repeat"] for one in sorted(stored, key=lambda one: one.event["time"])] == [False, False, True]
 
 
+@pytest.mark.proves("an event is published once, however often it is delivered")
 def test_the_same_state_twice_in_a_row_is_one_event(place: Place, daemon: Daemon, agreement: str) -> None:
     first, second = (deliver(daemon, AGREEMENT.format(agreement, "sent")) for _ in range(2))
     assert (first[0], second) == (place.outcome, ("duplicate", first[1]))
@@ -62,6 +64,7 @@ def test_a_bare_change_is_published_each_time(place: Place, daemon: Daemon, agre
     assert sorted(one.event["repeat"] for one in stored) == [False, True]
 
 
+@pytest.mark.proves("an event is published once, however often it is delivered")
 def test_what_happens_once_is_a_duplicate_ever_after(place: Place, daemon: Daemon, agreement: str) -> None:
     target = f"/performance_simulation_job_completed?design_id=d&job_id={agreement}&status=succeeded"
     first, second, third = (deliver(daemon, target) for _ in range(3))
@@ -80,6 +83,7 @@ def test_completed_and_rejected_share_the_state_of_a_design_request(
     assert len({key for _, key in answers}) == 3
 
 
+@pytest.mark.proves("an event is published once, however often it is delivered")
 def test_fifty_copies_at_once_are_one_event(place: Place, daemon: Daemon, agreement: str) -> None:
     target = AGREEMENT.format(agreement, "signed")
     with ThreadPoolExecutor(50) as pool:
@@ -89,6 +93,7 @@ def test_fifty_copies_at_once_are_one_event(place: Place, daemon: Daemon, agreem
     assert len(events_of(place, daemon, agreement)) == 1
 
 
+@pytest.mark.proves("a restart or a lost index forgets nothing that the log has")
 def test_a_restart_forgets_nothing_however_the_daemon_ended(place: Place, tmp_path: Path, agreement: str) -> None:
     target = AGREEMENT.format(agreement, "signed")
     with place.daemon(tmp_path) as daemon:
@@ -105,6 +110,7 @@ def test_a_restart_forgets_nothing_however_the_daemon_ended(place: Place, tmp_pa
         assert {one.event["id"] for one in events_of(place, daemon, agreement)} == {first[1]}
 
 
+@pytest.mark.proves("a restart or a lost index forgets nothing that the log has")
 def test_a_new_index_knows_what_kafka_holds(place: Place, tmp_path: Path, agreement: str) -> None:
     """A state directory that is gone must not lend the id of an earlier event to one that comes back the same day."""
     answers = []
@@ -117,6 +123,7 @@ def test_a_new_index_knows_what_kafka_holds(place: Place, tmp_path: Path, agreem
     assert answers[1] == (expected, answers[0][1])
 
 
+@pytest.mark.proves("a retry after a refusal keeps id and time of the first attempt")
 @pytest.mark.slow
 def test_a_retry_after_the_daemons_own_503_is_published_as_one_event(
     kafka1: KafkaCluster, prefix: str, tmp_path: Path, agreement: str

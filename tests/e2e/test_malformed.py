@@ -47,6 +47,7 @@ def accepted(daemon: Daemon) -> float:
     )
 
 
+@pytest.mark.proves("no two genuine events share an id")
 def test_whatever_a_fuzzer_makes_is_answered_and_no_two_contents_share_an_id(daemon: Daemon, tmp_path: Path) -> None:
     fuzzer = Fuzzer(daemon.url, GOOD, tmp_path)
     fuzzer.run(examples=100)

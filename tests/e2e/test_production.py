@@ -26,6 +26,8 @@ from tests.support.daemon import Daemon
 from tests.support.secure import USER, SecureCluster
 from tests.support.topics import read_all
 
+pytestmark = pytest.mark.proves("no secret leaves, and a secret changes without a refusal")
+
 TENANTS: Final = ("acme", "sunny")
 SUBSCRIPTIONS: Final = (
     ("agreement_status_changed", "/hooks/{}/agreements/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&kind=signed-only"),

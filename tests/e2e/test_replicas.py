@@ -67,6 +67,7 @@ def wait_until_followed(daemon: Daemon, records: int) -> None:
     )
 
 
+@pytest.mark.proves("what one replica accepted, the others know")
 def test_an_event_that_one_accepted_is_a_duplicate_at_the_other(replicas: Replicas) -> None:
     one, other = replicas.daemons
     accepted = [deliver(one, JOB.format("j")), deliver(one, AGREEMENT.format("a", "sent"))]
@@ -95,6 +96,7 @@ def test_neither_needs_the_id_in_the_key_or_the_event_in_the_value(
             assert [("duplicate", key) for _, key in accepted] == again
 
 
+@pytest.mark.proves("what one replica accepted, the others know")
 def test_a_state_that_the_other_saw_in_between_makes_the_old_one_a_new_event(replicas: Replicas) -> None:
     one, other = replicas.daemons
     first = deliver(one, AGREEMENT.format("a", "sent"))
@@ -107,6 +109,7 @@ def test_a_state_that_the_other_saw_in_between_makes_the_old_one_a_new_event(rep
     assert len(replicas.ids(STATES)) == 3
 
 
+@pytest.mark.proves("a restart or a lost index forgets nothing that the log has")
 def test_a_replica_on_a_new_volume_knows_what_was_published_before(replicas: Replicas) -> None:
     one, other = replicas.daemons
     job, state = deliver(one, JOB.format("j")), deliver(one, AGREEMENT.format("a", "sent"))
@@ -120,6 +123,7 @@ def test_a_replica_on_a_new_volume_knows_what_was_published_before(replicas: Rep
     assert len(fresh[1]) == len("f" * 32 + ".20261124"), "a replica that has caught up can know"
 
 
+@pytest.mark.proves("a restart or a lost index forgets nothing that the log has")
 def test_an_index_that_was_lost_is_rebuilt_from_kafka(replicas: Replicas) -> None:
     one, _ = replicas.daemons
     states = [deliver(one, AGREEMENT.format("a", status)) for status in ("sent", "viewed")]
@@ -146,6 +150,7 @@ def test_under_load_at_both_every_delivered_event_is_there_once_and_nothing_else
         wait_until_followed(daemon, len(load.told))
 
 
+@pytest.mark.proves("an expected retry is a duplicate, also behind a newer state")
 def test_what_a_crash_may_have_left_unanswered_is_expected_again(replicas: Replicas) -> None:
     """Of what was stored in the last ten seconds before a kill -9, the index had not yet all: Kafka has."""
     one, _ = replicas.daemons

@@ -3,6 +3,8 @@
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests.support import http
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PATIENT, Daemon, command
@@ -25,6 +27,7 @@ def page(daemon: Daemon) -> str:
     return http.get(daemon.admin_url, "/").body.decode()
 
 
+@pytest.mark.proves("a declared re-send outlasts restarts and ends by itself")
 def test_while_a_resend_is_declared_signals_are_duplicates_through_restarts_and_it_can_be_ended(tmp_path: Path) -> None:
     signals = [SIGNAL.format(uuid4()) for _ in range(3)]
     with Daemon(tmp_path) as daemon:
@@ -49,6 +52,7 @@ def test_while_a_resend_is_declared_signals_are_duplicates_through_restarts_and_
         assert daemon.metrics().value("aurora_bridge_resend_in_progress") == 0
 
 
+@pytest.mark.proves("what was refused is listed until it comes again")
 def test_what_was_refused_is_owed_through_a_restart_until_its_retry_comes(tmp_path: Path) -> None:
     targets = [STATE.format(uuid4()) + "&note=" + "x" * 1200 for _ in range(2)]
     name = "aurora_bridge_retry_pending_deliveries"

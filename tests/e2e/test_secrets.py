@@ -17,6 +17,8 @@ from tests.support import http
 from tests.support.daemon import Daemon
 from tests.support.http import Connection, request
 
+pytestmark = pytest.mark.proves("no secret leaves, and a secret changes without a refusal")
+
 HEADER: Final = "X-Aurora-Webhook-Token"
 VALID: Final = "canary0valid0token"
 VALID_PAIR: Final = "canary0user@example.com:canary0valid0password"

@@ -3,6 +3,8 @@
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests.e2e.load import Load, lost, out_of_order
 from tests.e2e.stores import Place, spooled
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -10,6 +12,7 @@ from tests.support.daemon import Daemon
 from tests.support.ports import HOST, free_ports
 
 
+@pytest.mark.proves("memory and files are bounded")
 def test_when_the_spool_is_full_and_kafka_away_deliveries_are_503_and_not_kept(tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
     settings = {"kafka__bootstrap_servers": f"{HOST}:{nobody}", "spool__max_bytes": 200_000}

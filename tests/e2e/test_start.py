@@ -23,6 +23,7 @@ def target() -> str:
     return f"/project_created?project_id={uuid4()}&source=app"
 
 
+@pytest.mark.proves("the start waits for nothing, and Kafka away is ready")
 def test_it_listens_at_once_and_accepts_while_kafka_is_down(tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
     with Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}") as daemon:
@@ -45,6 +46,7 @@ def test_without_a_spool_it_listens_at_once_and_says_that_it_is_not_ready_while_
     assert (status, document["ready"]) == (503, False)
 
 
+@pytest.mark.proves("a second daemon is kept out")
 def test_a_second_daemon_is_kept_out_of_the_state_directory(tmp_path: Path) -> None:
     with Daemon(tmp_path) as first:
         second = command("serve", cwd=tmp_path, ingress__port=0, admin__port=0, state_dir=first.state)
@@ -80,6 +82,7 @@ def test_a_broken_spool_is_put_aside_and_the_daemon_starts(tmp_path: Path) -> No
     assert any(line["level"] == "ERROR" and str(aside) in line["message"] for line in daemon.log_lines())
 
 
+@pytest.mark.proves("a failing index hides no event and refuses none")
 @pytest.mark.parametrize("what", ["no database", "of an older version"])
 def test_an_index_that_cannot_be_used_is_rebuilt_from_the_log(what: str, tmp_path: Path) -> None:
     known = target()
@@ -104,6 +107,7 @@ def test_an_index_that_cannot_be_used_is_rebuilt_from_the_log(what: str, tmp_pat
     assert any(line["message"].startswith(f"{index} cannot be used (") for line in daemon.log_lines())
 
 
+@pytest.mark.proves("a failing index hides no event and refuses none")
 def test_the_index_is_not_complete_before_the_log_was_read_and_the_page_says_so(tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
     with Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}") as daemon:

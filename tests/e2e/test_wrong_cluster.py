@@ -95,6 +95,7 @@ def elsewhere(other: KafkaCluster, prefix: str) -> Place:
     return Place(prefix, other.bootstrap)
 
 
+@pytest.mark.proves("nothing goes to another cluster than the remembered one")
 def test_events_wait_until_an_operator_accepts_the_other_cluster(home: Place, elsewhere: Place, tmp_path: Path) -> None:
     known = at_home(home, tmp_path)
     with elsewhere.daemon(tmp_path) as daemon:
@@ -182,6 +183,7 @@ def test_a_spool_is_drained_into_no_other_cluster(home: Place, elsewhere: Place,
     assert [stored.key for stored in elsewhere.read(daemon)] == [waiting]
 
 
+@pytest.mark.proves("nothing goes to another cluster than the remembered one")
 def test_under_a_living_daemon_another_cluster_gets_nothing_until_it_is_accepted_and_then_all(
     prefix: str, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from tests.support.topics import create_topics, topic_names
 # Signatures
 
 
+@pytest.mark.proves("a new aiokafka or aiohttp that changes what is used of it is noticed")
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
@@ -186,6 +187,7 @@ async def test_an_update_without_any_broker_fails_and_says_so() -> None:
     await client.close()
 
 
+@pytest.mark.proves("a deleted topic is not created again")
 async def test_a_look_at_a_missing_topic_never_creates_it(kafka_creating: KafkaCluster, prefix: str) -> None:
     client = Client(bootstrap_servers=kafka_creating.bootstrap, request_timeout_ms=10_000)
     await client.bootstrap()

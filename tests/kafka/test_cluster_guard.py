@@ -201,6 +201,7 @@ class Barrier:
             raise WrongClusterError(cluster_id)
 
 
+@pytest.mark.proves("nothing goes to another cluster than the remembered one")
 async def test_each_connection_is_asked_before_it_is_used(kafka: KafkaCluster | NamedKafka) -> None:
     barrier, told = Barrier(), []
 
@@ -222,6 +223,7 @@ async def test_each_connection_is_asked_before_it_is_used(kafka: KafkaCluster | 
     await client.close()
 
 
+@pytest.mark.proves("nothing goes to another cluster than the remembered one")
 async def test_a_client_keeps_to_the_cluster_that_it_met_first(kafka: KafkaCluster | NamedKafka) -> None:
     """Though another one passes by now: sequences and offsets of the first mean nothing there."""
     told: list[Exception | None] = []

@@ -186,6 +186,7 @@ def test_a_batch_that_was_once_in_doubt_stays_so(action: Action, first: State, a
     assert states == [State.SENT, first, State.RESENT, again]
 
 
+@pytest.mark.proves("a record that is sent again makes no second copy while the process lives")
 @pytest.mark.parametrize(
     "action", [Action.RETRY, Action.STALL, Action.RETRY_DOUBTFUL, Action.STALL_DOUBTFUL, Action.SUSPECT]
 )

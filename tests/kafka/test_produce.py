@@ -33,6 +33,7 @@ def prepared(batches: dict[str, list[tuple[int, bytes]]]) -> Any:  # noqa: ANN40
     return Produce(batches, TIMEOUT_MS).prepare(VERSIONS)
 
 
+@pytest.mark.proves("a 2xx means stored")
 @given(TOPICS)
 def test_a_produce_request_is_what_aiokafka_would_have_written(topics: dict[str, list[tuple[int, bytes]]]) -> None:
     theirs = ProduceRequest_v7(None, ACKS_ALL, TIMEOUT_MS, list(topics.items()))

@@ -7,6 +7,8 @@ What breaks on the way is in `test_sender_outages`. What no real broker does on 
 import asyncio
 from time import time_ns
 
+import pytest
+
 from aurora_bridge.kafka.produce import murmur2
 from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
@@ -64,6 +66,7 @@ async def test_a_record_arrives_whole(kafka: KafkaCluster | NamedKafka, topic: s
     assert found.headers == dict(record.headers)
 
 
+@pytest.mark.proves("the subject chooses the partition")
 async def test_the_subject_chooses_the_partition_as_kafkas_default_partitioner_does(
     kafka: KafkaCluster | NamedKafka, prefix: str
 ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from typing import Any
 
+import pytest
 from aiokafka.errors import GroupLoadInProgressError, KafkaConnectionError
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -12,6 +13,8 @@ from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import EVENT, Journal, eventually, running
+
+pytestmark = pytest.mark.proves("nothing goes to another cluster than the remembered one")
 
 
 async def all_stored(batches: Batches) -> dict[tuple[str, int], int]:

@@ -35,6 +35,7 @@ RENEWED_WITHIN = 10.0
 """A client that hears nothing is made anew after 5 s; the rest is for a busy machine."""
 
 
+@pytest.mark.proves("a record that is sent again makes no second copy while the process lives")
 async def test_a_lost_acknowledgement_makes_no_second_copy(
     kafka: KafkaCluster | NamedKafka, topic: str, proxy: Proxy, proxied: Running
 ) -> None:
@@ -195,6 +196,7 @@ def bytes_of(cluster: KafkaCluster, number: int, topic: str) -> int:
     return sum(path.stat().st_size for path in cluster.nodes[number - 1].directory.rglob(f"{topic}-0/*.log"))
 
 
+@pytest.mark.proves("a record that is sent again makes no second copy while the process lives")
 async def test_a_record_that_a_leader_appended_before_it_lost_leadership_keeps_its_sequence(
     kafka3: KafkaCluster, prefix: str
 ) -> None:

@@ -23,6 +23,8 @@ from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 
+pytestmark = pytest.mark.proves("a record that is sent again makes no second copy while the process lives")
+
 DUPLICATE, OUT_OF_ORDER, INVALID_EPOCH = 46, 45, 47
 BEFORE_APPEND = (10, 17, 18, 19, 29, 31, 32, 43, 44, 45, 47, 59, 76, 87, 89)
 """What Kafka says before it appends anything, as its documentation has it."""

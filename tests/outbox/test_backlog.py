@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -28,6 +29,7 @@ def test_a_topic_is_direct_once_nothing_waits() -> None:
     assert (backlog.arrive(1), backlog.waiting) == (True, 0)
 
 
+@pytest.mark.proves("events of a subject stay in order, through an outage too")
 def test_a_failure_moves_all_unacknowledged_sends_in_the_order_of_receipt() -> None:
     backlog = direct_topic()
     for item in (3, 1, 2, 5):

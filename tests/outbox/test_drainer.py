@@ -135,6 +135,7 @@ async def test_a_backlog_is_drained_in_order_over_many_windows_and_then_the_topi
     assert await stored(kafka.bootstrap, topic) == [*left, "after"]
 
 
+@pytest.mark.proves("events of a subject stay in order, through an outage too")
 async def test_what_comes_while_a_backlog_is_drained_arrives_behind_it(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:
@@ -179,6 +180,7 @@ async def test_a_drained_record_has_the_time_when_it_was_handed_over_and_not_tha
 # Topics
 
 
+@pytest.mark.proves("no topic and no record holds up another")
 async def test_one_topic_does_not_hold_up_another(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:
@@ -216,6 +218,7 @@ async def test_a_deleted_topic_keeps_its_backlog_until_it_is_made_anew(
 # Records at fault
 
 
+@pytest.mark.proves("no topic and no record holds up another")
 async def test_what_kafka_refuses_for_itself_is_set_aside_and_blocks_nobody(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
@@ -467,6 +470,7 @@ async def test_what_is_restored_goes_out_before_what_waits_in_its_topic(
     assert await stored(kafka.bootstrap, topic) == ["aside", "waits"]
 
 
+@pytest.mark.proves("no topic and no record holds up another")
 async def test_a_direct_topic_takes_what_is_restored_and_what_comes_meanwhile_joins_behind_it(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ async def outcome_of(answer: asyncio.Task[Outcome]) -> Outcome:
 # Direct
 
 
+@pytest.mark.proves("a 2xx means stored")
 async def test_what_kafka_acknowledges_is_published(spooling: Publishing) -> None:
     record, answer = spooling.deliver("a")
     await asyncio.sleep(0)
@@ -258,6 +259,7 @@ async def test_what_was_withdrawn_is_not_in_the_sender_and_what_is_in_doubt_is(s
 # The spool is late, full or broken
 
 
+@pytest.mark.proves("every answer leaves within 8 s")
 async def test_at_the_spool_deadline_a_delivery_is_refused_as_doubtful_and_a_later_commit_is_told(
     spooling: Publishing,
 ) -> None:

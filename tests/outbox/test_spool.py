@@ -43,6 +43,7 @@ def size(directory: Path) -> int:
 # Commit
 
 
+@pytest.mark.proves("a 2xx means stored")
 async def test_nobody_is_answered_before_the_commit(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
         seen: list[list[str]] = []
@@ -141,6 +142,7 @@ async def test_a_restart_finds_what_waits(tmp_path: Path) -> None:
         assert (spool.found, spool.waiting, spool.stats.quarantined) == ({"a": 2, "b": 1}, 3, 1)
 
 
+@pytest.mark.proves("a position in the spool stays valid")
 async def test_a_row_is_never_used_twice_not_even_after_a_restart(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
         first, second = make_record("a"), make_record("b")
@@ -319,6 +321,7 @@ async def test_what_a_full_volume_did_not_let_be_removed_is_removed_later_and_ne
 # Failed
 
 
+@pytest.mark.proves("after an I/O error nothing is acknowledged")
 async def test_after_an_i_o_error_nothing_is_accepted_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -415,6 +418,7 @@ def test_a_file_of_another_version_ends_the_start(tmp_path: Path) -> None:
 # Age, for the embedded log
 
 
+@pytest.mark.proves("a wall clock that is set deletes nothing")
 async def test_an_event_expires_when_a_daemon_has_run_for_long_enough_whatever_the_wall_clock_says(
     tmp_path: Path,
 ) -> None:

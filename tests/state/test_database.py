@@ -96,6 +96,7 @@ def test_a_commit_is_durable_and_readers_do_not_hold_it_up(opened: sqlite3.Conne
     assert (pragma(opened, "journal_mode"), pragma(opened, "synchronous")) == ("wal", full)
 
 
+@pytest.mark.proves("memory and files are bounded")
 def test_the_file_is_capped(opened: sqlite3.Connection) -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         opened.executemany("INSERT INTO texts VALUES (?, ?)", [(number, "x" * PAGE_BYTES) for number in range(64)])
@@ -238,6 +239,7 @@ def test_the_write_ahead_log_stays_below_what_a_small_volume_keeps_free(
 # What a crash left behind
 
 
+@pytest.mark.proves("after an I/O error nothing is acknowledged")
 def test_what_the_log_was_found_with_is_in_the_file_once_it_is_open(path: Path, opened: sqlite3.Connection) -> None:
     """A failed fsync leaves pages that the system takes for written: they have to be written again."""
     opened.execute("INSERT INTO texts VALUES (1, 'x')")

@@ -147,6 +147,7 @@ async def test_a_group_whose_commit_failed_is_taken_back(
     assert numbers(tmp_path) == []
 
 
+@pytest.mark.proves("after an I/O error nothing is acknowledged")
 async def test_after_an_i_o_error_no_commit_is_tried_again(worker: Worker, connection: FailingConnection) -> None:
     """A second fsync can succeed although the first lost the pages."""
     connection.fails_on = "COMMIT"

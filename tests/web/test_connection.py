@@ -19,6 +19,8 @@ from aurora_bridge.web.request_parser import MalformedRequest
 from tests.support.http import Connection, request
 from tests.web.serving import PATIENCE, listening, talk
 
+pytestmark = pytest.mark.proves("a new aiokafka or aiohttp that changes what is used of it is noticed")
+
 PUBLISHED = b'{"id":"/a","outcome":"published"}'
 
 

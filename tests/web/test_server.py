@@ -21,6 +21,8 @@ from tests.support.ports import HOST
 from tests.web.looking import QUIET
 from tests.web.serving import PATIENCE, BridgeDouble, ready, talk
 
+pytestmark = pytest.mark.proves("a new aiokafka or aiohttp that changes what is used of it is noticed")
+
 
 def served(
     settings: IngressSettings, bridge: Bridge | None = None, *, answer_seconds: float = 1

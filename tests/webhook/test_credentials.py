@@ -88,6 +88,7 @@ def test_without_a_token_nobody_comes_in() -> None:
         Credentials(HEADER, valid()).admit(delivery((HEADER.encode(), b"")))
 
 
+@pytest.mark.proves("no secret leaves, and a secret changes without a refusal")
 def test_the_tokens_are_not_kept() -> None:
     secrets = valid(b"canary-old")
     kept = vars(secrets)

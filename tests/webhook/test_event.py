@@ -359,6 +359,7 @@ def test_an_event_of_which_only_the_name_is_known_may_come_without_attributes() 
     assert (event.name, event.recurrence, event.data) == ("order_created", Recurrence.SIGNAL, {})
 
 
+@pytest.mark.proves("what is malformed or unknown is kept, and no URL names a topic")
 def test_text_of_the_url_never_names_a_topic() -> None:
     for name in ("dead_letter", "unrecognized", "__consumer_offsets", "roof_painted"):
         assert event_of(f"/{name}?lead_id=1".encode()).name == UNRECOGNIZED
@@ -416,6 +417,7 @@ def test_any_query_of_a_known_event_becomes_an_event_or_a_dead_letter(query: byt
     pass_through(b"/agreement_status_changed?" + query)
 
 
+@pytest.mark.proves("what is malformed or unknown is kept, and no URL names a topic")
 @given(st.binary(max_size=100))
 def test_any_target_becomes_an_event_or_a_dead_letter_or_is_refused(target: bytes) -> None:
     pass_through(target)
@@ -457,6 +459,7 @@ def test_without_a_subject_the_member_is_absent() -> None:
     assert "subject" not in json.loads(encode(event_of(b"/order_created"), "1", "", repeat=False))
 
 
+@pytest.mark.proves("what is malformed or unknown is kept, and no URL names a topic")
 def test_an_unknown_event_keeps_its_own_type_in_the_topic_of_all_unknown_ones() -> None:
     document = json.loads(encode(event_of(b"/roofPainted?x=1"), "1", "", repeat=False))
     assert document["type"] == "com.aurorasolar.roof_painted"

@@ -411,6 +411,7 @@ requests = st.builds(
 )
 
 
+@pytest.mark.proves("no request matches two routes")
 @given(st.lists(templates(), min_size=2, max_size=6), st.lists(requests, max_size=20))
 @example(["/a", "/a/"], ["/a?", "/a/?"])
 def test_no_request_matches_two_routes_of_a_set_without_conflicts(texts: list[str], targets: list[str]) -> None:

@@ -9,7 +9,7 @@ attempt again. After a restart, our own records that the file did not know count
 within ten seconds of the newest of them. A refusal is in the file before its 503 leaves, unless the file did not answer
 or the answer deadline was over. That a retry is expected, or has come, is written at once, too, but no answer waits for
 it. Expected retries that had not yet been written are forgotten. If a newer state has come, or the repeat window is
-over, such a retry is published again as a repeat; `docs/architecture.md` has the rest.
+over, such a retry is published again as a repeat; docs/decisions/0002 has the rest.
 """
 
 from enum import IntEnum, auto
