@@ -17,7 +17,7 @@ BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run unit test search test-brokers check check-ops check-chart-live tools docs faults soak audit dashboards pictures look kafka bench lock clean
+.PHONY: help run unit test search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -72,10 +72,17 @@ audit: .tools/audit/bin/pip-audit  ## ask osv.dev whether a locked package has a
 	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements.lock
 	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements-msk.lock
 	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement requirements-dev.lock
+	$< --vulnerability-service osv --strict --disable-pip --require-hashes --requirement docs/requirements.lock
 
 docs: $(VENV)/.dev  ## write the references of settings, metrics and the chart's values from the code
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m helm.reference
+
+site: .tools/site/.done  ## build the documentation into build/site, strict about links
+	rm -rf build/pages
+	mkdir -p build/pages
+	git ls-files -z --cached --others --exclude-standard -- '*.md' 'docs/*.svg' 'docs/*.png' LICENSE ':!*_TEMPLATE.md' | xargs -0 tar -cf - | tar -xf - -C build/pages
+	NO_MKDOCS_2_WARNING=1 .tools/site/bin/mkdocs build --strict
 
 dashboards: $(VENV)/.dev  ## write the Grafana dashboards from their code
 	$(BIN)/python -m grafana
@@ -97,6 +104,8 @@ lock: $(VENV)/.dev  ## write the lock files anew after a change of pyproject.tom
 	$(BIN)/pip-compile --quiet $(UPGRADE) --output-file=requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --constraint=requirements.lock --output-file=requirements-msk.lock pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --extra=dev --constraint=requirements-msk.lock --output-file=requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile --quiet $(UPGRADE) --no-config --generate-hashes --allow-unsafe --strip-extras \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file=docs/requirements.lock docs/requirements.in
 
 clean:  ## remove what the targets above made, except the daemon's state
 	rm -rf .venv* .kafka .kube .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
@@ -111,6 +120,12 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) --require-hashes --requirement $<
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# In an environment of its own, so that the developers' one stays small.
+.tools/site/.done: docs/requirements.lock | $(BIN)/python
+	$(BIN)/python -m venv .tools/site
+	.tools/site/bin/python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 # In an environment of its own: it must not share its packages with what it looks at.
