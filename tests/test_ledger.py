@@ -102,6 +102,7 @@ def test_the_last_refusals_are_kept_for_the_page(ledger: Ledger) -> None:
     assert before <= kept[0].time <= time()
 
 
+@pytest.mark.proves("An attacker cannot: take the log lines of what is Aurora's")
 def test_a_flood_of_strangers_takes_neither_the_lines_nor_the_place_of_auroras(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -143,6 +143,7 @@ def test_text_is_one_line_for_people() -> None:
     assert re.fullmatch(expected, stream.getvalue())
 
 
+@pytest.mark.proves("An attacker cannot: forge a line of the log")
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_nothing_logged_can_forge_a_line_or_move_the_cursor(form: str) -> None:
     stream = StringIO()
@@ -181,12 +182,14 @@ def test_a_line_that_cannot_be_written_is_dropped_without_a_report(capsys: pytes
 # Libraries
 
 
+@pytest.mark.proves("No secret comes out: not in what libraries log")
 @pytest.mark.parametrize(("level", "expected"), [("debug", logging.INFO), ("error", logging.ERROR)])
 def test_aiokafka_never_logs_below_info_since_its_debug_lines_have_passwords(level: str, expected: int) -> None:
     configure("debug" if level == "debug" else "error", stream=StringIO())
     assert logging.getLogger("aiokafka.conn").getEffectiveLevel() == expected
 
 
+@pytest.mark.proves("No secret comes out: not in what libraries log")
 def test_the_libraries_of_aws_log_no_more_than_warnings_since_their_debug_lines_have_session_tokens() -> None:
     configure("debug", stream=StringIO())
     levels = {name: logging.getLogger(name).getEffectiveLevel() for name in ("botocore.auth", "boto3", "urllib3.util")}
@@ -216,6 +219,7 @@ async def serve_and_send(data: bytes) -> bytes:
         await runner.cleanup()
 
 
+@pytest.mark.proves("No secret comes out: not in what libraries log")
 @pytest.mark.parametrize(
     "malformed",
     [
@@ -235,6 +239,7 @@ async def test_a_malformed_request_is_logged_without_any_of_its_bytes(malformed:
     assert "canary" not in stream.getvalue()
 
 
+@pytest.mark.proves("No secret comes out: not in a traceback")
 async def test_a_fault_in_a_handler_is_logged_with_type_and_place_but_without_its_text() -> None:
     stream = StringIO()
     configure(stream=stream)

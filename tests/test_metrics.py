@@ -133,6 +133,7 @@ def test_two_instances_do_not_share_anything(metrics: Metrics) -> None:
 # Undeclared
 
 
+@pytest.mark.proves("An attacker cannot: add metric series by made-up paths")
 @pytest.mark.parametrize(
     ("metric", "key"),
     [

@@ -119,12 +119,14 @@ VERBATIM: Final = (
 )
 
 
+@pytest.mark.proves("No secret comes out: and nothing else is hidden")
 @pytest.mark.parametrize("text", VERBATIM)
 def test_a_value_is_never_cut_because_a_word_in_it_is_a_secrets_name(text: str) -> None:
     assert text == SECRETS.redact(text)
     assert [text] == SECRETS.redact_values([text])
 
 
+@pytest.mark.proves("No secret comes out: and nothing else is hidden")
 @given(st.lists(st.sampled_from([*VERBATIM, *BY_DEFAULT, "Sold", "at 10:30", "a=b"]), max_size=5))
 def test_nor_because_of_what_stands_beside_it(texts: list[str]) -> None:
     text = "; ".join(texts)
@@ -235,6 +237,7 @@ def encoded(draw: st.DrawFn, text: str, at_least: int) -> str:
     return text
 
 
+@pytest.mark.proves("No secret comes out: not under another spelling of its name")
 @given(st.data(), spellings(), st.sampled_from(PREFIXES), st.sampled_from(SUFFIXES))
 def test_a_parameter_of_a_secrets_name_leaves_nothing_however_it_is_spelled(
     data: st.DataObject, spelling: str, prefix: str, suffix: str
@@ -247,6 +250,7 @@ def test_a_parameter_of_a_secrets_name_leaves_nothing_however_it_is_spelled(
         assert "project_id" in left
 
 
+@pytest.mark.proves("No secret comes out: not under another spelling of its name")
 @given(st.data(), spellings(), st.sampled_from(CONTEXTS))
 def test_a_secret_in_a_value_leaves_nothing_however_it_is_written(
     data: st.DataObject, spelling: str, context: str
@@ -261,6 +265,7 @@ def test_a_secret_in_a_value_leaves_nothing_however_it_is_written(
 # Paths
 
 
+@pytest.mark.proves("An attacker cannot: put what it likes")
 @pytest.mark.parametrize(
     ("path", "shown"),
     [
@@ -294,6 +299,7 @@ def test_of_a_path_the_words_are_shown_and_nothing_that_may_be_an_identifier_or_
     assert redact_path(path) == shown
 
 
+@pytest.mark.proves("An attacker cannot: put what it likes")
 @given(st.binary())
 def test_a_shown_path_is_short_and_printable(path: bytes) -> None:
     shown = redact_path(path)

@@ -52,6 +52,7 @@ def tokens(tmp_path: Path) -> Path:
 # What stops the start
 
 
+@pytest.mark.proves("Where each secret lives: A token in a route's template is hidden wherever the template is shown")
 def test_a_template_that_cannot_be_used_is_told_with_the_routes_number_and_without_its_secrets() -> None:
     expected = (
         "[[routes]] number 2: the template '/x?token=***&y=<Y' cannot be used: '<Y' has a < or > without its other "
@@ -60,6 +61,7 @@ def test_a_template_that_cannot_be_used_is_told_with_the_routes_number_and_witho
     assert problems(QUIET, {**QUIET, "template": "/x?token=canary&y=<Y"}) == (expected,)
 
 
+@pytest.mark.proves("No secret comes out: not in a message about a template")
 @pytest.mark.parametrize(
     "template",
     [
@@ -210,6 +212,7 @@ def test_a_placeholder_for_a_secret_is_no_warning() -> None:
     assert routing(route).warnings == []
 
 
+@pytest.mark.proves("Where each secret lives: A secret file that every user of the machine may read causes a warning")
 def test_a_secret_file_that_everybody_may_read_is_a_warning_once(tokens: Path) -> None:
     tokens.chmod(0o644)
     named = {**QUIET, "tokens_file": tokens}
@@ -336,6 +339,7 @@ def test_so_is_the_header_of_each_route(tokens: Path) -> None:
     assert read(target, route, auth={"header": "X-Common"}).data == {"lead_id": "1", "note": "X-Acme-Key: ***"}
 
 
+@pytest.mark.proves("Where each secret lives: Aurora's session_token")
 @pytest.mark.parametrize("named", [["door_code"], ["door_code", "session_token"]])
 def test_auroras_session_token_is_a_secret_also_where_others_alone_are_named(named: list[str]) -> None:
     ingress = {"ingress": {"secret_parameters": named}}
@@ -364,6 +368,7 @@ def paste(*routes: Tables, **more: object) -> list[tuple[str, str]]:
     return [(one.event, one.url) for one in to_paste(Settings.model_validate({"routes": routes, **more}))]
 
 
+@pytest.mark.proves("Where each secret lives: A token in a route's template is hidden wherever the template is shown")
 @pytest.mark.parametrize(
     ("template", "url"),
     [
@@ -388,6 +393,7 @@ def test_an_event_that_a_written_route_takes_is_left_out_of_the_default_routes_u
     assert [event for event, _ in paste({**QUIET, "tenant": "acme"})].count(AGREEMENT) == 2
 
 
+@pytest.mark.proves("Where each secret lives: A token in a route's template is hidden wherever the template is shown")
 def test_the_token_of_a_route_is_hidden_in_what_is_shown_of_it(tokens: Path) -> None:
     route = {"event": AGREEMENT, "template": "/x?key=canary&y=<Y>", "tokens_file": tokens, "query_parameter": "key"}
     settings = Settings.model_validate({"routes": [route]})

@@ -59,6 +59,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
+@pytest.mark.proves("Where each secret lives: tokens and Basic pairs of Aurora")
 def test_a_look_comes_often_enough_for_a_change_to_hold_within_ten_seconds() -> None:
     assert LOOK_SECONDS <= 5
 
@@ -103,6 +104,7 @@ def make_folder(file: Path) -> None:
     file.mkdir()
 
 
+@pytest.mark.proves("Where each secret lives: tokens and Basic pairs of Aurora")
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

@@ -77,6 +77,7 @@ def test_every_setting_has_a_docstring_and_words_for_what_is_allowed(key: str) -
     assert allowed(field)
 
 
+@pytest.mark.proves("Where each secret lives: No secret is a setting")
 def test_no_setting_holds_a_secret_but_the_path_of_its_file() -> None:
     words = ("password", "token", "secret", "key", "basic", "credential")
     about = [key for fields in (SETTINGS, RouteSettings.model_fields) for key in fields if any(w in key for w in words)]
@@ -304,6 +305,7 @@ def test_a_group_is_no_variable() -> None:
     assert problems(INGRESS='{"port": 1}')[0].startswith("AURORA_BRIDGE_INGRESS: no setting has this name")
 
 
+@pytest.mark.proves("Where each secret lives: The value of an unknown variable is not shown")
 def test_the_value_of_an_unknown_variable_is_not_shown_since_it_may_be_a_secret() -> None:
     assert "canary" not in "".join(problems(AUTH__TOKEN="canary"))  # noqa: S106 - a canary
 
@@ -410,6 +412,7 @@ def test_a_tokens_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQ/canary==\n-----END PRIVATE KEY-----\n"
 
 
+@pytest.mark.proves("No secret comes out: not in a message about a setting")
 @pytest.mark.parametrize(
     "secret", ["canary", "can/ary", "/canary", "/can+ary==", "//canary", "./canary", PEM, "x" * 10_000 + "/y"]
 )
@@ -435,6 +438,7 @@ def test_a_path_that_begins_in_a_folder_is_shown(tmp_path: Path, config: WriteCo
     assert f"'{file.parent}/secrets/tokns' came from {file}" in problem
 
 
+@pytest.mark.proves("No secret comes out: not in a message about a setting")
 @pytest.mark.parametrize(
     ("name", "value"),
     [

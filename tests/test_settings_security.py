@@ -117,6 +117,7 @@ def test_relative_paths_start_at_the_file_that_has_them(tmp_path: Path) -> None:
     assert load(config, {}).kafka.sasl_token_file == tmp_path / "token"
 
 
+@pytest.mark.proves("To Kafka: a setting that would protect nothing is refused")
 @pytest.mark.parametrize(
     ("protocol", "setting", "allowed"),
     [
@@ -275,6 +276,7 @@ def test_a_key_without_a_certificate_is_refused(authority: Authority) -> None:
     assert problem(security_protocol="SSL", tls_key_file=key) == expected
 
 
+@pytest.mark.proves("No secret comes out: not in a message about a file")
 @pytest.mark.parametrize(
     ("content", "why"), [(b"", "it is empty"), (b"a\nb", "it has more than one line"), (b"\xff", "it is not UTF-8")]
 )

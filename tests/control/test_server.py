@@ -69,6 +69,7 @@ async def test_a_command_is_answered(tmp_path: Path) -> None:
         assert await asked(tmp_path, 21) == 42
 
 
+@pytest.mark.proves("Admin port and control socket: only the daemon's user can ask it through the control socket")
 async def test_only_the_daemons_user_may_ask_whatever_its_umask_is(tmp_path: Path) -> None:
     before = os.umask(0)
     try:

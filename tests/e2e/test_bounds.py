@@ -42,6 +42,7 @@ def too_many(daemon: Daemon) -> list[str]:
     return [line["port"] for line in daemon.log_lines() if "too many connections" in line["message"]]
 
 
+@pytest.mark.proves("An attacker can: Crowd out connections")
 def test_who_waits_for_an_answer_is_not_closed_for_one_too_many(tmp_path: Path) -> None:
     with Daemon(tmp_path, ingress__max_connections=2) as daemon:
         with Connection(daemon.url) as first, Connection(daemon.url) as second, Connection(daemon.url) as third:
@@ -51,6 +52,7 @@ def test_who_waits_for_an_answer_is_not_closed_for_one_too_many(tmp_path: Path) 
         assert daemon.metrics().value(DROPPED, port="ingress", reason="limit") == 1
 
 
+@pytest.mark.proves("An attacker cannot: use up the files that the daemon needs for Kafka")
 @pytest.mark.parametrize(
     ("limits", "warnings"), [("-Sn 200", 0), ("-n 200", 1)], ids=["which it may raise", "for good"]
 )
@@ -65,6 +67,7 @@ def test_silent_connections_never_take_the_files_that_the_daemon_itself_needs(
         assert sum("open files" in line["message"] for line in daemon.log_lines()) == warnings
 
 
+@pytest.mark.proves("An attacker cannot: keep webhooks or probes out by connections that say nothing")
 @needs_certificates
 def test_silent_connections_to_a_tls_port_keep_out_neither_webhooks_nor_probes(tmp_path: Path) -> None:
     """They are no connections yet for TLS, and were not counted."""
@@ -84,6 +87,7 @@ def test_silent_connections_to_a_tls_port_keep_out_neither_webhooks_nor_probes(t
         assert too_many(daemon) == ["ingress"]
 
 
+@pytest.mark.proves("An attacker cannot: keep webhooks or probes out by connections that say nothing")
 def test_silent_connections_to_the_admin_port_keep_out_neither_probes_nor_webhooks(tmp_path: Path) -> None:
     with limited(tmp_path, "-n 400") as daemon, ExitStack() as stack:
         besiege(stack, daemon.admin_url)
@@ -93,6 +97,7 @@ def test_silent_connections_to_the_admin_port_keep_out_neither_probes_nor_webhoo
         assert too_many(daemon) == ["admin"]
 
 
+@pytest.mark.proves("An attacker cannot: keep webhooks or probes out by connections that say nothing")
 def test_both_ports_besieged_at_once_serve(tmp_path: Path) -> None:
     with limited(tmp_path, "-n 200") as daemon, ExitStack() as stack:
         for url in (daemon.url, daemon.admin_url):
@@ -102,6 +107,7 @@ def test_both_ports_besieged_at_once_serve(tmp_path: Path) -> None:
         assert sorted(too_many(daemon)) == ["admin", "ingress"]
 
 
+@pytest.mark.proves("An attacker cannot: use up the files that the daemon needs for Kafka")
 def test_a_daemon_without_a_file_left_closes_silent_connections_and_goes_on(tmp_path: Path) -> None:
     """Whatever took them, and with whatever bounds: it does not cease to listen."""
     with Daemon(tmp_path, log__level="warning") as daemon, ExitStack() as stack:

@@ -60,6 +60,7 @@ def caching(folder: Path, upstream: str) -> Iterator[str]:
         process.wait(SECONDS)
 
 
+@pytest.mark.proves("An attacker cannot: have an answer kept by a cache")
 def test_the_second_webhook_with_the_same_url_gets_to_the_daemon_too(tmp_path: Path) -> None:
     target = "/lead_created?lead_id=cdn"
     with Daemon(tmp_path) as daemon, caching(tmp_path, daemon.url) as url:

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+import pytest
+
 from tests.e2e.stores import Place
 from tests.support import http
 from tests.support.daemon import Daemon
@@ -27,6 +29,7 @@ ACCEPTED: Final = (
 REFUSED: Final = (f"/no/route?lead_id={CONTENT}", f"/lead_changed?lead_id={CONTENT}{'x' * 17_000}")
 
 
+@pytest.mark.proves("Admin port and control socket: it shows no content of an event")
 def test_no_content_of_an_event_is_on_the_admin_port_or_in_the_log(place: Place, tmp_path: Path) -> None:
     tokens, run = tmp_path / "tokens", str(uuid4())
     tokens.write_text("good-token\n")

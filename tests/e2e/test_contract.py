@@ -159,6 +159,7 @@ def test_a_records_headers_are_what_belongs_to_the_delivery_rather_than_to_the_e
     assert len(instances) == 1
 
 
+@pytest.mark.proves("An attacker can: With a valid credential")
 def test_the_trace_of_a_delivery_is_passed_on_by_the_bytes_of_its_headers(place: Place, tmp_path: Path) -> None:
     parent, state = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "congo=t61rcWkgMzE,rojo=00f067aa"
     told: dict[str, dict[str, str]] = {}

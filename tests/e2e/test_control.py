@@ -5,6 +5,8 @@ import stat
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests.support.daemon import Daemon
 
 GARBAGE = (
@@ -20,6 +22,7 @@ def accepts(daemon: Daemon) -> bool:
     return daemon.get(f"/project_created?project_id={uuid4()}&source=app").status == 200
 
 
+@pytest.mark.proves("Admin port and control socket: only the daemon's user can ask it through the control socket")
 def test_only_its_own_user_can_ask_a_daemon_and_nobody_after_its_orderly_end(tmp_path: Path) -> None:
     path = tmp_path / "state" / "control.sock"
     with Daemon(tmp_path) as daemon:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+import pytest
+
 from tests.e2e.stores import Place
 from tests.support import http
 from tests.support.daemon import Daemon, command
@@ -64,6 +66,7 @@ def test_without_credentials_loopback_is_served(tmp_path: Path) -> None:
         assert daemon.get(target()).status == 200
 
 
+@pytest.mark.proves("An attacker cannot: deliver through somebody's browser")
 def test_without_credentials_no_page_of_another_site_delivers_through_its_readers_browser(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         response = daemon.get(target(), [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")])
@@ -72,6 +75,7 @@ def test_without_credentials_no_page_of_another_site_delivers_through_its_reader
         assert daemon.metrics().value("aurora_bridge_refusals_total", reason="cross_site") == 1
 
 
+@pytest.mark.proves("An attacker can: Forge events")
 def test_a_proxy_before_a_daemon_without_credentials_is_told_at_start_and_on_the_status_page(tmp_path: Path) -> None:
     with Daemon(tmp_path, ingress__public_url="https://hooks.example.com") as daemon:
         said = "Anyone who reaches the proxy in front can forge events"
@@ -79,6 +83,7 @@ def test_a_proxy_before_a_daemon_without_credentials_is_told_at_start_and_on_the
         assert sum(said in line["message"] for line in daemon.log_lines()) == 1
 
 
+@pytest.mark.proves("An attacker cannot: reach a daemon that was left without credentials")
 def test_without_credentials_the_daemon_does_not_start_anywhere_else_and_says_what_to_do(tmp_path: Path) -> None:
     ended = command("serve", cwd=tmp_path, ingress__host=EVERYWHERE, ingress__port=0, admin__port=0, embedded=True)
     assert (ended.returncode, ended.stdout) == (78, "")
@@ -93,6 +98,7 @@ def test_anonymous_deliveries_are_taken_elsewhere_if_allowed_in_so_many_words(tm
         assert daemon.get(target()).status == 200
 
 
+@pytest.mark.proves("An attacker cannot: reach a daemon that was left without credentials")
 def test_a_file_without_a_token_does_not_let_everybody_in(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("\n \n")
@@ -117,6 +123,7 @@ def test_the_log_names_the_route_that_a_refused_delivery_came_by(tmp_path: Path)
     ]
 
 
+@pytest.mark.proves("An attacker cannot: have an event kept without a valid credential")
 def test_nothing_is_kept_without_a_valid_credential(place: Place, tmp_path: Path) -> None:
     """Neither an event nor a dead letter, whatever was wrong, before or behind deliveries that are let in."""
     tokens, pairs, mark = tmp_path / "tokens", tmp_path / "pairs", str(uuid4())

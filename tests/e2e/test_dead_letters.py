@@ -152,7 +152,10 @@ def test_what_is_no_state_is_not_replayed_twice_either(bench: Bench) -> None:
     assert [bench.ask(forged)["outcome"] for _ in range(2)] == [bench.place.outcome, "replayed_before"]
 
 
-@pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")
+@pytest.mark.proves(
+    "a dead letter is replayed once, and never with a hidden value",
+    "No secret comes out: not in what is shown of a dead letter",
+)
 def test_an_attribute_with_a_hidden_value_is_not_replayed(bench: Bench) -> None:
     agreement = name()
     bench.write(BROKEN, secrets="status")
@@ -179,6 +182,7 @@ def test_a_secret_that_is_no_attribute_is_not_missed(bench: Bench) -> None:
     assert stored.event["data"] == {"agreement_id": agreement, "status": "signed"}
 
 
+@pytest.mark.proves("No secret comes out: not in what is shown of a dead letter")
 def test_what_is_a_secret_by_now_is_shown_nowhere(bench: Bench) -> None:
     letter = bench.bury(f"agreement_id={name()}&status=signed&pin=canary")
     (shown,) = map(json.loads, bench.run("show", letter["id"]).stdout.splitlines())

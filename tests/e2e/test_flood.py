@@ -51,6 +51,12 @@ def series_of(metrics: Metrics) -> set[tuple[str, frozenset[tuple[str, str]]]]:
     return {(name, labels) for name, labels in metrics if tuple(sorted(labels)) not in known}
 
 
+@pytest.mark.proves(
+    "An attacker cannot: fill the log by a flood",
+    "An attacker cannot: add metric series by made-up paths",
+    "An attacker cannot: add memory by a flood of requests that are refused",
+    "An attacker can: Try credentials as fast as they are refused",
+)
 def test_strangers_add_no_series_no_memory_and_few_lines_and_keep_nobody_out(daemon: Daemon) -> None:
     began, series, random = monotonic(), series_of(daemon.metrics()), Random(1)
     statuses = pour(daemon.url, STRANGERS, random)
@@ -66,6 +72,11 @@ def test_strangers_add_no_series_no_memory_and_few_lines_and_keep_nobody_out(dae
     assert len(daemon.log_lines()) < lines_allowed(began)
 
 
+@pytest.mark.proves(
+    "An attacker cannot: fill the log by a flood",
+    "An attacker cannot: add metric series by made-up paths",
+    "An attacker can: With a valid credential",
+)
 def test_whoever_may_deliver_adds_no_series_and_few_lines_by_what_he_makes_up(daemon: Daemon) -> None:
     began, series, outcomes = monotonic(), series_of(daemon.metrics()), Counter[str]()
     for first in range(0, MADE_UP, PIPELINED):

@@ -117,6 +117,7 @@ def test_a_target_in_absolute_form_works(connection: Connection) -> None:
     assert connection.get(f"http://bridge.example{target()}", GOOD).status == 200
 
 
+@pytest.mark.proves("An attacker cannot: be sent elsewhere")
 def test_a_trailing_slash_works_and_is_not_redirected(connection: Connection) -> None:
     assert connection.get(target().replace("?", "/?"), GOOD).status == 200
 
@@ -130,6 +131,7 @@ def test_the_header_of_the_token_has_no_case(connection: Connection) -> None:
     assert connection.get(target(), [("x-aurora-WEBHOOK-token", VALID)]).status == 200
 
 
+@pytest.mark.proves("An attacker can: Learn that it is this program")
 def test_a_load_balancer_learns_on_the_same_port_that_the_daemon_is_healthy_and_nothing_else(
     connection: Connection,
 ) -> None:
@@ -190,7 +192,10 @@ CREDENTIALS = {
 }
 
 
-@pytest.mark.proves("no secret leaves, and a secret changes without a refusal")
+@pytest.mark.proves(
+    "no secret leaves, and a secret changes without a refusal",
+    "An attacker cannot: learn from the answer what was wrong with a credential",
+)
 def test_bad_credentials_are_401_and_the_answer_is_the_same_whatever_was_wrong(connection: Connection) -> None:
     answers = {what: connection.get(target(), headers) for what, headers in CREDENTIALS.items()}
     answers |= {f"{key} in the query": connection.get(f"{target()}&key={key}") for key in ("", "bad", VALID[:-1])}
@@ -201,6 +206,7 @@ def test_bad_credentials_are_401_and_the_answer_is_the_same_whatever_was_wrong(c
     assert refused("unauthorized") == answers["no header"].json
 
 
+@pytest.mark.proves("An attacker can: Learn that it is this program")
 def test_a_path_outside_every_route_is_told_before_a_wrong_method_and_that_before_bad_credentials(
     connection: Connection,
 ) -> None:
@@ -244,6 +250,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.proves("An attacker cannot: be sent elsewhere")
 @pytest.mark.parametrize("what", MALFORMED)
 def test_what_is_not_http_is_400_and_the_answer_repeats_nothing_of_it(connection: Connection, what: str) -> None:
     connection.send(MALFORMED[what])
@@ -348,6 +355,7 @@ ANSWERED = {
 }
 
 
+@pytest.mark.proves("An attacker cannot: be sent elsewhere")
 @pytest.mark.parametrize("what", ANSWERED)
 def test_an_answer_repeats_nothing_of_what_was_sent(connection: Connection, what: str) -> None:
     status, sent = ANSWERED[what]

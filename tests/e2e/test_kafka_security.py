@@ -54,6 +54,7 @@ def oauth(_: SecureCluster, folder: Path, mechanism: str) -> dict[str, object]:
     return {"kafka__sasl_mechanism": mechanism, "kafka__sasl_token_file": file}
 
 
+@pytest.mark.proves("Where each secret lives: Kafka's password or token")
 @pytest.mark.parametrize(
     ("mechanism", "credentials"),
     [("PLAIN", password), ("SCRAM-SHA-256", password), ("SCRAM-SHA-512", password), ("OAUTHBEARER", oauth)],
@@ -143,6 +144,7 @@ def test_a_refused_token_is_told_and_mended_in_its_file(
         mended(daemon)
 
 
+@pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
 def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -156,6 +158,7 @@ def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
+@pytest.mark.proves("To Kafka: and if the certificate is for its host")
 def test_a_certificate_for_another_host_is_refused_unless_the_check_is_switched_off(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -169,6 +172,7 @@ def test_a_certificate_for_another_host_is_refused_unless_the_check_is_switched_
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
+@pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
 def test_an_untrusted_authority_is_told_and_mended_in_its_file(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -188,6 +192,7 @@ def expired(kafka: SecureCluster, folder: Path) -> Path:
     return Path(shutil.copy(kafka.authority.sign("client-expired", USER, days=0), folder / "ours.pem"))
 
 
+@pytest.mark.proves("Where each secret lives: the key of Kafka's client certificate")
 @pytest.mark.parametrize("certificate", [untrusted, expired])
 def test_a_client_certificate_that_the_broker_refuses_is_told_and_mended_in_its_file(
     kafka_secure: SecureCluster, common: str, tmp_path: Path, certificate: Callable[[SecureCluster, Path], Path]
@@ -234,6 +239,7 @@ def test_topics_that_may_not_be_seen_are_told(
         barred(daemon, "write_denied", "operation Write", f"{prefix}lead_changed")
 
 
+@pytest.mark.proves("To Kafka: the rights it needs are the documented ones and no others")
 def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_than_the_documented_ones(
     kafka_secure: SecureCluster, prefix: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -292,6 +298,7 @@ def test_topics_that_may_not_be_read_or_seen_keep_no_other_from_being_printed(
 # Rotation
 
 
+@pytest.mark.proves("Where each secret lives: Kafka's password or token")
 def test_the_next_connection_has_the_new_password(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def signed(kafka_secure: SecureCluster, common: str, tmp_path: Path) -> dict[str
     }
 
 
+@pytest.mark.proves("Where each secret lives: the tokens that these give")
 def test_an_event_arrives_by_a_signed_token_and_the_secrets_stay_where_they_are(
     kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_an_event_arrives_by_a_signed_token_and_the_secrets_stay_where_they_are(
     assert not any(secret in text for secret in secrets for text in (shown.stdout, tail.stderr, exposed.decode()))
 
 
+@pytest.mark.proves("Where each secret lives: the client secret for Kafka's identity provider")
 def test_a_client_that_the_identity_provider_refuses_is_told_and_mended_in_its_file(
     kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -188,6 +190,7 @@ def assume(credentials: Path, role: Keys) -> None:
     credentials.write_text("\n".join(["[default]", *map(" = ".join, zip(names, role, strict=True))]))
 
 
+@pytest.mark.proves("Where each secret lives: AWS credentials for MSK")
 def test_an_event_arrives_by_a_token_that_a_role_of_aws_signed_and_its_secrets_stay_where_they_are(
     kafka_secure: SecureCluster, common: str, front: MskFront, tmp_path: Path
 ) -> None:

@@ -25,6 +25,13 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield daemon
 
 
+@pytest.mark.proves(
+    "An attacker cannot: hide a second request in the body",
+    "An attacker cannot: crash the daemon",
+    "An attacker cannot: be sent elsewhere",
+    "Where one request ends: Every case below is answered as recorded",
+    "Where one request ends: Headers and body are parsed as those of any other request",
+)
 @pytest.mark.parametrize("file", ["http", "smuggling", "targets", "unescaped"])
 def test_what_is_malformed_is_answered_as_recorded(daemon: Daemon, file: str) -> None:
     cases = [case for case in load_malformed() if case.file == file]
@@ -47,7 +54,11 @@ def accepted(daemon: Daemon) -> float:
     )
 
 
-@pytest.mark.proves("no two genuine events share an id")
+@pytest.mark.proves(
+    "no two genuine events share an id",
+    "An attacker cannot: crash the daemon",
+    "An attacker cannot: make one event pass for another",
+)
 def test_whatever_a_fuzzer_makes_is_answered_and_no_two_contents_share_an_id(daemon: Daemon, tmp_path: Path) -> None:
     fuzzer = Fuzzer(daemon.url, GOOD, tmp_path)
     fuzzer.run(examples=100)

@@ -149,6 +149,7 @@ def served_certificate(daemon: Daemon, context: ssl.SSLContext) -> bytes:
     return certificate
 
 
+@pytest.mark.proves("Where each secret lives: tokens and Basic pairs of Aurora")
 @pytest.mark.slow
 def test_every_secret_is_changed_under_load_and_nothing_is_lost_or_refused(
     kafka_secure3: SecureCluster, prefix: str, tmp_path: Path

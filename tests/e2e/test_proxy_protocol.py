@@ -55,6 +55,7 @@ def test_an_http_proxy_behind_the_tcp_proxy_is_looked_through(tmp_path: Path) ->
         assert [line["client"] for line in refused(daemon)] == ["198.51.100.7"]
 
 
+@pytest.mark.proves("An attacker cannot: hide where it comes from behind a header")
 def test_a_stranger_is_not_believed(tmp_path: Path) -> None:
     with behind_proxy(tmp_path, "192.0.2.1") as daemon, http.Connection(daemon.url) as connection:
         connection.send(LINE + REQUEST)

@@ -63,6 +63,7 @@ def test_a_404_of_auroras(daemon: Daemon) -> None:
     assert "canary" not in page(daemon) + str(line)
 
 
+@pytest.mark.proves("An attacker cannot: turn the status page amber by scanning")
 def test_a_scanner_is_told_and_troubles_nobody(daemon: Daemon) -> None:
     assert [daemon.get(path).status for path in ("/wp-login.php", "/admin")] == [404, 401]
     assert [line["path"] for line in lines(daemon)] == ["/wp-login.php", "/admin"]

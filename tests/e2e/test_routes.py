@@ -93,6 +93,7 @@ def stored(daemon: Daemon, answer: Any) -> Stored:  # noqa: ANN401 - the answer'
     return found
 
 
+@pytest.mark.proves("An attacker cannot: write into another tenant's events")
 def test_a_consumer_sees_tenant_attributes_and_route(daemon: Daemon) -> None:
     response = daemon.get("/hooks/v2/p-1?a=a-1&st=signed&kind=signed-only", [(HEADER, "canary-old")])
     assert response.status == 200
@@ -123,6 +124,7 @@ def test_a_token_in_the_query_lets_in_and_reaches_nobody(daemon: Daemon) -> None
     assert "canary" not in "".join(out) + daemon.log.read_text() + str(daemon.metrics())
 
 
+@pytest.mark.proves("An attacker cannot: write into another tenant's events")
 @pytest.mark.parametrize(
     ("target", "method", "headers", "status"),
     [

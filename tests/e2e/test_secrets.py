@@ -177,23 +177,30 @@ def test_the_deliveries_came_through(seen: Seen) -> None:
         assert b"HTTP/1.1 " + status in seen.answers
 
 
+@pytest.mark.proves("No secret comes out: not in an answer")
 def test_no_secret_is_in_an_answer(seen: Seen) -> None:
     assert found(seen.canaries, seen.answers) == []
 
 
+@pytest.mark.proves("No secret comes out: not in an answer")
 def test_no_secret_is_in_the_log_at_any_level(seen: Seen) -> None:
     assert found(seen.canaries, seen.log) == []
 
 
+@pytest.mark.proves(
+    "No secret comes out: not in an answer", "Admin port and control socket: it shows no content of an event"
+)
 def test_no_secret_is_on_the_admin_port(seen: Seen) -> None:
     assert found(seen.canaries, seen.admin) == []
 
 
+@pytest.mark.proves("No secret comes out: not in an answer")
 def test_no_secret_is_in_a_file_of_the_state_directory(seen: Seen) -> None:
     assert {"spool.db", "spool.db-wal"} <= seen.state.keys()
     assert {name: hits for name, content in seen.state.items() if (hits := found(seen.canaries, content))} == {}
 
 
+@pytest.mark.proves("No secret comes out: not in an answer")
 def test_no_secret_is_in_an_event_its_key_or_its_headers(seen: Seen) -> None:
     everything = b"\n".join(stored.value + f" {stored.key} {stored.headers}".encode() for stored in seen.stored)
     assert found(seen.canaries, everything) == []

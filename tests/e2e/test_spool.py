@@ -12,7 +12,7 @@ from tests.support.daemon import Daemon
 from tests.support.ports import HOST, free_ports
 
 
-@pytest.mark.proves("memory and files are bounded")
+@pytest.mark.proves("memory and files are bounded", "An attacker cannot: fill the volume with a valid credential")
 def test_when_the_spool_is_full_and_kafka_away_deliveries_are_503_and_not_kept(tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
     settings = {"kafka__bootstrap_servers": f"{HOST}:{nobody}", "spool__max_bytes": 200_000}

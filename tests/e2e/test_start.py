@@ -126,6 +126,7 @@ def test_a_port_that_is_taken_ends_the_start_with_a_message(tmp_path: Path) -> N
     assert "Traceback" not in second.stderr
 
 
+@pytest.mark.proves("Admin port and control socket: the admin port is on loopback unless ADMIN__HOST says otherwise")
 def test_the_admin_port_is_on_loopback_alone_unless_it_is_set_whatever_the_ingress_is_on(tmp_path: Path) -> None:
     elsewhere = "127.0.0.2"  # another address of this machine, which a port on 127.0.0.1 does not answer on
     tokens = tmp_path / "tokens"
@@ -148,6 +149,7 @@ def test_every_address_is_those_of_both_families(tmp_path: Path) -> None:
             assert http.get(f"http://{host}:{port}", "/-/healthy").status == 200
 
 
+@pytest.mark.proves("Admin port and control socket: only the daemon's user can read what it writes")
 def test_what_the_daemon_writes_is_its_users_alone_whatever_its_umask_is(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, state_dir=tmp_path / "below" / "state")
     daemon.program = ["sh", "-c", 'umask 0 && exec "$0" "$@"', PROGRAM]

@@ -24,6 +24,7 @@ def pages(kafka1: KafkaCluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     delete_topics(kafka1.bootstrap, *topic_names(kafka1.bootstrap, prefix))
 
 
+@pytest.mark.proves("Admin port and control socket: its page runs no script and loads nothing from elsewhere")
 @pytest.mark.parametrize("state", ["fresh", "busy", "kafka-down", "spool-full"])
 def test_it_is_plain_html_with_a_strict_policy_in_every_state(pages: dict[str, http.Response], state: str) -> None:
     response = pages[state]
@@ -70,6 +71,7 @@ def test_it_says_what_is_so(pages: dict[str, http.Response], state: str, said: s
     assert said in text
 
 
+@pytest.mark.proves("An attacker cannot: put markup into the status page")
 def test_no_secret_is_on_it_and_nothing_of_a_request_is_markup(pages: dict[str, http.Response]) -> None:
     for response in pages.values():
         assert b"canary" not in response.body.lower()

@@ -78,6 +78,7 @@ class ClientError(Exception):
         self.response = {"Error": {"Code": code, "Message": KEYS.secret}}
 
 
+@pytest.mark.proves("Where each secret lives: AWS credentials for MSK")
 @pytest.mark.parametrize(
     ("error", "why"),
     [

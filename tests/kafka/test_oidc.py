@@ -116,6 +116,7 @@ async def test_all_connections_share_one_token_and_have_the_extensions_beside_it
     ]
 
 
+@pytest.mark.proves("Where each secret lives: the client secret for Kafka's identity provider")
 async def test_the_client_secret_is_read_again_and_a_mended_one_is_tried_at_once(
     identity: IdentityProvider, made: Made, secret: Path, told: list[str]
 ) -> None:
@@ -179,6 +180,7 @@ async def endless() -> web.Response:
     return web.Response(text=f'{{"access_token": "{"a" * 70_000}"}}', content_type="application/json")
 
 
+@pytest.mark.proves("Where each secret lives: the client secret for Kafka's identity provider")
 @pytest.mark.parametrize(
     ("answer", "reason", "why"),
     [
@@ -245,6 +247,7 @@ async def test_an_endpoint_that_does_not_answer_is_told_and_its_connection_close
     assert await asyncio.to_thread(gone.wait, 30)
 
 
+@pytest.mark.proves("Where each secret lives: the client secret for Kafka's identity provider")
 async def test_an_endpoint_with_a_certificate_of_a_stranger_never_sees_the_secret_until_it_is_trusted(
     identity: IdentityProvider, authority: Authority, made: Made, tmp_path: Path
 ) -> None:

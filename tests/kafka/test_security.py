@@ -80,6 +80,7 @@ def test_a_broken_file_leaves_the_last_good_content_in_force_until_it_is_mended(
     assert told == [[], [f"{password}: {why}"], []]
 
 
+@pytest.mark.proves("No secret comes out: not in a message about a file")
 def test_a_file_that_never_was_good_is_named_without_its_content(password: Path) -> None:
     password.write_text("canary\nsecond line")
     with pytest.raises(UnusableFileError) as refused:
@@ -88,6 +89,7 @@ def test_a_file_that_never_was_good_is_named_without_its_content(password: Path)
     assert "canary" not in repr(refused.value)
 
 
+@pytest.mark.proves("No secret comes out: not in the repr of what keeps credentials")
 async def test_a_connection_has_the_token_that_its_file_has_then(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("a.b.c\n")
@@ -132,6 +134,7 @@ def test_the_context_is_made_anew_only_when_one_of_its_files_has_changed(authori
     assert (trusted(first), trusted(second)) == ([subject("test-ca")], [subject("another")])
 
 
+@pytest.mark.proves("Where each secret lives: the key of Kafka's client certificate")
 @needs_openssl
 @pytest.mark.parametrize("renewed", ["tls_certificate_file", "tls_key_file"])
 def test_the_next_connection_has_a_renewed_certificate_and_a_renewed_key(authority: Authority, renewed: str) -> None:
@@ -172,6 +175,7 @@ async def refusal(security: Security, certificate: Path) -> str:
         return ""
 
 
+@pytest.mark.proves("To Kafka: and if the certificate is for its host")
 @needs_openssl
 @pytest.mark.parametrize("check", [True, False])
 async def test_a_broker_with_the_certificate_of_another_host_is_refused_unless_the_settings_say_otherwise(
@@ -183,6 +187,7 @@ async def test_a_broker_with_the_certificate_of_another_host_is_refused_unless_t
     assert said.startswith("IP address mismatch") if check else not said
 
 
+@pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
 @needs_openssl
 @pytest.mark.parametrize("check", [True, False])
 async def test_a_broker_whose_certificate_no_authority_of_ours_signed_is_refused_whatever_the_settings_say(

@@ -193,5 +193,6 @@ async def test_extensions_are_sent_beside_the_token() -> None:
     )  # RFC 7628, 3.1
 
 
+@pytest.mark.proves("Where each secret lives: the tokens that these give")
 def test_no_repr_has_a_token_in_it() -> None:
     assert "canary" not in repr([Token("canary", 1), FileToken("canary", {})])

@@ -211,6 +211,7 @@ async def test_what_is_removed_while_the_head_is_read_is_not_handed_out_whoever_
 # Full
 
 
+@pytest.mark.proves("An attacker cannot: fill the volume with a valid credential")
 async def test_a_full_spool_says_so_and_has_lost_nothing(tmp_path: Path) -> None:
     async with Running(tmp_path, 2**17) as spool:
         taken = await fill(spool)

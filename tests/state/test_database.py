@@ -96,7 +96,7 @@ def test_a_commit_is_durable_and_readers_do_not_hold_it_up(opened: sqlite3.Conne
     assert (pragma(opened, "journal_mode"), pragma(opened, "synchronous")) == ("wal", full)
 
 
-@pytest.mark.proves("memory and files are bounded")
+@pytest.mark.proves("memory and files are bounded", "An attacker cannot: fill the volume with a valid credential")
 def test_the_file_is_capped(opened: sqlite3.Connection) -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         opened.executemany("INSERT INTO texts VALUES (?, ?)", [(number, "x" * PAGE_BYTES) for number in range(64)])

@@ -116,6 +116,7 @@ async def test_a_slash_more_or_a_scheme_and_a_host_make_no_difference(
     assert bodies[0] == bodies[1]
 
 
+@pytest.mark.proves("An attacker cannot: have an answer kept by a cache")
 @pytest.mark.parametrize(
     "data",
     [
@@ -172,6 +173,7 @@ async def test_silent_connections_keep_no_probe_out(operating: Operating) -> Non
         writer.close()
 
 
+@pytest.mark.proves("Admin port and control socket: it changes nothing by any method")
 async def test_nothing_else_is_there(operating: Operating) -> None:
     paths = ("/status", "/lead_changed", "/livez/x", "/metrics/x", "/debug", "/config", "/-/reload", "/-/quit", "/%2F")
     statuses = await talk(
@@ -181,6 +183,7 @@ async def test_nothing_else_is_there(operating: Operating) -> None:
     assert set(statuses) == {404}
 
 
+@pytest.mark.proves("Admin port and control socket: it changes nothing by any method")
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
 async def test_nothing_but_a_look_can_be_asked_for(operating: Operating, path: str) -> None:
     answers = await talk(
@@ -192,6 +195,7 @@ async def test_nothing_but_a_look_can_be_asked_for(operating: Operating, path: s
     assert (looks, others) == ({"GET", "HEAD"}, {(405, "GET,HEAD")})
 
 
+@pytest.mark.proves("Admin port and control socket: it changes nothing by any method")
 async def test_a_look_changes_nothing(operating: Operating) -> None:
     """Not what the next one is told, however it is asked, and whatever it brings along."""
     body = b"ready=false&stopping=true"

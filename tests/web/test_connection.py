@@ -114,6 +114,7 @@ async def test_a_body_on_a_get_is_not_taken_for_the_next_request(serving: Servin
     assert await talk(serving.url, converse) == ["/a", "/b"]
 
 
+@pytest.mark.proves("Where one request ends: A body is never read as a request")
 @pytest.mark.parametrize("framing", [("Content-Length", "100000"), ("Transfer-Encoding", "chunked")])
 async def test_where_a_body_is_still_to_come_the_answer_says_that_the_connection_ends_behind_it(
     serving: Serving, framing: tuple[str, str]
@@ -148,6 +149,10 @@ async def test_a_body_that_turns_out_broken_ends_the_connection_behind_the_answe
     assert await talk(serving.url, converse) == ("/a", True)
 
 
+@pytest.mark.proves(
+    "An attacker cannot: keep a connection by saying little or slowly",
+    "Where one request ends: A body is never read as a request",
+)
 async def test_a_body_that_comes_byte_by_byte_is_read_over_for_so_long_and_no_longer(serving: Serving) -> None:
     async with listening(Server(serving, lingering_time=0.5)) as url, asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
@@ -270,6 +275,7 @@ async def test_an_answer_to_a_client_that_is_gone_was_not_handed_over(serving: S
         await serving.not_sent.wait()
 
 
+@pytest.mark.proves("An attacker cannot: keep a connection by saying little or slowly")
 async def test_a_client_that_pipelines_and_never_reads_is_cut_off(serving: Serving) -> None:
     serving.body = b"x" * 2**20
     host, port = serving.url.removeprefix("http://").split(":")
@@ -286,6 +292,7 @@ async def test_a_client_that_pipelines_and_never_reads_is_cut_off(serving: Servi
     assert (await talk(serving.url, lambda connection: connection.get("/a"))).status == 200
 
 
+@pytest.mark.proves("An attacker cannot: keep a connection by saying little or slowly")
 @pytest.mark.parametrize("headers", [[], [("Connection", "close")]], ids=["silent", "told to close"])
 async def test_a_connection_whose_last_answer_is_never_read_ends_in_time(
     serving: Serving, headers: list[tuple[str, str]]

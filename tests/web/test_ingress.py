@@ -109,6 +109,7 @@ async def test_a_delivery_goes_on_when_its_client_is_gone_and_that_is_told(servi
     assert serving.bridge.handed == [False]
 
 
+@pytest.mark.proves("No secret comes out: not in a traceback")
 async def test_a_mistake_of_ours_is_a_500_that_tells_nothing_and_the_next_delivery_is_served(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,6 +127,7 @@ async def test_a_mistake_of_ours_is_a_500_that_tells_nothing_and_the_next_delive
     assert (await talk(serving.url, lambda connection: connection.get("/a"))).json["outcome"] == "spooled"
 
 
+@pytest.mark.proves("An attacker cannot: fill the log by a flood")
 async def test_a_flood_of_mistakes_of_ours_does_not_flood_the_log(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -210,6 +212,7 @@ async def test_a_delivery_to_the_root_is_one_where_a_route_has_it(serving: Servi
 # For caches
 
 
+@pytest.mark.proves("An attacker cannot: have an answer kept by a cache")
 @pytest.mark.parametrize(
     "data",
     [
@@ -303,6 +306,7 @@ async def test_a_flood_of_it_does_not_flood_the_log(serving: Serving, caplog: py
     assert sum("delivery refused" in record.message for record in caplog.records) == 20
 
 
+@pytest.mark.proves("Where one request ends: It is the last request of its connection")
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_a_target_that_nobody_escaped_is_a_delivery_whose_connection_ends(serving: Serving, version: str) -> None:
     sent = request("/a?b=K\u00e4u fer\u00ff".encode("latin-1"), [("Connection", "keep-alive")], version=version)

@@ -139,6 +139,7 @@ async def test_one_connection_too_many_takes_the_place_of_that_silent_for_longes
     assert [record.getMessage() for record in caplog.records] == [listener._TOO_MANY]  # noqa: SLF001
 
 
+@pytest.mark.proves("An attacker cannot: keep webhooks or probes out by connections that say nothing")
 async def test_a_head_that_never_ends_is_no_request_and_does_not_keep_its_place() -> None:
     async with listening(Port()) as port:
         slow = await port.client()
@@ -233,6 +234,7 @@ async def test_who_connects_to_a_tls_port_and_says_nothing_counts_from_the_accep
         assert await silent[2].ended()
 
 
+@pytest.mark.proves("An attacker cannot: keep webhooks or probes out by connections that say nothing")
 @needs_certificates
 async def test_a_handshake_has_its_time_and_no_more(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.1)

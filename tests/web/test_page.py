@@ -31,12 +31,14 @@ def test_it_is_well_formed_and_its_tables_say_what_they_are(status: Status) -> N
     assert {scope for head in read.of("th") if (scope := head["scope"])} <= {"col", "row"}
 
 
+@pytest.mark.proves("An attacker cannot: put markup into the status page")
 def test_whatever_came_from_outside_is_text_and_never_markup() -> None:
     made, harmless = (Page(page(eventful(text))) for text in (MARKUP, "WORD"))
     assert made.text == harmless.text.replace("WORD", MARKUP)
     assert [tag for tag, _ in made.elements] == [tag for tag, _ in harmless.elements]
 
 
+@pytest.mark.proves("Admin port and control socket: its page runs no script and loads nothing from elsewhere")
 def test_it_needs_no_script_and_its_policy_allows_its_one_style_sheet_and_nothing_else() -> None:
     made = page(eventful("x"))
     (style,) = re.findall("<style>(.*?)</style>", made, re.DOTALL)

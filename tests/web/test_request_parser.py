@@ -82,6 +82,7 @@ def test_what_no_target_may_have_is_escaped_and_nothing_else(target: bytes, esca
     assert escape_target(line(target, b"HTTP/1.0")) == line(escaped, b"HTTP/1.0")
 
 
+@pytest.mark.proves("Where one request ends: The request line has one reading")
 @pytest.mark.parametrize(
     "untouched",
     [
@@ -117,6 +118,7 @@ def test_an_escaped_line_is_one_line_of_printable_ascii_with_one_target(target: 
         assert len(escaped.split(b" ")) == 3
 
 
+@pytest.mark.proves("Where one request ends: In whatever packets a request comes")
 @pytest.mark.parametrize(
     ("sent", "targets"),
     [

@@ -103,6 +103,7 @@ async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -
         await asyncio.open_connection(host, port)
 
 
+@pytest.mark.proves("An attacker cannot: keep a connection by saying little or slowly")
 @pytest.mark.parametrize("said", [b"", b"GET /lead_changed HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
 async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_time_out(said: bytes) -> None:
     settings = IngressSettings(port=0, keepalive_seconds=1)
@@ -114,6 +115,7 @@ async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_tim
         writer.close()
 
 
+@pytest.mark.proves("An attacker cannot: keep a connection by saying little or slowly")
 @pytest.mark.parametrize("behind", [b"", request("/lead_changed")], ids=["the first head", "a later head"])
 async def test_a_head_that_comes_byte_by_byte_does_not_put_the_time_out_off(behind: bytes) -> None:
     settings = IngressSettings(port=0, keepalive_seconds=1)
@@ -135,6 +137,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.proves("Where one request ends: Without that parser")
 async def test_without_aiohttps_parser_in_c_there_is_no_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
     with pytest.raises(ListenError, match="without its C parser"):

@@ -112,6 +112,7 @@ async def test_a_client_that_trusts_the_authority_delivers(pair: Pair) -> None:
         assert await whose_now(url, pair) == "first"
 
 
+@pytest.mark.proves("Where each secret lives: the key of the ingress's certificate")
 async def test_a_renewed_certificate_holds_for_the_next_connection_and_ends_no_other(pair: Pair) -> None:
     async with pair.serving() as url:
         with connected(url, pair) as before:
@@ -182,6 +183,7 @@ async def speaks(port: int, client: ssl.SSLContext) -> bool:
     return await asyncio.to_thread(blocking)
 
 
+@pytest.mark.proves("An attacker cannot: speak an old version of TLS")
 @pytest.mark.parametrize(
     ("version", "spoken"),
     [
@@ -196,6 +198,7 @@ async def test_old_versions_of_tls_are_not_spoken(pair: Pair, version: ssl.TLSVe
         assert await speaks(urlsplit(url).port or 0, of_version(pair, version)) is spoken
 
 
+@pytest.mark.proves("An attacker cannot: speak an old version of TLS")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 async def test_it_is_the_daemons_bound_that_keeps_an_old_version_out(pair: Pair, version: ssl.TLSVersion) -> None:
     """Not the client, nor the ciphers: with the bound lowered, and nothing else changed, the same client comes in."""
@@ -211,6 +214,7 @@ async def test_it_is_the_daemons_bound_that_keeps_an_old_version_out(pair: Pair,
         assert await speaks(port, client)
 
 
+@pytest.mark.proves("An attacker cannot: speak an old version of TLS")
 async def test_plain_http_is_not_spoken_where_tls_is(pair: Pair) -> None:
     async with pair.serving() as url:
         reader, writer = await asyncio.open_connection(HOST, urlsplit(url).port)

@@ -77,6 +77,7 @@ def test_everything_else_is_refused_alike(headers: tuple[tuple[bytes, bytes], ..
     )
 
 
+@pytest.mark.proves("An attacker cannot: have an event kept without a valid credential")
 @given(st.binary())
 def test_any_other_bytes_are_refused(token: bytes) -> None:
     with pytest.raises(Refusal):
@@ -88,7 +89,11 @@ def test_without_a_token_nobody_comes_in() -> None:
         Credentials(HEADER, valid()).admit(delivery((HEADER.encode(), b"")))
 
 
-@pytest.mark.proves("no secret leaves, and a secret changes without a refusal")
+@pytest.mark.proves(
+    "no secret leaves, and a secret changes without a refusal",
+    "Where each secret lives: tokens and Basic pairs of Aurora",
+    "No secret comes out: not in the repr of what keeps credentials",
+)
 def test_the_tokens_are_not_kept() -> None:
     secrets = valid(b"canary-old")
     kept = vars(secrets)
@@ -103,6 +108,7 @@ def test_where_anonymous_deliveries_are_allowed_everybody_comes_in() -> None:
 OPEN = (Anonymous(), Credentials(HEADER, None, anonymous=True), Credentials(HEADER, valid(b"one"), anonymous=True))
 
 
+@pytest.mark.proves("An attacker cannot: deliver through somebody's browser")
 @pytest.mark.parametrize("credentials", OPEN)
 @pytest.mark.parametrize("value", [b"cross-site", b"same-site", b"Cross-Site", b"", b"whatever comes next"])
 def test_but_no_page_of_another_site_in_somebodys_browser(credentials: Authenticator, value: bytes) -> None:
@@ -225,6 +231,7 @@ def test_any_other_authorization_is_refused_alike(header: tuple[bytes, bytes]) -
     assert caught.value.reason is Reason.UNAUTHORIZED
 
 
+@pytest.mark.proves("An attacker cannot: have an event kept without a valid credential")
 @given(st.binary())
 def test_any_bytes_behind_basic_are_refused(value: bytes) -> None:
     with pytest.raises(Refusal):
@@ -263,6 +270,7 @@ def test_a_token_in_the_query_is_found_however_it_is_encoded(target: bytes) -> N
     with_query(target, b"other", b"a+b")
 
 
+@pytest.mark.proves("No secret comes out: not under another spelling of its name")
 @pytest.mark.parametrize("name", ["St", "s_t", "amp;st", "st[]", "x[st]", "+st", "st%20", "%2573t"])
 def test_and_however_its_parameter_is_spelled(name: str) -> None:
     with_query(f"/x?y=1&st=wrong&{name}=a".encode(), b"a")
@@ -378,6 +386,7 @@ def test_where_anonymous_deliveries_are_allowed_beside_tokens_both_come_in_and_a
     assert uses == {("tokens", "header", "1"): 1, UNNEEDED: 2}
 
 
+@pytest.mark.proves("An attacker cannot: learn from the answer what was wrong with a credential")
 def test_digests_are_compared_in_constant_time_and_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither how much of a secret was right shows in the time it takes, nor which of several it was."""
     compared: list[tuple[int, int]] = []

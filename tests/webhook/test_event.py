@@ -117,6 +117,7 @@ def test_any_order_and_any_encoding_of_the_same_attributes_give_the_same_event(
     assert {name: value or None for name, value in attributes.items()} == one.data
 
 
+@pytest.mark.proves("An attacker cannot: make one event pass for another")
 @given(st.data(), ATTRIBUTES, ATTRIBUTES)
 def test_two_different_sets_of_attributes_never_share_a_fingerprint(
     data: st.DataObject, attributes: dict[str, str], others: dict[str, str]
@@ -162,6 +163,7 @@ def test_the_fingerprint_can_be_computed_from_the_event_by_anybody(attributes: d
     assert event.fingerprint == sha256(canonical.encode()).hexdigest()[:32]
 
 
+@pytest.mark.proves("An attacker cannot: write into another tenant's events")
 def test_tenant_and_event_are_part_of_the_fingerprint() -> None:
     prints = {
         event_of(b"/lead_changed?lead_id=1").fingerprint,
@@ -179,6 +181,7 @@ def test_an_empty_attribute_is_null_and_no_part_of_the_fingerprint() -> None:
     assert empty.fingerprint == absent.fingerprint
 
 
+@pytest.mark.proves("Where each secret lives: Aurora's session_token")
 @pytest.mark.parametrize(
     "secret", ["token=c", "sessionToken=c", "SESSION-TOKEN=c", "api_key=c", "api%5Fkey=c", "secret="]
 )
@@ -259,6 +262,7 @@ def test_a_hidden_secret_changes_no_fingerprint_and_the_text_around_it_does() ->
 awkward = st.lists(st.sampled_from(["Sold", "?", ";", "&", "=", "token", "secret", " ", "x"]), max_size=9).map("".join)
 
 
+@pytest.mark.proves("No secret comes out: and nothing else is hidden")
 @given(awkward, awkward)
 def test_two_values_that_differ_in_more_than_a_secrets_value_are_two_states(one: str, other: str) -> None:
     name = r"(?<![^?;&=])( *(?:token|secret) *=+ *)(?:token +)?[^?;& ]+"
@@ -312,6 +316,7 @@ def test_what_is_no_state_has_no_family(target: bytes) -> None:
 # Samples
 
 
+@pytest.mark.proves("No secret comes out: not under another spelling of its name")
 @pytest.mark.parametrize("sample", PUBLISHED, ids=str)
 def test_a_recorded_delivery_becomes_the_expected_event(sample: Sample) -> None:
     expect = sample.expect
@@ -359,12 +364,16 @@ def test_an_event_of_which_only_the_name_is_known_may_come_without_attributes() 
     assert (event.name, event.recurrence, event.data) == ("order_created", Recurrence.SIGNAL, {})
 
 
-@pytest.mark.proves("what is malformed or unknown is kept, and no URL names a topic")
+@pytest.mark.proves(
+    "what is malformed or unknown is kept, and no URL names a topic",
+    "An attacker cannot: choose a topic",
+)
 def test_text_of_the_url_never_names_a_topic() -> None:
     for name in ("dead_letter", "unrecognized", "__consumer_offsets", "roof_painted"):
         assert event_of(f"/{name}?lead_id=1".encode()).name == UNRECOGNIZED
 
 
+@pytest.mark.proves("An attacker cannot: choose a topic", "An attacker cannot: write into another tenant's events")
 @pytest.mark.parametrize("event", ["lead_changed", "roof_painted"])
 def test_no_parameter_chooses_the_topic_the_tenant_or_anything_beside_the_data(event: str) -> None:
     members = ("source", "tenant", "topic", "type", "id", "subject", "time", "specversion", "dataschema", "repeat")
@@ -417,7 +426,10 @@ def test_any_query_of_a_known_event_becomes_an_event_or_a_dead_letter(query: byt
     pass_through(b"/agreement_status_changed?" + query)
 
 
-@pytest.mark.proves("what is malformed or unknown is kept, and no URL names a topic")
+@pytest.mark.proves(
+    "what is malformed or unknown is kept, and no URL names a topic",
+    "An attacker cannot: crash the daemon",
+)
 @given(st.binary(max_size=100))
 def test_any_target_becomes_an_event_or_a_dead_letter_or_is_refused(target: bytes) -> None:
     pass_through(target)

@@ -326,6 +326,7 @@ def test_a_target_without_a_route_names_an_event_of_the_catalogue_or_none(target
     assert Routes("/base", DEFAULT, [WRITTEN]).known_event(target) == event
 
 
+@pytest.mark.proves("An attacker cannot: turn the status page amber by scanning")
 @pytest.mark.parametrize(
     "target",
     [

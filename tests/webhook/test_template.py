@@ -202,6 +202,7 @@ def test_a_static_secret_may_hold_what_no_value_may() -> None:
     assert Template("/x?token=can<ary&y=<Y>", SECRETS).name == "/x"
 
 
+@pytest.mark.proves("No secret comes out: not in a message about a template")
 def test_a_secret_within_what_is_static_stands_in_no_name() -> None:
     assert Template("/x;token=canary/<Y>?kind=a;token=canary", SECRETS).name == "/x;token=***?kind=a;token=***"
 

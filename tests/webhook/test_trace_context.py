@@ -113,6 +113,7 @@ def test_without_a_trace_there_is_none() -> None:
     assert passed((b"Host", b"h"), (b"X-Traceparent", PARENT)) == {}
 
 
+@pytest.mark.proves("An attacker can: With a valid credential")
 @given(st.lists(st.tuples(st.sampled_from([b"traceparent", b"tracestate"]), st.binary(max_size=60)), max_size=4))
 def test_whatever_comes_what_is_passed_on_is_short_and_printable(headers: list[tuple[bytes, bytes]]) -> None:
     for value in trace_headers([(b"traceparent", PARENT), *headers]):

@@ -185,6 +185,7 @@ def test_beside_its_base_there_is_the_venv_and_the_folder_for_the_state(files: s
     assert elsewhere <= made_by_the_tools
 
 
+@pytest.mark.proves("What it is built from: The image has the locked packages and no others")
 def test_the_venv_has_the_locked_packages_and_ours_alone(files: set[str]) -> None:
     lock = (debian.REPOSITORY / "requirements.lock").read_text()
     locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE)) - {"setuptools"}

@@ -145,6 +145,7 @@ def send(url: str, case: Malformed) -> None:
             connection.receive()
 
 
+@pytest.mark.proves("An attacker cannot: hide a second request in the body")
 @pytest.mark.ops
 def test_a_proxy_and_the_daemon_agree_on_what_is_a_request(daemon: Daemon, proxy: Proxy) -> None:
     """After each case they have counted alike, and the next client gets the answer to its own request."""
