@@ -30,11 +30,11 @@ def settings_page() -> Iterator[str]:
     yield _MADE
     yield (
         "Each setting is an environment variable or a key of the TOML file that `--config` or `AURORA_BRIDGE_CONFIG`\n"
-        "names; the environment wins. `aurora-bridge config` checks all, prints what holds and where it came from.\n"
+        "names; the environment wins. `aurora-bridge config` checks them, and prints each value and its source.\n"
     )
     yield (
-        "A word out of a fixed set is taken in any case. A duration takes a unit (`500ms`, `90s`, `24h`, `30d`),\n"
-        "a size as well (`64KiB`, `1GiB`; `1GB` is 10^9 bytes); in the file such a value is a string.\n"
+        "Words out of a fixed set are case-insensitive. Durations take a unit (`500ms`, `90s`, `24h`, `30d`), so\n"
+        "do sizes (`64KiB`, `1GiB`; `1GB` is 10^9 bytes); in the file such a value is a string.\n"
     )
     yield "## At the top of the file\n"
     yield from _fields({key: field for key, field in SETTINGS.items() if "." not in key})
@@ -85,8 +85,8 @@ def metrics_page() -> Iterator[str]:
     yield "# Metrics\n"
     yield _MADE
     yield (
-        "At `/metrics` on the admin port, OpenMetrics when asked for. Label values are closed sets, every series is "
-        "there from the start; those of files are the files that the settings name.\n"
+        "At `/metrics` on the admin port, as OpenMetrics if the scraper asks for it. Label values are closed sets, and "
+        "every series exists from the start; the values of `file` are the files that the settings name.\n"
     )
     for metric in vars(make_metrics()).values():
         if isinstance(metric, Counter | Gauge | Histogram):
