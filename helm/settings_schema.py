@@ -37,6 +37,7 @@ _STRICTER: Final[Mapping[str, Schema]] = {
     "compression": {"enum": ["none", "gzip"]},
     "template": {"pattern": "^[!-~]+$"},
     "event": {"pattern": _SNAKE_CASE, "maxLength": 128},
+    "api_url": {"pattern": r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9_.~/-]*)?$"},  # what urlParse takes
     "sasl_username": {"pattern": "^[ -~]{0,255}$"},
 }
 

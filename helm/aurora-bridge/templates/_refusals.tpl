@@ -102,8 +102,11 @@ settings.aurora: tenant_id and partner_application_id came; allowed is one of th
 {{- else if ne (empty .api_token) (empty (or .tenant_id .partner_application_id)) }}
 settings.aurora: {{ ternary "tenant_id or partner_application_id came without api_token" "api_token came without tenant_id or partner_application_id" (empty .api_token) }}; allowed is both or neither. Add the other.
 {{- end }}
+{{- if gt (regexFind ":[0-9]+$" (urlParse .api_url).host | trimPrefix ":" | default "443" | int) 65535 }}
+settings.aurora.api_url: {{ .api_url }} came; allowed is a port up to 65535. Correct it.
+{{- end }}
 {{- if regexMatch "^http://" .api_url }}
-{{- if not (regexMatch "^http://(localhost|127[.][0-9.]+|\\[::1\\])(:|/|$)" .api_url) }}
+{{- if not (regexMatch "^http://(localhost|127[.][0-9.]+)(:|/|$)" .api_url) }}
 settings.aurora.api_url: {{ .api_url }} came; plain http is allowed on loopback only, since everybody on the way could read the API key. Write https.
 {{- end }}
 {{- end }}

@@ -167,3 +167,11 @@ def test_a_node_is_drained_one_pod_at_a_time(helm4: str) -> None:
     assert (spec["maxUnavailable"], spec["selector"]["matchLabels"]) == (1, SELECTOR)
     assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     assert not render(helm4, {"podDisruptionBudget": {"enabled": False}}).has("PodDisruptionBudget")
+
+
+def test_auroras_api_is_reached_where_there_is_a_key_for_it(helm4: str) -> None:
+    aurora = {"api_token": {"existingSecret": "aurora", "key": "api-token"}, "tenant_id": "t"}
+    for url, port in {"https://api.aurorasolar.com": 443, "https://aurora.example.com:8443/v1": 8443}.items():
+        values = {"settings": {"aurora": {**aurora, "api_url": url}}}
+        _dns, _kafka, api = render(helm4, values).one("NetworkPolicy")["spec"]["egress"]
+        assert api == {"ports": [{"port": port, "protocol": "TCP"}]}

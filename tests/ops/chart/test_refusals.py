@@ -73,6 +73,10 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         settings(aurora={"api_token": SECRET, "tenant_id": "t", "api_url": "http://127.example.com"}),
         "settings.aurora.api_url: http://127.example.com came; plain http is allowed on loopback only",
     ),
+    "a port of Aurora's API that is none": (
+        settings(aurora={"api_url": "https://aurora.example.com:65536"}),
+        "settings.aurora.api_url: https://aurora.example.com:65536 came; allowed is a port up to 65535",
+    ),
     "no Kafka": (kafka(**NO_KAFKA), "ask for the pod's own log in so many words: settings.embedded=true"),
     "Kafka and the own log": (settings(embedded=True), "Leave embedded out to publish to Kafka"),
     "own logs of two pods": (settings(embedded=True, kafka=NO_KAFKA), "Set replicas=1, or name Kafka"),
