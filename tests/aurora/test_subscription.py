@@ -13,7 +13,7 @@ def test_what_is_missing_or_of_another_kind_is_unknown() -> None:
 def test_null_is_known_to_be_nothing() -> None:
     names = ("description", "filters", "header_auth_key", "header_auth_value", "basic_auth_username")
     assert read_subscription({"id": 7} | dict.fromkeys(names)) == Subscription(
-        "7", description="", filters={}, header_auth_key="", basic_auth_username="", secret_is_set=False
+        "7", description="", filters={}, header_auth_key="", basic_auth_username=""
     )
 
 
@@ -32,6 +32,14 @@ def test_filters_that_are_none_are_unknown(filters: object) -> None:
 @pytest.mark.parametrize("document", [None, [], "w-1", {}, {"id": None}, {"id": ""}, {"id": True}, {"webhook": {}}])
 def test_what_has_no_id_is_none(document: object) -> None:
     assert read_subscription(document) is None
+
+
+def test_a_secret_that_is_null_may_be_hidden_and_an_empty_one_is_none() -> None:
+    basic = {"id": "w-1", "basic_auth_username": "u", "header_auth_value": "x"}
+    for password, is_set in ((None, None), ("", False), ("***", True)):
+        read = read_subscription(basic | {"basic_auth_password": password})
+        assert read is not None
+        assert read.secret_is_set is is_set
 
 
 def test_no_secret_is_kept() -> None:

@@ -35,7 +35,13 @@ class Subscription:
     basic_auth_username: str | None = None
     """User of HTTP Basic. Empty: none."""
     secret_is_set: bool | None = None
-    """Whether a header's value or a password is set."""
+    """Whether a header's value or a password is set; null may be how Aurora hides one, and is unknown."""
+
+    @property
+    def authentication_is_known(self) -> bool:
+        """Whether Aurora shows what is sent as a credential, or that nothing is."""
+        pair = (self.header_auth_key, self.basic_auth_username)
+        return any(pair) or None not in pair
 
 
 def read_subscription(document: object) -> Subscription | None:
@@ -51,6 +57,7 @@ def _read(document: Mapping[str, Any]) -> Subscription | None:
     if isinstance(identifier, bool) or not isinstance(identifier, str | int) or identifier == "":
         return None
     enabled = document.get("enabled")
+    secret = "basic_auth_password" if document.get("basic_auth_username") else "header_auth_value"
     return Subscription(
         str(identifier),
         event=_text(document, "event"),
@@ -60,7 +67,7 @@ def _read(document: Mapping[str, Any]) -> Subscription | None:
         filters=_filters(document),
         header_auth_key=_text(document, "header_auth_key"),
         basic_auth_username=_text(document, "basic_auth_username"),
-        secret_is_set=_secret_is_set(document),
+        secret_is_set=None if document.get(secret) is None else bool(document[secret]),
     )
 
 
@@ -85,8 +92,3 @@ def _filters(document: Mapping[str, Any]) -> Filters | None:
             return None
         filters[placeholder_attribute(name.strip("<>"))] = frozenset(values)
     return MappingProxyType(filters)
-
-
-def _secret_is_set(document: Mapping[str, Any]) -> bool | None:
-    names = [name for name in ("header_auth_value", "basic_auth_password") if name in document]
-    return any(document[name] for name in names) if names else None

@@ -1,0 +1,300 @@
+"""What would go wrong with the subscriptions as a plan leaves them: found before Aurora sends a webhook. Pure.
+
+Each goes through the daemon's own routes (`receiver`). What a plan would send and would not arrive is an error, and
+nothing is sent; of what Aurora has already, and of doubts, an operator is warned.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import combinations
+from typing import Final, NamedTuple
+
+from aurora_bridge.aurora.diff import MOST_PER_EVENT, Plan
+from aurora_bridge.aurora.receiver import Fate, Header, Receiver, Trial
+from aurora_bridge.aurora.subscription import Filters, Subscription
+from aurora_bridge.aurora.wanted import Wanted
+from aurora_bridge.event_types import todays_name
+from aurora_bridge.redaction import HIDDEN
+from aurora_bridge.remedies import DEFECTS
+from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, Recurrence
+from aurora_bridge.webhook.pattern import placeholder
+from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US
+
+_LEADS: Final = tuple(name for name in CATALOGUE if name.startswith("lead_"))
+
+
+class Check(StrEnum):
+    """What is looked for; those of `Fate` have the same tokens."""
+
+    NO_ROUTE = "no_route"
+    WRONG_EVENT = "wrong_event"
+    UNAUTHORIZED = "unauthorized"
+    DEAD_LETTER = "dead_letter"
+    UNKNOWN_PLACEHOLDER = "unknown_placeholder"
+    ELSEWHERE = "elsewhere"
+    HIDDEN_STATE = "hidden_state"
+    UNKNOWN_VALUE = "unknown_value"
+    HIDDEN_SECRET = "hidden_secret"  # noqa: S105 - a name
+    NO_SECRET = "no_secret"  # noqa: S105 - likewise
+    NOT_SHOWN = "not_shown"
+    TOO_MANY = "too_many"
+    TWICE = "twice"
+    NOT_COVERED = "not_covered"
+    LEFT_OUT = "left_out"
+    SWITCHED_OFF = "switched_off"
+    LEADS = "leads"
+
+
+class Finding(NamedTuple):
+    """Something that would go wrong, or may."""
+
+    check: Check
+    where: str
+    """The subscription or the event, for people."""
+    words: str
+    """What is wrong, and what to do."""
+    error: bool = False
+    """Whether nothing is sent before it is mended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A subscription as the plan leaves it."""
+
+    where: str
+    event: str
+    url_template: str = field(repr=False)
+    filters: Filters
+    enabled: bool
+    trial: Trial
+    sent: bool = False
+    """Whether the plan sends it, or a change of it."""
+
+
+def check(plan: Plan, left_out: Mapping[str, str], receiver: Receiver) -> list[Finding]:
+    """Return what is wrong, the errors first. Raises `OSError` for a secret file."""
+    seen = [*_of_wanted(plan, receiver), *_of_unmanaged(plan.unmanaged, receiver)]
+    found = [
+        *_without_secret(plan),
+        *(finding for one in seen for finding in _of_one(one)),
+        *_not_shown(plan),
+        *_too_many(plan, seen),
+        *_twice(seen),
+        *_coverage(seen, left_out),
+        *_switched_off(plan),
+        *_leads(plan),
+    ]
+    return sorted(found, key=lambda finding: not finding.error)
+
+
+def examine(subscriptions: Sequence[Subscription], receiver: Receiver) -> list[Finding]:
+    """Return what is wrong with each of Aurora's subscriptions by itself. Raises `OSError` for a secret file."""
+    return [finding for one in _of_unmanaged(subscriptions, receiver) for finding in _of_one(one)]
+
+
+def _of_wanted(plan: Plan, receiver: Receiver) -> Iterator[_Seen]:
+    there = {id(pair.wanted): pair.actual for pair in plan.pairs}
+    sent = {id(change.wanted) for change in plan.changes}
+    for one in plan.wanted:
+        actual = there.get(id(one))
+        url_template = one.url_template
+        if HIDDEN in url_template and actual is not None and actual.url_template:
+            url_template = actual.url_template
+        trial = receiver.try_out(one.event, url_template, _credentials(one, receiver))
+        where = f"{one.where}, {one.event}{f' ({actual.id})' if actual else ''}"
+        yield _Seen(where, one.event, one.url_template, one.filters, one.enabled, trial, sent=id(one) in sent)
+
+
+def _credentials(one: Wanted, receiver: Receiver) -> Sequence[Sequence[Header]]:
+    """Return what Aurora sends: with the file's secret, or with any of the route's where the file names none."""
+    if one.authentication.kind == "none" or one.authentication.file is not None:
+        try:
+            return [one.authentication.headers()]
+        except ValueError:  # its file has no secret, or none of this user
+            return []
+    route = receiver.route_of(one.event, one.url_template)
+    name = one.authentication.name
+    by_header = one.authentication.kind == "header"
+    return [] if route is None else receiver.credentials(route, name * by_header, name * (not by_header))
+
+
+def _of_unmanaged(subscriptions: Sequence[Subscription], receiver: Receiver) -> Iterator[_Seen]:
+    for one in subscriptions:
+        if one.event is None or one.url_template is None:
+            continue
+        trial = receiver.try_out(one.event, one.url_template, _shown_credentials(one, receiver))
+        enabled = one.enabled is not False
+        yield _Seen(f"{one.id}, {one.event}", one.event, one.url_template, one.filters or {}, enabled, trial)
+
+
+def _shown_credentials(one: Subscription, receiver: Receiver) -> Sequence[Sequence[Header]] | None:
+    """Return the headers with which one of Aurora's may send; None where Aurora does not show which."""
+    route = receiver.route_of(one.event or "", one.url_template or "")
+    if route is None or not one.authentication_is_known:
+        return None
+    return receiver.credentials(route, one.header_auth_key or "", one.basic_auth_username or "")
+
+
+def _of_one(one: _Seen) -> Iterator[Finding]:
+    trial = one.trial
+    if trial.fate is Fate.ELSEWHERE and one.sent:
+        yield Finding(Check.ELSEWHERE, one.where, _words(one))
+    elif trial.fate not in {Fate.ELSEWHERE, Fate.TAKEN}:
+        yield Finding(Check(trial.fate.value), one.where, _words(one), error=one.sent)
+    if trial.match is None:
+        return
+    for name in trial.unknown:
+        words = (
+            f"Aurora is not known to fill in {placeholder(name)} for this event. If it does not, each webhook becomes "
+            "a dead letter (unfilled_placeholder): send one from Aurora's dashboard, or take it out."
+        )
+        yield Finding(Check.UNKNOWN_PLACEHOLDER, one.where, words)
+    if HIDDEN in one.url_template and one.sent:
+        words = f"{HIDDEN} in its template would be sent as it stands. Write the secret, or leave url_template out."
+        yield Finding(Check.HIDDEN_SECRET, one.where, words, error=True)
+    yield from _filters(one)
+
+
+_FATES: Final[Mapping[Fate, str]] = {
+    Fate.NO_ROUTE: (
+        "no route of the bridge takes its template, so that every webhook would be a 404. Compare it with "
+        "`aurora-bridge templates`; or leave url_template out, to get the route's."
+    ),
+    Fate.UNAUTHORIZED: (
+        "the route {route!r} does not accept its credential, so that every webhook would be a 401. Leave "
+        "authentication, header, basic_username and the files out, to get the route's."
+    ),
+    Fate.WRONG_EVENT: (
+        "its template leads to the route of {taken}, so that every webhook would be published as {published}. "
+        "Compare it with `aurora-bridge templates`."
+    ),
+    Fate.DEAD_LETTER: "every webhook would be a dead letter ({defect}). {remedy}",
+    Fate.ELSEWHERE: (
+        "its template goes to another host than the bridge's, and was not tried. If that is not meant, compare it with "
+        "INGRESS__PUBLIC_URL."
+    ),
+}
+
+
+def _words(one: _Seen) -> str:
+    match, defect = one.trial.match, one.trial.defect
+    taken = match.event if match else ""
+    return _FATES[one.trial.fate].format(
+        route=match.route.name if match else "",
+        taken=taken,
+        published=taken if taken in CATALOGUE else UNRECOGNIZED,
+        defect=defect,
+        remedy=DEFECTS[defect] if defect else "",
+    )
+
+
+def _filters(one: _Seen) -> Iterator[Finding]:
+    match = one.trial.match
+    if match is None or not one.filters:
+        return
+    event_type = match.route.rules.type_of(todays_name(one.event))
+    hides = event_type.recurrence is Recurrence.STATE and event_type.state_attribute in one.filters
+    if hides and match.route.rules.window_us(event_type) > HIDDEN_STATE_WINDOW_US:
+        words = (
+            f"its filter hides a {event_type.state_attribute}, and the route {match.route.name!r} does not know: "
+            "a state that comes back unseen would be dropped as a duplicate. Give the filtered subscription a route of "
+            "its own with filtered = true."
+        )
+        yield Finding(Check.HIDDEN_STATE, one.where, words, error=one.sent)
+    for attribute, allowed in one.filters.items():
+        known = event_type.values.get(attribute)
+        if known and (unknown := sorted(allowed - known)):
+            words = (
+                f"its filter lets {', '.join(map(repr, unknown))} through, which {attribute} is not known to be: "
+                f"{', '.join(sorted(known))}. A value that is misspelt lets nothing through."
+            )
+            yield Finding(Check.UNKNOWN_VALUE, one.where, words)
+
+
+def _without_secret(plan: Plan) -> Iterator[Finding]:
+    for change in plan.changes:
+        try:
+            change.body()
+        except ValueError as error:
+            words = f"{error}. Add token_file or basic_file, or give the route one."
+            where = f"{change.wanted.where}, {change.event}" if change.wanted else change.event
+            yield Finding(Check.NO_SECRET, where, words, error=True)
+
+
+def _not_shown(plan: Plan) -> Iterator[Finding]:
+    """Yield what would be created though it may be there: what Aurora does not show cannot be compared."""
+    hidden = [one for one in plan.unmanaged if one.event is None or one.url_template is None]
+    for change in plan.changes:
+        may_be = [one.id for one in hidden if todays_name(one.event or change.event) == todays_name(change.event)]
+        if change.kind == "create" and may_be:
+            words = (
+                f"it may be there already: Aurora does not show event and template of {', '.join(may_be)}. Add the id "
+                "of the right one to its table."
+            )
+            yield Finding(
+                Check.NOT_SHOWN, f"{change.wanted.where}, {change.event}" if change.wanted else "", words, error=True
+            )
+
+
+def _too_many(plan: Plan, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    counts = Counter(todays_name(one.event) for one in seen)
+    created = {todays_name(change.event) for change in plan.changes if change.kind == "create"}
+    for event, count in counts.items():
+        if count > MOST_PER_EVENT and event in created:
+            words = (
+                f"it would have {count} subscriptions; Aurora takes {MOST_PER_EVENT}. Take some out of the file, or "
+                "name some of Aurora's by --delete."
+            )
+            yield Finding(Check.TOO_MANY, event, words, error=True)
+
+
+def _twice(seen: Sequence[_Seen]) -> Iterator[Finding]:
+    arriving = [(one, one.trial.event) for one in seen if one.enabled and one.trial.event is not None]
+    for (one, event), (other, others) in combinations(arriving, 2):
+        if (event.type, event.tenant) == (others.type, others.tenant) and _overlap(one.filters, other.filters):
+            becomes = (
+                "each event comes twice; the second is dropped as a duplicate, unless the event is a signal"
+                if event.fingerprint == others.fingerprint
+                else "each event is published twice, with different attributes and ids"
+            )
+            words = f"{other.where} delivers the same: {becomes}. Delete one, or give them filters that do not overlap."
+            yield Finding(Check.TWICE, one.where, words)
+
+
+def _overlap(one: Filters, other: Filters) -> bool:
+    """Whether there is an event that both let through."""
+    return all(allowed & other[name] for name, allowed in one.items() if name in other)
+
+
+def _coverage(seen: Sequence[_Seen], left_out: Mapping[str, str]) -> Iterator[Finding]:
+    covered = {todays_name(one.event) for one in seen if one.trial.fate is not Fate.ELSEWHERE}
+    founding = [name for name, event_type in CATALOGUE.items() if event_type.founding]
+    if missing := [name for name in founding if name not in covered and name not in left_out]:
+        words = "nothing subscribes to it. Add it to events of a table, or to those of one with left_out = true."
+        yield Finding(Check.NOT_COVERED, ", ".join(missing), words, error=True)
+    for name in sorted(covered & left_out.keys()):
+        words = f"{left_out[name]} leaves it out, and there is a subscription. Take it out of that table, or delete it."
+        yield Finding(Check.LEFT_OUT, name, words)
+
+
+def _switched_off(plan: Plan) -> Iterator[Finding]:
+    for wanted, actual in plan.pairs:
+        if wanted.enabled and actual.enabled is False:
+            words = (
+                "it is switched off, perhaps by Aurora, and sends nothing. Mend the cause, then: aurora-bridge "
+                f"subscriptions reenable {actual.id}"
+            )
+            yield Finding(Check.SWITCHED_OFF, f"{wanted.where}, {wanted.event} ({actual.id})", words)
+
+
+def _leads(plan: Plan) -> Iterator[Finding]:
+    there = {pair.wanted.event for pair in plan.pairs} | {one.event for one in plan.unmanaged}
+    created = [change.event for change in plan.changes if change.kind == "create" and change.event in _LEADS]
+    if created and not there & set(_LEADS):
+        words = (
+            "not every tenant's Aurora has events of leads, and yours has no subscription to one yet. If Aurora "
+            "refuses them (403 or 422), name them in a table with left_out = true."
+        )
+        yield Finding(Check.LEADS, ", ".join(created), words)
