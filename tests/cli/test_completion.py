@@ -38,6 +38,9 @@ def test_bash_completes_commands_options_and_events() -> None:
     assert completed("set-aside", "discard", "--") >= {"--all", "--yes", "--config"}
     assert completed("tail", "--event", "lead_ch") == {"lead_changed"}
     assert completed("simulate", "trigger", "lead_ch") == {"lead_changed"}
+    assert completed("subscriptions", "") >= {"export", "plan", "apply", "reenable"}
+    assert completed("subscriptions", "apply", "--") >= {"--file", "--delete", "--resend-credentials", "--yes"}
+    assert completed("subscriptions", "reenable", "lead_ch") == {"lead_changed"}
     assert completed("completion", "") >= {"bash", "zsh", "fish"}
 
 

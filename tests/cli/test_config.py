@@ -92,6 +92,9 @@ def test_the_templates_of_routes_are_shown_without_their_secrets_and_doubts_are_
     file.write_text('[[routes]]\ntemplate = "/in?token=canary&a=<AGE>"\nevent = "lead_changed"\n')
     ended = here("config", "--config", str(file))
     assert (ended.returncode, json.loads(ended.stdout)["routes"][0]["template"]) == (0, "/in?token=***&a=<AGE>")
+    file.write_text('[[subscriptions]]\nevents = ["x"]\nurl_template = "https://h/in?token=canary"\n')
+    shown = json.loads(here("config", "--config", str(file)).stdout)
+    assert shown["subscriptions"][0]["url_template"] == "https://h/in?token=***"
     assert ended.stderr.startswith("warning: [[routes]] number 1: lead_changed has no attribute age")
 
 

@@ -147,33 +147,33 @@ def _of_one(one: _Seen) -> Iterator[Finding]:
         return
     for name in trial.unknown:
         words = (
-            f"Aurora is not known to fill in {placeholder(name)} for this event. If it does not, each webhook becomes "
-            "a dead letter (unfilled_placeholder): send one from Aurora's dashboard, or take it out."
+            f"Aurora is not known to fill in {placeholder(name)} for this event. If it does not, every webhook becomes "
+            "a dead letter (unfilled_placeholder). Remove the parameter unless you know better."
         )
         yield Finding(Check.UNKNOWN_PLACEHOLDER, one.where, words)
     if HIDDEN in one.url_template and one.sent:
-        words = f"{HIDDEN} in its template would be sent as it stands. Write the secret, or leave url_template out."
+        words = f"{HIDDEN} in its template would be sent as it stands. Write the secret, or remove url_template."
         yield Finding(Check.HIDDEN_SECRET, one.where, words, error=True)
     yield from _filters(one)
 
 
 _FATES: Final[Mapping[Fate, str]] = {
     Fate.NO_ROUTE: (
-        "no route of the bridge takes its template, so that every webhook would be a 404. Compare it with "
-        "`aurora-bridge templates`; or leave url_template out, to get the route's."
+        "no route matches its template: every webhook would get a 404. Compare it with `aurora-bridge templates`, or "
+        "remove url_template to use the route's."
     ),
     Fate.UNAUTHORIZED: (
-        "the route {route!r} does not accept its credential, so that every webhook would be a 401. Leave "
-        "authentication, header, basic_username and the files out, to get the route's."
+        "the route {route!r} does not accept its credential: every webhook would get a 401. Remove authentication, "
+        "header, basic_username and the files to use the route's."
     ),
     Fate.WRONG_EVENT: (
-        "its template leads to the route of {taken}, so that every webhook would be published as {published}. "
-        "Compare it with `aurora-bridge templates`."
+        "its template leads to {taken}: every webhook would be published as {published}. Compare it with "
+        "`aurora-bridge templates`."
     ),
     Fate.DEAD_LETTER: "every webhook would be a dead letter ({defect}). {remedy}",
     Fate.ELSEWHERE: (
-        "its template goes to another host than the bridge's, and was not tried. If that is not meant, compare it with "
-        "INGRESS__PUBLIC_URL."
+        "its template goes to a host that is not the bridge's, and was not tried. If that is a mistake, compare it "
+        "with INGRESS__PUBLIC_URL."
     ),
 }
 
@@ -198,17 +198,17 @@ def _filters(one: _Seen) -> Iterator[Finding]:
     hides = event_type.recurrence is Recurrence.STATE and event_type.state_attribute in one.filters
     if hides and match.route.rules.window_us(event_type) > HIDDEN_STATE_WINDOW_US:
         words = (
-            f"its filter hides a {event_type.state_attribute}, and the route {match.route.name!r} does not know: "
-            "a state that comes back unseen would be dropped as a duplicate. Give the filtered subscription a route of "
-            "its own with filtered = true."
+            f"its filter hides some values of {event_type.state_attribute}, and the route {match.route.name!r} is not "
+            "declared filtered: a state that returns unseen would be dropped as a duplicate. Give the subscription a "
+            "route of its own with filtered = true."
         )
         yield Finding(Check.HIDDEN_STATE, one.where, words, error=one.sent)
     for attribute, allowed in one.filters.items():
         known = event_type.values.get(attribute)
         if known and (unknown := sorted(allowed - known)):
             words = (
-                f"its filter lets {', '.join(map(repr, unknown))} through, which {attribute} is not known to be: "
-                f"{', '.join(sorted(known))}. A value that is misspelt lets nothing through."
+                f"its filter has {', '.join(map(repr, unknown))}, not a known value of {attribute} "
+                f"({', '.join(sorted(known))}). A misspelt value lets nothing through."
             )
             yield Finding(Check.UNKNOWN_VALUE, one.where, words)
 
@@ -230,8 +230,8 @@ def _not_shown(plan: Plan) -> Iterator[Finding]:
         may_be = [one.id for one in hidden if todays_name(one.event or change.event) == todays_name(change.event)]
         if change.kind == "create" and may_be:
             words = (
-                f"it may be there already: Aurora does not show event and template of {', '.join(may_be)}. Add the id "
-                "of the right one to its table."
+                f"it may already exist: Aurora does not show event and template of {', '.join(may_be)}. Add the right "
+                "id to its table."
             )
             yield Finding(
                 Check.NOT_SHOWN, f"{change.wanted.where}, {change.event}" if change.wanted else "", words, error=True
@@ -244,8 +244,8 @@ def _too_many(plan: Plan, seen: Sequence[_Seen]) -> Iterator[Finding]:
     for event, count in counts.items():
         if count > MOST_PER_EVENT and event in created:
             words = (
-                f"it would have {count} subscriptions; Aurora takes {MOST_PER_EVENT}. Take some out of the file, or "
-                "name some of Aurora's by --delete."
+                f"it would have {count} subscriptions; Aurora allows {MOST_PER_EVENT}. Remove some from the file, or "
+                "delete some of Aurora's with --delete."
             )
             yield Finding(Check.TOO_MANY, event, words, error=True)
 
@@ -259,7 +259,7 @@ def _twice(seen: Sequence[_Seen]) -> Iterator[Finding]:
                 if event.fingerprint == others.fingerprint
                 else "each event is published twice, with different attributes and ids"
             )
-            words = f"{other.where} delivers the same: {becomes}. Delete one, or give them filters that do not overlap."
+            words = f"{other.where} delivers the same: {becomes}. Remove one, or give them filters that do not overlap."
             yield Finding(Check.TWICE, one.where, words)
 
 
@@ -272,10 +272,10 @@ def _coverage(seen: Sequence[_Seen], left_out: Mapping[str, str]) -> Iterator[Fi
     covered = {todays_name(one.event) for one in seen if one.trial.fate is not Fate.ELSEWHERE}
     founding = [name for name, event_type in CATALOGUE.items() if event_type.founding]
     if missing := [name for name in founding if name not in covered and name not in left_out]:
-        words = "nothing subscribes to it. Add it to events of a table, or to those of one with left_out = true."
+        words = "no subscription. Add it to the events of a table, or to those of a table with left_out = true."
         yield Finding(Check.NOT_COVERED, ", ".join(missing), words, error=True)
     for name in sorted(covered & left_out.keys()):
-        words = f"{left_out[name]} leaves it out, and there is a subscription. Take it out of that table, or delete it."
+        words = f"{left_out[name]} leaves it out, but it has a subscription. Remove one or the other."
         yield Finding(Check.LEFT_OUT, name, words)
 
 
@@ -283,7 +283,7 @@ def _switched_off(plan: Plan) -> Iterator[Finding]:
     for wanted, actual in plan.pairs:
         if wanted.enabled and actual.enabled is False:
             words = (
-                "it is switched off, perhaps by Aurora, and sends nothing. Mend the cause, then: aurora-bridge "
+                "it is switched off, perhaps by Aurora, and sends nothing. Fix the cause, then run aurora-bridge "
                 f"subscriptions reenable {actual.id}"
             )
             yield Finding(Check.SWITCHED_OFF, f"{wanted.where}, {wanted.event} ({actual.id})", words)
@@ -294,7 +294,7 @@ def _leads(plan: Plan) -> Iterator[Finding]:
     created = [change.event for change in plan.changes if change.kind == "create" and change.event in _LEADS]
     if created and not there & set(_LEADS):
         words = (
-            "not every tenant's Aurora has events of leads, and yours has no subscription to one yet. If Aurora "
-            "refuses them (403 or 422), name them in a table with left_out = true."
+            "some tenants do not have lead events, and yours has no subscription to one yet. If Aurora refuses them "
+            "(403 or 422), move them to a table with left_out = true."
         )
         yield Finding(Check.LEADS, ", ".join(created), words)

@@ -109,7 +109,7 @@ def wanted_of(tables: Sequence[SubscriptionSettings], settings: Settings, receiv
                 except (ValueError, OSError) as error:
                     problems.append(f"{where}: {event}: {error}")
     ids = [one.id for one in found if one.id]
-    problems += (f"[[subscriptions]]: the id {one} is there twice. Leave one of the two out." for one in _twice(ids))
+    problems += (f"[[subscriptions]]: the id {one} is there twice. Remove one of the two." for one in _twice(ids))
     if problems:
         raise SettingsError(problems)
     return WantedSubscriptions(found, MappingProxyType(left_out))
@@ -119,18 +119,18 @@ def _contradictions(table: SubscriptionSettings) -> Iterator[str]:
     one_event = len(table.events) == 1
     for name in ("id", "url_template"):
         if getattr(table, name) and not one_event:
-            yield f"{name} came with {len(table.events)} events; allowed is one. Write a table for each event."
+            yield f"{name} with {len(table.events)} events; expected one. Write a table for each event."
     if table.route and table.url_template:
-        yield "route and url_template came; allowed is one of the two. Leave the other out."
+        yield "both route and url_template; expected one of the two. Remove the other."
     if others := sorted(table.model_fields_set - {"events", "left_out"}) if table.left_out else []:
-        yield f"left_out came with {', '.join(others)}; allowed is nothing beside it. Leave one or the other out."
+        yield f"left_out with {', '.join(others)}; expected nothing but events. Remove one or the other."
     own_header, own_basic = table.header or table.token_file, table.basic_username or table.basic_file
     if own_header and own_basic:
-        yield "header or token_file came with basic_username or basic_file; allowed is one credential. Leave one out."
+        yield "header or token_file with basic_username or basic_file; expected one credential. Remove the other."
     if table.authentication in {"basic", "none"} and own_header:
-        yield f"authentication = {table.authentication!r} came with header or token_file. Leave one or the other out."
+        yield f"authentication = {table.authentication!r} with header or token_file. Remove one or the other."
     if table.authentication in {"header", "none"} and own_basic:
-        yield f"authentication = {table.authentication!r} came with basic_username or basic_file. Leave one out."
+        yield f"authentication = {table.authentication!r} with basic_username or basic_file. Remove one or the other."
 
 
 def _wanted(where: str, event: str, table: SubscriptionSettings, settings: Settings, receiver: Receiver) -> Wanted:

@@ -46,7 +46,7 @@ def _complete_values(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
             for below in action.choices.values():
                 _complete_values(below)
-        elif action.dest == "event":
+        elif action.dest in {"event", "names"}:
             action.choices = EVENTS
-        elif action.dest in {"config", "init", "state_dir"}:
+        elif action.dest in {"config", "file", "init", "state_dir"}:
             action.complete = shtab.DIRECTORY if action.dest == "state_dir" else shtab.FILE  # type: ignore[attr-defined]

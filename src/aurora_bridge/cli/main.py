@@ -5,6 +5,7 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 from aurora_bridge.cli import (
     cluster,
@@ -18,6 +19,7 @@ from aurora_bridge.cli import (
     serve,
     set_aside,
     simulate,
+    subscriptions,
     tail,
     templates,
     topics,
@@ -30,6 +32,14 @@ _EPILOG = """exit codes: 0 done, 1 failed while running, 2 wrong usage, 78 a set
 
 class _Parser(argparse.ArgumentParser):
     """Prints help and version as commands print their results."""
+
+    usage_exit = 2
+    """Exit code for wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell wrong usage, with the exit code that the command has for it."""
+        self.print_usage(sys.stderr)
+        self.exit(self.usage_exit, f"{self.prog}: error: {message}\n")
 
     def _print_message(self, message: str, file: object = None) -> None:
         (put if file is sys.stdout else tell)(message.removesuffix("\n"))
@@ -49,7 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    parsed = make_parser().parse_args(arguments)
+    parser = make_parser()
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.print_usage(sys.stderr)
+        tell(f"{parser.prog}: error: unrecognized arguments: {' '.join(unknown)}")
+        return int(getattr(parsed, "usage_exit", _Parser.usage_exit))
     return int(parsed.run(parsed))
 
 
@@ -64,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     asking = (tail, find, replay, dead_letters, set_aside, resend)
-    for command in (serve, config, templates, topics, *asking, drain, cluster, simulate):
+    for command in (serve, config, templates, subscriptions, topics, *asking, drain, cluster, simulate):
         command.add(subparsers)
     completion.add(subparsers, parser)
     return parser

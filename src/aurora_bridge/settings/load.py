@@ -58,7 +58,12 @@ def load(config_file: Path | None = None, environ: Mapping[str, str] = os.enviro
 
     Raises `SettingsError` with all problems.
     """
-    named, table, file = read_sources(config_file, environ)
+    return settings_of(read_sources(config_file, environ), environ)
+
+
+def settings_of(sources: Sources, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the effective settings of sources that were read with this environment. Raises `SettingsError`."""
+    named, table, file = sources
     problems = [unknown_variable(name, key) for name, key in named.items() if key not in SETTINGS]
     environment = _Environment({name: environ[name] for name, key in named.items() if key in SETTINGS})
     try:
