@@ -17,13 +17,16 @@ BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run unit test search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock clean
+.PHONY: help run demo cast unit test search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: $(VENV)/.run  ## install, and start the daemon on the embedded log on loopback
 	@exec $(BIN)/aurora-bridge serve
+
+demo: $(VENV)/.run  ## a week of webhooks with an outage, in two minutes; with Kafka, too: make demo KAFKA=localhost:9092
+	@exec $(BIN)/aurora-bridge demo $(if $(KAFKA),--kafka $(KAFKA))
 
 unit: $(VENV)/.dev  ## install, and run what needs no Kafka, Java or other tool, without the end-to-end tests (a minute)
 	$(PYTEST) -m "not kafka and not slow and not ops" --ignore=tests/e2e --ignore=tests/ops
@@ -83,6 +86,9 @@ site: .tools/site/.done  ## build the documentation into build/site, strict abou
 	mkdir -p build/pages
 	git ls-files -z --cached --others --exclude-standard -- '*.md' 'docs/*.svg' 'docs/*.png' LICENSE ':!*_TEMPLATE.md' | xargs -0 tar -cf - | tar -xf - -C build/pages
 	NO_MKDOCS_2_WARNING=1 .tools/site/bin/mkdocs build --strict
+
+cast: $(VENV)/.run  ## write what `make demo` prints to docs/demo.txt
+	$(BIN)/aurora-bridge demo > docs/demo.txt
 
 dashboards: $(VENV)/.dev  ## write the Grafana dashboards from their code
 	$(BIN)/python -m grafana

@@ -12,6 +12,7 @@ from aurora_bridge.cli import (
     completion,
     config,
     dead_letters,
+    demo,
     drain,
     find,
     replay,
@@ -79,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     asking = (tail, find, replay, dead_letters, set_aside, resend)
-    for command in (serve, config, templates, subscriptions, topics, *asking, drain, cluster, simulate):
+    for command in (serve, config, templates, subscriptions, topics, *asking, drain, cluster, simulate, demo):
         command.add(subparsers)
     completion.add(subparsers, parser)
     return parser
