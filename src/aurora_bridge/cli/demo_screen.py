@@ -79,7 +79,7 @@ def opening(programs: Programs, daemon: Daemon, seconds: float) -> list[str]:
         "",
         f"status page  {daemon.admin_url}/",
         f"webhooks     {daemon.url}",
-        f"events       {f'Kafka at {programs.kafka}' if programs.kafka else 'on disk, in the log of the daemon'}",
+        f"events       {f'Kafka at {programs.kafka}' if programs.kafka else 'the log of the daemon'}, read by `tail`",
         f"state, logs  {programs.folder}",
         "",
     ]
@@ -108,7 +108,7 @@ def closing(aurora: Aurora, sums: Sums, resent: int, speed: float) -> list[str]:
         "",
         f"Not as in life: Aurora's clock went {speed:,.0f} times as fast as that of the daemon. To the daemon",
         "- an event's `time`, which is that of its receipt, lies within this demo;",
-        f"- the retry after {duration(last)} came after {last / speed:.1f} s: its content told it, not its interval;",
+        f"- the retry after {duration(last)} came after {last / speed:.1f} s, which is no interval of Aurora's;",
         "- the repeat window of a day did not end.",
     ]
 
