@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import drain, following, index, revisions, routes, runs, servers, tables
+from bench import drain, following, index, revisions, routes, runs, servers, simulator, tables
 from bench.peers.catalogue import PEERS, PeerMissingError, peer
 from bench.runs import SCENARIOS, Scenario
 from tests.support.broker import KafkaCluster
@@ -23,6 +23,7 @@ MILLION = 1_000_000
 FOLLOWED = 200_000
 FINGERPRINTS = 10_000_000
 BACKLOG = 200_000
+SIMULATOR_SECONDS = 120
 
 Figures = dict[str, Any]
 
@@ -35,6 +36,9 @@ def main() -> None:
         measured = routes.measure(options.rounds)
         tables.show_routes(measured)
         figures["routes"] = [few_or_many._asdict() for few_or_many in measured]
+    if options.simulator:
+        with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as folder:
+            figures["simulator"] = [each._asdict() for each in simulator.measure(options.simulator, Path(folder))]
     if options.start or options.million or options.follow or options.index or options.drain or options.scenarios:
         with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as folder:
             _measure_servers(options, Path(folder), figures)
@@ -130,6 +134,14 @@ def _options() -> argparse.Namespace:
         help="how fast N events drain after an outage, beside live traffic (default 200,000)",
     )
     add("--routes", action="store_true", help="what finding and reading cost with few and with many routes")
+    add(
+        "--simulator",
+        nargs="?",
+        type=int,
+        const=SIMULATOR_SECONDS,
+        metavar="SECONDS",
+        help="CPU and memory of the simulator at 2,000 webhooks a second (default 120 s)",
+    )
     add("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
     add(
         "--index",
@@ -144,7 +156,7 @@ def _options() -> argparse.Namespace:
     if (options.connections or options.rate) and not options.million:
         options.scenarios.append(Scenario("own", options.connections or 64, 40_000, options.rate))
     others = (options.start, options.million, options.follow, options.routes, options.index, options.drain)
-    if not (any(others) or options.scenarios):
+    if not (any(others) or options.simulator or options.scenarios):
         options.start, options.scenarios = True, list(SCENARIOS)
     if options.count:
         options.scenarios = [dataclasses.replace(scenario, count=options.count) for scenario in options.scenarios]

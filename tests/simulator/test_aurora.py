@@ -126,6 +126,15 @@ def test_a_delivery_that_always_fails_does_not_cost_a_subscription_whose_others_
     assert is_on(aurora)
 
 
+def test_no_more_is_owed_than_fits_and_what_is_left_out_is_counted() -> None:
+    aurora = Aurora(most_owed=2)
+    aurora.change(subscription())
+    assert [len(aurora.happen(occurrence())) for _ in range(3)] == [1, 1, 0]
+    assert (aurora.owed(), aurora.totals["left_out"]) == (2, 1)
+    sent(aurora, BEGIN, GOOD)
+    assert len(aurora.happen(occurrence())) == 1
+
+
 def test_a_resend_sends_what_was_first_sent_since_then_again() -> None:
     aurora = aurora_with()
     aurora.happen(occurrence(status="viewed"))

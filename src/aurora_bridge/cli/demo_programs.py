@@ -59,6 +59,7 @@ class Program:
         finally:
             if self.process.returncode is None:
                 self.process.kill()
+                await self.process.wait()
 
 
 class Programs:

@@ -20,6 +20,8 @@ from aurora_bridge.simulator.template import Spaces
 
 LEDGER_DELIVERIES: Final = 100_000
 """That the ledger keeps, the newest: about 1 KiB each."""
+MOST_OWED: Final = 100_000
+"""Deliveries, at most; likewise. A receiver that is away for long makes more, which Aurora would owe, too."""
 
 
 class Aurora:
@@ -31,12 +33,17 @@ class Aurora:
         spaces: Spaces = Spaces.PERCENT,
         disturbances: Disturbances | None = None,
         ledger_deliveries: int = LEDGER_DELIVERIES,
+        most_owed: int = MOST_OWED,
     ) -> None:
         self.subscriptions = Subscriptions()
         self.objects = Objects()
         self.ledger: deque[Delivery] = deque(maxlen=ledger_deliveries)
         self.totals: Counter[str] = Counter()
-        """Of `happened`, `attempts`, `refused` attempts, `switched_off` subscriptions, and deliveries by state."""
+        """Of `happened`, `attempts`, `refused` attempts, `switched_off` subscriptions, and deliveries by state.
+
+        Also of `left_out` deliveries: those that began while as many were owed as there may be.
+        """
+        self._most_owed = most_owed
         self._spaces = spaces
         self._disturbances = disturbances or Disturbances()
         self._random = Random(seed)  # noqa: S311 - no cryptography
@@ -52,10 +59,11 @@ class Aurora:
         self.objects.see(occurrence)
         delays = self._disturbances.delays(self._random)
         return [
-            self._deliver(subscription, occurrence, occurrence.at + delay)
+            delivery
             for subscription in self.subscriptions.of(occurrence.event)
             if subscription.enabled and subscription.allows(occurrence.attributes)
             for delay in delays
+            if (delivery := self._deliver(subscription, occurrence, occurrence.at + delay)) is not None
         ]
 
     def resend(self, since: float, now: float) -> int:
@@ -65,8 +73,8 @@ class Aurora:
         for delivery in sent:
             subscription = self.subscriptions.get(delivery.subscription)
             if subscription is not None and subscription.enabled:
-                self._deliver(subscription, Occurrence(now, delivery.event, delivery.attributes), now)
-                resent += 1
+                again = self._deliver(subscription, Occurrence(now, delivery.event, delivery.attributes), now)
+                resent += again is not None
         return resent
 
     def next_due(self) -> float | None:
@@ -123,7 +131,10 @@ class Aurora:
         """Return how many deliveries wait for an attempt or for its answer."""
         return len(self._pending)
 
-    def _deliver(self, subscription: Subscription, occurrence: Occurrence, at: float) -> Delivery:
+    def _deliver(self, subscription: Subscription, occurrence: Occurrence, at: float) -> Delivery | None:
+        if len(self._pending) >= self._most_owed:
+            self.totals["left_out"] += 1
+            return None
         self._numbers += 1
         delivery = Delivery(self._numbers, subscription.id, occurrence.event, occurrence.attributes)
         self._pending[delivery.number] = delivery
