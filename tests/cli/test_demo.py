@@ -48,7 +48,8 @@ def test_an_event_that_is_there_twice_is_wrong_and_a_copy_with_the_same_id_is_no
 
 
 def test_what_others_write_to_the_same_topics_does_not_count() -> None:
-    assert sums(event("1"), event("2", agreement_id="theirs")).problems() == []
+    theirs = (event("2", agreement_id="theirs"), b'{"id":"3","type":"theirs","data":[]}', b'{"id":"4","type":"theirs"}')
+    assert sums(event("1"), *theirs).problems() == []
 
 
 def test_an_event_that_is_stored_with_another_value_is_missing() -> None:

@@ -32,7 +32,10 @@ class Sums:
     def store(self, line: bytes) -> None:
         """Enter an event as `tail` prints it. What did not happen here is by others, who write to the same topics."""
         event = orjson.loads(line)
-        content = _content(event["type"].rpartition(".")[2], event["data"])
+        data = event.get("data")
+        if not isinstance(data, dict):
+            return
+        content = _content(event["type"].rpartition(".")[2], data)
         if content in self.happened:
             self.copies += event["id"] in self.stored
             self.stored[event["id"]] = content
