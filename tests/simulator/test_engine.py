@@ -9,6 +9,7 @@ from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.deliveries import RETRY_SECONDS, Answer, Request
 from aurora_bridge.simulator.engine import Engine, World
+from aurora_bridge.simulator.sender import MOST_IN_FLIGHT
 from aurora_bridge.simulator.stories import Occurrence
 from tests.simulator.acting import BEGIN, GOOD, REFUSED, occurrence, subscription
 
@@ -110,6 +111,16 @@ async def test_a_clock_is_put_forward_while_the_engine_runs_and_always_has_somet
     assert simulation.clock.now() == BEGIN + 99
     assert simulation.aurora.totals["happened"] == 100
     await simulation.stop()
+
+
+async def test_a_simulation_that_is_late_owes_no_more_than_it_can_send() -> None:
+    receiver = Receiver()
+    simulation = engine(receiver, *(occurrence(at=BEGIN) for _ in range(10 * MOST_IN_FLIGHT)))
+    owed = []
+    simulation.on_answer = lambda _: owed.append(simulation.aurora.owed())
+    await simulation.advance(0)
+    assert len(receiver.asked) == 10 * MOST_IN_FLIGHT
+    assert max(owed) <= MOST_IN_FLIGHT
 
 
 def test_a_clock_runs_as_fast_as_is_wished_and_says_how_long_a_wait_is() -> None:

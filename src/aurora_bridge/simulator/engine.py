@@ -110,18 +110,19 @@ class Engine:
         return min(occurrence.at if occurrence else inf, inf if due is None else due, self._resend_at)
 
     def _take_due(self) -> None:
+        """Begin what is due, in its order: so what is late stays in the stories, where it takes no memory."""
         now = self.clock.now()
-        while len(self._in_flight) < MOST_IN_FLIGHT and self._next_at() <= now:
-            if (occurrence := self._next_occurrence) is not None and occurrence.at <= now:
-                self._next_occurrence = next(self._occurrences, None)
-                self.aurora.happen(occurrence)
-            elif self._resend_at <= now:
-                self._resend_at = inf
-                self.aurora.resend(self._resend_since, now)
-            elif (asked := self.aurora.due(now)) is not None:
+        while len(self._in_flight) < MOST_IN_FLIGHT and (at := self._next_at()) <= now:
+            if at == self.aurora.next_due() and (asked := self.aurora.due(now)) is not None:
                 task = asyncio.create_task(self._attempt(self.aurora, asked))
                 self._in_flight.add(task)
                 task.add_done_callback(self._landed)
+            elif at == self._resend_at:
+                self._resend_at = inf
+                self.aurora.resend(self._resend_since, now)
+            elif (occurrence := self._next_occurrence) is not None:
+                self._next_occurrence = next(self._occurrences, None)
+                self.aurora.happen(occurrence)
 
     async def _attempt(self, aurora: Aurora, asked: Request) -> None:
         answer = await self._send(asked)
