@@ -8,7 +8,7 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,8 @@ from aurora_bridge.settings.names import PREFIX
 
 _MOST_BYTES: Final = 2**21
 """Of a line: more than an event has that Kafka takes."""
-_STOP_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 15.0
+"""More than a daemon takes in good order."""
 _SHOWN_LINES: Final = 5
 
 
@@ -54,8 +55,9 @@ class Program:
             return
         self.process.terminate()
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self.process.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self.process.wait()
         finally:
             if self.process.returncode is None:
                 self.process.kill()
