@@ -23,7 +23,7 @@ MILLION = 1_000_000
 FOLLOWED = 200_000
 FINGERPRINTS = 10_000_000
 BACKLOG = 200_000
-SIMULATOR_SECONDS = 120
+SIMULATOR_SECONDS = 300
 
 Figures = dict[str, Any]
 
@@ -140,7 +140,7 @@ def _options() -> argparse.Namespace:
         type=int,
         const=SIMULATOR_SECONDS,
         metavar="SECONDS",
-        help="CPU and memory of the simulator at 2,000 webhooks a second (default 120 s)",
+        help="CPU and memory of the simulator at 2,000 webhooks a second (default 300 s)",
     )
     add("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
     add(

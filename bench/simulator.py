@@ -1,7 +1,8 @@
 """What the simulator costs (`python -m bench --simulator`): 2,000 webhooks a second, to the hello-world.
 
-Its clock goes a day a second, so that after some seconds as many stories end as begin. Its ledger is full after 50 s:
-from then on its memory has to be flat. It prints a line for each attempt, as it does into any pipe; these are counted.
+Its clock goes a day a second, so that after some seconds as many stories end as begin. Its ledger is full after 50 s,
+the things that its API serves after 200 s: from then on its memory has to be flat. It prints a line for each attempt,
+as into any pipe; these are counted.
 """
 
 from __future__ import annotations
