@@ -84,7 +84,7 @@ docs: $(VENV)/.dev  ## write the references of settings, metrics and the chart's
 site: .tools/site/.done  ## build the documentation into build/site, strict about links
 	rm -rf build/pages
 	mkdir -p build/pages
-	git ls-files -z --cached --others --exclude-standard -- '*.md' 'docs/*.svg' 'docs/*.png' LICENSE ':!*_TEMPLATE.md' | xargs -0 tar -cf - | tar -xf - -C build/pages
+	git ls-files -z --cached --others --exclude-standard -- '*.md' 'docs/*.svg' 'docs/*.png' 'docs/*.txt' LICENSE ':!*_TEMPLATE.md' | xargs -0 tar -cf - | tar -xf - -C build/pages
 	NO_MKDOCS_2_WARNING=1 .tools/site/bin/mkdocs build --strict
 
 cast: $(VENV)/.run  ## write what `make demo` prints to docs/demo.txt
