@@ -132,6 +132,16 @@ def test_a_template_that_changed_is_known_by_a_description_that_leaves_no_choice
     assert change.kind == "create"
 
 
+def test_a_wrong_template_on_the_bridges_host_is_mended_in_place(bridge: Bridge) -> None:
+    wrong = {**LEAD, **HEADER, "url_template": "https://Hooks.example.com/leads?lead=<LEAD_ID>"}
+    elsewhere = {**LEAD, "url_template": "https://crm.example.com/lead_created?lead_id=<LEAD_ID>"}
+    planned = bridge.plan(TABLE, Aurora(elsewhere, wrong))
+    assert [(change.kind, change.id) for change in planned.changes] == [("update", "w-2")]
+    assert [one.id for one in planned.unmanaged] == ["w-1"]
+    planned = bridge.plan(TABLE, Aurora(wrong, {**wrong, "url_template": "https://hooks.example.com/new_leads"}))
+    assert [change.kind for change in planned.changes] == ["create"]
+
+
 def test_a_legacy_name_is_the_same_event(bridge: Bridge) -> None:
     name, legacy = "auto_designer_job_completed", "auto_designer_job_completion"
     (change,) = bridge.plan(table(events=f'["{name}"]'), Aurora()).changes

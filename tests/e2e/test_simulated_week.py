@@ -4,19 +4,22 @@ Aurora's clock is put forward from one attempt to the next, and the daemon's wal
 makes of hours and days is what it would be. The week lies in the past: Kafka refuses records of the future.
 """
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from heapq import merge
 from itertools import pairwise, takewhile
 from pathlib import Path
 from time import monotonic, time
 from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from aurora_bridge.simulator.api import TOKEN as TOKEN_OF_API
+from aurora_bridge.simulator.api import serving
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.deliveries import Answer, Delivery, Request, State
@@ -28,11 +31,11 @@ from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
 from tests.e2e.stores import Place, Stored
 from tests.faults.clock import WallClock
 from tests.faults.scenario import UnavailableError
-from tests.simulator.acting import subscription
+from tests.simulator.acting import OWNER, subscription
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PATIENT, command
 from tests.support.missing import unavailable
-from tests.support.ports import free_ports
+from tests.support.ports import HOST, free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +45,7 @@ WEEK: Final = 7 * DAY
 STORIES_PER_DAY: Final = 12
 LEADS_PER_DAY: Final = 24
 """Beside these stories, from the third day on: so that Aurora has its 100 attempts in 48 h."""
+TENANT: Final = OWNER.removeprefix("tenants/")
 TOKEN: Final = "X-Aurora-Webhook-Token"  # noqa: S105 - a header's name
 RISK: Final = "aurora_bridge_auto_disable_risk"
 
@@ -62,9 +66,9 @@ class Bridge:
         self._fast = -int(WEEK)  # seconds
         self._config, self._tokens = folder / "bridge.toml", folder / "tokens"
         self.place = place
-        self.daemon = place.daemon(
-            folder, ingress__port=free_ports(1)[0], config=self._config, auth__tokens_file=self._tokens, **PATIENT
-        )
+        (port,) = free_ports(1)
+        self.url = f"http://{HOST}:{port}"
+        self.daemon = place.daemon(folder, ingress__port=port, config=self._config, **PATIENT)
         self.daemon.surroundings = self._clock.surroundings
 
     def set_clock(self, at: float) -> None:
@@ -72,8 +76,16 @@ class Bridge:
         self._fast = max(self._fast, int(at - time()))
         self._clock.jump_to(self._fast)
 
-    def write(self, template: str) -> None:
-        self._config.write_text(f'[[routes]]\ntemplate = "{template}"\nevent = "agreement_status_changed"\n')
+    def write(self, template: str, api_url: str) -> None:
+        """Let the next start have this template of its own, and everything else by Aurora's suggestion."""
+        token = self._config.with_name("api-token")
+        token.write_text(TOKEN_OF_API)
+        self._config.write_text(
+            f'[ingress]\npublic_url = "{self.url}"\n[auth]\ntokens_file = "{self._tokens}"\n'
+            f'[aurora]\napi_url = "{api_url}"\napi_token_file = "{token}"\ntenant_id = "{TENANT}"\n'
+            f"[[subscriptions]]\nevents = {json.dumps(EVENTS)}\n"
+            f'[[routes]]\ntemplate = "{template}"\nevent = "agreement_status_changed"\n'
+        )
 
     def accept(self, *tokens: str) -> None:
         """Let these credentials hold, and no others."""
@@ -83,9 +95,10 @@ class Bridge:
         self.daemon.start()
         self.place.settle(self.daemon)
 
-    def run(self, *arguments: str) -> str:
+    async def run(self, *arguments: str) -> str:
         """Return what a command says, which must succeed."""
-        ended = command(
+        ended = await asyncio.to_thread(
+            command,
             *arguments,
             cwd=self.daemon.folder,
             config=self._config,
@@ -104,8 +117,8 @@ class Bridge:
 
 
 @asynccontextmanager
-async def aurora_beside(bridge: Bridge, begin: float) -> AsyncIterator[Engine]:
-    """Yield an Aurora that nobody has subscribed at, whose clock the daemon's follows."""
+async def aurora_beside(bridge: Bridge, begin: float) -> AsyncIterator[tuple[Engine, str]]:
+    """Yield an Aurora without subscriptions, whose clock the daemon's follows, and the URL of its API."""
     async with sending() as send:
 
         async def send_in_time(asked: Request) -> Answer:
@@ -115,14 +128,29 @@ async def aurora_beside(bridge: Bridge, begin: float) -> AsyncIterator[Engine]:
         leads = {"lead": STORIES["sale"][:1]}
         streams = occurrences(1, begin, STORIES_PER_DAY), occurrences(2, begin + 2 * DAY, LEADS_PER_DAY, leads)
         stories = takewhile(lambda one: one.at < begin + 6 * DAY, merge(*streams))
-        yield Engine(lambda: World(Aurora(), begin, stories), Clock(begin, monotonic), send_in_time)
+        engine = Engine(lambda: World(Aurora(), begin, stories), Clock(begin, monotonic), send_in_time)
+        async with serving(engine, HOST, 0, requests_a_minute=1000) as api_url:
+            yield engine, api_url
 
 
-def subscribe(aurora: Aurora, url: str, token: str) -> None:
-    """Subscribe to every event with this credential, or change the subscriptions that there are."""
+async def subscribe_by_hand(bridge: Bridge, aurora: Aurora) -> None:
+    """Subscribe to every event, as in the dashboard; one leads to a path that no route has."""
+    pasted = await bridge.run("templates")
+    templates = dict(line.split("\t") for line in pasted.splitlines())
+    templates["lead_created"] = templates["lead_created"].replace("/lead_created?", "/leads/lead_created?")
+    templates["agreement_status_changed"] = bridge.url + CONTRACTS
     for event in EVENTS:
-        to = f"{url}/contracts" if event == "agreement_status_changed" else url
-        aurora.change(subscription(event, event, to, header_auth_key=TOKEN, header_auth_value=token))
+        auth = {"header_auth_key": TOKEN, "header_auth_value": "old"}
+        aurora.change(subscription(event, event, url_template=templates[event], **auth))
+
+
+async def rotate(bridge: Bridge) -> None:
+    """Change the credential without a refusal: both hold while Aurora changes over."""
+    bridge.accept("old", "new")
+    with_new = [(TOKEN, "new")]
+    bridge.daemon.wait_until("it is read", lambda it: it.get("/lead_changed?lead_id=%FF", with_new).status != 401)
+    await bridge.run("subscriptions", "apply", "--yes", "--resend-credentials")
+    bridge.accept("new")
 
 
 def enabled(aurora: Aurora) -> set[str]:
@@ -132,9 +160,7 @@ def enabled(aurora: Aurora) -> set[str]:
 
 def lines(deliveries: Iterable[Delivery]) -> Counter[str]:
     """Return what was sent, a line for each event."""
-    return Counter(
-        _line(one.event, {name: value or None for name, value in one.attributes.items()}) for one in deliveries
-    )
+    return Counter(_line(one.event, _query(one.attempts[-1][1])) for one in deliveries)
 
 
 def told_apart_by_nothing(deliveries: Iterable[Delivery]) -> set[str]:
@@ -161,6 +187,10 @@ def kept(stored: list[Stored]) -> Counter[str]:
     return Counter(_line(one.topic, one.event["data"]) for one in first.values())
 
 
+def _query(url: str) -> dict[str, str | None]:
+    return {name: value or None for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+
+
 def _line(event: str, attributes: object) -> str:
     return f"{event} {json.dumps(attributes, sort_keys=True)}"
 
@@ -171,35 +201,34 @@ async def test_a_week_with_all_that_goes_wrong_leaves_exactly_what_aurora_sent(
     bridge = Bridge(tmp_path, Place(prefix, kafka.bootstrap))
     begin = time() - WEEK - HOUR
     bridge.set_clock(begin)
-    bridge.write(BROKEN)
     bridge.accept("old")
-    with bridge.daemon as daemon:
-        bridge.place.settle(daemon)
-        async with aurora_beside(bridge, begin) as engine:
+    async with aurora_beside(bridge, begin) as (engine, api_url):
+        bridge.write(BROKEN, api_url)
+        with bridge.daemon as daemon:
+            bridge.place.settle(daemon)
             aurora = engine.aurora
 
             async def until(day: float) -> None:
                 await engine.advance(begin + day * DAY - engine.clock.now())
                 bridge.set_clock(engine.clock.now())
 
-            subscribe(aurora, daemon.url, "old")
-            leads = aurora.subscriptions["lead_created"]
-            aurora.change(replace(leads, url_template=f"{daemon.url}/leads/lead_created?lead_id=<LEAD_ID>"))
+            await subscribe_by_hand(bridge, aurora)
 
-            # The operator's route has a broken template: what comes for it becomes dead letters.
+            # The operator's own route has a broken template: what comes for it becomes dead letters.
             await until(2)
-            bridge.write(CONTRACTS)
+            bridge.write(CONTRACTS, api_url)
             daemon.terminate()
             bridge.start()
-            letters = [json.loads(line) for line in bridge.run("dead-letters", "replay", "--yes").splitlines()]
+            letters = [json.loads(line) for line in (await bridge.run("dead-letters", "replay", "--yes")).splitlines()]
             assert {letter["outcome"] for letter in letters} == {"published"}
 
-            # A subscription leads to a path that no route has, until Aurora switches it off.
+            # Aurora switches off what fails all the time, and not before the guard has warned.
             daemon.wait_until("the guard warns", lambda _: bridge.at_risk("lead_created"))
-            assert leads.id in enabled(aurora)
-            while leads.id in enabled(aurora):
+            assert "lead_created" in enabled(aurora)
+            while "lead_created" in enabled(aurora):
                 await engine.advance(HOUR)
-            aurora.change(leads)
+            await bridge.run("subscriptions", "apply", "--yes")
+            await bridge.run("subscriptions", "reenable", "--yes", "lead_created")
 
             # An outage of a day.
             await until(3.5)
@@ -207,21 +236,16 @@ async def test_a_week_with_all_that_goes_wrong_leaves_exactly_what_aurora_sent(
             await until(4.5)
             bridge.start()
 
-            # A rotation of the credential, as the documentation has it.
+            # The credential is rotated, as the documentation has it.
             await until(5)
-            bridge.accept("new", "old")
-            daemon.wait_until(
-                "the new one holds",
-                lambda daemon: daemon.get("/lead_changed?lead_id=%FF", [(TOKEN, "new")]).status != 401,
-            )
-            subscribe(aurora, daemon.url, "new")
-            bridge.accept("new")
+            await rotate(bridge)
+            assert "Nothing to change" in await bridge.run("subscriptions", "plan")
 
             await until(7)
-            assert aurora.owed() == 0
+            assert [one for one in aurora.ledger if one.state is State.PENDING] == []
             sent, alike = lines(aurora.ledger), told_apart_by_nothing(aurora.ledger)
             assert any(one.state is State.FAILED for one in aurora.ledger), "the outage was too short"
-            bridge.run("resend", "begin")
+            await bridge.run("resend", "begin")
             aurora.resend(begin, engine.clock.now())
             await engine.advance(0)
             assert aurora.owed() == 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.aurora.wanted import Wanted
@@ -15,7 +16,8 @@ def paired(wanted: Sequence[Wanted], actual: Sequence[Subscription], redact: Red
     """Return by its place each wanted subscription that Aurora has, with that one.
 
     It is the one of its id; else one with the same event and template, the more alike first; else the only one with the
-    same event and description, since templates change. `redact` hides the secrets of a template, which change too.
+    same event and description; else the only one with the same event and host: templates are mended in place, since
+    what Aurora owes to a subscription goes by its latest. `redact` hides the secrets of a template, which change too.
     """
     ids = {one.id: one for one in actual}
     pairs = {place: ids[one.id] for place, one in enumerate(wanted) if one.id in ids}
@@ -44,9 +46,15 @@ def _description(one: Wanted | Subscription, redact: Redact) -> Hashable:
     return (_event(one), one.description) if one.description else None
 
 
+def _host(one: Wanted | Subscription, redact: Redact) -> Hashable:
+    del redact
+    host = urlsplit(one.url_template or "").netloc.lower()
+    return (_event(one), host) if host else None
+
+
 def _event(one: Wanted | Subscription) -> str:
     return todays_name(one.event or "")
 
 
-_KEYS: Final[Sequence[tuple[Key, bool]]] = ((_whole, False), (_template, False), (_description, True))
+_KEYS: Final[Sequence[tuple[Key, bool]]] = ((_whole, False), (_template, False), (_description, True), (_host, True))
 """The surest first, and whether it counts only where it leaves no choice."""
