@@ -101,6 +101,17 @@ def test_with_basic_the_user_counts(tmp_path: Path) -> None:
         assert [one.check for one in examine(aurora.now(), bridge.receiver)] == checks
 
 
+def test_a_token_in_the_query_is_tried_as_aurora_has_it(tmp_path: Path) -> None:
+    """An export hides it, and the wanted template with `***` in it is no credential."""
+    route = f'[[routes]]\ntemplate = "{HOST}/x?l=<LEAD_ID>&key=HERE"\nevent = "lead_changed"\nquery_parameter = "key"\n'
+    bridge = Bridge(tmp_path, TOKENS + route)
+    for token, checks in {"canary-old": [], "canary-stranger": [Check.UNAUTHORIZED]}.items():
+        aurora = Aurora({**LEAD, "url_template": f"{HOST}/x?l=<LEAD_ID>&key={token}"})
+        exported = bridge.export(aurora)
+        assert "key=***" in exported
+        assert [one.check for one in bridge.findings(exported, aurora)] == checks
+
+
 def test_a_path_that_the_proxy_in_front_cuts_off_is_cut_off(tmp_path: Path) -> None:
     bridge = Bridge(tmp_path, TOKENS.replace("hooks.example.com", "example.com/hooks"))
     url = "https://example.com/hooks/lead_changed?lead_id=<LEAD_ID>"
@@ -177,6 +188,15 @@ def test_each_of_the_nineteen_events_is_covered_or_left_out(bridge: Bridge) -> N
     )
     (both,) = bridge.findings(table(events='["lead_changed"]') + others_left_out(), Aurora({**LEAD, **HEADER}))
     assert (both.check, both.where) == (Check.LEFT_OUT, "lead_changed")
+
+
+def test_what_goes_elsewhere_covers_nothing(bridge: Bridge) -> None:
+    elsewhere = Aurora({**LEAD, "url_template": "https://elsewhere.example.com/?lead=<LEAD_ID>"})
+    wanted = table(
+        events='["lead_changed"]', id='"w-1"', url_template='"https://elsewhere.example.com/?lead=<LEAD_ID>"'
+    )
+    (finding,) = found(bridge, elsewhere, wanted, covered=("lead_changed",))
+    assert (finding.check, finding.where) == (Check.NOT_COVERED, "lead_changed")
 
 
 def test_an_event_has_room_for_five(bridge: Bridge) -> None:
