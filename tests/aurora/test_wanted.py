@@ -67,6 +67,10 @@ def test_of_several_routes_one_is_named(tmp_path: Path) -> None:
     assert "agreement_id=<AGREEMENT_ID>" in only(tmp_path, TWO_ROUTES, events=event, route='"default"').url_template
 
 
+def test_a_route_of_another_tenant_is_taken_only_where_it_is_named(tmp_path: Path) -> None:
+    assert only(tmp_path, TWO_ROUTES, events=LEAD).url_template.endswith("/lead_created?lead_id=<LEAD_ID>")
+
+
 def test_a_token_in_the_query_is_put_in_from_its_file(tmp_path: Path) -> None:
     wanted = only(tmp_path, TWO_ROUTES, events=LEAD, route='"/sunny"')
     assert wanted.url_template == "https://hooks.example.com/sunny?id=<LEAD_ID>&key=canary-other"
