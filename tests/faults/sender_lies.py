@@ -17,6 +17,7 @@ from aurora_bridge.kafka.error_actions import ACTIONS, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue
 from aurora_bridge.kafka.produce import NOT_IDEMPOTENT, Produce, ProduceAnswer
 from aurora_bridge.kafka.producer_client import ProducerClient
+from aurora_bridge.outbox import drainer, rows
 
 _UNBOUNDED: Final = 2**30
 _LARGE_BATCH_BYTES: Final = 512 * 1024
@@ -31,7 +32,7 @@ def frees_sequence() -> None:
 
 
 def unbounded() -> None:
-    """Send a broker all that there is in one request, whatever the line carries."""
+    """Send a broker all that there is in one request, whatever the line carries; and let all of a backlog be there."""
     answered = Broker.answered
 
     def blind(one: Broker, size: int, seconds: float, now: float, throttled_seconds: float) -> None:
@@ -41,6 +42,8 @@ def unbounded() -> None:
     Broker.answered = blind  # type: ignore[assignment, method-assign]
     broker.FIRST_REQUEST_BYTES = _UNBOUNDED
     partition_queue.MAX_BATCH_BYTES = _LARGE_BATCH_BYTES
+    drainer.WINDOW = _UNBOUNDED
+    rows._WINDOW_BYTES = _UNBOUNDED  # noqa: SLF001
 
 
 def impatient() -> None:
