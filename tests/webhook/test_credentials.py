@@ -355,6 +355,18 @@ def test_whether_a_credential_is_valid_can_be_asked_without_a_use_of_it() -> Non
         assert credentials.recognizes(Delivery("GET", b"/x?st=one", (), 0, 0.0))
         assert not credentials.recognizes(delivery((HEADER.encode(), b"two"), basic(b"u:q")))
     assert not Anonymous().recognizes(delivery((HEADER.encode(), b"one")))
+
+
+def test_whether_one_would_be_let_in_is_known_without_counting_it() -> None:
+    uses: Uses = {}
+    tokens = Secrets("tokens", ("header", "query"), uses)
+    tokens.replace([b"one"])
+    strict, open_to_all = (Credentials(HEADER, tokens, anonymous=anonymous, uses=uses) for anonymous in (False, True))
+    assert strict.would_admit(delivery((HEADER.encode(), b"one")))
+    assert not strict.would_admit(delivery((HEADER.encode(), b"two")))
+    assert open_to_all.would_admit(delivery())
+    assert Anonymous().would_admit(delivery())
+    assert set(uses.values()) == {0}
     assert set(uses.values()) == {0}
 
 

@@ -57,6 +57,13 @@ class Finding(NamedTuple):
     """What is wrong, and what to do."""
     error: bool = False
     """Whether nothing is sent before it is mended."""
+    events: Sequence[str] = ()
+    """Those that it is about, by today's names."""
+
+    @property
+    def what(self) -> str:
+        """What is wrong, without what to do."""
+        return self.words.partition(". ")[0].removesuffix(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,10 @@ class _Seen:
     trial: Trial
     sent: bool = False
     """Whether the plan sends it, or a change of it."""
+
+    @property
+    def events(self) -> Sequence[str]:
+        return (todays_name(self.event),)
 
 
 def check(plan: Plan, left_out: Mapping[str, str], receiver: Receiver) -> list[Finding]:
@@ -87,6 +98,18 @@ def check(plan: Plan, left_out: Mapping[str, str], receiver: Receiver) -> list[F
         *_leads(plan),
     ]
     return sorted(found, key=lambda finding: not finding.error)
+
+
+def examine_all(
+    subscriptions: Sequence[Subscription], left_out: Mapping[str, str], receiver: Receiver
+) -> list[Finding]:
+    """Return what is wrong with Aurora's subscriptions as they are, each by itself and all together.
+
+    What is missing is not known where Aurora does not show all of them.
+    """
+    seen = list(_of_unmanaged(subscriptions, receiver))
+    missing = _coverage(seen, left_out) if len(seen) == len(subscriptions) else ()
+    return [*(finding for one in seen for finding in _of_one(one)), *_twice(seen), *missing]
 
 
 def examine(subscriptions: Sequence[Subscription], receiver: Receiver) -> list[Finding]:
@@ -130,11 +153,17 @@ def _of_unmanaged(subscriptions: Sequence[Subscription], receiver: Receiver) -> 
 
 
 def _shown_credentials(one: Subscription, receiver: Receiver) -> Sequence[Sequence[Header]] | None:
-    """Return the headers with which one of Aurora's may send; None where Aurora does not show which."""
+    """Return the headers with which one of Aurora's may send.
+
+    None where Aurora does not show which, or the secrets of its route cannot be read.
+    """
     route = receiver.route_of(one.event or "", one.url_template or "")
     if route is None or not one.authentication_is_known:
         return None
-    return receiver.credentials(route, one.header_auth_key or "", one.basic_auth_username or "")
+    try:
+        return receiver.credentials(route, one.header_auth_key or "", one.basic_auth_username or "")
+    except (OSError, ValueError):
+        return None
 
 
 def _of_one(one: _Seen) -> Iterator[Finding]:
@@ -142,7 +171,7 @@ def _of_one(one: _Seen) -> Iterator[Finding]:
     if trial.fate is Fate.ELSEWHERE and one.sent:
         yield Finding(Check.ELSEWHERE, one.where, _words(one))
     elif trial.fate not in {Fate.ELSEWHERE, Fate.TAKEN}:
-        yield Finding(Check(trial.fate.value), one.where, _words(one), error=one.sent)
+        yield Finding(Check(trial.fate.value), one.where, _words(one), error=one.sent, events=one.events)
     if trial.match is None:
         return
     for name in trial.unknown:
@@ -150,7 +179,7 @@ def _of_one(one: _Seen) -> Iterator[Finding]:
             f"Aurora is not known to fill in {placeholder(name)} for this event. If it does not, every webhook becomes "
             "a dead letter (unfilled_placeholder). Remove the parameter unless you know better."
         )
-        yield Finding(Check.UNKNOWN_PLACEHOLDER, one.where, words)
+        yield Finding(Check.UNKNOWN_PLACEHOLDER, one.where, words, events=one.events)
     if HIDDEN in one.url_template and one.sent:
         words = f"{HIDDEN} in its template would be sent as it stands. Write the secret, or remove url_template."
         yield Finding(Check.HIDDEN_SECRET, one.where, words, error=True)
@@ -202,7 +231,7 @@ def _filters(one: _Seen) -> Iterator[Finding]:
             "declared filtered: a state that returns unseen would be dropped as a duplicate. Give the subscription a "
             "route of its own with filtered = true."
         )
-        yield Finding(Check.HIDDEN_STATE, one.where, words, error=one.sent)
+        yield Finding(Check.HIDDEN_STATE, one.where, words, error=one.sent, events=one.events)
     for attribute, allowed in one.filters.items():
         known = event_type.values.get(attribute)
         if known and (unknown := sorted(allowed - known)):
@@ -210,7 +239,7 @@ def _filters(one: _Seen) -> Iterator[Finding]:
                 f"its filter has {', '.join(map(repr, unknown))}, not a known value of {attribute} "
                 f"({', '.join(sorted(known))}). A misspelt value lets nothing through."
             )
-            yield Finding(Check.UNKNOWN_VALUE, one.where, words)
+            yield Finding(Check.UNKNOWN_VALUE, one.where, words, events=one.events)
 
 
 def _without_secret(plan: Plan) -> Iterator[Finding]:
@@ -260,7 +289,7 @@ def _twice(seen: Sequence[_Seen]) -> Iterator[Finding]:
                 else "each event is published twice, with different attributes and ids"
             )
             words = f"{other.where} delivers the same: {becomes}. Remove one, or give them filters that do not overlap."
-            yield Finding(Check.TWICE, one.where, words)
+            yield Finding(Check.TWICE, one.where, words, events=one.events)
 
 
 def _overlap(one: Filters, other: Filters) -> bool:
@@ -273,10 +302,10 @@ def _coverage(seen: Sequence[_Seen], left_out: Mapping[str, str]) -> Iterator[Fi
     founding = [name for name, event_type in CATALOGUE.items() if event_type.founding]
     if missing := [name for name in founding if name not in covered and name not in left_out]:
         words = "no subscription. Add it to the events of a table, or to those of a table with left_out = true."
-        yield Finding(Check.NOT_COVERED, ", ".join(missing), words, error=True)
+        yield Finding(Check.NOT_COVERED, ", ".join(missing), words, error=True, events=missing)
     for name in sorted(covered & left_out.keys()):
         words = f"{left_out[name]} leaves it out, but it has a subscription. Remove one or the other."
-        yield Finding(Check.LEFT_OUT, name, words)
+        yield Finding(Check.LEFT_OUT, name, words, events=(name,))
 
 
 def _switched_off(plan: Plan) -> Iterator[Finding]:

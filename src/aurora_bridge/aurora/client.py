@@ -172,7 +172,7 @@ class AuroraClient:
         method, _, path = call.partition(" ")
         patience = self._patience_seconds
         while True:
-            token = self._token(call)
+            token = await asyncio.to_thread(self._token, call)  # a mounted volume can be slow
             await self._pace()
             response = await self._send(call, method, url or self._api_url + path, body, token)
             if 200 <= response.status < 300:  # noqa: PLR2004 - successful

@@ -187,8 +187,4 @@ def _delivery(target: str, headers: Sequence[Header] = ()) -> Delivery:
 
 
 def _admits(match: Match, target: str, headers: Sequence[Header]) -> bool:
-    try:
-        match.route.credentials.admit(_delivery(target, headers))
-    except Refusal:
-        return False
-    return True
+    return match.route.credentials.would_admit(_delivery(target, headers))

@@ -40,8 +40,8 @@ def plan_in_words(plan: Plan) -> Iterator[str]:
 
 def findings_in_words(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield a line for each finding."""
-    for check, where, words, error in findings:
-        yield f"{'error' if error else 'warning'}: {where} ({check}): {words}"
+    for one in findings:
+        yield f"{'error' if one.error else 'warning'}: {one.where} ({one.check}): {one.words}"
 
 
 def change_in_words(number: int, total: int, change: Change, error: AuroraError | None) -> str:

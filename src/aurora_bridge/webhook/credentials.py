@@ -119,6 +119,9 @@ class Authenticator(Protocol):
     def recognizes(self, delivery: Delivery) -> bool:
         """Whether the delivery carries a valid credential. Counts nothing."""
 
+    def would_admit(self, delivery: Delivery) -> bool:
+        """Whether the delivery could come in, if no browser brings it. Counts nothing."""
+
 
 class Credentials:
     """What a route takes: any one valid credential lets a delivery in."""
@@ -164,6 +167,10 @@ class Credentials:
     def recognizes(self, delivery: Delivery) -> bool:
         """Whether the delivery carries a valid credential. Counts nothing."""
         return self._find(delivery, counted=False)
+
+    def would_admit(self, delivery: Delivery) -> bool:
+        """Whether the delivery could come in, if no browser brings it. Counts nothing."""
+        return self._anonymous or self.recognizes(delivery)
 
     def _find(self, delivery: Delivery, *, counted: bool) -> bool:
         for header, valid in self._by_header:
@@ -232,3 +239,8 @@ class Anonymous:
         """Return False: no credential is valid."""
         del delivery
         return False
+
+    def would_admit(self, delivery: Delivery) -> bool:
+        """Return True: nobody needs one."""
+        del delivery
+        return True
