@@ -8,19 +8,20 @@ snake_case, ASCII. What must hold between settings, and inside the template of a
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aurora_bridge.settings import Settings
+from aurora_bridge.settings import Settings, SubscriptionSettings
 from aurora_bridge.settings.names import REPLACED
 
 Schema = dict[str, Any]
 
 _BY_CHART: Final = {
-    "settings": {"state_dir", "admin", "subscriptions"},
+    "settings": {"state_dir", "admin"},
     "IngressSettings": {"host", "port"},
     "SpoolSettings": {"enabled"},
+    "SubscriptionSettings": SubscriptionSettings.model_fields.keys() - {"events", "left_out", "enabled", "id"},
 }
-"""By model, what the chart sets itself, or leaves out: subscriptions are the business of a pipeline, not of a pod."""
+"""By model, what the chart sets itself, or leaves out: to change subscriptions is the business of a pipeline."""
 
-_TABLES: Final = {"RouteSettings", "EventSettings"}
+_TABLES: Final = {"RouteSettings", "EventSettings", "SubscriptionSettings"}
 """The models of which there can be any number, without defaults in `values.yaml`."""
 
 _EMPTY_IS_NONE: Final = {"AuthSettings": {"query_parameter"}, "KafkaSettings": {"sasl_mechanism"}}

@@ -45,6 +45,7 @@ def test_an_owner_without_a_key_and_a_key_without_an_owner_are_refused(token: Pa
     assert "API_TOKEN_FILE (aurora.api_token_file in the file): it came without" in problem(api_token_file=token)
 
 
+@pytest.mark.proves("Where each secret lives: the key of Aurora's API")
 def test_the_key_goes_in_plain_text_over_loopback_alone(token: Path) -> None:
     words = problem(api_token_file=token, tenant_id="t", api_url="http://aurora.example.com")
     assert "plain http is allowed on loopback only" in words

@@ -7,13 +7,16 @@ Kafka: the ingress listens at once and spools.
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, time
 
+from aurora_bridge.aurora.errors import ApiReason
+from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
+from aurora_bridge.aurora.watch import watching
 from aurora_bridge.auto_disable import guarding
 from aurora_bridge.bridge import EVENTS, Bridge
 from aurora_bridge.control.commands import commands
@@ -74,7 +77,7 @@ async def run(settings: Settings, announce: Announce) -> str:
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
-        metrics = make_metrics()
+        metrics = make_metrics(subscriptions=settings.aurora.polled)
         _measure_state(settings.state_dir, metrics)
         files = SecretFiles(metrics)
         routing = make_routing(settings, files, metrics)
@@ -126,7 +129,15 @@ async def run(settings: Settings, announce: Announce) -> str:
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
         await stack.enter_async_context(_helper("measuring", partial(_measure, metrics)))
-        observer = Observer(settings, readiness, publisher, dedup, ledger, metrics)
+        observer = Observer(
+            settings,
+            readiness,
+            publisher,
+            dedup,
+            ledger,
+            metrics,
+            await stack.enter_async_context(watching(settings, routing.routes, metrics)),
+        )
         await stack.enter_async_context(_helper("sampling for the status page", observer.history.run))
         admin_url = await stack.enter_async_context(admin(readiness, metrics, observer.look, settings.admin))
         url = await stack.enter_async_context(
@@ -271,8 +282,13 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
             log.error("the disk does not answer; the index may miss the last events")
 
 
-def make_metrics() -> Metrics:
-    """Return the metrics with the label values of this version."""
+def make_metrics(*, subscriptions: bool = True) -> Metrics:
+    """Return the metrics with the label values of this version; of Aurora's subscriptions, if they are polled."""
+    seen: Mapping[str, Sequence[str]] = {
+        "subscription_states": tuple(State),
+        "subscription_problems": tuple(SUBSCRIPTION_REMEDIES),
+        "api_errors": tuple(ApiReason),
+    }
     return Metrics(
         version=version("aurora-bridge"),
         events=EVENTS,
@@ -280,6 +296,7 @@ def make_metrics() -> Metrics:
         slots=[interval.value for interval in Interval],
         publish_errors=ERROR_REASONS,
         kafka_problems=tuple(REASONS),
+        **(seen if subscriptions else {}),
     )
 
 

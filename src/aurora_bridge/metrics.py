@@ -158,6 +158,9 @@ class Metrics(Collector):
         slots: Sequence[str] = (),
         publish_errors: Sequence[str] = (),
         kafka_problems: Sequence[str] = (),
+        subscription_states: Sequence[str] = (),
+        subscription_problems: Sequence[str] = (),
+        api_errors: Sequence[str] = (),
     ) -> None:
         """Declare every metric for the given label values; `attributes` are the pairs whose values are known."""
         event = ("event", events)
@@ -201,6 +204,30 @@ class Metrics(Collector):
             "1 where Aurora may switch a subscription off: at least 20 attempts in a row failed at this replica. Over "
             "all replicas it is the record aurora_bridge:auto_disable_risk:sum.",
             subscription,
+        )
+        self.subscriptions = Gauge(
+            "aurora_bridge_subscriptions",
+            "Subscriptions in Aurora at the last poll, by event and state: enabled, disabled, or elsewhere (for "
+            "another host than this bridge's).",
+            (event, ("state", subscription_states)),
+        )
+        self.subscription_problems = Gauge(
+            "aurora_bridge_subscription_problems",
+            "Problems of Aurora's subscriptions at the last poll, by event and problem; not_covered: the event has no "
+            "subscription. The status page says what to do about each.",
+            (event, ("problem", subscription_problems)),
+        )
+        self.api_last_success = Gauge(
+            "aurora_bridge_aurora_api_last_success_timestamp_seconds",
+            "When Aurora's API last listed the subscriptions, seconds since the epoch; 0: not since start. Absent if "
+            "the API is not polled.",
+        )
+        if not api_errors:
+            self.api_last_success.clear()
+        self.api_errors = Counter(
+            "aurora_bridge_aurora_api_errors",
+            "Failed polls of Aurora's subscriptions, by reason; the log says what to do.",
+            (("reason", api_errors),),
         )
         self.connections_dropped = Counter(
             "aurora_bridge_connections_dropped",

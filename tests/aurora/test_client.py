@@ -248,6 +248,7 @@ async def test_a_file_that_holds_no_key_is_told_before_anything_is_sent(api: Api
     assert (raised.value.reason, api.asked) == (ApiReason.TOKEN_UNUSABLE, [])
 
 
+@pytest.mark.proves("Where each secret lives: the key of Aurora's API")
 async def test_a_changed_key_holds_for_the_next_call(api: Api) -> None:
     api.replies = [EMPTY, EMPTY]
     async with api.client() as client:

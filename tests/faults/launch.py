@@ -55,8 +55,8 @@ def tell_growth() -> None:
     """Add these to the daemon's metrics."""
     make = daemon.make_metrics
 
-    def counting() -> Metrics:
-        metrics = make()
+    def counting(*, subscriptions: bool = True) -> Metrics:
+        metrics = make(subscriptions=subscriptions)
         metrics.registry.register(Growth())
         return metrics
 

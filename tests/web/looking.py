@@ -4,6 +4,10 @@ from math import inf
 from typing import Any
 
 from aurora_bridge.attempts import Subscription
+from aurora_bridge.aurora.checks import Check, Finding
+from aurora_bridge.aurora.errors import ApiReason, AuroraError
+from aurora_bridge.aurora.inspection import Inspection, State
+from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
@@ -35,6 +39,7 @@ QUIET = Status(
     refused=[],
     last_refused=[],
     failing=[],
+    subscriptions=None,
     dead_letters={},
     last_dead_letters=[],
     garbled_templates=[],
@@ -63,6 +68,13 @@ def refused(reason: Reason, seconds_ago: float, path: str = "", **more: Any) -> 
     return QUIET._replace(refused=[Refused(reason, 7, when)], last_refused=[last])
 
 
+def found(check: Check, *events: str, where: str = "id-1, lead_created", **more: Any) -> Seen:  # noqa: ANN401
+    """Return a look at Aurora's subscriptions, a minute ago, in which something was wrong."""
+    counts = {("lead_changed", State.ENABLED): 1, ("lead_created", State.DISABLED): 1}
+    finding = Finding(check, where, "this is wrong. Mend it.", events=events or ["lead_created"])
+    return Seen(NOW - 60, Inspection(counts, [finding]))._replace(**more)
+
+
 def eventful(text: str) -> Status:
     """Return a daemon of which everything is shown, with `text` wherever a text can be."""
     return QUIET._replace(
@@ -77,6 +89,9 @@ def eventful(text: str) -> Status:
         last_dead_letters=[DeadLetter(NOW, Defect.NOT_UTF8, text, text, text)],
         in_flight=1,
         oldest_unanswered=9.0,
+        subscriptions=found(
+            Check.NO_ROUTE, where=text, error=AuroraError(ApiReason.INVALID, text, text, messages=[text])
+        ),
         garbled_templates=[(GarbledTemplate(NOW, text, text, text, (text,)), text)],
         broken_spools=[text],
         index_failed=True,

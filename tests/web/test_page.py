@@ -8,13 +8,16 @@ from math import inf, nan
 import pytest
 
 from aurora_bridge.attempts import Subscription
+from aurora_bridge.aurora.checks import Check
+from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
+from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.refusal import Credential, Defect, Reason
 from aurora_bridge.web.page import page
 from aurora_bridge.web.status import Reading, Status, Volume
 from aurora_bridge.web.style import HEADERS
 from tests.support.html import Page
-from tests.web.looking import AWAY, NOW, QUIET, SPOOL, eventful, refused
+from tests.web.looking import AWAY, NOW, QUIET, SPOOL, eventful, found, refused
 
 MARKUP = "'\"><script>alert(1)</script>&amp;"
 
@@ -150,3 +153,12 @@ def test_attempts_that_failed_are_shown_with_when_aurora_may_switch_off(
     failing = Subscription("/hooks", "lead_created", 1500, 120, in_a_row, seconds_left)
     assert f"lead_created /hooks 1,500 120 {told}" in Page(page(QUIET._replace(failing=[failing]))).text
     assert "Attempts that failed" not in Page(page(QUIET)).text
+
+
+def test_auroras_subscriptions_are_counted_and_each_that_is_wrong_is_named_with_its_remedy() -> None:
+    seen = found(Check.NO_ROUTE)
+    text = Page(page(QUIET._replace(subscriptions=seen))).text
+    assert "Last listed 1 min ago On 1 Off 1 To other hosts 0" in text
+    assert f"id-1, lead_created this is wrong {SUBSCRIPTION_REMEDIES[Check.NO_ROUTE]}" in text
+    assert "Last listed not since the start" in Page(page(QUIET._replace(subscriptions=Seen()))).text
+    assert "Subscriptions in Aurora" not in Page(page(QUIET)).text

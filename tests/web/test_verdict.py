@@ -5,6 +5,10 @@ from math import inf
 import pytest
 
 from aurora_bridge.attempts import Subscription
+from aurora_bridge.aurora.checks import Check
+from aurora_bridge.aurora.errors import ApiReason, AuroraError
+from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
+from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
@@ -13,13 +17,14 @@ from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.remedies import AUTO_DISABLE
 from aurora_bridge.web.status import Reading, Status
 from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge
-from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, refused
+from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, found, refused
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
 DEAD_LETTER = DeadLetter(NOW - 60, Defect.NOT_UTF8, "lead_created", "default", "the-id")
 GARBLED = QUIET._replace(
     garbled_templates=[(GarbledTemplate(NOW - 60, "lead_created", "default", "default", ("amp;source",)), "")]
 )
+UNSEEN = AuroraError(ApiReason.UNAUTHORIZED, "GET /tenants/t-1/webhooks", "Aurora does not accept the API key (401)")
 FULL = SPOOL._replace(bytes=990_000, full=True)
 INCOMPLETE = QUIET._replace(index_complete=False)
 FAILED = INCOMPLETE._replace(index_failed=True)
@@ -120,6 +125,26 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
         ),
         (QUIET._replace(takes_from_anyone=True), "Anyone who reaches the proxy in front can forge events"),
         (QUIET._replace(failing_files=["/etc/tokens"]), "/etc/tokens cannot be used"),
+        (
+            QUIET._replace(subscriptions=found(Check.NO_ROUTE)),
+            "Subscriptions in Aurora, id-1, lead_created: this is wrong",
+        ),
+        (
+            QUIET._replace(subscriptions=found(Check.NOT_COVERED, "lead_changed", "lead_created")),
+            "Subscriptions in Aurora, lead_changed and 1 other event: this is wrong",
+        ),
+        (
+            QUIET._replace(subscriptions=found(Check.SWITCHED_OFF, "lead_changed", where="id-2, lead_changed")),
+            "Subscriptions in Aurora, id-2, lead_changed: this is wrong",
+        ),
+        (
+            QUIET._replace(subscriptions=Seen(error=UNSEEN)),
+            "Aurora's subscriptions cannot be listed: GET /tenants/t-1/webhooks: Aurora does not accept the API key",
+        ),
+        (
+            QUIET._replace(subscriptions=Seen(NOW - 7200, error=UNSEEN)),
+            "Aurora's subscriptions cannot be listed, the last time was 2 h ago: GET /tenants/t-1/webhooks",
+        ),
     ],
     ids=str,
 )
@@ -127,6 +152,23 @@ def test_what_deserves_a_look_is_said_below(status: Status, said: str) -> None:
     (line,) = judge(status)[1:]
     assert line.level is Level.LOOK
     assert said in line.text
+
+
+def test_an_event_whose_subscriptions_are_all_off_is_bad_and_comes_with_the_command() -> None:
+    (line,) = judge(QUIET._replace(subscriptions=found(Check.SWITCHED_OFF)))
+    assert (line.level, line.text) == (
+        Level.BAD,
+        "Aurora's subscription of lead_created is off: nothing arrives from it",
+    )
+    assert "aurora-bridge subscriptions reenable" in line.remedy
+
+
+def test_subscriptions_with_the_same_problem_share_a_line() -> None:
+    seen = found(Check.NO_ROUTE)
+    twice = seen._replace(inspection=seen.inspection._replace(findings=[*seen.inspection.findings] * 2))
+    (line,) = judge(QUIET._replace(subscriptions=twice))[1:]
+    assert line.text == "Subscriptions in Aurora, id-1, lead_created: this is wrong (and 1 other like it)"
+    assert line.remedy == SUBSCRIPTION_REMEDIES[Check.NO_ROUTE]
 
 
 def test_how_long_the_reading_takes_is_not_said_where_nobody_knows() -> None:

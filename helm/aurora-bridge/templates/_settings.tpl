@@ -58,6 +58,11 @@ the file start at its folder, where the volume has each secret under its name. W
 [[routes]]
 {{- include "aurora-bridge.tomlTable" . }}
 {{- end }}
+{{- range $settings.subscriptions }}
+
+[[subscriptions]]
+{{- include "aurora-bridge.tomlTable" . }}
+{{- end }}
 {{- range $event, $known := $settings.events }}
 
 [events.{{ $event }}]

@@ -334,6 +334,18 @@ class AuroraSettings(Group):
     partner_application_id: AuroraId = ""
     """Id of a partner application, in the place of a tenant's, for the subscriptions of that."""
 
+    poll_seconds: Annotated[Seconds, Field(ge=0, le=DAY)] = 900
+    """Seconds between two polls of the subscriptions by the daemon, plus or minus a quarter, so that replicas spread.
+
+    0: never. 900, because Aurora switches subscriptions off without notice, and each poll costs one of the key's 90
+    requests a minute for each replica.
+    """
+
+    @property
+    def polled(self) -> bool:
+        """Whether the daemon polls the subscriptions."""
+        return self.api_token_file is not None and self.poll_seconds > 0
+
 
 class DeadlinesSettings(Group):
     """When the daemon stops waiting, in seconds since receipt. Each ends before the next, the last before Aurora's."""

@@ -3,11 +3,14 @@
 It needs no script. What is not markup is escaped (`markup`); how it looks, and what its policy allows, is in `style`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import isinf, isnan
 
 from aurora_bridge.attempts import DISABLED_AT, Subscription
+from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
+from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.remedies import DEFECTS, REMEDIES
@@ -71,6 +74,8 @@ def _sections(status: Status) -> Iterator[Html]:
     yield _section("Refusals", *_refusals(status))
     if status.failing:
         yield _section("Attempts that failed", _failing(status))
+    if status.subscriptions is not None:
+        yield _section("Subscriptions in Aurora", *_subscriptions(status.subscriptions, status.now))
     yield _section("Dead letters", *_dead_letters(status))
     if status.garbled_templates:
         yield _section("Templates to mend", _garbled_templates(status))
@@ -226,6 +231,30 @@ def _left(one: Subscription) -> str:
     if isinf(one.seconds_left):
         return f"at {DISABLED_AT} in a row"
     return f"at this rate in {duration(one.seconds_left)}" if one.seconds_left else "at any moment"
+
+
+def _subscriptions(seen: Seen, now: float) -> Iterator[Html]:
+    counts = Counter[State]()
+    for (_, state), count in seen.inspection.counts.items():
+        counts[state] += count
+    yield _facts(
+        [
+            ("Last listed", f"{duration(now - seen.time)} ago" if seen.time else "not since the start"),
+            ("On", str(counts[State.ENABLED])),
+            ("Off", str(counts[State.DISABLED])),
+            ("To other hosts", str(counts[State.ELSEWHERE])),
+        ]
+    )
+    if seen.inspection.findings:
+        rows = [
+            [
+                _cell(one.where, class_="prose"),
+                _cell(one.what, class_="prose"),
+                _cell(SUBSCRIPTION_REMEDIES[one.check], class_="prose"),
+            ]
+            for one in seen.inspection.findings
+        ]
+        yield _table("What is wrong with them", ["Subscription or event", "What is wrong", "What to do"], rows)
 
 
 def _dead_letters(status: Status) -> Iterator[Html]:

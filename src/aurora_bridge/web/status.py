@@ -10,6 +10,7 @@ from time import time
 from typing import NamedTuple
 
 from aurora_bridge.attempts import Subscription
+from aurora_bridge.aurora.watch import Seen, SubscriptionWatch
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.outstanding import Outstanding
@@ -139,6 +140,8 @@ class Status(NamedTuple):
     """The last ones, the latest first."""
     failing: Sequence[Subscription]
     """Those with attempts that failed in the last 48 h: first what Aurora may switch off, the soonest first."""
+    subscriptions: Seen | None
+    """Those in Aurora; None: its API is not polled."""
     dead_letters: dict[str, int]
     """By reason."""
     last_dead_letters: Sequence[DeadLetter]
@@ -181,14 +184,16 @@ class Observer:
         dedup: Deduplicator,
         ledger: Ledger,
         metrics: Metrics,
+        watch: SubscriptionWatch | None = None,
     ) -> None:
-        """Count the time since now as that since the start."""
+        """Count the time since now as that since the start; `watch`, if any, polls Aurora's subscriptions."""
         self._settings = settings
         self._readiness = readiness
         self._publisher = publisher
         self._dedup = dedup
         self._ledger = ledger
         self._metrics = metrics
+        self._watch = watch
         self.history = History(metrics, readiness.sender, readiness.spool)
         self._started = time()
         self._routes = list(to_paste(settings))
@@ -216,6 +221,7 @@ class Observer:
             refused=self._refused(),
             last_refused=sorted(self._ledger.last_refused(), key=lambda refused: -refused.time),
             failing=self._failing(now),
+            subscriptions=None if self._watch is None else self._watch.seen,
             dead_letters=_counted(metrics.dead_letters),
             last_dead_letters=list(reversed(bridge.dead_letters)),
             garbled_templates=self._garbled_templates(),

@@ -10,6 +10,9 @@ from enum import StrEnum
 from math import isinf
 from typing import NamedTuple
 
+from aurora_bridge.aurora.checks import Check, Finding
+from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
+from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.kafka.reasons import NOT_CREATED
 from aurora_bridge.ledger import RefusedRequest
 from aurora_bridge.refusal import Reason
@@ -50,7 +53,7 @@ class Line(NamedTuple):
 def judge(status: Status) -> list[Line]:
     """Return whether anything is being lost, and behind it what else deserves a look."""
     now, others = _refusing(status) or _losing(status), _worth_a_look(status)
-    lost = [*_lost(status), *_switched_off(status)]
+    lost = [*_lost(status), *_off(status), *_switched_off(status)]
     if now.level is Level.BAD:
         return [now, *lost, *others]
     if now.level is Level.GOOD and lost:
@@ -91,6 +94,32 @@ def _lost(status: Status) -> Iterator[Line]:
             "What could be read of it was kept; the log of that start says how much. Look into the disk. Aurora sends "
             "the others again, up to 30 days: the runbook AuroraBridgeBrokenFile says how. Then delete the file.",
         )
+
+
+def _off(status: Status) -> Iterator[Line]:
+    """Yield the events of which nothing arrives, since their subscriptions are off."""
+    if status.subscriptions is not None and (events := status.subscriptions.inspection.silent):
+        more = f", and {counted(len(events) - 1, 'other')}" if len(events) > 1 else ""
+        text = f"Aurora's subscription of {events[0]}{more} is off: nothing arrives from it"
+        yield Line(Level.BAD, text, SUBSCRIPTION_REMEDIES[Check.SWITCHED_OFF])
+
+
+def _subscriptions(seen: Seen, now: float) -> Iterator[Line]:
+    """Yield what else is wrong with Aurora's subscriptions, a line for each kind, and why they cannot be listed."""
+    by_check: dict[Check, list[Finding]] = {}
+    for finding in seen.inspection.findings:
+        if finding.check is not Check.SWITCHED_OFF or not {*finding.events} & {*seen.inspection.silent}:
+            by_check.setdefault(finding.check, []).append(finding)
+    for check, (first, *others) in by_check.items():
+        rest = len(first.events) - 1
+        where = f"{first.events[0]} and {counted(rest, 'other event')}" if rest else first.where
+        more = f" (and {counted(len(others), 'other')} like it)" if others else ""
+        text = f"Subscriptions in Aurora, {where}: {first.what}{more}"
+        yield Line(Level.LOOK, text, SUBSCRIPTION_REMEDIES[check])
+    if seen.error is not None:
+        last = f", the last time was {duration(now - seen.time)} ago" if seen.time else ""
+        why = str(seen.error).removesuffix(".")
+        yield Line(Level.LOOK, f"Aurora's subscriptions cannot be listed{last}: {why}", seen.error.remedy)
 
 
 def _switched_off(status: Status) -> Iterator[Line]:
@@ -139,6 +168,8 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
         words = problem.words
         yield Line(Level.LOOK, f"Kafka, {problem.about}: {problem.reason}", words[:1].upper() + words[1:])
     yield from _deliveries(status)
+    if status.subscriptions is not None:
+        yield from _subscriptions(status.subscriptions, status.now)
     yield from _outstanding(status)
     if status.takes_from_anyone:
         yield Line(

@@ -66,7 +66,7 @@ def test_every_setting_of_the_daemon_is_there_with_its_default() -> None:
         else:
             expected[key] = OTHERWISE.get(key, value)
     found = dict(flat(VALUES["settings"]))
-    assert (found.pop("routes"), found.pop("events")) == ([], {})
+    assert (found.pop("routes"), found.pop("subscriptions"), found.pop("events")) == ([], [], {})
     for key in ("auth.query_parameter", "kafka.sasl_mechanism"):
         expected[key] = ""
     assert found == expected

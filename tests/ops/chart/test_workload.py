@@ -115,6 +115,14 @@ def test_each_key_of_a_secret_that_is_named_is_in_the_volume_once_and_no_other(h
     assert [each["tokens_file"] for each in objects.settings()["routes"]] == ["secret/a.b/t"] * 2
 
 
+def test_the_pods_know_which_subscriptions_are_left_out_or_off_on_purpose(helm4: str) -> None:
+    tables = [
+        {"events": ["lead_created", "lead_changed"], "left_out": True},
+        {"events": ["asset_created"], "enabled": False, "id": "a-1"},
+    ]
+    assert render(helm4, {"settings": {"subscriptions": tables}}).settings()["subscriptions"] == tables
+
+
 def test_a_value_of_another_file_can_be_replaced_by_another_place(helm4: str) -> None:
     tokens = {"existingSecret": None, "key": None, "file": "/run/agent/tokens"}
     objects = render(helm4, {"settings": {"auth": {"tokens": tokens}}})
