@@ -270,6 +270,41 @@ _REFUSED = Section(
             colors={"attempts": BLUE, "failed": RED},
             width=12,
         ),
+        bars(
+            309,
+            "Wrong with Aurora's subscriptions",
+            About(
+                "What Aurora's API tells of its subscriptions, tried on the bridge's own routes: by event and problem.",
+                "No bar; nor is there one where no API key is set.",
+                "switched_off: nothing comes, see the runbook AuroraBridgeSubscriptionDisabled. The others are in "
+                "AuroraBridgeSubscriptionWrong; the status page names each, with what to do.",
+            ),
+            Query(
+                "sort_desc(max by (event, problem) (aurora_bridge_subscription_problems"
+                '{event=~"$event|unrecognized"})) > 0',
+                "{{event}} {{problem}}",
+            ),
+            base=ORANGE,
+            width=12,
+        ),
+        lines(
+            310,
+            "Subscriptions in Aurora",
+            About(
+                "How many there are: enabled; disabled, it sends nothing; elsewhere, to another host than this "
+                "bridge's. And the looks at Aurora's API that failed, of all replicas.",
+                "Level lines; no look fails.",
+                "failed looks: the log has the reason, and what to do.",
+            ),
+            Query(
+                'sum by (state) (max by (event, state) (aurora_bridge_subscriptions{event=~"$event|unrecognized"}))',
+                "{{state}}",
+            ),
+            Query(f"sum(increase(aurora_bridge_aurora_api_errors_total{INTERVAL}))", "failed looks"),
+            unit=units.Short,
+            colors={"enabled": GREEN, "disabled": RED, "elsewhere": BLUE, "failed looks": ORANGE},
+            width=12,
+        ),
         number(
             304,
             "Unauthorized",
@@ -280,7 +315,7 @@ _REFUSED = Section(
             ),
             Query(f'sum(increase(aurora_bridge_refusals_total{{reason="{Reason.UNAUTHORIZED.value}"}}{RANGE}))'),
             steps=[(0.5, RED)],
-            width=8,
+            width=6,
         ),
         number(
             305,
@@ -292,7 +327,7 @@ _REFUSED = Section(
             ),
             Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{AT_THE_DOOR}"}}{RANGE}))'),
             steps=[(0.5, YELLOW)],
-            width=8,
+            width=6,
         ),
         number(
             306,
@@ -305,7 +340,20 @@ _REFUSED = Section(
             ),
             Query("sum(aurora_bridge_secret_file_failing)"),
             steps=[(0.5, RED)],
-            width=8,
+            width=6,
+        ),
+        number(
+            311,
+            "Since Aurora's API told of them",
+            About(
+                "Time since any replica last saw the subscriptions.",
+                "Below 20 min.",
+                "The key may have been revoked, or the network policy lets nothing out: the log has the reason.",
+            ),
+            Query("time() - max(aurora_bridge_aurora_api_last_success_timestamp_seconds)"),
+            unit=units.DurationSeconds,
+            steps=[(3600, YELLOW), (_DAY, RED)],
+            width=6,
         ),
     ),
 )

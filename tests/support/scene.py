@@ -16,6 +16,7 @@ from time import monotonic, time
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from aurora_bridge.simulator.in_thread import Simulator, running
 from tests.support.daemon import Daemon
 from tests.support.http import Connection, Headers, request
 from tests.support.node import KafkaNode
@@ -91,6 +92,14 @@ def played(folder: Path, program: str, node: KafkaNode, *, calm: float = 0, paus
     create_topics(bootstrap, f"{prefix}asset_created", config={"max.message.bytes": str(SMALL_TOPIC_BYTES)})
     settings = {"kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, "auth__tokens_file": "tokens"}
     with ExitStack() as stack:
+        aurora, key = stack.enter_context(running()), folder / "api-key"
+        key.write_text("a-key-that-is-wrong\n")
+        settings |= {
+            "aurora__api_url": aurora.url,
+            "aurora__api_token_file": str(key),
+            "aurora__tenant_id": "simulated",
+            "aurora__poll_seconds": "1",
+        }
         daemons = []
         for name, more in (("a", {}), ("b", {"spool__max_bytes": SPOOL_BYTES})):
             (folder / name).mkdir()
@@ -104,10 +113,22 @@ def played(folder: Path, program: str, node: KafkaNode, *, calm: float = 0, paus
         server.wait_until_scraped(*urls)
         began = time()
         with traffic(*daemons, pause=pause):
+            _look_at_subscriptions(server, aurora, key, first=daemons[0])
             _acts(server, daemons, node, calm)
         ended = time()
         server.wait_until("the end was scraped", lambda server: server.query(f"min(timestamp(up)) > {ended}"))
         yield Played(server, began, ended)
+
+
+def _look_at_subscriptions(server: Prometheus, aurora: Simulator, key: Path, first: Daemon) -> None:
+    """Let looks at Aurora's API fail, until the key is right; then one subscription is on, one off."""
+    failures = "sum(increase(aurora_bridge_aurora_api_errors_total[5s])) > 0"
+    server.wait_until("looks fail", lambda server: server.query(failures))
+    aurora.subscribe("lead_changed", first.url)
+    aurora.subscribe("lead_created", first.url, enabled=False)
+    key.write_text(f"{aurora.token}\n")
+    off = 'aurora_bridge_subscription_problems{problem="switched_off"} > 0'
+    server.wait_until("one is seen to be off", lambda server: server.query(off))
 
 
 def _acts(server: Prometheus, daemons: list[Daemon], node: KafkaNode, calm: float) -> None:

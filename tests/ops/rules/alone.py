@@ -5,9 +5,12 @@ As in `scene`, a state starts its daemon and returns what then happens to it.
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import sleep
 from typing import Final, Protocol
 
+from aurora_bridge.simulator.in_thread import running
 from tests.ops.rules.faulty import CLOCK, HANGS
 from tests.ops.rules.process import starved, still
 from tests.support.daemon import Daemon
@@ -127,7 +130,30 @@ def older(start: Start, _stack: ExitStack) -> Happening:
     return lambda: None
 
 
-ALONE: Final = (starving, stuck, suspended, late, lost, alike, older)
+def unsubscribed(start: Start, stack: ExitStack) -> Happening:
+    """Of Aurora's subscriptions one is off, one leads nowhere, and there are no others."""
+    aurora = stack.enter_context(running())
+    key = Path(stack.enter_context(TemporaryDirectory())) / "api-key"
+    key.write_text(f"{aurora.token}\n")
+    daemon = start(
+        "unsubscribed",
+        aurora__api_url=aurora.url,
+        aurora__api_token_file=key,
+        aurora__tenant_id="simulated",
+        aurora__poll_seconds=1,
+    )
+
+    def happen() -> None:
+        header, token = GOOD[0]
+        off = {"enabled": False, "header_auth_key": header, "header_auth_value": token}
+        aurora.subscribe("lead_created", daemon.url, **off)
+        aurora.subscribe("lead_changed", f"{daemon.url}/nowhere/at/all?lead_id=<LEAD_ID>")
+        daemon.wait_until("it was seen", lambda daemon: "switched_off" in daemon.log.read_text())
+
+    return happen
+
+
+ALONE: Final = (starving, stuck, suspended, late, lost, alike, older, unsubscribed)
 
 
 def remember(daemon: Daemon, targets: list[str]) -> None:

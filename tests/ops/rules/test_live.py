@@ -58,6 +58,8 @@ FIRES: Final = {
     "AuroraBridgeUnjudged": "late",
     "AuroraBridgeLoopLag": "starving",
     "AuroraBridgeVersionSkew": "older",
+    "AuroraBridgeSubscriptionDisabled": "unsubscribed",
+    "AuroraBridgeSubscriptionWrong": "unsubscribed",
 }
 """By alert, the daemon for which it fires."""
 OTHERS: Final = {
