@@ -109,6 +109,15 @@ def test_every_rule_file_and_dashboard_of_the_repository_is_installed(helm4: str
     assert dashboards == [{f"aurora-bridge-{file.name}": file.read_text()} for file in files]
 
 
+def test_where_the_chart_has_the_release_scraped_its_rules_tell_that_it_is_gone_and_no_other(helm4: str) -> None:
+    given: dict[str, Any] = {"prometheusRule": {"enabled": True}, "podMonitor": {"enabled": True}}
+    rules = render(helm4, given).one("PrometheusRule")["spec"]["groups"]
+    (down,) = [rule for group in rules for rule in group["rules"] if rule.get("alert") == "AuroraBridgeDown"]
+    assert down["expr"].endswith(
+        'or on (namespace, job) absent(aurora_bridge_build_info{namespace="hooks", job="release"})'
+    )
+
+
 def test_the_package_holds_rules_and_dashboards_and_no_tests(copy: Path, helm: str, tmp_path: Path) -> None:
     subprocess.run([helm, "package", copy, "--destination", tmp_path], check=True, capture_output=True)
     (package,) = tmp_path.glob("*.tgz")
