@@ -26,8 +26,8 @@ pytestmark = pytest.mark.ops
 WEEK_SECONDS = 7 * 86_400
 USUAL = {
     "aurora_bridge:received:increase2h": "",
-    "aurora_bridge:event_received:increase6h": 'event="lead_created",',
-    "aurora_bridge:event_received:increase1d": 'event="lead_created",',
+    "aurora_bridge:event_accepted:increase6h": 'event="lead_created",',
+    "aurora_bridge:event_accepted:increase1d": 'event="lead_created",',
 }
 """The records that silence is told by, with the label of the event that is usual."""
 
