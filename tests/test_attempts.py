@@ -142,6 +142,28 @@ def test_a_restart_forgets_nothing() -> None:
     assert not any(one.at_risk for one in after.look(later))
 
 
+def test_the_last_success_of_each_event_is_known_after_a_restart_and_when_the_window_has_left_it_behind() -> None:
+    before, after = Attempts(), Attempts()
+    before.enter(("a", "lead_created"), BEGAN, failed=False)
+    before.enter(("b", "lead_created"), BEGAN + HOUR, failed=False)
+    before.enter(("a", "lead_created"), BEGAN + 2 * HOUR, failed=True)
+    before.enter(("a", "lead_changed"), BEGAN, failed=True)
+    before.look(BEGAN + 20 * 24 * HOUR)
+    after.load(before.dump())
+    assert after.last_accepted() == {"lead_created": BEGAN + HOUR}
+    assert after.accepted_lately(("a", "lead_created"), BEGAN + 29 * 24 * HOUR)
+    assert not after.accepted_lately(("a", "lead_created"), BEGAN + 31 * 24 * HOUR)
+    assert not after.accepted_lately(("a", "lead_changed"), BEGAN)
+    assert not after.accepted_lately(("c", "lead_created"), BEGAN)
+
+
+def test_what_an_older_version_wrote_is_taken() -> None:
+    attempts = Attempts()
+    attempts.load(f'[["{ROUTE}","{EVENT}",1,{BEGAN},[[{BEGAN // (15 * MINUTE)},3,1]]]]')
+    assert only(attempts) == (ROUTE, EVENT, 3, 1, 1, inf)
+    assert attempts.last_accepted() == {}
+
+
 @pytest.mark.parametrize(
     "line",
     ["", "{", "7", "null", "[7]", "[[]]", '[["a","b",1,1,[[1,2]]]]', '[["a","b",1,1,7]]', '[["a","b",null,1,[]]]'],

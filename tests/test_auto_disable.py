@@ -75,6 +75,16 @@ async def test_a_restart_goes_on_with_what_was_written_and_warns_again(
     assert (metrics.failed_in_a_row[KEY], len(warnings(caplog))) == (WARNED_AT, 1)
 
 
+async def test_after_a_restart_it_is_known_when_an_event_last_came_if_there_is_such_an_event(tmp_path: Path) -> None:
+    guard = AutoDisableGuard(tmp_path, Metrics())
+    guard.attempts.enter(KEY, NOW, failed=False)
+    guard.attempts.enter(("default", "of_another_version"), NOW, failed=False)
+    await guard.write()
+    metrics = Metrics(events=[KEY[1], "lead_changed"])
+    AutoDisableGuard(tmp_path, metrics)
+    assert metrics.event_last_received == {KEY[1]: NOW / 1e6, "lead_changed": 0}
+
+
 async def test_what_came_last_is_written_at_the_end(tmp_path: Path) -> None:
     async with guarding(tmp_path, Metrics()) as attempts:
         attempts.enter(KEY, NOW, failed=True)

@@ -18,7 +18,7 @@ from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.credentials import Anonymous
+from aurora_bridge.webhook.credentials import Anonymous, Credentials, Secrets
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.routes import Route, Routes
@@ -126,6 +126,29 @@ def test_a_fault_of_ours_is_an_attempt_of_auroras_where_the_path_is(
 ) -> None:
     answer = bridge.fault(overdue()._replace(target=target))
     assert (answer.status, answer.reason, answer.subscription) == (500, Reason.INTERNAL_ERROR, subscription)
+
+
+@pytest.mark.parametrize(
+    ("target", "token", "subscription"),
+    [
+        (b"/hooks/lead_changed?lead_id=1", b"none", ("none", "lead_changed")),
+        (b"/hook?lead_id=1", b"valid", ("none", "none")),
+        (b"/hook?lead_id=1", b"wrong", None),
+        (b"/wp-login.php", b"", None),
+    ],
+)
+async def test_what_has_no_route_is_an_attempt_of_auroras_if_it_names_an_event_or_has_a_valid_credential(
+    target: bytes, token: bytes, subscription: tuple[str, str] | None
+) -> None:
+    settings, metrics = Settings(), Metrics(events=EVENTS, attributes=ATTRIBUTES)
+    publisher = Publisher(settings.deadlines, EVENTS, None, None, metrics)
+    secrets = Secrets("tokens", ("header",), {})
+    secrets.replace([b"valid"])
+    route = Route("default", "default", Credentials("X-Token", secrets), Rules(SecretNames(())))
+    made = Bridge(settings, Routes("/below", route), Stuck(), publisher, instance="test", metrics=metrics)
+    answer = await made.accept(overdue()._replace(target=target, headers=((b"x-token", token),)))
+    assert (answer.reason, answer.subscription) == (Reason.NO_ROUTE, subscription)
+    assert answer.known_path is (subscription is not None)
 
 
 async def test_who_cancels_a_delivery_that_is_not_overdue_is_obeyed(bridge: Bridge) -> None:

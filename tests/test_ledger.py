@@ -121,6 +121,28 @@ TAKEN = Answer(200, Outcome.PUBLISHED, EVENT, "the-id", subscription=SUBSCRIPTIO
 
 
 @pytest.mark.parametrize(
+    ("taken_before", "credential", "failures"),
+    [
+        (False, Credential.MISSING, 1),
+        (True, Credential.MISSING, 0),
+        (True, Credential.WRONG, 1),
+    ],
+    ids=["never taken: a subscription without one, perhaps", "a stranger", "a rotation gone wrong"],
+)
+def test_a_request_without_a_credential_is_a_strangers_where_aurora_sends_one(
+    ledger: Ledger, credential: Credential, *, taken_before: bool, failures: int
+) -> None:
+    now_us = int(time() * 1e6)
+    delivery = Delivery("GET", b"/lead_created", (), now_us, monotonic(), PROXY)
+    if taken_before:
+        ledger.enter(delivery, TAKEN, monotonic(), handed=True)
+    refused = Answer(401, Outcome.REFUSED, EVENT, None, Reason.UNAUTHORIZED, credential=credential)
+    ledger.enter(delivery, refused._replace(subscription=SUBSCRIPTION), monotonic(), handed=True)
+    (found,) = ledger.attempts.look(now_us)
+    assert found.failures == failures
+
+
+@pytest.mark.parametrize(
     ("answer", "handed", "seconds", "failed"),
     [
         (TAKEN, True, 0, False),

@@ -5,7 +5,8 @@ Our reading: as a delivery's last retry fails, if no attempt of the subscription
 had that many. Here the failures since the last success stand for it, even if that was less than 48 h ago, and nothing
 tells which retry was the last: so a warning comes early rather than late. Aurora does not tell that it acts, nor which
 subscription an attempt belongs to: route and event stand for it, and those that share both are counted together.
-`auto_disable` keeps the counts, and warns.
+The time of the last success is kept: it tells when an event last came, and that a request without a credential is not
+Aurora's. `auto_disable` keeps all of it, and warns.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ DISABLED_AT = 100
 WARNED_AT = 20
 """Failures in a row from which on there is a risk: five replicas, each of which knows its own alone, warn in time."""
 NO_ROUTE = "none"
-"""The route of what names an event on a path that no route has."""
+"""The route of what names an event, or carries a valid credential, on a path that no route has."""
+_KNOWN_US = 30 * 86_400 * 1_000_000
+"""How long an accepted attempt shows that Aurora sends a credential: an event can be as rare as one a month."""
 _SLOT_US = 15 * 60 * 1_000_000
 _WINDOW_SLOTS = 48 * 4
 """And the one under way: the window is 48 h to 48 h 15 min long. A subscription has as many buckets, 20 kB."""
@@ -46,7 +49,7 @@ class Subscription(NamedTuple):
 
 
 class _Tally:
-    __slots__ = ("buckets", "in_a_row", "row_began_us")
+    __slots__ = ("accepted_us", "buckets", "in_a_row", "row_began_us")
 
     def __init__(self) -> None:
         self.buckets: dict[int, list[int]] = {}
@@ -54,6 +57,8 @@ class _Tally:
         self.in_a_row = 0
         """Older than the window, too."""
         self.row_began_us = 0
+        self.accepted_us = 0
+        """When the last success came; 0: never."""
 
 
 class Attempts:
@@ -77,7 +82,7 @@ class Attempts:
             if tally.in_a_row == 1:
                 tally.row_began_us = time_us
             return
-        tally.in_a_row = 0
+        tally.in_a_row, tally.accepted_us = 0, time_us
         if self._unrouted and (unrouted := self._unrouted.get(subscription[1])) is not None:
             unrouted.in_a_row = 0  # its template was mended, and leads to a route
 
@@ -87,6 +92,19 @@ class Attempts:
             self._unrouted[subscription[1]] = tally
         return tally
 
+    def accepted_lately(self, subscription: tuple[str, str], now_us: int) -> bool:
+        """Whether Aurora's attempts of a route and an event have been successful within 30 days."""
+        tally = self._tallies.get(subscription)
+        return tally is not None and tally.accepted_us > now_us - _KNOWN_US
+
+    def last_accepted(self) -> dict[str, int]:
+        """Return when the last success of each event came, over all routes."""
+        found: dict[str, int] = {}
+        for (_, event), tally in self._tallies.items():
+            if tally.accepted_us > found.get(event, 0):
+                found[event] = tally.accepted_us
+        return found
+
     def look(self, now_us: int) -> list[Subscription]:
         """Return all that were ever entered as they stand, and forget what the window has left behind."""
         return [_look(route, event, tally, now_us) for (route, event), tally in self._tallies.items()]
@@ -94,9 +112,16 @@ class Attempts:
     def dump(self) -> str:
         """Return everything as a line of JSON."""
         rows = [
-            [route, event, tally.in_a_row, tally.row_began_us, [[slot, *counts] for slot, counts in found]]
+            [
+                route,
+                event,
+                tally.in_a_row,
+                tally.row_began_us,
+                [[slot, *counts] for slot, counts in tally.buckets.items()],
+                tally.accepted_us,
+            ]
             for (route, event), tally in self._tallies.items()
-            if (found := tally.buckets.items())
+            if tally.buckets or tally.accepted_us
         ]
         return orjson.dumps(rows).decode()
 
@@ -105,6 +130,7 @@ class Attempts:
         for subscription, tally in list(_parse(line)):
             known = self._begin(subscription)
             known.buckets, known.in_a_row, known.row_began_us = tally.buckets, tally.in_a_row, tally.row_began_us
+            known.accepted_us = tally.accepted_us
 
 
 def _look(route: str, event: str, tally: _Tally, now_us: int) -> Subscription:
@@ -132,10 +158,11 @@ def _seconds_left(tally: _Tally, in_a_row: int, now_us: int) -> float:
 
 def _parse(line: str) -> Iterator[tuple[tuple[str, str], _Tally]]:
     try:
-        for route, event, in_a_row, row_began_us, buckets in orjson.loads(line):
+        for route, event, in_a_row, row_began_us, buckets, *accepted in orjson.loads(line):
             tally = _Tally()
             tally.buckets = {int(slot): [int(attempts), int(failures)] for slot, attempts, failures in buckets}
             tally.in_a_row, tally.row_began_us = int(in_a_row), int(row_began_us)
+            tally.accepted_us = int(accepted[0]) if accepted else 0  # an older version wrote none
             yield (str(route), str(event)), tally
     except TypeError as error:
         msg = "not what was written"

@@ -1,5 +1,7 @@
 """Keeps `attempts` across restarts, shows them as metrics, and warns when a risk begins.
 
+A start knows from them when each event last came: an event that is silent must not vanish from sight at a rollout.
+
 The file is written behind, every few seconds: a crash forgets the attempts of the last ones. It is a help and no
 journal, so a file that cannot be read or written holds nothing up.
 """
@@ -50,6 +52,9 @@ class AutoDisableGuard:
             why = reason(error) if isinstance(error, OSError) else "not what was written"
             log.warning("%s cannot be read (%s): Aurora's attempts are counted from now on", self.path, why)
         self._written = self.attempts.dump()
+        for event, time_us in self.attempts.last_accepted().items():
+            if event in metrics.event_last_received:  # another version may have known others
+                metrics.event_last_received[event] = time_us / 1e6
 
     def look(self, now_us: int) -> None:
         """Bring the metrics up to date, and log each subscription that came to be at risk."""

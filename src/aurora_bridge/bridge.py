@@ -157,9 +157,7 @@ class Bridge:
         except Refusal as refusal:
             answer = _refused(refusal.reason, _event_of(match, event), entry, key)
             if match is None:
-                known_path = self._routes.is_known_path(delivery.target)
-                named = known_path and refusal.reason is Reason.NO_ROUTE and self._routes.known_event(delivery.target)
-                return answer._replace(known_path=known_path, subscription=(NO_ROUTE, named) if named else None)
+                return self._unrouted(answer, delivery)
             return answer._replace(
                 route=match.route.name,
                 credential=refusal.credential,
@@ -194,6 +192,16 @@ class Bridge:
                 subscription=_subscription(match),
             )
         return Answer(200, outcome, event.name, key, None, entry, subscription=(match.route.name, event.name))
+
+    def _unrouted(self, answer: Answer, delivery: Delivery) -> Answer:
+        """Return the answer to a delivery without a route, as Aurora's if its path or its credential says so."""
+        known_path = self._routes.is_known_path(delivery.target)
+        if answer.reason is not Reason.NO_ROUTE:
+            return answer._replace(known_path=known_path)
+        event = self._routes.known_event(delivery.target)
+        if not event and self._routes.recognizes(delivery):
+            known_path, event = True, NO_EVENT
+        return answer._replace(known_path=known_path, subscription=(NO_ROUTE, event) if event else None)
 
     def fault(self, delivery: Delivery) -> Answer:
         """Return the answer to a delivery that met a fault of ours, whatever it was."""

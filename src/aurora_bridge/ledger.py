@@ -75,13 +75,18 @@ class Ledger:
         self._answer_seconds.observe(now - since)
         metrics.response_seconds[answer.outcome].observe(now - delivery.received)
         metrics.deliveries[answer.event, answer.outcome] += 1
-        if answer.subscription is not None:
+        if answer.subscription is not None and not self._is_strangers(answer.subscription, answer, delivery):
             failed = answer.status >= _FAILURE or not handed or now - delivery.received > BUDGET_SECONDS
             self.attempts.enter(answer.subscription, delivery.received_us, failed=failed)
         if answer.reason is not None:
             self._enter_reason(delivery, answer, answer.reason, {})
         elif self._log_deliveries:
             log.info("delivery", extra=_fields(answer, seconds=round(now - delivery.received, 4)))
+
+    def _is_strangers(self, subscription: tuple[str, str], answer: Answer, delivery: Delivery) -> bool:
+        """Whether a request came without a credential where Aurora sends one."""
+        missing = answer.credential is Credential.MISSING
+        return missing and self.attempts.accepted_lately(subscription, delivery.received_us)
 
     def enter_refusal(self, reason: Reason, peer: str = "", **more: str) -> None:
         """Enter what was refused before it was a delivery, on a connection from `peer`; `more` is said in the log."""

@@ -184,7 +184,8 @@ class Metrics(Collector):
         self.attempts = Gauge(
             "aurora_bridge_attempts",
             "Aurora's attempts of the last 48 h that this replica answered, by route and event; route none: a known "
-            "event on a path that no route has. Kept across restarts; sum over replicas.",
+            "event, or none with a valid credential, on a path that no route has. Kept across restarts; sum over "
+            "replicas.",
             subscription,
         )
         self.failed_attempts = Gauge(
@@ -427,7 +428,8 @@ class Metrics(Collector):
         )
         self.event_last_received = Gauge(
             "aurora_bridge_event_last_received_timestamp_seconds",
-            "When a delivery of this event last came, seconds since the epoch; 0: not since start.",
+            "When a delivery of this event last came, seconds since the epoch; 0: never. After a restart, when the "
+            "last one before it was accepted.",
             (event,),
         )
         self.unknown_values = Counter(

@@ -14,6 +14,7 @@ from tests.ops.rules.process import still
 from tests.support import http
 from tests.support.daemon import Daemon
 
+WRONG: Final = [("X-Aurora-Webhook-Token", "wrong")]
 GOOD: Final = [("X-Aurora-Webhook-Token", "good-token")]
 RISK: Final = "aurora_bridge_auto_disable_risk"
 FAILED: Final = WARNED_AT + 5
@@ -42,7 +43,7 @@ def kept(daemon: Daemon) -> dict[tuple[str, str], tuple[int, int, int]]:
     rows = json.loads(path.read_text()) if path.exists() else []
     return {
         (route, event): (sum(slot[1] for slot in slots), sum(slot[2] for slot in slots), in_a_row)
-        for route, event, in_a_row, _, slots in rows
+        for route, event, in_a_row, _, slots, _ in rows
     }
 
 
@@ -81,19 +82,32 @@ def test_a_wrong_token_is_a_risk_in_metrics_log_and_page_across_a_crash_until_on
     assert "Of Aurora's attempts in the last 48 h" in page.replace("&#x27;", "'")
 
 
+def test_a_restart_forgets_not_when_an_event_last_came(daemon: Daemon) -> None:
+    last = "aurora_bridge_event_last_received_timestamp_seconds"
+    assert daemon.get("/lead_changed?lead_id=1", GOOD).status == 200
+    came = daemon.metrics().value(last, event="lead_changed")
+    assert came > 0
+    daemon.terminate()
+    daemon.start()
+    assert daemon.metrics().value(last, event="lead_changed") == pytest.approx(came, abs=1e-3)
+    assert daemon.metrics().value(last, event="lead_created") == 0
+
+
 def test_what_counts_as_auroras_attempt(daemon: Daemon) -> None:
     attempts = [
         ("/lead_created?lead_id=1", GOOD, 200),
         ("/lead_created?lead_id=1", GOOD, 200),  # the same again
         ("/lead_created?lead_id=%FF", GOOD, 422),  # a dead letter is its event's, too
         ("/hooks/sold?project_id=1&status=Sold", GOOD, 200),
-        ("/hooks/sold?project_id=1&status=Sold", [], 401),
+        ("/hooks/sold?project_id=1&status=Sold", WRONG, 401),
         ("/something_new?a=1", GOOD, 200),
         ("/elsewhere/lead_changed?lead_id=1", GOOD, 404),
+        ("/no/route?lead_id=1", GOOD, 404),
     ]
     others: list[tuple[str, http.Headers, int]] = [
         ("/wp-login.php", [], 404),
         ("/admin", [], 401),
+        ("/hooks/sold?project_id=1&status=Sold", [], 401),  # where Aurora sends a credential
         ("/-/healthy", [], 200),
     ]
     for target, headers, status in attempts + others:
@@ -105,6 +119,7 @@ def test_what_counts_as_auroras_attempt(daemon: Daemon) -> None:
         ("/hooks/sold", "project_status_changed"): (2, 1, 1),
         ("default", "unrecognized"): (1, 0, 0),
         ("none", "lead_changed"): (1, 1, 1),
+        ("none", "none"): (1, 1, 1),
     }
 
 

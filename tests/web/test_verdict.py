@@ -234,6 +234,12 @@ def test_a_subscription_that_aurora_may_switch_off_is_the_first_line(failing: li
     assert judge(QUIET._replace(failing=failing)) == [(Level.BAD, text, AUTO_DISABLE)]
 
 
+def test_of_a_path_without_a_route_no_subscription_is_named() -> None:
+    astray = FAILING._replace(route="none", event="none", seconds_left=inf)
+    (line,) = judge(QUIET._replace(failing=[astray]))
+    assert line.text.startswith("Aurora may switch off a subscription whose URL has no route: its last 30 attempts")
+
+
 def test_why_webhooks_are_refused_comes_before_it() -> None:
     refusing, failing, *_ = judge(refused(Reason.TOO_LATE, 60)._replace(failing=[FAILING]))
     assert refusing.text.startswith("Webhooks are being refused")

@@ -40,7 +40,7 @@ class Topic(NamedTuple):
     waiting: int
     """Events of it in the spool."""
     received: float
-    """When a delivery last came, seconds since the epoch; 0: not since start."""
+    """When a delivery last came, seconds since the epoch; 0: never."""
     accepted: int
     """Deliveries that were answered with a 2xx or are kept as dead letters."""
     duplicates: int

@@ -15,6 +15,7 @@ from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.kafka.reasons import NOT_CREATED
 from aurora_bridge.ledger import RefusedRequest
+from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Reason
 from aurora_bridge.remedies import AUTO_DISABLE, CREDENTIALS, DEFECTS, REMEDIES
 from aurora_bridge.web.status import Reading, Refused, Spool, Status
@@ -130,10 +131,10 @@ def _switched_off(status: Status) -> Iterator[Line]:
         if not one.seconds_left:
             when = " at any moment"
         more = f", and {counted(len(at_risk) - 1, 'other')}" if len(at_risk) > 1 else ""
+        which = f"the subscription of {one.event}" if one.event != NO_EVENT else "a subscription whose URL has no route"
         yield Line(
             Level.BAD,
-            f"Aurora may switch off the subscription of {one.event}{more}{when}: "
-            f"its last {counted(one.in_a_row, 'attempt')} failed",
+            f"Aurora may switch off {which}{more}{when}: its last {counted(one.in_a_row, 'attempt')} failed",
             AUTO_DISABLE,
         )
 
