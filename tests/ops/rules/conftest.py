@@ -10,13 +10,14 @@ from tests.ops.rules.test_rules import RULES
 
 SOONER: Final = {
     "aurora_bridge_spool_oldest_seconds > 1800": "aurora_bridge_spool_oldest_seconds > 1",
-    "offset 1h": "offset 1s",
+    "[1w:1h] offset 1d": "[10m:1s] offset 1s",
+    "[1d:1h]": "[10m:1s]",
 }
 
 
 @pytest.fixture(scope="module")
 def sooner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The product's rules, but that nothing waits for its `for`, nor two of them for half an hour and an hour."""
+    """The product's rules, but that nothing waits for its `for`, nor two of them for half an hour and a day."""
     text = RULES.read_text()
     for patient, hasty in SOONER.items():
         assert patient in text

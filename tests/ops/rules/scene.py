@@ -121,6 +121,7 @@ class Scene:
         daemon = self._daemon("refusing")
 
         def happen() -> None:
+            daemon.get("/lead_changed?lead_id=1", GOOD)
             for _ in range(DISABLED_AT):
                 daemon.get("/lead_changed?lead_id=1", WRONG)
             for _ in range(25):
