@@ -17,8 +17,6 @@ from tests.support.daemon import Daemon
 from tests.support.http import Connection, request
 
 GOOD: Final = [("X-Aurora-Webhook-Token", "valid")]
-OLDER: Final = "0.0.1"
-"""A version before this one."""
 LATE: Final = 10
 """Known webhooks that come again while the index does not answer."""
 LOST: Final = 50
@@ -32,11 +30,9 @@ Happening = Callable[[], object]
 
 
 class Start(Protocol):
-    """Starts a daemon, with a fault of `faulty`, or as one of another version."""
+    """Starts a daemon, with a fault of `faulty`."""
 
-    def __call__(
-        self, name: str, *, fault: str | None = None, version: str | None = None, **settings: object
-    ) -> Daemon: ...
+    def __call__(self, name: str, *, fault: str | None = None, **settings: object) -> Daemon: ...
 
 
 def starving(start: Start, stack: ExitStack) -> Happening:
@@ -124,12 +120,6 @@ def alike(start: Start, _stack: ExitStack) -> Happening:
     return happen
 
 
-def older(start: Start, _stack: ExitStack) -> Happening:
-    """A newer version was installed, and the daemon was not restarted."""
-    start("older", version=OLDER)
-    return lambda: None
-
-
 def unsubscribed(start: Start, stack: ExitStack) -> Happening:
     """Of Aurora's subscriptions one is off, one leads nowhere, and there are no others."""
     aurora = stack.enter_context(running())
@@ -153,7 +143,7 @@ def unsubscribed(start: Start, stack: ExitStack) -> Happening:
     return happen
 
 
-ALONE: Final = (starving, stuck, suspended, late, lost, alike, older, unsubscribed)
+ALONE: Final = (starving, stuck, suspended, late, lost, alike, unsubscribed)
 
 
 def remember(daemon: Daemon, targets: list[str]) -> None:

@@ -9,15 +9,15 @@ import pytest
 from tests.ops.rules.test_rules import RULES
 
 SOONER: Final = {
-    "aurora_bridge_spool_oldest_seconds > 1800": "aurora_bridge_spool_oldest_seconds > 1",
     "[1w:1h] offset 1d": "[10m:1s] offset 1s",
     "[1d:1h]": "[10m:1s]",
+    "index_failed[5m]": "index_failed[2s]",
 }
 
 
 @pytest.fixture(scope="module")
 def sooner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The product's rules, but that nothing waits for its `for`, nor two of them for half an hour and a day."""
+    """The product's rules, but that nothing waits for its `for`, nor two of them for minutes and a day."""
     text = RULES.read_text()
     for patient, hasty in SOONER.items():
         assert patient in text

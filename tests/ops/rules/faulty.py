@@ -1,4 +1,4 @@
-"""The daemon with a fault, a slow disk or a fast clock: `faulty.py FAULT serve`; and one of another version."""
+"""The daemon with a fault, a slow disk or a fast clock: `faulty.py FAULT serve`."""
 
 import asyncio
 import sqlite3
@@ -88,15 +88,6 @@ def make_faulty(daemon: Daemon, fault: str) -> None:
     """Have a daemon that was not started yet start with a fault."""
     daemon.program = [sys.executable, "-m", "tests.ops.rules.faulty", fault]
     daemon.surroundings = {"PYTHONPATH": str(REPOSITORY)}
-
-
-def make_of_version(daemon: Daemon, version: str) -> None:
-    """Have a daemon that was not started yet start as one of another version."""
-    path = daemon.folder / "modules"
-    metadata = path / f"aurora_bridge-{version}.dist-info" / "METADATA"
-    metadata.parent.mkdir(parents=True)
-    metadata.write_text(f"Metadata-Version: 2.1\nName: aurora-bridge\nVersion: {version}\n")
-    daemon.surroundings = {"PYTHONPATH": str(path)}
 
 
 if __name__ == "__main__":

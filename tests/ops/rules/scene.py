@@ -14,7 +14,7 @@ from confluent_kafka.admin import AclOperation
 
 from aurora_bridge.attempts import DISABLED_AT
 from tests.ops.rules.alone import ALONE, GOOD, Happening
-from tests.ops.rules.faulty import FAILS, make_faulty, make_of_version
+from tests.ops.rules.faulty import FAILS, make_faulty
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon
 from tests.support.damage import damage_events
@@ -84,7 +84,7 @@ class Scene:
         daemon.wait_until_connected()
         return daemon
 
-    def _daemon(self, name: str, *, fault: str | None = None, version: str | None = None, **more: object) -> Daemon:
+    def _daemon(self, name: str, *, fault: str | None = None, **more: object) -> Daemon:
         folder = self._folder / name
         folder.mkdir()
         tokens = folder / "tokens"
@@ -101,8 +101,6 @@ class Scene:
         daemon.state = Path(str(settings["state_dir"]))
         if fault is not None:
             make_faulty(daemon, fault)
-        if version is not None:
-            make_of_version(daemon, version)
         self.states[name] = State(self._stack.enter_context(daemon), settings)
         return daemon
 
