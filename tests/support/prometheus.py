@@ -7,7 +7,7 @@ seen. Everything here blocks.
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -46,8 +46,10 @@ class Sample(NamedTuple):
 class Prometheus:
     """A Prometheus with its folder, as a context manager."""
 
-    def __init__(self, program: str, folder: Path, *, rules: Iterable[Path] = ()) -> None:
-        """Keep configuration, data and log in `folder`, which is made; `rules` are rule files."""
+    def __init__(
+        self, program: str, folder: Path, *, rules: Iterable[Path] = (), more: Iterable[Mapping[str, object]] = ()
+    ) -> None:
+        """Keep configuration, data and log in `folder`, which is made; `more` are scrape configs."""
         self.log = folder / "prometheus.log"
         self._program, self._folder = program, folder
         self._targets = folder / "targets.json"
@@ -59,7 +61,7 @@ class Prometheus:
         configuration = {  # JSON is YAML
             "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL},
             "rule_files": [str(path.resolve()) for path in rules],
-            "scrape_configs": [{"job_name": JOB, "file_sd_configs": [{"files": [str(self._targets)]}]}],
+            "scrape_configs": [{"job_name": JOB, "file_sd_configs": [{"files": [str(self._targets)]}]}, *more],
         }
         (folder / "prometheus.yml").write_text(json.dumps(configuration))
 

@@ -22,6 +22,8 @@ FOLDER: Final = Path(__file__).parents[2] / ".tools"
 INSTALL: Final = {
     "promtool": "prometheus",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
     "buildah": "buildah",
     "podman": "podman",
     "runc": "runc",

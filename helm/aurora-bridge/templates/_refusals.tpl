@@ -231,6 +231,14 @@ ingress.hosts: nothing came with ingress.enabled. Name the host that Aurora send
 {{- if and .Values.httpRoute.enabled (not (and .Values.httpRoute.parentRefs .Values.httpRoute.hostnames)) }}
 httpRoute: parentRefs or hostnames are missing with httpRoute.enabled. Name the gateway, as in [{name: public, namespace: gateways}], and the host that Aurora sends to.
 {{- end }}
+{{- if .Values.probe.enabled }}
+{{- if not .Values.probe.prober }}
+probe.prober: nothing came, with probe.enabled. Name the blackbox exporter, such as blackbox-exporter.monitoring:9115.
+{{- end }}
+{{- if not (include "aurora-bridge.publicUrl" .) }}
+probe.enabled: true came, and no public URL to ask. Set settings.ingress.public_url, or the hosts of ingress or httpRoute.
+{{- end }}
+{{- end }}
 {{- range $value, $files := dict "prometheusRule" "files/rules/*.yaml" "dashboards" "files/dashboards/*.json" }}
 {{- if and (get $.Values $value).enabled (not ($.Files.Glob $files)) }}
 {{ $value }}.enabled: true came, and this copy of the chart has no {{ $files }}: what copied it did not follow the symbolic links. Package the chart from a checkout that has them, helm package helm/aurora-bridge, and install the package.

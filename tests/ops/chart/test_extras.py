@@ -109,6 +109,41 @@ def test_every_rule_file_and_dashboard_of_the_repository_is_installed(helm4: str
     assert dashboards == [{f"aurora-bridge-{file.name}": file.read_text()} for file in files]
 
 
+def test_a_probe_asks_for_health_by_the_public_url_under_the_job_of_the_pods(helm4: str) -> None:
+    given: dict[str, Any] = {
+        "probe": {"enabled": True, "prober": "blackbox:9115", "labels": {"release": "p"}},
+        "settings": {"ingress": {"base_path": "/x/"}},
+        "ingress": {"enabled": True, "hosts": ["hooks.example.com"]},
+    }
+    probe = render(helm4, given).one("Probe")
+    assert probe["metadata"]["labels"]["release"] == "p"
+    assert probe["spec"] == {
+        "jobName": "release",
+        "interval": "60s",
+        "module": "http_2xx",
+        "prober": {"url": "blackbox:9115"},
+        "targets": {
+            "staticConfig": {
+                "static": ["https://hooks.example.com/x/-/healthy"],
+                "labels": {"probe": "aurora-bridge"},
+            }
+        },
+    }
+    assert not render(helm4, {}).has("Probe")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"ingress": {"enabled": True, "hosts": ["hooks.example.com"]}}, "Name the blackbox exporter"),
+        ({"probe": {"prober": "blackbox:9115"}}, "Set settings.ingress.public_url"),
+    ],
+)
+def test_a_probe_without_an_exporter_or_a_url_is_refused(given: dict[str, Any], said: str, helm4: str) -> None:
+    with pytest.raises(RefusedError, match=said):
+        render(helm4, merged(given, {"probe": {"enabled": True}}))
+
+
 def test_where_the_chart_has_the_release_scraped_its_rules_tell_that_it_is_gone_and_no_other(helm4: str) -> None:
     given: dict[str, Any] = {"prometheusRule": {"enabled": True}, "podMonitor": {"enabled": True}}
     rules = render(helm4, given).one("PrometheusRule")["spec"]["groups"]

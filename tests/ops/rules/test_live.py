@@ -17,7 +17,6 @@ import pytest
 from tests.ops.rules.alone import ALIKE, GOOD, LATE, LOST
 from tests.ops.rules.faulty import FAILS
 from tests.ops.rules.host import SECONDS, try_page
-from tests.ops.rules.pages import RUNBOOKS
 from tests.ops.rules.scene import LAG, WAITING, Scene, State
 from tests.ops.rules.test_rules import ALERTS, EVERY
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -64,6 +63,8 @@ OTHERS: Final = {
     "AuroraBridgeRestarts",
     "AuroraBridgeSilent",
     "AuroraBridgeEventSilent",
+    "AuroraBridgeUnreachable",
+    "AuroraBridgeCertificateExpires",
 }
 """Those of `test_others`."""
 

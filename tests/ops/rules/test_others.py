@@ -1,4 +1,4 @@
-"""Alerts that need a Prometheus of their own, and their pages: replicas that are gone or not ready, silence.
+"""Alerts that need a Prometheus of their own, and their pages: replicas gone or not ready, silence, the public URL.
 
 And scaling down.
 """
@@ -6,7 +6,8 @@ And scaling down.
 import json
 import re
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import time
 
@@ -16,6 +17,7 @@ from tests.ops.rules.host import run, try_page
 from tests.ops.rules.pages import RUNBOOKS, blocks, commands
 from tests.ops.rules.scene import State
 from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.certificates import Authority
 from tests.support.daemon import Daemon
 from tests.support.daemon import command as run_command
 from tests.support.ports import HOST, free_ports
@@ -81,6 +83,59 @@ def test_that_no_replica_is_ready_is_told_although_none_counts_a_refusal_and_its
         server.wait_until("it is told that none is", lambda server: "AuroraBridgeNotReady" in names(server))
         assert names(server).isdisjoint({"AuroraBridgeDown", "AuroraBridgeBudgetBurnFast", "AuroraBridgeRefusing"})
         try_page("AuroraBridgeNotReady", State(unready, settings | {"state_dir": unready.state}), tmp_path)
+
+
+def test_that_the_public_url_fails_or_its_certificate_ends_is_told_and_their_pages_help(
+    prometheus: str, program: Callable[[str], str], sooner: Path, tmp_path: Path
+) -> None:
+    pair = Authority(tmp_path).sign("ingress", "hooks", days=9)
+    settings: dict[str, object] = {"ingress__tls_certificate_file": pair, "ingress__tls_key_file": pair}
+    with ExitStack() as stack:
+        daemon = stack.enter_context(Daemon(tmp_path, **settings))
+        exporter = stack.enter_context(blackbox(program("prometheus-blackbox-exporter"), tmp_path))
+        more = probe(exporter, f"{daemon.url}/-/healthy")
+        server = stack.enter_context(Prometheus(prometheus, tmp_path / "prometheus", rules=[sooner], more=[more]))
+        server.scrape(daemon.admin_url)
+        server.wait_until("it is told", lambda server: "AuroraBridgeCertificateExpires" in names(server))
+        assert "AuroraBridgeUnreachable" not in names(server)
+        taken = State(daemon, settings | {"state_dir": daemon.state})
+        try_page("AuroraBridgeCertificateExpires", taken, tmp_path)
+        try_page("AuroraBridgeUnreachable", taken, tmp_path)
+        daemon.kill()
+        server.wait_until("nothing answers", lambda server: "AuroraBridgeUnreachable" in names(server))
+        server.wait_until("nor does a replica", lambda server: "AuroraBridgeDown" in names(server))
+
+
+@contextmanager
+def blackbox(program: str, folder: Path) -> Iterator[str]:
+    """Run a blackbox exporter that believes every certificate; its address."""
+    (port,) = free_ports(1)
+    module = {"prober": "http", "http": {"preferred_ip_protocol": "ip4", "tls_config": {"insecure_skip_verify": True}}}
+    (folder / "blackbox.yml").write_text(json.dumps({"modules": {"http_2xx": module}}))
+    address = f"{HOST}:{port}"
+    process = subprocess.Popen(
+        [program, f"--config.file={folder / 'blackbox.yml'}", f"--web.listen-address={address}"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def probe(exporter: str, url: str) -> dict[str, object]:
+    """Return what the operator makes of the chart's Probe: the URL is the instance, and the exporter is scraped."""
+    return {
+        "job_name": "probe",
+        "metrics_path": "/probe",
+        "params": {"module": ["http_2xx"], "target": [url]},
+        "static_configs": [{"targets": [exporter], "labels": {"probe": "aurora-bridge"}}],
+        "relabel_configs": [
+            {"target_label": "instance", "replacement": url},
+            {"target_label": "job", "replacement": JOB},
+        ],
+    }
 
 
 def state(daemon: Daemon) -> State:
