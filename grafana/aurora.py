@@ -16,6 +16,8 @@ from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query
 
 _DAY = 86_400
 _LAST = 'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event"} > 0)'
+_LONGEST_GAP = f"max_over_time((time() - {_LAST})[2w:1h] offset 1w)"
+_A_DAY = f"{_DAY} * group by (event) ({_LAST})"
 _RETRIES = f'slot!~"{Interval.ECHO.value}|{Interval.NONE.value}"'
 
 _SENT = Section(
@@ -39,18 +41,18 @@ _SENT = Section(
         ),
         bars(
             102,
-            "Since the last one",
+            "Since the last one, against its longest gap",
             About(
-                "Time since a delivery of each event last came to any instance. Events that never came since the "
-                "start of the daemon are not shown.",
-                "Depends on the event: leads by the hour, deletions by the month.",
-                "Far above its usual gap: look at the subscription in Aurora. After failures without an end, Aurora "
-                "switches it off.",
+                "Time since a delivery of each event last came to any instance, as a share of its longest gap in two "
+                "weeks before the last one; of a day where nothing is known of these. Events that never came are not "
+                "shown.",
+                "Below 100 %, nights and weekends included.",
+                "Above it: look at the subscription in Aurora. After failures without an end, Aurora switches it off.",
             ),
-            Query(f"sort_desc(time() - {_LAST})", "{{event}}"),
-            unit=units.DurationSeconds,
+            Query(f"sort_desc((time() - {_LAST}) / ({_LONGEST_GAP} or {_A_DAY}))", "{{event}}"),
+            unit=units.PercentUnit,
             base=GREEN,
-            steps=[(_DAY, YELLOW), (7 * _DAY, ORANGE)],
+            steps=[(1, YELLOW), (2, ORANGE)],
             width=12,
         ),
     ),

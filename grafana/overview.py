@@ -12,12 +12,28 @@ from grafana.panels import GREEN, ORANGE, OUTCOMES, RED, YELLOW, About, bars, li
 from grafana.queries import AT_THE_DOOR, INTERVAL, OBJECTIVE, OUR_FAULT, RANGE, Query, due, missed, quantile
 
 _RESPONSE = "aurora_bridge_response_seconds"
+_DAY = 86_400
 _LATE = [(3, YELLOW), (8, ORANGE), (BUDGET_SECONDS, RED)]
 """Slow for Kafka, for the disk, for Aurora."""
 
 _LOST = Section(
     "Is anything being lost?",
     (
+        number(
+            109,
+            "Last webhook",
+            About(
+                "Time since a delivery of any event last came to any instance, those that were refused for their "
+                "token not counted.",
+                "Minutes in working hours, a weekend at most.",
+                "Far longer than usual: Aurora does not reach the bridge (DNS, certificate, load balancer), or its "
+                "subscriptions are off. The dashboard Aurora shows which event is silent.",
+            ),
+            Query("time() - max(aurora_bridge_event_last_received_timestamp_seconds > 0)"),
+            unit=units.DurationSeconds,
+            steps=[(_DAY, YELLOW), (4 * _DAY, RED)],
+            width=6,
+        ),
         number(
             107,
             "Instances that take webhooks",
@@ -86,19 +102,6 @@ _LOST = Section(
                 "counted until somebody deletes the file.",
             ),
             Query("sum(aurora_bridge_broken_files)"),
-            steps=[(0.5, RED)],
-            width=6,
-        ),
-        number(
-            104,
-            "Events set aside",
-            About(
-                "Events that Kafka refused for themselves, most likely too large for their topic. They are kept until "
-                "somebody decides.",
-                "0.",
-                "aurora-bridge set-aside list says why; mend the cause, then aurora-bridge set-aside retry --all.",
-            ),
-            Query("sum(aurora_bridge_spool_set_aside_events)"),
             steps=[(0.5, RED)],
             width=6,
         ),
