@@ -25,7 +25,7 @@ RUNBOOKS: Final = REPOSITORY / "docs" / "runbooks"
 GROUPS: Final = {group["name"]: group["rules"] for group in yaml.safe_load(RULES.read_text())["groups"]}
 EVERY: Final = [rule for rules in GROUPS.values() for rule in rules]
 ALERTS: Final[dict[str, dict[str, Any]]] = {rule["alert"]: rule for rule in EVERY if "alert" in rule}
-SECONDS: Final = 120
+SECONDS: Final = 600
 OF_OTHERS: Final = {"process_start_time_seconds"}
 """Metrics that prometheus_client adds."""
 
