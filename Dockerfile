@@ -13,12 +13,25 @@ ARG EXTRA=
 COPY requirements.lock requirements-msk.lock ./
 RUN python3 -m pip --python /opt/aurora-bridge/bin/python3 install --no-cache-dir --no-compile --require-hashes \
     --requirement "requirements${EXTRA:+-}${EXTRA}.lock"
-COPY pyproject.toml LICENSE ./
+# `--build-arg COMPILE=1` makes the compiled build. What that needs is in a venv that ends with this stage. Debian's
+# compiler has no version pinned: each suite has one, with its security updates.
+ARG COMPILE=0
+COPY requirements-compile.lock ./
+# hadolint ignore=DL3008
+RUN if [ "$COMPILE" = 1 ]; then \
+    { command -v gcc >/dev/null || { apt-get update \
+        && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; }; } \
+    && python3 -m venv --without-pip /opt/compile \
+    && python3 -m pip --python /opt/compile/bin/python3 install --no-cache-dir --no-compile --require-hashes \
+        --requirement requirements-compile.lock; fi
+COPY pyproject.toml setup.py LICENSE ./
 COPY src ./src
 # Then the package, by the locked build backend, which nothing needs afterwards. Byte code is made here, because nobody
 # can write it later, and so that it holds whatever becomes of the files' times.
-RUN python3 -m pip --python /opt/aurora-bridge/bin/python3 install --no-cache-dir --no-compile \
-    --no-deps --no-build-isolation . \
+RUN if [ "$COMPILE" = 1 ]; then builder=/opt/compile; else builder=/opt/aurora-bridge; fi \
+    && AURORA_BRIDGE_COMPILE=$COMPILE python3 -m pip --python "$builder/bin/python3" wheel --no-cache-dir \
+        --no-deps --no-build-isolation --wheel-dir wheels . \
+    && python3 -m pip --python /opt/aurora-bridge/bin/python3 install --no-cache-dir --no-compile --no-deps wheels/*.whl \
     && python3 -m pip --python /opt/aurora-bridge/bin/python3 uninstall --yes setuptools \
     && /opt/aurora-bridge/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/aurora-bridge/lib
 

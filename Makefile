@@ -11,13 +11,17 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 # Most of the time tests wait for brokers and daemons. Each of these processes starts its own brokers.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
+# The compiled build's wheel, and an environment that has it in place of the sources.
+WHEELS := build/wheels$(patsubst .venv%,%,$(VENV))
+COMPILED := $(VENV)-compiled
+
 # What `make test-brokers` runs.
 BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 	$(addprefix tests/e2e/test_,contract.py broker_killed.py replicas.py kafka_security.py kafka_tokens.py operators.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo cast unit test search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock clean
+.PHONY: help run demo cast unit test test-compiled compiled search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,6 +37,11 @@ unit: $(VENV)/.dev  ## install, and run what needs no Kafka, Java or other tool,
 
 test: $(VENV)/.dev  ## install, obtain Apache Kafka, and run every test
 	$(PYTEST)
+
+compiled: $(WHEELS)/.made  ## build the wheel of the compiled build, into build/wheels (needs a C compiler; two minutes)
+
+test-compiled: $(COMPILED)/.dev  ## run the tests on the compiled build (TESTS="tests/models -x" for some of them)
+	$(COMPILED)/bin/python -m pytest $(TESTS)
 
 search: $(VENV)/.dev  ## try the models and the properties with examples that no run has tried (minutes)
 	$(BIN)/python -m pytest --hypothesis-profile=search -m "hypothesis and not ops" --override-ini=faulthandler_timeout=0
@@ -102,14 +111,15 @@ look: $(VENV)/.dev  ## take pictures of the status page in its states, into buil
 kafka: $(VENV)/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
 	@exec $(BIN)/python -m tests.support.play
 
-bench: $(VENV)/.dev  ## measure the daemon beside a bare hello-world, another revision (AGAINST=REV), hand-written peers (PEERS=1)
-	$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST)) $(if $(PEERS),--peers)
+bench: $(VENV)/.dev $(if $(COMPILE),$(WHEELS)/.made)  ## measure the daemon beside a bare hello-world, its compiled build (COMPILE=1), another revision (AGAINST=REV), peers (PEERS=1)
+	$(BIN)/python -m bench $(if $(COMPILE),--compiled $(WHEELS)/*.whl) $(if $(AGAINST),--against $(AGAINST)) $(if $(PEERS),--peers)
 
 # Made with the lowest Python that is supported, whose list is the longest. UPGRADE=--upgrade takes the newest versions.
 lock: $(VENV)/.dev  ## write the lock files anew after a change of pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --output-file=requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --constraint=requirements.lock --output-file=requirements-msk.lock pyproject.toml
-	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --extra=dev --constraint=requirements-msk.lock --output-file=requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=compile --constraint=requirements.lock --output-file=requirements-compile.lock pyproject.toml
+	$(BIN)/pip-compile --quiet $(UPGRADE) --extra=msk --extra=dev --constraint=requirements-msk.lock --constraint=requirements-compile.lock --output-file=requirements-dev.lock pyproject.toml
 	$(BIN)/pip-compile --quiet $(UPGRADE) --no-config --generate-hashes --allow-unsafe --strip-extras \
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file=docs/requirements.lock docs/requirements.in
 
@@ -132,6 +142,19 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 .tools/site/.done: docs/requirements.lock | $(BIN)/python
 	$(BIN)/python -m venv .tools/site
 	.tools/site/bin/python -m pip install --quiet --require-hashes --requirement $<
+	@touch $@
+
+# One wheel, which a pure one is not taken for: that has no `cp` in its name.
+$(WHEELS)/.made: setup.py pyproject.toml $(shell find src -name '*.py') | $(VENV)/.dev
+	rm -rf $(@D) build/lib.* build/bdist.* && mkdir -p $(@D)
+	AURORA_BRIDGE_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(@D) .
+	ls $(@D)/aurora_bridge-*-cp*.whl
+	@touch $@
+
+$(COMPILED)/.dev: $(WHEELS)/.made requirements-dev.lock
+	test -e $(COMPILED)/bin/python || $(BIN)/python -m venv $(COMPILED)
+	$(COMPILED)/bin/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(COMPILED)/bin/python -m pip install --quiet --no-deps --force-reinstall $(WHEELS)/*.whl
 	@touch $@
 
 # In an environment of its own: it must not share its packages with what it looks at.

@@ -19,6 +19,7 @@ from tests.support.ports import HOST, free_ports
 if TYPE_CHECKING:
     from bench.runs import Contender
 
+COMPILED = "compiled build"
 MILLION = 1_000_000
 FOLLOWED = 200_000
 FINGERPRINTS = 10_000_000
@@ -47,11 +48,8 @@ def main() -> None:
 
 
 def _measure_servers(options: argparse.Namespace, folder: Path, figures: Figures) -> None:
-    daemons: dict[str, Contender] = {"aurora-bridge": servers.daemon}
-    revision = None
-    if options.against:
-        revision, sources = revisions.extract(options.against, folder / "revision")
-        daemons[revision] = partial(servers.daemon, name=revision, sources=sources)
+    daemons = _daemons(options, folder)
+    _, *others = daemons
     peers = _installed(options.peer) if options.scenarios else []
     with KafkaCluster() as kafka:
         bootstrap = kafka.bootstrap
@@ -83,8 +81,19 @@ def _measure_servers(options: argparse.Namespace, folder: Path, figures: Figures
         contenders = [servers.hello_world, *daemons.values(), *peers]
         for number, scenario in enumerate(options.scenarios):
             records = runs.compare(scenario, options.rounds, contenders, folder / str(number), bootstrap)
-            tables.show_scenario(scenario, records, revision)
+            tables.show_scenario(scenario, records, others[0] if others else None)
             figures[scenario.name] = records
+
+
+def _daemons(options: argparse.Namespace, folder: Path) -> dict[str, Contender]:
+    """Return the daemon of this checkout, then the others that were asked for."""
+    daemons: dict[str, Contender] = {"aurora-bridge": servers.daemon}
+    if options.against:
+        revision, sources = revisions.extract(options.against, folder / "revision")
+        daemons[revision] = partial(servers.daemon, name=revision, sources=sources)
+    if options.compiled:
+        daemons[COMPILED] = partial(servers.daemon, name=COMPILED, sources=revisions.unpack(options.compiled, folder))
+    return daemons
 
 
 def _installed(names: list[str]) -> list[Contender]:
@@ -115,6 +124,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="What a webhook costs.")
     add = parser.add_argument
     add("--against", metavar="REV", help="measure the daemon of another revision, too (any name that git knows)")
+    add("--compiled", type=Path, metavar="WHEEL", help="measure the daemon of a wheel that `make compiled` made, too")
     add("--peer", action="append", default=[], choices=PEERS, help="measure a hand-written peer, too (several times)")
     add("--peers", dest="peer", action="store_const", const=list(PEERS), help="measure all of them")
     add("--scenario", action="append", default=[], choices=names, help="only this one (can be given several times)")

@@ -1,4 +1,4 @@
-"""The daemon as another revision of the repository has it, to be measured beside this one's.
+"""The daemon as another revision of the repository has it, or as a wheel has it, to be measured beside this one's.
 
 Its sources are taken out of git into a folder that is thrown away; interpreter, packages and everything in `bench/` are
 this checkout's, so the revision need not know this benchmark.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -27,6 +28,13 @@ def extract(revision: str, folder: Path) -> tuple[str, Path]:
     if (folder / LOCK).read_bytes() != (REPOSITORY / LOCK).read_bytes():
         print(f"{commit} has another {LOCK}; it is measured with the packages of this checkout", flush=True)
     return commit, folder / "src"
+
+
+def unpack(wheel: Path, folder: Path) -> Path:
+    """Put the package in a wheel into a new folder below `folder`; return where it is."""
+    with zipfile.ZipFile(wheel) as files:
+        files.extractall(folder / "wheel")  # noqa: S202 - of our own making
+    return folder / "wheel"
 
 
 def _git(*arguments: str) -> bytes:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.samples import Sample
 
 from aurora_bridge.bridge import EVENTS
+from aurora_bridge.build import BUILD
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.metrics import NO_EVENT, STAGES, Counter, Gauge, Histogram, Metrics
@@ -57,7 +58,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
         "attribute": {attribute for _, attribute in VALUED},
     },
     "aurora_bridge_loop_lag_seconds": {},
-    "aurora_bridge_build_info": {"version": {"1.2.3"}},
+    "aurora_bridge_build_info": {"version": {"1.2.3"}, "build": {BUILD}},
 }
 """The metrics whose names others build on, with the values of their labels."""
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from aurora_bridge.build import BUILD
 from aurora_bridge.refusal import Defect, Outcome, Reason
 
 Labels = tuple[tuple[str, Sequence[str]], ...]
@@ -455,8 +456,12 @@ class Metrics(Collector):
         self.loop_lag_seconds = Gauge(
             "aurora_bridge_loop_lag_seconds", "How late the event loop last woke up: its delay for every delivery."
         )
-        self.build_info = Gauge("aurora_bridge_build_info", "Always 1.", (("version", (version,)),))
-        self.build_info[version] = 1
+        self.build_info = Gauge(
+            "aurora_bridge_build_info",
+            "Always 1, by version and build: compiled, or interpreted.",
+            (("version", (version,)), ("build", (BUILD,))),
+        )
+        self.build_info[version, BUILD] = 1
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Timer
 
+from aurora_bridge.build import BUILD
 from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import free_ports
 
@@ -18,7 +19,7 @@ def test_a_life_begins_with_version_process_and_brokers_and_ends_with_the_reason
         pid = daemon.process.pid
         assert daemon.terminate() == 0
     first, *_, last = daemon.log_lines()
-    expected = {"version": version("aurora-bridge"), "pid": pid, "brokers": f"127.0.0.1:{port}"}
+    expected = {"version": version("aurora-bridge"), "build": BUILD, "pid": pid, "brokers": f"127.0.0.1:{port}"}
     assert first["message"] == "starting"
     assert first.items() >= expected.items()
     assert (last["level"], last["message"], last["reason"]) == ("INFO", "stopped", "SIGTERM")

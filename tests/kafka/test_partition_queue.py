@@ -402,10 +402,10 @@ def test_attempts_that_blame_nothing_are_counted_in_a_row() -> None:
 
 def test_what_cannot_be_encoded_never_was_on_the_wire() -> None:
     told = Told("a")
-    told.records["a"].key = "text"  # type: ignore[assignment]
+    told.records["a"].headers.append(("name", "text"))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         told.queue.load(FIRST_ID, 0)
-    told.records["a"].key = b"a"
+    told.records["a"].headers.pop()
     told.answer(Action.SUSPECT)
     assert told.ends() == [("a", DeliveryStatus.STALLED)]
     assert told.withdraw("a") == ["a"]

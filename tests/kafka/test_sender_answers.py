@@ -165,7 +165,7 @@ async def test_a_record_that_cannot_be_encoded_holds_nobody_up(monkeypatch: pyte
     monkeypatch.setattr(partition_queue, "SUSPECT_SECONDS", 0.0)
     client, journal = ScriptedClient({EVENT: 1}, all_stored), Journal()
     bad = make_record("bad")
-    bad.value = "text"  # type: ignore[assignment]
+    bad.headers.append(("name", "text"))  # type: ignore[arg-type]
     async with running(client.connect, "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(*journal.hear([make_record("a"), bad, make_record("b")]))

@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from aurora_bridge.bridge import EVENTS
+from aurora_bridge.build import BUILD
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import AdminSettings
@@ -97,7 +98,7 @@ async def test_metrics_come_in_the_format_that_was_asked_for(
     assert (response.status, response.headers["content-type"].partition(";")[0]) == (200, content_type)
     families = {family.name: family for family in parse(response.body.decode())}
     (build,) = families["aurora_bridge_build_info"].samples
-    assert (build.labels, build.value) == ({"version": "1.2.3"}, 1)
+    assert (build.labels, build.value) == ({"version": "1.2.3", "build": BUILD}, 1)
 
 
 @pytest.mark.parametrize(

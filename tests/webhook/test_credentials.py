@@ -1,6 +1,9 @@
 """Tokens in a header or in the query, and Basic: several are valid at once, and nothing tells which or why not."""
 
+import gc
 from base64 import b64encode
+from collections.abc import Iterator
+from hashlib import sha256
 from hmac import compare_digest
 from urllib.parse import quote
 
@@ -96,9 +99,18 @@ def test_without_a_token_nobody_comes_in() -> None:
 )
 def test_the_tokens_are_not_kept() -> None:
     secrets = valid(b"canary-old")
-    kept = vars(secrets)
+    kept = list(held(secrets))
+    assert sha256(b"canary-old").digest() in kept
     assert "canary" not in f"{secrets!r} {kept!r}"
-    assert not any(b"canary" in digest for digest in kept["_digests"])
+
+
+def held(holder: object) -> Iterator[str | bytes]:
+    """Yield the texts in an object, whichever build its class is of."""
+    for one in gc.get_referents(holder):
+        if isinstance(one, str | bytes):
+            yield one
+        elif isinstance(one, dict | list | tuple):
+            yield from held(one)
 
 
 def test_where_anonymous_deliveries_are_allowed_everybody_comes_in() -> None:

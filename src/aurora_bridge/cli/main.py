@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from aurora_bridge.build import BUILD
 from aurora_bridge.cli import (
     cluster,
     completion,
@@ -76,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Takes the webhooks of Aurora Solar and publishes each as a canonical event to Kafka.",
         epilog=_EPILOG,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')} ({BUILD})")
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     asking = (tail, find, replay, dead_letters, set_aside, resend)

@@ -11,6 +11,7 @@ from importlib.metadata import version
 import uvloop
 
 from aurora_bridge import daemon, logs
+from aurora_bridge.build import BUILD
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.cli.output import OutputError, put, tell
 from aurora_bridge.logs import fields
@@ -45,7 +46,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     os.umask(0o077)  # the state directory holds customers' data
     logs.configure(settings.log.level, settings.log.format)
     brokers = settings.kafka.bootstrap_servers or "none, events stay in the embedded log"
-    log.info("starting", extra=fields(version=version("aurora-bridge"), pid=os.getpid(), brokers=brokers))
+    log.info("starting", extra=fields(version=version("aurora-bridge"), build=BUILD, pid=os.getpid(), brokers=brokers))
     code, reason = EX_FAILED, "a fault of the program"
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -202,11 +202,11 @@ class Observer:
         """Return what is so now."""
         metrics, now = self._metrics, time()
         bridge = self._readiness.bridge
-        (version,) = metrics.build_info
+        version = next(iter(metrics.build_info))[0]
         return Status(
             now=now,
             started=self._started,
-            version=str(version),
+            version=version,
             state_dir=str(self._settings.state_dir),
             stopping=bridge.stopping,
             ready=self._readiness.is_ready(),

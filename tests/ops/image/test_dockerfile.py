@@ -43,7 +43,7 @@ def test_each_extra_has_its_lock_with_the_same_versions_of_what_all_have(extra: 
 
 
 def test_a_daemon_with_the_settings_of_the_image_would_start(tmp_path: Path) -> None:
-    image = dict(re.findall(r"AURORA_BRIDGE_([A-Z_]+)=(\S+)", TEXT))
+    image = dict(re.findall(r"AURORA_BRIDGE_([A-Z_]+)=([^\s$]+)", TEXT))
     assert image
     result = command("config", cwd=tmp_path, embedded=True, auth__allow_anonymous=True, **image)
     assert (result.returncode, result.stderr) == (0, "")

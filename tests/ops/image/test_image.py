@@ -113,7 +113,7 @@ def names(archive: Path) -> Iterator[str]:
 
 
 def test_it_says_its_version(storage: Storage) -> None:
-    assert storage.run(IMAGE, "--version").stdout == f"aurora-bridge {VERSION}\n"
+    assert storage.run(IMAGE, "--version").stdout == f"aurora-bridge {VERSION} (interpreted)\n"
 
 
 def test_it_says_what_it_is_and_of_which_commit(storage: Storage) -> None:

@@ -50,7 +50,7 @@ def installed(program: Callable[[str], str]) -> Iterator[Machine]:
         checkout = machine.root / "root" / "checkout"
         for name in ("src", "systemd"):
             shutil.copytree(debian.REPOSITORY / name, checkout / name)
-        for name in ("pyproject.toml", "requirements.lock", "LICENSE"):
+        for name in ("pyproject.toml", "requirements.lock", "setup.py", "LICENSE"):
             shutil.copy(debian.REPOSITORY / name, checkout)
         install, start, *_ = commands("systemd")
         machine.run("sh", "-ec", install, cwd="/root/checkout")
