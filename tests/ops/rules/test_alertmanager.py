@@ -25,10 +25,18 @@ RELEASE: Final = {"namespace": "crm", "job": "aurora-bridge"}
 PODS: Final = [{"pod": f"aurora-bridge-{number}"} for number in range(3)]
 EVENTS: Final = [{"route": "default", "event": event} for event in ("lead_created", "lead_changed", "project_created")]
 
-OUTAGES: Final = {
+OUTAGES: Final[dict[str, tuple[dict[str, list[dict[str, str]]], set[str], set[str]]]] = {
     "Kafka is away until the spools are full": (
-        {"KafkaProblem": [{}], "SpoolFull": PODS, "DrainStalled": PODS, "IndexDegraded": [{}], "BudgetBurnFast": [{}]}
-        | {"BudgetBurnSlow": [{}], "AutoDisable": EVENTS, "EventSilent": EVENTS},
+        {
+            "KafkaProblem": [{}],
+            "SpoolFull": PODS,
+            "DrainStalled": PODS,
+            "IndexDegraded": [{}],
+            "BudgetBurnFast": [{}],
+            "BudgetBurnSlow": [{}],
+            "AutoDisable": EVENTS,
+            "EventSilent": EVENTS,
+        },
         {"SpoolFull"},
         {"KafkaProblem"},
     ),
