@@ -33,9 +33,21 @@ _LABELS: Final[Schema] = {
     "type": "object",
     "additionalProperties": _text(r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", 63),
 }
-_HOSTS: Final[Schema] = {"type": "array", "items": _text(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")}
+_HOST = _text(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+_HOSTS: Final[Schema] = {"type": "array", "items": _HOST}
 _PATH = _text(r"^/[A-Za-z0-9._~/-]*$", 1000)
 _QUANTITY = _text(r"^[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$", 20)
+_PROBE: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "initialDelaySeconds": _whole(0, 3600),
+        "periodSeconds": _whole(1, 3600),
+        "timeoutSeconds": _whole(1, 3600),
+        "successThreshold": _whole(1, 100),
+        "failureThreshold": _whole(1, 10_000),
+    },
+}
 _AMOUNTS: Final[Schema] = {
     "type": "object",
     "additionalProperties": {"type": ["string", "number"], "pattern": _QUANTITY["pattern"]},
@@ -49,7 +61,10 @@ _KINDS: Final[Mapping[str, Schema]] = {
     "image.digest": _text(r"^(sha256:[0-9a-f]{64})?$"),
     "image.pullPolicy": _one_of("IfNotPresent", "Always", "Never"),
     "imagePullSecrets": _OBJECTS,
-    "replicas": _whole(0, 100),
+    "commonLabels": _LABELS,
+    "replicaCount": _whole(0, 100),
+    "updateStrategy": _OBJECT,
+    "minReadySeconds": _whole(0, 3600),
     "persistence.size": _text(r"^[1-9][0-9]{0,6}(Mi|Gi|Ti)$", 20),
     "persistence.storageClass": _NAME,
     "persistence.accessMode": _one_of("ReadWriteOnce", "ReadWriteOncePod"),
@@ -61,6 +76,10 @@ _KINDS: Final[Mapping[str, Schema]] = {
         "additionalProperties": False,
         "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS},
     },
+    "startupProbe": _PROBE,
+    "livenessProbe": _PROBE,
+    "readinessProbe": _PROBE,
+    "lifecycle": _OBJECT,
     "extraEnv": {
         "type": "array",
         "items": {
@@ -74,12 +93,15 @@ _KINDS: Final[Mapping[str, Schema]] = {
             },
         },
     },
+    "envFrom": _OBJECTS,
     "extraVolumes": _OBJECTS,
     "extraVolumeMounts": _OBJECTS,
-    "sidecars": _OBJECTS,
+    "extraContainers": _OBJECTS,
     "initContainers": _OBJECTS,
     "podLabels": _LABELS,
     "podAnnotations": _STRINGS,
+    "dnsConfig": _OBJECT,
+    "hostAliases": _OBJECTS,
     "podSecurityContext": {
         "type": "object",
         "additionalProperties": False,
@@ -96,6 +118,21 @@ _KINDS: Final[Mapping[str, Schema]] = {
             "sysctls": _OBJECTS,
         },
     },
+    "securityContext": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "allowPrivilegeEscalation": {"const": False},
+            "readOnlyRootFilesystem": _BOOLEAN,
+            "runAsNonRoot": {"const": True},
+            "runAsUser": _whole(1, 2**31 - 1),
+            "runAsGroup": _whole(0, 2**31 - 1),
+            "capabilities": _OBJECT,
+            "seccompProfile": _OBJECT,
+            "seLinuxOptions": _OBJECT,
+            "appArmorProfile": _OBJECT,
+        },
+    },
     "serviceAccount.name": _NAME,
     "serviceAccount.annotations": _STRINGS,
     "nodeSelector": _STRINGS,
@@ -108,10 +145,29 @@ _KINDS: Final[Mapping[str, Schema]] = {
     "service.annotations": _STRINGS,
     "service.loadBalancerClass": _text(r"^[A-Za-z0-9./-]*$"),
     "service.loadBalancerSourceRanges": {"type": "array", "items": _text(r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")},
+    "service.externalTrafficPolicy": _one_of("", "Cluster", "Local"),
     "ingress.className": _NAME,
     "ingress.annotations": _STRINGS,
-    "ingress.hosts": _HOSTS,
-    "ingress.path": _PATH,
+    "ingress.hosts": {
+        "type": "array",
+        "items": {
+            "type": ["object", "string"],  # a text, of an older chart, is refused by the templates
+            "additionalProperties": False,
+            "required": ["host"],
+            "properties": {
+                "host": _HOST,
+                "paths": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["path"],
+                        "properties": {"path": _PATH, "pathType": _one_of("Prefix", "ImplementationSpecific")},
+                    },
+                },
+            },
+        },
+    },
     "ingress.tls": {
         "type": "array",
         "items": {
@@ -133,21 +189,36 @@ _KINDS: Final[Mapping[str, Schema]] = {
     "autoscaling.minReplicas": _whole(1, 100),
     "autoscaling.maxReplicas": _whole(1, 100),
     "autoscaling.targetCPUUtilizationPercentage": _whole(1, 100),
-    "podMonitor.labels": _LABELS,
-    "podMonitor.interval": _text(r"^[1-9][0-9]*(s|m)$", 10),
     "probe.labels": _LABELS,
     "probe.prober": _text(r"^([A-Za-z0-9][A-Za-z0-9.:-]*)?$"),
     "probe.module": _text(r"^[A-Za-z0-9_.-]+$"),
     "probe.interval": _text(r"^[1-9][0-9]*(s|m)$", 10),
+    **{
+        f"{monitor}.{key}": kind
+        for monitor in ("podMonitor", "serviceMonitor")
+        for key, kind in {
+            "labels": _LABELS,
+            "interval": _text(r"^[1-9][0-9]*(s|m)$", 10),
+            "scrapeTimeout": _text(r"^([1-9][0-9]*(s|m))?$", 10),
+            "relabelings": _OBJECTS,
+            "metricRelabelings": _OBJECTS,
+        }.items()
+    },
     "prometheusRule.labels": _LABELS,
     "prometheusRule.runbookBaseUrl": _text(r"^(https?://[^\s\"'\\$]+)?$", 1000),
+    "prometheusRule.disabled": {"type": "object", "additionalProperties": _BOOLEAN},
+    "prometheusRule.additionalRuleLabels": _STRINGS,
     "dashboards.labels": _LABELS,
     "dashboards.annotations": _STRINGS,
     "dashboards.namespace": _NAME,
     "drain.claim": _NAME,
     "drain.patience": _whole(1, 86400),
+    "extraObjects": {"type": "array", "items": {"type": ["object", "string"]}},
 }
 """By path, what a value can be that is neither true or false nor a group."""
+
+_RENAMED: Final = {"replicas": "replicaCount", "sidecars": "extraContainers"}
+"""Old names, which are let through here, since the refusal in the templates says what there is instead."""
 
 
 def schema(values: Mapping[str, Any], descriptions: Mapping[str, str]) -> Schema:
@@ -155,6 +226,8 @@ def schema(values: Mapping[str, Any], descriptions: Mapping[str, str]) -> Schema
     top = _node("", dict(values), descriptions)
     top["required"] += ["settings"]
     top["properties"]["settings"] = settings_schema() | {"description": descriptions["settings"]}
+    top["properties"] |= {old: {"description": f"Renamed: {new}."} for old, new in _RENAMED.items()}
+    top["properties"]["ingress"]["properties"]["path"] = {"description": "Replaced: paths of each host."}
     top["properties"]["global"] = {"type": "object", "description": "Of a chart above; not used."}
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of aurora-bridge"} | top
 

@@ -17,11 +17,13 @@ app.kubernetes.io/name: {{ include "aurora-bridge.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{/* The chart's own labels win over commonLabels. */}}
 {{- define "aurora-bridge.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{ include "aurora-bridge.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- $own := include "aurora-bridge.selectorLabels" . | fromYaml }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- merge $own .Values.commonLabels | toYaml }}
 {{- end }}
 
 {{/* The daemon's own pods, as opposed to those of Jobs. */}}
@@ -48,9 +50,25 @@ app.kubernetes.io/component: bridge
 {{- end }}
 {{- end }}
 
+{{/* The hosts of the Ingress with their paths, as a JSON list: of none if it is off. */}}
+{{- define "aurora-bridge.ingressHosts" -}}
+{{- $hosts := list }}
+{{- range ternary .Values.ingress.hosts list .Values.ingress.enabled }}
+{{- if kindIs "string" . }}
+{{- fail (printf "\n\ningress.hosts: %q came; each is an object now, with paths if need be. Write - host: %s.\n" . .) }}
+{{- end }}
+{{- $hosts = append $hosts (dict "host" .host "paths" (default (list (dict "path" "/")) .paths)) }}
+{{- end }}
+{{- toJson $hosts }}
+{{- end }}
+
 {{/* The URL under which Aurora reaches the ingress, empty where nothing says it. */}}
 {{- define "aurora-bridge.publicUrl" -}}
-{{- $hosts := concat (ternary .Values.ingress.hosts list .Values.ingress.enabled) (ternary .Values.httpRoute.hostnames list .Values.httpRoute.enabled) }}
+{{- $hosts := list }}
+{{- range include "aurora-bridge.ingressHosts" . | fromJsonArray }}
+{{- $hosts = append $hosts .host }}
+{{- end }}
+{{- $hosts = concat $hosts (ternary .Values.httpRoute.hostnames list .Values.httpRoute.enabled) }}
 {{- if .Values.settings.ingress.public_url }}
 {{- .Values.settings.ingress.public_url }}
 {{- else if $hosts }}

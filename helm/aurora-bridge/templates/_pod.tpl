@@ -1,5 +1,18 @@
 {{/* What the pods of the daemon, and those of the Jobs that run its commands, have in common. */}}
 
+{{/* Metadata of a pod; `component` tells the daemon's from the Jobs'. The chart's own labels and annotations win. */}}
+{{- define "aurora-bridge.podMetadata" -}}
+{{- $own := include "aurora-bridge.selectorLabels" .root | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/component" .component }}
+{{- $_ := set $own "app.kubernetes.io/version" .root.Chart.AppVersion }}
+labels:
+  {{- merge $own .root.Values.podLabels .root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with merge (default dict .annotations) .root.Values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "aurora-bridge.podCommon" -}}
 serviceAccountName: {{ include "aurora-bridge.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
@@ -23,6 +36,14 @@ tolerations:
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* Whatever brings files that the settings name; one that stays beside (restartPolicy: Always) ends with a Job. */}}
@@ -36,11 +57,14 @@ initContainers:
 {{- define "aurora-bridge.containerCommon" -}}
 image: {{ include "aurora-bridge.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.securityContext }}
 securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities:
-    drop: [ALL]
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.envFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 env:
   - name: AURORA_BRIDGE_CONFIG
     value: /etc/aurora-bridge/aurora-bridge.toml
@@ -83,19 +107,9 @@ resources:
 
 {{/* The pod template of the daemon. Only a changed settings file rolls the pods: changed secrets are taken over. */}}
 {{- define "aurora-bridge.podTemplate" -}}
+{{- $annotations := dict "checksum/settings" (include "aurora-bridge.toml" . | sha256sum) "kubectl.kubernetes.io/default-container" "aurora-bridge" }}
 metadata:
-  labels:
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-    {{- include "aurora-bridge.podSelector" . | nindent 4 }}
-    app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-  annotations:
-    {{- with .Values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-    checksum/settings: {{ include "aurora-bridge.toml" . | sha256sum }}
-    kubectl.kubernetes.io/default-container: aurora-bridge
+  {{- include "aurora-bridge.podMetadata" (dict "root" . "component" "bridge" "annotations" $annotations) | nindent 2 }}
 spec:
   {{- include "aurora-bridge.podCommon" . | nindent 2 }}
   terminationGracePeriodSeconds: {{ include "aurora-bridge.gracePeriod" . }}
@@ -120,40 +134,31 @@ spec:
           containerPort: 8080
         - name: admin
           containerPort: 9090
-      # Kafka is no part of any: while it is away the spool accepts. The first gives a spool that is large, or has to be
-      # salvaged, ten minutes.
-      startupProbe:
+      {{- range $probe, $path := dict "startupProbe" "/livez" "livenessProbe" "/livez" "readinessProbe" "/readyz" }}
+      {{ $probe }}:
         httpGet:
-          path: /livez
+          path: {{ $path }}
           port: admin
-        periodSeconds: 2
-        timeoutSeconds: 2
-        failureThreshold: 300
-      livenessProbe:
-        httpGet:
-          path: /livez
-          port: admin
-        periodSeconds: 10
-        timeoutSeconds: 5
-        failureThreshold: 3
-      readinessProbe:
-        httpGet:
-          path: /readyz
-          port: admin
-        periodSeconds: 5
-        timeoutSeconds: 3
-        failureThreshold: 2
+        {{- with get $.Values $probe }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- end }}
+      {{- with .Values.lifecycle }}
+      lifecycle:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       volumeMounts:
         - name: state
           mountPath: /var/lib/aurora-bridge
         {{- include "aurora-bridge.mountsCommon" . | nindent 8 }}
-    {{- with .Values.sidecars }}
+    {{- with .Values.extraContainers }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   volumes:
     {{- include "aurora-bridge.volumesCommon" . | nindent 4 }}
     {{- if not .Values.persistence.enabled }}
     - name: state
-      emptyDir: {}
+      emptyDir:
+        sizeLimit: {{ .Values.persistence.size }}
     {{- end }}
 {{- end }}

@@ -2,15 +2,13 @@
 
 {{- define "aurora-bridge.refusals.reach" -}}
 {{- $entries := list }}
-{{- with .Values.ingress }}
-{{- if and .enabled .hosts }}
-{{- $entries = append $entries (dict "value" "ingress" "names" "hosts" "hosts" .hosts "path" .path) }}
+{{- range $number, $host := include "aurora-bridge.ingressHosts" . | fromJsonArray }}
+{{- range $host.paths }}
+{{- $entries = append $entries (dict "value" (printf "ingress.hosts[%d]" $number) "host" $host.host "path" .path) }}
 {{- end }}
 {{- end }}
-{{- with .Values.httpRoute }}
-{{- if and .enabled .hostnames }}
-{{- $entries = append $entries (dict "value" "httpRoute" "names" "hostnames" "hosts" .hostnames "path" .path) }}
-{{- end }}
+{{- range ternary .Values.httpRoute.hostnames list .Values.httpRoute.enabled }}
+{{- $entries = append $entries (dict "value" "httpRoute" "host" . "path" $.Values.httpRoute.path) }}
 {{- end }}
 {{- $targets := list }}
 {{- if .Values.settings.default_route }}
@@ -26,16 +24,16 @@
 {{- $paths := list }}
 {{- $reached := false }}
 {{- range $entries }}
-{{- $hosts = append $hosts (printf "%s.%s, %s" .value .names (join ", " .hosts)) }}
-{{- if or (not $target.host) (has $target.host .hosts) }}
-{{- $paths = append $paths (printf "%s.path, %s" .value .path) }}
+{{- $hosts = append $hosts (printf "%s of %s" .host .value) }}
+{{- if or (not $target.host) (eq $target.host .host) }}
+{{- $paths = append $paths (printf "%s of %s" .path .value) }}
 {{- $reached = or $reached (hasPrefix (printf "%s/" (trimSuffix "/" .path)) (printf "%s/" (trimSuffix "/" $target.path))) }}
 {{- end }}
 {{- end }}
 {{- if and $entries (not $paths) }}
-{{ $target.where }}: {{ $target.came }} came; allowed is a host that leads here: {{ join "; or " $hosts }}. Add {{ $target.host }} there, or correct the template.
+{{ $target.where }}: {{ $target.came }} came; allowed is a host that leads here: {{ uniq $hosts | join ", or " }}. Add {{ $target.host }} there, or correct the template.
 {{- else if and $entries (not $reached) }}
-{{ $target.where }}: {{ $target.came }} came; allowed is a path that leads here, at or below {{ join "; or " $paths }}. Correct one of the two, so that webhooks find the daemon{{ if not (hasPrefix "settings.routes" $target.where) }}; or set settings.default_route to false{{ end }}.
+{{ $target.where }}: {{ $target.came }} came; allowed is a path that leads here, at or below {{ uniq $paths | join ", or " }}. Correct one of the two, so that webhooks find the daemon{{ if not (hasPrefix "settings.routes" $target.where) }}; or set settings.default_route to false{{ end }}.
 {{- end }}
 {{- end }}
 {{- end }}

@@ -6,8 +6,11 @@ gives one line for each problem: which value, what came, what is allowed, what t
 */}}
 
 {{- define "aurora-bridge.refusals" -}}
-{{- $problems := list }}
-{{- range list "image" "replaced" "references" "eventLog" "deadlines" "credentials" "tls" "aurora" "kafka" "routes" "reach" "events" "objects" }}
+{{- $problems := include "aurora-bridge.refusals.replaced" . | splitList "\n" | compact }}
+{{- with $problems }}
+{{- fail (printf "\n\n%s\n" (join "\n" .)) }}
+{{- end }}
+{{- range list "image" "references" "eventLog" "deadlines" "credentials" "tls" "aurora" "kafka" "routes" "reach" "events" "objects" }}
 {{- $problems = concat $problems (include (printf "aurora-bridge.refusals.%s" .) $ | splitList "\n") }}
 {{- end }}
 {{- with $problems | compact }}
@@ -26,7 +29,16 @@ extraEnv: {{ .name }} came; the environment would win over the settings file, un
 {{- end }}
 {{- end }}
 
+{{/* What stands in values of an older chart. The schema lets it through, so that it is told here what took its place. */}}
 {{- define "aurora-bridge.refusals.replaced" -}}
+{{- range $old, $new := dict "replicas" "replicaCount" "sidecars" "extraContainers" }}
+{{- if hasKey $.Values $old }}
+{{ $old }}: it is called {{ $new }} now. Rename it.
+{{- end }}
+{{- end }}
+{{- if hasKey .Values.ingress "path" }}
+ingress.path: each host has its own paths now. Remove it, and write them as hosts: [{host: hooks.example.com, paths: [{path: {{ .Values.ingress.path }}}]}].
+{{- end }}
 {{- if hasKey .Values.settings.index "resend_in_progress" }}
 settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend begin` in each pod has taken its place, which needs no restart and ends by itself after 24 h. Remove it.
 {{- end }}
@@ -58,11 +70,11 @@ settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend b
 {{- if and $settings.embedded $brokers }}
 settings.embedded: true came together with settings.kafka.bootstrap_servers, {{ $brokers | quote }}; allowed is one of the two. Leave embedded out to publish to Kafka, or the brokers to keep the events in the pod's own log.
 {{- else if not (or $settings.embedded $brokers) }}
-settings.kafka.bootstrap_servers: nothing came, so the events have no place. Set it to your brokers, as in kafka-1:9092,kafka-2:9092; or ask for the pod's own log in so many words: settings.embedded=true, with replicas=1.
+settings.kafka.bootstrap_servers: nothing came, so the events have no place. Set it to your brokers, as in kafka-1:9092,kafka-2:9092; or ask for the pod's own log in so many words: settings.embedded=true, with replicaCount=1.
 {{- end }}
 {{- if $settings.embedded }}
-{{- if ne (int .Values.replicas) 1 }}
-replicas: {{ .Values.replicas }} came with settings.embedded; allowed is 1, because each replica would keep a log of its own with a part of the events. Set replicas=1, or name Kafka.
+{{- if ne (int .Values.replicaCount) 1 }}
+replicaCount: {{ .Values.replicaCount }} came with settings.embedded; allowed is 1, because each replica would keep a log of its own with a part of the events. Set replicaCount=1, or name Kafka.
 {{- end }}
 {{- if not .Values.persistence.enabled }}
 persistence.enabled: false came with settings.embedded; the events would end with the pod. Leave it true, or name Kafka.
@@ -219,14 +231,14 @@ persistence.size: {{ $size }} came; allowed is {{ divf $wanted 1048576 | ceil | 
 {{- end }}
 {{- with .Values.autoscaling }}
 {{- if and .enabled $.Values.persistence.enabled }}
-autoscaling.enabled: true came with persistence.enabled; scaling down would strand acknowledged events on the volumes of the pods that go. Leave autoscaling off and set replicas, or persistence.enabled=false, where Kafka away means 503.
+autoscaling.enabled: true came with persistence.enabled; scaling down would strand acknowledged events on the volumes of the pods that go. Leave autoscaling off and set replicaCount, or persistence.enabled=false, where Kafka away means 503.
 {{- end }}
 {{- if lt (int .maxReplicas) (int .minReplicas) }}
 autoscaling.maxReplicas: {{ .maxReplicas }} came with minReplicas {{ .minReplicas }}; allowed is that or more. Raise it.
 {{- end }}
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
-ingress.hosts: nothing came with ingress.enabled. Name the host that Aurora sends to, as in [hooks.example.com].
+ingress.hosts: nothing came with ingress.enabled. Name the host that Aurora sends to, as in [{host: hooks.example.com}].
 {{- end }}
 {{- if and .Values.httpRoute.enabled (not (and .Values.httpRoute.parentRefs .Values.httpRoute.hostnames)) }}
 httpRoute: parentRefs or hostnames are missing with httpRoute.enabled. Name the gateway, as in [{name: public, namespace: gateways}], and the host that Aurora sends to.
@@ -237,6 +249,18 @@ probe.prober: nothing came, with probe.enabled. Name the blackbox exporter, such
 {{- end }}
 {{- if not (include "aurora-bridge.publicUrl" .) }}
 probe.enabled: true came, and no public URL to ask. Set settings.ingress.public_url, or the hosts of ingress or httpRoute.
+{{- end }}
+{{- end }}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
+serviceMonitor.enabled: true came with podMonitor.enabled; each pod would be read twice, and alerts would count everything twice. Leave one of the two out.
+{{- end }}
+{{- $alerts := list }}
+{{- range $path, $_ := .Files.Glob "files/rules/*.yaml" }}
+{{- $alerts = concat $alerts (regexFindAll "(?m)^ *- alert: *[A-Za-z]+" ($.Files.Get $path) -1) }}
+{{- end }}
+{{- range $name, $_ := .Values.prometheusRule.disabled }}
+{{- if not (or (empty $alerts) (regexMatch (printf ": *%s(;|$)" $name) (join ";" $alerts))) }}
+prometheusRule.disabled: {{ $name }} came, and no alert is called that. docs/runbooks/README.md has their names.
 {{- end }}
 {{- end }}
 {{- range $value, $files := dict "prometheusRule" "files/rules/*.yaml" "dashboards" "files/dashboards/*.json" }}

@@ -24,14 +24,42 @@ def test_a_pod_monitor_reads_the_metrics_of_each_pod(helm4: str) -> None:
     assert endpoint == {"port": "admin", "path": "/metrics", "interval": "30s", "relabelings": [named]}
 
 
+def test_a_service_monitor_reads_the_same_through_the_admin_service(helm4: str) -> None:
+    given = {"enabled": True, "labels": {"release": "p"}}
+    objects = render(helm4, {"serviceMonitor": given})
+    monitor = objects.one("ServiceMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "p"
+    selector = monitor["spec"]["selector"]["matchLabels"].items()
+    selected = [
+        each for each in objects if each["kind"] == "Service" and selector <= each["metadata"]["labels"].items()
+    ]
+    assert selected == [objects.one("Service", "-admin")]
+    assert "admin" in [port["name"] for port in selected[0]["spec"]["ports"]]
+    pods = render(helm4, {"podMonitor": given}).one("PodMonitor")["spec"]
+    assert monitor["spec"]["endpoints"] == pods["podMetricsEndpoints"]
+    assert monitor["spec"]["jobLabel"] == pods["jobLabel"]
+
+
+@pytest.mark.parametrize("monitor", ["podMonitor", "serviceMonitor"])
+def test_labels_and_pace_of_metrics_are_as_the_values_say(monitor: str, helm4: str) -> None:
+    cluster = {"targetLabel": "cluster", "replacement": "eu"}
+    drop = {"sourceLabels": ["__name__"], "regex": "python_.*", "action": "drop"}
+    given = {"interval": "15s", "scrapeTimeout": "10s", "relabelings": [cluster], "metricRelabelings": [drop]}
+    spec = render(helm4, {monitor: given | {"enabled": True}}).one(monitor[0].upper() + monitor[1:])["spec"]
+    (endpoint,) = spec.get("podMetricsEndpoints") or spec["endpoints"]
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("15s", "10s")
+    assert (endpoint["relabelings"][1:], endpoint["metricRelabelings"]) == ([cluster], [drop])
+
+
 def test_the_job_label_of_metrics_is_the_releases_name(helm4: str) -> None:
     objects = render(helm4, {"podMonitor": {"enabled": True}})
     label = objects.one("PodMonitor")["spec"]["jobLabel"]
     assert objects.pod_template()["metadata"]["labels"][label] == "release"
+    assert objects.one("Service", "-admin")["metadata"]["labels"][label] == "release"
 
 
-def test_there_is_no_pod_monitor_unasked(helm4: str) -> None:
-    assert not render(helm4, {}).has("PodMonitor")
+def test_there_is_no_monitor_unasked(helm4: str) -> None:
+    assert not any(render(helm4, {}).has(kind) for kind in ("PodMonitor", "ServiceMonitor"))
 
 
 RULES: Final = """\
@@ -72,6 +100,24 @@ def test_rules_are_installed_as_they_stand(copy: Path, helm4: str) -> None:
     assert rule["metadata"]["name"] == "release-aurora-bridge-aurora-bridge"
     assert rule["metadata"]["labels"]["release"] == "p"
     assert rule["spec"] == yaml.safe_load(RULES)
+
+
+def test_alerts_can_be_switched_off_by_name_and_labelled(copy: Path, helm4: str) -> None:
+    given = {"enabled": True, "disabled": {"Some": True, "Other": False}, "additionalRuleLabels": {"team": "a"}}
+    (group,) = render(helm4, {"prometheusRule": given}, chart=copy).one("PrometheusRule")["spec"]["groups"]
+    assert [(rule["alert"], rule["labels"]) for rule in group["rules"]] == [("Other", {"team": "a"})]
+
+
+def test_a_label_for_every_alert_leaves_their_severities_and_the_recorded_series_as_they_are(helm4: str) -> None:
+    def rules(**given: object) -> list[dict[str, Any]]:
+        groups = render(helm4, {"prometheusRule": {"enabled": True, **given}}).one("PrometheusRule")["spec"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    labelled = rules(additionalRuleLabels={"team": "a", "severity": "b"})
+    assert [rule for rule in labelled if "record" in rule] == [rule for rule in rules() if "record" in rule]
+    for before, after in zip(rules(), labelled, strict=True):
+        if "alert" in before:
+            assert after["labels"] == {"team": "a"} | before["labels"]
 
 
 def test_the_links_of_rules_lead_to_the_users_runbooks(copy: Path, helm4: str) -> None:
@@ -196,7 +242,7 @@ def test_what_changes_the_job_or_its_settings_makes_another_since_a_job_cannot_b
         {"settings": {"kafka": {"partitions": 6}}},
     ]
     assert len({name(values) for values in changes}) == len(changes)
-    assert name({}) == name({"replicas": 5})
+    assert name({}) == name({"replicaCount": 5})
     assert re.fullmatch(r"release-aurora-bridge-topics-[0-9a-f]{8}", name({}))
 
 

@@ -101,7 +101,7 @@ def test_it_is_installed_upgraded_rolled_back_and_uninstalled(
     scenario: Path, run: Helm, plane: ControlPlane, namespace: str
 ) -> None:
     values = yaml.safe_load(scenario.read_text())
-    replicas = 2 if values.get("autoscaling") else values.get("replicas", 2)
+    replicas = 2 if values.get("autoscaling") else values.get("replicaCount", 2)
     options = (str(CHART), f"--values={scenario}", "--no-hooks")
 
     def settings() -> str:
@@ -132,7 +132,7 @@ def test_the_api_knows_every_field_also_of_custom_resources_and_jobs(
 
 
 def test_a_pod_that_breaks_restricted_would_be_refused(run: Helm, plane: ControlPlane, namespace: str) -> None:
-    values = ("--set=sidecars[0].name=root", "--set=sidecars[0].image=root")
+    values = ("--set=extraContainers[0].name=root", "--set=extraContainers[0].image=root")
     run("install", "release", str(CHART), f"--values={CHART / 'ci' / 'minimal.yaml'}", "--no-hooks", *values)
 
     def refused() -> bool:
@@ -155,7 +155,7 @@ def test_only_changed_settings_roll_the_pods(run: Helm, plane: ControlPlane, nam
     run("install", "release", *options)
     eventually(revision)
     first = revision()
-    run("upgrade", "release", *options, "--set=podMonitor.enabled=false", "--set=replicas=4")
+    run("upgrade", "release", *options, "--set=podMonitor.enabled=false", "--set=replicaCount=4")
     eventually(revision)
     assert revision() == first
     run("upgrade", "release", *options, "--set=settings.log.level=debug")
@@ -168,7 +168,7 @@ def test_a_volume_stays_when_its_replica_goes_and_a_job_may_drain_it(
     options = (str(CHART), f"--values={PRODUCTION}")
     run("install", "release", *options, "--no-hooks")
     eventually(lambda: len(plane.get("persistentvolumeclaims", namespace)) == 3)
-    run("upgrade", "release", *options, "--no-hooks", "--set=replicas=2")
+    run("upgrade", "release", *options, "--no-hooks", "--set=replicaCount=2")
     eventually(lambda: len(pods_of(plane, namespace)) == 2)
     claim = f"state-{NAME}-2"
     assert claim in plane.get("persistentvolumeclaims", namespace)

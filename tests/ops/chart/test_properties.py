@@ -27,7 +27,7 @@ SCHEMA: Final = json.loads((CHART / "values.schema.json").read_text())["properti
 BASES: Final = {file.stem: yaml.safe_load(file.read_text()) for file in SCENARIOS}
 
 TOLD: Final = re.compile(
-    r"(?m)^(settings|replicas|persistence)[\w.\[\]]*( and settings[\w.\[\]]*)?( could both|: | ?.*came)"
+    r"(?m)^(settings|replicaCount|persistence)[\w.\[\]]*( and settings[\w.\[\]]*)?( could both|: | ?.*came)"
 )
 """A line of a refusal by the templates: which value it is about."""
 

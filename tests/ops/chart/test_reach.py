@@ -27,7 +27,7 @@ def test_a_name_that_yaml_could_take_for_something_else_stays_a_text(name: str, 
     tokens = {"existingSecret": name, "key": name}
     given = {"fullnameOverride": "null", "nameOverride": "on", "settings": {"auth": {"tokens": tokens}}}
     given |= {"persistence": {"storageClass": name}, "priorityClassName": name, "serviceAccount": {"name": name}}
-    given |= {"ingress": {"enabled": True, "className": name, "hosts": [name]}, "drain": {"claim": name}}
+    given |= {"ingress": {"enabled": True, "className": name, "hosts": [{"host": name}]}, "drain": {"claim": name}}
     for each in render(helm4, given):
         validate(each, "1.37", strict=True)
 
@@ -62,15 +62,16 @@ def test_a_service_account_is_made_or_named_and_never_has_a_token(helm4: str) ->
 
 def test_the_service_for_webhooks_is_as_the_values_say(helm4: str) -> None:
     given = {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}, "loadBalancerClass": "x/y"}
-    given |= {"loadBalancerSourceRanges": ["10.0.0.0/8"]}
+    given |= {"loadBalancerSourceRanges": ["10.0.0.0/8"], "externalTrafficPolicy": "Local"}
     service = render(helm4, {"service": given}).one("Service", "aurora-bridge")
     assert service["metadata"]["annotations"] == {"a": "b"}
     assert service["spec"]["loadBalancerClass"] == "x/y"
     assert service["spec"]["loadBalancerSourceRanges"] == ["10.0.0.0/8"]
     assert service["spec"]["ports"][0]["port"] == 443
     assert service["spec"]["selector"] == SELECTOR
+    assert service["spec"]["externalTrafficPolicy"] == "Local"
     plain = render(helm4, {"service": given | {"type": "ClusterIP"}}).one("Service", "aurora-bridge")
-    assert "loadBalancerClass" not in plain["spec"]
+    assert {"loadBalancerClass", "externalTrafficPolicy"}.isdisjoint(plain["spec"])
 
 
 def test_the_admin_service_also_lists_pods_that_are_not_ready(helm4: str) -> None:
@@ -79,15 +80,24 @@ def test_the_admin_service_also_lists_pods_that_are_not_ready(helm4: str) -> Non
 
 
 def test_an_ingress_leads_each_host_to_the_webhooks_and_gives_the_public_url(helm4: str) -> None:
-    given = {"enabled": True, "className": "nginx", "annotations": {"a": "b"}, "path": "/hooks"}
-    given |= {"hosts": ["a.example.com", "b.example.com"], "tls": [{"secretName": "t", "hosts": ["a.example.com"]}]}
+    given = {"enabled": True, "className": "nginx", "annotations": {"a": "b"}}
+    paths = [{"path": "/hooks"}, {"path": "/all", "pathType": "ImplementationSpecific"}]
+    given |= {"hosts": [{"host": "a.example.com", "paths": paths}, {"host": "b.example.com"}]}
+    given |= {"tls": [{"secretName": "t", "hosts": ["a.example.com"]}]}
     objects = render(helm4, {"ingress": given, "settings": {"ingress": {"base_path": "/hooks"}}})
     ingress = objects.one("Ingress")
     assert ingress["metadata"]["annotations"] == {"a": "b"}
     assert (ingress["spec"]["ingressClassName"], ingress["spec"]["tls"]) == ("nginx", given["tls"])
-    assert [rule["host"] for rule in ingress["spec"]["rules"]] == given["hosts"]
-    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
-    assert (path["path"], path["pathType"]) == ("/hooks", "Prefix")
+    assert [
+        (rule["host"], path["path"], path["pathType"])
+        for rule in ingress["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    ] == [
+        ("a.example.com", "/hooks", "Prefix"),
+        ("a.example.com", "/all", "ImplementationSpecific"),
+        ("b.example.com", "/", "Prefix"),
+    ]
+    path = ingress["spec"]["rules"][0]["http"]["paths"][0]
     assert path["backend"]["service"] == {"name": "release-aurora-bridge", "port": {"name": "webhooks"}}
     assert objects.settings()["ingress"]["public_url"] == "https://a.example.com"
     assert not render(helm4, {}).has("Ingress")

@@ -43,9 +43,22 @@ def templates(*given: str) -> dict[str, Any]:
     return routes(*({"template": template} for template in given))
 
 
-INGRESS: Final = {"enabled": True, "hosts": ["a.example.com"]}
+INGRESS: Final = {"enabled": True, "hosts": [{"host": "a.example.com"}]}
+
+
+def below(path: str) -> dict[str, Any]:
+    return {"enabled": True, "hosts": [{"host": "a.example.com", "paths": [{"path": path}]}]}
+
+
 HTTP_ROUTE: Final = {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["b.example.com"]}
 NO_KAFKA: Final = {"bootstrap_servers": ""}
+
+RENAMED: Final = {
+    "replicas": ({"replicas": 3}, "replicas: it is called replicaCount now. Rename it."),
+    "sidecars": ({"sidecars": []}, "sidecars: it is called extraContainers now. Rename it."),
+    "hosts": ({"ingress": {"enabled": True, "hosts": ["a.example.com"]}}, "Write - host: a.example.com."),
+    "path": ({"ingress": INGRESS | {"path": "/hooks"}}, "hosts: [{host: hooks.example.com, paths: [{path: /hooks}]}]"),
+}
 
 REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "no image": ({"image": {"repository": ""}}, "set image.repository to its name there"),
@@ -79,17 +92,17 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "no Kafka": (kafka(**NO_KAFKA), "ask for the pod's own log in so many words: settings.embedded=true"),
     "Kafka and the own log": (settings(embedded=True), "Leave embedded out to publish to Kafka"),
-    "own logs of two pods": (settings(embedded=True, kafka=NO_KAFKA), "Set replicas=1, or name Kafka"),
+    "own logs of two pods": (settings(embedded=True, kafka=NO_KAFKA), "Set replicaCount=1, or name Kafka"),
     "an own log without a volume": (
-        {"replicas": 1, "persistence": {"enabled": False}, **settings(embedded=True, kafka=NO_KAFKA)},
+        {"replicaCount": 1, "persistence": {"enabled": False}, **settings(embedded=True, kafka=NO_KAFKA)},
         "the events would end with the pod",
     ),
     "topics without Kafka": (
-        {"replicas": 1, "topicsJob": {"enabled": True}, **settings(embedded=True, kafka=NO_KAFKA)},
+        {"replicaCount": 1, "topicsJob": {"enabled": True}, **settings(embedded=True, kafka=NO_KAFKA)},
         "there are no topics. Leave it out",
     ),
     "a drain without Kafka": (
-        {"replicas": 1, "drain": {"claim": "state-0"}, **settings(embedded=True, kafka=NO_KAFKA)},
+        {"replicaCount": 1, "drain": {"claim": "state-0"}, **settings(embedded=True, kafka=NO_KAFKA)},
         "a volume is drained into Kafka",
     ),
     "a broker's port": (kafka(bootstrap_servers="kafka:70000"), "allowed is a port from 1 to 65535"),
@@ -235,34 +248,42 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"persistence": {"enabled": False}, "autoscaling": {"enabled": True, "minReplicas": 7}},
         "autoscaling.maxReplicas: 6 came with minReplicas 7",
     ),
+    "two monitors": (
+        {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}},
+        "alerts would count everything twice",
+    ),
+    "an alert that there is not": (
+        {"prometheusRule": {"disabled": {"AuroraBridgeSilence": True}}},
+        "prometheusRule.disabled: AuroraBridgeSilence came, and no alert is called that",
+    ),
     "an Ingress without host": ({"ingress": {"enabled": True}}, "Name the host that Aurora sends to"),
     "an HTTPRoute without gateway": (
         {"httpRoute": {"enabled": True, "hostnames": ["a.example.com"]}},
         "Name the gateway",
     ),
     "an Ingress that leads elsewhere": (
-        {"ingress": INGRESS | {"path": "/hooks"}},
-        "settings.ingress.base_path: / came; allowed is a path that leads here, at or below ingress.path, /hooks",
+        {"ingress": below("/hooks")},
+        "settings.ingress.base_path: / came; allowed is a path that leads here, at or below /hooks of ingress.hosts[0]",
     ),
     "an HTTPRoute that leads elsewhere": (
         {"httpRoute": HTTP_ROUTE | {"path": "/hooks"}, **settings(ingress={"base_path": "/hooks2"})},
-        "base_path: /hooks2 came; allowed is a path that leads here, at or below httpRoute.path, /hooks. Correct",
+        "base_path: /hooks2 came; allowed is a path that leads here, at or below /hooks of httpRoute. Correct",
     ),
     "a route that nothing leads to": (
-        {"ingress": INGRESS | {"path": "/hooks"}, **templates("/hook/<X>")},
-        "settings.routes[0].template: /hook/<X> came; allowed is a path that leads here, at or below ingress.path",
+        {"ingress": below("/hooks"), **templates("/hook/<X>")},
+        "settings.routes[0].template: /hook/<X> came; allowed is a path that leads here, at or below /hooks of",
     ),
     "a route whose host leads elsewhere": (
         {"ingress": INGRESS, "httpRoute": HTTP_ROUTE, **templates("https://c.example.com/a")},
-        "leads here: ingress.hosts, a.example.com; or httpRoute.hostnames, b.example.com. Add c.example.com there",
+        "leads here: a.example.com of ingress.hosts[0], or b.example.com of httpRoute. Add c.example.com there",
     ),
     "a route at the path of another host": (
         {
-            "ingress": INGRESS | {"path": "/a"},
+            "ingress": below("/a"),
             "httpRoute": HTTP_ROUTE | {"path": "/b"},
             **templates("https://a.example.com/b/<X>"),
         },
-        "https://a.example.com/b/<X> came; allowed is a path that leads here, at or below ingress.path, /a. Correct",
+        "https://a.example.com/b/<X> came; allowed is a path that leads here, at or below /a of ingress.hosts[0].",
     ),
 }
 
@@ -271,6 +292,12 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
 def test_it_is_refused_with_the_remedy(case: str, helm4: str) -> None:
     values, remedy = REFUSED[case]
     assert remedy in refusal(helm4, values)
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_value_that_was_renamed_is_refused_with_its_new_name(name: str, helm: str) -> None:
+    values, remedy = RENAMED[name]
+    assert remedy in refusal(helm, values)
 
 
 def test_all_that_is_wrong_is_told_at_once(helm4: str) -> None:
@@ -305,14 +332,14 @@ def test_both_helms_refuse(helm: str) -> None:
         oauth(oauth_token_url="https://[::1]:65535/token", oauth_extensions=["a=1", "b=a=1"]),  # noqa: S106 - an address
         {"persistence": {"size": "3072Mi"}},
         {
-            "ingress": INGRESS | {"path": "/hooks/"},
+            "ingress": below("/hooks/"),
             **routes({"template": "/hooks?id=<X>"}, ingress={"base_path": "/hooks"}),
         },
-        {"ingress": INGRESS | {"path": "/hooks"}, **routes({"template": "/hooks/<X>"}, default_route=False)},
+        {"ingress": below("/hooks"), **routes({"template": "/hooks/<X>"}, default_route=False)},
         {"ingress": INGRESS, **templates("HTTPS://A.example.com:8443/<X>", "/a/b")},
-        {"ingress": {**INGRESS, "enabled": False, "path": "/hooks"}, **templates("https://elsewhere.example.com/a")},
+        {"ingress": below("/hooks") | {"enabled": False}, **templates("https://elsewhere.example.com/a")},
         {
-            "ingress": INGRESS | {"path": "/a"},
+            "ingress": below("/a"),
             "httpRoute": HTTP_ROUTE | {"path": "/b"},
             **routes({"template": "https://a.example.com/a"}, {"template": "/b/<X>"}, default_route=False),
         },
@@ -323,8 +350,8 @@ def test_what_is_right_is_not_refused(values: dict[str, Any], helm4: str) -> Non
 
 
 UNBOUNDED: Final[list[dict[str, Any]]] = [
-    {"replicas": -1},
-    {"replicas": "2"},
+    {"replicaCount": -1},
+    {"replicaCount": "2"},
     {"unknown": 1},
     {"image": {"pullPolicy": "Sometimes"}},
     {"persistence": {"size": "4G"}},
@@ -332,8 +359,12 @@ UNBOUNDED: Final[list[dict[str, Any]]] = [
     {"podSecurityContext": {"runAsNonRoot": False}},
     {"podSecurityContext": {"runAsUser": 0}},
     {"podSecurityContext": {"hostNetwork": True}},
+    {"securityContext": {"allowPrivilegeEscalation": True}},
+    {"securityContext": {"privileged": True}},
+    {"livenessProbe": {"httpGet": {"path": "/"}}},
+    {"ingress": {"hosts": [{"host": "a.example.com", "paths": [{"path": "/", "pathType": "Exact"}]}]}},
     {"service": {"type": "ExternalName"}},
-    {"ingress": {"hosts": ["Not A Host"]}},
+    {"ingress": {"hosts": [{"host": "Not A Host"}]}},
     {"terminationMarginSeconds": 0},
     settings(tenant=""),
     settings(state_dir="/x"),

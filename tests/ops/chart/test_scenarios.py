@@ -18,7 +18,7 @@ from tests.ops.chart.rendering import CHART, SCENARIOS, Object, daemon_says, mer
 VERSIONS: Final = [f"1.{minor}" for minor in range(28, 38)]
 """Of Kubernetes: what Chart.yaml allows, as far as there are schemas."""
 
-CUSTOM: Final = {"PodMonitor", "Probe", "PrometheusRule", "HTTPRoute"}
+CUSTOM: Final = {"PodMonitor", "ServiceMonitor", "Probe", "PrometheusRule", "HTTPRoute"}
 """Kinds without a schema here; `test_live` has the real ones."""
 
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda file: file.stem)

@@ -17,7 +17,7 @@ def test_by_default_two_replicas_have_a_volume_each_that_nothing_deletes(helm4: 
     assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
     assert spec["serviceName"] == objects.one("Service", "-admin")["metadata"]["name"]
     (claim,) = spec["volumeClaimTemplates"]
-    assert claim["spec"] == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}}}
+    assert claim["spec"] == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
     assert objects.container()["args"] == ["serve"]
     assert {"name": "state", "mountPath": "/var/lib/aurora-bridge"} in objects.container()["volumeMounts"]
     assert objects.settings()["spool"]["enabled"] is True
@@ -47,7 +47,7 @@ def test_without_volumes_it_is_a_deployment_without_a_spool(helm4: str) -> None:
     spec = objects.one("Deployment")["spec"]
     assert (spec["replicas"], spec["selector"]["matchLabels"]) == (2, SELECTOR)
     assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    assert {"name": "state", "emptyDir": {}} in objects.pod()["volumes"]
+    assert {"name": "state", "emptyDir": {"sizeLimit": "10Gi"}} in objects.pod()["volumes"]
     assert objects.settings()["spool"]["enabled"] is False
 
 
@@ -95,7 +95,7 @@ def test_a_changed_setting_rolls_the_pods_and_nothing_else_does(helm4: str) -> N
         return str(render(helm4, values).pod_template()["metadata"]["annotations"]["checksum/settings"])
 
     assert checksum({}) != checksum({"settings": {"log": {"level": "debug"}}})
-    assert checksum({}) == checksum({"replicas": 5, "podMonitor": {"enabled": True}})
+    assert checksum({}) == checksum({"replicaCount": 5, "podMonitor": {"enabled": True}})
 
 
 def test_each_key_of_a_secret_that_is_named_is_in_the_volume_once_and_no_other(helm4: str) -> None:
@@ -134,7 +134,7 @@ def test_what_is_given_for_the_pod_is_there(helm4: str) -> None:
         "extraEnv": [{"name": "TZ", "value": "UTC"}],
         "extraVolumes": [{"name": "x", "emptyDir": {}}],
         "extraVolumeMounts": [{"name": "x", "mountPath": "/x"}],
-        "sidecars": [{"name": "side", "image": "i"}],
+        "extraContainers": [{"name": "side", "image": "i"}],
         "initContainers": [{"name": "init", "image": "i"}],
         "podLabels": {"team": "a"},
         "podAnnotations": {"note": "b"},
@@ -144,15 +144,30 @@ def test_what_is_given_for_the_pod_is_there(helm4: str) -> None:
         "priorityClassName": "high",
         "imagePullSecrets": [{"name": "registry"}],
         "resources": {"limits": {"cpu": 1}},
+        "envFrom": [{"secretRef": {"name": "proxy"}}],
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+        "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+        "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["kafka-1"]}],
+        "livenessProbe": {"failureThreshold": 9},
+        "securityContext": {"readOnlyRootFilesystem": False, "runAsUser": 1000},
+        "minReadySeconds": 7,
     }
     objects = render(helm4, extras)
     pod, container, metadata = objects.pod(), objects.container(), objects.pod_template()["metadata"]
     assert extras["extraEnv"][0] in container["env"]
     assert extras["extraVolumes"][0] in pod["volumes"]
     assert extras["extraVolumeMounts"][0] in container["volumeMounts"]
-    assert extras["sidecars"][0] in pod["containers"]
-    for name in ("initContainers", "nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets"):
+    assert extras["extraContainers"][0] in pod["containers"]
+    of_pod = ("initContainers", "nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
+    for name in (*of_pod, "dnsConfig", "hostAliases"):
         assert pod[name] == extras[name]
+    for name in ("envFrom", "lifecycle"):
+        assert container[name] == extras[name]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "admin"}
+    assert (container["livenessProbe"]["failureThreshold"], container["livenessProbe"]["periodSeconds"]) == (9, 10)
+    restricted = render(helm4, {}).container()["securityContext"]
+    assert container["securityContext"] == restricted | extras["securityContext"]
+    assert objects.one("StatefulSet")["spec"]["minReadySeconds"] == 7
     assert metadata["labels"]["team"] == "a"
     assert metadata["annotations"]["note"] == "b"
     assert container["resources"]["limits"] == {"memory": "512Mi", "cpu": 1}
@@ -164,6 +179,47 @@ def test_what_is_given_for_the_pod_is_there(helm4: str) -> None:
 def test_a_label_of_the_user_does_not_take_a_pod_out_of_its_services(helm4: str) -> None:
     given = {"podLabels": {"app.kubernetes.io/component": "mine"}}
     assert SELECTOR.items() <= render(helm4, given).pod_template()["metadata"]["labels"].items()
+
+
+def test_labels_and_annotations_for_pods_are_the_jobs_too_and_the_charts_own_win(helm4: str) -> None:
+    common = {"team": "a", "app.kubernetes.io/name": "mine"}
+    given: dict[str, Any] = {"commonLabels": common, "podLabels": {"pod": "b"}, "podAnnotations": {"note": "c"}}
+    objects = render(helm4, {**given, "topicsJob": {"enabled": True}, "drain": {"claim": "state-2"}})
+    for each in objects:
+        assert (each["metadata"]["labels"]["team"], each["metadata"]["labels"]["app.kubernetes.io/name"]) == (
+            "a",
+            "aurora-bridge",
+        )
+    templates = [each["spec"]["template"]["metadata"] for each in objects if "template" in each.get("spec", {})]
+    assert len(templates) == 3
+    for metadata in templates:
+        assert {"team": "a", "pod": "b"}.items() <= metadata["labels"].items()
+        assert metadata["labels"]["app.kubernetes.io/name"] == "aurora-bridge"
+        assert metadata["annotations"]["note"] == "c"
+    (claim,) = objects.one("StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert "team" not in claim["metadata"]["labels"]
+    assert "team" not in objects.one("StatefulSet")["spec"]["selector"]["matchLabels"]
+
+
+def test_the_way_in_which_pods_are_replaced_can_be_another(helm4: str) -> None:
+    stateful = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
+    assert render(helm4, {"updateStrategy": stateful}).one("StatefulSet")["spec"]["updateStrategy"] == stateful
+    assert "updateStrategy" not in render(helm4, {}).one("StatefulSet")["spec"]
+    recreate = {"type": "Recreate"}
+    spec = render(helm4, {**NO_VOLUMES, "updateStrategy": recreate, "minReadySeconds": 3}).one("Deployment")["spec"]
+    assert (spec["strategy"], spec["minReadySeconds"]) == (recreate, 3)
+
+
+def test_objects_of_the_users_own_are_installed_too_and_filled_in(helm4: str) -> None:
+    certificate = {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Certificate",
+        "metadata": {"name": '{{ include "aurora-bridge.fullname" . }}'},
+    }
+    text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {{ .Release.Name }}\n"
+    objects = render(helm4, {"extraObjects": [certificate, text]})
+    assert objects.one("Certificate")["metadata"]["name"] == "release-aurora-bridge"
+    assert objects.one("Secret")["metadata"]["name"] == "release"
 
 
 def test_pods_are_spread_over_nodes_and_zones(helm4: str) -> None:
