@@ -122,6 +122,16 @@ class SecretFiles:
             log.info("can be used again", extra=fields(files=[str(path) for path in followed.paths]))
 
 
+class FilesElsewhere(SecretFiles):
+    """Files of another machine, of which only the paths are known: nothing is read."""
+
+    def follow(self, paths: Sequence[Path], take: Take) -> None:
+        """Hand nothing over."""
+
+    def note(self, path: Path | None) -> None:
+        """Note nothing."""
+
+
 def _read(paths: Sequence[Path]) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 

@@ -1,7 +1,11 @@
 """`aurora-bridge config`: says whether the daemon would start, and with which settings."""
 
+import io
 import json
+import sys
 from pathlib import Path
+
+import pytest
 
 from aurora_bridge.settings import Settings, redacted
 from tests.cli.here import here
@@ -118,3 +122,60 @@ def test_a_certificate_that_cannot_be_used_is_told_with_exit_code_78(tmp_path: P
     ended = here("config", ingress__tls_certificate_file=file, ingress__tls_key_file=file)
     assert (ended.returncode, ended.stdout) == (78, "")
     assert "AURORA_BRIDGE_INGRESS__TLS_CERTIFICATE_FILE" in ended.stderr
+
+
+MANIFEST = """\
+---
+# Source: aurora-bridge/templates/configmap.yaml
+apiVersion: v1
+kind: ConfigMap
+data:
+  aurora-bridge.toml: |
+    tenant = "acme"
+
+    [auth]
+    tokens_file = "secret/aurora-bridge/tokens"
+
+    [kafka]
+    bootstrap_servers = "kafka:9093"
+    security_protocol = "SASL_SSL"
+    sasl_mechanism = "PLAIN"
+    sasl_username = "u"
+    sasl_password_file = "secret/kafka/password"
+    tls_ca_file = "secret/kafka/ca.crt"
+---
+kind: Service
+"""
+
+
+def given(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def test_what_helm_renders_is_checked_from_standard_input_without_the_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(MANIFEST, monkeypatch)
+    ended = here("config", "-")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    shown = json.loads(ended.stdout)
+    assert (shown["tenant"], shown["sources"]["tenant"]) == ("acme", "file")
+    assert shown["kafka"]["sasl_password_file"] == "secret/kafka/password"  # noqa: S105 - a path
+
+
+def test_what_is_wrong_in_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(MANIFEST.replace('sasl_username = "u"', ""), monkeypatch)
+    ended = here("config", "-")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert "AURORA_BRIDGE_KAFKA__SASL_USERNAME" in ended.stderr
+    given("tenant = 'a b'", monkeypatch)
+    ended = here("config", "-")
+    assert ended.returncode == 78
+    assert "'a b' came from standard input" in ended.stderr
+
+
+def test_files_are_looked_at_again_after_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given(MANIFEST, monkeypatch)
+    here("config", "-")
+    file = tmp_path / "bridge.toml"
+    file.write_text('[auth]\ntokens_file = "none"\n')
+    ended = here("config", str(file))
+    assert (ended.returncode, "tokens_file" in ended.stderr) == (78, True)

@@ -4,10 +4,18 @@ The output is one JSON object (TOML has no way to write "not set") with a member
 that `aurora-bridge config | jq .kafka` works, and with `sources` in the same form, which says where each value came
 from. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG) when it would not; then every problem is a
 line on standard error, as warnings are. Where settings come from is in `settings.load`.
+
+`aurora-bridge config -` checks the settings of another machine, such as the ones that Helm renders: the files that they
+name are not read.
 """
 
 import argparse
 import os
+import re
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Final
 
 import orjson
 
@@ -15,9 +23,9 @@ from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, secret_names, shown_template
-from aurora_bridge.secret_files import SecretFiles
+from aurora_bridge.secret_files import FilesElsewhere, SecretFiles
 from aurora_bridge.settings import Settings, redacted
-from aurora_bridge.settings.load import read_sources
+from aurora_bridge.settings.load import FromElsewhere, read_sources
 from aurora_bridge.settings.origins import origins, overridden
 from aurora_bridge.web.server import tls_context
 
@@ -26,12 +34,16 @@ _EXAMPLES = """\
   aurora-bridge config --config aurora-bridge.toml  the same with a settings file
   aurora-bridge config | jq .sources.kafka          where the values came from
   aurora-bridge config > /dev/null && echo fine     only the check
+  helm template ... | aurora-bridge config -        what the chart makes of your values
 """
+
+_IN_MANIFEST: Final = re.compile(r"^( *)aurora-bridge\.toml: \|\n((?:\1 +.*\n|\n)*)", re.MULTILINE)
+"""The settings file in the chart's ConfigMap, as a literal block of YAML."""
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the command."""
-    add_command(
+    parser = add_command(
         subparsers,
         "config",
         run,
@@ -39,12 +51,31 @@ def add(subparsers: Subparsers) -> None:
         description="Checks the settings and prints the effective ones as JSON, without secrets, and their origins.",
         examples=_EXAMPLES,
     )
+    parser.add_argument(
+        "config",
+        nargs="?",
+        type=_given,
+        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help="the same as --config FILE; - is standard input, TOML or what `helm template` prints, of another machine: "
+        "the secret files that it names are not read",
+    )
+
+
+def _given(text: str) -> Path | FromElsewhere | str:
+    if text is argparse.SUPPRESS:  # argparse before 3.13 converts a default as well
+        return text
+    if text != "-":
+        return Path(text)
+    given = sys.stdin.read()
+    manifest = _IN_MANIFEST.search(given)
+    return FromElsewhere(Path("standard input"), dedent(manifest[2]) if manifest else given)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the effective settings and return the exit code."""
     metrics, sources = Metrics(), read_sources(arguments.config)
-    files = SecretFiles(metrics)
+    files = FilesElsewhere(metrics) if isinstance(arguments.config, FromElsewhere) else SecretFiles(metrics)
     warnings = make_routing(settings, files, metrics).warnings
     tls_context(settings.ingress, files)
     for warning in (*overridden(sources), *warnings):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from aurora_bridge.settings.files import FileError, read_secret
 from aurora_bridge.settings.groups import AuroraSettings, AuthSettings, DeadlinesSettings
+from aurora_bridge.settings.kinds import FILES_ARE_HERE
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names, table_name
 from aurora_bridge.settings.security import kafka_security
@@ -138,7 +139,7 @@ def _aurora(aurora: AuroraSettings) -> Iterator[str]:
             f"{both_names('aurora.api_url')}: {aurora.api_url!r} came; plain http is allowed on loopback only, since "
             "everybody on the way could read the token. Write https."
         )
-    if aurora.api_token_file is not None:
+    if aurora.api_token_file is not None and FILES_ARE_HERE.get():
         try:
             read_secret(key, aurora.api_token_file)
         except FileError as error:

@@ -8,6 +8,7 @@ use the kinds are in `groups`.
 import ipaddress
 import os
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -105,6 +106,14 @@ def _no_slash_at_end(value: str) -> str:
     return value.rstrip("/") or "/"
 
 
+FILES_ARE_HERE: ContextVar[bool] = ContextVar("files_are_here", default=True)
+"""Whether this machine has the files that the settings name; if not, only their paths are checked.
+
+A context variable, since pydantic hands no context to the validators of a model that is constructed:
+https://docs.pydantic.dev/latest/concepts/validators/#validation-context
+"""
+
+
 def _path(value: Path) -> Path:
     if "\0" in str(value):
         raise ValueError
@@ -113,8 +122,11 @@ def _path(value: Path) -> Path:
 
 
 def _readable(value: Path | None) -> Path | None:
+    if value is None:
+        return None
+    _path(value)
     # os.access first: unlike is_file it raises no OSError, such as for a folder that may not be entered
-    if value is not None and not (os.access(_path(value), os.R_OK) and value.is_file()):
+    if FILES_ARE_HERE.get() and not (os.access(value, os.R_OK) and value.is_file()):
         raise ValueError
     return value
 

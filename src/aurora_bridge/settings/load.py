@@ -9,14 +9,14 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from aurora_bridge.os_errors import reason
 from aurora_bridge.settings.checks import conflicts
-from aurora_bridge.settings.kinds import is_path
+from aurora_bridge.settings.kinds import FILES_ARE_HERE, is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
 from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
 from aurora_bridge.settings.whole import Settings
@@ -30,6 +30,14 @@ class _Environment(EnvSettingsSource):
         self.env_vars = {name.lower(): value for name, value in variables.items()}
 
 
+class FromElsewhere(NamedTuple):
+    """A settings file of another machine, which has the files that it names."""
+
+    name: Path
+    """What messages call it."""
+    toml: str
+
+
 class Sources(NamedTuple):
     """What is set, before it is checked."""
 
@@ -40,7 +48,10 @@ class Sources(NamedTuple):
     file: Path | None
 
 
-def read_sources(config_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Sources:
+Config: TypeAlias = Path | FromElsewhere | None
+
+
+def read_sources(config_file: Config = None, environ: Mapping[str, str] = os.environ) -> Sources:
     """Return what environment and file set.
 
     The file is `config_file`, else the one that `AURORA_BRIDGE_CONFIG` names, else none. Relative paths in the file
@@ -48,17 +59,22 @@ def read_sources(config_file: Path | None = None, environ: Mapping[str, str] = o
     """
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
-    table = _read(config_file) if config_file else {}
+    file = config_file.name if isinstance(config_file, FromElsewhere) else config_file
+    table = _read(file, config_file.toml if isinstance(config_file, FromElsewhere) else None) if file else {}
     named = {name: key_of(name) for name, value in environ.items() if _is_ours(name, value)}
-    return Sources(named, table, config_file)
+    return Sources(named, table, file)
 
 
-def load(config_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(config_file: Config = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the effective settings: defaults, under the TOML file, under the environment.
 
     Raises `SettingsError` with all problems.
     """
-    return settings_of(read_sources(config_file, environ), environ)
+    here = FILES_ARE_HERE.set(not isinstance(config_file, FromElsewhere))
+    try:
+        return settings_of(read_sources(config_file, environ), environ)
+    finally:
+        FILES_ARE_HERE.reset(here)
 
 
 def settings_of(sources: Sources, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -87,9 +103,9 @@ def _is_ours(name: str, value: str) -> bool:
     return name.startswith(PREFIX) and name != CONFIG_VARIABLE and not is_service_link(name, value)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, text: str | None) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig") if text is None else text)
     except OSError as error:
         raise SettingsError([unreadable_file(file, reason(error))]) from None
     except UnicodeDecodeError:

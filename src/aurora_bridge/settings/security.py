@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from aurora_bridge.settings.files import FileError, read_secret, tls_context, trusting
 from aurora_bridge.settings.groups import KafkaSettings
+from aurora_bridge.settings.kinds import FILES_ARE_HERE
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names
 
@@ -58,7 +59,7 @@ def kafka_security(kafka: KafkaSettings) -> Iterator[str]:
             f"{both_names('kafka.tls_key_file')}: {str(kafka.tls_key_file)!r} came without a certificate; allowed is "
             f"the two together. Set {both_names('kafka.tls_certificate_file')}, or leave the key out."
         )
-    yield from found or _of_the_files(kafka)
+    yield from found or (_of_the_files(kafka) if FILES_ARE_HERE.get() else ())
 
 
 def _given(kafka: KafkaSettings, fields: tuple[str, ...]) -> list[str]:

@@ -53,7 +53,7 @@ def below(path: str) -> dict[str, Any]:
 HTTP_ROUTE: Final = {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["b.example.com"]}
 NO_KAFKA: Final = {"bootstrap_servers": ""}
 
-RENAMED: Final = {
+RENAMED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "replicas": ({"replicas": 3}, "replicas: it is called replicaCount now. Rename it."),
     "sidecars": ({"sidecars": []}, "sidecars: it is called extraContainers now. Rename it."),
     "hosts": ({"ingress": {"enabled": True, "hosts": ["a.example.com"]}}, "Write - host: a.example.com."),
