@@ -1,8 +1,8 @@
 """Makes what the chart has of the code and of itself: `values.schema.json`, `files/catalogue.json`, the README's table.
 
 `make docs` writes them, `make check` compares (`--check`): one that is out of date fails. The schema is made in
-`schema`, the descriptions are the `comments` of `values.yaml`. The catalogue is what the templates must know of events:
-what tells one from the next, their older names, and the URL templates that NOTES.txt prints.
+`schema`, the descriptions are the `comments` of `values.yaml`. The catalogue is what NOTES.txt must know of
+events: their names, the older ones, and the URL templates.
 """
 
 import json
@@ -15,7 +15,7 @@ import yaml
 
 from aurora_bridge.routing import to_paste
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, PLACEHOLDER_ALIASES
+from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
 from helm.comments import descriptions
 from helm.schema import schema
 
@@ -24,27 +24,14 @@ _BEGIN, _END = "<!-- Made by `make docs` from values.yaml. -->\n", "<!-- The end
 
 
 def catalogue() -> dict[str, Any]:
-    """Return what the templates must know of events."""
+    """Return what NOTES.txt must know of events."""
     return {
-        "events": {
-            name: {
-                "recurrence": kind.recurrence.value,
-                "identifier": kind.identifier or "",
-                "state_attribute": kind.state_attribute or "",
-            }
-            for name, kind in CATALOGUE.items()
-        },
+        "events": list(CATALOGUE),
         "legacy": dict(LEGACY_NAMES),
-        "aliases": {_bare(placeholder): _bare(attribute) for placeholder, attribute in PLACEHOLDER_ALIASES.items()},
         "paste": [
             {"event": paste.event, "target": paste.url.removeprefix("https://HOST")} for paste in to_paste(Settings())
         ],
     }
-
-
-def _bare(name: str) -> str:
-    """Return a name as the templates compare it (`aurora-bridge.bareName`)."""
-    return name.replace("_", "")
 
 
 def table(values: Mapping[str, Any], described: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """The part of the chart's schema below `settings`, made from the daemon's own models, so that the two cannot differ.
 
 Stricter than these where the chart cannot follow the daemon: only codecs that the image has, names of events in
-snake_case, ASCII. What must hold between settings, and inside the template of a route, is in the chart's templates.
+snake_case, ASCII. What must hold between settings, and inside the template of a route, the daemon checks in the pod.
 `schema` has the rest of the values.
 """
 

@@ -143,6 +143,19 @@ data:
     sasl_username = "u"
     sasl_password_file = "secret/kafka/password"
     tls_ca_file = "secret/kafka/ca.crt"
+
+    [ingress]
+    tls_certificate_file = "secret/tls/tls.crt"
+    tls_key_file = "secret/tls/tls.key"
+
+    [aurora]
+    api_token_file = "secret/aurora/api"
+    tenant_id = "t"
+
+    [[routes]]
+    template = "/leads?id=<LEAD_ID>"
+    event = "lead_created"
+    tokens_file = "secret/route/tokens"
 ---
 kind: Service
 """

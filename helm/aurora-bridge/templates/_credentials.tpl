@@ -43,9 +43,6 @@
 {{- end }}
 {{- range $where, $route := $all }}
 {{- with include "aurora-bridge.routeAuth" (dict "route" $route "auth" $auth) | fromJson }}
-{{- if and .parameter (not .tokens) }}
-{{ $where }}.query_parameter: {{ .parameter | quote }} came without tokens, which say what is valid in it. Add tokens, or leave query_parameter out.
-{{- end }}
 {{- if not (or .tokens .basic .anonymous) }}
 {{ $where }}: no credentials came, so that everybody could deliver. Put a token into a secret and name it: tokens: {existingSecret: NAME, key: KEY}; or basic likewise; or allow it in so many words: allow_anonymous: true.
 {{- end }}

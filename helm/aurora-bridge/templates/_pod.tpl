@@ -54,9 +54,19 @@ initContainers:
 {{- end }}
 {{- end }}
 
+{{/* The last of the daemon's init containers: what is wrong with the settings, before anything of them is in force. */}}
+{{- define "aurora-bridge.configContainer" -}}
+- name: config
+  {{- include "aurora-bridge.containerCommon" . | nindent 2 }}
+  args: [config]
+  volumeMounts:
+    {{- include "aurora-bridge.mountsCommon" . | nindent 4 }}
+{{- end }}
+
 {{- define "aurora-bridge.containerCommon" -}}
 image: {{ include "aurora-bridge.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+terminationMessagePolicy: FallbackToLogsOnError
 {{- with .Values.securityContext }}
 securityContext:
   {{- toYaml . | nindent 2 }}
@@ -124,7 +134,8 @@ spec:
     - {{- merge (dict) . $selector | toYaml | nindent 6 }}
     {{- end }}
   {{- end }}
-  {{- include "aurora-bridge.initContainers" . | nindent 2 }}
+  {{- include "aurora-bridge.initContainers" . | default "initContainers:" | nindent 2 }}
+    {{- include "aurora-bridge.configContainer" . | nindent 4 }}
   containers:
     - name: aurora-bridge
       {{- include "aurora-bridge.containerCommon" . | nindent 6 }}

@@ -1,3 +1,8 @@
+{{/* A template without scheme and host. */}}
+{{- define "aurora-bridge.originForm" -}}
+{{- regexReplaceAll "^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*" . "" }}
+{{- end }}
+
 {{/* Whether what is pasted into Aurora comes through: an Ingress or HTTPRoute has the host, and the path is below its. */}}
 
 {{- define "aurora-bridge.refusals.reach" -}}

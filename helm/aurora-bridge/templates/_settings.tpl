@@ -1,7 +1,6 @@
 {{/*
 From `settings` to the TOML file that the daemon reads, and to the volume with it and the secrets that it names. Paths in
-the file start at its folder, where the volume has each secret under its name. What the daemon would refuse is refused by
-`values.schema.json` and by `_refusals.tpl`.
+the file start at its folder, where the volume has each secret under its name.
 */}}
 
 {{/* The path of a secret reference, empty for none. */}}
@@ -47,11 +46,14 @@ the file start at its folder, where the volume has each secret under its name. W
     "spool" (dict "enabled" .Values.persistence.enabled) }}
 {{- include "aurora-bridge.tomlTable" (pick $settings "tenant" "embedded" "default_route") }}
 {{- range $group := list "ingress" "admin" "kafka" "auth" "aurora" "deadlines" "spool" "index" "log" }}
-{{- if not (and (eq $group "kafka") $settings.embedded) }}
+{{- $given := default dict (get $settings $group) }}
+{{- if and (eq $group "kafka") $settings.embedded }}
+{{- /* Only what the daemon refuses beside `embedded`: it would warn of all else. */}}
+{{- $given = pick $given "bootstrap_servers" }}
+{{- end }}
 
 [{{ $group }}]
-{{- include "aurora-bridge.tomlTable" (merge (dict) (default dict (get $own $group)) (default dict (get $settings $group))) }}
-{{- end }}
+{{- include "aurora-bridge.tomlTable" (merge (dict) (default dict (get $own $group)) $given) }}
 {{- end }}
 {{- range $settings.routes }}
 

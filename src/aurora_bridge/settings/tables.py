@@ -66,12 +66,15 @@ class RouteSettings(Group):
         names_some = self.tokens_file is not None or self.basic_file is not None or self.allow_anonymous
         credentials: RouteSettings | AuthSettings = self if names_some else default
         anonymous = credentials.allow_anonymous if self.allow_anonymous is None else self.allow_anonymous
-        return AuthSettings(
-            tokens_file=credentials.tokens_file,
-            basic_file=credentials.basic_file,
-            allow_anonymous=bool(anonymous),
-            header=self.header or default.header,
-            query_parameter=self.query_parameter or (default.query_parameter if credentials.tokens_file else None),
+        return default.model_copy(
+            update={
+                "tokens_file": credentials.tokens_file,
+                "basic_file": credentials.basic_file,
+                "allow_anonymous": bool(anonymous),
+                "header": self.header or default.header,
+                "query_parameter": self.query_parameter
+                or (default.query_parameter if credentials.tokens_file else None),
+            }
         )
 
 

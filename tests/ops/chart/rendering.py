@@ -86,8 +86,13 @@ class Objects(list[Object]):
 
 def render(helm: str, values: Mapping[str, Any] | Path, *, chart: Path = CHART, kube: str = "1.32.0") -> Objects:
     """Return the objects for these values: a file, or what is added to the minimal ones. Raises `RefusedError`."""
+    return Objects(yaml.load_all(manifests(helm, values, chart=chart, kube=kube), Loader=yaml.CSafeLoader))
+
+
+def manifests(helm: str, values: Mapping[str, Any] | Path, *, chart: Path = CHART, kube: str = "1.32.0") -> str:
+    """Return what `helm template` prints for these values, as `render` takes them. Raises `RefusedError`."""
     text = values.read_text() if isinstance(values, Path) else json.dumps(merged(MINIMAL, values))
-    return Objects(yaml.load_all(_template(helm, text, chart, kube), Loader=yaml.CSafeLoader))
+    return _template(helm, text, chart, kube)
 
 
 def refusal(helm: str, values: Mapping[str, Any]) -> str:

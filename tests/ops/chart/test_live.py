@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,6 +239,7 @@ def shell(helm: str, plane: ControlPlane, tmp_path: Path, pem: Path) -> Iterator
     programs.mkdir()
     (programs / "helm").symlink_to(helm)
     (programs / "kubectl").symlink_to(fetched("kubectl"))
+    (programs / "aurora-bridge").symlink_to(Path(sys.executable).with_name("aurora-bridge"))
     (tmp_path / "helm").symlink_to(CHART.parent)
     for name in ("tls.crt", "tls.key"):
         (tmp_path / name).symlink_to(pem)
@@ -257,11 +259,12 @@ def shell(helm: str, plane: ControlPlane, tmp_path: Path, pem: Path) -> Iterator
 def test_the_commands_of_the_readme_do_what_it_says(shell: Callable[[str], str], plane: ControlPlane) -> None:
     text = (CHART / "README.md").read_text()
     blocks = [block for _, block in re.findall(r"^( *)```sh\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)]
-    create, install, copy, tls, acme, rotate, upgrade, enlarge, drain = (
+    create, install, check, copy, tls, acme, rotate, upgrade, enlarge, drain = (
         functools.reduce(lambda kept, line: re.sub(line, "", kept, flags=re.MULTILINE), LEFT_OUT, block)
         for block in blocks
     )
     shell(create)
+    shell(check)
     shell(tls)
     shell(acme)
     plane.kubectl("label", "namespace", "hooks", "pod-security.kubernetes.io/enforce=restricted")

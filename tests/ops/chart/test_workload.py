@@ -158,9 +158,10 @@ def test_what_is_given_for_the_pod_is_there(helm4: str) -> None:
     assert extras["extraVolumes"][0] in pod["volumes"]
     assert extras["extraVolumeMounts"][0] in container["volumeMounts"]
     assert extras["extraContainers"][0] in pod["containers"]
-    of_pod = ("initContainers", "nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
+    of_pod = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
     for name in (*of_pod, "dnsConfig", "hostAliases"):
         assert pod[name] == extras[name]
+    assert [each["name"] for each in pod["initContainers"]] == ["init", "config"]
     for name in ("envFrom", "lifecycle"):
         assert container[name] == extras[name]
     assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "admin"}
@@ -171,9 +172,18 @@ def test_what_is_given_for_the_pod_is_there(helm4: str) -> None:
     assert metadata["labels"]["team"] == "a"
     assert metadata["annotations"]["note"] == "b"
     assert container["resources"]["limits"] == {"memory": "512Mi", "cpu": 1}
-    assert {"initContainers", "nodeSelector", "tolerations", "affinity", "priorityClassName"}.isdisjoint(
-        render(helm4, {}).pod()
-    )
+    assert {*of_pod, "dnsConfig", "hostAliases"}.isdisjoint(render(helm4, {}).pod())
+
+
+def test_the_daemon_checks_its_settings_before_it_starts_with_the_same_files_and_environment(helm4: str) -> None:
+    objects = render(helm4, {"extraEnv": [{"name": "TZ", "value": "UTC"}]})
+    (check,) = objects.pod()["initContainers"]
+    container = objects.container()
+    assert (check["args"], check["terminationMessagePolicy"]) == (["config"], "FallbackToLogsOnError")
+    for same in ("image", "env", "securityContext"):
+        assert check[same] == container[same]
+    mounts = [mount for mount in container["volumeMounts"] if mount["name"] != "state"]
+    assert check["volumeMounts"] == mounts
 
 
 def test_a_label_of_the_user_does_not_take_a_pod_out_of_its_services(helm4: str) -> None:
