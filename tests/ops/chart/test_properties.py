@@ -102,6 +102,8 @@ def values_of(kind: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         return st.one_of(*map(values_of, kind["anyOf"]))
     if "const" in kind or "enum" in kind:
         return st.sampled_from(kind.get("enum", [kind.get("const")]))
+    if "type" not in kind:
+        return st.booleans()  # of a setting that was replaced, whose refusal is the templates'
     if isinstance(kind["type"], list):
         return st.none() | values_of({**kind, "type": kind["type"][0]})
     return BY_TYPE[kind["type"]](kind)

@@ -1,10 +1,13 @@
 """What each value does to the workload and its pods, where a scenario does not show it."""
 
+import shutil
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 
-from tests.ops.chart.rendering import SELECTOR, render
+from tests.ops.chart.rendering import CHART, MINIMAL, SELECTOR, merged, render
 
 NO_VOLUMES: Final = {"persistence": {"enabled": False}}
 
@@ -242,7 +245,20 @@ def test_pods_are_spread_over_nodes_and_zones(helm4: str) -> None:
     assert "topologySpreadConstraints" not in render(helm4, {"topologySpreadConstraints": []}).pod()
 
 
-def test_numbers_can_be_taken_out_of_the_security_context_for_openshift(helm4: str) -> None:
-    given = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
-    security = render(helm4, given).pod()["securityContext"]
-    assert security.keys() == {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
+PARENT: Final = """\
+apiVersion: v2
+name: parent
+version: 0.1.0
+dependencies: [{name: aurora-bridge, version: ">=0.0.0"}]
+"""
+
+
+def test_openshift_picks_the_users_also_where_the_chart_is_a_dependency(helm: str, tmp_path: Path) -> None:
+    """Helm 4 loses a null that a parent's values have for a dependency."""
+    shutil.copytree(CHART, tmp_path / "charts" / "aurora-bridge")
+    (tmp_path / "Chart.yaml").write_text(PARENT)
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"aurora-bridge": merged(MINIMAL, {"openshift": True})}))
+    for security in (pod["securityContext"] for pod in render(helm, {}, chart=tmp_path).pods()):
+        assert security.keys() == {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
+    dns, _kafka = render(helm, {"openshift": True}).one("NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
