@@ -54,8 +54,10 @@ CMD ["serve"]
 # Last, because they differ for each commit.
 ARG VERSION=unknown
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="aurora-bridge" \
     org.opencontainers.image.description="Receives the webhooks of Aurora Solar and publishes each as a canonical event to a Kafka topic." \
     org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.source="${SOURCE}" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"

@@ -21,7 +21,8 @@ BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo cast unit test test-compiled compiled search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock clean
+.PHONY: help run demo cast unit test test-compiled compiled search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock \
+	actionlint release-check release-notes package push-chart push-image clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -123,6 +124,34 @@ lock: $(VENV)/.dev  ## write the lock files anew after a change of pyproject.tom
 	$(BIN)/pip-compile --quiet $(UPGRADE) --no-config --generate-hashes --allow-unsafe --strip-extras \
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file=docs/requirements.lock docs/requirements.in
 
+# What follows is what `.github/workflows/release.yml` runs. VERSION is that of the package.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+HELM ?= helm
+EXTRA ?=
+
+actionlint: .tools/actionlint  ## check the GitHub workflows (needs Go)
+	$<
+
+release-check:  ## check that TAG=v1.2.3 is the version of package and chart, and that the changelog has its date
+	@test "$(TAG)" = "v$(VERSION)" || { echo "TAG is '$(TAG)', and pyproject.toml has $(VERSION): set TAG=v$(VERSION), or correct the version"; exit 1; }
+	@grep --quiet --fixed-strings --line-regexp "version: $(VERSION)" helm/aurora-bridge/Chart.yaml || { echo "helm/aurora-bridge/Chart.yaml: set version to $(VERSION)"; exit 1; }
+	@grep --quiet --fixed-strings --line-regexp "appVersion: $(VERSION)" helm/aurora-bridge/Chart.yaml || { echo "helm/aurora-bridge/Chart.yaml: set appVersion to $(VERSION)"; exit 1; }
+	@grep --quiet --extended-regexp '^## \[$(subst .,\.,$(VERSION))\] - [0-9]{4}-[0-9]{2}-[0-9]{2}$$' CHANGELOG.md || { echo "CHANGELOG.md: give the section [$(VERSION)] its date"; exit 1; }
+
+release-notes:  ## print the changelog's section of this version
+	@awk '/^## / { here = index($$0, "## [$(VERSION)]") == 1; next } here' CHANGELOG.md
+
+package:  ## package the chart, its links followed, into build/charts
+	$(HELM) package helm/aurora-bridge --destination build/charts
+
+push-chart: package  ## push the packaged chart to REGISTRY=registry.example.com/acme, below charts
+	$(HELM) push build/charts/aurora-bridge-$(VERSION).tgz oci://$(REGISTRY)/charts
+
+push-image:  ## build the image for two architectures, with SBOM and provenance, and push it to REGISTRY (EXTRA=msk for that variant)
+	docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max --push \
+		--build-arg EXTRA=$(EXTRA) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		$(addprefix --build-arg SOURCE=,$(SOURCE)) --tag $(REGISTRY)/aurora-bridge:$(VERSION)$(addprefix -,$(EXTRA)) .
+
 clean:  ## remove what the targets above made, except the daemon's state
 	rm -rf .venv* .kafka .kube .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info
 
@@ -156,6 +185,9 @@ $(COMPILED)/.dev: $(WHEELS)/.made requirements-dev.lock
 	$(COMPILED)/bin/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	$(COMPILED)/bin/python -m pip install --quiet --no-deps --force-reinstall $(WHEELS)/*.whl
 	@touch $@
+
+.tools/actionlint:
+	GOBIN=$(CURDIR)/.tools go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # In an environment of its own: it must not share its packages with what it looks at.
 .tools/audit/bin/pip-audit: | $(BIN)/python
