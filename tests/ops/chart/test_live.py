@@ -115,8 +115,8 @@ def test_it_is_installed_upgraded_rolled_back_and_uninstalled(
     assert "What to paste into Aurora" in installed
     eventually(lambda: len(pods_of(plane, namespace)) == replicas)
     before = settings()
-    run("upgrade", "release", *options, "--set=settings.log.level=debug")
-    assert settings() != before
+    run("upgrade", "release", str(CHART), "--no-hooks", "--reset-then-reuse-values", "--set=settings.log.level=debug")
+    assert settings() == before.replace('level = "info"', 'level = "debug"') != before
     run("rollback", "release", "1", "--no-hooks")
     assert settings() == before
     eventually(lambda: len(pods_of(plane, namespace)) >= replicas)

@@ -29,7 +29,7 @@ LEAST: Final = 15
 """Of the examples, how many must be rendered, for a property to be one."""
 
 LOOKED_AT: Final = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a render takes its time, and shrinking hundreds of them
     suppress_health_check=list(HealthCheck),
