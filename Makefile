@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE  # some 200 processes of a test run would compi
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 # Most of the time tests wait for brokers and daemons. Each of these processes starts its own brokers.
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
 
 # The compiled build's wheel, and an environment that has it in place of the sources.
 WHEELS := build/wheels$(patsubst .venv%,%,$(VENV))

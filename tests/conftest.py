@@ -12,6 +12,7 @@ it are skipped, and the summary says so loudly; with CI=true they fail instead (
 """
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -47,6 +48,9 @@ Cluster = TypeVar("Cluster", bound=KafkaCluster)
 # A run finds the same as the one before, on a machine of any speed. `make search` looks for what no run has found yet.
 hypothesis.settings.register_profile("search", deadline=None, print_blob=True, max_examples=1000)
 hypothesis.settings.load_profile("ci")  # one of Hypothesis's own
+
+# A shell that starts the run in the background has it ignore Ctrl-C, and with it every program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
