@@ -23,7 +23,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
 {{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
-{{- merge $own .Values.commonLabels | toYaml }}
+{{- merge $own (omit .Values.commonLabels "app.kubernetes.io/component") | toYaml }}
 {{- end }}
 
 {{/* The daemon's own pods, as opposed to those of Jobs. */}}

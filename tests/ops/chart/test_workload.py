@@ -195,7 +195,7 @@ def test_a_label_of_the_user_does_not_take_a_pod_out_of_its_services(helm4: str)
 
 
 def test_labels_and_annotations_for_pods_are_the_jobs_too_and_the_charts_own_win(helm4: str) -> None:
-    common = {"team": "a", "app.kubernetes.io/name": "mine"}
+    common = {"team": "a", "app.kubernetes.io/name": "mine", "app.kubernetes.io/component": "mine"}
     given: dict[str, Any] = {"commonLabels": common, "podLabels": {"pod": "b"}, "podAnnotations": {"note": "c"}}
     objects = render(helm4, {**given, "topicsJob": {"enabled": True}, "drain": {"claim": "state-2"}})
     for each in objects:
@@ -209,6 +209,7 @@ def test_labels_and_annotations_for_pods_are_the_jobs_too_and_the_charts_own_win
         assert {"team": "a", "pod": "b"}.items() <= metadata["labels"].items()
         assert metadata["labels"]["app.kubernetes.io/name"] == "aurora-bridge"
         assert metadata["annotations"]["note"] == "c"
+    assert objects.one("Service", "-admin")["metadata"]["labels"]["app.kubernetes.io/component"] == "admin"
     (claim,) = objects.one("StatefulSet")["spec"]["volumeClaimTemplates"]
     assert "team" not in claim["metadata"]["labels"]
     assert "team" not in objects.one("StatefulSet")["spec"]["selector"]["matchLabels"]
