@@ -95,7 +95,7 @@ _LOST = Section(
             108,
             "Broken spools",
             About(
-                "Spools that were found broken at a start, and put aside: events that were answered 2xx and waited for "
+                "Spools that were found corrupt at a start, and moved: events that were answered 2xx and waited for "
                 "Kafka are lost, unless they could be read.",
                 "0.",
                 "The runbook AuroraBridgeBrokenFile says how to find out what is lost, and how to get it again. It is "

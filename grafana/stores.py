@@ -54,7 +54,7 @@ KAFKA = Section(
             About(
                 "Batches a minute that Kafka did not acknowledge, in its own words.",
                 "None, or a few not_leader... while brokers restart; these are tried again at once.",
-                "message_too_large: an event is set aside. topic_authorization_failed: the ACLs. broker_away, "
+                "message_too_large: an event is quarantined. topic_authorization_failed: the ACLs. broker_away, "
                 "connection_lost: the cluster or the network.",
             ),
             Query(f"60 * sum by (reason) (rate(aurora_bridge_publish_errors_total{INTERVAL})) > 0", "{{reason}}"),
@@ -146,7 +146,7 @@ SPOOL = Section(
             402,
             "Spool filled",
             About(
-                "Share of SPOOL__MAX_BYTES in use, by instance, what is set aside included. Full, and Kafka away: "
+                "Share of SPOOL__MAX_BYTES in use, by instance, what is quarantined included. Full, and Kafka away: "
                 "webhooks are refused.",
                 "0 %.",
                 "At 80 %: bring Kafka back, or raise SPOOL__MAX_BYTES and restart. See the time left to the right.",
@@ -211,13 +211,13 @@ SPOOL = Section(
         ),
         number(
             407,
-            "Events set aside",
+            "Quarantined events",
             About(
                 "Events that Kafka refused for themselves, kept for an operator.",
                 "0.",
-                "aurora-bridge set-aside list says why; mend the cause, then aurora-bridge set-aside retry --all.",
+                "aurora-bridge quarantine list says why; mend the cause, then aurora-bridge quarantine retry --all.",
             ),
-            Query("sum(aurora_bridge_spool_set_aside_events)"),
+            Query("sum(aurora_bridge_spool_quarantined_events)"),
             steps=[(0.5, RED)],
             width=6,
         ),

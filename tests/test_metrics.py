@@ -42,7 +42,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
     "aurora_bridge_spool_bytes": {},
     "aurora_bridge_spool_limit_bytes": {},
     "aurora_bridge_spool_oldest_seconds": {},
-    "aurora_bridge_spool_set_aside_events": {},
+    "aurora_bridge_spool_quarantined_events": {},
     "aurora_bridge_drained_total": {},
     "aurora_bridge_state_disk_free_bytes": {},
     "aurora_bridge_state_disk_size_bytes": {},

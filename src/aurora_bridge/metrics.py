@@ -318,13 +318,13 @@ class Metrics(Collector):
             (event,),
         )
         self.spool_events = Gauge("aurora_bridge_spool_events", "Events that wait in the spool.")
-        self.spool_bytes = Gauge("aurora_bridge_spool_bytes", "Size of what waits in the spool, or is set aside.")
+        self.spool_bytes = Gauge("aurora_bridge_spool_bytes", "Size of what waits in the spool, or is quarantined.")
         self.spool_limit_bytes = Gauge("aurora_bridge_spool_limit_bytes", "Size at which the spool is full.")
         self.spool_oldest_seconds = Gauge(
             "aurora_bridge_spool_oldest_seconds", "Age of the oldest event in the spool, 0 without one."
         )
-        self.spool_set_aside_events = Gauge(
-            "aurora_bridge_spool_set_aside_events", "Events that Kafka refused for themselves, kept for an operator."
+        self.spool_quarantined_events = Gauge(
+            "aurora_bridge_spool_quarantined_events", "Events that Kafka refused for themselves, kept for an operator."
         )
         self.drained = Counter(
             "aurora_bridge_drained", "Events that left the spool because Kafka acknowledged them: its progress."

@@ -18,14 +18,14 @@ def value_of(id_: str, time_ms: int = RECEIVED) -> bytes:
     return json.dumps(event).encode()
 
 
-def fill(state: Path, *records: OutboxRecord, set_aside: str | None = None) -> None:
+def fill(state: Path, *records: OutboxRecord, quarantined: str | None = None) -> None:
     """Append records to the spool of a state directory; with a reason, as what Kafka refused."""
 
     async def append() -> None:
         spool = Spool(state, 2**26)
         spool.start()
         committed = asyncio.Event()
-        spool.append(records, lambda *_: committed.set(), quarantined=set_aside)
+        spool.append(records, lambda *_: committed.set(), quarantined=quarantined)
         await committed.wait()
         assert await spool.stop(10)
 

@@ -34,8 +34,8 @@ def completed(*words: str) -> set[str]:
 
 def test_bash_completes_commands_options_and_events() -> None:
     assert completed("t") == {"tail", "templates", "topics"}
-    assert completed("set-aside", "") >= {"list", "show", "retry", "discard"}
-    assert completed("set-aside", "discard", "--") >= {"--all", "--yes", "--config"}
+    assert completed("quarantine", "") >= {"list", "show", "retry", "discard"}
+    assert completed("quarantine", "discard", "--") >= {"--all", "--yes", "--config"}
     assert completed("tail", "--event", "lead_ch") == {"lead_changed"}
     assert completed("simulate", "trigger", "lead_ch") == {"lead_changed"}
     assert completed("subscriptions", "") >= {"export", "plan", "apply", "reenable"}
@@ -47,7 +47,7 @@ def test_bash_completes_commands_options_and_events() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_a_script_that_it_can_read(shell: str) -> None:
     text = script(shell)
-    for word in ("set-aside", "discard", "follow", "lead_changed", "completion"):
+    for word in ("quarantine", "discard", "follow", "lead_changed", "completion"):
         assert word in text
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed: only what it would read was looked at")

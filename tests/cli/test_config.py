@@ -65,7 +65,7 @@ def test_the_file_may_be_named_before_the_command(tmp_path: Path) -> None:
     ):
         assert json.loads(here(*words).stdout)["tenant"] == expected
     none = ["--config", str(tmp_path / "none.toml")]
-    for words in ([*none, "set-aside", "list"], ["set-aside", *none, "list"], ["set-aside", "list", *none]):
+    for words in ([*none, "quarantine", "list"], ["quarantine", *none, "list"], ["quarantine", "list", *none]):
         named = here(*words)
         assert (named.returncode, "none.toml" in named.stderr) == (78, True)
 

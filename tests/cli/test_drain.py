@@ -49,17 +49,17 @@ def test_the_spool_of_a_killed_daemon_goes_to_kafka_in_order_and_nothing_twice(
     assert (again.returncode, again.stderr) == (0, "0 wait\nnothing waits any more\n")
 
 
-def test_what_kafka_refuses_for_itself_is_told_and_stays_and_so_does_what_was_set_aside(
+def test_what_kafka_refuses_for_itself_is_told_and_stays_and_so_does_what_was_quarantined(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     create_topics(kafka.bootstrap, f"{prefix}lead_changed", config={"max.message.bytes": "2000"})
-    fill(tmp_path, make_record("aside"), set_aside="message_too_large")
+    fill(tmp_path, make_record("quarantined"), quarantined="message_too_large")
     fill(tmp_path, make_record("large", size=5000), make_record("small"))
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
     drained = here("drain", str(tmp_path), **settings)
     assert drained.returncode == 0
-    assert f"2 are set aside and stay: AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge set-aside" in drained.stderr
-    assert [stored.key for stored in spooled(tmp_path)] == ["aside", "large"]
+    assert f"2 are quarantined and stay: AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge quarantine" in drained.stderr
+    assert [stored.key for stored in spooled(tmp_path)] == ["quarantined", "large"]
     assert [stored.key for stored in Place(prefix, kafka.bootstrap).read(Daemon(tmp_path))] == ["small"]
 
 

@@ -117,15 +117,15 @@ def test_neither_a_key_nor_what_is_no_event_makes_a_copy(
     ]
 
 
-def test_in_the_spool_what_waits_is_told_from_what_was_set_aside(tmp_path: Path) -> None:
+def test_in_the_spool_what_waits_is_told_from_what_was_quarantined(tmp_path: Path) -> None:
     fill(tmp_path, spooled(PRINT), spooled(f"{PRINT}.20261124"), spooled("f" * 32))
-    fill(tmp_path, spooled(f"{PRINT}.20261125"), set_aside="message_too_large")
+    fill(tmp_path, spooled(f"{PRINT}.20261125"), quarantined="message_too_large")
     found = here("find", PRINT, state_dir=tmp_path)
-    assert (found.returncode, found.stderr) == (0, "3 copies: 2 in the spool, 1 set aside.\n")
+    assert (found.returncode, found.stderr) == (0, "3 copies: 2 in the spool, 1 in quarantine.\n")
     assert [(line["where"], line["row"], line["id"], line.get("reason")) for line in lines(found)] == [
         ("spool", 1, PRINT, None),
         ("spool", 2, f"{PRINT}.20261124", None),
-        ("set_aside", 4, f"{PRINT}.20261125", "message_too_large"),
+        ("quarantine", 4, f"{PRINT}.20261125", "message_too_large"),
     ]
     one = here("find", f"{PRINT}.20261124", state_dir=tmp_path)
     assert [line["row"] for line in lines(one)] == [2]

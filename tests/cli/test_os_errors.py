@@ -16,8 +16,8 @@ from tests.support.ports import free_ports
 ROOT: Final = 0
 NOBODY: Final = 65_534
 
-LOOKING: Final = ("tail", f"find {PRINT}", "set-aside list", "set-aside show 1")
-CHANGING: Final = ("set-aside retry 1", "set-aside discard --all --yes")
+LOOKING: Final = ("tail", f"find {PRINT}", "quarantine list", "quarantine show 1")
+CHANGING: Final = ("quarantine retry 1", "quarantine discard --all --yes")
 WITH_KAFKA: Final = ("cluster show", "cluster accept", f"find {PRINT}", "drain {state}")
 
 

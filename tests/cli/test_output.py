@@ -32,28 +32,28 @@ COMMANDS: Final = (
     "templates",
     "tail",
     f"find {PRINT}",
-    "set-aside list",
-    "set-aside list --json",
-    "set-aside show 1",
+    "quarantine list",
+    "quarantine list --json",
+    "quarantine show 1",
     "completion bash",
     "templates --event lead_created",
     "tail -n 1",
 )
-"""Every command that prints, on a state directory with one event in it that is set aside."""
+"""Every command that prints, on a state directory with one event in it that is quarantined."""
 FULL: Final = "Standard output cannot be written: No space left on device.\n"
 CLOSED: Final = "Standard output is closed: redirect it to a file or to /dev/null.\n"
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state directory with one event, which is set aside."""
+    """A state directory with one event, which is quarantined."""
     return filled(tmp_path_factory.mktemp("state"))
 
 
 def filled(directory: Path) -> Path:
     record = make_record()
     record.fingerprint, record.value = PRINT, value_of(PRINT)
-    fill(directory, record, set_aside="message_too_large")
+    fill(directory, record, quarantined="message_too_large")
     return directory
 
 
@@ -119,7 +119,7 @@ def test_a_closed_standard_output_is_told_in_one_line_with_exit_code_1(words: st
 
 
 def test_without_standard_error_results_come_alone_and_the_exit_code_tells(state: Path) -> None:
-    for words, code, lines in ((f"find {PRINT}", 0, 1), ("set-aside show 9", 1, 0)):
+    for words, code, lines in ((f"find {PRINT}", 0, 1), ("quarantine show 9", 1, 0)):
         for redirection in ("2>&-", "2>/dev/full"):
             ended = run_closed(words, redirection, state_dir=state)
             assert (ended.returncode, len(ended.stdout.splitlines()), ended.stderr) == (code, lines, "")
@@ -127,7 +127,7 @@ def test_without_standard_error_results_come_alone_and_the_exit_code_tells(state
 
 def test_what_cannot_be_printed_is_not_deleted(tmp_path: Path) -> None:
     filled(tmp_path)
-    discard = "set-aside discard 1 --yes"
+    discard = "quarantine discard 1 --yes"
     with full() as stdout:
         assert run(discard, stdout, state_dir=tmp_path) == (1, f"{FULL[:-1]} Nothing is deleted.\n")
     with unread() as stdout:
@@ -135,7 +135,7 @@ def test_what_cannot_be_printed_is_not_deleted(tmp_path: Path) -> None:
         assert run(discard, stdout, state_dir=tmp_path) == (1, gone)
     closed = run_closed(discard, ">&-", state_dir=tmp_path)
     assert (closed.returncode, closed.stderr) == (1, f"{CLOSED[:-1]} Nothing is deleted.\n")
-    assert here("set-aside", "show", "1", state_dir=tmp_path).returncode == 0
+    assert here("quarantine", "show", "1", state_dir=tmp_path).returncode == 0
 
 
 def test_a_daemon_takes_webhooks_though_its_standard_output_is_full(tmp_path: Path) -> None:

@@ -64,15 +64,15 @@ def test_a_spool_of_before_is_printed_searched_and_drained(
     assert [len(event["time"]) for event in printed] == [len("2026-11-23T17:24:05.123456Z")] * 8
     for row, event in enumerate(printed, 1):
         (copy,) = events(here("find", event["id"], state_dir=tmp_path).stdout)
-        where = "set_aside" if row == 5 else "spool"
+        where = "quarantine" if row == 5 else "spool"
         assert (copy["where"], copy["row"], copy["received"]) == (where, row, f"{event['time'][:23]}Z")
-    listed = here("set-aside", "list", state_dir=tmp_path).stdout.splitlines()[1:]
+    listed = here("quarantine", "list", state_dir=tmp_path).stdout.splitlines()[1:]
     assert [(line.split()[0], line.split()[-1]) for line in listed] == [("5", printed[4]["id"])]
-    assert events(here("set-aside", "show", "5", state_dir=tmp_path).stdout) == [printed[4]]
+    assert events(here("quarantine", "show", "5", state_dir=tmp_path).stdout) == [printed[4]]
 
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
     create_topics(kafka.bootstrap, *{prefix + old.topic for old in load_old_records(content_mode)}, config=ANY_TIME)
-    assert here("set-aside", "retry", "5", state_dir=tmp_path).returncode == 0
+    assert here("quarantine", "retry", "5", state_dir=tmp_path).returncode == 0
     assert here("drain", str(tmp_path), **settings).returncode == 0
     there = events(here("tail", state_dir=tmp_path, **settings).stdout)
     assert sorted(there, key=_id) == sorted(printed, key=_id)

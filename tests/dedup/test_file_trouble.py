@@ -252,7 +252,7 @@ def missing(directory: Path) -> None:
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Return what was put aside, or is suspected."""
+    """Return what was moved away, or is suspected."""
     return [*directory.glob("*broken*"), *directory.glob("*suspect*")]
 
 

@@ -306,7 +306,7 @@ async def test_positions_are_not_written_past_what_found_no_room(tmp_path: Path,
 
 @ends
 async def test_the_rows_of_another_spool_are_read_from_their_beginning(tmp_path: Path, end: End) -> None:
-    """The file was put aside as broken, and is another one since; its rows have numbers of their own."""
+    """The file was moved away as broken, and is another one since; its rows have numbers of their own."""
     async with lives() as start:
         first = start(tmp_path)
         for number in range(5):

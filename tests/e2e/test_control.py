@@ -13,7 +13,7 @@ GARBAGE = (
     b"GET / HTTP/1.1\r\n\r\n",
     b"\xff\n",
     b"{}\n",
-    b'{"command":"set_aside.retry","seq":[1e999]}\n',
+    b'{"command":"quarantine.retry","seq":[1e999]}\n',
     b"x" * 10**6,
 )
 
@@ -32,7 +32,7 @@ def test_only_its_own_user_can_ask_a_daemon_and_nobody_after_its_orderly_end(tmp
         daemon.start()
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))
-            connection.sendall(b'{"command":"set_aside.retry","seq":[1]}\n')
+            connection.sendall(b'{"command":"quarantine.retry","seq":[1]}\n')
             assert connection.recv(1000) == b'{"seq":[]}\n'
         assert daemon.terminate() == 0
         assert not path.exists()

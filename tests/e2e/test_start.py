@@ -65,7 +65,7 @@ def test_the_state_directory_is_free_again_after_a_crash(tmp_path: Path) -> None
     assert len(spooled(daemon.state)) == 2
 
 
-def test_a_broken_spool_is_put_aside_and_the_daemon_starts(tmp_path: Path) -> None:
+def test_a_broken_spool_is_moved_away_and_the_daemon_starts(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     daemon.state.mkdir()
     (daemon.state / "spool.db").write_bytes(GARBAGE)
@@ -74,12 +74,12 @@ def test_a_broken_spool_is_put_aside_and_the_daemon_starts(tmp_path: Path) -> No
         ids = [kept.key for kept in spooled(daemon.state)]
         counted = daemon.metrics().value("aurora_bridge_broken_files", file="spool.db")
         page = http.get(daemon.admin_url, "/").body.decode()
-    (aside,) = daemon.state.glob("spool.db.broken-*")
-    assert aside.read_bytes() == GARBAGE
+    (moved,) = daemon.state.glob("spool.db.broken-*")
+    assert moved.read_bytes() == GARBAGE
     assert (response.status, [response.json["id"]]) == (200, ids)
-    assert (counted, aside.name in page) == (1, True)
+    assert (counted, moved.name in page) == (1, True)
     assert "<title>Bad: Events may have been lost" in page
-    assert any(line["level"] == "ERROR" and str(aside) in line["message"] for line in daemon.log_lines())
+    assert any(line["level"] == "ERROR" and str(moved) in line["message"] for line in daemon.log_lines())
 
 
 @pytest.mark.proves("a failing index hides no event and refuses none")

@@ -114,7 +114,7 @@ class Stage:
         self.recovered: float | None = None
         """Seconds from the end of a fault until nothing waited for Kafka any more: the most of all `mended`."""
         self.offered = 0.0
-        """Webhooks a second that Aurora really sent, retries aside."""
+        """Webhooks a second that Aurora really sent, without retries."""
         self._recoveries: list[Thread] = []
         self.complaints: list[str] = []
         """What the scenario itself found wrong, beside the ledger."""

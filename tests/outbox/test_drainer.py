@@ -219,7 +219,7 @@ async def test_a_deleted_topic_keeps_its_backlog_until_it_is_made_anew(
 
 
 @pytest.mark.proves("no topic and no record holds up another")
-async def test_what_kafka_refuses_for_itself_is_set_aside_and_blocks_nobody(
+async def test_what_kafka_refuses_for_itself_is_quarantined_and_blocks_nobody(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     limit = {"max.message.bytes": "4000"}
@@ -434,7 +434,7 @@ async def test_a_topic_whose_events_found_no_room_in_the_spool_is_direct_again_w
         assert await made.publish(make_record("b", size=10_000)) == [Outcome.PUBLISHED]
 
 
-# What was set aside, and comes back
+# What was quarantined, and comes back
 
 
 async def test_what_is_restored_while_its_backlog_drains_goes_out_before_the_rest(tmp_path: Path) -> None:
@@ -449,17 +449,17 @@ async def test_what_is_restored_while_its_backlog_drains_goes_out_before_the_res
         return dict.fromkeys(batches, 0)
 
     left = numbers(3 * WINDOW)
-    await leave_behind(tmp_path, make_record("aside"), quarantined="message_too_large")
+    await leave_behind(tmp_path, make_record("quarantined"), quarantined="message_too_large")
     await leave_behind(tmp_path, *map(make_record, left))
     async with stack(ScriptedClient({EVENT: 1}, answers).connect, tmp_path, "", EVENT) as made:
         await made.drained()
-    assert (sorted(log), log.index("aside")) == (sorted([*left, "aside"]), WINDOW)
+    assert (sorted(log), log.index("quarantined")) == (sorted([*left, "quarantined"]), WINDOW)
 
 
 async def test_what_is_restored_goes_out_before_what_waits_in_its_topic(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:
-    await leave_behind(tmp_path, make_record("aside"), quarantined="message_too_large")
+    await leave_behind(tmp_path, make_record("quarantined"), quarantined="message_too_large")
     await leave_behind(tmp_path, make_record("waits"))
     async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT, drain=False) as made:
         assert await made.publisher.restore([1]) == [1]
@@ -467,14 +467,14 @@ async def test_what_is_restored_goes_out_before_what_waits_in_its_topic(
         draining = asyncio.create_task(made.drainer.run())
         await made.drained()
         draining.cancel()
-    assert await stored(kafka.bootstrap, topic) == ["aside", "waits"]
+    assert await stored(kafka.bootstrap, topic) == ["quarantined", "waits"]
 
 
 @pytest.mark.proves("no topic and no record holds up another")
 async def test_a_direct_topic_takes_what_is_restored_and_what_comes_meanwhile_joins_behind_it(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:
-    await leave_behind(tmp_path, make_record("aside"), quarantined="message_too_large")
+    await leave_behind(tmp_path, make_record("quarantined"), quarantined="message_too_large")
     async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
         await made.direct()
         before = [asyncio.ensure_future(made.publish(make_record(key))) for key in numbers(50)]
@@ -487,14 +487,14 @@ async def test_a_direct_topic_takes_what_is_restored_and_what_comes_meanwhile_jo
         await made.direct()
         assert await made.publish(make_record("at last")) == [Outcome.PUBLISHED]
     kept = await stored(kafka.bootstrap, topic)
-    assert sorted(kept) == sorted([*numbers(50), "aside", "behind", "at last"])
-    assert [key for key in kept if key != "aside"] == [*numbers(50), "behind", "at last"]
-    assert kept.index("aside") < kept.index("behind")
+    assert sorted(kept) == sorted([*numbers(50), "quarantined", "behind", "at last"])
+    assert [key for key in kept if key != "quarantined"] == [*numbers(50), "behind", "at last"]
+    assert kept.index("quarantined") < kept.index("behind")
 
 
-async def test_only_what_was_set_aside_is_restored_or_discarded(tmp_path: Path) -> None:
+async def test_only_what_was_quarantined_is_restored_or_discarded(tmp_path: Path) -> None:
     await leave_behind(tmp_path, make_record("waits"))
-    await leave_behind(tmp_path, make_record("aside"), make_record("too"), quarantined="message_too_large")
+    await leave_behind(tmp_path, make_record("quarantined"), make_record("too"), quarantined="message_too_large")
     spool = Spool(tmp_path, 2**26)
     spool.start()
     publisher = Publisher(DeadlinesSettings(), [EVENT], None, spool, Metrics())

@@ -32,7 +32,7 @@ def on_disk(directory: Path) -> list[str]:
         return keys(read(db, 0, (), 10_000))
 
 
-def put_aside(directory: Path) -> list[bytes]:
+def moved_away(directory: Path) -> list[bytes]:
     return [file.read_bytes() for file in directory.glob(f"{FILE}.broken-*")]
 
 
@@ -165,7 +165,7 @@ async def test_what_was_removed_is_gone_for_good(tmp_path: Path) -> None:
     assert on_disk(tmp_path) == ["a", "c"]
 
 
-async def test_what_is_set_aside_leaves_the_queue_and_is_kept(tmp_path: Path) -> None:
+async def test_what_is_quarantined_leaves_the_queue_and_is_kept(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
         records = [make_record(name) for name in "ab"]
         await append(spool, *records)
@@ -176,7 +176,7 @@ async def test_what_is_set_aside_leaves_the_queue_and_is_kept(tmp_path: Path) ->
         assert db.execute("SELECT key, set_aside FROM events").fetchall() == [("a", "message_too_large"), ("b", None)]
 
 
-async def test_what_is_set_aside_at_once_never_waits(tmp_path: Path) -> None:
+async def test_what_is_quarantined_at_once_never_waits(tmp_path: Path) -> None:
     async with Running(tmp_path) as spool:
         assert await append(spool, make_record("a"), quarantined="invalid_record") is None
         assert (await spool.head("lead_changed", 10), spool.waiting) == ([], 0)
@@ -383,7 +383,7 @@ async def test_a_file_that_is_found_broken_while_running_is_checked_at_the_next_
             assert keys(await spool.head("lead_changed", 10)) == ["a"]
 
 
-async def test_a_damaged_file_does_not_end_the_start_but_is_put_aside_and_salvaged(
+async def test_a_damaged_file_does_not_end_the_start_but_is_moved_away_and_salvaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Running(tmp_path) as spool:
@@ -401,12 +401,12 @@ async def test_a_damaged_file_does_not_end_the_start_but_is_put_aside_and_salvag
     assert f"{len(salvaged)} readable rows were salvaged" in caplog.text
 
 
-async def test_garbage_in_the_place_of_the_file_is_put_aside(tmp_path: Path) -> None:
+async def test_garbage_in_the_place_of_the_file_is_moved_away(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"garbage" * 1000)
     async with Running(tmp_path) as spool:
         await store(spool, "a")
     assert on_disk(tmp_path) == ["a"]
-    assert put_aside(tmp_path) == [b"garbage" * 1000]
+    assert moved_away(tmp_path) == [b"garbage" * 1000]
 
 
 def test_a_file_of_another_version_ends_the_start(tmp_path: Path) -> None:

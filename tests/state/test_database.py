@@ -1,4 +1,4 @@
-"""Opening a file of the state directory: durable, capped, of a known version; what is broken is put aside and said."""
+"""Opening a file of the state directory: durable, capped, of a known version; what is broken is moved away and said."""
 
 import logging
 import re
@@ -66,8 +66,8 @@ def damage(path: Path, first_page: int = 20) -> None:
         file.write(b"\xff" * 10 * PAGE_BYTES)
 
 
-def set_aside(path: Path) -> list[Path]:
-    """Return the databases that were put aside, without the files that belong to them."""
+def moved_away(path: Path) -> list[Path]:
+    """Return the databases that were moved away, without the files that belong to them."""
     return [file for file in path.parent.glob(f"{path.name}.broken-*") if not file.name.endswith(("-wal", "-shm"))]
 
 
@@ -116,27 +116,27 @@ def test_a_file_of_another_version_is_left_alone_and_the_message_says_what_to_do
     )
     with pytest.raises(StateError, match=re.escape(expected)):
         open_database(path, replace(FORM, version=8), MAX_BYTES)
-    assert set_aside(path) == []
+    assert moved_away(path) == []
     with closing(open_database(path, FORM, MAX_BYTES)) as db:
         assert count(db) == 50
 
 
-def test_a_file_that_is_no_database_is_put_aside_and_a_new_one_made(
+def test_a_file_that_is_no_database_is_moved_away_and_a_new_one_made(
     path: Path, garbage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(open_database(path, FORM, MAX_BYTES)) as db:
         assert count(db) == 0
-    (aside,) = set_aside(path)
-    assert aside.read_bytes() == garbage
+    (moved,) = moved_away(path)
+    assert moved.read_bytes() == garbage
     assert f"{path} is broken (" in caplog.text
-    assert f"put aside as {aside}" in caplog.text
+    assert f"moved to {moved}" in caplog.text
 
 
 def test_two_broken_files_do_not_take_each_others_place(path: Path) -> None:
     for _ in range(2):
         path.write_bytes(b"garbage" * 1000)
         open_database(path, FORM, MAX_BYTES).close()
-    assert len(set_aside(path)) == 2
+    assert len(moved_away(path)) == 2
 
 
 def test_a_file_that_cannot_be_opened_for_another_reason_is_left_alone(path: Path) -> None:
@@ -150,10 +150,10 @@ def test_damage_deep_in_the_file_is_looked_for_only_after_a_suspicion(path: Path
     fill(path)
     damage(path)
     open_database(path, FORM, MAX_BYTES).close()
-    assert set_aside(path) == []
+    assert moved_away(path) == []
     suspect(path, corrupt())
     open_database(path, FORM, MAX_BYTES).close()
-    assert len(set_aside(path)) == 1
+    assert len(moved_away(path)) == 1
 
 
 def test_a_suspicion_that_proves_wrong_is_forgotten(path: Path) -> None:

@@ -163,7 +163,7 @@ def _acts(server: Prometheus, daemons: list[Daemon], node: KafkaNode, calm: floa
     see("sum(aurora_bridge_secret_file_failing) > 0")
     pause.wait(calm)
     see('sum(aurora_bridge_duplicates_total{slot="30s"}) > 0')
-    see("sum(aurora_bridge_spool_set_aside_events) > 0")
+    see("sum(aurora_bridge_spool_quarantined_events) > 0")
 
 
 @contextmanager

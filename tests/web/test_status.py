@@ -190,7 +190,7 @@ async def test_that_anyone_may_deliver_through_a_proxy_is_shown(public_url: str,
     assert Observing(ingress={"public_url": public_url}).observer.look().takes_from_anyone is shown
 
 
-async def test_spools_that_were_put_aside_are_named_until_they_are_gone(tmp_path: Path) -> None:
+async def test_spools_that_were_moved_away_are_named_until_they_are_gone(tmp_path: Path) -> None:
     observer = Observing(state_dir=tmp_path).observer
     file = tmp_path / "spool.db.broken-1"
     file.touch()

@@ -94,7 +94,7 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
         (QUIET._replace(last_dead_letters=[DEAD_LETTER]), "A delivery became a dead letter: not_utf8, 1 min ago"),
         (GARBLED, "A URL template in Aurora is garbled: that of lead_created"),
         (refused(Reason.NO_ROUTE, 60, "/a/lead_created"), "no_route, /a/lead_created from 192.0.2.7, 1 min ago"),
-        (QUIET._replace(spool=SPOOL._replace(set_aside=2)), "2 events for themselves; they are kept, set aside"),
+        (QUIET._replace(spool=SPOOL._replace(quarantined=2)), "2 events for themselves; they are quarantined"),
         (QUIET._replace(spool=SPOOL._replace(bytes=800_000)), "The spool is full to 80 %"),
         (
             QUIET._replace(spool=SPOOL._replace(limit_bytes=2**30, room_bytes=80 * 2**20)),
@@ -176,7 +176,7 @@ def test_how_long_the_reading_takes_is_not_said_where_nobody_knows() -> None:
     assert line.text == "Reading the log into the index: 95 of 100 events"
 
 
-def test_a_spool_that_was_put_aside_may_mean_a_loss_until_its_file_is_deleted() -> None:
+def test_a_spool_that_was_moved_away_may_mean_a_loss_until_its_file_is_deleted() -> None:
     (line,) = judge(QUIET._replace(broken_spools=["spool.db.broken-1"]))
     assert line.level is Level.BAD
     assert "may have been lost" in line.text

@@ -97,7 +97,7 @@ def patience(text: str) -> float:
 def row(text: str) -> int:
     """Return the number of a row of the spool."""
     if (number := _whole(text)) is None or not 0 < number <= _HIGHEST_ROW:
-        msg = f"{text!r} is no row: a row is a whole number above 0, as `aurora-bridge set-aside list` shows it."
+        msg = f"{text!r} is no row: a row is a whole number above 0, as `aurora-bridge quarantine list` shows it."
         raise argparse.ArgumentTypeError(msg)
     return number
 

@@ -58,7 +58,7 @@ def add(subparsers: Subparsers) -> None:
         run,
         help="empty a state directory that a replica left behind into Kafka",
         description="Publishes what waits in the spool of a state directory where no daemon lives, in order. Exit 0 "
-        "once nothing waits, 1 if something is left. What was set aside stays.",
+        "once nothing waits, 1 if something is left. What was quarantined stays.",
         examples=_EXAMPLES,
     )
     parser.add_argument("state_dir", type=Path, metavar="STATE_DIR", help="state directory of a daemon that is gone")
@@ -89,11 +89,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         raise StateError(msg) from error
     with closing(inspect_spool(directory)) as db:
-        set_aside = sum(1 for _ in quarantine.listed(db))
-    if set_aside:
+        quarantined = sum(1 for _ in quarantine.listed(db))
+    if quarantined:
         tell(
-            f"{set_aside} are set aside and stay: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge set-aside list "
-            "shows them, and why."
+            f"{quarantined} are quarantined and stay: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge quarantine "
+            "list shows them, and why."
         )
     if problem is None:
         return os.EX_OK

@@ -33,7 +33,7 @@ from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import ID, Identity, identity_of, rfc3339
 
 _HEADER = "aurora-bridge-"
-_PLACES = {"kafka": "in Kafka", "spool": "in the spool", "set_aside": "set aside"}
+_PLACES = {"kafka": "in Kafka", "spool": "in the spool", "quarantine": "in quarantine"}
 """Where a copy can be, and the words for it."""
 _MARGIN_MS = 3_600_000
 """Read from before the time in the id: after a step of the clock, ids go on from the time before it."""
@@ -65,7 +65,7 @@ def add(subparsers: Subparsers) -> None:
         "find",
         run,
         help="find the copies of an event, in Kafka and in the spool",
-        description="Prints a JSON line for each copy of an event, in Kafka, in the spool or set aside. "
+        description="Prints a JSON line for each copy of an event, in Kafka, in the spool or in quarantine. "
         "Records that are not events are skipped, and named on standard error. Exit 1 if there is no copy, or not "
         "everything could be read.",
         examples=_EXAMPLES,
@@ -162,7 +162,7 @@ def _print(found: Counter[str], line: dict[str, object]) -> None:
 def _spooled(record: OutboxRecord, identity: Identity) -> dict[str, object]:
     reason = record.quarantined
     return {
-        **({"where": "spool"} if reason is None else {"where": "set_aside", "reason": reason}),
+        **({"where": "spool"} if reason is None else {"where": "quarantine", "reason": reason}),
         "row": record.seq,
         "stored": rfc3339(record.stored_us),
         **_told(identity, record.event, record.headers),

@@ -16,10 +16,10 @@ from aurora_bridge.cli import (
     demo,
     drain,
     find,
+    quarantine,
     replay,
     resend,
     serve,
-    set_aside,
     simulate,
     subscriptions,
     tail,
@@ -80,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')} ({BUILD})")
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    asking = (tail, find, replay, dead_letters, set_aside, resend)
+    asking = (tail, find, replay, dead_letters, quarantine, resend)
     for command in (serve, config, templates, subscriptions, topics, *asking, drain, cluster, simulate, demo):
         command.add(subparsers)
     completion.add(subparsers, parser)

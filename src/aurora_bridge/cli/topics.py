@@ -166,7 +166,7 @@ def _warnings(topics: Sequence[Topic], settings: Settings) -> Iterator[str]:
     largest = _GROWTH * settings.ingress.max_target_bytes + _FRAME_BYTES
     yield from those(
         f"the largest event (INGRESS__MAX_TARGET_BYTES is {settings.ingress.max_target_bytes}) does not fit and would "
-        f"be set aside; set max.message.bytes to at least {largest}",
+        f"be quarantined; set max.message.bytes to at least {largest}",
         [topic for topic in described if (_number(topic, "max.message.bytes") or largest) < largest],
     )
 

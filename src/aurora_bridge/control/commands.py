@@ -11,8 +11,8 @@ from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.replay import Replay
 from aurora_bridge.webhook.dead_letter import read_dead_letter
 
-RETRY = "set_aside.retry"
-DISCARD = "set_aside.discard"
+RETRY = "quarantine.retry"
+DISCARD = "quarantine.discard"
 ACCEPT_CLUSTER = "cluster.accept"
 REPLAY = "dead_letters.replay"
 RESEND_BEGIN, RESEND_END, RESEND_STATUS = "resend.begin", "resend.end", "resend.status"

@@ -1,7 +1,8 @@
 """The quarantine: events in the spool that Kafka rejects, kept with its error, in no queue.
 
-To users they are "set aside". An operator fixes the cause; then `restore` puts them back into the queue, or `discard`
-deletes them. The functions work on a connection: that of the daemon (`spool`), or of a command where no daemon lives.
+Its column in the file is `set_aside`. An operator fixes the cause; then `restore` puts them back into the queue, or
+`discard` deletes them. The functions work on a connection: that of the daemon (`spool`), or of a command where no
+daemon lives.
 """
 
 import sqlite3

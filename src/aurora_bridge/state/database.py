@@ -1,6 +1,6 @@
 """Opens a SQLite file of the state directory: write-ahead log, capped size, schema version, and what to do when broken.
 
-Only a file that SQLite calls corrupt, or no database, is put aside, under a name with the time; any other error to open
+Only a file that SQLite calls corrupt, or no database, is moved, to a name with the time; any other error to open
 one ends the start, since a file that cannot be read now may hold acknowledged events.
 
 A volume that is full would be a trap: to delete a row, too, the write-ahead log has to grow. So the files stop growing
@@ -61,9 +61,9 @@ class Format:
 
 
 def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
-    """Open the database at `path`, made if missing, at most `max_bytes` large (its write-ahead log aside).
+    """Open the database at `path`, made if missing, at most `max_bytes` large (its write-ahead log not counted).
 
-    A broken one is put aside. Raises `StateError`.
+    A broken one is moved away. Raises `StateError`.
     """
     try:
         return open_as_is(path, form, max_bytes)
@@ -74,18 +74,18 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
                 "nothing in it was changed."
             )
             raise StateError(msg) from error
-        aside = _put_aside(path)
-        log.error("%s is broken (%s): put aside as %s", path, error, aside)  # noqa: TRY400 - the trace adds nothing
+        moved = _move_away(path)
+        log.error("%s is broken (%s): moved to %s", path, error, moved)  # noqa: TRY400 - the trace adds nothing
     connection = open_as_is(path, form, max_bytes)
     if form.salvage is not None:
-        log.warning("%d readable rows were salvaged from %s", _salvage(aside, connection, form.salvage), aside)
+        log.warning("%d readable rows were salvaged from %s", _salvage(moved, connection, form.salvage), moved)
     return connection
 
 
 def open_and_read(
     path: Path, form: Format, max_bytes: int, read: Callable[[sqlite3.Connection], T]
 ) -> tuple[sqlite3.Connection, T]:
-    """Open like `open_database`, and return also what `read` reads: a file that turns out broken there is put aside."""
+    """Open like `open_database`, and return also what `read` reads: a file that turns out broken there is moved."""
     connection = open_database(path, form, max_bytes)
     try:
         return connection, read(connection)
@@ -199,7 +199,7 @@ def suspect(path: Path, error: BaseException) -> None:
 
 
 def broken_files(directory: Path, name: str) -> list[str]:
-    """Return the names of the files that were put aside as broken, of those called `name`."""
+    """Return the names of the files that were moved away as broken, of those called `name`."""
     found = (path.name for path in directory.glob(f"{name}.broken-*"))
     return sorted(file for file in found if not file.endswith(("-wal", "-shm")))
 
@@ -208,20 +208,20 @@ def _suspicion(path: Path) -> Path:
     return path.with_name(path.name + ".suspect")
 
 
-def _put_aside(path: Path) -> Path:
+def _move_away(path: Path) -> Path:
     _suspicion(path).unlink(missing_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    aside = path.with_name(f"{path.name}.broken-{stamp}")
+    moved = path.with_name(f"{path.name}.broken-{stamp}")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
+            part.rename(moved.with_name(moved.name + suffix))
+    return moved
 
 
-def _salvage(aside: Path, connection: sqlite3.Connection, salvage: Salvage) -> int:
+def _salvage(moved: Path, connection: sqlite3.Connection, salvage: Salvage) -> int:
     try:
-        broken = sqlite3.connect(_read_only(aside), uri=True)
+        broken = sqlite3.connect(_read_only(moved), uri=True)
     except sqlite3.DatabaseError:
         return 0
     before = connection.total_changes
@@ -229,7 +229,7 @@ def _salvage(aside: Path, connection: sqlite3.Connection, salvage: Salvage) -> i
     try:
         salvage(broken, connection)
     except sqlite3.DatabaseError as error:
-        log.error("the rest of %s cannot be read: %s", aside, error)  # noqa: TRY400 - the trace adds nothing
+        log.error("the rest of %s cannot be read: %s", moved, error)  # noqa: TRY400 - the trace adds nothing
     finally:
         broken.close()
     connection.execute("COMMIT")

@@ -115,7 +115,7 @@ def _spool(spool: Spool | None, *, embedded: bool) -> Html:
             ("Oldest", duration(spool.oldest_seconds) if spool.waiting else "none"),
             ("Size", share),
             ("Full, by its growth of the last minutes", full_in),
-            ("Set aside, refused by Kafka", counted(spool.set_aside, "event")),
+            ("Quarantined, rejected by Kafka", counted(spool.quarantined, "event")),
         ]
     )
 

@@ -73,7 +73,7 @@ class Spool(NamedTuple):
     full_in_seconds: float
     """At the growth of the last minutes; infinity where it does not grow."""
     oldest_seconds: float
-    set_aside: int
+    quarantined: int
     full: bool
     failed: bool
 
@@ -149,7 +149,7 @@ class Status(NamedTuple):
     garbled_templates: Sequence[tuple[GarbledTemplate, str]]
     """Each with the template to paste in its place, empty where that is not known; the latest first."""
     broken_spools: Sequence[str]
-    """Files that were put aside; what could not be read of them is in no topic."""
+    """Files that were moved away; what could not be read of them is in no topic."""
     index_failed: bool
     index_complete: bool
     """Whether the index knows all that happened today."""

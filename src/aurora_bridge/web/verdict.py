@@ -91,7 +91,7 @@ def _lost(status: Status) -> Iterator[Line]:
     for file in status.broken_spools:
         yield Line(
             Level.BAD,
-            f"Events may have been lost: the spool was found broken at a start, and put aside as {file}",
+            f"Events may have been lost: the spool was found broken at a start, and moved to {file}",
             "What could be read of it was kept; the log of that start says how much. Look into the disk. Aurora sends "
             "the others again, up to 30 days: the runbook AuroraBridgeBrokenFile says how. Then delete the file.",
         )
@@ -244,11 +244,11 @@ def _deliveries_of(count: int) -> str:
 
 
 def _spool(spool: Spool) -> Iterator[Line]:
-    if spool.set_aside:
+    if spool.quarantined:
         yield Line(
             Level.LOOK,
-            f"Kafka refused {counted(spool.set_aside, 'event')} for themselves; they are kept, set aside",
-            "aurora-bridge set-aside list says why. Mend the cause, then: aurora-bridge set-aside retry.",
+            f"Kafka refused {counted(spool.quarantined, 'event')} for themselves; they are quarantined",
+            "aurora-bridge quarantine list says why. Mend the cause, then: aurora-bridge quarantine retry.",
         )
     if spool.room_bytes < spool.limit_bytes:
         yield Line(

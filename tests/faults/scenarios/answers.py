@@ -52,7 +52,7 @@ def unknown_error(stage: Stage) -> None:
         usual, began = stage.wait_until_usual(), monotonic()
         answer = stage.daemon.get(f"/{HELD}?lead_id=marked&note={MARKER.decode()}", AUTHENTICATED)
         stage.expect(answer.status == 200, f"the event at fault is answered {answer.status}")
-        wait_until(lambda: _aside(stage) and not backlog(stage.daemon, HELD), monotonic() + HELD_SECONDS)
+        wait_until(lambda: _quarantined(stage) and not backlog(stage.daemon, HELD), monotonic() + HELD_SECONDS)
         stage.measured["until its topic flowed again, s"] = round(monotonic() - began, 1)
         waiting = backlog(stage.daemon, HELD)
         stage.expect(not waiting, f"{HELD_UP}: {waiting:g} events wait after {HELD_SECONDS:g} s")
@@ -62,16 +62,16 @@ def unknown_error(stage: Stage) -> None:
         stage.expect(
             any('"published"' in line["body"] for line in answers), f"{HELD_UP}: none of {len(answers)} is published"
         )
-        listed = command("set-aside", "list", cwd=stage.daemon.folder, state_dir=stage.daemon.state).stdout
-        stage.expect("unknown_server_error" in listed, f"`set-aside list` does not show it: {listed}")
-        stage.expect(_aside(stage) == 1, f"the metric says that {_aside(stage):g} are set aside")
+        listed = command("quarantine", "list", cwd=stage.daemon.folder, state_dir=stage.daemon.state).stdout
+        stage.expect("unknown_server_error" in listed, f"`quarantine list` does not show it: {listed}")
+        stage.expect(_quarantined(stage) == 1, f"the metric says that {_quarantined(stage):g} are quarantined")
         expect_flow(stage, usual, began, set(EVENTS.values()) - {HELD})
         cast("FailingCluster", stage.cluster).heal()
         stage.wait(20)
 
 
-def _aside(stage: Stage) -> float:
-    return stage.daemon.metrics().value("aurora_bridge_spool_set_aside_events")
+def _quarantined(stage: Stage) -> float:
+    return stage.daemon.metrics().value("aurora_bridge_spool_quarantined_events")
 
 
 HELD_SECONDS: Final = 20.0

@@ -87,8 +87,8 @@ def jumps(stage: Stage) -> None:
             stage.cluster.wait_until_ready()
             known.tell(10, fast)
         stage.wait(15)
-    aside = stage.daemon.metrics().value("aurora_bridge_spool_set_aside_events")
-    stage.expect(not aside, f"{aside:g} events are set aside")
+    quarantined = stage.daemon.metrics().value("aurora_bridge_spool_quarantined_events")
+    stage.expect(not quarantined, f"{quarantined:g} events are quarantined")
 
 
 def _expect_clock(stage: Stage, seconds: int) -> None:

@@ -71,7 +71,7 @@ def files_overwritten(stage: Stage) -> None:
             _overwrite(stage.daemon.state / name)
             stage.daemon.start()
             if name == "spool.db":
-                _expect_put_aside(stage, name)
+                _expect_moved_away(stage, name)
             else:
                 _expect_rebuilt(stage, name)
             stage.wait(20)
@@ -87,7 +87,7 @@ def spool_damaged(stage: Stage) -> None:
         stage.daemon.kill()
         _damage(stage.daemon.state / "spool.db")
         stage.daemon.start()
-        _expect_put_aside(stage, "spool.db")
+        _expect_moved_away(stage, "spool.db")
         stage.cluster.restore()
         stage.wait(20)
     expect_empty_and_whole(stage)
@@ -144,16 +144,16 @@ def _damage(path: Path) -> None:
             file.write(b"\xff" * size)
 
 
-def _expect_put_aside(stage: Stage, name: str) -> None:
+def _expect_moved_away(stage: Stage, name: str) -> None:
     """Expect a broken file to be kept under a name with the time, and log, metric and status page to say so."""
     daemon = stage.daemon
     kept = [path.name for path in daemon.state.glob(f"{name}.broken-*") if not path.name.endswith(("-wal", "-shm"))]
-    stage.expect(len(kept) == 1, f"put aside of {name}: {kept}")
+    stage.expect(len(kept) == 1, f"moved away of {name}: {kept}")
     stage.expect(all(re.fullmatch(rf"{name}\.broken-\d{{8}}T\d+", found) for found in kept), f"names {kept}")
-    said = [line for line in daemon.log_lines() if line["level"] == "ERROR" and "put aside as" in line["message"]]
-    stage.expect(any(name in line["message"] for line in said), f"the log does not say that {name} was put aside")
+    said = [line for line in daemon.log_lines() if line["level"] == "ERROR" and "moved to" in line["message"]]
+    stage.expect(any(name in line["message"] for line in said), f"the log does not say that {name} was moved away")
     counted = daemon.metrics().value("aurora_bridge_broken_files", file=name)
-    stage.expect(counted == 1, f"the metric says that {counted:g} files called {name} were put aside")
+    stage.expect(counted == 1, f"the metric says that {counted:g} files called {name} were moved away")
     page = get(daemon.admin_url, "/").body.decode()
     stage.expect(all(found in page for found in kept), f"the status page does not name {kept}")
 
@@ -163,7 +163,7 @@ def _expect_rebuilt(stage: Stage, name: str) -> None:
     daemon = stage.daemon
     daemon.wait_until("it is rebuilt", lambda daemon: daemon.metrics().value("aurora_bridge_index_complete"))
     kept = [path.name for path in daemon.state.glob(f"{name}.broken-*")]
-    stage.expect(not kept, f"put aside: {kept}")
+    stage.expect(not kept, f"moved away: {kept}")
     said = [line["message"] for line in daemon.log_lines() if "rebuilding it from the log" in line["message"]]
     stage.expect(any(name in message for message in said), f"the log does not say that {name} is rebuilt")
 

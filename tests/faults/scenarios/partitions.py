@@ -208,11 +208,11 @@ def record_refused(stage: Stage) -> None:
         answer = stage.daemon.get(f"/{HELD}?lead_id=large&note={'x' * 12_000}", AUTHENTICATED)
         stage.expect(answer.status == 200, f"the event that is too large is answered {answer.status}")
         stage.wait(30)
-        listed = command("set-aside", "list", cwd=stage.daemon.folder, state_dir=stage.daemon.state).stdout
-        aside = stage.daemon.metrics().value("aurora_bridge_spool_set_aside_events")
+        listed = command("quarantine", "list", cwd=stage.daemon.folder, state_dir=stage.daemon.state).stdout
+        quarantined = stage.daemon.metrics().value("aurora_bridge_spool_quarantined_events")
         logged = [line for line in stage.daemon.log_lines() if line.get("reason") == "message_too_large"]
-        stage.expect("message_too_large" in listed, f"`set-aside list` does not show it: {listed}")
-        stage.expect(aside == 1, f"the metric says that {aside:g} are set aside")
+        stage.expect("message_too_large" in listed, f"`quarantine list` does not show it: {listed}")
+        stage.expect(quarantined == 1, f"the metric says that {quarantined:g} are quarantined")
         stage.expect(logged, "the log does not tell of it")
         expect_flow(stage, usual, began, set(EVENTS.values()))
 

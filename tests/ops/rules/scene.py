@@ -65,10 +65,10 @@ class Scene:
             self._full,
             self._stalled,
             self._blind,
-            self._aside,
+            self._quarantined,
             self._broken,
             self._unreadable,
-            self._put_aside,
+            self._broken_spool,
             self._nearly_full_volume,
         ):
             self._happenings.append(state())
@@ -192,11 +192,11 @@ class Scene:
             kafka__tls_ca_file=self._secure.authority.file,
         )
 
-    def _aside(self) -> Happening:
+    def _quarantined(self) -> Happening:
         """Events are larger than their topic takes."""
         prefix, small = self._prefix(self._kafka), {"max.message.bytes": "2000"}
         create_topics(self._kafka.plain, f"{prefix}lead_changed", partitions=1, config=small)
-        daemon = self._daemon("aside", kafka__topic_prefix=prefix)
+        daemon = self._daemon("quarantined", kafka__topic_prefix=prefix)
 
         def happen() -> None:
             daemon.wait_until_connected()
@@ -233,9 +233,9 @@ class Scene:
 
         return happen
 
-    def _put_aside(self) -> Happening:
+    def _broken_spool(self) -> Happening:
         """Kafka is away, and a page of the spool is damaged while the daemon is down."""
-        daemon = self._daemon("put-aside", kafka__bootstrap_servers=self._nobody)
+        daemon = self._daemon("broken-spool", kafka__bootstrap_servers=self._nobody)
 
         def happen() -> None:
             for number in range(WAITING):

@@ -36,11 +36,11 @@ FIRES: Final = {
     "AuroraBridgeKafkaProblem": "away",
     "AuroraBridgeSpoolFull": "full",
     "AuroraBridgeDrainStalled": "stalled",
-    "AuroraBridgeSetAside": "aside",
+    "AuroraBridgeQuarantined": "quarantined",
     "AuroraBridgeIndexDegraded": "broken",
     "AuroraBridgeSecretFile": "broken",
     "AuroraBridgeStateDisk": "disk",
-    "AuroraBridgeBrokenFile": "put-aside",
+    "AuroraBridgeBrokenFile": "broken-spool",
     "AuroraBridgeAnswerSlow": "suspended",
     "AuroraBridgeAnswerStuck": "stuck",
     "AuroraBridgeAnswersLost": "lost",
@@ -235,7 +235,7 @@ def test_the_index_is_degraded_in_each_of_its_ways_and_the_page_tells_which(
 def test_broken_file_fewer_events_were_salvaged_than_had_waited_and_these_wait_again(
     look: Look, tmp_path: Path
 ) -> None:
-    state = state_of(look, "put-aside")
+    state = state_of(look, "broken-spool")
     _, said, broken = try_page("AuroraBridgeBrokenFile", state, tmp_path)
     (salvaged,) = re.findall(r"(\d+) readable rows were salvaged", said)
     assert 0 < int(salvaged) < WAITING

@@ -96,7 +96,7 @@ def test_it_takes_a_webhook_with_nothing_but_what_it_may(machine: Machine) -> No
 def test_commands_run_beside_it_as_its_user(machine: Machine) -> None:
     deliver(machine)
     (beside,) = [block for block in commands("systemd") if block.startswith("runuser")]
-    assert "nothing is set aside" in machine.run("sh", "-ec", f"{{ {beside.strip()}; }} 2>&1")
+    assert "the quarantine is empty" in machine.run("sh", "-ec", f"{{ {beside.strip()}; }} 2>&1")
 
 
 def test_what_was_acknowledged_outlives_a_crash_after_which_it_is_started_again(machine: Machine) -> None:

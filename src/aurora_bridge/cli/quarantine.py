@@ -1,4 +1,4 @@
-"""`aurora-bridge set-aside`: events that Kafka refuses for themselves: look at them, send them again, or delete them.
+"""`aurora-bridge quarantine`: events that Kafka refuses for themselves: look at them, send them again, or delete them.
 
 To look, the spool is read beside a living daemon or without one. To change something, a living daemon is asked
 (`control`); where none lives, the command takes the directory's lock and changes the file itself.
@@ -33,36 +33,36 @@ _CHANGES: dict[str, Callable[[sqlite3.Connection, Sequence[int]], list[quarantin
 _FORM = "{:>8}  {:24}  {:>7}  {:<24}  {:<30}  {}"
 
 _EXAMPLES = """\
-  aurora-bridge set-aside list         what was set aside, and why
-  aurora-bridge set-aside show 17      the event of row 17
-  aurora-bridge set-aside retry 17 18  send two again, once the cause is mended
-  aurora-bridge set-aside retry --all
-  aurora-bridge set-aside discard 17 --yes > row-17.json
+  aurora-bridge quarantine list         what was quarantined, and why
+  aurora-bridge quarantine show 17      the event of row 17
+  aurora-bridge quarantine retry 17 18  send two again, once the cause is mended
+  aurora-bridge quarantine retry --all
+  aurora-bridge quarantine discard 17 --yes > row-17.json
 """
 _LIST_EXAMPLES = """\
-  aurora-bridge set-aside list
-  aurora-bridge set-aside list --json | jq -r 'select(.reason == "message_too_large").row'
+  aurora-bridge quarantine list
+  aurora-bridge quarantine list --json | jq -r 'select(.reason == "message_too_large").row'
 """
 _SHOW_EXAMPLES = """\
-  aurora-bridge set-aside show 17
-  aurora-bridge set-aside show 17 18 | jq .data
+  aurora-bridge quarantine show 17
+  aurora-bridge quarantine show 17 18 | jq .data
 """
 _RETRY_EXAMPLES = """\
-  aurora-bridge set-aside retry 17 18
-  aurora-bridge set-aside retry --all
+  aurora-bridge quarantine retry 17 18
+  aurora-bridge quarantine retry --all
 """
 _DISCARD_EXAMPLES = """\
-  aurora-bridge set-aside discard 17 --yes
-  aurora-bridge set-aside discard --all --yes > discarded.jsonl  keep what is deleted
+  aurora-bridge quarantine discard 17 --yes
+  aurora-bridge quarantine discard --all --yes > discarded.jsonl  keep what is deleted
 """
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
     parser = subparsers.add_parser(
-        "set-aside",
+        "quarantine",
         help="what Kafka refused for itself: list, show, retry, discard",
-        description="Events that Kafka refuses for themselves (too large, most likely) are set aside in the spool.",
+        description="Events that Kafka refuses for themselves (too large, most likely) are quarantined in the spool.",
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,7 +73,7 @@ def add(subparsers: Subparsers) -> None:
         "list",
         _list,
         help="one line for each: row, event, bytes, reason, when received, id",
-        description="Lists what was set aside, in order of receipt.",
+        description="Lists what was quarantined, in order of receipt.",
         examples=_LIST_EXAMPLES,
     )
     listing.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
@@ -82,7 +82,7 @@ def add(subparsers: Subparsers) -> None:
         "show",
         _show,
         help="print events as JSON lines",
-        description="Prints events that were set aside, as JSON lines.",
+        description="Prints events that were quarantined, as JSON lines.",
         examples=_SHOW_EXAMPLES,
     )
     _add_rows(show)
@@ -92,7 +92,7 @@ def add(subparsers: Subparsers) -> None:
         _retry,
         help="send events again",
         description="Puts events back into their topics' queues, at their place by receipt. Mend the cause before: "
-        "what Kafka refuses again is set aside again. Without a living daemon, the next start sends them.",
+        "what Kafka refuses again is quarantined again. Without a living daemon, the next start sends them.",
         examples=_RETRY_EXAMPLES,
     )
     _add_rows_or_all(retry)
@@ -101,7 +101,7 @@ def add(subparsers: Subparsers) -> None:
         "discard",
         _discard,
         help="delete events for good",
-        description="Deletes events that were set aside, and prints them as JSON lines, so that they can be kept.",
+        description="Deletes events that were quarantined, and prints them as JSON lines, so that they can be kept.",
         examples=_DISCARD_EXAMPLES,
     )
     _add_rows_or_all(discard)
@@ -110,7 +110,7 @@ def add(subparsers: Subparsers) -> None:
 
 def _add_rows_or_all(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--all", action="store_true", help="everything that was set aside")
+    which.add_argument("--all", action="store_true", help="everything that was quarantined")
     _add_rows(which, "*")
 
 
@@ -123,7 +123,7 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(inspect_spool(settings.state_dir)) as db:
         rows = list(quarantine.listed(db))
     if not rows:
-        tell("nothing is set aside")
+        tell("the quarantine is empty")
         return os.EX_OK
     table = [_columns(each) for each in rows]
     if arguments.json:
@@ -196,9 +196,9 @@ def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:
 
 
 def _missing(wanted: Sequence[int], found: Sequence[int]) -> int:
-    """Say which rows are not set aside; return the exit code."""
+    """Say which rows are not in quarantine; return the exit code."""
     missing = [str(seq) for seq in wanted if seq not in found]
     if not missing:
         return os.EX_OK
-    tell(f"not set aside: {', '.join(missing)}. `aurora-bridge set-aside list` shows what is.")
+    tell(f"not in quarantine: {', '.join(missing)}. `aurora-bridge quarantine list` shows what is.")
     return EX_FAILED

@@ -1,4 +1,4 @@
-"""`aurora-bridge set-aside`: what Kafka refuses for itself can be seen, sent again, and deleted."""
+"""`aurora-bridge quarantine`: what Kafka refuses for itself can be seen, sent again, and deleted."""
 
 import json
 import subprocess
@@ -19,23 +19,23 @@ RECEIVED_MS = 1_795_454_645_123
 """2026-11-23T17:24:05.123Z."""
 
 
-def set_aside(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return here("set-aside", *arguments, state_dir=state)
+def quarantine(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return here("quarantine", *arguments, state_dir=state)
 
 
 def listed(state: Path) -> dict[str, str]:
-    """Return the rows of what is set aside, by their ids."""
-    _, *lines = set_aside(state, "list").stdout.splitlines() or [""]
+    """Return the rows of what is quarantined, by their ids."""
+    _, *lines = quarantine(state, "list").stdout.splitlines() or [""]
     return {line.split()[-1]: line.split()[0] for line in lines}
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """The directory of a daemon that is gone: one event waits, two were set aside."""
+    """The directory of a daemon that is gone: one event waits, two were quarantined."""
     state = tmp_path / "state"
     fill(state, make_record("waits"))
     refused = make_record("a", time_ms=RECEIVED_MS), make_record("b", size=100, time_ms=RECEIVED_MS)
-    fill(state, *refused, set_aside="message_too_large")
+    fill(state, *refused, quarantined="message_too_large")
     return state
 
 
@@ -51,13 +51,13 @@ def test_a_living_daemon_sends_again_or_deletes_what_kafka_refused(
         )
         rows = listed(daemon.state)
         assert list(rows) == [sent, deleted]
-        assert json.loads(set_aside(daemon.state, "show", rows[sent]).stdout)["id"] == sent
+        assert json.loads(quarantine(daemon.state, "show", rows[sent]).stdout)["id"] == sent
 
-        again = set_aside(daemon.state, "retry", rows[sent])
+        again = quarantine(daemon.state, "retry", rows[sent])
         assert (again.returncode, again.stderr) == (0, "1 back in the queue\n")
         daemon.wait_until("Kafka refused it again", lambda daemon: sent in listed(daemon.state))
 
-        discarded = set_aside(daemon.state, "discard", rows[deleted], "--yes")
+        discarded = quarantine(daemon.state, "discard", rows[deleted], "--yes")
         assert (discarded.returncode, discarded.stderr) == (0, "1 deleted\n")
         assert json.loads(discarded.stdout)["id"] == deleted
         assert list(listed(daemon.state)) == [sent]
@@ -65,7 +65,7 @@ def test_a_living_daemon_sends_again_or_deletes_what_kafka_refused(
         configure_topic(kafka.bootstrap, topic, {"max.message.bytes": "1000000"})
 
         def arrived(daemon: Daemon) -> bool:
-            set_aside(daemon.state, "retry", "--all")  # the broker may need a moment to learn its new limit
+            quarantine(daemon.state, "retry", "--all")  # the broker may need a moment to learn its new limit
             return [stored.key for stored in place.read(daemon)] == [sent]
 
         daemon.wait_until("it is in Kafka", arrived)
@@ -75,8 +75,8 @@ def test_a_living_daemon_sends_again_or_deletes_what_kafka_refused(
         assert daemon.get("/lead_changed?lead_id=small").json["outcome"] == "published"
 
 
-def test_what_was_set_aside_is_a_line_with_row_reason_size_receipt_event_and_id(state: Path) -> None:
-    ended = set_aside(state, "list")
+def test_what_was_quarantined_is_a_line_with_row_reason_size_receipt_event_and_id(state: Path) -> None:
+    ended = quarantine(state, "list")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [line.split() for line in ended.stdout.splitlines()] == [
         ["row", "reason", "bytes", "received", "event", "id"],
@@ -86,7 +86,7 @@ def test_what_was_set_aside_is_a_line_with_row_reason_size_receipt_event_and_id(
 
 
 def test_the_list_is_also_json_lines(state: Path) -> None:
-    ended = set_aside(state, "list", "--json")
+    ended = quarantine(state, "list", "--json")
     received = "2026-11-23T17:24:05.123Z"
     expected = {"reason": "message_too_large", "received": received, "event": "lead_changed"}
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -98,12 +98,12 @@ def test_the_list_is_also_json_lines(state: Path) -> None:
 
 def test_an_empty_list_has_no_json_lines(tmp_path: Path) -> None:
     fill(tmp_path, make_record("waits"))
-    ended = set_aside(tmp_path, "list", "--json")
+    ended = quarantine(tmp_path, "list", "--json")
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
 def test_everything_can_be_discarded(state: Path) -> None:
-    discarded = set_aside(state, "discard", "--all", "--yes")
+    discarded = quarantine(state, "discard", "--all", "--yes")
     assert (discarded.returncode, discarded.stderr) == (0, "2 deleted\n")
     assert [json.loads(line)["id"] for line in discarded.stdout.splitlines()] == ["a", "b"]
     assert [stored.key for stored in spooled(state)] == ["waits"]
@@ -112,39 +112,39 @@ def test_everything_can_be_discarded(state: Path) -> None:
 @pytest.mark.parametrize("row", ["0", "-1", "9223372036854775808", "9" * 5000, "1.5", "x"])
 @pytest.mark.parametrize("words", [("show",), ("retry",), ("discard", "--yes")])
 def test_a_number_that_no_row_has_is_wrong_usage(state: Path, words: tuple[str, ...], row: str) -> None:
-    ended = set_aside(state, *words, row)
+    ended = quarantine(state, *words, row)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "is no row: a row is a whole number above 0" in ended.stderr
     assert len(spooled(state)) == 3
 
 
 def test_events_are_shown_by_their_rows_as_json(state: Path) -> None:
-    shown = set_aside(state, "show", "3", "2")
+    shown = quarantine(state, "show", "3", "2")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert [json.loads(line)["id"] for line in shown.stdout.splitlines()] == ["a", "b"]
 
 
 def test_where_no_daemon_lives_a_retry_puts_the_event_back_for_the_next_start(state: Path) -> None:
-    again = set_aside(state, "retry", "2")
+    again = quarantine(state, "retry", "2")
     assert (again.returncode, again.stderr) == (0, "1 back in the queue\n")
     assert list(listed(state)) == ["b"]
     assert [stored.key for stored in spooled(state)] == ["waits", "a", "b"]
 
 
 def test_where_no_daemon_lives_a_discard_deletes_and_prints_the_event(state: Path) -> None:
-    discarded = set_aside(state, "discard", "2", "3", "--yes")
+    discarded = quarantine(state, "discard", "2", "3", "--yes")
     assert (discarded.returncode, discarded.stderr) == (0, "2 deleted\n")
     assert [json.loads(line)["id"] for line in discarded.stdout.splitlines()] == ["a", "b"]
     assert [stored.key for stored in spooled(state)] == ["waits"]
 
 
 @pytest.mark.parametrize("arguments", [("show",), ("retry",), ("discard", "--yes")])
-def test_a_row_that_is_not_set_aside_is_told_with_exit_code_1_and_left_alone(
+def test_a_row_that_is_not_in_quarantine_is_told_with_exit_code_1_and_left_alone(
     state: Path, arguments: tuple[str, ...]
 ) -> None:
-    ended = set_aside(state, *arguments, "1", "17")
+    ended = quarantine(state, *arguments, "1", "17")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "not set aside: 1, 17. `aurora-bridge set-aside list` shows what is." in ended.stderr
+    assert "not in quarantine: 1, 17. `aurora-bridge quarantine list` shows what is." in ended.stderr
     assert [stored.key for stored in spooled(state)] == ["waits", "a", "b"]
 
 
@@ -152,15 +152,15 @@ def test_a_row_that_is_not_set_aside_is_told_with_exit_code_1_and_left_alone(
     "arguments", [("retry",), ("retry", "--all", "2"), ("discard", "--all"), ("discard", "--yes"), ()]
 )
 def test_which_rows_and_that_a_discard_is_meant_must_be_said(state: Path, arguments: tuple[str, ...]) -> None:
-    ended = set_aside(state, *arguments)
+    ended = quarantine(state, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "usage: aurora-bridge set-aside" in ended.stderr
+    assert "usage: aurora-bridge quarantine" in ended.stderr
     assert len(spooled(state)) == 3
 
 
 def test_a_directory_that_is_held_by_who_does_not_listen_is_told_and_left_alone(state: Path) -> None:
     with locked(state):
-        ended = set_aside(state, "retry", "2")
+        ended = quarantine(state, "retry", "2")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"The daemon that holds {state} does not answer at {state}/control.sock" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -168,15 +168,15 @@ def test_a_directory_that_is_held_by_who_does_not_listen_is_told_and_left_alone(
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "1"), ("retry", "1"), ("discard", "1", "--yes")])
 def test_a_directory_without_a_spool_is_told_and_not_made(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    ended = set_aside(tmp_path / "nowhere", *arguments)
+    ended = quarantine(tmp_path / "nowhere", *arguments)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "nowhere holds no events" in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_beside_a_living_daemon_that_set_nothing_aside_there_is_nothing_to_do(tmp_path: Path) -> None:
+def test_beside_a_living_daemon_that_quarantined_nothing_there_is_nothing_to_do(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.get("/lead_changed?lead_id=1")
-        seen, again = set_aside(daemon.state, "list"), set_aside(daemon.state, "retry", "--all")
-    assert (seen.returncode, seen.stderr) == (0, "nothing is set aside\n")
+        seen, again = quarantine(daemon.state, "list"), quarantine(daemon.state, "retry", "--all")
+    assert (seen.returncode, seen.stderr) == (0, "the quarantine is empty\n")
     assert (again.returncode, again.stderr) == (0, "0 back in the queue\n")
