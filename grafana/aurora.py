@@ -18,7 +18,7 @@ _DAY = 86_400
 _LAST = 'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event"} > 0)'
 _LONGEST_GAP = f"max_over_time((time() - {_LAST})[2w:1h] offset 1w)"
 _A_DAY = f"{_DAY} * group by (event) ({_LAST})"
-_RETRIES = f'slot!~"{Interval.ECHO.value}|{Interval.NONE.value}"'
+_RETRIES = f'interval!~"{Interval.ECHO.value}|{Interval.NONE.value}"'
 
 _SENT = Section(
     "Silence: what comes, and what does not come any more",
@@ -63,7 +63,7 @@ _RETRIED = Section(
     (
         bars(
             201,
-            "Retries by slot",
+            "Retries by interval",
             About(
                 "Deliveries in the time shown that brought a known event, by the interval of Aurora's schedule that "
                 "they fit: 30s, 5min, 30min, 3h, 20h after the attempt before. echo: at once, two subscriptions "
@@ -74,8 +74,10 @@ _RETRIED = Section(
                 "runbook AuroraBridgeStrayDuplicates.",
             ),
             *(
-                Query(f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",slot="{slot}"}}{RANGE}))', slot)
-                for slot in [interval.value for interval in Interval]
+                Query(
+                    f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",interval="{name}"}}{RANGE}))', name
+                )
+                for name in [interval.value for interval in Interval]
             ),
         ),
         lines(

@@ -33,7 +33,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
     "aurora_bridge_oldest_unanswered_seconds": {},
     "aurora_bridge_duplicates_total": {
         "event": set(EVENTS),
-        "slot": {"echo", "30s", "5min", "30min", "3h", "20h", "re-send", "none"},
+        "interval": {"echo", "30s", "5min", "30min", "3h", "20h", "re-send", "none"},
     },
     "aurora_bridge_repeats_total": {"event": set(EVENTS)},
     "aurora_bridge_owed_retries_total": {},
@@ -69,7 +69,7 @@ def metrics() -> Metrics:
         version="1.2.3",
         events=EVENTS,
         attributes=VALUED,
-        slots=[interval.value for interval in Interval],
+        intervals=[interval.value for interval in Interval],
         publish_errors=ERROR_REASONS,
     )
 

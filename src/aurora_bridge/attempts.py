@@ -23,10 +23,10 @@ NO_ROUTE = "none"
 """The route of what names an event, or carries a valid credential, on a path that no route has."""
 _KNOWN_US = 30 * 86_400 * 1_000_000
 """How long an accepted attempt shows that Aurora sends a credential: an event can be as rare as one a month."""
-_SLOT_US = 15 * 60 * 1_000_000
-_WINDOW_SLOTS = 48 * 4
+_BUCKET_US = 15 * 60 * 1_000_000
+_WINDOW_BUCKETS = 48 * 4
 """And the one under way: the window is 48 h to 48 h 15 min long. A subscription has as many buckets, 20 kB."""
-_RECENT_SLOTS = 4
+_RECENT_BUCKETS = 4
 """And the one under way: an hour or a little more, whose failures are the present rate."""
 
 
@@ -53,7 +53,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.buckets: dict[int, list[int]] = {}
-        """Attempts and failures by slot of time."""
+        """Attempts and failures by bucket of time."""
         self.in_a_row = 0
         """Older than the window, too."""
         self.row_began_us = 0
@@ -72,9 +72,9 @@ class Attempts:
     def enter(self, subscription: tuple[str, str], time_us: int, *, failed: bool) -> None:
         """Enter an attempt of a route and an event."""
         tally = self._tallies.get(subscription) or self._begin(subscription)
-        bucket = tally.buckets.get(time_us // _SLOT_US)
+        bucket = tally.buckets.get(time_us // _BUCKET_US)
         if bucket is None:
-            bucket = tally.buckets[time_us // _SLOT_US] = [0, 0]
+            bucket = tally.buckets[time_us // _BUCKET_US] = [0, 0]
         bucket[0] += 1
         if failed:
             bucket[1] += 1
@@ -117,7 +117,7 @@ class Attempts:
                 event,
                 tally.in_a_row,
                 tally.row_began_us,
-                [[slot, *counts] for slot, counts in tally.buckets.items()],
+                [[bucket, *counts] for bucket, counts in tally.buckets.items()],
                 tally.accepted_us,
             ]
             for (route, event), tally in self._tallies.items()
@@ -134,10 +134,10 @@ class Attempts:
 
 
 def _look(route: str, event: str, tally: _Tally, now_us: int) -> Subscription:
-    now = now_us // _SLOT_US
-    # A clock that was set back leaves counts of the future; one slot of them is a step like those of NTP.
-    for slot in [slot for slot in tally.buckets if not now - _WINDOW_SLOTS <= slot <= now + 1]:
-        del tally.buckets[slot]
+    now = now_us // _BUCKET_US
+    # A clock that was set back leaves counts of the future; one bucket of them is a step like those of NTP.
+    for bucket in [bucket for bucket in tally.buckets if not now - _WINDOW_BUCKETS <= bucket <= now + 1]:
+        del tally.buckets[bucket]
     attempts = sum(attempts for attempts, _ in tally.buckets.values())
     failures = sum(failures for _, failures in tally.buckets.values())
     in_a_row = min(tally.in_a_row, failures)
@@ -148,11 +148,11 @@ def _look(route: str, event: str, tally: _Tally, now_us: int) -> Subscription:
 def _seconds_left(tally: _Tally, in_a_row: int, now_us: int) -> float:
     if in_a_row >= DISABLED_AT:
         return 0.0
-    first = now_us // _SLOT_US - _RECENT_SLOTS
-    recent = min(in_a_row, sum(failures for slot, (_, failures) in tally.buckets.items() if slot >= first))
+    first = now_us // _BUCKET_US - _RECENT_BUCKETS
+    recent = min(in_a_row, sum(failures for bucket, (_, failures) in tally.buckets.items() if bucket >= first))
     if not recent:
         return inf
-    began_us = max(tally.row_began_us, first * _SLOT_US)
+    began_us = max(tally.row_began_us, first * _BUCKET_US)
     return (DISABLED_AT - in_a_row) * max(1.0, (now_us - began_us) / 1e6) / recent
 
 
@@ -160,7 +160,7 @@ def _parse(line: str) -> Iterator[tuple[tuple[str, str], _Tally]]:
     try:
         for route, event, in_a_row, row_began_us, buckets, *accepted in orjson.loads(line):
             tally = _Tally()
-            tally.buckets = {int(slot): [int(attempts), int(failures)] for slot, attempts, failures in buckets}
+            tally.buckets = {int(bucket): [int(attempts), int(failures)] for bucket, attempts, failures in buckets}
             tally.in_a_row, tally.row_began_us = int(in_a_row), int(row_began_us)
             tally.accepted_us = int(accepted[0]) if accepted else 0  # an older version wrote none
             yield (str(route), str(event)), tally

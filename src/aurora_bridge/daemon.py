@@ -293,7 +293,7 @@ def make_metrics(*, subscriptions: bool = True) -> Metrics:
         version=version("aurora-bridge"),
         events=EVENTS,
         attributes=[(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values],
-        slots=[interval.value for interval in Interval],
+        intervals=[interval.value for interval in Interval],
         publish_errors=ERROR_REASONS,
         kafka_problems=tuple(REASONS),
         **(seen if subscriptions else {}),

@@ -156,7 +156,7 @@ class Metrics(Collector):
         version: str = "",
         events: Sequence[str] = (),
         attributes: Iterable[tuple[str, str]] = (),
-        slots: Sequence[str] = (),
+        intervals: Sequence[str] = (),
         publish_errors: Sequence[str] = (),
         kafka_problems: Sequence[str] = (),
         subscription_states: Sequence[str] = (),
@@ -281,7 +281,7 @@ class Metrics(Collector):
         self.duplicates = Counter(
             "aurora_bridge_duplicates",
             "Deliveries recognised as duplicates, by event and what they fit: an attempt of Aurora's, a re-send.",
-            (event, ("slot", slots)),
+            (event, ("interval", intervals)),
         )
         self.repeats = Counter(
             "aurora_bridge_repeats", "Events published although their content was seen before.", (event,)

@@ -42,8 +42,8 @@ def kept(daemon: Daemon) -> dict[tuple[str, str], tuple[int, int, int]]:
     path = daemon.state / FILE
     rows = json.loads(path.read_text()) if path.exists() else []
     return {
-        (route, event): (sum(slot[1] for slot in slots), sum(slot[2] for slot in slots), in_a_row)
-        for route, event, in_a_row, _, slots, _ in rows
+        (route, event): (sum(bucket[1] for bucket in buckets), sum(bucket[2] for bucket in buckets), in_a_row)
+        for route, event, in_a_row, _, buckets, _ in rows
     }
 
 

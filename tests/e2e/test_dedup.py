@@ -51,7 +51,7 @@ class Core:
     def __init__(self, directory: Path, *, window: timedelta = DAY) -> None:
         self._directory = directory
         attributes = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
-        metrics = Metrics(events=EVENTS, attributes=attributes, slots=[interval.value for interval in Interval])
+        metrics = Metrics(events=EVENTS, attributes=attributes, intervals=[interval.value for interval in Interval])
         settings = Settings(state_dir=directory)
         self._spool = Spool(directory, ROOM)
         publisher = Publisher(settings.deadlines, EVENTS, None, self._spool, metrics)

@@ -142,7 +142,7 @@ def test_a_duplicate_at_a_time_at_which_aurora_does_not_retry_is_logged_with_the
     make_faulty(daemon, "no-retries")
     with daemon:
         first, second = (daemon.get("/lead_created?lead_id=x1").json for _ in range(2))
-        assert daemon.metrics().value("aurora_bridge_duplicates_total", event="lead_created", slot="none") == 1
+        assert daemon.metrics().value("aurora_bridge_duplicates_total", event="lead_created", interval="none") == 1
         daemon.terminate()
     (line,) = [line for line in daemon.log_lines() if "does not retry" in line["message"]]
     assert (line["event"], line["id"]) == ("lead_created", first["id"])

@@ -41,7 +41,7 @@ def test_while_a_resend_is_declared_signals_are_duplicates_through_restarts_and_
         assert "A re-send is declared" in page(daemon)
         assert outcomes(daemon, [signals[0], SIGNAL.format(uuid4())]) == ["duplicate", "spooled"]
         assert resend(daemon, "status").splitlines()[1:] == ["known  4", "new    1"]
-        of_resend = daemon.metrics().value("aurora_bridge_duplicates_total", slot="re-send")
+        of_resend = daemon.metrics().value("aurora_bridge_duplicates_total", interval="re-send")
         assert of_resend == 1, "since the restart"
         daemon.kill()
 

@@ -39,7 +39,7 @@ class Webhook:
             self.due_us = None
 
 
-def in_slot(elapsed_us: int) -> bool:
+def at_retry_interval(elapsed_us: int) -> bool:
     """Whether an attempt can be the one after another, as wide as the design takes Aurora's schedule."""
     return any(
         interval - max(10 * SECOND, interval / 10) <= elapsed_us <= interval + max(30 * SECOND, interval / 5)

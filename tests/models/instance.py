@@ -323,7 +323,7 @@ class Instance:
         metrics = Metrics(
             events=EVENTS,
             attributes=ATTRIBUTES,
-            slots=[interval.value for interval in Interval],
+            intervals=[interval.value for interval in Interval],
             publish_errors=ERROR_REASONS,
             kafka_problems=tuple(REASONS),
         )

@@ -24,7 +24,7 @@ from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.webhook.catalogue import Recurrence
-from tests.models.aurora import Webhook, in_slot
+from tests.models.aurora import Webhook, at_retry_interval
 from tests.models.clock import SECOND
 from tests.models.instance import DEADLINES, PATIENCE, Flight, Instance
 from tests.models.remains import Index, Key
@@ -225,4 +225,4 @@ def _before(one: Told, other: Told) -> bool:
 
 def _due(other: Flight, flight: Flight) -> bool:
     """Whether a delivery comes when the retry after another is due, by the milliseconds that the daemon knows."""
-    return in_slot((flight.received_us // 1000 - other.received_us // 1000) * 1000)
+    return at_retry_interval((flight.received_us // 1000 - other.received_us // 1000) * 1000)

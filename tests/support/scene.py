@@ -28,7 +28,7 @@ HEADER: Final = [("X-Aurora-Webhook-Token", TOKEN)]
 CLIENTS: Final = 2
 """For each daemon."""
 RETRY_SECONDS: Final = 30
-"""Aurora's first slot."""
+"""Aurora's first retry interval."""
 SPOOL_BYTES: Final = 262_144
 """Of the second daemon: full within seconds."""
 SMALL_TOPIC_BYTES: Final = 1000
@@ -162,7 +162,7 @@ def _acts(server: Prometheus, daemons: list[Daemon], node: KafkaNode, calm: floa
     (second.folder / "tokens").write_text("")
     see("sum(aurora_bridge_secret_file_failing) > 0")
     pause.wait(calm)
-    see('sum(aurora_bridge_duplicates_total{slot="30s"}) > 0')
+    see('sum(aurora_bridge_duplicates_total{interval="30s"}) > 0')
     see("sum(aurora_bridge_spool_quarantined_events) > 0")
 
 
@@ -193,7 +193,7 @@ def _deliver(url: str, choice: Random, stop: Event, pause: float) -> None:
 
 
 def _deliveries(choice: Random) -> Iterator[tuple[str, Headers]]:
-    """Yield what a client delivers, of `MIX`; some events again in Aurora's first slot."""
+    """Yield what a client delivers, of `MIX`; some events again in Aurora's first retry interval."""
     projects, leads = _names(choice, 1000), _names(choice, 1000)
     due = deque[tuple[float, str]]()
     while True:
