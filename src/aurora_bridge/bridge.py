@@ -2,7 +2,7 @@
 
 `Bridge.accept` is the whole of it, top to bottom: route, credentials, canonical event, same event or new one, durable.
 What each step does stands in `webhook`, `dedup` and `outbox`; `web.ingress` calls it and hands the answer over, which
-`answered` notes. `ledger` counts and logs.
+`answered` notes. `access_log` counts and logs.
 """
 
 import asyncio

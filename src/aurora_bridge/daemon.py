@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, time
 
+from aurora_bridge.access_log import AccessLog
 from aurora_bridge.aurora.errors import ApiReason
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
 from aurora_bridge.aurora.watch import watching
@@ -31,7 +32,6 @@ from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import create_at_start, make_client
-from aurora_bridge.ledger import Ledger
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
@@ -120,7 +120,7 @@ async def run(settings: Settings, announce: Announce) -> str:
             )
         )
         await stack.enter_async_context(_following(files))
-        ledger = Ledger(
+        access_log = AccessLog(
             metrics,
             await stack.enter_async_context(guarding(settings.state_dir, metrics)),
             log_deliveries=settings.ingress.log_deliveries,
@@ -134,7 +134,7 @@ async def run(settings: Settings, announce: Announce) -> str:
             readiness,
             publisher,
             dedup,
-            ledger,
+            access_log,
             metrics,
             await stack.enter_async_context(watching(settings, routing.routes, metrics)),
         )
@@ -144,7 +144,7 @@ async def run(settings: Settings, announce: Announce) -> str:
             ingress(
                 bridge,
                 readiness.is_ready,
-                ledger,
+                access_log,
                 settings.ingress,
                 answer_seconds=settings.deadlines.answer_seconds,
                 files=files,

@@ -3,6 +3,7 @@
 from math import inf
 from typing import Any
 
+from aurora_bridge.access_log import RefusedRequest
 from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.checks import Check, Finding
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
@@ -12,7 +13,6 @@ from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
-from aurora_bridge.ledger import RefusedRequest
 from aurora_bridge.refusal import Defect, Reason
 from aurora_bridge.routing import Paste
 from aurora_bridge.web.history import Window

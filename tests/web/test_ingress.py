@@ -8,9 +8,9 @@ from time import monotonic, time
 
 import pytest
 
+from aurora_bridge.access_log import AccessLog
 from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Answer
-from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
@@ -33,8 +33,8 @@ class Serving:
         self.metrics = Metrics(events=[EVENT])
 
     def ingress(self, settings: IngressSettings = SETTINGS) -> Ingress:
-        ledger = Ledger(self.metrics, Attempts(), log_deliveries=False)
-        return Ingress(self.bridge, lambda: self.ready, ledger, settings)
+        access_log = AccessLog(self.metrics, Attempts(), log_deliveries=False)
+        return Ingress(self.bridge, lambda: self.ready, access_log, settings)
 
     def refusals(self) -> dict[str, int]:
         return {str(reason): count for reason, count in self.metrics.refusals.items() if count}

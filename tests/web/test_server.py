@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, suppress
 import pytest
 from aiohttp import http_parser
 
+from aurora_bridge.access_log import AccessLog
 from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Bridge
-from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import AdminSettings, IngressSettings
@@ -32,7 +32,7 @@ def served(
     return ingress(
         bridge or BridgeDouble(),
         ready,
-        Ledger(metrics, Attempts(), log_deliveries=False),
+        AccessLog(metrics, Attempts(), log_deliveries=False),
         settings,
         answer_seconds=answer_seconds,
         files=SecretFiles(metrics),

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from aurora_bridge.access_log import AccessLog
 from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import EVENTS, DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.deduplicator import Deduplicator
@@ -17,7 +18,6 @@ from aurora_bridge.dedup.reading import Progress
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
@@ -40,11 +40,11 @@ class Observing:
         self.publisher = Publisher(made.deadlines, EVENTS, None, None, self.metrics)
         readiness = Readiness(self.bridge, cast("Sender | None", sender), cast("Spool | None", spool))
         self.log_reader = SimpleNamespace(current=SimpleNamespace(caught_up=True, progress=Progress()))
-        self.ledger = Ledger(self.metrics, Attempts(), log_deliveries=False)
+        self.access_log = AccessLog(self.metrics, Attempts(), log_deliveries=False)
         missing = SimpleNamespace(now=lambda: Outstanding({}, {}, 0, 0))
         parts = SimpleNamespace(log=self.log_reader, missing=missing, resend=SimpleNamespace(declared=Declaration()))
         dedup = cast("Deduplicator", parts)
-        self.observer = Observer(made, readiness, self.publisher, dedup, self.ledger, self.metrics)
+        self.observer = Observer(made, readiness, self.publisher, dedup, self.access_log, self.metrics)
 
 
 def kafka(*missing: str) -> Any:  # noqa: ANN401 - a double
@@ -224,8 +224,8 @@ async def test_the_templates_to_paste_begin_with_the_public_url() -> None:
 async def test_of_the_subscriptions_those_that_fail_are_shown_and_first_what_aurora_switches_off_the_soonest() -> None:
     observing, now_us = Observing(), time_ns() // 1000
     for event, failures in (("fine", 0), ("few", 1), ("many", 40), ("more", 90), ("off", 100)):
-        observing.ledger.attempts.enter(("default", event), now_us, failed=False)
+        observing.access_log.attempts.enter(("default", event), now_us, failed=False)
         for _ in range(failures):
-            observing.ledger.attempts.enter(("default", event), now_us, failed=True)
+            observing.access_log.attempts.enter(("default", event), now_us, failed=True)
     shown = observing.observer.look().failing
     assert [(one.event, one.failures) for one in shown] == [("off", 100), ("more", 90), ("many", 40), ("few", 1)]

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from aurora_bridge.access_log import AccessLog
 from aurora_bridge.attempts import Attempts
-from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import IngressSettings, SettingsError
@@ -50,9 +50,9 @@ class Pair:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         settings = IngressSettings(port=0, tls_certificate_file=self.certificate, tls_key_file=self.key)
-        ledger = Ledger(self.metrics, Attempts(), log_deliveries=False)
+        access_log = AccessLog(self.metrics, Attempts(), log_deliveries=False)
         async with ingress(
-            BridgeDouble(), ready, ledger, settings, answer_seconds=1, files=self.files, metrics=self.metrics
+            BridgeDouble(), ready, access_log, settings, answer_seconds=1, files=self.files, metrics=self.metrics
         ) as url:
             yield url
 

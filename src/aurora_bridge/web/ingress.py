@@ -12,8 +12,8 @@ import orjson
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
+from aurora_bridge.access_log import AccessLog
 from aurora_bridge.bridge import Bridge
-from aurora_bridge.ledger import Ledger
 from aurora_bridge.logs import Quota, fields, origin
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
@@ -38,16 +38,16 @@ class Ingress:
         self,
         bridge: Bridge,
         is_ready: Callable[[], bool],
-        ledger: Ledger,
+        access_log: AccessLog,
         settings: IngressSettings,
     ) -> None:
-        """Hand deliveries to `bridge`, and enter their answers in `ledger`.
+        """Hand deliveries to `bridge`, and enter their answers in `access_log`.
 
         `is_ready` says whether deliveries can be accepted durably.
         """
         self._bridge = bridge
         self._is_ready = is_ready
-        self._ledger = ledger
+        self._access_log = access_log
         self._faults = Quota(_LINES_A_MINUTE, monotonic)
         base = settings.base_path.rstrip("/").encode()
         self._healthy = base + HEALTHY
@@ -78,7 +78,7 @@ class Ingress:
         done = monotonic()
         handed = connection.send(message, respond(answer))
         self._bridge.answered(delivery, answer, handed=handed)
-        self._ledger.enter(delivery, answer, done, handed=handed)
+        self._access_log.enter(delivery, answer, done, handed=handed)
 
     def _is_probe(self, delivery: Delivery) -> bool:
         """Whether what no route takes is a load balancer's question, also of one that was told no path, as Google's."""
@@ -107,12 +107,12 @@ class Ingress:
         elif self._bridge.recognizes(guess_delivery(malformed)):
             reason = Reason.MALFORMED_WITH_CREDENTIAL
         # The kind of mistake: the error's own text quotes the request.
-        self._ledger.enter_refusal(reason, connection.peer, error=type(error).__name__)
+        self._access_log.enter_refusal(reason, connection.peer, error=type(error).__name__)
         return ready(reason.status, orjson.dumps({"id": None, "outcome": Outcome.REFUSED, "reason": reason}))
 
     def refuse_connection(self, peer: str) -> None:
         """Note a connection that was one too many: it may have been Aurora's."""
-        self._ledger.enter_refusal(Reason.OVERLOADED, peer)
+        self._access_log.enter_refusal(Reason.OVERLOADED, peer)
 
 
 def _plain(target: bytes) -> bytes:

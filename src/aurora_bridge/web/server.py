@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import http_parser
 
+from aurora_bridge.access_log import AccessLog
 from aurora_bridge.bridge import Bridge
-from aurora_bridge.ledger import Ledger
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.os_errors import reason
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
@@ -34,7 +34,7 @@ class ListenError(Exception):
 async def ingress(  # noqa: PLR0913 - what it stands on
     bridge: Bridge,
     is_ready: Callable[[], bool],
-    ledger: Ledger,
+    access_log: AccessLog,
     settings: IngressSettings,
     *,
     answer_seconds: float,
@@ -48,7 +48,7 @@ async def ingress(  # noqa: PLR0913 - what it stands on
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
         raise ListenError(msg)
-    edge = Ingress(bridge, is_ready, ledger, settings)
+    edge = Ingress(bridge, is_ready, access_log, settings)
     context = tls_context(settings, files)
     proxies = settings.trusted_proxies if settings.proxy_protocol else None
     limit = connections_allowed(settings.max_connections)

@@ -9,6 +9,7 @@ from math import inf
 from time import time
 from typing import NamedTuple
 
+from aurora_bridge.access_log import AccessLog, RefusedRequest
 from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.watch import Seen, SubscriptionWatch
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
@@ -16,7 +17,6 @@ from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
-from aurora_bridge.ledger import Ledger, RefusedRequest
 from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
@@ -182,7 +182,7 @@ class Observer:
         readiness: Readiness,
         publisher: Publisher,
         dedup: Deduplicator,
-        ledger: Ledger,
+        access_log: AccessLog,
         metrics: Metrics,
         watch: SubscriptionWatch | None = None,
     ) -> None:
@@ -191,7 +191,7 @@ class Observer:
         self._readiness = readiness
         self._publisher = publisher
         self._dedup = dedup
-        self._ledger = ledger
+        self._access_log = access_log
         self._metrics = metrics
         self._watch = watch
         self.history = History(metrics, readiness.sender, readiness.spool)
@@ -219,7 +219,7 @@ class Observer:
             in_flight=int(metrics.in_flight_deliveries.value()),
             oldest_unanswered=metrics.oldest_unanswered_seconds.value(),
             refused=self._refused(),
-            last_refused=sorted(self._ledger.last_refused(), key=lambda refused: -refused.time),
+            last_refused=sorted(self._access_log.last_refused(), key=lambda refused: -refused.time),
             failing=self._failing(now),
             subscriptions=None if self._watch is None else self._watch.seen,
             dead_letters=_counted(metrics.dead_letters),
@@ -301,7 +301,7 @@ class Observer:
         )
 
     def _failing(self, now: float) -> list[Subscription]:
-        found = [one for one in self._ledger.attempts.look(int(now * 1e6)) if one.failures]
+        found = [one for one in self._access_log.attempts.look(int(now * 1e6)) if one.failures]
         return sorted(found, key=lambda one: (not one.at_risk, one.seconds_left, -one.in_a_row))
 
     def _refused(self) -> list[Refused]:

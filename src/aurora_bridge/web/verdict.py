@@ -10,11 +10,11 @@ from enum import StrEnum
 from math import isinf
 from typing import NamedTuple
 
+from aurora_bridge.access_log import RefusedRequest
 from aurora_bridge.aurora.checks import Check, Finding
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.kafka.reasons import NOT_CREATED
-from aurora_bridge.ledger import RefusedRequest
 from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Reason
 from aurora_bridge.remedies import AUTO_DISABLE, CREDENTIALS, DEFECTS, REMEDIES

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from aurora_bridge.access_log import AccessLog, RefusedRequest
 from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Answer
-from aurora_bridge.ledger import Ledger, RefusedRequest
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
 from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
 from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
@@ -19,13 +19,13 @@ PROXY = "10.0.0.1"
 
 
 @pytest.fixture
-def ledger() -> Ledger:
+def access_log() -> AccessLog:
     metrics = Metrics(events=[EVENT, "dead_letter"])
-    return Ledger(metrics, Attempts(), log_deliveries=False, trusted_proxies=[ip_network("10.0.0.0/8")])
+    return AccessLog(metrics, Attempts(), log_deliveries=False, trusted_proxies=[ip_network("10.0.0.0/8")])
 
 
 def refuse(
-    ledger: Ledger,
+    access_log: AccessLog,
     reason: Reason | Defect,
     target: bytes = b"/lead_created?lead_id=5&token=hush",
     **more: Any,  # noqa: ANN401 - fields of `Answer`
@@ -33,7 +33,7 @@ def refuse(
     headers = [(b"X-Forwarded-For", b"203.0.113.9")]
     status, outcome = (reason.status, Outcome.REFUSED) if isinstance(reason, Reason) else (200, Outcome.DEAD_LETTERED)
     answer = Answer(status, outcome, NO_EVENT if outcome is Outcome.REFUSED else "dead_letter", None, reason)
-    ledger.enter(Delivery("GET", target, headers, 0, 0.0, PROXY), answer._replace(**more), 0.0, handed=True)
+    access_log.enter(Delivery("GET", target, headers, 0, 0.0, PROXY), answer._replace(**more), 0.0, handed=True)
 
 
 def found(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
@@ -42,9 +42,9 @@ def found(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("credential", Credential)
 def test_the_line_of_a_401_says_why_from_where_and_what_to_do(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture, credential: Credential
+    access_log: AccessLog, caplog: pytest.LogCaptureFixture, credential: Credential
 ) -> None:
-    refuse(ledger, Reason.UNAUTHORIZED, event=EVENT, route="default", credential=credential)
+    refuse(access_log, Reason.UNAUTHORIZED, event=EVENT, route="default", credential=credential)
     assert found(caplog) == [
         {
             "status": 401,
@@ -63,38 +63,38 @@ def test_the_line_of_a_401_says_why_from_where_and_what_to_do(
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.UNAUTHORIZED])
 def test_so_does_the_line_of_any_other_refusal(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture, reason: Reason
+    access_log: AccessLog, caplog: pytest.LogCaptureFixture, reason: Reason
 ) -> None:
-    refuse(ledger, reason)
+    refuse(access_log, reason)
     (line,) = found(caplog)
     assert {"reason": reason.value, "client": "203.0.113.9", "path": "/lead_created"}.items() <= line.items()
     assert line["remedy"] == REMEDIES[reason]
 
 
-def test_and_the_line_of_a_dead_letter(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    refuse(ledger, Defect.NOT_UTF8, route="/hooks")
+def test_and_the_line_of_a_dead_letter(access_log: AccessLog, caplog: pytest.LogCaptureFixture) -> None:
+    refuse(access_log, Defect.NOT_UTF8, route="/hooks")
     (line,) = found(caplog)
     assert (line["client"], line["route"], line["remedy"]) == ("203.0.113.9", "/hooks", DEFECTS[Defect.NOT_UTF8])
 
 
 def test_what_was_no_delivery_has_the_address_of_its_connection(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture
+    access_log: AccessLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ledger.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")
+    access_log.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")
     (line,) = found(caplog)
     assert (line["reason"], line["client"]) == ("malformed_http", "203.0.113.9")
 
 
-def test_user_and_password_of_a_target_are_in_no_line(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    refuse(ledger, Reason.NO_ROUTE, b"http://user:hush@bridge.example/nowhere?token=hush")
+def test_user_and_password_of_a_target_are_in_no_line(access_log: AccessLog, caplog: pytest.LogCaptureFixture) -> None:
+    refuse(access_log, Reason.NO_ROUTE, b"http://user:hush@bridge.example/nowhere?token=hush")
     assert found(caplog)[0]["path"] == "/nowhere"
 
 
-def test_the_last_refusals_are_kept_for_the_page(ledger: Ledger) -> None:
+def test_the_last_refusals_are_kept_for_the_page(access_log: AccessLog) -> None:
     before = time()
     for number in range(20):
-        refuse(ledger, Reason.NO_ROUTE, f"/{'x' * number}".encode())
-    kept = list(ledger.last_refused())
+        refuse(access_log, Reason.NO_ROUTE, f"/{'x' * number}".encode())
+    kept = list(access_log.last_refused())
     assert [refused.path for refused in kept] == [f"/{'x' * number}" for number in range(15, 20)]
     assert kept[0] == RefusedRequest(
         kept[0].time, Reason.NO_ROUTE, None, "203.0.113.9", f"/{'x' * 15}", None, known_path=False
@@ -104,16 +104,16 @@ def test_the_last_refusals_are_kept_for_the_page(ledger: Ledger) -> None:
 
 @pytest.mark.proves("An attacker cannot: take the log lines of what is Aurora's")
 def test_a_flood_of_strangers_takes_neither_the_lines_nor_the_place_of_auroras(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture
+    access_log: AccessLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(100):
-        refuse(ledger, Reason.NO_ROUTE, b"/wp-login.php")
-    refuse(ledger, Reason.NO_ROUTE, b"/hooks/lead_created", known_path=True)
+        refuse(access_log, Reason.NO_ROUTE, b"/wp-login.php")
+    refuse(access_log, Reason.NO_ROUTE, b"/hooks/lead_created", known_path=True)
     for _ in range(100):
-        refuse(ledger, Reason.NO_ROUTE, b"/wp-login.php")
+        refuse(access_log, Reason.NO_ROUTE, b"/wp-login.php")
     assert [line["path"] for line in found(caplog)] == ["/wp-login.php"] * 20 + ["/hooks/lead_created"]
-    assert [refused.path for refused in ledger.last_refused() if refused.known_path] == ["/hooks/lead_created"]
-    assert len(list(ledger.last_refused())) == 6
+    assert [refused.path for refused in access_log.last_refused() if refused.known_path] == ["/hooks/lead_created"]
+    assert len(list(access_log.last_refused())) == 6
 
 
 SUBSCRIPTION = ("default", EVENT)
@@ -130,15 +130,15 @@ TAKEN = Answer(200, Outcome.PUBLISHED, EVENT, "the-id", subscription=SUBSCRIPTIO
     ids=["never taken: a subscription without one, perhaps", "a stranger", "a rotation gone wrong"],
 )
 def test_a_request_without_a_credential_is_a_strangers_where_aurora_sends_one(
-    ledger: Ledger, credential: Credential, *, taken_before: bool, failures: int
+    access_log: AccessLog, credential: Credential, *, taken_before: bool, failures: int
 ) -> None:
     now_us = int(time() * 1e6)
     delivery = Delivery("GET", b"/lead_created", (), now_us, monotonic(), PROXY)
     if taken_before:
-        ledger.enter(delivery, TAKEN, monotonic(), handed=True)
+        access_log.enter(delivery, TAKEN, monotonic(), handed=True)
     refused = Answer(401, Outcome.REFUSED, EVENT, None, Reason.UNAUTHORIZED, credential=credential)
-    ledger.enter(delivery, refused._replace(subscription=SUBSCRIPTION), monotonic(), handed=True)
-    (found,) = ledger.attempts.look(now_us)
+    access_log.enter(delivery, refused._replace(subscription=SUBSCRIPTION), monotonic(), handed=True)
+    (found,) = access_log.attempts.look(now_us)
     assert found.failures == failures
 
 
@@ -156,16 +156,16 @@ def test_a_request_without_a_credential_is_a_strangers_where_aurora_sends_one(
     ids=["taken", "dead letter", "unheard", "too late", "422", "503", "401"],
 )
 def test_for_aurora_everything_but_a_2xx_in_time_failed(
-    ledger: Ledger, answer: Answer, *, handed: bool, seconds: float, failed: bool
+    access_log: AccessLog, answer: Answer, *, handed: bool, seconds: float, failed: bool
 ) -> None:
     now = time()
     delivery = Delivery("GET", b"/lead_created", (), int(now * 1e6), monotonic() - seconds, PROXY)
-    ledger.enter(delivery, answer, monotonic(), handed=handed)
-    (found,) = ledger.attempts.look(int(now * 1e6))
+    access_log.enter(delivery, answer, monotonic(), handed=handed)
+    (found,) = access_log.attempts.look(int(now * 1e6))
     assert (found.route, found.event, found.attempts, found.failures) == (*SUBSCRIPTION, 1, int(failed))
 
 
-def test_what_is_not_auroras_is_no_attempt(ledger: Ledger) -> None:
-    refuse(ledger, Reason.NO_ROUTE, b"/wp-login.php")
-    ledger.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")
-    assert ledger.attempts.look(0) == []
+def test_what_is_not_auroras_is_no_attempt(access_log: AccessLog) -> None:
+    refuse(access_log, Reason.NO_ROUTE, b"/wp-login.php")
+    access_log.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")
+    assert access_log.attempts.look(0) == []

@@ -48,7 +48,7 @@ class RefusedRequest(NamedTuple):
     """Whether it is Aurora's, by its path."""
 
 
-class Ledger:
+class AccessLog:
     """Counts and logs answers."""
 
     def __init__(
