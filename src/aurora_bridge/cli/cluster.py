@@ -13,7 +13,7 @@ from aurora_bridge.cli.output import put, tell
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import ACCEPT_CLUSTER
 from aurora_bridge.kafka.cluster_guard import SETTING, read_id, replace_id
-from aurora_bridge.kafka.survey import cluster_id
+from aurora_bridge.kafka.describe_topics import cluster_id
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import InUseError, locked
 

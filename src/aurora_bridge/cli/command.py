@@ -12,7 +12,7 @@ from typing import TypeAlias
 from aurora_bridge import logs
 from aurora_bridge.cli.output import tell
 from aurora_bridge.control.client import ControlError
-from aurora_bridge.kafka.reader import ReadError
+from aurora_bridge.kafka.topic_consumer import ReadError
 from aurora_bridge.os_errors import explain, user
 from aurora_bridge.settings import Settings, SettingsError, load
 from aurora_bridge.settings.problems import both_names

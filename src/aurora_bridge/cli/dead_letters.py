@@ -21,7 +21,7 @@ from aurora_bridge.cli.output import put, tell
 from aurora_bridge.control.client import ControlError, ask
 from aurora_bridge.control.commands import REPLAY
 from aurora_bridge.event_types import todays_name
-from aurora_bridge.kafka.reader import ReadError
+from aurora_bridge.kafka.topic_consumer import ReadError
 from aurora_bridge.redaction import redact_path
 from aurora_bridge.refusal import Defect, Outcome
 from aurora_bridge.replay import HIDDEN_VALUE, READABLE, REPLAYED

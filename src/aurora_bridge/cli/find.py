@@ -24,7 +24,7 @@ from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.dedup.index import Row
 from aurora_bridge.dedup.inspect import known_of
 from aurora_bridge.dedup.recurrence import event_id
-from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
+from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.outbox.inspect import copies_of, inspect_spool
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool_file import FILE

@@ -10,7 +10,7 @@ import orjson
 
 from aurora_bridge.cli.output import tell
 from aurora_bridge.cli.right_cluster import warning
-from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
+from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.outbox import rows
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.spool_file import FILE

@@ -1,6 +1,6 @@
 """`aurora-bridge tail`: prints events as JSON lines, from where they are kept.
 
-That is Kafka where it is configured (`kafka.reader`), else the embedded log, which is read beside a living daemon in
+Kafka where it is configured (`kafka.topic_consumer`), else the embedded log, which is read beside a living daemon in
 short transactions. Standard output gets the events and nothing else, one CloudEvent a line, so that
 `aurora-bridge tail | jq .data` works; Ctrl-C and a reader that has enough (`| head`) end it without a word.
 """
@@ -22,7 +22,7 @@ from aurora_bridge.cli.arguments import Condition, condition, count, event_name,
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.cli.right_cluster import warning
-from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
+from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.rows import read
 from aurora_bridge.settings import Settings

@@ -15,8 +15,8 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.cli.right_cluster import refusing, warning
+from aurora_bridge.kafka.describe_topics import Topic, create_and_wait, describe_topics
 from aurora_bridge.kafka.reasons import not_created
-from aurora_bridge.kafka.survey import Topic, create_and_wait, survey
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         tell(f"{len(creation.created)} created")
         for problem in not_created(creation.failed):
             tell(f"not created: {problem}")
-    topics = asyncio.run(survey(settings.kafka, EVENTS, warning(settings)))
+    topics = asyncio.run(describe_topics(settings.kafka, EVENTS, warning(settings)))
     if arguments.json:
         _print_json(topics)
     else:

@@ -13,15 +13,15 @@ from typing import cast
 import orjson
 
 from aurora_bridge.kafka.client import CheckCluster
+from aurora_bridge.kafka.describe_topics import describe_topics
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
 from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.survey import survey
+from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
@@ -120,7 +120,7 @@ async def republish(  # noqa: PLR0913 - from where to where, and whom to tell
     nothing as well, and `ReadError`.
     """
     settings = settings.model_copy(update={"topic_prefix": ""})
-    source, target = await survey(settings, [topic, into], check_cluster)
+    source, target = await describe_topics(settings, [topic, into], check_cluster)
     for each in (source, target):
         if not each.exists:
             why = f"This user lacks the ACL {each.missing_acl} on" if each.missing_acl else "There is no topic"

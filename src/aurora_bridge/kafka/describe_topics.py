@@ -13,7 +13,7 @@ from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from aurora_bridge.kafka.client import CheckCluster, Client
-from aurora_bridge.kafka.reader import unreadable
+from aurora_bridge.kafka.topic_consumer import unreadable
 from aurora_bridge.kafka.topics import Creation, ask, create_missing, make_client
 from aurora_bridge.settings import KafkaSettings
 
@@ -49,7 +49,7 @@ class Topic(NamedTuple):
         return self.partitions > 0
 
 
-async def survey(settings: KafkaSettings, events: Iterable[str], check_cluster: CheckCluster) -> list[Topic]:
+async def describe_topics(settings: KafkaSettings, events: Iterable[str], check_cluster: CheckCluster) -> list[Topic]:
     """Return the topics of `events`. Raises `ReadError`, also for a cluster that `check_cluster` refuses."""
     names = [settings.topic_prefix + event for event in events]
     client = make_client(settings, check_cluster=check_cluster)
@@ -77,7 +77,7 @@ async def cluster_id(settings: KafkaSettings) -> str:
 
 
 async def create_and_wait(settings: KafkaSettings, events: Sequence[str], check_cluster: CheckCluster) -> Creation:
-    """Create the topics that are missing; return once Kafka tells of those that it created. Raises like `survey`."""
+    """Create the topics that are missing; return once Kafka lists those it created. Raises like `describe_topics`."""
     wanted = [settings.topic_prefix + event for event in events]
     try:
         creation = await create_missing(settings, wanted, check_cluster=check_cluster)
@@ -85,7 +85,7 @@ async def create_and_wait(settings: KafkaSettings, events: Sequence[str], check_
         raise unreadable(settings, error) from error
     deadline = monotonic() + _WAIT_SECONDS
     while monotonic() < deadline:
-        there = {topic.name for topic in await survey(settings, events, check_cluster) if topic.exists}
+        there = {topic.name for topic in await describe_topics(settings, events, check_cluster) if topic.exists}
         if there.issuperset(creation.created):
             break
         await asyncio.sleep(_LOOK_SECONDS)

@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from aurora_bridge.kafka import consumer, reader
+from aurora_bridge.kafka import partition_consumer, topic_consumer
 from aurora_bridge.kafka.client import Client
-from aurora_bridge.kafka.consumer import Consumer
-from aurora_bridge.kafka.reader import ReadError, Stored, read_topics
+from aurora_bridge.kafka.partition_consumer import PartitionConsumer
+from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.settings import KafkaSettings
 from tests.cli.filling import value_of
@@ -218,7 +218,7 @@ async def test_following_goes_on_with_a_topic_that_is_created_again(topics: Topi
 async def test_following_outlasts_an_outage_and_tells_it_once(
     kafka1: KafkaCluster, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "_PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(partition_consumer, "_PATIENCE_SECONDS", 5.0)
     async with following(topics) as follow:
         await asyncio.to_thread(topics.write, 1)
         assert await follow.event() == 1
@@ -231,7 +231,7 @@ async def test_following_outlasts_an_outage_and_tells_it_once(
 
 
 async def test_following_reads_partitions_that_are_added(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "make_client", looking_often)
+    monkeypatch.setattr(topic_consumer, "make_client", looking_often)
 
     def add() -> None:
         admin = AdminClient({"bootstrap.servers": topics.bootstrap})
@@ -248,7 +248,7 @@ async def test_following_reads_partitions_that_are_added(topics: Topics, monkeyp
 async def test_a_partition_without_a_leader_is_told_at_the_end_and_the_others_are_read(
     kafka3: KafkaCluster, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "_PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(partition_consumer, "_PATIENCE_SECONDS", 3.0)
     topics = Topics(kafka3.bootstrap, prefix)
     await asyncio.to_thread(create_topics, topics.bootstrap, topics.topic, replicas=[[1], [2]])
     await asyncio.to_thread(topics.write, 1)
@@ -372,7 +372,9 @@ async def consume(topics: Topics, change: Callable[[bytes], bytes]) -> Read:
         await client.bootstrap()
         client.set_topics([topics.topic])
         await client.refresh()
-        changed = Consumer(changing(client, change), [topics.topic], read.told.append, follow=False, since_ms=0)
+        changed = PartitionConsumer(
+            changing(client, change), [topics.topic], read.told.append, follow=False, since_ms=0
+        )
         async with asyncio.timeout(PATIENCE):
             await changed.run(show, lambda: None)
     except ReadError as error:

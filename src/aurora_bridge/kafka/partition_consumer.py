@@ -52,7 +52,7 @@ class ReadError(Exception):
     """The topics cannot be read, or not everything in them. The message says why and what to do."""
 
 
-class Consumer:
+class PartitionConsumer:
     """How far the partitions are read, and what is in the way."""
 
     def __init__(self, client: Client, topics: list[str], tell: Tell, *, follow: bool, since_ms: int) -> None:

@@ -1,7 +1,7 @@
 """Reads events back out of their topics, for people who look: `cli.tail` prints them, `cli.find` looks for one.
 
 No consumer group: nothing is committed, and nobody else's reading is disturbed. Each partition is read in its order;
-between partitions there is none. `consumer` does the reading.
+between partitions there is none. `partition_consumer` does the reading.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.client import CheckCluster
-from aurora_bridge.kafka.consumer import CaughtUp, Consumer, ReadError, Show, Tell, listed
+from aurora_bridge.kafka.partition_consumer import CaughtUp, PartitionConsumer, ReadError, Show, Tell, listed
 from aurora_bridge.kafka.reasons import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
 from aurora_bridge.kafka.topics import make_client
@@ -53,7 +53,7 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
         hidden = f"Kafka does not show {listed(denied)}: {REASONS['describe_denied']}." if denied else ""
         if not any(map(client.cluster.partitions_for_topic, topics)):
             raise ReadError(hidden or _none_of(topics))
-        consumer = Consumer(client, topics, tell, follow=follow, since_ms=since_ms)
+        consumer = PartitionConsumer(client, topics, tell, follow=follow, since_ms=since_ms)
         if hidden:
             consumer.fail(hidden)
         try:
