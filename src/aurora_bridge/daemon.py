@@ -62,15 +62,15 @@ _DAY_SECONDS = 86_400
 _GC_THRESHOLD = 50_000
 """Allocations between two collections: a webhook leaves no cycles, and each pass looks at all that is in flight."""
 
-Announce = Callable[[str, str], None]
+OnReady = Callable[[str, str], None]
 
 
 class Failure(Exception):  # noqa: N818 - what ended the daemon
     """The daemon cannot go on; it is to be started again. What was acknowledged is safe."""
 
 
-async def run(settings: Settings, announce: Announce) -> str:
-    """Serve until SIGTERM or SIGINT, and return which; `announce` is told the URLs of ingress and admin port.
+async def run(settings: Settings, on_ready: OnReady) -> str:
+    """Serve until SIGTERM or SIGINT, and return which; `on_ready` is told the URLs of ingress and admin port.
 
     Raises `SettingsError`, `StateError`, `ListenError` (could not start) and `Failure` (could not go on).
     """
@@ -152,7 +152,7 @@ async def run(settings: Settings, announce: Announce) -> str:
             )
         )
         _settle_memory()
-        announce(url, admin_url)
+        on_ready(url, admin_url)
         log.info("serving", extra=fields(webhooks=url, admin=admin_url, state=str(settings.state_dir)))
         await _until(stop, spool)
         log.info("stopping", extra=fields(reason=stop.reason))

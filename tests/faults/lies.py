@@ -180,14 +180,14 @@ def needs_its_index() -> None:
     """Do not start with an index that is damaged."""
     run = daemon.run
 
-    async def careful(settings: Settings, announce: Callable[[str, str], None]) -> str:
+    async def careful(settings: Settings, on_ready: Callable[[str, str], None]) -> str:
         path = settings.state_dir / "index.db"
         if path.exists():
             with closing(sqlite3.connect(path)) as index:
                 for verdict, *_ in index.execute("PRAGMA quick_check(1)"):
                     if verdict != "ok":
                         raise sqlite3.DatabaseError(verdict)
-        return await run(settings, announce)
+        return await run(settings, on_ready)
 
     daemon.run = careful
 

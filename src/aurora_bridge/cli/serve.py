@@ -50,7 +50,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     code, reason = EX_FAILED, "a fault of the program"
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            reason = runner.run(daemon.run(settings, lambda url, admin: _announce(settings, url, admin)))
+            reason = runner.run(daemon.run(settings, lambda url, admin: _on_ready(settings, url, admin)))
             code = os.EX_OK
     except (ListenError, StateError, daemon.Failure) as error:
         reason = str(error)
@@ -64,7 +64,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-def _announce(settings: Settings, url: str, admin: str) -> None:
+def _on_ready(settings: Settings, url: str, admin: str) -> None:
     """Tell a person at a terminal where everything is, and what to try."""
     lines = [f"webhooks  {url}", f"admin     {admin}  (/readyz, /metrics)"]
     if settings.embedded_log and settings.auth.tokens_file is None:
