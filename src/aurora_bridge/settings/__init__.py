@@ -1,10 +1,13 @@
 """Every setting of the daemon.
 
-`groups`, `tables` and `whole` have the settings, `kinds` the kinds of value; `load` reads them. `names`, `checks`,
+`settings` holds `sections` and `overrides`, whose values are of `field_types`; `load` reads them. `names`, `checks`,
 `security` and `problems` say what is wrong with them, `files` what is in the files that they name.
 """
 
-from aurora_bridge.settings.groups import (
+from aurora_bridge.settings.load import load, redacted
+from aurora_bridge.settings.overrides import EventSettings, RouteSettings, SubscriptionSettings
+from aurora_bridge.settings.problems import SettingsError
+from aurora_bridge.settings.sections import (
     AdminSettings,
     AuroraSettings,
     AuthSettings,
@@ -15,10 +18,7 @@ from aurora_bridge.settings.groups import (
     LogSettings,
     SpoolSettings,
 )
-from aurora_bridge.settings.load import load, redacted
-from aurora_bridge.settings.problems import SettingsError
-from aurora_bridge.settings.tables import EventSettings, RouteSettings, SubscriptionSettings
-from aurora_bridge.settings.whole import Settings
+from aurora_bridge.settings.settings import Settings
 
 __all__ = [
     "AdminSettings",

@@ -8,13 +8,13 @@ import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from aurora_bridge.settings.field_types import FILES_ARE_HERE
 from aurora_bridge.settings.files import FileError, read_secret
-from aurora_bridge.settings.groups import AuroraSettings, AuthSettings, DeadlinesSettings
-from aurora_bridge.settings.kinds import FILES_ARE_HERE
 from aurora_bridge.settings.names import variable
 from aurora_bridge.settings.problems import both_names, table_name
+from aurora_bridge.settings.sections import AuroraSettings, AuthSettings, DeadlinesSettings
 from aurora_bridge.settings.security import kafka_security
-from aurora_bridge.settings.whole import Settings
+from aurora_bridge.settings.settings import Settings
 
 _AURORA_GIVES_UP_SECONDS = 10
 _EXTRA_CODECS = frozenset({"snappy", "lz4", "zstd"})

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 from aurora_bridge.os_errors import reason
-from aurora_bridge.settings.groups import KafkaSettings
+from aurora_bridge.settings.sections import KafkaSettings
 
 _CA, _CERTIFICATE = "kafka.tls_ca_file", "kafka.tls_certificate_file"
 

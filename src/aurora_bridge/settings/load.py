@@ -16,10 +16,10 @@ from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from aurora_bridge.os_errors import reason
 from aurora_bridge.settings.checks import conflicts
-from aurora_bridge.settings.kinds import FILES_ARE_HERE, is_path
+from aurora_bridge.settings.field_types import FILES_ARE_HERE, is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
 from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
-from aurora_bridge.settings.whole import Settings
+from aurora_bridge.settings.settings import Settings
 
 
 class _Environment(EnvSettingsSource):

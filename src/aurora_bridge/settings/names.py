@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aurora_bridge.settings.tables import EventSettings, RouteSettings, SubscriptionSettings
-from aurora_bridge.settings.whole import Settings
+from aurora_bridge.settings.overrides import EventSettings, RouteSettings, SubscriptionSettings
+from aurora_bridge.settings.settings import Settings
 
 PREFIX = "AURORA_BRIDGE_"
 CONFIG_VARIABLE = "AURORA_BRIDGE_CONFIG"
@@ -79,7 +79,7 @@ def is_service_link(name: str, value: str) -> bool:
 
 
 def similar(key: str) -> list[str]:
-    """Return what the writer of the unknown `key` may have meant: settings, or a group."""
+    """Return what the writer of the unknown `key` may have meant: settings, or a section."""
     close = difflib.get_close_matches(key, [*SETTINGS, *GROUPS, *FILE_ONLY], n=1, cutoff=0.75)
     last = key.rpartition(".")[2]
     return close or [known for known in SETTINGS if known.rpartition(".")[2] == last]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aurora_bridge.settings.kinds import Secret
+from aurora_bridge.settings.field_types import Secret
 from aurora_bridge.settings.load import Sources
 from aurora_bridge.settings.names import FILE_ONLY, SETTINGS
 
@@ -24,8 +24,8 @@ def origins(sources: Sources) -> dict[str, Any]:
         )
         if origin != "default" and any(isinstance(mark, Secret) for mark in field.metadata):
             origin = f"secret file ({origin})"
-        group, _, name = key.rpartition(".")
-        (document.setdefault(group, {}) if group else document)[name] = origin
+        section, _, name = key.rpartition(".")
+        (document.setdefault(section, {}) if section else document)[name] = origin
     return document | {key: "file" if key in sources.table else "default" for key in FILE_ONLY}
 
 
@@ -40,5 +40,5 @@ def overridden(sources: Sources) -> Iterator[str]:
 
 
 def _in_file(key: str, table: Mapping[str, Any]) -> bool:
-    group, _, name = key.rpartition(".")
-    return name in (table.get(group, {}) if group else table)
+    section, _, name = key.rpartition(".")
+    return name in (table.get(section, {}) if section else table)

@@ -14,9 +14,9 @@ from pydantic_core import ErrorDetails
 
 from aurora_bridge.os_errors import user
 from aurora_bridge.redaction import HIDDEN, SecretNames
-from aurora_bridge.settings.kinds import allowed, is_path
+from aurora_bridge.settings.field_types import allowed, is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, REPLACED, SETTINGS, similar, variable
-from aurora_bridge.settings.whole import Settings
+from aurora_bridge.settings.settings import Settings
 
 _LONGEST_SHOWN = 120
 _SECRETS = SecretNames((*Settings().ingress.secret_parameters, Settings().auth.header))
@@ -71,10 +71,10 @@ def _begins_in_a_folder(path: Path, start: Path) -> bool:
 
 def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path | None) -> str:
     """Return the words for one of pydantic's errors; `from_environment` has the keys of the variables that are set."""
-    group, *rest = (str(part) for part in error["loc"])
-    if group in FILE_ONLY:
-        return _wrong_in_table(group, rest, error, file)
-    key = group if group in SETTINGS or not rest else f"{group}.{rest[0]}"
+    section, *rest = (str(part) for part in error["loc"])
+    if section in FILE_ONLY:
+        return _wrong_in_table(section, rest, error, file)
+    key = section if section in SETTINGS or not rest else f"{section}.{rest[0]}"
     if error["type"] == "extra_forbidden":
         return unknown_key(key, file)
     if key in GROUPS:
@@ -87,18 +87,20 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
     )
 
 
-def table_name(group: str, which: str) -> str:
+def table_name(section: str, which: str) -> str:
     """Return what a table of which there can be many is called: the second `[[routes]]`, `[events.lead_created]`."""
-    return f"[{group}.{which}]" if group == "events" else f"[[{group}]] number {int(which) + 1}"
+    return f"[{section}.{which}]" if section == "events" else f"[[{section}]] number {int(which) + 1}"
 
 
-def _wrong_in_table(group: str, rest: Sequence[str], error: ErrorDetails, file: Path | None) -> str:
+def _wrong_in_table(section: str, rest: Sequence[str], error: ErrorDetails, file: Path | None) -> str:
     """Return the words for an error in one of the tables of which there can be any number."""
-    fields = FILE_ONLY[group].model_fields
+    fields = FILE_ONLY[section].model_fields
     if len(rest) < 2 or rest[1] == "[key]":  # noqa: PLR2004 - the table's number or name, and a key in it
-        what = Settings.model_fields[group]
-        return f"{group} in {file}: {shown(error['input'])} came; allowed is {allowed(what)}. Correct it or remove it."
-    table, key = f"{table_name(group, rest[0])} in {file}", rest[1]
+        what = Settings.model_fields[section]
+        return (
+            f"{section} in {file}: {shown(error['input'])} came; allowed is {allowed(what)}. Correct it or remove it."
+        )
+    table, key = f"{table_name(section, rest[0])} in {file}", rest[1]
     if error["type"] == "extra_forbidden":
         meant = difflib.get_close_matches(key, fields, n=1)
         return f"{table}: {key} is no key of it{_did_you_mean(meant)} Allowed are {', '.join(fields)}."

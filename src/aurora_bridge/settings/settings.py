@@ -1,11 +1,19 @@
-"""All settings together: what stands at the top of the file, the groups and the tables. `load` makes it."""
+"""All settings together: what stands at the top of the file, the sections and the tables. `load` makes it."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from aurora_bridge.settings.groups import (
+from aurora_bridge.settings.field_types import (
+    EMPTY_IS_NONE,
+    Allowed,
+    EventName,
+    Folder,
+    Tenant,
+)
+from aurora_bridge.settings.overrides import EventSettings, RouteSettings, SubscriptionSettings
+from aurora_bridge.settings.sections import (
     AdminSettings,
     AuroraSettings,
     AuthSettings,
@@ -16,14 +24,6 @@ from aurora_bridge.settings.groups import (
     LogSettings,
     SpoolSettings,
 )
-from aurora_bridge.settings.kinds import (
-    EMPTY_IS_NONE,
-    Allowed,
-    EventName,
-    Folder,
-    Tenant,
-)
-from aurora_bridge.settings.tables import EventSettings, RouteSettings, SubscriptionSettings
 
 
 class Settings(BaseSettings):

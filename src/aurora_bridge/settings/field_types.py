@@ -2,7 +2,7 @@
 
 A kind is a type with its check and an `Allowed` beside it, for which pydantic's own words would not do. `allowed` finds
 the words for any field: error messages (`problems`) and the settings reference print the same ones. The settings that
-use the kinds are in `groups`.
+use the kinds are in `sections`.
 """
 
 import ipaddress

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aurora_bridge.settings.groups import DAY, AuthSettings, Group
-from aurora_bridge.settings.kinds import (
+from aurora_bridge.settings.field_types import (
     EMPTY_IS_NONE,
     AttributeNames,
     AuroraId,
@@ -26,9 +25,10 @@ from aurora_bridge.settings.kinds import (
     UserName,
     WholeSeconds,
 )
+from aurora_bridge.settings.sections import DAY, AuthSettings, Section
 
 
-class RouteSettings(Group):
+class RouteSettings(Section):
     """One route, written as `[[routes]]` in the file. Which credentials it names are all it takes."""
 
     template: Template
@@ -78,7 +78,7 @@ class RouteSettings(Group):
         )
 
 
-class EventSettings(Group):
+class EventSettings(Section):
     """What is known better of one event than the catalogue does, written as `[events.NAME]` in the file."""
 
     recurrence: Literal["once", "state", "signal"] | None = None
@@ -97,7 +97,7 @@ class EventSettings(Group):
     """Seconds within which the same state is a duplicate, on every route."""
 
 
-class SubscriptionSettings(Group):
+class SubscriptionSettings(Section):
     """Subscriptions that Aurora is to have, one for each event, written as `[[subscriptions]]` in the file.
 
     `aurora-bridge subscriptions` compares them with those that it has; the daemon itself changes none.

@@ -1,4 +1,4 @@
-"""Every setting: small frozen groups, a docstring for each field with its unit and the reason for its default.
+"""Every setting: small frozen sections, a docstring for each field with its unit and the reason for its default.
 
 The docstrings are the fields' descriptions (`use_attribute_docstrings`), from which the settings reference is made. A
 setting's environment variable is its path in capitals, `AURORA_BRIDGE_INGRESS__PORT`; in the TOML file it is `port`
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from aurora_bridge.settings.kinds import (
+from aurora_bridge.settings.field_types import (
     EMPTY_IS_NONE,
     NO_BOOL,
     ApiUrl,
@@ -49,7 +49,7 @@ DAY = 86_400  # seconds
 _GIBIBYTE = 2**30
 
 
-class Group(BaseModel):
+class Section(BaseModel):
     """Settings that belong together: frozen, closed, described by their docstrings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -64,7 +64,7 @@ class Group(BaseModel):
         return next((word for word in words if word.lower() == value.strip().lower()), value)
 
 
-class IngressSettings(Group):
+class IngressSettings(Section):
     """Where webhooks come in."""
 
     host: Host = "127.0.0.1"
@@ -151,7 +151,7 @@ class IngressSettings(Group):
     """
 
 
-class AdminSettings(Group):
+class AdminSettings(Section):
     """Where probes, metrics and people look."""
 
     host: Host = "127.0.0.1"
@@ -161,7 +161,7 @@ class AdminSettings(Group):
     """Admin port; 0 takes a free one."""
 
 
-class KafkaSettings(Group):
+class KafkaSettings(Section):
     """Where events go."""
 
     bootstrap_servers: Brokers = ""
@@ -286,7 +286,7 @@ class KafkaSettings(Group):
     """
 
 
-class AuthSettings(Group):
+class AuthSettings(Section):
     """Who may deliver: any one valid credential lets a delivery in."""
 
     tokens_file: SecretFile = None
@@ -314,7 +314,7 @@ class AuthSettings(Group):
     """
 
 
-class AuroraSettings(Group):
+class AuroraSettings(Section):
     """Aurora's own API, by which the bridge sees the subscriptions. Without a token it is never called."""
 
     api_url: ApiUrl = "https://api.aurorasolar.com"
@@ -347,7 +347,7 @@ class AuroraSettings(Group):
         return self.api_token_file is not None and self.poll_seconds > 0
 
 
-class DeadlinesSettings(Group):
+class DeadlinesSettings(Section):
     """When the daemon stops waiting, in seconds since receipt. Each ends before the next, the last before Aurora's."""
 
     publish_seconds: Deadline = 3
@@ -360,7 +360,7 @@ class DeadlinesSettings(Group):
     """Seconds after which an answer leaves in any case: 2 s before Aurora gives up, for the way back."""
 
 
-class SpoolSettings(Group):
+class SpoolSettings(Section):
     """The local durable queue that takes events while Kafka is away; without Kafka it is the event log."""
 
     enabled: bool = True
@@ -373,7 +373,7 @@ class SpoolSettings(Group):
     """Days the embedded log keeps an event, as a topic would. No event that waits for Kafka ever leaves by age."""
 
 
-class IndexSettings(Group):
+class IndexSettings(Section):
     """The memory of what was seen, by which duplicates are known."""
 
     max_bytes: Annotated[Bytes, Field(ge=65_536, le=2**40)] = _GIBIBYTE
@@ -396,7 +396,7 @@ class IndexSettings(Group):
     """
 
 
-class LogSettings(Group):
+class LogSettings(Section):
     """What the daemon says on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
