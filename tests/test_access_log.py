@@ -10,8 +10,8 @@ from aurora_bridge.access_log import AccessLog, RefusedRequest
 from aurora_bridge.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
-from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
-from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
+from aurora_bridge.refusal import Credential, DeadLetterReason, Outcome, Reason
+from aurora_bridge.remedies import CREDENTIALS, DEAD_LETTERS, REMEDIES
 from aurora_bridge.webhook.delivery import Delivery
 
 EVENT = "lead_created"
@@ -26,7 +26,7 @@ def access_log() -> AccessLog:
 
 def refuse(
     access_log: AccessLog,
-    reason: Reason | Defect,
+    reason: Reason | DeadLetterReason,
     target: bytes = b"/lead_created?lead_id=5&token=hush",
     **more: Any,  # noqa: ANN401 - fields of `Answer`
 ) -> None:
@@ -72,9 +72,13 @@ def test_so_does_the_line_of_any_other_refusal(
 
 
 def test_and_the_line_of_a_dead_letter(access_log: AccessLog, caplog: pytest.LogCaptureFixture) -> None:
-    refuse(access_log, Defect.NOT_UTF8, route="/hooks")
+    refuse(access_log, DeadLetterReason.NOT_UTF8, route="/hooks")
     (line,) = found(caplog)
-    assert (line["client"], line["route"], line["remedy"]) == ("203.0.113.9", "/hooks", DEFECTS[Defect.NOT_UTF8])
+    assert (line["client"], line["route"], line["remedy"]) == (
+        "203.0.113.9",
+        "/hooks",
+        DEAD_LETTERS[DeadLetterReason.NOT_UTF8],
+    )
 
 
 def test_what_was_no_delivery_has_the_address_of_its_connection(
@@ -146,7 +150,12 @@ def test_a_request_without_a_credential_is_a_strangers_where_aurora_sends_one(
     ("answer", "handed", "seconds", "failed"),
     [
         (TAKEN, True, 0, False),
-        (TAKEN._replace(outcome=Outcome.DEAD_LETTERED, event="dead_letter", reason=Defect.NOT_UTF8), True, 0, False),
+        (
+            TAKEN._replace(outcome=Outcome.DEAD_LETTERED, event="dead_letter", reason=DeadLetterReason.NOT_UTF8),
+            True,
+            0,
+            False,
+        ),
         (TAKEN, False, 0, True),
         (TAKEN, True, BUDGET_SECONDS, True),
         (TAKEN._replace(status=422, outcome=Outcome.DEAD_LETTERED, event="dead_letter"), True, 0, True),

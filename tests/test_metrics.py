@@ -16,7 +16,7 @@ from aurora_bridge.build import BUILD
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.metrics import NO_EVENT, STAGES, Counter, Gauge, Histogram, Metrics
-from aurora_bridge.refusal import Defect, Outcome, Reason
+from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
 from aurora_bridge.webhook.catalogue import CATALOGUE
 
 OUTCOMES = {outcome.value for outcome in Outcome}
@@ -25,7 +25,7 @@ VALUED = [(name, attribute) for name, event_type in CATALOGUE.items() for attrib
 FIXED: dict[str, dict[str, set[str]]] = {
     "aurora_bridge_deliveries_total": {"event": {*EVENTS, NO_EVENT}, "outcome": OUTCOMES},
     "aurora_bridge_refusals_total": {"reason": {reason.value for reason in Reason}},
-    "aurora_bridge_dead_letters_total": {"reason": {defect.value for defect in Defect}},
+    "aurora_bridge_dead_letters_total": {"reason": {reason.value for reason in DeadLetterReason}},
     "aurora_bridge_response_seconds_count": {"outcome": OUTCOMES},
     "aurora_bridge_stage_seconds_count": {"stage": set(STAGES)},
     "aurora_bridge_budget_seconds": {},
@@ -163,7 +163,7 @@ def test_nor_is_a_stage_or_an_outcome_that_was_not_declared(metrics: Metrics) ->
 def test_members_of_the_closed_sets_are_keys_themselves(metrics: Metrics) -> None:
     metrics.deliveries["lead_changed", Outcome.PUBLISHED] += 1
     metrics.refusals[Reason.NO_ROUTE] += 1
-    metrics.dead_letters[Defect.NOT_UTF8] += 1
+    metrics.dead_letters[DeadLetterReason.NOT_UTF8] += 1
     metrics.duplicates["lead_changed", Interval.RETRY_30S] += 1
     metrics.response_seconds[Outcome.SPOOLED].observe(0.5)
     assert series(metrics, "aurora_bridge_deliveries_total")["lead_changed", "published"] == 1

@@ -17,8 +17,8 @@ from aurora_bridge.bridge import Answer
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
 from aurora_bridge.redaction import redact_path
-from aurora_bridge.refusal import Credential, Defect, Outcome, Reason
-from aurora_bridge.remedies import CREDENTIALS, DEFECTS, REMEDIES
+from aurora_bridge.refusal import Credential, DeadLetterReason, Outcome, Reason
+from aurora_bridge.remedies import CREDENTIALS, DEAD_LETTERS, REMEDIES
 from aurora_bridge.webhook.client import Networks, client_address
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.routes import split_target
@@ -64,7 +64,7 @@ class AccessLog:
         self._log_deliveries = log_deliveries
         self._trusted_proxies = trusted_proxies
         # Strangers must not use up the lines of what is Aurora's, nor its place on the status page.
-        kinds = list(product((*Reason, *Defect), (True, False)))
+        kinds = list(product((*Reason, *DeadLetterReason), (True, False)))
         self._quotas = {kind: Quota(_LINES_A_MINUTE, monotonic) for kind in kinds}
         self._refused = {kind: deque[RefusedRequest](maxlen=_KEPT) for kind in kinds}
 
@@ -100,7 +100,7 @@ class AccessLog:
             yield from refused
 
     def _enter_reason(
-        self, delivery: Delivery, answer: Answer, reason: Reason | Defect, more: Mapping[str, str]
+        self, delivery: Delivery, answer: Answer, reason: Reason | DeadLetterReason, more: Mapping[str, str]
     ) -> None:
         now = time()
         if isinstance(reason, Reason):
@@ -125,10 +125,10 @@ class AccessLog:
         )
 
 
-def _remedy(reason: Reason | Defect, credential: Credential | None) -> str:
+def _remedy(reason: Reason | DeadLetterReason, credential: Credential | None) -> str:
     if credential is not None:
         return CREDENTIALS[credential]
-    return REMEDIES[reason] if isinstance(reason, Reason) else DEFECTS[reason]
+    return REMEDIES[reason] if isinstance(reason, Reason) else DEAD_LETTERS[reason]
 
 
 def _fields(answer: Answer, **more: object) -> dict[str, dict[str, object]]:

@@ -21,7 +21,7 @@ from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
-from aurora_bridge.refusal import Credential, Defect, Malformed, Outcome, Reason, Refusal
+from aurora_bridge.refusal import Credential, DeadLetterReason, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
 from aurora_bridge.webhook.dead_letter import dead_letter
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
     outcome: Outcome
     event: str
     id: str | None = None
-    reason: Reason | Defect | None = None
+    reason: Reason | DeadLetterReason | None = None
     entry: Entry | None = None
     route: str | None = None
     """The route of a delivery that was refused behind it, or became a dead letter."""
@@ -72,7 +72,7 @@ class DeadLetter(NamedTuple):
 
     time: float
     """When it came, seconds since the epoch."""
-    reason: Defect
+    reason: DeadLetterReason
     event: str
     """As it was called in the request."""
     route: str
@@ -141,7 +141,7 @@ class Bridge:
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
-            event, defect = self._read(match, delivery)
+            event, reason = self._read(match, delivery)
             read = monotonic()
             decision = dedup.claim(event, received_us) or await dedup.wait(event, received_us)
             judged = monotonic()
@@ -178,15 +178,15 @@ class Bridge:
         finally:
             del self._flights[task]
             self._overdue.discard(task)
-        if defect is not None:
+        if reason is not None:
             route = match.route.name
-            self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, defect, match.event, route, key))
+            self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, reason, match.event, route, key))
             return Answer(
                 self._ingress.malformed_status,
                 Outcome.DEAD_LETTERED,
                 event.name,
                 key,
-                defect,
+                reason,
                 entry,
                 route,
                 subscription=_subscription(match),
@@ -222,15 +222,15 @@ class Bridge:
         if len(self._flights) > self._ingress.max_in_flight:
             raise Refusal(Reason.OVERLOADED)
 
-    def _read(self, match: Match, delivery: Delivery) -> tuple[Event, Defect | None]:
+    def _read(self, match: Match, delivery: Delivery) -> tuple[Event, DeadLetterReason | None]:
         """Return the canonical event; a malformed delivery becomes a dead letter, which goes the same way."""
         try:
-            event, defect = normalise(match), None
+            event, reason = normalise(match), None
         except Malformed as malformed:
-            defect = malformed.defect
-            event = dead_letter(match, defect, match.route.rules.secrets.redact_target(delivery.target))
+            reason = malformed.reason
+            event = dead_letter(match, reason, match.route.rules.secrets.redact_target(delivery.target))
         metrics = self._metrics
-        if defect is Defect.UNFILLED_PLACEHOLDER:
+        if reason is DeadLetterReason.UNFILLED_PLACEHOLDER:
             metrics.junk_values[match.route.rules.type_of(match.event).name, PLACEHOLDER] += 1
         if event.emptied:
             metrics.junk_values[event.name, NOTHING] += 1
@@ -241,7 +241,7 @@ class Bridge:
         if event_type is not None:
             for attribute in unknown_values(event_type, event.data):
                 metrics.unknown_values[event.name, attribute] += 1
-        return event, defect
+        return event, reason
 
     def _note_garbled(self, event: Event, match: Match, delivery: Delivery) -> None:
         self._metrics.garbled_templates[event.name] += 1

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from aurora_bridge.build import BUILD
-from aurora_bridge.refusal import Defect, Outcome, Reason
+from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
 
 Labels = tuple[tuple[str, Sequence[str]], ...]
 Key = str | tuple[str, ...]
@@ -240,7 +240,7 @@ class Metrics(Collector):
         self.dead_letters = Counter(
             "aurora_bridge_dead_letters",
             "Authenticated deliveries kept in the dead-letter topic, by what was wrong with them.",
-            (("reason", [defect.value for defect in Defect]),),
+            (("reason", [reason.value for reason in DeadLetterReason]),),
         )
         self.junk_values = Counter(
             "aurora_bridge_junk_values",

@@ -55,7 +55,7 @@ class Credential(StrEnum):
     WRONG = "wrong"
 
 
-class Defect(StrEnum):
+class DeadLetterReason(StrEnum):
     """Why an authenticated delivery could not be made into an event and became a dead letter."""
 
     NO_ATTRIBUTES = "no_attributes"
@@ -85,7 +85,7 @@ class Refusal(Exception):  # noqa: N818 - a "no" is an answer, not an error of o
 class Malformed(Exception):  # noqa: N818 - the delivery is kept, as a dead letter
     """An authenticated delivery on a known route that carries no readable event."""
 
-    def __init__(self, defect: Defect) -> None:
-        """Name the defect."""
-        super().__init__(defect.value)
-        self.defect = defect
+    def __init__(self, reason: DeadLetterReason) -> None:
+        """Name the reason."""
+        super().__init__(reason.value)
+        self.reason = reason

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from aurora_bridge.refusal import Credential, Defect, Reason
+from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
 
 AUTO_DISABLE = (
     "Aurora does so when 100 attempts within 48 h have all failed, and the subscription stays off until somebody "
@@ -54,18 +54,24 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """By reason of a refusal."""
-DEFECTS: Mapping[str, str] = MappingProxyType(
+DEAD_LETTERS: Mapping[str, str] = MappingProxyType(
     {
-        Defect.NO_ATTRIBUTES: "None of the event's attributes came: paste the template of `aurora-bridge templates`.",
-        Defect.UNFILLED_PLACEHOLDER: (
+        DeadLetterReason.NO_ATTRIBUTES: (
+            "None of the event's attributes came: paste the template of `aurora-bridge templates`."
+        ),
+        DeadLetterReason.UNFILLED_PLACEHOLDER: (
             "Aurora does not know a placeholder of the template, or it is not written like <THIS>: paste the template "
             "of `aurora-bridge templates`, or take that parameter out."
         ),
-        Defect.CONFLICTING_VALUES: "One attribute came twice, with different values: leave one of the parameters out.",
-        Defect.CONFLICTING_EVENT: "Path and aurora_event name different events: leave one of them out.",
-        Defect.NOT_UTF8: "A value is not UTF-8 after decoding.",
-        Defect.CONTROL_CHARACTERS: "A value has control characters.",
-        Defect.NOT_AS_TEMPLATE: "A value does not look as the route's template says: compare it with Aurora's.",
+        DeadLetterReason.CONFLICTING_VALUES: (
+            "One attribute came twice, with different values: leave one of the parameters out."
+        ),
+        DeadLetterReason.CONFLICTING_EVENT: "Path and aurora_event name different events: leave one of them out.",
+        DeadLetterReason.NOT_UTF8: "A value is not UTF-8 after decoding.",
+        DeadLetterReason.CONTROL_CHARACTERS: "A value has control characters.",
+        DeadLetterReason.NOT_AS_TEMPLATE: (
+            "A value does not look as the route's template says: compare it with Aurora's."
+        ),
     }
 )
 """By reason of a dead letter."""

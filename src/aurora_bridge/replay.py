@@ -64,7 +64,7 @@ class Replay:
             match = self._routes.match(delivery)
             event = normalise(match)
         except Malformed as malformed:
-            return Result(Outcome.DEAD_LETTERED, malformed.defect)
+            return Result(Outcome.DEAD_LETTERED, malformed.reason)
         except Refusal as refusal:
             return Result(Outcome.REFUSED, refusal.reason)
         if any(_UNKNOWN in value for value in event.data.values() if value):

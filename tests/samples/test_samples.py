@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aurora_bridge.refusal import Defect
+from aurora_bridge.refusal import DeadLetterReason
 from aurora_bridge.webhook.catalogue import (
     CATALOGUE,
     DEAD_LETTER,
@@ -72,10 +72,10 @@ def test_every_legacy_name_has_a_sample() -> None:
     assert set() == set(LEGACY_NAMES) - paths
 
 
-def test_every_defect_has_a_sample() -> None:
+def test_every_reason_of_a_dead_letter_has_a_sample() -> None:
     letters = [sample for sample in SAMPLES if sample.expect["outcome"] == "dead_lettered"]
-    of_written_routes = {Defect.NOT_AS_TEMPLATE}  # the samples come by the default route
-    assert set(Defect) - of_written_routes == {sample.expect["reason"] for sample in letters}
+    of_written_routes = {DeadLetterReason.NOT_AS_TEMPLATE}  # the samples come by the default route
+    assert set(DeadLetterReason) - of_written_routes == {sample.expect["reason"] for sample in letters}
     assert {DEAD_LETTER} == {sample.expect["topic"] for sample in letters}
 
 

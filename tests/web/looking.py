@@ -13,7 +13,7 @@ from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
-from aurora_bridge.refusal import Defect, Reason
+from aurora_bridge.refusal import DeadLetterReason, Reason
 from aurora_bridge.routing import Paste
 from aurora_bridge.web.history import Window
 from aurora_bridge.web.status import Answers, Kafka, Refused, Spool, Status, Topic, Volume
@@ -85,8 +85,8 @@ def eventful(text: str) -> Status:
         refused=[Refused(reason, 1, NOW) for reason in Reason],
         last_refused=[RefusedRequest(NOW, Reason.NO_ROUTE, None, text, text, text, known_path=True)],
         failing=[Subscription(text, text, 30, 20, 20, 60.0), Subscription(text, text, 30, 1, 1, inf)],
-        dead_letters={defect.value: 1 for defect in Defect},
-        last_dead_letters=[DeadLetter(NOW, Defect.NOT_UTF8, text, text, text)],
+        dead_letters={reason.value: 1 for reason in DeadLetterReason},
+        last_dead_letters=[DeadLetter(NOW, DeadLetterReason.NOT_UTF8, text, text, text)],
         in_flight=1,
         oldest_unanswered=9.0,
         subscriptions=found(

@@ -7,7 +7,7 @@ from time import time
 import pytest
 
 from aurora_bridge.bridge import Answer
-from aurora_bridge.refusal import Defect, Outcome, Reason
+from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
 from aurora_bridge.web.answer import respond
 
 PUBLISHED = b'{"id":"/a","outcome":"published"}'
@@ -52,8 +52,8 @@ def test_a_401_names_every_scheme_that_the_route_takes() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 422])
-def test_a_dead_letter_is_told_its_defect(status: int) -> None:
-    line, headers, body = read(Answer(status, Outcome.DEAD_LETTERED, "dead_letter", "7", Defect.NOT_UTF8))
+def test_a_dead_letter_is_told_its_reason(status: int) -> None:
+    line, headers, body = read(Answer(status, Outcome.DEAD_LETTERED, "dead_letter", "7", DeadLetterReason.NOT_UTF8))
     assert line.startswith(f"HTTP/1.1 {status} ")
     assert json.loads(body) == {"id": "7", "outcome": "dead_lettered", "reason": "not_utf8"}
     assert "retry-after" not in headers

@@ -12,7 +12,7 @@ from aurora_bridge.aurora.checks import Check
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.bridge import DeadLetter, GarbledTemplate
-from aurora_bridge.refusal import Credential, Defect, Reason
+from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
 from aurora_bridge.web.page import page
 from aurora_bridge.web.status import Reading, Status, Volume
 from aurora_bridge.web.style import HEADERS
@@ -133,7 +133,7 @@ def test_a_garbled_template_is_shown_with_what_to_paste_in_its_place() -> None:
 
 
 def test_an_endless_name_in_a_request_is_cut_short() -> None:
-    letter = DeadLetter(NOW, Defect.NOT_UTF8, "y" * 100, "default", "the-id")
+    letter = DeadLetter(NOW, DeadLetterReason.NOT_UTF8, "y" * 100, "default", "the-id")
     cells = Page(page(eventful("x")._replace(last_dead_letters=[letter]))).texts
     assert f"{'y' * 60}..." in cells
 

@@ -21,7 +21,7 @@ from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Defect, Outcome, Reason
+from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
 from aurora_bridge.settings import Settings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Answers, Observer, Reading, Refused, Volume
@@ -128,7 +128,9 @@ async def test_a_garbled_template_comes_with_the_one_to_paste_of_its_route() -> 
 
 async def test_the_last_dead_letters_are_shown_the_latest_first() -> None:
     observing = Observing()
-    letters = [DeadLetter(time(), Defect.NOT_UTF8, "lead_created", "default", key) for key in ("first", "second")]
+    letters = [
+        DeadLetter(time(), DeadLetterReason.NOT_UTF8, "lead_created", "default", key) for key in ("first", "second")
+    ]
     observing.bridge.dead_letters.extend(letters)
     assert observing.observer.look().last_dead_letters == [*reversed(letters)]
 

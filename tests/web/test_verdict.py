@@ -13,14 +13,14 @@ from aurora_bridge.bridge import DeadLetter, GarbledTemplate
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
-from aurora_bridge.refusal import Defect, Reason
+from aurora_bridge.refusal import DeadLetterReason, Reason
 from aurora_bridge.remedies import AUTO_DISABLE
 from aurora_bridge.web.status import Reading, Status
 from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge
 from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, found, refused
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
-DEAD_LETTER = DeadLetter(NOW - 60, Defect.NOT_UTF8, "lead_created", "default", "the-id")
+DEAD_LETTER = DeadLetter(NOW - 60, DeadLetterReason.NOT_UTF8, "lead_created", "default", "the-id")
 GARBLED = QUIET._replace(
     garbled_templates=[(GarbledTemplate(NOW - 60, "lead_created", "default", "default", ("amp;source",)), "")]
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aurora_bridge.dedup.recurrence import event_id
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Defect, Malformed, Refusal
+from aurora_bridge.refusal import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, Recurrence
 from aurora_bridge.webhook.credentials import Anonymous
@@ -61,10 +61,10 @@ def event_of(target: bytes, tenant: str = "default") -> Event:
     return normalise(routes.match(Delivery("GET", target, (), 0, 0.0)))
 
 
-def defect_of(target: bytes) -> Defect:
+def reason_of(target: bytes) -> DeadLetterReason:
     with pytest.raises(Malformed) as caught:
         event_of(target)
-    return caught.value.defect
+    return caught.value.reason
 
 
 def present(attributes: Mapping[str, str | None]) -> dict[str, str]:
@@ -331,32 +331,32 @@ def test_a_recorded_delivery_becomes_the_expected_event(sample: Sample) -> None:
 
 
 @pytest.mark.parametrize("sample", DEAD, ids=str)
-def test_a_recorded_delivery_that_is_malformed_has_the_expected_defect(sample: Sample) -> None:
-    assert sample.expect["reason"] == defect_of(sample.target)
+def test_a_recorded_delivery_that_is_malformed_has_the_expected_reason(sample: Sample) -> None:
+    assert sample.expect["reason"] == reason_of(sample.target)
 
 
-# Defects
+# Reasons of dead letters
 
 
 @pytest.mark.parametrize(
-    ("target", "defect"),
+    ("target", "reason"),
     [
-        (b"/lead_changed", Defect.NO_ATTRIBUTES),
-        (b"/lead_changed?", Defect.NO_ATTRIBUTES),
-        (b"/lead_changed?color=blue", Defect.NO_ATTRIBUTES),
-        (b"/lead_changed?token=1", Defect.NO_ATTRIBUTES),
-        (b"/lead_changed?lead_id=<LEAD_ID>", Defect.UNFILLED_PLACEHOLDER),
-        (b"/lead_changed?lead_id=%3CLEAD-ID%3E", Defect.UNFILLED_PLACEHOLDER),
-        (b"/roof_painted?x=<x>", Defect.UNFILLED_PLACEHOLDER),
-        (b"/lead_changed?lead_id=1&leadId=2", Defect.CONFLICTING_VALUES),
-        (b"/lead_changed?lead_id=1&lead_id=", Defect.CONFLICTING_VALUES),
-        (b"/lead_changed?lead_id=1&aurora_event=lead_created", Defect.CONFLICTING_EVENT),
-        (b"/lead_changed?lead_id=%ff", Defect.NOT_UTF8),
-        (b"/lead_changed?lead_id=%00", Defect.CONTROL_CHARACTERS),
+        (b"/lead_changed", DeadLetterReason.NO_ATTRIBUTES),
+        (b"/lead_changed?", DeadLetterReason.NO_ATTRIBUTES),
+        (b"/lead_changed?color=blue", DeadLetterReason.NO_ATTRIBUTES),
+        (b"/lead_changed?token=1", DeadLetterReason.NO_ATTRIBUTES),
+        (b"/lead_changed?lead_id=<LEAD_ID>", DeadLetterReason.UNFILLED_PLACEHOLDER),
+        (b"/lead_changed?lead_id=%3CLEAD-ID%3E", DeadLetterReason.UNFILLED_PLACEHOLDER),
+        (b"/roof_painted?x=<x>", DeadLetterReason.UNFILLED_PLACEHOLDER),
+        (b"/lead_changed?lead_id=1&leadId=2", DeadLetterReason.CONFLICTING_VALUES),
+        (b"/lead_changed?lead_id=1&lead_id=", DeadLetterReason.CONFLICTING_VALUES),
+        (b"/lead_changed?lead_id=1&aurora_event=lead_created", DeadLetterReason.CONFLICTING_EVENT),
+        (b"/lead_changed?lead_id=%ff", DeadLetterReason.NOT_UTF8),
+        (b"/lead_changed?lead_id=%00", DeadLetterReason.CONTROL_CHARACTERS),
     ],
 )
-def test_what_carries_no_readable_event_is_malformed(target: bytes, defect: Defect) -> None:
-    assert defect == defect_of(target)
+def test_what_carries_no_readable_event_is_malformed(target: bytes, reason: DeadLetterReason) -> None:
+    assert reason == reason_of(target)
 
 
 def test_an_event_of_which_only_the_name_is_known_may_come_without_attributes() -> None:
@@ -389,7 +389,7 @@ def test_no_parameter_chooses_the_topic_the_tenant_or_anything_beside_the_data(e
 def test_a_dead_letter_keeps_the_target_the_reason_and_the_route() -> None:
     target = b"/lead_changed?lead_id=%ff&token=canary"
     found = ROUTES.match(Delivery("GET", target, (), 0, 0.0))
-    letter = dead_letter(found, Defect.NOT_UTF8, SECRETS.redact_target(target))
+    letter = dead_letter(found, DeadLetterReason.NOT_UTF8, SECRETS.redact_target(target))
     assert (letter.name, letter.type, letter.recurrence, letter.subject, letter.data) == (
         DEAD_LETTER,
         "aurora-bridge.dead_letter",
@@ -416,7 +416,7 @@ def pass_through(target: bytes) -> None:
     try:
         event = normalise(found)
     except Malformed as malformed:
-        event = dead_letter(found, malformed.defect, SECRETS.redact_target(target))
+        event = dead_letter(found, malformed.reason, SECRETS.redact_target(target))
     document = json.loads(encode(event, "id", "", repeat=False))
     assert (document["data"], document["fingerprint"]) == (event.data, event.fingerprint)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, Recurrence
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
@@ -84,7 +84,7 @@ def is_unfilled(target: str, template: str = "") -> bool:
     try:
         event_of(target, template)
     except Malformed as malformed:
-        assert malformed.defect is Defect.UNFILLED_PLACEHOLDER  # noqa: PT017 - any other is a failure
+        assert malformed.reason is DeadLetterReason.UNFILLED_PLACEHOLDER  # noqa: PT017 - any other is a failure
         return True
     return False
 

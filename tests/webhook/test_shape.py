@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook import shape
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType, Recurrence
 from aurora_bridge.webhook.rules import Rules
@@ -49,13 +49,13 @@ def test_a_name_that_comes_twice_must_have_equal_values() -> None:
     assert shape_in(b"status=a&Status=b&x=c").twice == ((0, 1),)
     with pytest.raises(Malformed) as caught:
         shape_in(b"status=a&status=")
-    assert caught.value.defect is Defect.CONFLICTING_VALUES
+    assert caught.value.reason is DeadLetterReason.CONFLICTING_VALUES
 
 
 def test_a_known_event_without_any_of_its_attributes_is_malformed() -> None:
     with pytest.raises(Malformed) as caught:
         shape_in(b"colour=red")
-    assert caught.value.defect is Defect.NO_ATTRIBUTES
+    assert caught.value.reason is DeadLetterReason.NO_ATTRIBUTES
     assert shape_in(b"colour=red", "roof_painted").type == "com.aurorasolar.roof_painted"
 
 

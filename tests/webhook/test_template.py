@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Defect, Malformed, Refusal
+from aurora_bridge.refusal import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
@@ -42,10 +42,10 @@ def read(text: str, target: bytes | str, event: str = UNKNOWN) -> Event:
     return normalise(matched(target, route(text, event)))
 
 
-def defect(text: str, target: bytes | str) -> Defect:
+def reason(text: str, target: bytes | str) -> DeadLetterReason:
     with pytest.raises(Malformed) as caught:
         read(text, target)
-    return caught.value.defect
+    return caught.value.reason
 
 
 def is_matched(target: bytes | str, *routes: Route) -> bool:
@@ -130,21 +130,21 @@ def test_a_template_tells_which_of_its_names_are_garbled() -> None:
 @pytest.mark.parametrize(
     ("text", "target", "expected"),
     [
-        ("/x?v=is-<A>", "/x?v=was-1", Defect.NOT_AS_TEMPLATE),
-        ("/x?v=<A>.<B>", "/x?v=1", Defect.NOT_AS_TEMPLATE),
-        ("/x?y=<Y>", "/x?y=1&y=2", Defect.CONFLICTING_VALUES),
-        ("/x?y=<Y>&z=<Y>", "/x?y=1&z=2", Defect.CONFLICTING_VALUES),
-        ("/<Y>?z=<Y>", "/1?z=2", Defect.CONFLICTING_VALUES),
-        ("/<Y>", "/%FF", Defect.NOT_UTF8),
-        ("/<Y>", "/\x7f", Defect.CONTROL_CHARACTERS),
-        ("/<Y>", "/%00", Defect.CONTROL_CHARACTERS),
-        ("/<Y>", "/%3CY%3E", Defect.UNFILLED_PLACEHOLDER),
-        ("/v-<Y>.json", "/v-<Y>.json", Defect.UNFILLED_PLACEHOLDER),
-        ("/x?v=is-<Y>", "/x?v=is-%3CY%3E", Defect.UNFILLED_PLACEHOLDER),
+        ("/x?v=is-<A>", "/x?v=was-1", DeadLetterReason.NOT_AS_TEMPLATE),
+        ("/x?v=<A>.<B>", "/x?v=1", DeadLetterReason.NOT_AS_TEMPLATE),
+        ("/x?y=<Y>", "/x?y=1&y=2", DeadLetterReason.CONFLICTING_VALUES),
+        ("/x?y=<Y>&z=<Y>", "/x?y=1&z=2", DeadLetterReason.CONFLICTING_VALUES),
+        ("/<Y>?z=<Y>", "/1?z=2", DeadLetterReason.CONFLICTING_VALUES),
+        ("/<Y>", "/%FF", DeadLetterReason.NOT_UTF8),
+        ("/<Y>", "/\x7f", DeadLetterReason.CONTROL_CHARACTERS),
+        ("/<Y>", "/%00", DeadLetterReason.CONTROL_CHARACTERS),
+        ("/<Y>", "/%3CY%3E", DeadLetterReason.UNFILLED_PLACEHOLDER),
+        ("/v-<Y>.json", "/v-<Y>.json", DeadLetterReason.UNFILLED_PLACEHOLDER),
+        ("/x?v=is-<Y>", "/x?v=is-%3CY%3E", DeadLetterReason.UNFILLED_PLACEHOLDER),
     ],
 )
-def test_what_cannot_be_read_is_a_dead_letter(text: str, target: str, expected: Defect) -> None:
-    assert defect(text, target) is expected
+def test_what_cannot_be_read_is_a_dead_letter(text: str, target: str, expected: DeadLetterReason) -> None:
+    assert reason(text, target) is expected
 
 
 def test_raw_bytes_of_a_path_are_read_like_encoded_ones() -> None:

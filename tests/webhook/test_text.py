@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.text import canonical_name, meant_name, names_in, split_query
 
 CONTROL = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
@@ -22,10 +22,10 @@ def decode_query(query: bytes) -> list[tuple[str, str]]:
     return [(name, "" if place is None else values[place]) for name, place in names_in(frame)]
 
 
-def defect_of(query: bytes) -> Defect:
+def reason_of(query: bytes) -> DeadLetterReason:
     with pytest.raises(Malformed) as caught:
         decode_query(query)
-    return caught.value.defect
+    return caught.value.reason
 
 
 # Names
@@ -140,14 +140,14 @@ def test_a_query_is_read_as_its_sender_meant_it(query: bytes, pairs: list[tuple[
 
 @pytest.mark.parametrize("query", [b"a=%ff", b"a=%C3", b"%c0%af=1", b"a=\xe9", b"a=%ED%A0%80", b"a=1&b=\xff%20"])
 def test_what_is_not_utf_8_is_malformed(query: bytes) -> None:
-    assert Defect.NOT_UTF8 is defect_of(query)
+    assert DeadLetterReason.NOT_UTF8 is reason_of(query)
 
 
 @pytest.mark.parametrize("character", CONTROL, ids=ascii)
 def test_control_characters_are_malformed_however_they_come(character: str) -> None:
     encoded = character.encode()
     for query in (b"a=x" + encoded, b"a=x+" + encoded, b"a=x" + quote(encoded).encode(), encoded + b"=x"):
-        assert Defect.CONTROL_CHARACTERS is defect_of(query)
+        assert DeadLetterReason.CONTROL_CHARACTERS is reason_of(query)
 
 
 @given(st.lists(st.tuples(TEXT, TEXT)), st.booleans())

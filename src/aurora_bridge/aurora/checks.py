@@ -17,7 +17,7 @@ from aurora_bridge.aurora.subscription import Filters, Subscription
 from aurora_bridge.aurora.wanted import Wanted
 from aurora_bridge.event_types import todays_name
 from aurora_bridge.redaction import HIDDEN
-from aurora_bridge.remedies import DEFECTS
+from aurora_bridge.remedies import DEAD_LETTERS
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, Recurrence
 from aurora_bridge.webhook.pattern import placeholder
 from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US
@@ -199,7 +199,7 @@ _FATES: Final[Mapping[Fate, str]] = {
         "its template leads to {taken}: every webhook would be published as {published}. Compare it with "
         "`aurora-bridge templates`."
     ),
-    Fate.DEAD_LETTER: "every webhook would be a dead letter ({defect}). {remedy}",
+    Fate.DEAD_LETTER: "every webhook would be a dead letter ({reason}). {remedy}",
     Fate.ELSEWHERE: (
         "its template goes to a host that is not the bridge's, and was not tried. If that is a mistake, compare it "
         "with INGRESS__PUBLIC_URL."
@@ -208,14 +208,14 @@ _FATES: Final[Mapping[Fate, str]] = {
 
 
 def _words(one: _Seen) -> str:
-    match, defect = one.trial.match, one.trial.defect
+    match, reason = one.trial.match, one.trial.reason
     taken = match.event if match else ""
     return _FATES[one.trial.fate].format(
         route=match.route.name if match else "",
         taken=taken,
         published=taken if taken in CATALOGUE else UNRECOGNIZED,
-        defect=defect,
-        remedy=DEFECTS[defect] if defect else "",
+        reason=reason,
+        remedy=DEAD_LETTERS[reason] if reason else "",
     )
 
 

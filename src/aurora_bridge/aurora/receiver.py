@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from aurora_bridge.event_types import todays_name
-from aurora_bridge.refusal import Defect, Malformed, Refusal
+from aurora_bridge.refusal import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.routing import DEFAULT, secret_names
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, EventType
@@ -50,7 +50,7 @@ class Trial(NamedTuple):
     fate: Fate
     match: Match | None = None
     event: Event | None = None
-    defect: Defect | None = None
+    reason: DeadLetterReason | None = None
     unknown: Sequence[str] = ()
     """Placeholders that Aurora is not known to fill in."""
 
@@ -124,7 +124,7 @@ class Receiver:
         try:
             made = normalise(match)
         except Malformed as malformed:
-            return Trial(Fate.DEAD_LETTER, match, defect=malformed.defect, unknown=unknown)
+            return Trial(Fate.DEAD_LETTER, match, reason=malformed.reason, unknown=unknown)
         return Trial(Fate.TAKEN, match, made, unknown=unknown)
 
     def _fills(self, event_type: EventType, attribute: str) -> bool:

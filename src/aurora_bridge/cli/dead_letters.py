@@ -23,7 +23,7 @@ from aurora_bridge.control.commands import REPLAY
 from aurora_bridge.event_types import todays_name
 from aurora_bridge.kafka.topic_consumer import ReadError
 from aurora_bridge.redaction import redact_path
-from aurora_bridge.refusal import Defect, Outcome
+from aurora_bridge.refusal import DeadLetterReason, Outcome
 from aurora_bridge.replay import HIDDEN_VALUE, READABLE, REPLAYED
 from aurora_bridge.routing import secret_names
 from aurora_bridge.settings import Settings
@@ -104,7 +104,10 @@ def add(subparsers: Subparsers) -> None:
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="*", metavar="ID", help="only the dead letters with these ids")
     parser.add_argument(
-        "--reason", choices=[defect.value for defect in Defect], metavar="REASON", help="only those with this reason"
+        "--reason",
+        choices=[reason.value for reason in DeadLetterReason],
+        metavar="REASON",
+        help="only those with this reason",
     )
     parser.add_argument("--route", metavar="NAME", help="only those that came by this route")
     parser.add_argument("--event", type=todays_name, metavar="NAME", help="only those of this event")

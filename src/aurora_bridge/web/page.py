@@ -13,7 +13,7 @@ from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
 from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.refusal import Outcome
-from aurora_bridge.remedies import DEFECTS, REMEDIES
+from aurora_bridge.remedies import DEAD_LETTERS, REMEDIES
 from aurora_bridge.web.history import Window
 from aurora_bridge.web.markup import Html, element, join
 from aurora_bridge.web.status import Answers, Kafka, Spool, Status, Topic, Volume
@@ -262,7 +262,7 @@ def _dead_letters(status: Status) -> Iterator[Html]:
         yield element("p", "None since the start.")
         return
     rows = [
-        [_key(reason), _number(count), _cell(DEFECTS[reason], class_="prose")]
+        [_key(reason), _number(count), _cell(DEAD_LETTERS[reason], class_="prose")]
         for reason, count in status.dead_letters.items()
     ]
     yield _table("Causes, since the start", ["Reason", "#Deliveries", "What it means"], rows)

@@ -17,7 +17,7 @@ from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.kafka.reasons import NOT_CREATED
 from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Reason
-from aurora_bridge.remedies import AUTO_DISABLE, CREDENTIALS, DEFECTS, REMEDIES
+from aurora_bridge.remedies import AUTO_DISABLE, CREDENTIALS, DEAD_LETTERS, REMEDIES
 from aurora_bridge.web.status import Reading, Refused, Spool, Status
 from aurora_bridge.web.words import counted, duration, moment, size
 
@@ -200,7 +200,7 @@ def _deliveries(status: Status) -> Iterator[Line]:
     for letter in status.last_dead_letters[:1]:
         if status.now - letter.time < RECENT_SECONDS:
             last = f"{letter.reason.value}, {duration(status.now - letter.time)} ago"
-            yield Line(Level.LOOK, f"A delivery became a dead letter: {last}", DEFECTS[letter.reason])
+            yield Line(Level.LOOK, f"A delivery became a dead letter: {last}", DEAD_LETTERS[letter.reason])
     for garbled, _ in status.garbled_templates[:1]:
         if status.now - garbled.time < RECENT_SECONDS:
             yield Line(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from aurora_bridge.refusal import Defect
+from aurora_bridge.refusal import DeadLetterReason
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
 from aurora_bridge.webhook.event import ID, Data, Event, fingerprint_of
 from aurora_bridge.webhook.routes import Match
@@ -33,10 +33,10 @@ class StoredDeadLetter(NamedTuple):
     """Redacted and percent-encoded."""
 
 
-def dead_letter(match: Match, defect: Defect, target: str) -> Event:
+def dead_letter(match: Match, reason: DeadLetterReason, target: str) -> Event:
     """Return the event that keeps a malformed delivery; `target` is redacted and percent-encoded."""
     route = match.route
-    data: Data = {"event": match.event, "reason": defect.value, "route": route.name, "target": target}
+    data: Data = {"event": match.event, "reason": reason.value, "route": route.name, "target": target}
     fingerprint = fingerprint_of(route.tenant, DEAD_LETTER, data)
     return Event(DEAD_LETTER, _TYPE, route.tenant, Recurrence.SIGNAL, None, data, fingerprint, None)
 

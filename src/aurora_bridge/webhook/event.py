@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.junk import screen
 from aurora_bridge.webhook.routes import Match
@@ -65,7 +65,7 @@ class Event(NamedTuple):
 def normalise(match: Match) -> Event:
     """Return the canonical event of a match. Raises `Malformed`."""
     if match.contradicted:
-        raise Malformed(Defect.CONFLICTING_EVENT)
+        raise Malformed(DeadLetterReason.CONFLICTING_EVENT)
     route = match.route
     frame, values, plain = split_query(match.query)
     rules = route.rules
@@ -79,7 +79,7 @@ def normalise(match: Match) -> Event:
     shape = shape_of(match.event, match.query, frame, filled, rules)
     for one, other in shape.twice:
         if values[one] != values[other]:
-            raise Malformed(Defect.CONFLICTING_VALUES)
+            raise Malformed(DeadLetterReason.CONFLICTING_VALUES)
     nothing = screen(values, shape.codes, shape.texts, plain)
     if nothing:
         nothing += [other for one, other in shape.twice if one in nothing]

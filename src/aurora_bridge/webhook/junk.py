@@ -16,7 +16,7 @@ from html import unescape
 from typing import Final
 from urllib.parse import unquote
 
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, EventType
 
 _ATTRIBUTES: Final = frozenset(
@@ -88,7 +88,7 @@ def screen(
     for name, place in texts:
         value = values[place]
         if (value.isupper() or not plain) and is_placeholder(value, name, free_text=True):
-            raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+            raise Malformed(DeadLetterReason.UNFILLED_PLACEHOLDER)
     return nothing
 
 
@@ -97,7 +97,7 @@ def _judge(value: str, attribute: str) -> bool:
     if is_nothing(value):
         return True
     if is_placeholder(value, attribute):
-        raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+        raise Malformed(DeadLetterReason.UNFILLED_PLACEHOLDER)
     return False
 
 

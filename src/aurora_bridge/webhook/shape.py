@@ -10,7 +10,7 @@ Only small shapes are kept, the last 1024 of them: whoever may deliver can make 
 from functools import lru_cache
 from typing import NamedTuple
 
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence, recurrence_of, subject_of
 from aurora_bridge.webhook.junk import is_free_text
 from aurora_bridge.webhook.routes import DISCRIMINATOR
@@ -79,11 +79,11 @@ def _work_out(event: str, frame: Frame, filled: tuple[bool, ...], rules: Rules) 
         known = places.setdefault(name, found)
         if known != found:
             if EMPTY in (known, found):
-                raise Malformed(Defect.CONFLICTING_VALUES)
+                raise Malformed(DeadLetterReason.CONFLICTING_VALUES)
             twice.append((known, found))
     event_type = rules.type_of(event)
     if event_type.attributes and not any(name in places for name in event_type.attributes):
-        raise Malformed(Defect.NO_ATTRIBUTES)
+        raise Malformed(DeadLetterReason.NO_ATTRIBUTES)
     names = sorted(places)
     volatile = (rules.volatile | event_type.volatile).intersection(names)
     # The catalogue asks only which attributes have a value: any will do.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.pattern import (
     PLACEHOLDER,
     Pattern,
@@ -138,7 +138,7 @@ class Template:
             value = values[place]
             parts = pattern.parts(value) if value else ("",) * len(pattern.attributes)
             if parts is None:
-                raise Malformed(Defect.NOT_AS_TEMPLATE)
+                raise Malformed(DeadLetterReason.NOT_AS_TEMPLATE)
             read += parts
         return reading.frame, read, reading.garbled
 

@@ -9,7 +9,7 @@ import string
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from aurora_bridge.refusal import Defect, Malformed
+from aurora_bridge.refusal import DeadLetterReason, Malformed
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
@@ -69,7 +69,7 @@ def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
         *bare, name = piece.split("&")
         for one in bare:
             if one.startswith(_ESCAPED_BRACKET):
-                raise Malformed(Defect.UNFILLED_PLACEHOLDER)
+                raise Malformed(DeadLetterReason.UNFILLED_PLACEHOLDER)
             if one:
                 yield _decode(one), None
         if place < len(frame) - 1:
@@ -102,7 +102,7 @@ def _decode(text: str) -> str:
         return _strict(unquote_to_bytes(text.replace("+", " ").encode("latin-1")))
     except Malformed:
         if _PERCENT_NAME.fullmatch(text):  # in %DESIGN_ID%, %DE looks like an encoded byte
-            raise Malformed(Defect.UNFILLED_PLACEHOLDER) from None
+            raise Malformed(DeadLetterReason.UNFILLED_PLACEHOLDER) from None
         raise
 
 
@@ -110,7 +110,7 @@ def _strict(raw: bytes) -> str:
     try:
         decoded = raw.decode()
     except UnicodeDecodeError as error:
-        raise Malformed(Defect.NOT_UTF8) from error
+        raise Malformed(DeadLetterReason.NOT_UTF8) from error
     if _CONTROL.search(decoded):
-        raise Malformed(Defect.CONTROL_CHARACTERS)
+        raise Malformed(DeadLetterReason.CONTROL_CHARACTERS)
     return decoded
