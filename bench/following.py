@@ -49,7 +49,7 @@ def follow(records: int, folder: Path, bootstrap: str) -> Speed:
     """Write so many records of another replica; measure how long it takes until they are known."""
     prefix = unique_prefix()
     folder.mkdir()
-    events = [name for name, kind in CATALOGUE.items() if kind.founding]
+    events = [name for name, kind in CATALOGUE.items() if kind.core]
     create_topics(bootstrap, *(prefix + event for event in events))
     _fill(records, events, prefix, bootstrap)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

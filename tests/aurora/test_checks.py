@@ -10,7 +10,7 @@ from tests.aurora.having import TOKENS, Aurora, Bridge, table
 
 HOST = "https://hooks.example.com"
 HEADER = {"header_auth_key": "X-Aurora-Webhook-Token", "header_auth_value": "canary-old"}
-FOUNDING = [name for name, event_type in CATALOGUE.items() if event_type.founding]
+CORE = [name for name, event_type in CATALOGUE.items() if event_type.core]
 LEAD = {"event": "lead_changed", "url_template": f"{HOST}/lead_changed?lead_id=<LEAD_ID>"}
 
 ANOTHER_TOKEN = {"token_file": '"other"'}
@@ -18,7 +18,7 @@ ANOTHER_TOKEN = {"token_file": '"other"'}
 
 def others_left_out(*events: str) -> str:
     """Return a table that leaves out all of the 19 but those."""
-    names = ", ".join(f'"{name}"' for name in FOUNDING if name not in events)
+    names = ", ".join(f'"{name}"' for name in CORE if name not in events)
     return table(events=f"[{names}]", left_out="true")
 
 
@@ -181,7 +181,7 @@ def test_two_subscriptions_that_deliver_the_same_event_are_told(
 def test_each_of_the_nineteen_events_is_covered_or_left_out(bridge: Bridge) -> None:
     (finding,) = bridge.findings(table(events='["lead_changed"]'), Aurora({**LEAD, **HEADER}))
     assert (finding.check, finding.error) == (Check.NOT_COVERED, True)
-    assert set(finding.where.split(", ")) == {*FOUNDING} - {"lead_changed"}
+    assert set(finding.where.split(", ")) == {*CORE} - {"lead_changed"}
     assert (
         bridge.findings(table(events='["lead_changed"]') + others_left_out("lead_changed"), Aurora({**LEAD, **HEADER}))
         == []

@@ -20,7 +20,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.credentials import Uses
 
 HERE: Final = "https://hooks.example.com"
-FOUNDING: Final = [name for name, event_type in CATALOGUE.items() if event_type.founding]
+CORE: Final = [name for name, event_type in CATALOGUE.items() if event_type.core]
 
 
 class Bridge:
@@ -52,9 +52,9 @@ class Bridge:
         return replace(good, **fields)
 
     def all(self, *others: Subscription) -> list[Subscription]:
-        """Return one of each founding event, `others` in the place of theirs."""
+        """Return one of each core event, `others` in the place of theirs."""
         instead = {one.event for one in others}
-        return [*others, *(self.subscription(event) for event in FOUNDING if event not in instead)]
+        return [*others, *(self.subscription(event) for event in CORE if event not in instead)]
 
     def inspect(self, subscriptions: Sequence[Subscription], **table: Any) -> Inspection:  # noqa: ANN401
         tables = [SubscriptionSettings(**table)] if table else []
@@ -66,10 +66,10 @@ def bridge(tmp_path: Path) -> Bridge:
     return Bridge(tmp_path)
 
 
-def test_nothing_is_wrong_with_a_good_one_of_each_founding_event(bridge: Bridge) -> None:
+def test_nothing_is_wrong_with_a_good_one_of_each_core_event(bridge: Bridge) -> None:
     inspection = bridge.inspect(bridge.all())
     assert inspection.findings == []
-    assert inspection.counts == {(event, State.ENABLED): 1 for event in FOUNDING}
+    assert inspection.counts == {(event, State.ENABLED): 1 for event in CORE}
 
 
 @pytest.mark.proves("To Aurora: trying a subscription counts no use of a credential")

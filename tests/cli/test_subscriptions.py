@@ -18,8 +18,8 @@ from tests.cli.here import here
 
 pytest_plugins = ["aurora_bridge.simulator.pytest_plugin"]
 
-FOUNDING = [name for name, event_type in CATALOGUE.items() if event_type.founding]
-EVERYTHING = f"[[subscriptions]]\nevents = {json.dumps(FOUNDING)}\n"
+CORE = [name for name, event_type in CATALOGUE.items() if event_type.core]
+EVERYTHING = f"[[subscriptions]]\nevents = {json.dumps(CORE)}\n"
 SECRETS = ("canary-token", "canary-new", "canary-old", "canary-basic")
 PATH = "/tenants/simulated/webhooks"
 
@@ -73,7 +73,7 @@ def test_nineteen_events_are_subscribed_to_and_a_second_run_has_nothing_to_do(br
     applied = bridge.run("apply", "--yes", file=EVERYTHING)
     assert applied.returncode == 0
     assert "[19/19] created web_proposal_url_created\n19 changes made.\n" in applied.stderr
-    assert [one["event"] for one in bridge.has()] == FOUNDING
+    assert [one["event"] for one in bridge.has()] == CORE
     for command in (["plan"], ["apply", "--yes"], ["apply"]):
         again = bridge.run(*command, file=EVERYTHING)
         assert (again.returncode, again.stderr) == (0, "")
@@ -83,7 +83,7 @@ def test_nineteen_events_are_subscribed_to_and_a_second_run_has_nothing_to_do(br
 def test_a_partner_application_has_subscriptions_of_its_own(bridge: Bridge) -> None:
     bridge.config.write_text(bridge.config.read_text().replace("tenant_id", "partner_application_id"))
     url = "https://hooks.example.com/lead_created?lead_id=<LEAD_ID>&tenant=<TENANT_ID>"
-    left_out = f"[[subscriptions]]\nleft_out = true\nevents = {json.dumps(FOUNDING)}\n"
+    left_out = f"[[subscriptions]]\nleft_out = true\nevents = {json.dumps(CORE)}\n"
     toml = f'[[subscriptions]]\nevents = ["lead_created"]\nurl_template = "{url}"\n{left_out}'
     applied = bridge.run("apply", "--yes", file=toml)
     assert applied.returncode == 0
@@ -131,7 +131,7 @@ def test_after_half_a_failure_it_goes_on_where_it_was(bridge: Bridge, failing_at
     failing_at_first(503)
     broken = bridge.run("apply", "--yes", file=EVERYTHING)
     assert broken.returncode == 1
-    assert f"[1/19] could not create {FOUNDING[0]}: POST {PATH}: Aurora failed (503): failed, as" in broken.stderr
+    assert f"[1/19] could not create {CORE[0]}: POST {PATH}: Aurora failed (503): failed, as" in broken.stderr
     assert broken.stderr.endswith("18 of 19 changes made. Run it again for the others.\n")
     assert bridge.run("apply", "--yes", file=EVERYTHING).returncode == 0
     assert len(bridge.has()) == 19
@@ -158,7 +158,7 @@ def test_a_list_that_fails_is_told_and_changes_nothing(bridge: Bridge, status: i
 
 
 def test_events_of_leads_that_aurora_refuses_are_told(bridge: Bridge, failing_at_first: Callable[[int], None]) -> None:
-    left_out = json.dumps([name for name in FOUNDING if name != "lead_created"])
+    left_out = json.dumps([name for name in CORE if name != "lead_created"])
     toml = f'[[subscriptions]]\nevents = ["lead_created"]\n[[subscriptions]]\nleft_out = true\nevents = {left_out}\n'
     failing_at_first(403)
     ended = bridge.run("apply", "--yes", file=toml)

@@ -15,7 +15,7 @@ from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
 from tests.cli.here import here
 
-FOUNDING: Final = [name for name, event_type in CATALOGUE.items() if event_type.founding]
+CORE: Final = [name for name, event_type in CATALOGUE.items() if event_type.core]
 
 
 def printed(*arguments: str, **settings: object) -> dict[str, str]:
@@ -37,11 +37,11 @@ def received(settings: Settings, target: str) -> Event:
     return normalise(routes.match(Delivery("GET", target.encode(), (), 0, 0.0)))
 
 
-def test_every_founding_event_has_a_template() -> None:
-    assert set(FOUNDING) <= printed().keys()
+def test_every_core_event_has_a_template() -> None:
+    assert set(CORE) <= printed().keys()
 
 
-@pytest.mark.parametrize("event", FOUNDING)
+@pytest.mark.parametrize("event", CORE)
 def test_what_is_sent_for_a_printed_template_is_that_event(event: str) -> None:
     found = received(Settings(), sent(printed()[event]))
     assert (found.name, found.recurrence) == (event, CATALOGUE[event].recurrence)
@@ -66,7 +66,7 @@ def test_every_printed_template_can_be_a_route_of_the_file_without_a_warning() -
 def test_the_list_in_the_page_of_routes_is_what_the_command_prints() -> None:
     page = (Path(__file__).parents[2] / "docs" / "routes.md").read_text()
     templates = printed()
-    assert re.findall(r"^https://HOST/.*$", page, re.MULTILINE) == [templates[event] for event in FOUNDING]
+    assert re.findall(r"^https://HOST/.*$", page, re.MULTILINE) == [templates[event] for event in CORE]
 
 
 def test_no_printed_template_lets_two_events_look_alike() -> None:

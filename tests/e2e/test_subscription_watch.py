@@ -13,7 +13,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE
 from tests.support import http
 from tests.support.daemon import Daemon
 
-FOUNDING: Final = [name for name, event_type in CATALOGUE.items() if event_type.founding]
+CORE: Final = [name for name, event_type in CATALOGUE.items() if event_type.core]
 GOOD: Final = {"header_auth_key": "X-Aurora-Webhook-Token", "header_auth_value": "canary-token"}
 PROBLEMS: Final = "aurora_bridge_subscription_problems"
 OWNER: Final = "/tenants/simulated/webhooks"
@@ -27,7 +27,7 @@ def aurora() -> Iterator[Simulator]:
 
 @pytest.fixture
 def daemon(aurora: Simulator, tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon on the embedded log that looks every second, at a subscription of each founding event."""
+    """A daemon on the embedded log that looks every second, at a subscription of each core event."""
     (tmp_path / "tokens").write_text("canary-token\n")
     (tmp_path / "api-token").write_text(f"{aurora.token}\n")
     with Daemon(
@@ -79,7 +79,7 @@ def subscribe(daemon: Daemon, aurora: Simulator, event: str, **fields: str) -> s
 
 
 def subscribe_to_all(daemon: Daemon, aurora: Simulator) -> dict[str, str]:
-    ids = {event: subscribe(daemon, aurora, event) for event in FOUNDING}
+    ids = {event: subscribe(daemon, aurora, event) for event in CORE}
     until(daemon, {})
     return ids
 
@@ -88,7 +88,7 @@ def subscribe_to_all(daemon: Daemon, aurora: Simulator) -> dict[str, str]:
 def test_a_subscription_that_is_off_is_told_until_it_is_on_again(daemon: Daemon, aurora: Simulator) -> None:
     ids = subscribe_to_all(daemon, aurora)
     assert title(daemon).startswith("Good: ")
-    assert daemon.metrics().value("aurora_bridge_subscriptions", state="enabled") == len(FOUNDING)
+    assert daemon.metrics().value("aurora_bridge_subscriptions", state="enabled") == len(CORE)
 
     one = f"{OWNER}/{ids['lead_created']}"
     call(aurora, "PUT", one, {"webhook": {"enabled": False}})

@@ -12,7 +12,7 @@ from tests.support.daemon import Daemon, command
 
 pytest_plugins = ["aurora_bridge.simulator.pytest_plugin"]
 
-FOUNDING = [name for name, event_type in CATALOGUE.items() if event_type.founding]
+CORE = [name for name, event_type in CATALOGUE.items() if event_type.core]
 
 
 @pytest.mark.parametrize(("secrets", "setting"), [("old\nnew\n", "tokens_file"), ("a:b c!\na@b.c:d:e\n", "basic_file")])
@@ -21,7 +21,7 @@ def test_each_event_that_was_subscribed_to_is_published(
 ) -> None:
     (tmp_path / "secrets").write_text(secrets)
     (tmp_path / "api-token").write_text(aurora_simulator.token)
-    (tmp_path / "subscriptions.toml").write_text(f"[[subscriptions]]\nevents = {json.dumps(FOUNDING)}\n")
+    (tmp_path / "subscriptions.toml").write_text(f"[[subscriptions]]\nevents = {json.dumps(CORE)}\n")
     auth = {f"auth__{setting}": tmp_path / "secrets"}
     with Daemon(tmp_path, **auth) as daemon:
         applied = command(
@@ -34,7 +34,7 @@ def test_each_event_that_was_subscribed_to_is_published(
             **auth,
         )
         assert applied.returncode == 0, applied
-        for event in FOUNDING:
+        for event in CORE:
             aurora_simulator.trigger(event)
-        assert {stored.topic for stored in spooled(daemon.state)} == set(FOUNDING)
+        assert {stored.topic for stored in spooled(daemon.state)} == set(CORE)
     assert [[one["status"] for one in delivery["attempts"]] for delivery in aurora_simulator.ledger()] == [[200]] * 19

@@ -42,9 +42,9 @@ def deliveries(draw: st.DrawFn) -> tuple[EventType, Attributes]:
     return row, draw(st.fixed_dictionaries({}, optional=values))
 
 
-def test_19_events_are_the_founding_ones_and_17_more_are_known() -> None:
-    founding = Counter(row.founding for row in ROWS)
-    assert founding == {True: 19, False: 17}
+def test_19_events_are_the_core_ones_and_17_more_are_known() -> None:
+    core = Counter(row.core for row in ROWS)
+    assert core == {True: 19, False: 17}
 
 
 def test_a_row_is_found_by_its_name() -> None:

@@ -299,8 +299,8 @@ def _overlap(one: Filters, other: Filters) -> bool:
 
 def _coverage(seen: Sequence[_Seen], left_out: Mapping[str, str]) -> Iterator[Finding]:
     covered = {todays_name(one.event) for one in seen if one.trial.fate is not Fate.ELSEWHERE}
-    founding = [name for name, event_type in CATALOGUE.items() if event_type.founding]
-    if missing := [name for name in founding if name not in covered and name not in left_out]:
+    core = [name for name, event_type in CATALOGUE.items() if event_type.core]
+    if missing := [name for name in core if name not in covered and name not in left_out]:
         words = "no subscription. Add it to the events of a table, or to those of a table with left_out = true."
         yield Finding(Check.NOT_COVERED, ", ".join(missing), words, error=True, events=missing)
     for name in sorted(covered & left_out.keys()):

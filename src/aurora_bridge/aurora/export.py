@@ -28,7 +28,7 @@ def exported(actual: Sequence[Subscription], settings: Settings, receiver: Recei
         yield ""
     here = [one for one in actual if one.url_template is None or receiver.comes_here(one.url_template)]
     subscribed = {todays_name(one.event or "") for one in here}
-    missing = [name for name, event_type in CATALOGUE.items() if event_type.founding and name not in subscribed]
+    missing = [name for name, event_type in CATALOGUE.items() if event_type.core and name not in subscribed]
     if missing:
         yield "# Of these, none comes to the bridge."
         yield from _lines({"events": missing, "left_out": True})

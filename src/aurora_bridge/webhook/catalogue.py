@@ -69,7 +69,7 @@ class EventType:
     """How well the row as a whole is founded."""
     attribute_standing: Mapping[str, Standing] = field(default_factory=dict, hash=False)
     """The attributes that are founded less well than the row."""
-    founding: bool = False
+    core: bool = False
     """One of the 19 events for which the bridge was made."""
     legacy_names: tuple[str, ...] = ()
     """Names on older pages of Aurora, which old subscriptions may still use."""
@@ -140,67 +140,67 @@ _MADE_BY = _known(source=("app", "api"))
 
 # fmt: off
 _EVENTS = (
-    # The founding events.
+    # The core events.
     EventType("agreement_status_changed", Recurrence.STATE,
-              ("project_id", "agreement_id", "status", "design_id", "financing_id"), founding=True,
+              ("project_id", "agreement_id", "status", "design_id", "financing_id"), core=True,
               subject=_subject("agreement_id", "project_id"), identifier="agreement_id", state_attribute="status",
               values=_known(status=("sent", "viewed", "signed", "cancel-pending", "canceled", "declined", "error")),
               attribute_standing=_standing(Standing.INTEGRATOR, "design_id", "financing_id")),
-    EventType("ahj_lookup_completed", Recurrence.STATE, ("project_id", "ahj_id", "status"), founding=True,
+    EventType("ahj_lookup_completed", Recurrence.STATE, ("project_id", "ahj_id", "status"), core=True,
               subject=_subject("project_id"), identifier="project_id", state_attribute="status", values=_FINISHED,
               unannounced_states=True),  # none says that a look-up began again
-    EventType("asset_created", Recurrence.ONCE, ("design_id", "asset_id", "asset_type"), founding=True,
+    EventType("asset_created", Recurrence.ONCE, ("design_id", "asset_id", "asset_type"), core=True,
               subject=_subject("design_id", "asset_id"), identifier="asset_id",
               values=_known(asset_type=(
                   "Design DXF", "Design Layout", "CAD Screenshot", "CAD Auto Screenshot",
                   "Site Survey Request Screenshot", "Racking Spec Sheet", "Racking Install Manual",
                   "Racking Certification", "Racking CAD File", "Racking Engineering Report",
                   "Racking Bill of Materials"))),
-    EventType("auto_designer_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, founding=True,
+    EventType("auto_designer_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, core=True,
               subject=_JOB_SUBJECT, identifier="job_id",
               values=_FINISHED,  # failed is inferred
               legacy_names=("auto_designer_job_completion",)),
-    EventType("consumption_profile_changed", Recurrence.SIGNAL, ("project_id",), founding=True,
+    EventType("consumption_profile_changed", Recurrence.SIGNAL, ("project_id",), core=True,
               subject=_subject("project_id")),
-    EventType("design_created", Recurrence.ONCE, ("project_id", "design_id", "source"), founding=True,
+    EventType("design_created", Recurrence.ONCE, ("project_id", "design_id", "source"), core=True,
               subject=_subject("design_id", "project_id"), identifier="design_id",
               values=_known(source=("app", "api", "expert_design_service")),
               attribute_standing=_standing(Standing.INTEGRATOR, "design_id")),
-    EventType("design_request_completed", Recurrence.STATE, ("design_request_id", "status"), founding=True,
+    EventType("design_request_completed", Recurrence.STATE, ("design_request_id", "status"), core=True,
               subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
               unannounced_states=True,  # none says that work on it began again
               values=_known(status=("designer_completed",)), legacy_names=("design_request_completion",)),
-    EventType("design_request_rejected", Recurrence.STATE, ("design_request_id", "status"), founding=True,
+    EventType("design_request_rejected", Recurrence.STATE, ("design_request_id", "status"), core=True,
               subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
               unannounced_states=True,  # none says that work on it began again
               values=_known(status=("designer_rejected",)), legacy_names=("design_request_rejection",)),
-    EventType("lead_changed", Recurrence.SIGNAL, ("lead_id",), founding=True, subject=_subject("lead_id")),
-    EventType("lead_converted", Recurrence.ONCE, ("lead_id", "project_id"), founding=True,
+    EventType("lead_changed", Recurrence.SIGNAL, ("lead_id",), core=True, subject=_subject("lead_id")),
+    EventType("lead_converted", Recurrence.ONCE, ("lead_id", "project_id"), core=True,
               subject=_subject("lead_id"), identifier="lead_id"),
-    EventType("lead_created", Recurrence.ONCE, ("lead_id", "source"), founding=True,
+    EventType("lead_created", Recurrence.ONCE, ("lead_id", "source"), core=True,
               subject=_subject("lead_id"), identifier="lead_id", values=_known(source=("lcai", "api")),
               attribute_standing=_standing(Standing.INFERRED, "source")),
-    EventType("lead_solar_estimation_job_completed", Recurrence.ONCE, ("lead_id", "job_id", "status"), founding=True,
+    EventType("lead_solar_estimation_job_completed", Recurrence.ONCE, ("lead_id", "job_id", "status"), core=True,
               subject=_subject("lead_id", "job_id"), identifier="job_id", values=_FINISHED,
               attribute_standing=_standing(Standing.INFERRED, "job_id", "status")),
-    EventType("panel_irradiance_analysis_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, founding=True,
+    EventType("panel_irradiance_analysis_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, core=True,
               subject=_JOB_SUBJECT, identifier="job_id", values=_FINISHED,
               attribute_standing=_standing(Standing.INFERRED, "job_id", "status"),
               legacy_names=("irradiance_analysis_job_completion",)),
-    EventType("performance_simulation_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, founding=True,
+    EventType("performance_simulation_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, core=True,
               subject=_JOB_SUBJECT, identifier="job_id", values=_FINISHED),
-    EventType("plan_set_request_status_changed", Recurrence.STATE, ("plan_set_request_id", "status"), founding=True,
+    EventType("plan_set_request_status_changed", Recurrence.STATE, ("plan_set_request_id", "status"), core=True,
               subject=_subject("plan_set_request_id"), identifier="plan_set_request_id", state_attribute="status",
               values=_known(status=("draft", "submitted", "completed", "rejected")),
               legacy_names=("plan_set_status_changed",)),
-    EventType("project_created", Recurrence.ONCE, ("project_id", "source"), founding=True,
+    EventType("project_created", Recurrence.ONCE, ("project_id", "source"), core=True,
               subject=_subject("project_id"), identifier="project_id", values=_MADE_BY),
-    EventType("project_deleted", Recurrence.ONCE, ("project_id", "source"), founding=True,
+    EventType("project_deleted", Recurrence.ONCE, ("project_id", "source"), core=True,
               subject=_subject("project_id"), identifier="project_id", values=_MADE_BY),
-    EventType("project_status_changed", Recurrence.STATE, ("project_id", "status"), founding=True,
+    EventType("project_status_changed", Recurrence.STATE, ("project_id", "status"), core=True,
               subject=_subject("project_id"), identifier="project_id", state_attribute="status",
               legacy_names=("project_status_updated",)),
-    EventType("web_proposal_url_created", Recurrence.SIGNAL, ("design_id", "source"), founding=True,
+    EventType("web_proposal_url_created", Recurrence.SIGNAL, ("design_id", "source"), core=True,
               subject=_subject("design_id"),  # no identifier: a URL expires and is made again for the same design
               values=_known(source=("app", "api", "APP"))),
     # Others of which more than the name is known.

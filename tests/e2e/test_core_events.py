@@ -7,7 +7,7 @@ from tests.e2e.stores import Place
 from tests.samples.load import load_samples
 from tests.support.broker import KafkaCluster, NamedKafka
 
-FOUNDING: Final = {
+CORE: Final = {
     "agreement_status_changed",
     "ahj_lookup_completed",
     "asset_created",
@@ -30,14 +30,14 @@ FOUNDING: Final = {
 }
 
 
-def test_each_founding_event_arrives_in_a_topic_of_its_own(
+def test_each_core_event_arrives_in_a_topic_of_its_own(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     place = Place(prefix, kafka.bootstrap)
     samples = {sample.expect.get("topic"): sample for sample in load_samples()}
     with place.daemon(tmp_path) as daemon:
         place.settle(daemon)
-        ids = {name: daemon.get(samples[name].target).json["id"] for name in FOUNDING}
+        ids = {name: daemon.get(samples[name].target).json["id"] for name in CORE}
         arrived = {stored.topic: stored.key for stored in place.read(daemon)}
-    assert len(FOUNDING) == 19
+    assert len(CORE) == 19
     assert ids == arrived
