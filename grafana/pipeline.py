@@ -107,10 +107,10 @@ _STAGES = Section(
             201,
             "Stages, 99 %",
             About(
-                "What 99 % of the deliveries kept in each stage: read (route, token, event), judge (same event or new "
+                "What 99 % of the deliveries kept in each stage: read (route, token, event), decide (same event or new "
                 "one), publish (until Kafka or the disk has it), answer (until the socket has it).",
                 "publish takes the longest, some milliseconds; read and answer below 1 ms.",
-                "publish: Kafka or the disk. judge: the disk of the index, or a catch-up with Kafka after a start. "
+                "publish: Kafka or the disk. decide: the disk of the index, or a catch-up with Kafka after a start. "
                 "read and answer: the event loop is busy, see Runtime.",
             ),
             Query(quantile(0.99, _STAGE, by="stage"), "{{stage}}"),

@@ -115,8 +115,8 @@ class Bridge:
         self._instance = ("aurora-bridge-instance", instance.encode())
         self._metrics = metrics
         stages = metrics.stage_seconds
-        self._read_seconds, self._judge_seconds, self._publish_seconds = (
-            stages[name] for name in ("read", "judge", "publish")
+        self._read_seconds, self._decide_seconds, self._publish_seconds = (
+            stages[name] for name in ("read", "decide", "publish")
         )
         self._flights: dict[asyncio.Task[object] | None, float] = {}
         """Deliveries that are not answered yet, by their task, which has one at a time; when they came (monotonic)."""
@@ -144,7 +144,7 @@ class Bridge:
             event, reason = self._read(match, delivery)
             read = monotonic()
             decision = dedup.claim(event, received_us) or await dedup.wait(event, received_us)
-            judged = monotonic()
+            decided = monotonic()
             action, entry, *_ = decision
             key = event_id(event.fingerprint, event.recurrence, entry.time_ms, entry.id_ms)
             if action is _DUPLICATE or action is _JOIN:
@@ -153,7 +153,7 @@ class Bridge:
                 if action is _REPEAT and entry.repeat:
                     self._metrics.repeats[event.name] += 1
                 outcome = await self.publish(event, key, entry, match, delivery)
-            self._time(delivery.received, read, judged)
+            self._time(delivery.received, read, decided)
         except Refusal as refusal:
             answer = _refused(refusal.reason, _event_of(match, event), entry, key)
             if match is None:
@@ -348,11 +348,11 @@ class Bridge:
                 more = {"left_out": left_out} if left_out else {}
                 log.warning("deliveries reached the answer deadline", extra=fields(deliveries=len(overdue), **more))
 
-    def _time(self, received: float, read: float, judged: float) -> None:
+    def _time(self, received: float, read: float, decided: float) -> None:
         """Note how long the stages of a delivery took that went all the way; the last ends now."""
         self._read_seconds.observe(read - received)
-        self._judge_seconds.observe(judged - read)
-        self._publish_seconds.observe(monotonic() - judged)
+        self._decide_seconds.observe(decided - read)
+        self._publish_seconds.observe(monotonic() - decided)
 
     def _oldest_seconds(self) -> float:
         return monotonic() - min(self._flights.values()) if self._flights else 0.0

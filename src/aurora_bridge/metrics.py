@@ -27,7 +27,7 @@ PLACEHOLDER, NOTHING = "placeholder", "nothing"
 """Kinds of values that say nothing."""
 _MOST_BROKERS = 100
 _OTHER_BROKER = "other"
-STAGES = ("read", "judge", "publish", "answer")
+STAGES = ("read", "decide", "publish", "answer")
 _RESPONSE_BUCKETS = (
     *(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 9.0, 10.0, 15.0),
@@ -262,7 +262,7 @@ class Metrics(Collector):
         )
         self.stage_seconds = Histogram(
             "aurora_bridge_stage_seconds",
-            "Time of a delivery in each stage: read (route, credentials, canonical event), judge (same event or new "
+            "Time of a delivery in each stage: read (route, credentials, canonical event), decide (same event or new "
             "one), publish (until durable), answer (until handed to the socket).",
             _STAGE_BUCKETS,
             (("stage", STAGES),),

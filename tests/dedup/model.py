@@ -2,7 +2,7 @@
 
 from aurora_bridge.dedup.lifecycle import TRANSITIONS, Happening, State
 from aurora_bridge.dedup.memory import Entry
-from aurora_bridge.dedup.recurrence import RETRIES, Action, judge, new_id_ms
+from aurora_bridge.dedup.recurrence import RETRIES, Action, decide, new_id_ms
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import entry_of
 
@@ -19,7 +19,7 @@ class Model:
         known = self.events.get(event.fingerprint)
         if known is None:
             return self._publish(Action.NEW, event, at, new_id_ms(event.recurrence, at, complete=True), repeat=False)
-        action, interval = judge(
+        action, interval = decide(
             event.recurrence,
             known,
             at,

@@ -12,9 +12,9 @@ from aurora_bridge.dedup.recurrence import (
     RETRIES,
     Action,
     Interval,
+    decide,
     event_id,
     interval_of,
-    judge,
     new_id_ms,
 )
 from aurora_bridge.webhook.catalogue import Recurrence
@@ -58,7 +58,7 @@ def action(  # noqa: PLR0913 - the facts of one decision
     window: int = DAY,
     resend: bool = False,
 ) -> Action:
-    action, interval = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
+    action, interval = decide(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
     of_resend = resend and before.state is SEEN
     assert interval is (Interval.RESEND if of_resend else interval_of(NOW - before.attempt_ms))
     return action
@@ -140,7 +140,7 @@ def test_no_retry_comes_once_the_answer_arrived(retry: Interval) -> None:
 
 def test_a_retry_comes_at_its_interval_from_the_attempt_before_and_not_from_the_event() -> None:
     before = known(RETRY_EXPECTED, ago=36 * MINUTE, attempt_ago=30 * MINUTE)
-    assert judge(STATE, before, NOW, DAY, is_latest=False, complete=True) == (DUPLICATE, Interval.RETRY_30MIN)
+    assert decide(STATE, before, NOW, DAY, is_latest=False, complete=True) == (DUPLICATE, Interval.RETRY_30MIN)
     assert action(STATE, known(RETRY_EXPECTED, ago=30 * SECOND, attempt_ago=0), latest=False) is REPEAT
 
 
@@ -206,8 +206,8 @@ def test_what_was_never_accepted_is_published_during_a_resend_too(recurrence: Re
 @pytest.mark.parametrize("ago", [SECOND, 30 * SECOND, 20 * HOUR, 3 * DAY])
 def test_a_duplicate_of_a_declared_resend_counts_as_one_unless_a_retry_was_expected(ago: int) -> None:
     facts = {"is_latest": False, "complete": True, "resend": True}
-    assert judge(ONCE, known(SEEN, ago), NOW, DAY, **facts) == (DUPLICATE, Interval.RESEND)
-    assert judge(ONCE, known(RETRY_EXPECTED, ago), NOW, DAY, **facts) == (DUPLICATE, interval_of(ago))
+    assert decide(ONCE, known(SEEN, ago), NOW, DAY, **facts) == (DUPLICATE, Interval.RESEND)
+    assert decide(ONCE, known(RETRY_EXPECTED, ago), NOW, DAY, **facts) == (DUPLICATE, interval_of(ago))
 
 
 # A clock that is set.
@@ -312,7 +312,7 @@ def test_whatever_is_known_only_what_is_durable_is_suppressed_and_only_what_is_i
     complete: bool,  # noqa: FBT001
     resend: bool,  # noqa: FBT001
 ) -> None:
-    action, interval = judge(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
+    action, interval = decide(recurrence, before, NOW, window, is_latest=latest, complete=complete, resend=resend)
     same_event = {IN_FLIGHT: JOIN, SEEN: DUPLICATE, RETRY_EXPECTED: DUPLICATE, RETRY_PENDING: RETRY}[before.state]
     assert action in (REPEAT, same_event)
     if action is DUPLICATE:

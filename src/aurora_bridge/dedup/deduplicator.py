@@ -1,6 +1,6 @@
 """Same event or new one: the front that the bridge calls.
 
-A delivery *claims* its event before that is sent. It is judged by what memory holds, else by what the file holds, which
+A delivery *claims* its event before that is sent. What memory holds decides, else what the file holds, which
 is asked only where the membership filter says "maybe": a new event touches no disk, no thread and no timer before it is
 sent, and what becomes of it is written behind. `recurrence` has the rules, `lifecycle` what can become of an event.
 """
@@ -22,7 +22,7 @@ from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Entry, Memory
 from aurora_bridge.dedup.missing import Missing
-from aurora_bridge.dedup.recurrence import RETRIES, Action, Interval, judge, new_id_ms
+from aurora_bridge.dedup.recurrence import RETRIES, Action, Interval, decide, new_id_ms
 from aurora_bridge.dedup.replays import Replays
 from aurora_bridge.dedup.resend import Resend
 from aurora_bridge.dedup.write_behind import WriteBehind
@@ -142,7 +142,7 @@ class Deduplicator:
         if known is None:
             return self._publish_new(event, now_ms)
         latest = latest or answer.latest.get(family_key or "")
-        action, interval = judge(
+        action, interval = decide(
             event.recurrence,
             known,
             now_ms,

@@ -216,7 +216,7 @@ class LogReader:
             if not memory.learn(record, Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE):
                 rest.append(record)
         known = [record.fingerprint for record in rest if record.fingerprint in members]
-        members.update([record.fingerprint for record in rest])  # before a delivery of it is judged
+        members.update([record.fingerprint for record in rest])  # before a delivery of it is decided
         if rest or latest:
             rows = list(latest.values())
             job = partial(index.learn, records=rest, known=known, latest=rows, instance=instance)

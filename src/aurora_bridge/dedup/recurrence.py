@@ -95,7 +95,7 @@ def interval_of(elapsed_ms: int) -> Interval:
     return Interval.NONE
 
 
-def judge(  # noqa: PLR0913 - the facts of one decision
+def decide(  # noqa: PLR0913 - the facts of one decision
     recurrence: Recurrence,
     known: Known,
     now_ms: int,

@@ -12,7 +12,7 @@ from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.log_record import LogRecord, has_same_id
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.memory import Entry, Memory
-from aurora_bridge.dedup.recurrence import RETRIES, Action, event_id, interval_of, judge
+from aurora_bridge.dedup.recurrence import RETRIES, Action, decide, event_id, interval_of
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event
 
@@ -45,7 +45,7 @@ class Replays:
         id_ms = 0 if recurrence is Recurrence.ONCE else time_ms
         accepted = known is not None and known.state in {SEEN, RETRY_EXPECTED}
         if known is not None and accepted:
-            action, _ = judge(
+            action, _ = decide(
                 recurrence,
                 known,
                 time_ms,

@@ -1,6 +1,6 @@
 """A re-send that an operator declared: Aurora's support sends a window of past webhooks once more.
 
-While it lasts, whatever was accepted before is a duplicate (`recurrence.judge`). The declaration ends by itself after a
+While it lasts, whatever was accepted before is a duplicate (`recurrence.decide`). The declaration expires after a
 day, since it also hides genuine repeats; it is kept in the state directory, so that a restart changes nothing. Each
 replica has its own: a record in a topic would be one that every consumer meets.
 """

@@ -82,8 +82,8 @@ def screen(
         if known and value in known:
             continue
         if _has_no_digit(value) if plain else not _is_usual(value) or "_ID" in value:  # which is rare
-            judge = _known if len(value) + len(name) <= _LONGEST else _judge
-            if judge(value, name):
+            names_nothing = _cached if len(value) + len(name) <= _LONGEST else _names_nothing
+            if names_nothing(value, name):
                 nothing.append(place)
     for name, place in texts:
         value = values[place]
@@ -92,7 +92,7 @@ def screen(
     return nothing
 
 
-def _judge(value: str, attribute: str) -> bool:
+def _names_nothing(value: str, attribute: str) -> bool:
     """Return whether an identifier is nothing. Raises `Malformed`: a placeholder."""
     if is_nothing(value):
         return True
@@ -101,7 +101,7 @@ def _judge(value: str, attribute: str) -> bool:
     return False
 
 
-_known = lru_cache(maxsize=1024)(_judge)  # 1.5 KiB each at most; an identifier without a digit comes again and again
+_cached = lru_cache(maxsize=1024)(_names_nothing)  # 1.5 KiB each at most; identifiers without a digit recur
 
 
 def is_nothing(value: str) -> bool:
