@@ -1,4 +1,4 @@
-"""The status page: `status` as one plain HTML page, below the first line that `verdict` gives it.
+"""The status page: `status` as one plain HTML page, below the first line that `diagnosis` gives it.
 
 It needs no script. What is not markup is escaped (`markup`); how it looks, and what its policy allows, is in `style`.
 """
@@ -14,11 +14,11 @@ from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.remedies import DEAD_LETTERS, REMEDIES
+from aurora_bridge.web.diagnosis import Line, diagnose
 from aurora_bridge.web.history import Window
 from aurora_bridge.web.markup import Html, element, join
 from aurora_bridge.web.status import Answers, Kafka, Spool, Status, Topic, Volume
 from aurora_bridge.web.style import STYLE
-from aurora_bridge.web.verdict import Line, judge
 from aurora_bridge.web.words import answer_time, counted, duration, moment, size
 
 REFRESH_SECONDS = 15
@@ -35,7 +35,7 @@ _OUTCOMES = {
 
 def page(status: Status, *, refreshing: bool = True) -> str:
     """Return the page; `refreshing`, it loads itself anew every few seconds."""
-    first, *others = judge(status)
+    first, *others = diagnose(status)
     head = [
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),

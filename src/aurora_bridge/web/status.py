@@ -1,6 +1,6 @@
 """What the status page shows, as plain data: one look at every part of the daemon.
 
-Nothing is kept for the page but what its parts know anyway. `verdict` judges what is found here, `page` shows it.
+Nothing is kept for the page but what its parts know anyway. `diagnosis` evaluates what is found here, `page` shows it.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Whether anything is being lost: the first line of the status page, and what else deserves a look.
 
-A pure judgement of `status`. A refusal counts as going on while the last one is a few minutes old. What the bridge
+A pure function of `status`. A refusal counts as going on while the last one is a few minutes old. What the bridge
 refuses for a fault of its own, or Kafka's, is bad; a request without route or credential deserves a look where its path
 is one of Aurora's. Any other is a scanner's.
 """
@@ -51,7 +51,7 @@ class Line(NamedTuple):
     remedy: str = ""
 
 
-def judge(status: Status) -> list[Line]:
+def diagnose(status: Status) -> list[Line]:
     """Return whether anything is being lost, and behind it what else deserves a look."""
     now, others = _refusing(status) or _losing(status), _worth_a_look(status)
     lost = [*_lost(status), *_off(status), *_switched_off(status)]

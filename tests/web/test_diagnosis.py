@@ -15,8 +15,8 @@ from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import DeadLetterReason, Reason
 from aurora_bridge.remedies import AUTO_DISABLE
+from aurora_bridge.web.diagnosis import LAG_RECORDS, RECENT_SECONDS, Level, diagnose
 from aurora_bridge.web.status import Reading, Status
-from aurora_bridge.web.verdict import LAG_RECORDS, RECENT_SECONDS, Level, judge
 from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, found, refused
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
@@ -73,7 +73,7 @@ FAILED = INCOMPLETE._replace(index_failed=True)
     ids=str,
 )
 def test_the_first_line_says_whether_anything_is_being_lost(status: Status, level: Level, said: str) -> None:
-    line = judge(status)[0]
+    line = diagnose(status)[0]
     assert line.level is level
     assert said in line.text
 
@@ -84,7 +84,7 @@ def test_the_first_line_says_whether_anything_is_being_lost(status: Status, leve
     ids=str,
 )
 def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
-    assert judge(status)[0].remedy
+    assert diagnose(status)[0].remedy
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
     ids=str,
 )
 def test_what_deserves_a_look_is_said_below(status: Status, said: str) -> None:
-    (line,) = judge(status)[1:]
+    (line,) = diagnose(status)[1:]
     assert line.level is Level.LOOK
     assert said in line.text
 
 
 def test_an_event_whose_subscriptions_are_all_off_is_bad_and_comes_with_the_command() -> None:
-    (line,) = judge(QUIET._replace(subscriptions=found(Check.SWITCHED_OFF)))
+    (line,) = diagnose(QUIET._replace(subscriptions=found(Check.SWITCHED_OFF)))
     assert (line.level, line.text) == (
         Level.BAD,
         "Aurora's subscription of lead_created is off: nothing arrives from it",
@@ -166,18 +166,18 @@ def test_an_event_whose_subscriptions_are_all_off_is_bad_and_comes_with_the_comm
 def test_subscriptions_with_the_same_problem_share_a_line() -> None:
     seen = found(Check.NO_ROUTE)
     twice = seen._replace(inspection=seen.inspection._replace(findings=[*seen.inspection.findings] * 2))
-    (line,) = judge(QUIET._replace(subscriptions=twice))[1:]
+    (line,) = diagnose(QUIET._replace(subscriptions=twice))[1:]
     assert line.text == "Subscriptions in Aurora, id-1, lead_created: this is wrong (and 1 other like it)"
     assert line.remedy == SUBSCRIPTION_REMEDIES[Check.NO_ROUTE]
 
 
 def test_how_long_the_reading_takes_is_not_said_where_nobody_knows() -> None:
-    (line,) = judge(INCOMPLETE._replace(reading=Reading(95, 5, inf)))[1:]
+    (line,) = diagnose(INCOMPLETE._replace(reading=Reading(95, 5, inf)))[1:]
     assert line.text == "Reading the log into the index: 95 of 100 events"
 
 
 def test_a_spool_that_was_moved_away_may_mean_a_loss_until_its_file_is_deleted() -> None:
-    (line,) = judge(QUIET._replace(broken_spools=["spool.db.broken-1"]))
+    (line,) = diagnose(QUIET._replace(broken_spools=["spool.db.broken-1"]))
     assert line.level is Level.BAD
     assert "may have been lost" in line.text
     assert "spool.db.broken-1" in line.text
@@ -188,13 +188,13 @@ def test_what_may_have_been_lost_goes_before_what_waits_and_behind_what_is_refus
         (AWAY, ["Events may have been lost", "Nothing is lost: events wait in the spool while Kafka is away"]),
         (refused(Reason.TOO_LATE, 1), ["Webhooks are being refused", "Events may have been lost"]),
     ):
-        lines = judge(status._replace(broken_spools=["spool.db.broken-1"]))
+        lines = diagnose(status._replace(broken_spools=["spool.db.broken-1"]))
         assert all(line.text.startswith(text) for line, text in zip(lines, texts, strict=True))
 
 
 def test_a_small_volume_is_as_full_as_it_is() -> None:
     spool = SPOOL._replace(bytes=82 * 2**20, limit_bytes=2**30, room_bytes=100 * 2**20)
-    assert [line.text for line in judge(QUIET._replace(spool=spool))][1:] == [
+    assert [line.text for line in diagnose(QUIET._replace(spool=spool))][1:] == [
         "The spool may take 1.0 GiB, but its volume has room for 100 MiB of it",
         "The spool is full to 82 %",
     ]
@@ -202,10 +202,10 @@ def test_a_small_volume_is_as_full_as_it_is() -> None:
 
 def test_since_when_kafka_is_away_is_said_and_when_the_spool_is_full() -> None:
     kafka, spool = KAFKA._replace(away_since=NOW - 180), SPOOL._replace(full_in_seconds=7300.0)
-    away = judge(AWAY._replace(kafka=kafka, spool=spool))[0]
+    away = diagnose(AWAY._replace(kafka=kafka, spool=spool))[0]
     since = "Away since 2027-01-15 07:57:00 UTC (3 min)."
     assert away.remedy.startswith(f"{since} By its growth of the last minutes, the spool is full in 2 h. They are")
-    assert judge(AWAY)[0].remedy.startswith("They are published in order")
+    assert diagnose(AWAY)[0].remedy.startswith("They are published in order")
 
 
 def test_of_a_quiet_daemon_nothing_more_is_said() -> None:
@@ -214,7 +214,7 @@ def test_of_a_quiet_daemon_nothing_more_is_said() -> None:
     quiet = QUIET._replace(
         garbled_templates=mended, lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old]
     )
-    assert judge(quiet)[1:] == []
+    assert diagnose(quiet)[1:] == []
 
 
 FAILING = Subscription("default", "lead_created", 50, 40, 30, 600.0)
@@ -231,20 +231,20 @@ SAFE = FAILING._replace(event="lead_changed", in_a_row=19, seconds_left=inf)
 )
 def test_a_subscription_that_aurora_may_switch_off_is_the_first_line(failing: list[Subscription], when: str) -> None:
     text = f"Aurora may switch off the subscription of lead_created{when}"
-    assert judge(QUIET._replace(failing=failing)) == [(Level.BAD, text, AUTO_DISABLE)]
+    assert diagnose(QUIET._replace(failing=failing)) == [(Level.BAD, text, AUTO_DISABLE)]
 
 
 def test_of_a_path_without_a_route_no_subscription_is_named() -> None:
     astray = FAILING._replace(route="none", event="none", seconds_left=inf)
-    (line,) = judge(QUIET._replace(failing=[astray]))
+    (line,) = diagnose(QUIET._replace(failing=[astray]))
     assert line.text.startswith("Aurora may switch off a subscription whose URL has no route: its last 30 attempts")
 
 
 def test_why_webhooks_are_refused_comes_before_it() -> None:
-    refusing, failing, *_ = judge(refused(Reason.TOO_LATE, 60)._replace(failing=[FAILING]))
+    refusing, failing, *_ = diagnose(refused(Reason.TOO_LATE, 60)._replace(failing=[FAILING]))
     assert refusing.text.startswith("Webhooks are being refused")
     assert "switch off" in failing.text
 
 
 def test_a_row_that_is_short_is_no_line() -> None:
-    assert judge(QUIET._replace(failing=[SAFE])) == judge(QUIET)
+    assert diagnose(QUIET._replace(failing=[SAFE])) == diagnose(QUIET)
