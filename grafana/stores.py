@@ -283,15 +283,15 @@ INDEX = Section(
         ),
         lines(
             502,
-            "Events passed unjudged",
+            "Events that bypassed the index",
             About(
-                "Deliveries a minute that were judged without the index's file, which was late or had failed, by "
+                "Deliveries a minute that were decided without the index's file, which was late or had failed, by "
                 "instance.",
                 "0.",
                 "Duplicates can pass. Look at the disk of the state directory, and at Lag of the event loop. The file "
                 "is opened again by itself.",
             ),
-            Query(f"60 * rate(aurora_bridge_unjudged_total{INTERVAL})", "{{instance}}"),
+            Query(f"60 * rate(aurora_bridge_index_bypassed_total{INTERVAL})", "{{instance}}"),
             unit=units.CountsPerMinute,
         ),
         lines(
@@ -313,7 +313,7 @@ INDEX = Section(
             About(
                 "How far it is behind Kafka, by instance: what other replicas published, or itself before a crash.",
                 "Near 0; more for seconds after a start.",
-                "Meanwhile replicas judge without each other's latest. It does not fall: Kafka cannot be read, see "
+                "Meanwhile replicas decide without each other's latest. It does not fall: Kafka cannot be read, see "
                 "Problems (read_denied).",
             ),
             Query("aurora_bridge_follower_lag_records", "{{instance}}"),

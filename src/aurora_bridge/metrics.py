@@ -394,7 +394,7 @@ class Metrics(Collector):
         )
         self.index_failed = Gauge(
             "aurora_bridge_index_failed",
-            "1 while the file of the dedup index is late or failed, and events pass unjudged. It is opened again by "
+            "1 while the file of the dedup index is late or failed, and events bypass the index. It is opened again by "
             "itself.",
         )
         self.index_complete = Gauge(
@@ -411,9 +411,9 @@ class Metrics(Collector):
             "aurora_bridge_index_forgotten",
             "Times that the dedup index was full and forgot its oldest part before its window was over.",
         )
-        self.unjudged = Counter(
-            "aurora_bridge_unjudged",
-            "Deliveries judged without the file of the dedup index, which was late or had failed: duplicates of known "
+        self.index_bypassed = Counter(
+            "aurora_bridge_index_bypassed",
+            "Deliveries decided without the file of the dedup index, which was late or had failed: duplicates of known "
             "events may be among them.",
         )
         self.follower_lag_records = Gauge(

@@ -166,8 +166,8 @@ class Life:
     # What can be seen of it.
 
     @property
-    def unjudged(self) -> int:
-        return int(self.metrics.unjudged[()])
+    def index_bypassed(self) -> int:
+        return int(self.metrics.index_bypassed[()])
 
     @property
     def failed(self) -> bool:

@@ -97,7 +97,7 @@ async def test_afterwards_a_new_state_has_the_id_of_its_day_again(tmp_path: Path
 
 @troubles()
 async def test_what_came_meanwhile_is_known_after_a_crash(tmp_path: Path, trouble: Trouble) -> None:
-    """Unjudged, spooled, killed: the spool is read again from where the file was, whatever that was."""
+    """Without a look-up, spooled, killed: the spool is read again from where the file was, whatever that was."""
     async with lives() as start:
         first = start(tmp_path, patience=IMPATIENT)
         await first.complete(NOON)
@@ -274,7 +274,7 @@ async def test_whatever_the_file_is_like_the_daemon_starts_at_once_and_knows_all
         make(tmp_path)
         second = start(tmp_path)
         found = [await second.act(once(f"{number}"), NOON + MINUTE) for number in range(200)]
-        assert found.count(Action.NEW) == second.unjudged  # until somebody comes upon the damage
+        assert found.count(Action.NEW) == second.index_bypassed  # until somebody comes upon the damage
         await second.complete(NOON)
         found = [await second.act(once(f"{number}"), NOON + 2 * MINUTE) for number in range(200)]
         assert set(found) == {Action.DUPLICATE}

@@ -139,7 +139,7 @@ async def test_a_late_file_is_waited_for_once_and_events_pass_in_their_order(tmp
         later = soon(life, ONCE, NOON + MINUTE)
         await turns()
         assert later.done()
-        assert life.unjudged == 2
+        assert life.index_bypassed == 2
 
 
 async def test_copies_are_one_event_though_the_file_is_late(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ async def test_a_look_up_that_fails_though_the_file_goes_on_is_not_made_again_an
     async with knowing(tmp_path) as life:
         with failing("find", code=sqlite3.SQLITE_FULL):
             decision = await life.claim(A, NOON + MINUTE)
-        assert (decision.action, decision.entry.id_ms, life.unjudged) == (Action.NEW, NOON + MINUTE, 1)
+        assert (decision.action, decision.entry.id_ms, life.index_bypassed) == (Action.NEW, NOON + MINUTE, 1)
 
 
 async def test_nobody_waits_for_a_look_up_behind_which_the_file_hangs_again(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.support.daemon import PROGRAM, Daemon, command
 from tests.support.ports import HOST, free_ports
 
 GARBAGE = b"this is no database, whatever its name says. " * 500
-INDEX = ("index_complete", "index_failed", "unjudged_total")
+INDEX = ("index_complete", "index_failed", "index_bypassed_total")
 
 
 def target() -> str:

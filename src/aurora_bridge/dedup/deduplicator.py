@@ -73,7 +73,7 @@ class Deduplicator:
         """
         self.resend = Resend(directory)
         self._patience = patience
-        self._unjudged, self._owed = metrics.unjudged, metrics.owed_retries
+        self._index_bypassed, self._owed = metrics.index_bypassed, metrics.owed_retries
         self._has_backlog = has_backlog
         self._memory = Memory()
         self._file = IndexFile(directory, settings, patience, metrics, self._opened)
@@ -136,7 +136,7 @@ class Deduplicator:
         if answer is None and (known is None or (latest is None and family_key is not None)):
             if self._file.usable:
                 return None
-            self._unjudged[()] += 1
+            self._index_bypassed[()] += 1
         answer = answer or _UNKNOWN
         known = known or answer.rows.get(fingerprint)
         if known is None:

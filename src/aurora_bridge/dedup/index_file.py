@@ -108,7 +108,7 @@ class IndexFile:
     def note_late(self) -> None:
         """Note that somebody waited long enough for an answer."""
         if not self.late:
-            log.warning("The index does not answer; events are published unjudged until it does.")
+            log.warning("The index does not answer; events are published without a look-up until it does.")
         self.late = True
 
     async def recreate(self) -> None:
@@ -136,7 +136,7 @@ class IndexFile:
             return
         self._anew |= is_broken(error)
         if not self.failed:
-            log.error("The index failed (%r); events are published unjudged until it is open again.", error)
+            log.error("The index failed (%r); events are published without a look-up until it is open again.", error)
             self.failed = True
             if self._anew:
                 self._reopen()

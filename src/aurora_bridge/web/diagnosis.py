@@ -269,7 +269,7 @@ def _index(status: Status) -> Iterator[Line]:
     if status.index_failed:
         yield Line(
             Level.LOOK,
-            "The index cannot be used: events pass unjudged, duplicates with them. Nothing is lost by that",
+            "The index cannot be used: events bypass it, duplicates with them. Nothing is lost by that",
             "It is opened again by itself, every second. Look at the disk of STATE_DIR; the log has the cause.",
         )
     elif status.reading is not None:

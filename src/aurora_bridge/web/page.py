@@ -319,7 +319,7 @@ def _daemon(status: Status) -> Html:
             ("State directory", status.state_dir),
             ("Its volume", _volume(status.volume)),
             ("Index", _index(status)),
-            ("Published unjudged", counted(status.unjudged, "event")),
+            ("Published without the index", counted(status.index_bypassed, "event")),
             ("In Kafka, not yet in the index", counted(status.lag, "record")),
             ("Other instances, last 24 h", str(status.other_instances)),
         ]

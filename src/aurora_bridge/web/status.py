@@ -155,7 +155,7 @@ class Status(NamedTuple):
     """Whether the index knows all that happened today."""
     reading: Reading | None
     """None once the log was read to its end."""
-    unjudged: int
+    index_bypassed: int
     outstanding: Outstanding
     """Deliveries that were refused and have not come again."""
     resend: Declaration
@@ -229,7 +229,7 @@ class Observer:
             index_failed=bool(metrics.index_failed.value()),
             index_complete=bool(metrics.index_complete.value()),
             reading=self._reading(),
-            unjudged=metrics.unjudged[()],
+            index_bypassed=metrics.index_bypassed[()],
             outstanding=self._dedup.missing.now(),
             resend=self._dedup.resend.declared,
             lag=int(metrics.follower_lag_records.value()),

@@ -51,7 +51,7 @@ FIRES: Final = {
 """By alert, the daemon for which it fires."""
 INDEX: Final = [
     ("broken", "aurora_bridge_index_failed", 1),
-    ("late", "aurora_bridge_unjudged_total", LATE),
+    ("late", "aurora_bridge_index_bypassed_total", LATE),
     ("away", "aurora_bridge_index_forgotten_total", 1),
     ("blind", "aurora_bridge_follower_lag_records", LAG),
 ]
@@ -202,15 +202,15 @@ def test_stray_duplicates_each_is_named_in_the_log(look: Look, tmp_path: Path) -
     assert len(said.splitlines()) == ALIKE
 
 
-def test_unjudged_all_were_and_the_count_stands_still_when_the_disk_answers(look: Look, tmp_path: Path) -> None:
+def test_all_bypassed_the_index_and_the_count_stands_still_when_the_disk_answers(look: Look, tmp_path: Path) -> None:
     state = state_of(look, "late")
 
-    def unjudged() -> float:
-        return figures(try_page("AuroraBridgeIndexDegraded", state, tmp_path)[0])["aurora_bridge_unjudged_total"]
+    def index_bypassed() -> float:
+        return figures(try_page("AuroraBridgeIndexDegraded", state, tmp_path)[0])["aurora_bridge_index_bypassed_total"]
 
-    assert unjudged() == LATE
+    assert index_bypassed() == LATE
     assert state.daemon.get("/lead_created?lead_id=later", GOOD).status == 200
-    assert unjudged() == LATE
+    assert index_bypassed() == LATE
 
 
 def test_loop_lag_is_far_above_a_healthy_ones_and_little_cpu_is_used(look: Look, tmp_path: Path) -> None:
