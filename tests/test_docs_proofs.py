@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from aurora_bridge.webhook.catalogue import CATALOGUE, Standing
+from aurora_bridge.webhook.catalogue import CATALOGUE, Evidence
 from docs import proofs
 from tests.faults.scenarios import CONTROLS, SCENARIOS
 
@@ -43,5 +43,5 @@ def test_the_page_of_the_faults_has_every_scenario_and_every_control_and_no_othe
 def test_the_guarantees_list_the_events_of_which_nothing_but_the_name_is_known() -> None:
     signals = next(line for line in text_of("docs/guarantees.md").splitlines() if line.startswith("| signal |"))
     _, listed = signals.split("nothing but the name is known: ")
-    only_names = [name for name, kind in CATALOGUE.items() if kind.standing is Standing.NAME_ONLY]
+    only_names = [name for name, kind in CATALOGUE.items() if kind.evidence is Evidence.NAME_ONLY]
     assert re.findall(r"`([^`]+)`", listed) == sorted(only_names)

@@ -124,7 +124,7 @@ def default_template(event: str, settings: Settings) -> str | None:
     if event_type is None:
         return None
     # A placeholder that Aurora does not know makes dead letters: of those that are in doubt, only the identifier.
-    sure = [at for at in event_type.attributes if at not in event_type.attribute_standing]
+    sure = [at for at in event_type.attributes if at not in event_type.attribute_evidence]
     names = [at for at in event_type.attributes if at in sure or at == event_type.identifier]
     base = settings.ingress.base_path.rstrip("/")
     return with_host(f"{base}/{event}?{'&'.join(map(_parameter, names))}", settings) if names else None

@@ -15,8 +15,8 @@ from aurora_bridge.webhook.catalogue import (
     LEGACY_NAMES,
     UNRECOGNIZED,
     EventType,
+    Evidence,
     Recurrence,
-    Standing,
     recurrence_of,
     subject_of,
     unknown_values,
@@ -67,7 +67,7 @@ def test_two_events_never_share_a_legacy_name() -> None:
 
 @every_row
 def test_a_row_speaks_of_its_own_attributes_only(row: EventType) -> None:
-    named = {attribute for _, attribute in row.subject} | set(row.values) | set(row.attribute_standing)
+    named = {attribute for _, attribute in row.subject} | set(row.values) | set(row.attribute_evidence)
     named |= {name for name in (row.identifier, row.state_attribute) if name is not None}
     assert set() == named - set(row.attributes)
 
@@ -79,7 +79,7 @@ def test_what_is_no_signal_has_an_identifier_and_a_signal_has_none(row: EventTyp
 
 @every_row
 def test_nothing_is_known_of_an_event_that_is_only_a_name(row: EventType) -> None:
-    assert (row.standing is Standing.NAME_ONLY) == (not row.attributes)
+    assert (row.evidence is Evidence.NAME_ONLY) == (not row.attributes)
 
 
 @every_row

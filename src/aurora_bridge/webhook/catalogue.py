@@ -30,8 +30,8 @@ class Recurrence(StrEnum):
     """The payload does not tell one occurrence from the next: never a duplicate."""
 
 
-class Standing(StrEnum):
-    """How well a fact about Aurora is founded; the less it is, the likelier a user has to override it."""
+class Evidence(StrEnum):
+    """How well a fact about Aurora is supported; the less it is, the likelier a user has to override it."""
 
     DOCUMENTED = "doc"
     """Stands on Aurora's own pages."""
@@ -65,10 +65,10 @@ class EventType:
     """Events of one family share their subject's latest state; empty stands for the event's own name."""
     values: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     """The known values of an attribute; one that is missing here can hold anything."""
-    standing: Standing = Standing.DOCUMENTED
-    """How well the row as a whole is founded."""
-    attribute_standing: Mapping[str, Standing] = field(default_factory=dict, hash=False)
-    """The attributes that are founded less well than the row."""
+    evidence: Evidence = Evidence.DOCUMENTED
+    """How well the row as a whole is supported."""
+    attribute_evidence: Mapping[str, Evidence] = field(default_factory=dict, hash=False)
+    """The attributes that are supported less well than the row."""
     core: bool = False
     """One of the 19 events for which the bridge was made."""
     legacy_names: tuple[str, ...] = ()
@@ -129,8 +129,8 @@ def _known(**values: tuple[str, ...]) -> Mapping[str, frozenset[str]]:
     return MappingProxyType({attribute: frozenset(known) for attribute, known in values.items()})
 
 
-def _standing(standing: Standing, *attributes: str) -> Mapping[str, Standing]:
-    return MappingProxyType(dict.fromkeys(attributes, standing))
+def _evidence(evidence: Evidence, *attributes: str) -> Mapping[str, Evidence]:
+    return MappingProxyType(dict.fromkeys(attributes, evidence))
 
 
 _JOB_ATTRIBUTES = ("design_id", "job_id", "status")
@@ -145,7 +145,7 @@ _EVENTS = (
               ("project_id", "agreement_id", "status", "design_id", "financing_id"), core=True,
               subject=_subject("agreement_id", "project_id"), identifier="agreement_id", state_attribute="status",
               values=_known(status=("sent", "viewed", "signed", "cancel-pending", "canceled", "declined", "error")),
-              attribute_standing=_standing(Standing.INTEGRATOR, "design_id", "financing_id")),
+              attribute_evidence=_evidence(Evidence.INTEGRATOR, "design_id", "financing_id")),
     EventType("ahj_lookup_completed", Recurrence.STATE, ("project_id", "ahj_id", "status"), core=True,
               subject=_subject("project_id"), identifier="project_id", state_attribute="status", values=_FINISHED,
               unannounced_states=True),  # none says that a look-up began again
@@ -165,7 +165,7 @@ _EVENTS = (
     EventType("design_created", Recurrence.ONCE, ("project_id", "design_id", "source"), core=True,
               subject=_subject("design_id", "project_id"), identifier="design_id",
               values=_known(source=("app", "api", "expert_design_service")),
-              attribute_standing=_standing(Standing.INTEGRATOR, "design_id")),
+              attribute_evidence=_evidence(Evidence.INTEGRATOR, "design_id")),
     EventType("design_request_completed", Recurrence.STATE, ("design_request_id", "status"), core=True,
               subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
               unannounced_states=True,  # none says that work on it began again
@@ -179,13 +179,13 @@ _EVENTS = (
               subject=_subject("lead_id"), identifier="lead_id"),
     EventType("lead_created", Recurrence.ONCE, ("lead_id", "source"), core=True,
               subject=_subject("lead_id"), identifier="lead_id", values=_known(source=("lcai", "api")),
-              attribute_standing=_standing(Standing.INFERRED, "source")),
+              attribute_evidence=_evidence(Evidence.INFERRED, "source")),
     EventType("lead_solar_estimation_job_completed", Recurrence.ONCE, ("lead_id", "job_id", "status"), core=True,
               subject=_subject("lead_id", "job_id"), identifier="job_id", values=_FINISHED,
-              attribute_standing=_standing(Standing.INFERRED, "job_id", "status")),
+              attribute_evidence=_evidence(Evidence.INFERRED, "job_id", "status")),
     EventType("panel_irradiance_analysis_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, core=True,
               subject=_JOB_SUBJECT, identifier="job_id", values=_FINISHED,
-              attribute_standing=_standing(Standing.INFERRED, "job_id", "status"),
+              attribute_evidence=_evidence(Evidence.INFERRED, "job_id", "status"),
               legacy_names=("irradiance_analysis_job_completion",)),
     EventType("performance_simulation_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES, core=True,
               subject=_JOB_SUBJECT, identifier="job_id", values=_FINISHED),
@@ -208,32 +208,32 @@ _EVENTS = (
               subject=_subject("app_id"), identifier="app_id", state_attribute="status",
               values=_known(status=("enabled", "disabled"))),
     EventType("design_request_created", Recurrence.ONCE, ("design_request_id", "source"),
-              subject=_subject("design_request_id"), identifier="design_request_id", standing=Standing.INTEGRATOR),
+              subject=_subject("design_request_id"), identifier="design_request_id", evidence=Evidence.INTEGRATOR),
     EventType("financier_contract_status_changed", Recurrence.STATE,
               ("financing_id", "design_id", "external_provider_status"),
               subject=_subject("financing_id", "design_id"), identifier="financing_id",
-              state_attribute="external_provider_status", standing=Standing.INTEGRATOR),
+              state_attribute="external_provider_status", evidence=Evidence.INTEGRATOR),
     EventType("imagery_lidar_completed", Recurrence.SIGNAL, ("project_id", "status"),
-              subject=_subject("project_id"), standing=Standing.INTEGRATOR),
+              subject=_subject("project_id"), evidence=Evidence.INTEGRATOR),
     EventType("milestone_created", Recurrence.SIGNAL, ("project_id", "design_id", "stage", "source"),
               subject=_subject("project_id", "design_id"),  # no identifier: a milestone can be reached again
-              values=_known(stage=("sold", "installed", "permission_to_operate")), standing=Standing.INTEGRATOR),
+              values=_known(stage=("sold", "installed", "permission_to_operate")), evidence=Evidence.INTEGRATOR),
     EventType("project_changed", Recurrence.SIGNAL, ("project_id", "source", "attributes"),
-              subject=_subject("project_id"), standing=Standing.INTEGRATOR),
+              subject=_subject("project_id"), evidence=Evidence.INTEGRATOR),
     EventType("proposal_pdf_generation_job_completed", Recurrence.ONCE, _JOB_ATTRIBUTES,
-              subject=_JOB_SUBJECT, identifier="job_id", standing=Standing.INTEGRATOR),
+              subject=_JOB_SUBJECT, identifier="job_id", evidence=Evidence.INTEGRATOR),
     EventType("site_survey_requested", Recurrence.SIGNAL, ("site_survey_request_id", "tenant_id"),
               subject=_subject("site_survey_request_id")),  # its session_token is a secret and no attribute
     # Names without any more.
-    EventType("agreement_download_url_job_completed", standing=Standing.NAME_ONLY),
-    EventType("ai_roof_job_completed", standing=Standing.NAME_ONLY),
-    EventType("design_deleted", standing=Standing.NAME_ONLY),
-    EventType("eagleview_design_request_created", standing=Standing.NAME_ONLY),
-    EventType("eagleview_design_request_status_changed", standing=Standing.NAME_ONLY),
-    EventType("fire_pathway_placement_job_completed", standing=Standing.NAME_ONLY),
-    EventType("milestone_shared", standing=Standing.NAME_ONLY),
-    EventType("order_created", standing=Standing.NAME_ONLY),
-    EventType("site_survey_status_changed", standing=Standing.NAME_ONLY),
+    EventType("agreement_download_url_job_completed", evidence=Evidence.NAME_ONLY),
+    EventType("ai_roof_job_completed", evidence=Evidence.NAME_ONLY),
+    EventType("design_deleted", evidence=Evidence.NAME_ONLY),
+    EventType("eagleview_design_request_created", evidence=Evidence.NAME_ONLY),
+    EventType("eagleview_design_request_status_changed", evidence=Evidence.NAME_ONLY),
+    EventType("fire_pathway_placement_job_completed", evidence=Evidence.NAME_ONLY),
+    EventType("milestone_shared", evidence=Evidence.NAME_ONLY),
+    EventType("order_created", evidence=Evidence.NAME_ONLY),
+    EventType("site_survey_status_changed", evidence=Evidence.NAME_ONLY),
 )
 # fmt: on
 
