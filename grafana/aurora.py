@@ -69,8 +69,8 @@ _RETRIED = Section(
                 "they fit: 30s, 5min, 30min, 3h, 20h after the attempt before. echo: at once, two subscriptions "
                 "alike, say. re-send: of one that was declared. none: at some other time, when Aurora does not retry.",
                 "0, or a few echoes.",
-                "30s and later: Aurora did not get our 2xx in time; compare with Owed retries. Only later ones: the "
-                "earlier attempts did not come through to us. none: perhaps other events that look alike; see the "
+                "30s and later: Aurora did not get our 2xx in time; compare with Expected retries. Only later ones: "
+                "the earlier attempts did not come through to us. none: perhaps other events that look alike; see the "
                 "runbook AuroraBridgeStrayDuplicates.",
             ),
             *(
@@ -113,7 +113,7 @@ _RETRIED = Section(
         ),
         number(
             204,
-            "Owed retries",
+            "Expected retries",
             About(
                 "Events in the time shown that we took, but whose 2xx may not have reached Aurora in time: the "
                 "client was gone, or 10 s were over. Aurora will send each again, and it will be taken for a "
@@ -121,7 +121,7 @@ _RETRIED = Section(
                 "0.",
                 "A proxy in front with a time-out below 10 s, or answers that are slow: see the dashboard Pipeline.",
             ),
-            Query(f"sum(increase(aurora_bridge_owed_retries_total{RANGE}))"),
+            Query(f"sum(increase(aurora_bridge_expected_retries_total{RANGE}))"),
             steps=[(0.5, YELLOW)],
             width=12,
         ),
@@ -131,7 +131,7 @@ _RETRIED = Section(
             About(
                 "Deliveries in the time shown that fit Aurora's schedule and brought a known event.",
                 "0.",
-                "Far above Owed retries: our answers get lost behind us, in the proxy or the network.",
+                "Far above Expected retries: our answers get lost behind us, in the proxy or the network.",
             ),
             Query(f'sum(increase(aurora_bridge_duplicates_total{{event=~"$event",{_RETRIES}}}{RANGE}))'),
             steps=[(0.5, YELLOW)],

@@ -36,7 +36,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
         "interval": {"echo", "30s", "5min", "30min", "3h", "20h", "re-send", "none"},
     },
     "aurora_bridge_repeats_total": {"event": set(EVENTS)},
-    "aurora_bridge_owed_retries_total": {},
+    "aurora_bridge_expected_retries_total": {},
     "aurora_bridge_backlog_events": {"event": set(EVENTS)},
     "aurora_bridge_spool_events": {},
     "aurora_bridge_spool_bytes": {},

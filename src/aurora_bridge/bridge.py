@@ -321,7 +321,7 @@ class Bridge:
         return Outcome.DUPLICATE
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
-        """Note that an answer was handed to the socket, or that the client was gone: then its retry is owed."""
+        """Note that an answer was handed to the socket, or that the client was gone: then its retry is expected."""
         if answer.entry is not None:
             in_time = handed and monotonic() - delivery.received <= BUDGET_SECONDS
             self._dedup.answered(answer.entry, delivery.received_us, in_time=in_time)

@@ -286,10 +286,10 @@ class Metrics(Collector):
         self.repeats = Counter(
             "aurora_bridge_repeats", "Events published although their content was seen before.", (event,)
         )
-        self.owed_retries = Counter(
-            "aurora_bridge_owed_retries",
-            "Events taken whose 2xx may not have reached Aurora in time, so that a retry is owed: the client was gone, "
-            "or the answer took longer than Aurora waits.",
+        self.expected_retries = Counter(
+            "aurora_bridge_expected_retries",
+            "Events taken whose 2xx may not have reached Aurora in time, so that a retry is expected: the client was "
+            "gone, or the answer took longer than Aurora waits.",
         )
         self.retry_pending_deliveries = Gauge(
             "aurora_bridge_retry_pending_deliveries",

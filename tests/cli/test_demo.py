@@ -96,7 +96,7 @@ def test_a_terminal_gets_colours_and_a_last_line_that_goes_at_the_end(monkeypatc
     assert (
         "\033[32m200 spooled  \033[0m  agreement_status_changed  signed\033[33m  attempt 2, 3 h late\033[0m\n" in text
     )
-    assert "attempts 0, failed 0, owed 0, stored 0, duplicates 0" in text
+    assert "attempts 0, failed 0, pending 0, stored 0, duplicates 0" in text
     assert text.endswith("\r\033[K")
 
 

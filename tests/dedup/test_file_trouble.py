@@ -321,7 +321,7 @@ async def test_an_opening_that_hangs_holds_nobody_up_for_long(tmp_path: Path) ->
 async def test_a_file_that_takes_its_time_to_open_is_not_taken_for_a_removed_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is awaited stands in no log: it is in the file alone."""
+    """An expected retry stands in no log: it is in the file alone."""
     async with lives() as start:
         first = start(tmp_path)
         await first.deliver(A, NOON, stored=False)

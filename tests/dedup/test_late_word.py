@@ -34,7 +34,7 @@ async def test_the_retry_of_what_was_stored_and_not_heard_is_a_duplicate_though_
         await life.written()
     retry = await life.deliver(A, NOON + 30 * SECOND)
     assert (retry.action, retry.interval, retry.entry.time_ms) == (Action.DUPLICATE, Interval.RETRY_30S, NOON)
-    assert life.metrics.owed_retries[()] == 1
+    assert life.metrics.expected_retries[()] == 1
 
 
 @written
@@ -78,7 +78,7 @@ async def test_of_several_copies_one_that_was_not_heard_is_enough(life: Life) ->
 async def test_a_refusal_that_was_not_heard_is_a_refusal(life: Life) -> None:
     await life.deliver(A, NOON, stored=False, in_time=False)
     assert await life.act(A, NOON + 30 * SECOND) is Action.RETRY
-    assert life.metrics.owed_retries[()] == 0
+    assert life.metrics.expected_retries[()] == 0
 
 
 async def test_between_the_intervals_of_a_retry_the_state_has_come_back(life: Life) -> None:

@@ -148,7 +148,7 @@ async def test_a_webhook_that_is_never_answered_in_time_is_one_event_over_all_it
 
 
 @pytest.mark.proves("An attacker can: With a valid credential")
-async def test_a_state_that_comes_back_when_no_retry_is_owed_is_published(begin: Begin) -> None:
+async def test_a_state_that_comes_back_when_no_retry_is_expected_is_published(begin: Begin) -> None:
     core = await begin()
     await core.deliver(STATUS.format("viewed"), NOON)
     await core.deliver(STATUS.format("signed"), NOON + SECOND)

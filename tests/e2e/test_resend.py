@@ -1,4 +1,4 @@
-"""Retries and re-sends, with a real daemon: what it refused is owed until it comes, a re-send outlasts a restart."""
+"""Retries and re-sends, with a real daemon: what it refused is pending until it comes, a re-send outlasts a restart."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -53,7 +53,7 @@ def test_while_a_resend_is_declared_signals_are_duplicates_through_restarts_and_
 
 
 @pytest.mark.proves("what was refused is listed until it comes again")
-def test_what_was_refused_is_owed_through_a_restart_until_its_retry_comes(tmp_path: Path) -> None:
+def test_what_was_refused_is_pending_through_a_restart_until_its_retry_comes(tmp_path: Path) -> None:
     targets = [STATE.format(uuid4()) + "&note=" + "x" * 1200 for _ in range(2)]
     name = "aurora_bridge_retry_pending_deliveries"
     with Daemon(tmp_path, ingress__max_target_bytes=1024) as daemon:
@@ -74,7 +74,7 @@ def test_what_was_refused_is_owed_through_a_restart_until_its_retry_comes(tmp_pa
         assert "still owes" not in page(daemon)
 
 
-def test_what_one_replica_refused_is_owed_until_another_has_it_and_each_is_told_of_a_resend(
+def test_what_one_replica_refused_is_pending_until_another_has_it_and_each_is_told_of_a_resend(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     target = STATE.format(uuid4()) + "&note=" + "x" * 1200

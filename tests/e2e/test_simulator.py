@@ -173,7 +173,7 @@ def test_the_commands_send_print_and_sum_up(tmp_path: Path) -> None:
         assert ran.returncode == 0
         assert {attempt["status"] for attempt in attempts} == {200}
         assert last["summary"]["delivered"] == len(attempts) == len(spooled(daemon.state)) - 1
-        assert last["summary"]["owed"] == 0
+        assert last["summary"]["pending"] == 0
 
 
 @pytest.mark.parametrize("by", ["reader", "signal"])

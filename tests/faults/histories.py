@@ -19,7 +19,7 @@ from tests.faults.journal import NOISE_SECONDS, Request, Told
 
 MILLISECOND: Final = 0.001
 """To which a record's `time` is cut."""
-OWED_SECONDS: Final = 10.0
+EXPECTED_SECONDS: Final = 10.0
 """What was received within so much of the newest is expected again after a crash, if the index did not know of it."""
 STATES: Final = frozenset({"state", "turn"})
 """Kinds of events that can come back."""
@@ -82,7 +82,7 @@ class Histories:
         family = [one for one in self._families[told.event, told.subject] if one.digest == told.digest]
         before = family[family.index(told) - 1] if told is not family[0] else None
         return before is not None and any(
-            start - OWED_SECONDS <= before.accepted_at <= end and start <= acceptance.begun
+            start - EXPECTED_SECONDS <= before.accepted_at <= end and start <= acceptance.begun
             for start, end in self._limits.crashes
         )
 

@@ -183,7 +183,7 @@ def test_a_state_that_is_lost_in_flight_is_not_the_latest(play: Play, later: flo
 
 
 def test_an_event_that_bypassed_the_index_and_was_refused_does_not_lend_the_id_of_an_earlier_one(play: Play) -> None:
-    """B is stored and owed; its retry bypasses the index and is refused; B comes back after another state."""
+    """B is stored and expected again; its retry bypasses the index and is refused; B comes back after another state."""
     play.status("B", reaches=False)
     play.status("A")
     play.all_is_calm()

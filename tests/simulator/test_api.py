@@ -125,7 +125,7 @@ async def test_a_resend_and_a_reset() -> None:
         assert (await ask("POST", "/_resend", {"hours": 1}))[1] == {"deliveries": 1}
         assert (await ask("GET", "/_ledger"))[1]["totals"]["delivered"] == 2
         assert (await ask("POST", "/_reset"))[0] == 204
-        assert (await ask("GET", "/_ledger"))[1] == {"totals": {}, "owed": 0, "deliveries": []}
+        assert (await ask("GET", "/_ledger"))[1] == {"totals": {}, "pending": 0, "deliveries": []}
         assert (await ask("GET", WEBHOOKS))[1] == {"webhooks": []}
 
 

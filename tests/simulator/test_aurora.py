@@ -23,7 +23,7 @@ def test_what_is_answered_with_2xx_is_sent_once() -> None:
     aurora = aurora_with()
     (delivery,) = aurora.happen(occurrence())
     assert len(sent(aurora, BEGIN + 2 * DAY, GOOD)) == 1
-    assert (delivery.state, aurora.owed()) == (State.DELIVERED, 0)
+    assert (delivery.state, aurora.pending()) == (State.DELIVERED, 0)
 
 
 @pytest.mark.parametrize("status", [None, 301, 404, 503])
@@ -56,7 +56,7 @@ def test_a_retry_has_the_latest_definition() -> None:
     assert (retry.url.split("/")[2], retry.headers) == ("other.test", {"X-Token": "new"})
 
 
-def test_what_is_disabled_or_deleted_is_owed_nothing() -> None:
+def test_what_is_disabled_or_deleted_gets_nothing_more() -> None:
     aurora = aurora_with(subscription(), subscription(identity="s-2"))
     deliveries = aurora.happen(occurrence())
     sent(aurora, BEGIN, REFUSED)
@@ -126,11 +126,11 @@ def test_a_delivery_that_always_fails_does_not_cost_a_subscription_whose_others_
     assert is_on(aurora)
 
 
-def test_no_more_is_owed_than_fits_and_what_is_left_out_is_counted() -> None:
-    aurora = Aurora(most_owed=2)
+def test_no_more_is_pending_than_fits_and_what_is_left_out_is_counted() -> None:
+    aurora = Aurora(most_pending=2)
     aurora.change(subscription())
     assert [len(aurora.happen(occurrence())) for _ in range(3)] == [1, 1, 0]
-    assert (aurora.owed(), aurora.totals["left_out"]) == (2, 1)
+    assert (aurora.pending(), aurora.totals["left_out"]) == (2, 1)
     sent(aurora, BEGIN, GOOD)
     assert len(aurora.happen(occurrence())) == 1
 

@@ -84,7 +84,7 @@ async def test_a_reset_begins_anew_whatever_is_in_flight() -> None:
     await asyncio.sleep(0)
     simulation.reset()
     await forward
-    assert (simulation.aurora.owed(), len(simulation.aurora.ledger)) == (0, 0)
+    assert (simulation.aurora.pending(), len(simulation.aurora.ledger)) == (0, 0)
 
 
 async def test_the_engine_sends_by_itself_what_becomes_due() -> None:
@@ -116,11 +116,11 @@ async def test_a_clock_is_put_forward_while_the_engine_runs_and_always_has_somet
 async def test_a_simulation_that_is_late_owes_no_more_than_it_can_send() -> None:
     receiver = Receiver()
     simulation = engine(receiver, *(occurrence(at=BEGIN) for _ in range(10 * MOST_IN_FLIGHT)))
-    owed = []
-    simulation.on_answer = lambda _: owed.append(simulation.aurora.owed())
+    pending = []
+    simulation.on_answer = lambda _: pending.append(simulation.aurora.pending())
     await simulation.advance(0)
     assert len(receiver.asked) == 10 * MOST_IN_FLIGHT
-    assert max(owed) <= MOST_IN_FLIGHT
+    assert max(pending) <= MOST_IN_FLIGHT
 
 
 def test_a_clock_runs_as_fast_as_is_wished_and_says_how_long_a_wait_is() -> None:

@@ -150,7 +150,7 @@ def _acts(server: Prometheus, daemons: list[Daemon], node: KafkaNode, calm: floa
     node.resume()
     for daemon in daemons:
         daemon.wait_until_connected()
-    see("sum(aurora_bridge_owed_retries_total) > 0")
+    see("sum(aurora_bridge_expected_retries_total) > 0")
     pause.wait(calm)
     node.kill()
     see("max(aurora_bridge_kafka_connected) == 0")

@@ -59,7 +59,8 @@ class Screen:
         """Show how far it is, in a last line that the next one takes the place of."""
         totals = aurora.totals
         self._last(
-            f"{_spoken(now)}  attempts {totals['attempts']:,}, failed {totals['refused']:,}, owed {aurora.owed():,}, "
+            f"{_spoken(now)}  attempts {totals['attempts']:,}, failed {totals['refused']:,}, "
+            f"pending {aurora.pending():,}, "
             f"stored {len(sums.stored):,}, duplicates {sums.outcomes['duplicate']:,}"
         )
 

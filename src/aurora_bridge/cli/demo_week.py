@@ -89,7 +89,7 @@ class _Week:
             await asyncio.sleep(_TICK_SECONDS - (monotonic() - began))
 
     async def resend(self, since: float) -> int:
-        """Send again what was first sent since then, until nothing is owed; return how many deliveries."""
+        """Send again what was first sent since then, until nothing is pending; return how many deliveries."""
         resent = self._engine.aurora.resend(since, self._engine.clock.now())
         await self._advance(2 * DAY_SECONDS)
         return resent

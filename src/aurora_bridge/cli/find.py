@@ -192,7 +192,7 @@ def _told(identity: Identity, event: str, headers: Iterable[tuple[str, bytes | N
 
 
 def _summary(wanted: Wanted, found: Counter[str], known: Row | None, looked: list[str]) -> Iterator[str]:
-    """Yield how often it is where, and what the index knows: of attempts only those that a retry was awaited for."""
+    """Yield how often it is where, and what the index knows: of attempts only those for which a retry was expected."""
     if found:
         places = ", ".join(f"{found[where]} {words}" for where, words in _PLACES.items() if found[where])
         yield f"{found.total()} {'copy' if found.total() == 1 else 'copies'}: {places}."

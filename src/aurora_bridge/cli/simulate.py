@@ -112,7 +112,11 @@ def add(subparsers: Subparsers) -> None:
         help="simulated seconds a second; default 1440, a day in a minute",
     )
     running.add_argument(
-        "--days", type=number_from_0, default=inf, metavar="N", help="end after N simulated days, once nothing is owed"
+        "--days",
+        type=number_from_0,
+        default=inf,
+        metavar="N",
+        help="end after N simulated days, once nothing is pending",
     )
     running.add_argument("--events", type=events, metavar="NAME,...", help="subscribe to these only; default: to all")
     running.add_argument(

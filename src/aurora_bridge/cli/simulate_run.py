@@ -1,7 +1,7 @@
 """`aurora-bridge simulate run`: lives through stories until they are over, or until Ctrl-C.
 
 Standard output gets a JSON line for each attempt, or nothing where it is a terminal, which gets a line of progress
-instead; then the totals. Once the stories are over, the clock is put forward until nothing is owed.
+instead; then the totals. Once the stories are over, the clock is put forward until nothing is pending.
 """
 
 import argparse
@@ -78,7 +78,7 @@ async def _simulate(plan: Plan, arguments: argparse.Namespace) -> dict[str, int]
             working = [tasks.create_task(engine.run())]
             end = engine.clock.now() + plan.days * DAY_SECONDS
             await _until(stop, engine, end, terminal=terminal)
-            working.append(tasks.create_task(_finish(engine, stop)))  # what is still owed comes without a wait
+            working.append(tasks.create_task(_finish(engine, stop)))  # what is still pending comes without a wait
             await stop.wait()
             for task in working:
                 task.cancel()
@@ -108,7 +108,7 @@ async def _finish(engine: Engine, stop: asyncio.Event) -> None:
 
 
 def _totals(engine: Engine) -> dict[str, int]:
-    return {**engine.aurora.totals, "owed": engine.aurora.owed()}
+    return {**engine.aurora.totals, "pending": engine.aurora.pending()}
 
 
 class _Printer:

@@ -73,7 +73,7 @@ class Deduplicator:
         """
         self.resend = Resend(directory)
         self._patience = patience
-        self._index_bypassed, self._owed = metrics.index_bypassed, metrics.owed_retries
+        self._index_bypassed, self._expected_retries = metrics.index_bypassed, metrics.expected_retries
         self._has_backlog = has_backlog
         self._memory = Memory()
         self._file = IndexFile(directory, settings, patience, metrics, self._opened)
@@ -237,7 +237,7 @@ class Deduplicator:
         if not in_time and entry.state is SEEN:
             entry.attempt_ms = attempt_us // 1000
             self._memory.apply(entry, Happening.UNHEARD)
-            self._owed[()] += 1
+            self._expected_retries[()] += 1
         if entry.changed and (not in_time or entry.attempt > 1):
             self._write_behind.hasten(entry)  # whether a retry is still to come, no log tells
         if not entry.stays:

@@ -148,7 +148,7 @@ class _Api:
     async def _ledger(self, request: web.Request) -> web.Response:
         aurora, event = self._engine.aurora, request.query.get("event")
         deliveries = [one.shown() for one in aurora.ledger if event in {None, one.event}]
-        return _json({"totals": dict(aurora.totals), "owed": aurora.owed(), "deliveries": deliveries})
+        return _json({"totals": dict(aurora.totals), "pending": aurora.pending(), "deliveries": deliveries})
 
     async def _trigger(self, request: web.Request) -> web.Response:
         body = await _body(request)

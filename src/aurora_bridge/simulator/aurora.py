@@ -20,12 +20,12 @@ from aurora_bridge.simulator.template import Spaces
 
 LEDGER_DELIVERIES: Final = 100_000
 """That the ledger keeps, the newest: about 1 KiB each."""
-MOST_OWED: Final = 100_000
+MOST_PENDING: Final = 100_000
 """Deliveries, at most; likewise. A receiver that is away for long makes more, which Aurora would owe, too."""
 
 
 class Aurora:
-    """Subscriptions, what they are still owed, and a ledger of what was sent."""
+    """Subscriptions, what they still get, and a ledger of what was sent."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Aurora:
         spaces: Spaces = Spaces.PERCENT,
         disturbances: Disturbances | None = None,
         ledger_deliveries: int = LEDGER_DELIVERIES,
-        most_owed: int = MOST_OWED,
+        most_pending: int = MOST_PENDING,
     ) -> None:
         self.subscriptions = Subscriptions()
         self.objects = Objects()
@@ -41,9 +41,9 @@ class Aurora:
         self.totals: Counter[str] = Counter()
         """Of `happened`, `attempts`, `refused` attempts, `switched_off` subscriptions, and deliveries by state.
 
-        Also of `left_out` deliveries: those that began while as many were owed as there may be.
+        Also of `left_out` deliveries: those that began while as many were pending as there may be.
         """
-        self._most_owed = most_owed
+        self._most_pending = most_pending
         self._spaces = spaces
         self._disturbances = disturbances or Disturbances()
         self._random = Random(seed)  # noqa: S311 - no cryptography
@@ -84,7 +84,7 @@ class Aurora:
         return self._queue[0][0] if self._queue else None
 
     def due(self, now: float) -> Request | None:
-        """Return an attempt that is due, None if there is none. It is returned once, and owed to `answered`."""
+        """Return an attempt that is due, None if there is none. It is returned once; `answered` takes it back."""
         at = self.next_due()
         if at is None or at > now:
             return None
@@ -116,23 +116,23 @@ class Aurora:
                 self.change(replace(subscription, enabled=False))
 
     def change(self, subscription: Subscription) -> None:
-        """Add or replace a subscription; one that is disabled is owed nothing any more. Raises `RefusedError`."""
+        """Add or replace a subscription; one that is disabled gets nothing more. Raises `RefusedError`."""
         self.subscriptions.add(subscription)
         if not subscription.enabled:
             self._end(subscription.id)
 
     def remove(self, subscription_id: str) -> None:
-        """Delete a subscription that is there, and what it is owed."""
+        """Delete a subscription that is there, and what is pending for it."""
         self.subscriptions.remove(subscription_id)
         self._windows.pop(subscription_id, None)
         self._end(subscription_id)
 
-    def owed(self) -> int:
+    def pending(self) -> int:
         """Return how many deliveries wait for an attempt or for its answer."""
         return len(self._pending)
 
     def _deliver(self, subscription: Subscription, occurrence: Occurrence, at: float) -> Delivery | None:
-        if len(self._pending) >= self._most_owed:
+        if len(self._pending) >= self._most_pending:
             self.totals["left_out"] += 1
             return None
         self._numbers += 1

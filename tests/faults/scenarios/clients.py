@@ -58,20 +58,20 @@ def slow_clients(stage: Stage) -> None:
 
 
 def gone_clients(stage: Stage) -> None:
-    """One client in five is gone before its answer; the retry, which is owed, is known for one."""
+    """One client in five is gone before its answer; the retry, which is expected, is known for one."""
     with stage.load(leaving=0.2):
         stage.wait(60)
     signals = {line["answered"] for line in stage.answers_by_event(0)[EVENTS["signal"]]}  # each is a new event
     left = {line["answered"] for line in stage.answers() if line["body"] == LEFT}
     duplicates = {line["answered"] for line in stage.answers() if '"duplicate"' in line["body"] and not line["copy"]}
     known = len(duplicates & left - signals) / max(1, len(left - signals))
-    owed = stage.daemon.metrics().value("aurora_bridge_owed_retries_total")
+    expected = stage.daemon.metrics().value("aurora_bridge_expected_retries_total")
     stage.measured["left before the answer"] = len(left)
-    stage.measured["owed"] = owed
+    stage.measured["expected"] = expected
     stage.measured["retries known as duplicates, %"] = round(100 * known, 1)
     stage.expect(left - signals, "nobody left")
     stage.expect(known > KNOWN_SHARE, f"only {known:.0%} of the retries are known as duplicates")
-    stage.expect(owed > 0.9 * len(left), f"{len(left)} clients left, and only {owed:g} retries are owed")
+    stage.expect(expected > 0.9 * len(left), f"{len(left)} clients left, and only {expected:g} retries are expected")
 
 
 def flood(stage: Stage) -> None:

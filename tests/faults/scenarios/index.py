@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Final
 
 from tests.faults.faulty import FaultyDaemon
-from tests.faults.histories import OWED_SECONDS
+from tests.faults.histories import EXPECTED_SECONDS
 from tests.faults.index_file import damage, make_older, overwrite, remove
 from tests.faults.known import Known
 from tests.faults.lies import TROUBLE
@@ -175,7 +175,7 @@ def damaged(stage: Stage) -> None:
     with stage.load(turns=Turns()):
         known = Known(stage)
         for words, change in found.items():
-            Event().wait(OWED_SECONDS + 1)  # else retries of what is known would be expected
+            Event().wait(EXPECTED_SECONDS + 1)  # else retries of what is known would be expected
             _crash_and_start(stage, known, words, change)
         stage.wait(20)
         began = monotonic()

@@ -190,9 +190,9 @@ def test_answer_stuck_one_is_older_than_10_s(look: Look, tmp_path: Path) -> None
 
 
 def test_answers_lost_every_retry_has_its_slot_and_half_of_the_clients_were_gone(look: Look, tmp_path: Path) -> None:
-    intervals, owed, answers = try_page("AuroraBridgeAnswersLost", state_of(look, "lost"), tmp_path)
+    intervals, expected, answers = try_page("AuroraBridgeAnswersLost", state_of(look, "lost"), tmp_path)
     assert figures(intervals) == {'aurora_bridge_duplicates_total{event="lead_created",interval="30s"}': 2.0 * LOST}
-    assert only(owed) == LOST
+    assert only(expected) == LOST
     assert more_than_bucket(answers, "1.0") < 0.1 * LOST
 
 
