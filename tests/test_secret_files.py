@@ -28,7 +28,7 @@ class Taker:
         self.taken.append(list(contents))
 
 
-class Desk:
+class Observed:
     """A file that is followed, and what came of it."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,8 +55,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def observed(tmp_path: Path) -> Observed:
+    return Observed(tmp_path)
 
 
 @pytest.mark.proves("Where each secret lives: tokens and Basic pairs of Aurora")
@@ -64,39 +64,39 @@ def test_a_look_comes_often_enough_for_a_change_to_hold_within_ten_seconds() -> 
     assert LOOK_SECONDS <= 5
 
 
-def test_the_content_is_handed_over_at_once_and_after_each_change_only(desk: Desk) -> None:
-    desk.follow()
-    desk.look()
-    desk.file.write_bytes(b"two")
-    desk.look()
-    desk.look()
-    assert desk.taker.taken == [[b"one"], [b"two"]]
-    assert desk.metrics.secret_file_reloads[str(desk.file)] == 1
+def test_the_content_is_handed_over_at_once_and_after_each_change_only(observed: Observed) -> None:
+    observed.follow()
+    observed.look()
+    observed.file.write_bytes(b"two")
+    observed.look()
+    observed.look()
+    assert observed.taker.taken == [[b"one"], [b"two"]]
+    assert observed.metrics.secret_file_reloads[str(observed.file)] == 1
 
 
-def test_a_change_that_leaves_time_and_size_alone_is_seen(desk: Desk) -> None:
-    desk.follow()
-    before = desk.file.stat()
-    desk.file.write_bytes(b"two")
-    os.utime(desk.file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    desk.look()
-    assert desk.taker.taken[-1] == [b"two"]
+def test_a_change_that_leaves_time_and_size_alone_is_seen(observed: Observed) -> None:
+    observed.follow()
+    before = observed.file.stat()
+    observed.file.write_bytes(b"two")
+    os.utime(observed.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    observed.look()
+    assert observed.taker.taken[-1] == [b"two"]
 
 
-def test_the_swap_of_a_symbolic_link_is_seen_as_kubernetes_does_it(desk: Desk) -> None:
+def test_the_swap_of_a_symbolic_link_is_seen_as_kubernetes_does_it(observed: Observed) -> None:
     """Secret -> ..data/secret, and ..data -> ..2026_1 is renamed over."""
-    folder = desk.folder
+    folder = observed.folder
     for version, content in (("..2026_1", b"one"), ("..2026_2", b"two")):
         (folder / version).mkdir()
         (folder / version / "secret").write_bytes(content)
     (folder / "..data").symlink_to("..2026_1")
     (folder / "secret").symlink_to("..data/secret")
-    desk.follow(folder / "secret")
+    observed.follow(folder / "secret")
     (folder / "..data_tmp").symlink_to("..2026_2")
     (folder / "..data_tmp").rename(folder / "..data")
     (folder / "..2026_1" / "secret").unlink()
-    desk.look()
-    assert desk.taker.taken == [[b"one"], [b"two"]]
+    observed.look()
+    assert observed.taker.taken == [[b"one"], [b"two"]]
 
 
 def make_folder(file: Path) -> None:
@@ -116,103 +116,105 @@ def make_folder(file: Path) -> None:
     ids=["empty", "not UTF-8", "missing", "a folder"],
 )
 def test_what_cannot_be_used_leaves_the_last_good_and_says_so_once_until_it_is_mended(
-    desk: Desk, spoil: Callable[[Path], object], words: str, caplog: pytest.LogCaptureFixture
+    observed: Observed, spoil: Callable[[Path], object], words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk.follow()
-    spoil(desk.file)
-    desk.look()
-    desk.look()
-    assert (desk.taker.taken, desk.failing) == ([[b"one"]], 1)
+    observed.follow()
+    spoil(observed.file)
+    observed.look()
+    observed.look()
+    assert (observed.taker.taken, observed.failing) == ([[b"one"]], 1)
     (line,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert line.getMessage() == f"{desk.file} {words}; what it held before stays in force"
+    assert line.getMessage() == f"{observed.file} {words}; what it held before stays in force"
     assert "canary" not in caplog.text
-    if desk.file.is_dir():
-        desk.file.rmdir()
-    desk.file.write_bytes(b"two")
-    desk.look()
-    assert (desk.taker.taken, desk.failing) == ([[b"one"], [b"two"]], 0)
+    if observed.file.is_dir():
+        observed.file.rmdir()
+    observed.file.write_bytes(b"two")
+    observed.look()
+    assert (observed.taker.taken, observed.failing) == ([[b"one"], [b"two"]], 0)
 
 
-def test_a_file_that_comes_back_as_it_was_is_no_change(desk: Desk) -> None:
-    desk.follow()
-    desk.file.unlink()
-    desk.look()
-    desk.file.write_bytes(b"one")
-    desk.look()
-    assert (desk.taker.taken, desk.failing) == ([[b"one"]], 0)
-    assert desk.metrics.secret_file_reloads[str(desk.file)] == 0
+def test_a_file_that_comes_back_as_it_was_is_no_change(observed: Observed) -> None:
+    observed.follow()
+    observed.file.unlink()
+    observed.look()
+    observed.file.write_bytes(b"one")
+    observed.look()
+    assert (observed.taker.taken, observed.failing) == ([[b"one"]], 0)
+    assert observed.metrics.secret_file_reloads[str(observed.file)] == 0
 
 
-def test_one_file_that_fails_holds_up_no_other(desk: Desk) -> None:
-    other = desk.folder / "other"
+def test_one_file_that_fails_holds_up_no_other(observed: Observed) -> None:
+    other = observed.folder / "other"
     other.write_bytes(b"three")
-    desk.follow()
-    desk.follow(other)
-    desk.file.unlink()
+    observed.follow()
+    observed.follow(other)
+    observed.file.unlink()
     other.write_bytes(b"four")
-    desk.look()
-    assert desk.taker.taken == [[b"one"], [b"three"], [b"four"]]
+    observed.look()
+    assert observed.taker.taken == [[b"one"], [b"three"], [b"four"]]
 
 
-def test_files_that_belong_together_are_handed_over_together(desk: Desk) -> None:
-    key = desk.folder / "key"
+def test_files_that_belong_together_are_handed_over_together(observed: Observed) -> None:
+    key = observed.folder / "key"
     key.write_bytes(b"k-one")
-    desk.follow(desk.file, key)
+    observed.follow(observed.file, key)
     key.write_bytes(b"k-two")
-    desk.look()
-    assert desk.taker.taken == [[b"one", b"k-one"], [b"one", b"k-two"]]
+    observed.look()
+    assert observed.taker.taken == [[b"one", b"k-one"], [b"one", b"k-two"]]
     key.unlink()
-    desk.look()
-    assert desk.failing == 1 == desk.metrics.secret_file_failing[str(key)]
+    observed.look()
+    assert observed.failing == 1 == observed.metrics.secret_file_failing[str(key)]
 
 
 @pytest.mark.parametrize("content", [b"", None, b"\xff"])
-def test_a_file_that_cannot_be_used_at_first_is_refused_by_name(desk: Desk, content: bytes | None) -> None:
+def test_a_file_that_cannot_be_used_at_first_is_refused_by_name(observed: Observed, content: bytes | None) -> None:
     if content is None:
-        desk.file.unlink()
+        observed.file.unlink()
     else:
-        desk.file.write_bytes(content)
-    with pytest.raises(SecretFileError, match=str(desk.file)):
-        desk.follow()
+        observed.file.write_bytes(content)
+    with pytest.raises(SecretFileError, match=str(observed.file)):
+        observed.follow()
 
 
-def test_what_every_user_may_read_is_noted(desk: Desk) -> None:
-    other = desk.folder / "other"
+def test_what_every_user_may_read_is_noted(observed: Observed) -> None:
+    other = observed.folder / "other"
     other.write_bytes(b"x")
     other.chmod(0o644)
-    desk.follow()
-    desk.follow(other)
-    assert desk.files.exposed == [other]
+    observed.follow()
+    observed.follow(other)
+    assert observed.files.exposed == [other]
 
 
 def test_what_is_wrong_is_said_anew_when_it_changes_and_so_is_that_it_is_mended(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    desk.follow()
-    desk.file.write_bytes(b"")
-    desk.look()
-    desk.look()
-    desk.file.unlink()
-    desk.look()
-    desk.file.write_bytes(b"one")
-    desk.look()
+    observed.follow()
+    observed.file.write_bytes(b"")
+    observed.look()
+    observed.look()
+    observed.file.unlink()
+    observed.look()
+    observed.file.write_bytes(b"one")
+    observed.look()
     said = [record.getMessage() for record in caplog.records]
-    assert [line.removeprefix(str(desk.file)) for line in said] == [
+    assert [line.removeprefix(str(observed.file)) for line in said] == [
         " holds nothing; what it held before stays in force",
         " cannot be read (No such file or directory); what it held before stays in force",
         "can be used again",
     ]
-    assert desk.failing == 0
+    assert observed.failing == 0
 
 
-async def test_who_asks_gets_a_look_without_waiting_for_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_asks_gets_a_look_without_waiting_for_the_next(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(secret_files, "LOOK_SECONDS", 1e6)
     taken = asyncio.Event()
-    desk.files.follow([desk.file], lambda _contents: taken.set())
+    observed.files.follow([observed.file], lambda _contents: taken.set())
     taken.clear()
-    desk.file.write_bytes(b"two")
-    run = asyncio.create_task(desk.files.run())
-    desk.files.look_soon()
+    observed.file.write_bytes(b"two")
+    run = asyncio.create_task(observed.files.run())
+    observed.files.look_soon()
     await taken.wait()
     run.cancel()

@@ -1,4 +1,4 @@
-"""`make faults`: every scenario, then every lie; a line for each, and a report. It goes on where it was stopped."""
+"""`make faults`: every scenario, then every mutant; a line for each, and a report. It goes on where it was stopped."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ def main() -> int:
             continue
         result = json.loads(path.read_text()) if path.exists() and not options.fresh else None
         if result is None or not stands(result, options.scale, options.rate):
-            scenario = replace(scenario, apart=scenario.apart and not options.here)  # noqa: PLW2901
+            scenario = replace(scenario, netns=scenario.netns and not options.here)  # noqa: PLW2901
             result = play(scenario, options.folder.resolve(), scale=options.scale, rate=options.rate)
             if not result["broke"]:  # else it is played again the next time
                 path.write_text(json.dumps(result, indent=2))

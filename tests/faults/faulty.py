@@ -1,4 +1,4 @@
-"""A daemon on the clock of the fault tests, that may lie (`lies`) or strike itself (`hooks`)."""
+"""A daemon on the clock of the fault tests, that may be a mutant (`mutants`) or strike itself (`hooks`)."""
 
 import signal
 import sys
@@ -9,7 +9,7 @@ from tests.support.daemon import Daemon
 
 
 class FaultyDaemon(Daemon):
-    """A daemon on the clock of these tests, that may be one of those that lie: the ledger must catch them."""
+    """A daemon on the clock of these tests, that may be a mutant: the ledger must catch them."""
 
     def __init__(self, folder: Path, clock: float, broken: str | None, **settings: object) -> None:
         super().__init__(folder, **settings)

@@ -1,6 +1,6 @@
 """What a daemon does to itself at an exact point of its way, so that a fault can strike there.
 
-Like the lies, the switches exist here only. Points of death are reached by count, what breaks inside breaks when the
+Like the mutants, the switches exist here only. Points of death are reached by count, what breaks inside breaks when the
 daemon is sent `BREAK`; what matters of that is written down in `NOTES`, with the time.
 """
 

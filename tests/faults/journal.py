@@ -1,4 +1,4 @@
-"""The journal that `aurora` and `hand` write: a line before each request, and one for what became of it."""
+"""The journal that `aurora` and `manual_sender` write: a line before each request, and one for what became of it."""
 
 import json
 from collections import Counter
@@ -106,7 +106,7 @@ def read_journal(path: Path) -> Journal:
         if request.accepted:
             told.acceptance = told.acceptance or request
             told.ids |= {line["id"]} if "id" in line else set()
-        if not attempt:  # accepted before all this (`hand`)
+        if not attempt:  # accepted before all this (`manual_sender`)
             continue
         journal.statuses[line["status"]] += 1
         if line["status"]:

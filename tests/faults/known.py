@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tests.faults.faulty import FaultyDaemon
-from tests.faults.hand import Answer, Webhook
+from tests.faults.manual_sender import Answer, Webhook
 from tests.faults.stage import Stage
 
 EACH = 40
@@ -15,9 +15,9 @@ class Known:
     def __init__(self, stage: Stage, daemon: FaultyDaemon | None = None, count: int = EACH) -> None:
         """Tell them to a daemon, the first unless told otherwise: as many of each kind."""
         self._stage, self._daemon = stage, daemon or stage.daemon
-        once = [stage.hand.new("once") for _ in range(count)]
-        older = [stage.hand.new("state") for _ in range(count)]
-        latest = [stage.hand.new("state", webhook.subject) for webhook in older]
+        once = [stage.manual.new("once") for _ in range(count)]
+        older = [stage.manual.new("state") for _ in range(count)]
+        latest = [stage.manual.new("state", webhook.subject) for webhook in older]
         told = {webhook: self._tell(webhook) for webhook in (*once, *older, *latest)}
         refused = sum(not answer.accepted for answer in told.values())
         stage.expect(not refused, f"{refused} of {len(told)} events that were to be known are refused")
@@ -33,7 +33,7 @@ class Known:
         expect, daemon = self._stage.expect, f"{when}, of {len(self._latest)}"
         expect(not (new := self._new(self._once)), f"{daemon} events that happened once, copies of {new} are new")
         expect(not (new := self._new(self._latest)), f"{daemon} states that are the latest, copies of {new} are new")
-        back = {latest: self._stage.hand.again(older) for latest, older in self._older.items()}
+        back = {latest: self._stage.manual.again(older) for latest, older in self._older.items()}
         told = {webhook: self._tell(webhook) for webhook in back.values()}
         hidden = sum(answer.outcome == "duplicate" for answer in told.values())
         expect(not hidden, f"{daemon} states that came back, {hidden} are duplicates")
@@ -48,4 +48,4 @@ class Known:
         return sum((one.id, one.outcome) != (known[webhook].id, "duplicate") for webhook, one in again.items())
 
     def _tell(self, webhook: Webhook, *, copy: bool = False) -> Answer:
-        return self._stage.hand.send(webhook, self._daemon.url, copy=copy)
+        return self._stage.manual.send(webhook, self._daemon.url, copy=copy)

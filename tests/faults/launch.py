@@ -2,7 +2,7 @@
 
 Aurora tries again after 30 s to 20 h; here all of it is `CLOCK` times as fast, and the daemon's idea of when a retry is
 due has to be, too. The intervals are wider than the product's, by what a busy machine adds; `tests/dedup` tests those.
-SWITCH is one of `lies` or `hooks`, or `none`.
+SWITCH is one of `mutants` or `hooks`, or `none`.
 
 With FAULTS_DAY_SECONDS in the environment, a day of the index lasts so long. The metrics have two more, of what may not
 grow: the tasks of the event loop, and the blocks of memory that Python's objects take.
@@ -22,7 +22,7 @@ from aurora_bridge.dedup import index_file, recurrence, segments
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.web.connection import Connection
 from tests.faults.hooks import HOOKS
-from tests.faults.lies import LIES
+from tests.faults.mutants import MUTANTS
 
 
 def run_faster(clock: float) -> None:
@@ -69,6 +69,6 @@ if __name__ == "__main__":
     if "FAULTS_DAY_SECONDS" in os.environ:
         expire_faster(float(os.environ["FAULTS_DAY_SECONDS"]))
     if sys.argv[2] != "none":
-        (LIES | HOOKS)[sys.argv[2]]()
+        (MUTANTS | HOOKS)[sys.argv[2]]()
     sys.argv[1:] = sys.argv[3:]
     sys.exit(cli.main())

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.faults.apart import UnavailableError
+from tests.faults.netns import UnavailableError
 
 
 def compile_library(source: str, folder: Path) -> Path:

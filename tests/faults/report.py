@@ -43,8 +43,8 @@ between: stored, refused or unheard. The ledger excuses nothing but what the des
 None of them lets a state be swallowed that the daemon could know to be genuine. How often they were needed is measured
 below.
 
-The *controls* are daemons that lie on purpose. A ledger that passes one of them is worth nothing: they have to FAIL,
-all but `control-nothing-happens`, which is the honest daemon and has to PASS.
+The *controls* are mutants: daemons that are wrong on purpose. A ledger that passes one is worth nothing: all have to
+FAIL but `control-nothing-happens`, which is the honest daemon and has to PASS.
 
 | column | what it is |
 |---|---|
@@ -61,7 +61,7 @@ all but `control-nothing-happens`, which is the honest daemon and has to PASS.
 
 
 def line(result: Result) -> str:
-    """Return the line of a result. A daemon that lies has to FAIL."""
+    """Return the line of a result. A mutant has to FAIL."""
     if result["skipped"]:
         return f"SKIP {result['name']}: NOT PLAYED on this machine: {result['skipped']}"
     if result["broke"]:
@@ -101,8 +101,8 @@ def _number(value: float | None) -> str:
 
 
 def _paragraph(result: Result) -> str:
-    lie = f" By the daemon `{result['broken']}` of `tests/faults/lies.py`." if result["broken"] else ""
-    text = f"- **{result['name']}**: {result['what']}{lie}"
+    mutant = f" By the mutant `{result['broken']}` of `tests/faults/mutants.py`." if result["broken"] else ""
+    text = f"- **{result['name']}**: {result['what']}{mutant}"
     if result["skipped"]:
         return f"{text} **Not played: {result['skipped']}**\n"
     if result["broke"]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from tests.faults.apart import UnavailableError, play_apart
+from tests.faults.netns import UnavailableError, play_in_netns
 from tests.faults.stage import CLOCK, Stage
 from tests.support.broker import KafkaCluster
 from tests.support.topics import unique_prefix
@@ -34,7 +34,7 @@ class Scenario:
     nodes: int = 3
     daemons: int = 1
     broken: str | None = None
-    """A daemon that lies ..."""
+    """A mutant ..."""
     finds: str | None = None
     """... and what must be found then, in the words of the ledger (`Verdict.faults`) or of the scenario's complaint."""
     hook: str | None = None
@@ -43,8 +43,8 @@ class Scenario:
     """Of every daemon, named as in its environment."""
     cluster: Callable[[int], AbstractContextManager[KafkaCluster]] = KafkaCluster
     """Makes the brokers, of their number."""
-    apart: bool = False
-    """Played in a network namespace of its own (`apart`)."""
+    netns: bool = False
+    """Played in a network namespace of its own (`netns`)."""
     once: bool = False
     """Whether no id may have a second record in Kafka: nothing happens that a copy could come from."""
 
@@ -70,8 +70,8 @@ def play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock: 
     """Play one scenario in a new folder; return its result, also where it could not be played to its end."""
     result = unplayed(scenario, scale=scale, rate=rate)
     try:
-        if scenario.apart:
-            return play_apart(scenario.name, folder, scale=scale, rate=rate)
+        if scenario.netns:
+            return play_in_netns(scenario.name, folder, scale=scale, rate=rate)
         return result | _play(scenario, folder, scale=scale, rate=rate, clock=clock)
     except UnavailableError as error:
         return result | {"skipped": str(error), "as_expected": True}
@@ -117,7 +117,7 @@ def _play(scenario: Scenario, folder: Path, *, scale: float, rate: float, clock:
 
 
 def is_as_expected(scenario: Scenario, found: Sequence[str]) -> bool:
-    """Whether nothing was found; where the daemon lies, whether this very lie was."""
+    """Whether nothing was found; of a mutant, whether its own fault was."""
     if scenario.broken is None:
         return not found
     return scenario.finds is not None and any(words.startswith(scenario.finds) for words in found)

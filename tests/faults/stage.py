@@ -20,10 +20,10 @@ from typing import Any, Final, NamedTuple
 
 from tests.faults.aurora import COPIED, REFUSED, TOKEN
 from tests.faults.faulty import FaultyDaemon
-from tests.faults.hand import Answer, Hand
 from tests.faults.histories import Span
 from tests.faults.journal import Told, answers_between, read_journal
 from tests.faults.ledger import Verdict, judge
+from tests.faults.manual_sender import Answer, ManualSender
 from tests.faults.observer import Observer, is_complete
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
@@ -75,7 +75,7 @@ class Stage:
         broken: str | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Keep everything in `folder`; `broken` names daemons that lie (`lies`) or strike themselves (`hooks`).
+        """Keep everything in `folder`; `broken` names mutants (`mutants`) or strike themselves (`hooks`).
 
         `scale` shortens the spans of a scenario, `clock` is how much faster than Aurora's its schedule of retries is.
         """
@@ -105,7 +105,7 @@ class Stage:
                     **(settings or {}),
                 )
             )
-        self.hand = Hand(self._journal)
+        self.manual = ManualSender(self._journal)
         """Sends single webhooks beside the load."""
         self.undo = ExitStack()
         """What a scenario leaves behind on this machine is undone with it, after the daemons have ended."""
@@ -281,7 +281,7 @@ class Stage:
 
     def probe(self, daemon: FaultyDaemon | None = None) -> Answer:
         """Send a fresh event beside the load, to the first daemon unless told otherwise; return the answer."""
-        return self.hand.send(self.hand.new("once"), (daemon or self.daemon).url)
+        return self.manual.send(self.manual.new("once"), (daemon or self.daemon).url)
 
     def verdict(self) -> Verdict:
         """Read everything back and judge; the daemons have ended then."""
@@ -328,7 +328,7 @@ class Stage:
     def close(self) -> None:
         """End whatever still runs."""
         self.observer.stop()
-        self.hand.close()
+        self.manual.close()
         for one in self.daemons:
             if one.started and one.process.poll() is None:
                 one.kill()

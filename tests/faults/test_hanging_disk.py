@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.faults.apart import UnavailableError
+from tests.faults.netns import UnavailableError
 from tests.faults.preloaded import compile_library
 from tests.support.missing import unavailable
 

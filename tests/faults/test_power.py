@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.apart import UnavailableError
+from tests.faults.netns import UnavailableError
 from tests.faults.power import PAGE_BYTES, Machine
 from tests.support.missing import unavailable
 

@@ -21,8 +21,8 @@ def nothing(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("found", "caught"), [([LOST], True), ([LATE, LOST], True), ([LATE], False), ([], False)])
 def test_a_lie_is_found_out_by_its_own_mark_alone(found: list[str], caught: bool) -> None:  # noqa: FBT001 - from the table
-    lie = Scenario("control-lie", nothing, broken="lie", finds="acknowledged and lost")
-    assert is_as_expected(lie, [*found, "the scenario's own"]) is caught
+    mutant = Scenario("control-mutant", nothing, broken="mutant", finds="acknowledged and lost")
+    assert is_as_expected(mutant, [*found, "the scenario's own"]) is caught
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda one: one.name)

@@ -26,7 +26,7 @@ from aurora_bridge.metrics import Metrics
 BROKER = "kafka-1:9093"
 
 
-class Desk:
+class Observed:
     """Problems with their metrics, and what was logged of them."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -42,9 +42,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(caplog: pytest.LogCaptureFixture) -> Iterator[Desk]:
+def observed(caplog: pytest.LogCaptureFixture) -> Iterator[Observed]:
     with caplog.at_level(logging.INFO):
-        yield Desk(caplog)
+        yield Observed(caplog)
 
 
 def unverified(code: int) -> ssl.SSLCertVerificationError:
@@ -110,88 +110,90 @@ def test_what_a_broker_says_is_not_repeated_since_it_may_hold_a_secret() -> None
     assert "canary" not in str(explain(SaslAuthenticationFailed("bad password canary"), BROKER))
 
 
-def test_a_problem_is_logged_when_it_comes_and_when_it_is_mended_and_not_in_between(desk: Desk) -> None:
+def test_a_problem_is_logged_when_it_comes_and_when_it_is_mended_and_not_in_between(observed: Observed) -> None:
     for _ in range(3):
-        desk.problems.connection(BROKER, SaslAuthenticationFailed())
-    assert desk.metric() == {"authentication_failed"}
-    desk.problems.connection(BROKER, None)
-    desk.problems.connection(BROKER, None)
+        observed.problems.connection(BROKER, SaslAuthenticationFailed())
+    assert observed.metric() == {"authentication_failed"}
+    observed.problems.connection(BROKER, None)
+    observed.problems.connection(BROKER, None)
     text = str(Problem("authentication_failed", BROKER))
-    assert desk.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: no problem any more")]
-    assert desk.metric() == set()
+    assert observed.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: no problem any more")]
+    assert observed.metric() == set()
 
 
-def test_what_is_wrong_with_the_token_is_told_of_its_endpoint_until_there_is_one(desk: Desk) -> None:
-    desk.problems.token(TokenError("token_endpoint_failed", "https://login", "it answers 503"))
-    desk.problems.token(TokenError("token_client_refused", "https://login", "it answers 401"))
-    (problem,) = desk.problems
+def test_what_is_wrong_with_the_token_is_told_of_its_endpoint_until_there_is_one(observed: Observed) -> None:
+    observed.problems.token(TokenError("token_endpoint_failed", "https://login", "it answers 503"))
+    observed.problems.token(TokenError("token_client_refused", "https://login", "it answers 401"))
+    (problem,) = observed.problems
     assert (problem.reason, problem.about, problem.detail) == (
         "token_client_refused",
         "https://login",
         "it answers 401",
     )
-    assert desk.metric() == {"token_client_refused"}
-    assert desk.problems.pause(0.5) == 0.5  # the last token may serve for long
-    desk.problems.token(None)
-    assert (list(desk.problems), desk.metric()) == ([], set())
+    assert observed.metric() == {"token_client_refused"}
+    assert observed.problems.pause(0.5) == 0.5  # the last token may serve for long
+    observed.problems.token(None)
+    assert (list(observed.problems), observed.metric()) == ([], set())
 
 
-def test_a_connection_that_there_is_no_token_for_says_whose_fault_it_is_and_is_not_tried_often(desk: Desk) -> None:
-    desk.problems.connection(BROKER, TokenError("token_endpoint_failed", "https://login", "it answers 503"))
-    (problem,) = desk.problems
+def test_a_connection_that_there_is_no_token_for_says_whose_fault_it_is_and_is_not_tried_often(
+    observed: Observed,
+) -> None:
+    observed.problems.connection(BROKER, TokenError("token_endpoint_failed", "https://login", "it answers 503"))
+    (problem,) = observed.problems
     assert (problem.about, problem.detail) == (BROKER, "https://login: it answers 503")
-    assert desk.problems.pause(0.5) == 2
+    assert observed.problems.pause(0.5) == 2
 
 
-def test_a_broker_that_is_away_is_a_warning_what_only_a_person_can_mend_an_error(desk: Desk) -> None:
-    desk.problems.connection("a:1", ConnectionRefusedError())
-    desk.problems.connection("b:1", unverified(10))
-    assert [level for level, _ in desk.logged()] == ["WARNING", "ERROR"]
+def test_a_broker_that_is_away_is_a_warning_what_only_a_person_can_mend_an_error(observed: Observed) -> None:
+    observed.problems.connection("a:1", ConnectionRefusedError())
+    observed.problems.connection("b:1", unverified(10))
+    assert [level for level, _ in observed.logged()] == ["WARNING", "ERROR"]
 
 
-def test_another_reason_takes_the_place_of_the_last_one(desk: Desk) -> None:
-    desk.problems.connection(BROKER, ConnectionRefusedError())
-    desk.problems.connection(BROKER, unverified(10))
-    assert desk.metric() == {"certificate_expired"}
-    assert [problem.reason for problem in desk.problems] == ["certificate_expired"]
+def test_another_reason_takes_the_place_of_the_last_one(observed: Observed) -> None:
+    observed.problems.connection(BROKER, ConnectionRefusedError())
+    observed.problems.connection(BROKER, unverified(10))
+    assert observed.metric() == {"certificate_expired"}
+    assert [problem.reason for problem in observed.problems] == ["certificate_expired"]
 
 
-def test_attempts_with_refused_credentials_are_further_apart(desk: Desk) -> None:
-    desk.problems.connection(BROKER, ConnectionRefusedError())
-    assert desk.problems.pause(0.5) == 0.5
-    desk.problems.connection(BROKER, SaslAuthenticationFailed())
-    assert desk.problems.pause(0.5) == 2
+def test_attempts_with_refused_credentials_are_further_apart(observed: Observed) -> None:
+    observed.problems.connection(BROKER, ConnectionRefusedError())
+    assert observed.problems.pause(0.5) == 0.5
+    observed.problems.connection(BROKER, SaslAuthenticationFailed())
+    assert observed.problems.pause(0.5) == 2
 
 
-def test_a_reason_that_two_brokers_have_holds_until_both_are_mended(desk: Desk) -> None:
+def test_a_reason_that_two_brokers_have_holds_until_both_are_mended(observed: Observed) -> None:
     for address in ("a:1", "b:1"):
-        desk.problems.connection(address, unverified(10))
-    desk.problems.connection("a:1", None)
-    assert desk.metric() == {"certificate_expired"}
-    desk.problems.connection("b:1", None)
-    assert desk.metric() == set()
+        observed.problems.connection(address, unverified(10))
+    observed.problems.connection("a:1", None)
+    assert observed.metric() == {"certificate_expired"}
+    observed.problems.connection("b:1", None)
+    assert observed.metric() == set()
 
 
-def test_a_broker_that_kafka_does_not_name_any_more_is_forgotten(desk: Desk) -> None:
+def test_a_broker_that_kafka_does_not_name_any_more_is_forgotten(observed: Observed) -> None:
     for address in ("a:1", "b:1"):
-        desk.problems.connection(address, ConnectionRefusedError())
-    desk.problems.only(["b:1", "c:1"])
-    assert [desk.problems.unusable(address) for address in ("a:1", "b:1", "c:1")] == [False, True, False]
+        observed.problems.connection(address, ConnectionRefusedError())
+    observed.problems.only(["b:1", "c:1"])
+    assert [observed.problems.unusable(address) for address in ("a:1", "b:1", "c:1")] == [False, True, False]
 
 
-def test_a_topic_is_refused_until_records_are_taken(desk: Desk) -> None:
-    desk.problems.refused("one", "topic_authorization_failed")
-    desk.problems.refused("two", "topic_authorization_failed")
-    desk.problems.refused("three", "policy_violation")
-    assert {problem.reason: problem.about for problem in desk.problems} == {
+def test_a_topic_is_refused_until_records_are_taken(observed: Observed) -> None:
+    observed.problems.refused("one", "topic_authorization_failed")
+    observed.problems.refused("two", "topic_authorization_failed")
+    observed.problems.refused("three", "policy_violation")
+    assert {problem.reason: problem.about for problem in observed.problems} == {
         "write_denied": "one, two",
         "topic_refused": "three",
     }
     for topic in ("one", "two", "three"):
-        desk.problems.accepted(topic)
-    assert list(desk.problems) == []
+        observed.problems.accepted(topic)
+    assert list(observed.problems) == []
 
 
-def test_of_many_topics_five_are_named_and_the_others_counted(desk: Desk) -> None:
-    desk.problems.set("create_denied", "gfedcba")
-    assert [problem.about for problem in desk.problems] == ["a, b, c, d, e and 2 more"]
+def test_of_many_topics_five_are_named_and_the_others_counted(observed: Observed) -> None:
+    observed.problems.set("create_denied", "gfedcba")
+    assert [problem.about for problem in observed.problems] == ["a, b, c, d, e and 2 more"]

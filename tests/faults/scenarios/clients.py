@@ -5,16 +5,16 @@ from time import monotonic
 from typing import Final
 
 from tests.faults.aurora import LEFT
-from tests.faults.crowd import Crowd
 from tests.faults.flood import pour
 from tests.faults.journal import p99
 from tests.faults.looks import resident_bytes
 from tests.faults.scenario import Scenario
+from tests.faults.slow_clients import SlowClients
 from tests.faults.stage import EVENTS, Stage
 
-CROWD: Final = 2000
+SLOW_CLIENTS: Final = 2000
 HEAD_SECONDS: Final = 8
-"""The header deadline of the crowd's daemon: short, so that every connection meets it in a short scenario."""
+"""The header deadline of their daemon: short, so that every connection meets it in a short scenario."""
 FLOOD: Final = 100_000
 MORE_MEMORY: Final = 20_000_000
 MORE_LOG: Final = 100_000
@@ -26,7 +26,7 @@ CLOSED_SECONDS: Final = {
     "half a body": 10,
     "deaf": 2 * HEAD_SECONDS,
 }
-"""After which each kind of the crowd is closed. A body may linger as long as aiohttp has it; who reads nothing has the
+"""After which each kind of them is closed. A body may linger as long as aiohttp has it; who reads nothing has the
 deadline once to send something new, and once for what is unread."""
 NOISE_SECONDS: Final = 3.0
 """That a busy machine adds to these, 2,000 at a time."""
@@ -41,10 +41,10 @@ def slow_clients(stage: Stage) -> None:
     with stage.load():
         stage.wait_until_usual()
         calm = _p99_of_a_minute(stage)
-        with Crowd(stage.daemon.url, CROWD) as crowd:
-            stage.expect(crowd.complete.wait(_GRACE_SECONDS), f"{CROWD} connections were never open at once")
+        with SlowClients(stage.daemon.url, SLOW_CLIENTS) as clients:
+            stage.expect(clients.complete.wait(_GRACE_SECONDS), f"{SLOW_CLIENTS} connections were never open at once")
             crowded = _p99_of_a_minute(stage)
-            left = crowd.dwindle(_GRACE_SECONDS)
+            left = clients.dwindle(_GRACE_SECONDS)
     stage.expect(not left, f"{_GRACE_SECONDS:g} s later the daemon still has such connections: {dict(left)}")
     stage.measured["p99 without them, ms"] = round(calm * 1000, 1)
     stage.measured["p99 with them, ms"] = round(crowded * 1000, 1)
@@ -52,7 +52,7 @@ def slow_clients(stage: Stage) -> None:
         crowded <= 2 * calm, f"p99 is {crowded / calm:.1f} times as long with them, and meant to be twice at most"
     )
     for kind, bound in CLOSED_SECONDS.items():
-        longest = max(crowd.ended[kind], default=inf)
+        longest = max(clients.ended[kind], default=inf)
         stage.measured[f"{kind}: closed after at most, s"] = round(longest, 1)
         stage.expect(longest <= bound + NOISE_SECONDS, f"{kind}: closed after {longest:.1f} s, and not {bound} s")
 

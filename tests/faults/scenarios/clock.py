@@ -9,7 +9,7 @@ from time import time
 from typing import Final
 
 from tests.faults.clock import WallClock
-from tests.faults.hand import Webhook
+from tests.faults.manual_sender import Webhook
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
 from tests.support import http
@@ -36,8 +36,8 @@ class _Known:
 
     def tell(self, count: int, fast: int) -> None:
         """Tell new ones."""
-        for webhook in [self._stage.hand.new(kind) for kind in ("state", "once") for _ in range(count // 2)]:
-            self._told[webhook] = (self._stage.hand.send(webhook, self._stage.daemon.url).id, fast)
+        for webhook in [self._stage.manual.new(kind) for kind in ("state", "once") for _ in range(count // 2)]:
+            self._told[webhook] = (self._stage.manual.send(webhook, self._stage.daemon.url).id, fast)
 
     def tell_again(self, fast: int) -> None:
         """Tell all of them again: a copy is a duplicate if by the clock it comes within the window of its kind.
@@ -47,7 +47,7 @@ class _Known:
         self._ids |= {name for name, _ in self._told.values()}
         wrong = []
         for webhook, (name, fast_then) in self._told.items():
-            answer = self._stage.hand.send(webhook, self._stage.daemon.url, copy=True)
+            answer = self._stage.manual.send(webhook, self._stage.daemon.url, copy=True)
             if (answer.id, answer.outcome) == (name, "duplicate"):
                 continue
             right_id = answer.id == name if webhook.kind == "once" else answer.id not in self._ids

@@ -1,4 +1,4 @@
-"""Daemons that lie, each under the fault that shows it: the ledger must find every one of them out."""
+"""Mutants, each under the fault that shows it: the ledger must find every one of them out."""
 
 from dataclasses import replace
 from typing import Final
@@ -59,7 +59,7 @@ _OF_THE_SENDER = [
     ("control-asks-once", "10-start-no-producer-ids", "asks-once", controller.NOT_BACK),
     ("control-asks-once-no-topics", "10-start-controller-away", "asks-once", controller.NOT_BACK),
 ]
-"""Control, the scenario that it plays, its lie (`sender_lies`), and what is found."""
+"""Control, the scenario that it plays, its mutant (`sender_mutants`), and what is found."""
 _BY_NAME = {one.name: one for kind in (answers, controller, leadership, line, quota) for one in kind.SCENARIOS}
 
 CONTROLS = [
@@ -113,5 +113,8 @@ CONTROLS = [
     Scenario("control-stale-while-one-hung", index.one_disk_hung, daemons=2, broken="stale-in-trouble", finds=LOSS),
     Scenario("control-stale-once-deleted", index.deleted, broken="stale-in-trouble", finds=LOSS),
     Scenario("control-needs-its-index", index.damaged, broken="needs-its-index", finds=NO_START),
-    *(replace(_BY_NAME[name], name=control, broken=lie, finds=finds) for control, name, lie, finds in _OF_THE_SENDER),
+    *(
+        replace(_BY_NAME[name], name=control, broken=mutant, finds=finds)
+        for control, name, mutant, finds in _OF_THE_SENDER
+    ),
 ]

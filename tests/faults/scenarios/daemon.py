@@ -9,9 +9,9 @@ from time import monotonic
 from typing import Final
 
 from aurora_bridge.outbox.inspect import inspect_spool
-from tests.faults.hand import KINDS, Answer, Webhook
 from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
 from tests.faults.looks import timed_start
+from tests.faults.manual_sender import KINDS, Answer, Webhook
 from tests.faults.scenario import Scenario
 from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.daemon import PROGRAM, Daemon, environment
@@ -161,8 +161,8 @@ def volume_left_behind(stage: Stage) -> None:
         for node in stage.cluster.nodes:
             node.kill()
         stage.wait(60)
-        webhooks = [stage.hand.new(kind) for kind in KINDS for _ in range(LEFT)]
-        told = {webhook: stage.hand.send(webhook, stage.daemon.url) for webhook in webhooks}
+        webhooks = [stage.manual.new(kind) for kind in KINDS for _ in range(LEFT)]
+        told = {webhook: stage.manual.send(webhook, stage.daemon.url) for webhook in webhooks}
         stage.expect({one.outcome for one in told.values()} == {"spooled"}, "not all went to the spool")
         _end(stage, stage.daemon)
         left = stage.replace()
@@ -192,7 +192,7 @@ def volume_left_behind(stage: Stage) -> None:
 
 def _send_again(stage: Stage, told: Mapping[Webhook, Answer], when: str) -> set[str]:
     """Send what is on the volume that was left behind, as its like; return the outcomes."""
-    again = {webhook: stage.hand.send(webhook, stage.daemon.url, attempt=2) for webhook in told}
+    again = {webhook: stage.manual.send(webhook, stage.daemon.url, attempt=2) for webhook in told}
     anew = sum(again[webhook].id != one.id for webhook, one in told.items())
     stage.expect(not anew, f"{when} `drain`, {anew} of {len(told)} that came again got another id")
     return {one.outcome for one in again.values()}

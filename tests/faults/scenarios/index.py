@@ -15,8 +15,8 @@ from tests.faults.faulty import FaultyDaemon
 from tests.faults.histories import EXPECTED_SECONDS
 from tests.faults.index_file import damage, make_older, overwrite, remove
 from tests.faults.known import Known
-from tests.faults.lies import TROUBLE
 from tests.faults.looks import timed_start
+from tests.faults.mutants import TROUBLE
 from tests.faults.preloaded import compile_library
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.disk import end_kafka, mount_tmpfs, occupy

@@ -90,7 +90,7 @@ def _tell_two(stage: Stage, number: int, event: str) -> None:
     """Tell an event, and once that is decided, another for the same partition; nobody tries them again."""
     Event().wait(number * APART_SECONDS)
     for _ in range(2):
-        stage.hand.send(stage.hand.large(event, TOPICS[event], 1), stage.daemon.url)
+        stage.manual.send(stage.manual.large(event, TOPICS[event], 1), stage.daemon.url)
 
 
 def controller_of(cluster: KafkaCluster) -> int:

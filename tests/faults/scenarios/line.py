@@ -140,9 +140,9 @@ def leave_behind(stage: Stage, topics: Mapping[str, str], size: int) -> int:
     stage.daemon.terminate()
     node.pause()
     stage.daemon.start()
-    large = [stage.hand.large(*topic, EVENT_BYTES) for topic in islice(cycle(topics.items()), size // EVENT_BYTES)]
+    large = [stage.manual.large(*topic, EVENT_BYTES) for topic in islice(cycle(topics.items()), size // EVENT_BYTES)]
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda webhook: stage.hand.send(webhook, stage.daemon.url), large))
+        answers = list(pool.map(lambda webhook: stage.manual.send(webhook, stage.daemon.url), large))
     outcomes = {answer.outcome for answer in answers}
     stage.expect(outcomes == {"spooled"}, f"the events of the backlog are {outcomes}")
     stage.daemon.terminate()

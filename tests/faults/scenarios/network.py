@@ -12,7 +12,7 @@ from threading import Event
 from time import monotonic
 from typing import cast
 
-from tests.faults.apart import Wall
+from tests.faults.netns import Wall
 from tests.faults.proxied import ProxiedCluster
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
@@ -190,9 +190,9 @@ SCENARIOS = [
     Scenario("08-acknowledgements-lost", acknowledgements_lost, cluster=ProxiedCluster),
     Scenario("08-connections-half-open", connections_half_open, cluster=ProxiedCluster),
     Scenario("08-network-slow", network_slow, cluster=ProxiedCluster),
-    Scenario("08-network-lossy", network_lossy, apart=True),
+    Scenario("08-network-lossy", network_lossy, netns=True),
     Scenario("08-addresses-change", addresses_change, cluster=ProxiedCluster),
-    Scenario("08-parted-from-all", parted_from_all, apart=True),
-    Scenario("08-parted-from-one", parted_from_one, apart=True),
-    Scenario("08-brokers-parted", brokers_parted, apart=True, cluster=grouped),
+    Scenario("08-parted-from-all", parted_from_all, netns=True),
+    Scenario("08-parted-from-one", parted_from_one, netns=True),
+    Scenario("08-brokers-parted", brokers_parted, netns=True, cluster=grouped),
 ]

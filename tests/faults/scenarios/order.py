@@ -5,7 +5,7 @@ In all of it states take turns: A, B, and A again, each an event of its own.
 
 from threading import Event
 
-from tests.faults.detour import Detour, DetourCluster
+from tests.faults.broker_proxy import BrokerProxy, ProxiedBrokers
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage, Turns
 
@@ -48,16 +48,16 @@ def _copies_land_late(stage: Stage, *, crash: bool) -> None:
     late = 0
     for _ in range(rounds(stage, 20)):
         stage.wait(10)
-        detours = _detours(stage)
-        for detour in detours:
-            detour.hold()
+        proxies = _proxies(stage)
+        for proxy in proxies:
+            proxy.hold()
         Event().wait(stage.random.uniform(0.05, 0.3))  # requests get under way
         if crash:
             stage.daemons[0].kill_and_start()
-        for detour in detours:
-            detour.cut()
+        for proxy in proxies:
+            proxy.cut()
         Event().wait(stage.random.uniform(0, HANG_SECONDS))
-        late += sum(detour.release() for detour in detours)
+        late += sum(proxy.release() for proxy in proxies)
     stage.expect(late, "nothing that was held back arrived late")
     stage.measured["connections with late requests"] = late
 
@@ -67,11 +67,11 @@ def acknowledgement_lost(stage: Stage) -> None:
     with stage.load(turns=Turns()):
         for round_ in range(rounds(stage, 20)):
             stage.wait(10)
-            for detour in _detours(stage):
-                detour.lose_answers()
+            for proxy in _proxies(stage):
+                proxy.lose_answers()
             Event().wait(HANG_SECONDS if round_ % 2 else 0.2)
-            for detour in _detours(stage):
-                detour.cut()
+            for proxy in _proxies(stage):
+                proxy.cut()
         stage.wait(20)
 
 
@@ -80,20 +80,20 @@ def rounds(stage: Stage, full: int) -> int:
     return max(3, int(stage.span(full)))
 
 
-def _detours(stage: Stage) -> list[Detour]:
-    assert isinstance(stage.cluster, DetourCluster)
-    return stage.cluster.detours
+def _proxies(stage: Stage) -> list[BrokerProxy]:
+    assert isinstance(stage.cluster, ProxiedBrokers)
+    return stage.cluster.proxies
 
 
 SCENARIOS = [
     Scenario("19-direct-backlog-direct", there_and_back),
-    Scenario("19-late-copies", late_copies, cluster=DetourCluster),
-    Scenario("19-late-copies-after-a-crash", late_copies_after_a_crash, cluster=DetourCluster),
-    Scenario("19-acknowledgement-lost", acknowledgement_lost, cluster=DetourCluster),
+    Scenario("19-late-copies", late_copies, cluster=ProxiedBrokers),
+    Scenario("19-late-copies-after-a-crash", late_copies_after_a_crash, cluster=ProxiedBrokers),
+    Scenario("19-acknowledgement-lost", acknowledgement_lost, cluster=ProxiedBrokers),
     Scenario(
         "19-acknowledgement-lost-no-spool",
         acknowledgement_lost,
-        cluster=DetourCluster,
+        cluster=ProxiedBrokers,
         settings={"spool__enabled": False},
     ),
 ]

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclOperation, PartitionMetadata
 
 from aurora_bridge.kafka.topics import REQUEST_TIMEOUT_MS
-from tests.faults.detour import DetourCluster
+from tests.faults.broker_proxy import ProxiedBrokers
 from tests.faults.journal import p99
 from tests.faults.scenario import Scenario
 from tests.faults.stage import AUTHENTICATED, EVENTS, READ_SECONDS, Stage
@@ -136,7 +136,7 @@ def _is_in_doubt(stage: Stage) -> bool:
     It may have been word of other partitions, for which this one has to wait: the daemon has one request under way for
     each broker. For 2.5 s it waits for that word, and then connects anew.
     """
-    cast("DetourCluster", stage.cluster).detours[LAST].lose_answers()
+    cast("ProxiedBrokers", stage.cluster).proxies[LAST].lose_answers()
     _until(stage, lambda: _stands_still(stage))
     last = (_records(stage)[-1].key or b"").decode()
     return last not in {answer.get("id") for answer in stage.answers()}
@@ -298,11 +298,11 @@ def _forgetful(nodes: int) -> KafkaCluster:
     One that comes back knows it again from its log until it checks; the daemon's batch must not come before that.
     """
     properties = {"producer.id.expiration.ms": "3000", "producer.id.expiration.check.interval.ms": "10"}
-    return DetourCluster(nodes, properties=properties)
+    return ProxiedBrokers(nodes, properties=properties)
 
 
 SCENARIOS = [
-    Scenario("06-without-leader", without_leader, cluster=DetourCluster),
+    Scenario("06-without-leader", without_leader, cluster=ProxiedBrokers),
     Scenario("06-producer-id-expired", producer_id_expired, cluster=_forgetful),
     Scenario("06-log-truncated", log_truncated),
     Scenario("06-partitions-reassigned", partitions_reassigned),

@@ -88,7 +88,7 @@ def requests_limited(stage: Stage) -> None:
 
 def _tell_idle(stage: Stage) -> None:
     """Tell an event whose topic has nothing else to do."""
-    stage.hand.send(stage.hand.large(*IDLE, 10), stage.daemon.url)
+    stage.manual.send(stage.manual.large(*IDLE, 10), stage.daemon.url)
     Event().wait(PROBE_SECONDS)
 
 

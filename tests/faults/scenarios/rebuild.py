@@ -12,8 +12,8 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from tests.e2e.recompute import partition_of
-from tests.faults.hand import Answer, Webhook
 from tests.faults.known import Known
+from tests.faults.manual_sender import Answer, Webhook
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
 from tests.support.daemon import Daemon
@@ -57,7 +57,7 @@ def index_rebuilt(stage: Stage) -> None:
     again = stage.random.sample(list({*old} - {*superseded}), count)
     new = sum(answer.outcome != "duplicate" for answer in _send(stage, again))
     stage.expect(not new, f"{new} of {count} old deliveries are no duplicates")
-    back = [stage.hand.again(webhook) for webhook in stage.random.sample(superseded, count // 10)]
+    back = [stage.manual.again(webhook) for webhook in stage.random.sample(superseded, count // 10)]
     hidden = sum(answer.outcome == "duplicate" for answer in _send(stage, back))
     stage.expect(not hidden, f"{hidden} of {len(back)} states that came back are taken for duplicates")
     stage.measured |= {"sent again": count, "states that came back": len(back)}
@@ -65,7 +65,7 @@ def index_rebuilt(stage: Stage) -> None:
 
 def _send(stage: Stage, webhooks: list[Webhook]) -> list[Answer]:
     with ThreadPoolExecutor(SENDERS) as pool:
-        return list(pool.map(lambda webhook: stage.hand.send(webhook, stage.daemon.url), webhooks))
+        return list(pool.map(lambda webhook: stage.manual.send(webhook, stage.daemon.url), webhooks))
 
 
 def _followed(daemon: Daemon) -> float:
@@ -85,9 +85,9 @@ def _publish_old(stage: Stage, count: int) -> list[Webhook]:
     webhooks: list[Webhook] = []
     for number in range(count):  # a once-event, a state, another, and its successor
         subject = webhooks[-1].subject if number % 4 == 3 else None
-        webhook = stage.hand.new("state" if number % 4 else "once", subject)
+        webhook = stage.manual.new("state" if number % 4 else "once", subject)
         at = datetime.fromtimestamp(first + number * OLDEST_SECONDS / (count + 1), UTC)
-        stage.hand.note_accepted(webhook, at.timestamp())
+        stage.manual.note_accepted(webhook, at.timestamp())
         webhooks.append(webhook)
         producer.produce(**_record(webhook, at, instance, stage.prefix))
         producer.poll(0)

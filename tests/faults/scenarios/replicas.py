@@ -5,8 +5,8 @@ from functools import partial
 from math import inf
 from threading import Event
 
-from tests.faults.hand import KINDS, Answer, Hand, Webhook, at_once
 from tests.faults.hooks import commits
+from tests.faults.manual_sender import KINDS, Answer, ManualSender, Webhook, at_once
 from tests.faults.scenario import Scenario
 from tests.faults.stage import SCHEDULE, Stage
 from tests.support.daemon import Daemon
@@ -45,7 +45,7 @@ def copies_refused(stage: Stage) -> None:
             stage.daemon.wait_until(
                 "it takes events of that kind again", partial(_takes, stage, webhook.kind), SCHEDULE[0]
             )
-            again = at_once([partial(stage.hand.send, webhook, stage.daemon.url, attempt=2)] * COPIES)
+            again = at_once([partial(stage.manual.send, webhook, stage.daemon.url, attempt=2)] * COPIES)
             stage.expect({answer.status for answer in refused} == {503}, f"{what}: {statuses(refused)}")
             stage.expect({answer.status for answer in again} == {200}, f"{what}: retries {statuses(again)}")
             stage.expect(len({answer.id for answer in (*refused, *again)}) == 1, f"{what}: several ids")
@@ -54,15 +54,15 @@ def copies_refused(stage: Stage) -> None:
 
 def _takes(stage: Stage, kind: str, daemon: Daemon) -> bool:
     """Whether a fresh event of a kind is accepted. Aurora's first retry comes later than that."""
-    return stage.hand.send(stage.hand.new(kind), daemon.url).accepted
+    return stage.manual.send(stage.manual.new(kind), daemon.url).accepted
 
 
 def frozen(stage: Stage, copies: int) -> list[tuple[Webhook, list[Answer]]]:
     """Freeze all brokers while copies of a state and of a once-event come; return what they were answered."""
-    webhooks = [stage.hand.new(kind) for kind in KINDS]
+    webhooks = [stage.manual.new(kind) for kind in KINDS]
     for node in stage.cluster.nodes:
         node.pause()
-    calls = [partial(stage.hand.send, webhook, stage.daemon.url) for webhook in webhooks for _ in range(copies)]
+    calls = [partial(stage.manual.send, webhook, stage.daemon.url) for webhook in webhooks for _ in range(copies)]
     heard = at_once(calls)
     for node in stage.cluster.nodes:
         node.resume()
@@ -101,20 +101,20 @@ def same_webhook_to_both(stage: Stage) -> None:
 
 def _tell_both(stage: Stage, count: int) -> list[tuple[Webhook, list[Answer]]]:
     """Send webhooks to both daemons, half of them at the same moment."""
-    webhooks = [stage.hand.new(stage.random.choice(KINDS)) for _ in range(count)]
+    webhooks = [stage.manual.new(stage.random.choice(KINDS)) for _ in range(count)]
     calls: list[Callable[[], Answer]] = []
     for number, webhook in enumerate(webhooks):
         daemons = stage.random.sample(stage.daemons, 2)
         skew = stage.random.uniform(0, SKEW_SECONDS) if number % 2 else 0.0
-        calls.append(partial(stage.hand.send, webhook, daemons[0].url))
-        calls.append(partial(_send_after, skew, stage.hand, webhook, daemons[1].url))
+        calls.append(partial(stage.manual.send, webhook, daemons[0].url))
+        calls.append(partial(_send_after, skew, stage.manual, webhook, daemons[1].url))
     answers = at_once(calls)
     return [(webhook, answers[2 * at :][:2]) for at, webhook in enumerate(webhooks)]
 
 
-def _send_after(seconds: float, hand: Hand, webhook: Webhook, url: str) -> Answer:
+def _send_after(seconds: float, sender: ManualSender, webhook: Webhook, url: str) -> Answer:
     Event().wait(seconds)
-    return hand.send(webhook, url)
+    return sender.send(webhook, url)
 
 
 SCENARIOS = [

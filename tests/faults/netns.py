@@ -1,6 +1,6 @@
 """A scenario in a network namespace of its own, where packets can be dropped without anybody else losing any.
 
-`play_apart` plays it in another process, which has that namespace from its start; `Wall` is what stands there between
+`play_in_netns` plays it in another process, which has that namespace from its start; `Wall` stands there between
 the daemon and the brokers, or between one broker and the others. Nothing leaves the loopback interface.
 """
 
@@ -23,7 +23,7 @@ class UnavailableError(Exception):
     """This machine does not allow what a scenario needs; the text says what, and how to get it."""
 
 
-def play_apart(name: str, folder: Path, *, scale: float, rate: float) -> dict[str, Any]:
+def play_in_netns(name: str, folder: Path, *, scale: float, rate: float) -> dict[str, Any]:
     """Play a scenario in a namespace of its own; return its result. Raises `UnavailableError`."""
     missing = [program for program in ("unshare", "ip", "iptables") if shutil.which(program) is None]
     if missing:
@@ -36,7 +36,7 @@ def play_apart(name: str, folder: Path, *, scale: float, rate: float) -> dict[st
             f"no network namespace can be had (run the tests as root, outside a container): {tried.stderr.strip()}"
         )
         raise UnavailableError(message)
-    inner = folder / "apart"
+    inner = folder / "netns"
     path = inner / f"{name}.json"
     path.unlink(missing_ok=True)
     play = [sys.executable, "-m", "tests.faults", "--here", "--fresh", "--only", name, "--folder", str(inner)]

@@ -1,8 +1,8 @@
-"""Daemons that lie. The ledger must find each of them out, or it would miss ours.
+"""Mutants: daemons with one careless step. The ledger must find each of them out, or it would miss ours.
 
 The switches exist here only. Each replaces one step of the daemon's by what a careless one would do. Those of the index
-judge by a memory of their own, at the door of the bridge: whatever the index is like inside, they lie in the same way.
-Those of the sender are in `sender_lies`.
+judge by a memory of their own, at the door of the bridge: they are wrong in the same way, whatever the index does.
+Those of the sender are in `sender_mutants`.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from aurora_bridge.settings import Settings
 from aurora_bridge.state import worker
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
-from tests.faults.sender_lies import SENDER_LIES
+from tests.faults.sender_mutants import SENDER_MUTANTS
 
 _STARTED: set[object] = set()
 _UNDURABLE_SECONDS: Final = 1.0
@@ -192,7 +192,7 @@ def needs_its_index() -> None:
     daemon.run = careful
 
 
-LIES = SENDER_LIES | {
+MUTANTS = SENDER_MUTANTS | {
     "acks-0": acks_0,
     "no-spool": no_spool,
     "early": early,

@@ -1,6 +1,6 @@
-"""Brokers that clients reach by a detour on loopback, on which bytes are held back, lost, or arrive late.
+"""Brokers that clients reach by a proxy on loopback, on which bytes are held back, lost, or arrive late.
 
-Each broker of a `DetourCluster` names the address of its `Detour` as its own. What is done to a detour concerns the
+Each broker of `ProxiedBrokers` advertises the address of its `BrokerProxy`. What is done to a proxy concerns the
 connections that are open at that moment; new ones pass freely.
 """
 
@@ -19,7 +19,7 @@ ANSWER_SECONDS: Final = 5.0
 """Bound of a broker's answer to what was held. It waits for the other brokers' copies at most."""
 
 
-class Detour:
+class BrokerProxy:
     """A way to one address of loopback; `address` is its own."""
 
     def __init__(self, to: str) -> None:
@@ -135,25 +135,25 @@ class _Link:
         self._server.close()
 
 
-class DetourCluster(KafkaCluster):
-    """`KafkaCluster` whose nodes are reached by `detours`, in their order. `plain` stays the direct way."""
+class ProxiedBrokers(KafkaCluster):
+    """`KafkaCluster` whose nodes are reached by `proxies`, in their order. `plain` stays the direct way."""
 
     def __init__(self, nodes: int = 1, *, properties: Mapping[str, str] | None = None) -> None:
         super().__init__(nodes, properties=properties)
-        self.detours = [Detour(node.client) for node in self.nodes]
+        self.proxies = [BrokerProxy(node.client) for node in self.nodes]
 
     @property
     def bootstrap(self) -> str:
-        """The addresses of all detours."""
-        return ",".join(detour.address for detour in self.detours)
+        """The addresses of all proxies."""
+        return ",".join(proxy.address for proxy in self.proxies)
 
     def stop(self) -> None:
-        """End all nodes and detours."""
+        """End all nodes and proxies."""
         super().stop()
-        for detour in self.detours:
-            detour.close()
+        for proxy in self.proxies:
+            proxy.close()
 
     def _properties_of(self, node: KafkaNode) -> dict[str, str]:
-        detour = self.detours[node.number - 1]
-        advertised = f"CLIENT://{detour.address},INTERNAL://{node.internal}"
+        proxy = self.proxies[node.number - 1]
+        advertised = f"CLIENT://{proxy.address},INTERNAL://{node.internal}"
         return {**super()._properties_of(node), "advertised.listeners": advertised}

@@ -55,7 +55,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Hand:
+class ManualSender:
     """Sends webhooks and writes them down."""
 
     def __init__(self, journal: Path) -> None:

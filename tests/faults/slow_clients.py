@@ -1,4 +1,4 @@
-"""A crowd of clients that cost a server connections and give it nothing: silent, slow, or deaf.
+"""Many clients that cost a server connections and give it nothing: silent, slow, or deaf.
 
 Each connection that the server ends is noted with how long it lasted, and another takes its place. A deaf client does
 not hear the end: whether the server still has such a connection, the system's table of sockets tells.
@@ -39,7 +39,7 @@ KINDS: Final = {
     "half a body": 1,
     "deaf": 1,
 }
-"""Per cent of the crowd. All but the silent ones send a byte now and then; the deaf ones ask and never read."""
+"""Per cent of all. All but the silent ones send a byte now and then; the deaf ones ask and never read."""
 _BEGIN: Final = {"silent": b"", "half a head": _HALF, "half a second head": _WHOLE + _HALF, "half a body": _BODY}
 _DEAF_REQUESTS: Final = 1000
 """At most. What the system's own buffers take differs; `tests/web/test_connection.py` fills them to the brim."""
@@ -54,11 +54,11 @@ class _Member:
     unsent: bytearray = field(default_factory=bytearray)
 
 
-class Crowd:
+class SlowClients:
     """So many clients at once, in a thread of its own, from `with` to its end."""
 
     def __init__(self, url: str, size: int) -> None:
-        """Crowd the server at `url`."""
+        """SlowClients the server at `url`."""
         parts = urlsplit(url)
         self._address = (parts.hostname or "", parts.port or 80)
         self._size = size
@@ -66,7 +66,7 @@ class Crowd:
         self._members: dict[int, _Member] = {}
         self._poll = select.poll()
         self._over = Event()
-        self._thread = Thread(target=self._run, name="crowd")
+        self._thread = Thread(target=self._run, name="slow clients")
         self._next_byte = self._next_look = 0.0
         self.complete = Event()
         """Set once all of them were there at the same time."""

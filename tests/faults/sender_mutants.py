@@ -1,6 +1,6 @@
-"""Daemons that lie about Kafka: their senders forget what went on the wire, or do not hear what Kafka asks for.
+"""Mutants of the sender: they forget what went on the wire, or do not hear what Kafka asks for.
 
-Like those of `lies`, each replaces one step by what a careless daemon would do, and exists here only.
+Like those of `mutants`, each replaces one step by what a careless daemon would do, and exists here only.
 """
 
 import asyncio
@@ -124,7 +124,7 @@ def needs_controller() -> None:
             node = client.get_random_node()
             if node is None:
                 raise for_code(-1)
-            topic: Any = ("asked-for-by-a-lie", 1, 1, [], [])
+            topic: Any = ("asked-for-by-a-mutant", 1, 1, [], [])
             answer = await client.send(node, CreateTopicsRequest([topic], 1000, validate_only=True))
             codes = [code for _, code, *_ in answer.topic_errors]
         await refresh(client)
@@ -132,7 +132,7 @@ def needs_controller() -> None:
     Client.refresh = careful  # type: ignore[assignment, method-assign]
 
 
-SENDER_LIES: Final[dict[str, Callable[[], None]]] = {
+SENDER_MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "frees-sequence": frees_sequence,
     "unbounded": unbounded,
     "impatient": impatient,
