@@ -118,7 +118,7 @@ class Bridge:
         self._read_seconds, self._decide_seconds, self._publish_seconds = (
             stages[name] for name in ("read", "decide", "publish")
         )
-        self._flights: dict[asyncio.Task[object] | None, float] = {}
+        self._in_flight: dict[asyncio.Task[object] | None, float] = {}
         """Deliveries that are not answered yet, by their task, which has one at a time; when they came (monotonic)."""
         self._overdue: set[asyncio.Task[object] | None] = set()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS_KEPT)
@@ -129,13 +129,13 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self.stopping = False
         """Whether this instance is about to end, and not ready any more."""
-        metrics.in_flight_deliveries.source = lambda: len(self._flights)
+        metrics.in_flight_deliveries.source = lambda: len(self._in_flight)
         metrics.oldest_unanswered_seconds.source = self._oldest_seconds
 
     async def accept(self, delivery: Delivery) -> Answer:
         """Take one delivery, top to bottom; its answer is a 2xx only once the event is durable."""
         task = asyncio.current_task(self._loop)
-        self._flights[task] = delivery.received
+        self._in_flight[task] = delivery.received
         match, event, entry, key = None, None, None, None
         dedup, received_us = self._dedup, delivery.received_us
         try:
@@ -176,7 +176,7 @@ class Bridge:
                 dedup.answered(entry, received_us, in_time=False)
             raise
         finally:
-            del self._flights[task]
+            del self._in_flight[task]
             self._overdue.discard(task)
         if reason is not None:
             route = match.route.name
@@ -219,7 +219,7 @@ class Bridge:
     def _check_bounds(self, delivery: Delivery) -> None:
         if len(delivery.target) > self._ingress.max_target_bytes:
             raise Refusal(Reason.TARGET_TOO_LONG)
-        if len(self._flights) > self._ingress.max_in_flight:
+        if len(self._in_flight) > self._ingress.max_in_flight:
             raise Refusal(Reason.OVERLOADED)
 
     def _read(self, match: Match, delivery: Delivery) -> tuple[Event, DeadLetterReason | None]:
@@ -338,7 +338,7 @@ class Bridge:
             latest = monotonic() - self._answer_seconds
             overdue = [
                 task
-                for task, received in self._flights.items()
+                for task, received in self._in_flight.items()
                 if received < latest and task not in self._overdue and task is not None
             ]
             self._overdue.update(overdue)
@@ -355,7 +355,7 @@ class Bridge:
         self._publish_seconds.observe(monotonic() - decided)
 
     def _oldest_seconds(self) -> float:
-        return monotonic() - min(self._flights.values()) if self._flights else 0.0
+        return monotonic() - min(self._in_flight.values()) if self._in_flight else 0.0
 
 
 def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None) -> Answer:

@@ -1,7 +1,7 @@
 """One life of a deduplicator on a state directory: real threads, real files, and the real spool as its log.
 
 `lives` starts them, each on what the one before it left; a life ends in order (`stop`) or as by SIGKILL (`kill`).
-The rest of this module is trouble for the index file.
+The rest of this module makes the index file fail.
 """
 
 import asyncio
@@ -274,7 +274,7 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-# The file, and trouble with it.
+# The file, and its failures.
 
 
 def rows(directory: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""What a record of the log tells, whichever version wrote it, and what of that is news."""
+"""What a record of the log tells, whichever version wrote it, and what of that is new."""
 
 import json
 from typing import Any
@@ -168,7 +168,7 @@ def test_whatever_somebody_writes_is_read_over(event: object, headers: Headers, 
     assert found is None
 
 
-# What is news.
+# What is new.
 
 
 def reconciled(
@@ -188,7 +188,7 @@ def test_a_fingerprint_that_was_unknown_is_seen_now() -> None:
 
 
 @pytest.mark.parametrize("state", [State.SEEN, State.RETRY_EXPECTED, State.IN_FLIGHT])
-def test_a_copy_of_what_is_durable_or_under_way_is_no_news(state: State) -> None:
+def test_a_copy_of_what_is_durable_or_under_way_is_not_new(state: State) -> None:
     assert reconciled(told(A, NOON + 5), seen(state=state)) is None
     assert reconciled(told(A, NOON + 5, id_ms=7), seen(id_ms=7, state=state), Happening.LOGGED) is None
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.models.clock import SECOND
-from tests.models.instance import Flight
+from tests.models.instance import Request
 
 SCHEDULE: Final = tuple(seconds * SECOND for seconds in (30, 5 * 60, 30 * 60, 3 * 3600, 20 * 3600))
 """From one attempt to the next."""
@@ -25,7 +25,7 @@ class Webhook:
     attempts: int = 0
     due_us: int | None = None
     """When the next attempt is made; None: none is."""
-    flights: list[Flight] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     """The attempts that came through, in order."""
 
     def attempted(self, now_us: int) -> None:
@@ -35,7 +35,7 @@ class Webhook:
 
     def heard(self) -> None:
         """Take the answer of the last attempt, if there is one."""
-        if self.flights and self.flights[-1].told:
+        if self.requests and self.requests[-1].told:
             self.due_us = None
 
 

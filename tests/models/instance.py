@@ -62,7 +62,7 @@ ATTRIBUTES: Final = [(name, attribute) for name, kind in CATALOGUE.items() for a
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class Request:
     """One delivery on its way through the daemon."""
 
     target: str
@@ -114,7 +114,7 @@ class Flight:
         return self.answer is not None and self.answer.status == 200 and self.reaches
 
 
-_FLIGHT: ContextVar[Flight] = ContextVar("flight")
+_REQUEST: ContextVar[Request] = ContextVar("request")
 
 
 class _Deduplicator(Deduplicator):
@@ -122,9 +122,9 @@ class _Deduplicator(Deduplicator):
 
     decided: dict[int, tuple[Event, bool, bool]]
     """How it was when a decision was made, which its delivery hears of some turns later."""
-    waiting: dict[int, Flight]
+    waiting: dict[int, Request]
     """By their event: those that wait for a decision, or are given up by now."""
-    on_decision: Callable[[Flight], None]
+    on_decision: Callable[[Request], None]
     on_refusal: Callable[[Entry, Refusal], None]
     on_loss: Callable[[], None]
     """The file was opened, or memory given up."""
@@ -145,16 +145,16 @@ class _Deduplicator(Deduplicator):
         self._memory.give_up = given_up  # type: ignore[method-assign]
 
     def claim(self, event: Event, received_us: int) -> Decision | None:
-        flight = _FLIGHT.get()
-        flight.event = event
+        request = _REQUEST.get()
+        request.event = event
         decision = super().claim(event, received_us)
         if decision is not None:
-            self._tell(flight, decision)
+            self._tell(request, decision)
         return decision
 
     async def wait(self, event: Event, received_us: int) -> Decision:
-        flight = _FLIGHT.get()
-        self.waiting[id(event)] = flight
+        request = _REQUEST.get()
+        self.waiting[id(event)] = request
         decision = await super().wait(event, received_us)
         self._tell(self.waiting.pop(id(event)), decision)
         return decision
@@ -170,10 +170,10 @@ class _Deduplicator(Deduplicator):
             self.decided[id(decision)] = event, self.usable, self.log.complete(now_ms)
         return decision
 
-    def _tell(self, flight: Flight, decision: Decision) -> None:
-        flight.decision = decision
-        _, flight.usable, flight.complete = self.decided.pop(id(decision))
-        self.on_decision(flight)
+    def _tell(self, request: Request, decision: Decision) -> None:
+        request.decision = decision
+        _, request.usable, request.complete = self.decided.pop(id(decision))
+        self.on_decision(request)
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
         super().refused(entry, refusal)
@@ -229,9 +229,9 @@ class _Publisher(Publisher):
     on_record: Callable[[], int]
 
     async def publish(self, record: OutboxRecord) -> Outcome:
-        flight = _FLIGHT.get()
-        flight.number = self.on_record()
-        record.headers.append((NUMBER, b"%d" % flight.number))
+        request = _REQUEST.get()
+        request.number = self.on_record()
+        record.headers.append((NUMBER, b"%d" % request.number))
         return await super().publish(record)
 
 
@@ -266,10 +266,10 @@ def doubled(clock: Clock) -> Iterator[None]:
 class Observer(Protocol):
     """Who is told what a daemon does."""
 
-    def decided(self, instance: "Instance", flight: Flight) -> None:
+    def decided(self, instance: "Instance", request: Request) -> None:
         """Hear of a decision."""
 
-    def answered(self, instance: "Instance", flight: Flight) -> None:
+    def answered(self, instance: "Instance", request: Request) -> None:
         """Hear of an answer."""
 
     def lost(self, instance: "Instance") -> None:
@@ -296,7 +296,7 @@ class Instance:
         """Start on what the directory holds, and tell `observer` of it."""
         self.directory = directory
         self.name = name
-        self.flights: list[Flight] = []
+        self.requests: list[Request] = []
         """Deliveries that are not answered yet."""
         self.refused_at: dict[Entry, float] = {}
         """When an event was refused (monotonic)."""
@@ -373,10 +373,10 @@ class Instance:
 
     # What the model does.
 
-    def deliver(self, flight: Flight) -> None:
+    def deliver(self, request: Request) -> None:
         """Receive a delivery at the next turn."""
-        self.flights.append(flight)
-        self._tasks.append(self._loop.create_task(self._handle(flight)))
+        self.requests.append(request)
+        self._tasks.append(self._loop.create_task(self._handle(request)))
 
     def tell(self, worker: SteppedWorker) -> None:
         """Let the answers of a thread arrive on the loop."""
@@ -440,33 +440,33 @@ class Instance:
         self._loop.run_until_complete(_cancel_all())
         self._loop.close()
 
-    async def _handle(self, flight: Flight) -> None:
+    async def _handle(self, request: Request) -> None:
         """Do what the ingress does."""
-        _FLIGHT.set(flight)
-        delivery = Delivery("GET", flight.target.encode(), (), flight.received_us, flight.received)
+        _REQUEST.set(request)
+        delivery = Delivery("GET", request.target.encode(), (), request.received_us, request.received)
         answer = await self._bridge.accept(delivery)
         if not self._alive:
             return
-        self._bridge.answered(delivery, answer, handed=flight.reaches)
-        flight.answer = answer
-        self.flights.remove(flight)
-        self._observer.answered(self, flight)
+        self._bridge.answered(delivery, answer, handed=request.reaches)
+        request.answer = answer
+        self.requests.remove(request)
+        self._observer.answered(self, request)
 
-    def _note_decision(self, flight: Flight) -> None:
+    def _note_decision(self, request: Request) -> None:
         if self._alive:
-            self._observer.decided(self, flight)
+            self._observer.decided(self, request)
 
     def _note_refusal(self, entry: Entry, refusal: Refusal) -> None:
         if not self._alive:
             return
         self.refused_at[entry] = self.clock.monotonic()
-        flight = _FLIGHT.get(None)
-        if flight is not None and flight.number is not None and not refusal.doubtful:
-            self.refused.add(flight.number)
+        request = _REQUEST.get(None)
+        if request is not None and request.number is not None and not refusal.doubtful:
+            self.refused.add(request.number)
 
-    def has_written(self, flight: Flight) -> bool:
+    def has_written(self, request: Request) -> bool:
         """Whether the file that the daemon has open holds a delivery's event, or a later one of its fingerprint."""
-        fingerprint, *event = flight.key
+        fingerprint, *event = request.key
         row = index.find(cast("Connection", self.dedup.worker.connection), [fingerprint], []).rows.get(fingerprint)
         return row is not None and [row.time_ms, row.id_ms] >= event
 

@@ -26,7 +26,7 @@ from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.webhook.catalogue import Recurrence
 from tests.models.aurora import Webhook, at_retry_interval
 from tests.models.clock import SECOND
-from tests.models.instance import DEADLINES, PATIENCE, Flight, Instance
+from tests.models.instance import DEADLINES, PATIENCE, Instance, Request
 from tests.models.remains import Index, Key
 
 RETRY_STATES = {State.RETRY_EXPECTED, State.RETRY_PENDING}
@@ -43,9 +43,9 @@ class Told:
     family_key: str | None
     order: tuple[int, int]
     """Of receipt: its time, and how many events came before."""
-    flights: list[Flight] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     """Decided, in order."""
-    matched: set[Flight] = field(default_factory=set)
+    matched: set[Request] = field(default_factory=set)
     """Those whose retry has come."""
     crashed: bool = False
     """Whether the last answers to it may not have left before a crash."""
@@ -62,127 +62,127 @@ class Oracle:
         """Expect equal states to be one event within `window_us`; `stored` has the ids that are durable."""
         self._window_us = window_us
         self._stored = stored
-        self._webhooks: dict[Flight, Webhook] = {}
+        self._webhooks: dict[Request, Webhook] = {}
         self._events: dict[str, Told] = {}
         self._families: defaultdict[str, dict[str, Told]] = defaultdict(dict)
         """By family key and id."""
         self._count = count(1)
-        self._settled: set[Flight] = set()
+        self._settled: set[Request] = set()
         """Came when the file had all that had happened before."""
 
-    def expect(self, flight: Flight, webhook: Webhook, *, settled: bool) -> None:
+    def expect(self, request: Request, webhook: Webhook, *, settled: bool) -> None:
         """Learn of a delivery before it is made; `settled`: what happened before has reached the index."""
-        self._webhooks[flight] = webhook
+        self._webhooks[request] = webhook
         if settled:
-            self._settled.add(flight)
+            self._settled.add(request)
 
     # Decisions.
 
-    def judge(self, instance: Instance, flight: Flight) -> None:
+    def judge(self, instance: Instance, request: Request) -> None:
         """Check a decision, and remember it."""
-        assert flight.event is not None
-        told = self._events.get(flight.id)
-        self._check_shared(flight, told)
-        if flight.usable:
-            self._check_retry(instance, flight)
-            if flight.complete:
-                self._check_latest(instance, flight)
-        if told is None or (told.lost and flight.publishes):
-            told = self._enter(flight)
-        told.matched.update(other for other in told.flights if _due(other, flight))
-        told.flights.append(flight)
+        assert request.event is not None
+        told = self._events.get(request.id)
+        self._check_shared(request, told)
+        if request.usable:
+            self._check_retry(instance, request)
+            if request.complete:
+                self._check_latest(instance, request)
+        if told is None or (told.lost and request.publishes):
+            told = self._enter(request)
+        told.matched.update(other for other in told.requests if _due(other, request))
+        told.requests.append(request)
 
-    def _enter(self, flight: Flight) -> Told:
-        assert flight.event is not None
-        entry, family_key = flight.entry, flight.event.family_key
-        told = Told(flight.id, flight.key, family_key, (entry.time_ms, next(self._count)))
+    def _enter(self, request: Request) -> Told:
+        assert request.event is not None
+        entry, family_key = request.entry, request.event.family_key
+        told = Told(request.id, request.key, family_key, (entry.time_ms, next(self._count)))
         if family_key is not None:
             self._families[family_key][told.id] = told
         self._events[told.id] = told
         return told
 
-    def _check_shared(self, flight: Flight, told: Told | None) -> None:
+    def _check_shared(self, request: Request, told: Told | None) -> None:
         """Check that a delivery shares an event with another occurrence only where the design says so."""
-        assert flight.event is not None
-        recurrence = flight.event.recurrence
+        assert request.event is not None
+        recurrence = request.event.recurrence
         if recurrence is Recurrence.SIGNAL:
-            assert flight.publishes, f"a signal is taken for a duplicate: {flight}"
-            assert told is None or told.lost, f"two signals share an id: {flight}"
+            assert request.publishes, f"a signal is taken for a duplicate: {request}"
+            assert told is None or told.lost, f"two signals share an id: {request}"
         if told is None or told.lost or recurrence is Recurrence.ONCE:
             return
-        occurrence = self._webhooks[flight].occurrence
-        if all(self._webhooks[other].occurrence is occurrence for other in told.flights):
+        occurrence = self._webhooks[request].occurrence
+        if all(self._webhooks[other].occurrence is occurrence for other in told.requests):
             return
-        assert self._may_be_latest(flight, told) or self._is_due(flight, told), f"taken for another event: {flight}"
+        assert self._may_be_latest(request, told) or self._is_due(request, told), f"taken for another event: {request}"
 
-    def _may_be_latest(self, flight: Flight, told: Told) -> bool:
+    def _may_be_latest(self, request: Request, told: Told) -> bool:
         """Whether an event is the latest of its family, as far as it must be known, and young enough."""
         newer = [other for other in self._families[told.family_key or ""].values() if _before(told, other)]
-        return all(other.lost for other in newer) and self._in_window(flight, told)
+        return all(other.lost for other in newer) and self._in_window(request, told)
 
-    def _is_due(self, flight: Flight, told: Told) -> bool:
+    def _is_due(self, request: Request, told: Told) -> bool:
         """Whether a retry of an event is due."""
         return any(
-            _due(other, flight) and other not in told.matched and (told.crashed or not other.told)
-            for other in told.flights
+            _due(other, request) and other not in told.matched and (told.crashed or not other.told)
+            for other in told.requests
         )
 
-    def _in_window(self, flight: Flight, told: Told) -> bool:
-        return flight.received_us // 1000 - told.order[0] <= self._window_us // 1000
+    def _in_window(self, request: Request, told: Told) -> bool:
+        return request.received_us // 1000 - told.order[0] <= self._window_us // 1000
 
-    def _check_latest(self, instance: Instance, flight: Flight) -> None:
+    def _check_latest(self, instance: Instance, request: Request) -> None:
         """Check that what equals the latest state is taken for it."""
-        assert flight.event is not None
-        family = self._families.get(flight.event.family_key or "")
+        assert request.event is not None
+        family = self._families.get(request.event.family_key or "")
         if not family:
             return
         latest = max(family.values(), key=lambda told: told.order)
         alone = all(_before(told, latest) for told in family.values() if told is not latest)
         sure = alone and not (latest.lost or instance.dedup.may_have_forgotten(latest.order[0]))
-        if sure and latest.key[0] == flight.event.fingerprint and self._in_window(flight, latest):
-            assert flight.id == latest.id, f"not taken for the latest state: {flight}"
+        if sure and latest.key[0] == request.event.fingerprint and self._in_window(request, latest):
+            assert request.id == latest.id, f"not taken for the latest state: {request}"
 
-    def _check_retry(self, instance: Instance, flight: Flight) -> None:
+    def _check_retry(self, instance: Instance, request: Request) -> None:
         """Check that a retry is recognised, unless another delivery was taken for it, or is a later event."""
-        assert flight.event is not None
-        webhook = self._webhooks[flight]
-        before = next((other for other in reversed(webhook.flights) if other is not flight and other.decision), None)
-        if before is None or flight.event.recurrence is Recurrence.SIGNAL or not _due(before, flight):
+        assert request.event is not None
+        webhook = self._webhooks[request]
+        before = next((other for other in reversed(webhook.requests) if other is not request and other.decision), None)
+        if before is None or request.event.recurrence is Recurrence.SIGNAL or not _due(before, request):
             return
         told = self._events[before.id]
         if told.lost or told.unexpected or instance.dedup.may_have_forgotten(told.order[0]):
             return
-        if before not in told.flights:  # it left no trace: it was in flight as the process died, and a copy came since
+        if before not in told.requests:  # it left no trace: it was in flight as the process died, and a copy came since
             return
         since = [
             other
             for other, carried in self._webhooks.items()
             if carried is not webhook
-            and other.target == flight.target
+            and other.target == request.target
             and other.received_us >= before.received_us
             and (other.decision is None or other.id != before.id or _due(before, other))
         ]
         if since:
             return
-        assert flight.id == before.id, f"a retry has another id: {flight} after {before}"
-        if flight in self._settled and told.id in self._stored():
-            assert flight.action in {Action.DUPLICATE, Action.JOIN}, f"a retry of what is stored: {flight}"
+        assert request.id == before.id, f"a retry has another id: {request} after {before}"
+        if request in self._settled and told.id in self._stored():
+            assert request.action in {Action.DUPLICATE, Action.JOIN}, f"a retry of what is stored: {request}"
 
     # Refusals.
 
-    def answered(self, instance: Instance, flight: Flight) -> None:
+    def answered(self, instance: Instance, request: Request) -> None:
         """Check that a refused event is in the file before the answer leaves, if both are in time."""
-        if flight.answer is None or flight.answer.status != 503 or flight.decision is None:
+        if request.answer is None or request.answer.status != 503 or request.decision is None:
             return
-        refused_at, now = instance.refused_at.get(flight.entry), instance.clock.monotonic()
+        refused_at, now = instance.refused_at.get(request.entry), instance.clock.monotonic()
         if refused_at is None or now - refused_at >= PATIENCE or not instance.dedup.writable:
             return
-        overdue = now - flight.received > DEADLINES.answer_seconds
-        noted = instance.dedup.is_posted(flight.entry) if overdue else instance.has_written(flight)
-        replaced = not instance.dedup.is_last(flight.entry) or any(
-            told.lost and told.key[0] == flight.key[0] and told.key > flight.key for told in self._events.values()
+        overdue = now - request.received > DEADLINES.answer_seconds
+        noted = instance.dedup.is_posted(request.entry) if overdue else instance.has_written(request)
+        replaced = not instance.dedup.is_last(request.entry) or any(
+            told.lost and told.key[0] == request.key[0] and told.key > request.key for told in self._events.values()
         )
-        assert noted or replaced, f"refused, and not noted: {flight}"
+        assert noted or replaced, f"refused, and not noted: {request}"
 
     # Losses.
 
@@ -207,7 +207,7 @@ class Oracle:
         Of what the one before had stored in its last seconds and not written, the answers may not have left.
         """
         unwritten = {
-            told: max((one.received_us for one in told.flights if one.publishes), default=0)
+            told: max((one.received_us for one in told.requests if one.publishes), default=0)
             for told in self._events.values()
             if told.key not in index.states and stored_in(told.id) in index.logs
         }
@@ -223,6 +223,6 @@ def _before(one: Told, other: Told) -> bool:
     return time < other_time or (time == other_time and 0 < number < other_number)
 
 
-def _due(other: Flight, flight: Flight) -> bool:
+def _due(other: Request, request: Request) -> bool:
     """Whether a delivery comes when the retry after another is due, by the milliseconds that the daemon knows."""
-    return at_retry_interval((flight.received_us // 1000 - other.received_us // 1000) * 1000)
+    return at_retry_interval((request.received_us // 1000 - other.received_us // 1000) * 1000)

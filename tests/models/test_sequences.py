@@ -50,7 +50,7 @@ class Play(Way):
 
     def last(self) -> str | None:
         """Return the outcome of the last delivery."""
-        answer = self.webhooks[-1].flights[-1].answer
+        answer = self.webhooks[-1].requests[-1].answer
         return answer.outcome if answer else None
 
 
@@ -114,7 +114,7 @@ def test_copies_of_what_is_refused_at_once_are_refused_at_once(play: Play) -> No
     play.kafka_comes_or_goes(up=False)
     play.status("B", Far.JUDGED, subscriptions=2)
     if not play.spooled:
-        assert not play.daemon.flights
+        assert not play.daemon.requests
 
 
 def test_the_refused_retry_of_a_doubtful_event_leaves_its_id_to_it(play: Play) -> None:

@@ -30,7 +30,7 @@ from aurora_bridge.dedup import index
 from tests.models.aurora import Occurrence, Webhook
 from tests.models.clock import SECOND, Clock
 from tests.models.doubles import Kafka, Reading, SteppedWorker
-from tests.models.instance import DEADLINES, SWEEP_SECONDS, TOPICS, Flight, Instance, doubled
+from tests.models.instance import DEADLINES, SWEEP_SECONDS, TOPICS, Instance, Request, doubled
 from tests.models.oracle import Oracle
 from tests.models.remains import damage, index_of, spool_id, spool_of
 
@@ -108,11 +108,11 @@ class Way(RuleBasedStateMachine):
 
     # What the daemon tells (`instance.Observer`).
 
-    def decided(self, instance: Instance, flight: Flight) -> None:
-        self.oracle.judge(instance, flight)
+    def decided(self, instance: Instance, request: Request) -> None:
+        self.oracle.judge(instance, request)
 
-    def answered(self, instance: Instance, flight: Flight) -> None:
-        self.oracle.answered(instance, flight)
+    def answered(self, instance: Instance, request: Request) -> None:
+        self.oracle.answered(instance, request)
 
     def lost(self, instance: Instance) -> None:
         self.oracle.lose(index_of(self.directory), instance.dedup.knows)
@@ -171,16 +171,16 @@ class Way(RuleBasedStateMachine):
         if not self.stands:
             self.clock.move(1000)
         webhook.attempted(self.clock.us)
-        flight = Flight(webhook.occurrence.target, self.clock.us, self.clock.monotonic(), reaches)
-        self.oracle.expect(flight, webhook, settled=not self.daemon.dedup.unwritten)
-        webhook.flights.append(flight)
-        self.daemon.deliver(flight)
+        request = Request(webhook.occurrence.target, self.clock.us, self.clock.monotonic(), reaches)
+        self.oracle.expect(request, webhook, settled=not self.daemon.dedup.unwritten)
+        webhook.requests.append(request)
+        self.daemon.deliver(request)
 
     @property
     def next_retry(self) -> Webhook | None:
         return min((w for w in self.webhooks if w.due_us is not None), key=lambda w: w.due_us or 0, default=None)
 
-    @precondition(lambda self: not self.daemon.flights and self.next_retry)
+    @precondition(lambda self: not self.daemon.requests and self.next_retry)
     @rule(reaches=st.booleans(), late=st.sampled_from([0, 3 * SECOND]), far=fars)
     def aurora_retries(self, *, far: Far, late: int = 0, reaches: bool = True) -> None:
         webhook = self.next_retry
@@ -194,7 +194,7 @@ class Way(RuleBasedStateMachine):
         self.clock.move(max(0, until_us - self.clock.us))
         self.daemon.turn()
 
-    @precondition(lambda self: not self.daemon.flights)
+    @precondition(lambda self: not self.daemon.requests)
     @rule(seconds=st.sampled_from([20, 60, 600, 3600, 7 * 3600, 25 * 3600]))
     def time_passes(self, seconds: int) -> None:
         """Retries that fall due meanwhile do not come through."""
@@ -284,7 +284,7 @@ class Way(RuleBasedStateMachine):
         self.daemon.die()
         self.starts_again(index_is, slow=slow)
 
-    @precondition(lambda self: not self.daemon.flights)
+    @precondition(lambda self: not self.daemon.requests)
     @rule(index_is=ends, slow=st.booleans())
     def the_process_stops(self, *, index_is: str = "", slow: bool = False) -> None:
         self.daemon.stop()
@@ -312,7 +312,7 @@ class Way(RuleBasedStateMachine):
         for worker in self.daemon.workers:
             worker.disk.full, worker.disk.error = False, None
         self.daemon.run(CALM_SECONDS)
-        assert not self.daemon.flights, "deliveries that are never answered"
+        assert not self.daemon.requests, "deliveries that are never answered"
         assert not any(self.daemon.wire.queues.values())
         assert not spool_of(self.directory), "events that stay in the spool"
         assert self.daemon.dedup.log.current.caught_up, "an index that never becomes complete"
@@ -333,10 +333,10 @@ class Way(RuleBasedStateMachine):
     def what_was_acknowledged_is_stored(self) -> None:
         for webhook in self.webhooks:
             webhook.heard()
-            for flight in webhook.flights:
-                if flight.answer is not None and flight.answer.status == 200 and flight.answer.id is not None:
-                    assert flight.answer.id == flight.id
-                    self.acknowledged.add(flight.answer.id)
+            for request in webhook.requests:
+                if request.answer is not None and request.answer.status == 200 and request.answer.id is not None:
+                    assert request.answer.id == request.id
+                    self.acknowledged.add(request.answer.id)
         assert self.acknowledged <= self.stored_ids(), "acknowledged and lost"
 
     @invariant()
@@ -355,9 +355,9 @@ class Way(RuleBasedStateMachine):
     @invariant()
     def every_answer_leaves_in_time(self) -> None:
         now = self.clock.monotonic()
-        for flight in self.daemon.flights:
-            assert now - flight.received <= DEADLINES.answer_seconds + SWEEP_SECONDS, "an answer that comes too late"
-            waits = flight.decision is None and now - flight.received > DEADLINES.publish_seconds
+        for request in self.daemon.requests:
+            assert now - request.received <= DEADLINES.answer_seconds + SWEEP_SECONDS, "an answer that comes too late"
+            waits = request.decision is None and now - request.received > DEADLINES.publish_seconds
             assert not waits, "a delivery that waits too long to be judged"
 
 

@@ -124,9 +124,9 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
                 work.append(create_at_start(kafka, EVENTS, security, problems, guard.check))
             tasks = [group.create_task(each) for each in work]
             reason = await _emptied(spool, problems, patience, stop)
-            trouble = _trouble(kafka, sender, publisher, metrics)
+            failure = _failure(kafka, sender, publisher, metrics)
             if reason == _ELSEWHERE:
-                trouble += f" Here that is: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge cluster accept."
+                failure += f" Here that is: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge cluster accept."
             await sender.flush(_FLUSH_SECONDS)  # what is under way may still be acknowledged
             for task in tasks:
                 task.cancel()
@@ -135,7 +135,7 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
             tell("The disk does not answer: what Kafka took may be sent again by the next drain.")
     if reason is None:
         return None
-    return f"{spool.waiting} are left: {reason}. {trouble}"
+    return f"{spool.waiting} are left: {reason}. {failure}"
 
 
 async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyncio.Event) -> str | None:
@@ -163,7 +163,7 @@ async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyn
     return None
 
 
-def _trouble(settings: KafkaSettings, sender: Sender, publisher: Publisher, metrics: Metrics) -> str:
+def _failure(settings: KafkaSettings, sender: Sender, publisher: Publisher, metrics: Metrics) -> str:
     """Return what is known of why Kafka takes nothing."""
     problems = " ".join(f"{problem}." for problem in sender.problems)
     if problems:

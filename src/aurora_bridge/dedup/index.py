@@ -157,7 +157,7 @@ def learn(
     """
     events, states = find(db, known, [state.family_key for state in latest])
     rows: dict[str, Row] = {}
-    news, settled = [], []
+    new_records, settled = [], []
     for record in records:
         fingerprint, ours = record.fingerprint, record.instance == instance
         before = events.get(fingerprint)
@@ -170,7 +170,7 @@ def learn(
         else:
             event = Row(fingerprint, state, *record.times)
             if ours:
-                news.append(record)
+                new_records.append(record)
         if before is not None and before.state is State.RETRY_PENDING:
             settled.append(fingerprint)
         events[fingerprint] = event
@@ -179,7 +179,7 @@ def learn(
     outstanding.settle(db, settled)
     write(db, [(row.fingerprint, int(row.state), *row[2:]) for row in rows.values()], newer)
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
-    return news
+    return new_records
 
 
 def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:

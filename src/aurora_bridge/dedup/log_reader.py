@@ -221,11 +221,11 @@ class LogReader:
             rows = list(latest.values())
             job = partial(index.learn, records=rest, known=known, latest=rows, instance=instance)
             try:
-                news = await self._file.call(job)
+                new_records = await self._file.call(job)
             except (sqlite3.Error, OSError):
                 return False
             if reading is self._first and name in reading.existing and not reading.caught_up:
-                reading.note_last(news)
+                reading.note_last(new_records)
         return reading is self.current
 
     def _note_other(self, record: LogRecord) -> None:

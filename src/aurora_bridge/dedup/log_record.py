@@ -1,4 +1,4 @@
-"""What a record of the log tells: its event, who published it, and whether that is news.
+"""What a record of the log tells: its event, who published it, and whether that is new.
 
 The first record of an id counts, copies of it change nothing; another id of the same fingerprint is another event, and
 the later one is the one to know.
@@ -72,7 +72,7 @@ class Known(Protocol):
 
 
 def reconcile(record: LogRecord, known: Known | None, state: State | None, happening: Happening) -> State | None:
-    """Return the state of a fingerprint's last event now that a record tells of one, None where that is no news.
+    """Return the state of a fingerprint's last event now that a record tells of one, None where that is not new.
 
     `known` is the last event so far, in this `state`.
     """

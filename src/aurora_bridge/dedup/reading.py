@@ -80,8 +80,8 @@ class Reading:
         self.last: list[LogRecord] = []
         """What an earlier process published in its last seconds."""
 
-    def note_last(self, news: Iterable[LogRecord]) -> None:
+    def note_last(self, new_records: Iterable[LogRecord]) -> None:
         """Note records of an earlier process that the file did not know."""
-        last = [*self.last, *news]
+        last = [*self.last, *new_records]
         newest = max((record.attempt_ms for record in last), default=0)
         self.last = [record for record in last if record.attempt_ms >= newest - _LAST_MS]

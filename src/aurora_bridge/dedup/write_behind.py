@@ -44,8 +44,8 @@ class WriteBehind:
             for name in SLICES:
                 await asyncio.sleep(pace)
                 ends = name == SLICES[-1] and whole and reading is self._log.current
-                news = positions if ends and (reading, positions) != noted else {}
-                count = await self._write(name, news)
+                new_positions = positions if ends and (reading, positions) != noted else {}
+                count = await self._write(name, new_positions)
                 if count is None:
                     whole = False
                 elif ends:

@@ -72,7 +72,7 @@ class PartitionConsumer:
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         """Where they ended when reading began, or before that if a new leader has less."""
-        self._troubles: dict[TopicPartition, Exception] = {}
+        self._errors: dict[TopicPartition, Exception] = {}
         """What was in the way at the last poll."""
         self._since: dict[TopicPartition, float] = {}
         """When that began, on the monotonic clock."""
@@ -98,7 +98,7 @@ class PartitionConsumer:
             if behind and not any(map(self._is_behind, self._partitions)):
                 behind = False
                 caught_up()
-            if self._troubles or (self._follow and not self._left()):
+            if self._errors or (self._follow and not self._left()):
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._client.refresh()
         if self._undecodable:
@@ -125,13 +125,13 @@ class PartitionConsumer:
         nodes, missing, _ = leaders(self._client, self._topics)
         if self._follow:
             self._partitions |= nodes.keys() - self._refused
-        self._troubles = {}
+        self._errors = {}
         by_node: defaultdict[int, list[TopicPartition]] = defaultdict(list)
         for place in self._left():
             if place in nodes:
                 by_node[nodes[place]].append(place)
             else:
-                self._troubles[place] = LeaderNotAvailableError("it has no leader")
+                self._errors[place] = LeaderNotAvailableError("it has no leader")
         self._note_missing(missing)
         polled = await asyncio.gather(*(self._ask(node, places) for node, places in by_node.items()))
         return [stored for group in polled for stored in group]
@@ -151,7 +151,7 @@ class PartitionConsumer:
         except (KafkaError, OSError, TimeoutError) as error:
             if isinstance(error, RequestTimedOutError):
                 self._max_bytes = max(self._max_bytes // 4, _MIN_BYTES)
-            self._troubles |= dict.fromkeys(places, error)
+            self._errors |= dict.fromkeys(places, error)
             return []
         return [stored for part in parts for stored in self._take(part)]
 
@@ -165,7 +165,7 @@ class PartitionConsumer:
         begins = await offsets(self._client, nodes, self._since_ms or EARLIEST, isolation=READ_COMMITTED)
         for place in places:
             if place not in written.keys() & ends.keys() & begins.keys():
-                self._troubles[place] = LeaderNotAvailableError("its leader does not tell where it begins and ends")
+                self._errors[place] = LeaderNotAvailableError("its leader does not tell where it begins and ends")
                 continue
             self._next[place] = begins[place] if begins[place] >= 0 else ends[place]
             self._ends[place] = min(ends[place], self._ends.get(place, ends[place]))
@@ -216,11 +216,11 @@ class PartitionConsumer:
             self._refused.add(place)
             self._partitions.discard(place)
         else:
-            self._troubles[place] = error
+            self._errors[place] = error
 
     def _note_missing(self, missing: Collection[str]) -> None:
         """Give up the topics that are not in the metadata for a while; with `follow`, until they are created again."""
-        gone = {place.topic for place in self._troubles if place.topic in missing}
+        gone = {place.topic for place in self._errors if place.topic in missing}
         self._missing = Counter({topic: self._missing[topic] + 1 for topic in gone})
         for topic in (topic for topic, polls in self._missing.items() if polls >= _MISSING_POLLS):
             self.fail(f"{topic} was deleted while it was read.")
@@ -231,12 +231,12 @@ class PartitionConsumer:
 
     def _lose_patience(self, now: float) -> None:
         """Give up what cannot be read for a while; with `follow`, tell it once."""
-        self._since = {place: self._since.get(place, now) for place in self._troubles}
+        self._since = {place: self._since.get(place, now) for place in self._errors}
         lost = [place for place, since in self._since.items() if now - since > _PATIENCE_SECONDS]
         if not lost:
             return
         names = listed(f"{place.topic}-{place.partition}" for place in lost)
-        self.fail(f"{names} cannot be read: {explain(self._troubles[lost[0]], '').words}.")
+        self.fail(f"{names} cannot be read: {explain(self._errors[lost[0]], '').words}.")
         if self._follow:
             self._since |= dict.fromkeys(lost, inf)
         else:

@@ -1,4 +1,4 @@
-"""Trouble with the index file: no genuine event is swallowed, none is refused or waits, and all is known afterwards."""
+"""Failure with the index file: no genuine event is swallowed, none is refused or waits, and all is known afterwards."""
 
 import asyncio
 import sqlite3
@@ -14,19 +14,19 @@ from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.recurrence import Action
 from tests.dedup.events import DAY, MINUTE, NOON, SECOND, A, B, once, signal, state
+from tests.dedup.failures import FAILURES, Failure, no_room
 from tests.dedup.life import IMPATIENT, PATIENCE, Life, failing, held_up, lives, living, paused, states, until
-from tests.dedup.trouble import TROUBLES, Trouble, no_room
 from tests.support.damage import damage_table
 
 SUBJECTS = [f"{number}" for number in range(40)]
 FORGETFUL = "a volume without room"
-"""The trouble after which the oldest events are forgotten."""
+"""The failure after which the oldest events are forgotten."""
 
 
-def troubles(*, but: str = "") -> pytest.MarkDecorator:
-    """Run a test in each trouble."""
+def failures(*, but: str = "") -> pytest.MarkDecorator:
+    """Run a test in each failure."""
     return pytest.mark.parametrize(
-        "trouble", [pytest.param(one, id=name) for name, one in TROUBLES.items() if name != but]
+        "failure", [pytest.param(one, id=name) for name, one in FAILURES.items() if name != but]
     )
 
 
@@ -43,17 +43,17 @@ async def become(life: Life, letter: str, at: int) -> set[Action]:
     return {await life.act(state(letter, subject), at) for subject in SUBJECTS}
 
 
-# Whatever the trouble.
+# Whatever the failure.
 
 
-@troubles()
-async def test_no_genuine_event_is_swallowed_and_none_waits(tmp_path: Path, trouble: Trouble) -> None:
+@failures()
+async def test_no_genuine_event_is_swallowed_and_none_waits(tmp_path: Path, failure: Failure) -> None:
     """Each subject goes from A to B, C, back to A and again to B: all of that is published."""
     async with living(tmp_path, patience=IMPATIENT) as life:
         await life.complete(NOON)
         await have(life, "BA", NOON)
         await life.written()
-        async with trouble(life):
+        async with failure(life):
             async with asyncio.timeout(PATIENCE):
                 await have(life, "BCAB", NOON + SECOND)
                 for subject in SUBJECTS:
@@ -61,8 +61,8 @@ async def test_no_genuine_event_is_swallowed_and_none_waits(tmp_path: Path, trou
                     assert await life.act(signal(subject), NOON + SECOND) is Action.REPEAT
 
 
-@troubles(but=FORGETFUL)
-async def test_afterwards_all_is_known_that_came_before_and_meanwhile(tmp_path: Path, trouble: Trouble) -> None:
+@failures(but=FORGETFUL)
+async def test_afterwards_all_is_known_that_came_before_and_meanwhile(tmp_path: Path, failure: Failure) -> None:
     """Also after the next start."""
     async with lives() as start:
         life = start(tmp_path, patience=IMPATIENT)
@@ -71,7 +71,7 @@ async def test_afterwards_all_is_known_that_came_before_and_meanwhile(tmp_path: 
         for subject in SUBJECTS:
             await life.deliver(once(subject), NOON)
         await life.written()
-        async with trouble(life):
+        async with failure(life):
             await have(life, "C", NOON + SECOND)
             for subject in SUBJECTS:
                 await life.deliver(once(f"new {subject}"), NOON + SECOND)
@@ -85,25 +85,25 @@ async def test_afterwards_all_is_known_that_came_before_and_meanwhile(tmp_path: 
         assert await become(life, "A", NOON + 2 * MINUTE) == {Action.REPEAT}
 
 
-@troubles(but=FORGETFUL)
-async def test_afterwards_a_new_state_has_the_id_of_its_day_again(tmp_path: Path, trouble: Trouble) -> None:
+@failures(but=FORGETFUL)
+async def test_afterwards_a_new_state_has_the_id_of_its_day_again(tmp_path: Path, failure: Failure) -> None:
     async with living(tmp_path, patience=IMPATIENT) as life:
         await life.complete(NOON)
-        async with trouble(life):
+        async with failure(life):
             assert (await life.deliver(A, NOON)).entry.id_ms in (0, NOON)
         await life.recovered(NOON)
         assert (await life.deliver(B, NOON + 1)).entry.id_ms == 0
 
 
-@troubles()
-async def test_what_came_meanwhile_is_known_after_a_crash(tmp_path: Path, trouble: Trouble) -> None:
+@failures()
+async def test_what_came_meanwhile_is_known_after_a_crash(tmp_path: Path, failure: Failure) -> None:
     """Without a look-up, spooled, killed: the spool is read again from where the file was, whatever that was."""
     async with lives() as start:
         first = start(tmp_path, patience=IMPATIENT)
         await first.complete(NOON)
         await have(first, "BA", NOON)
         await first.written()
-        async with trouble(first):
+        async with failure(first):
             await have(first, "C", NOON + SECOND)
             left = await first.kill()
         second = start(left)
@@ -111,23 +111,23 @@ async def test_what_came_meanwhile_is_known_after_a_crash(tmp_path: Path, troubl
         assert await become(second, "A", NOON + 2 * MINUTE) == {Action.REPEAT}
 
 
-@troubles()
-async def test_a_refusal_does_not_wait_for_the_file(tmp_path: Path, trouble: Trouble) -> None:
+@failures()
+async def test_a_refusal_does_not_wait_for_the_file(tmp_path: Path, failure: Failure) -> None:
     """It is the latest state while it is in memory; what was written of it into a file that is lost is lost with it."""
     async with living(tmp_path, patience=IMPATIENT) as life:
         await life.complete(NOON)
         await life.deliver(A, NOON)
-        async with trouble(life):
+        async with failure(life):
             async with asyncio.timeout(PATIENCE):
                 await life.deliver(B, NOON + SECOND, stored=False)
             assert await life.act(A, NOON + 2 * SECOND) in (Action.NEW, Action.REPEAT)
 
 
-@troubles()
-async def test_memory_stays_bounded(tmp_path: Path, trouble: Trouble, monkeypatch: pytest.MonkeyPatch) -> None:
+@failures()
+async def test_memory_stays_bounded(tmp_path: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch) -> None:
     async with living(tmp_path, patience=IMPATIENT) as life:
         await life.complete(NOON)
-        async with trouble(life):
+        async with failure(life):
             with monkeypatch.context() as patched:
                 patched.setattr(write_behind, "_MOST_ENTRIES", 50)
                 for number in range(500):
@@ -137,7 +137,7 @@ async def test_memory_stays_bounded(tmp_path: Path, trouble: Trouble, monkeypatc
         await until(lambda: life.log.current.caught_up and life.dedup._file.usable)  # noqa: SLF001
         actions = {await life.act(once(f"{number}"), NOON + MINUTE) for number in range(500)}
         assert Action.DUPLICATE in actions
-        assert len(actions) == 1 or trouble is no_room
+        assert len(actions) == 1 or failure is no_room
 
 
 # Memory that is given up.

@@ -1,4 +1,4 @@
-"""Trouble with the index file of a life, one context manager each: inside it there is trouble, behind it there was."""
+"""Failures of the index file of a life, one context manager each: it fails inside, and works again behind it."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +8,7 @@ from functools import partial
 from aurora_bridge.dedup import index
 from tests.dedup.life import Life, failing, until
 
-Trouble = Callable[[Life], AbstractAsyncContextManager[None]]
+Failure = Callable[[Life], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def is_replaced(life: Life) -> AsyncIterator[None]:
     await until(lambda: life.log.current is not reading)
 
 
-TROUBLES: dict[str, Trouble] = {
+FAILURES: dict[str, Failure] = {
     "an I/O error": partial(errors, code=sqlite3.SQLITE_IOERR),
     "a volume that is read-only": partial(errors, code=sqlite3.SQLITE_READONLY),
     "a file that is locked": partial(errors, code=sqlite3.SQLITE_BUSY),
