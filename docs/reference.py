@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from aurora_bridge.daemon import make_metrics
 from aurora_bridge.metrics import Counter, Gauge, Histogram
 from aurora_bridge.settings import Settings
-from aurora_bridge.settings.field_types import allowed
+from aurora_bridge.settings.field_types import expected
 from aurora_bridge.settings.names import FILE_ONLY, SETTINGS, variable
 from docs.proofs import problems, proofs_page
 
@@ -56,7 +56,7 @@ def _fields(fields: dict[str, FieldInfo], *, in_file_only: bool = False) -> Iter
         yield f"### `{name}`\n"
         yield f"{_prose(field.description or '')}\n"
         file = "" if in_file_only else f"In the file: `{key}`. "
-        yield f"{file}Allowed: {allowed(field)}. {_default(field)}\n"
+        yield f"{file}Expected: {expected(field)}. {_default(field)}\n"
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and that a refusal says which, what came, what is allowed and what to do."""
+"""Settings: where they come from, and that a refusal says which, its value, what is expected and what to do."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ from aurora_bridge.settings import (
     load,
     redacted,
 )
-from aurora_bridge.settings.field_types import allowed, choices
+from aurora_bridge.settings.field_types import choices, expected
 from aurora_bridge.settings.names import FILE_ONLY, GROUPS, SETTINGS, variable
 from aurora_bridge.webhook.text import canonical_name, meant_name
 
@@ -74,7 +74,7 @@ def test_the_names_that_others_build_on_are_all_there() -> None:
 def test_every_setting_has_a_docstring_and_words_for_what_is_allowed(key: str) -> None:
     field = SETTINGS[key]
     assert field.description
-    assert allowed(field)
+    assert expected(field)
 
 
 @pytest.mark.proves("Where each secret lives: No secret is a setting")
@@ -103,7 +103,7 @@ def test_trusted_proxies_are_networks_and_addresses(written: str, config: WriteC
 @pytest.mark.parametrize("written", ["proxy.example", "10.0.0.1/8", "10.0.0.0/33", "*", "7", "10.0.0.1;10.0.0.2"])
 def test_what_is_no_network_is_refused(written: str) -> None:
     (problem,) = problems(INGRESS__TRUSTED_PROXIES=written)
-    assert "allowed is addresses and networks such as 10.0.0.0/8" in problem
+    assert "expected addresses and networks such as 10.0.0.0/8" in problem
     assert problem.endswith("Correct it or leave it out.")
 
 
@@ -368,7 +368,7 @@ def test_a_wrong_value_is_refused_with_setting_value_allowed_and_remedy(name: st
     (problem,) = problems(**{name: value})
     key = name.lower().replace("__", ".")
     assert problem.startswith(f"AURORA_BRIDGE_{name} ({key} in the file): ")
-    assert f"{value!r} came from the environment; allowed is {words}" in problem
+    assert f"invalid {value!r} (from the environment); expected {words}" in problem
     assert "Correct it" in problem
     assert "leave it out" in problem
 
@@ -392,18 +392,18 @@ def test_every_word_of_a_fixed_set_is_taken_in_any_case() -> None:
     sasl = {"kafka.security_protocol": "sasl_plaintext", "kafka.sasl_mechanism": "plain"}
     with pytest.raises(SettingsError) as refused:  # for what is missing beside them, not for the words
         loaded(**{key.replace(".", "__").upper(): word for key, word in (words | sasl).items()})
-    assert "came from the environment" not in str(refused.value)
+    assert "(from the environment)" not in str(refused.value)
 
 
 def test_a_path_must_be_one_that_can_be_printed(config: WriteConfig) -> None:
-    assert "allowed is the path of a folder, in UTF-8" in problems(STATE_DIR="st\udcffate")[0]
-    assert "allowed is the path of a folder, in UTF-8" in problems(config('state_dir = "a\\u0000b"'))[0]
+    assert "expected the path of a folder, in UTF-8" in problems(STATE_DIR="st\udcffate")[0]
+    assert "expected the path of a folder, in UTF-8" in problems(config('state_dir = "a\\u0000b"'))[0]
 
 
 def test_a_tokens_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     expected = (
-        f"AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file): '{tmp_path}' came from the environment; "
-        f"allowed is the path of a file that exists and that this user may read. This user is {user()}. "
+        f"AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file): invalid '{tmp_path}' (from the environment); "
+        f"expected the path of a file that exists and that this user may read. This user is {user()}. "
         "Correct it or leave it out."
     )
     assert problems(AUTH__TOKENS_FILE=str(tmp_path)) == (expected,)
@@ -423,19 +423,19 @@ def test_a_secret_in_the_place_of_the_file_that_should_hold_it_is_not_shown(
     group, _, field = key.partition(".")
     file = config(f"[{group}]\n{field} = {json.dumps(secret)}")
     for problem in (*problems(**{key.replace(".", "__").upper(): secret}), *problems(file)):
-        assert "*** (hidden, since it may be a secret) came" in problem
+        assert "invalid *** (hidden, since it may be a secret) (from " in problem
         assert "ary" not in problem
 
 
 def test_a_path_that_begins_in_a_folder_is_shown(tmp_path: Path, config: WriteConfig) -> None:
     (problem,) = problems(AUTH__TOKENS_FILE=f"{tmp_path}/tokns")
-    assert f"'{tmp_path}/tokns' came from the environment" in problem
+    assert f"invalid '{tmp_path}/tokns' (from the environment)" in problem
     file = config('[auth]\ntokens_file = "secrets/tokns"')
     (file.parent / "secrets").mkdir()
     (problem,) = problems(file, AUTH__TOKENS_FILE=f"{tmp_path}/tokns")
-    assert f"'{tmp_path}/tokns' came from the environment" in problem
+    assert f"invalid '{tmp_path}/tokns' (from the environment)" in problem
     (problem,) = problems(file)
-    assert f"'{file.parent}/secrets/tokns' came from {file}" in problem
+    assert f"invalid '{file.parent}/secrets/tokns' (from {file})" in problem
 
 
 @pytest.mark.proves("No secret comes out: not in a message about a setting")
@@ -462,13 +462,13 @@ def test_of_a_credential_that_systemd_took_away_with_the_service_it_is_told_wher
 
 def test_a_path_that_no_file_can_have_is_refused_like_a_missing_file() -> None:
     (problem,) = problems(AUTH__TOKENS_FILE="x" * 10_000)
-    assert "allowed is the path of a file that exists and that this user may read" in problem
+    assert "expected the path of a file that exists and that this user may read" in problem
 
 
 def test_the_whole_message_reads_like_this() -> None:
     expected = (
-        "AURORA_BRIDGE_INGRESS__PORT (ingress.port in the file): 'http' came from the environment; allowed is a port "
-        "from 0 to 65535; 0 takes a free one. Correct it, or leave it out for the default, 8080."
+        "AURORA_BRIDGE_INGRESS__PORT (ingress.port in the file): invalid 'http' (from the environment); expected a "
+        "port from 0 to 65535; 0 takes a free one. Correct it, or leave it out for the default, 8080."
     )
     assert problems(INGRESS__PORT="http") == (expected,)
 
@@ -484,12 +484,12 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_user_and_password_in_an_address_are_not_shown() -> None:
     (problem,) = problems(KAFKA__BOOTSTRAP_SERVERS="kafka://user:can,a ry@kafka:9092")
-    assert "'***@kafka:9092' came" in problem
+    assert "invalid '***@kafka:9092' (from " in problem
 
 
 def test_a_long_value_is_cut() -> None:
     (problem,) = problems(TENANT="/" * 10_000)
-    assert f"'{'/' * 120}...' came" in problem
+    assert f"invalid '{'/' * 120}...' (from " in problem
 
 
 @given(value=st.text(st.characters(exclude_characters="\0"), max_size=40), key=st.sampled_from(sorted(SETTINGS)))
@@ -530,14 +530,14 @@ def test_a_key_in_the_wrong_table_is_refused_with_its_place(config: WriteConfig)
 
 def test_a_value_in_the_place_of_a_table_is_refused(config: WriteConfig) -> None:
     file = config('kafka = "kafka:9092"')
-    expected = f"kafka in {file}: what came is no table. Write its settings below a line [kafka]."
+    expected = f"kafka in {file}: not a table. Write its settings below a line [kafka]."
     assert problems(file) == (expected,)
 
 
 def test_a_wrong_value_of_the_file_is_refused_with_the_file(config: WriteConfig) -> None:
     file = config("[log]\nlevel = 5")
     expected = (
-        f"AURORA_BRIDGE_LOG__LEVEL (log.level in the file): 5 came from {file}; allowed is one of debug, info, "
+        f"AURORA_BRIDGE_LOG__LEVEL (log.level in the file): invalid 5 (from {file}); expected one of debug, info, "
         "warning, error. Correct it, or leave it out for the default, info."
     )
     assert problems(file) == (expected,)
@@ -546,9 +546,9 @@ def test_a_wrong_value_of_the_file_is_refused_with_the_file(config: WriteConfig)
 def test_true_is_no_number(config: WriteConfig) -> None:
     file = config("[ingress]\nport = true\nkeepalive_seconds = true\n[kafka]\nreplication_factor = true")
     assert [problem.split(";")[0] for problem in problems(file)] == [
-        f"AURORA_BRIDGE_INGRESS__PORT (ingress.port in the file): True came from {file}",
-        f"AURORA_BRIDGE_INGRESS__KEEPALIVE_SECONDS (ingress.keepalive_seconds in the file): True came from {file}",
-        f"AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR (kafka.replication_factor in the file): True came from {file}",
+        f"AURORA_BRIDGE_INGRESS__PORT (ingress.port in the file): invalid True (from {file})",
+        f"AURORA_BRIDGE_INGRESS__KEEPALIVE_SECONDS (ingress.keepalive_seconds in the file): invalid True (from {file})",
+        f"AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR (kafka.replication_factor in the file): invalid True (from {file})",
     ]
 
 
@@ -563,8 +563,8 @@ def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path: Path, conten
     file = tmp_path / "bridge.toml"
     file.write_bytes(content)
     expected = (
-        f"--config or AURORA_BRIDGE_CONFIG: '{file}' came, and cannot be read ({why}); allowed is the path of a TOML "
-        "file. Correct the path or the file, or leave it out and set everything in the environment."
+        f"--config or AURORA_BRIDGE_CONFIG: cannot read '{file}' ({why}); expected the path of a TOML "
+        "file. Fix the path or the file, or leave it out and set everything in the environment."
     )
     assert problems(file) == (expected,)
 
@@ -578,13 +578,13 @@ def test_a_byte_order_mark_as_windows_writes_it_is_no_part_of_the_file(tmp_path:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "none.toml"
     (problem,) = problems(CONFIG=str(file))
-    assert problem.startswith(f"--config or AURORA_BRIDGE_CONFIG: '{file}' came, and cannot be read (No such file or")
+    assert problem.startswith(f"--config or AURORA_BRIDGE_CONFIG: cannot read '{file}' (No such file or")
 
 
 @pytest.mark.parametrize("value", ["[" * 10_000, "9" * 5000])
 def test_a_value_that_the_parser_of_toml_cannot_take_is_refused(config: WriteConfig, value: str) -> None:
     (problem,) = problems(config(f"x = {value}"))
-    assert "cannot be read (not TOML: " in problem
+    assert "(not TOML: " in problem
 
 
 def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
@@ -607,7 +607,7 @@ def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
 def test_two_equal_ports_of_one_address_are_refused(ingress: str, admin: str) -> None:
     settings = {"INGRESS__HOST": ingress, "ADMIN__HOST": admin, "EMBEDDED": "true", "AUTH__ALLOW_ANONYMOUS": "true"}
     (problem,) = problems(**settings, INGRESS__PORT="9090")
-    assert "AURORA_BRIDGE_ADMIN__PORT (admin.port in the file): 9090 came for both" in problem
+    assert "AURORA_BRIDGE_ADMIN__PORT (admin.port in the file): both are 9090" in problem
     loaded(**settings, INGRESS__PORT="9091")
     loaded(**settings, INGRESS__PORT="0", ADMIN__PORT="0")
 
@@ -632,10 +632,10 @@ def test_without_credentials_the_daemon_serves_on_loopback(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "bridge.example.com"])  # noqa: S104 - it is refused
 def test_without_credentials_it_serves_nowhere_else(host: str) -> None:
     expected = (
-        f"AURORA_BRIDGE_INGRESS__HOST (ingress.host in the file): '{host}' came, and no credentials are set; without "
-        "them allowed is loopback only: 127.0.0.1, ::1 or localhost. Write a token into a file, set "
+        f"AURORA_BRIDGE_INGRESS__HOST (ingress.host in the file): '{host}' without credentials; they are "
+        "required off loopback (127.0.0.1, ::1 or localhost). Write a token into a file, set "
         "AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file) to its path and have Aurora send it in the "
-        "header X-Aurora-Webhook-Token; or allow anonymous deliveries in so many words: "
+        "header X-Aurora-Webhook-Token; or allow anonymous deliveries explicitly: "
         "AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true."
     )
     assert problems(INGRESS__HOST=host, EMBEDDED="true") == (expected,)
@@ -651,10 +651,10 @@ def test_anonymous_deliveries_can_be_allowed_in_so_many_words() -> None:
 
 def test_away_from_loopback_the_embedded_log_must_be_asked_for() -> None:
     expected = (
-        "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file): nothing came, and the daemon "
-        "would keep the events of AURORA_BRIDGE_INGRESS__HOST=:: in its own log; allowed is that only on loopback, "
-        "unless it is asked for. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file) to "
-        "your brokers, as in kafka-1:9092, or ask for the embedded log: AURORA_BRIDGE_EMBEDDED=true."
+        "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file): required off loopback "
+        "(AURORA_BRIDGE_INGRESS__HOST=::) unless AURORA_BRIDGE_EMBEDDED=true. Set "
+        "AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file) to your brokers, as in "
+        "kafka-1:9092, or set AURORA_BRIDGE_EMBEDDED=true to keep the events in the daemon's own log."
     )
     assert problems(INGRESS__HOST="::", AUTH__ALLOW_ANONYMOUS="true") == (expected,)
     assert loaded(INGRESS__HOST="::", AUTH__ALLOW_ANONYMOUS="true", EMBEDDED="true").embedded_log
@@ -662,8 +662,8 @@ def test_away_from_loopback_the_embedded_log_must_be_asked_for() -> None:
 
 def test_the_embedded_log_and_kafka_exclude_each_other() -> None:
     expected = (
-        "AURORA_BRIDGE_EMBEDDED (embedded in the file): true came together with AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
-        "(kafka.bootstrap_servers in the file), 'kafka:9092'; allowed is one of the two. Leave EMBEDDED out to publish "
+        "AURORA_BRIDGE_EMBEDDED (embedded in the file): true conflicts with AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
+        "(kafka.bootstrap_servers in the file), 'kafka:9092'; expected one of the two. Leave EMBEDDED out to publish "
         "to Kafka (what the embedded log holds drains into it), or leave the brokers out to keep events here."
     )
     assert problems(EMBEDDED="true", KAFKA__BOOTSTRAP_SERVERS="kafka:9092") == (expected,)
@@ -676,8 +676,8 @@ def test_with_kafka_configured_events_leave_the_embedded_log() -> None:
 
 def test_without_kafka_the_embedded_log_cannot_be_refused() -> None:
     expected = (
-        "AURORA_BRIDGE_EMBEDDED (embedded in the file): false came, and no Kafka is configured; allowed is false only "
-        "with Kafka. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file) to your brokers, "
+        "AURORA_BRIDGE_EMBEDDED (embedded in the file): false requires Kafka, which is not "
+        "configured. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file) to your brokers, "
         "as in kafka-1:9092, or leave EMBEDDED out."
     )
     assert problems(EMBEDDED="false") == (expected,)
@@ -685,8 +685,8 @@ def test_without_kafka_the_embedded_log_cannot_be_refused() -> None:
 
 def test_without_kafka_the_spool_cannot_be_switched_off() -> None:
     expected = (
-        "AURORA_BRIDGE_SPOOL__ENABLED (spool.enabled in the file): false came, and no Kafka is configured; the events "
-        "would have no place. Allowed is false only with Kafka. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
+        "AURORA_BRIDGE_SPOOL__ENABLED (spool.enabled in the file): false requires Kafka, which is not configured: "
+        "the events would be stored nowhere. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
         "(kafka.bootstrap_servers in the file) to your brokers, as in kafka-1:9092, or leave SPOOL__ENABLED out."
     )
     assert problems(SPOOL__ENABLED="false") == (expected,)
@@ -704,7 +704,7 @@ def test_deadlines_out_of_order_are_refused(publish: str, spool: str, answer: st
         "AURORA_BRIDGE_DEADLINES__PUBLISH_SECONDS (deadlines.publish_seconds in the file), "
         "AURORA_BRIDGE_DEADLINES__SPOOL_SECONDS (deadlines.spool_seconds in the file), "
         "AURORA_BRIDGE_DEADLINES__ANSWER_SECONDS (deadlines.answer_seconds in the file): "
-        f"{publish}, {spool} and {answer} s came; allowed is each less than the next, and the last less than the 10 s "
+        f"invalid {publish}, {spool} and {answer} s; expected each less than the next, and the last less than the 10 s "
         "after which Aurora gives up. Put them in that order, or leave all three out for the defaults, 3, 5 and 8 s."
     )
     assert problem == expected
@@ -714,8 +714,8 @@ def test_deadlines_out_of_order_are_refused(publish: str, spool: str, answer: st
 def test_a_codec_that_is_not_installed_is_refused_at_start(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     expected = (
-        f"AURORA_BRIDGE_KAFKA__COMPRESSION (kafka.compression in the file): '{codec}' came, and its codec is not "
-        f"installed; without it allowed is one of none, gzip. Install it, pip install 'aiokafka[{codec}]', or choose "
+        f"AURORA_BRIDGE_KAFKA__COMPRESSION (kafka.compression in the file): the codec of '{codec}' is not "
+        f"installed; without it, expected one of none, gzip. Install it, pip install 'aiokafka[{codec}]', or choose "
         "one of the two."
     )
     assert problems(KAFKA__COMPRESSION=codec) == (expected,)

@@ -35,14 +35,14 @@ def test_both_owners_are_refused(token: Path) -> None:
     words = problem(api_token_file=token, tenant_id="t", partner_application_id="p")
     assert words == (
         f"{PREFIX}TENANT_ID (aurora.tenant_id in the file) and {PREFIX}PARTNER_APPLICATION_ID "
-        "(aurora.partner_application_id in the file): both came; allowed is one of the two. Leave the other out."
+        "(aurora.partner_application_id in the file): both are set; expected one of the two. Remove the other."
     )
 
 
 def test_an_owner_without_a_key_and_a_key_without_an_owner_are_refused(token: Path) -> None:
-    assert "TENANT_ID (aurora.tenant_id in the file): it came without" in problem(tenant_id="t")
-    assert "it came without" in problem(partner_application_id="p")
-    assert "API_TOKEN_FILE (aurora.api_token_file in the file): it came without" in problem(api_token_file=token)
+    assert "TENANT_ID (aurora.tenant_id in the file): requires" in problem(tenant_id="t")
+    assert "in the file): requires" in problem(partner_application_id="p")
+    assert "API_TOKEN_FILE (aurora.api_token_file in the file): requires" in problem(api_token_file=token)
 
 
 @pytest.mark.proves("Where each secret lives: the key of Aurora's API")
@@ -58,18 +58,18 @@ def test_the_key_goes_in_plain_text_over_loopback_alone(token: Path) -> None:
     "url", ["", "api.aurorasolar.com", "ftp://h", "https://u:canary@h", "https://h/?a=b", "https://h:x"]
 )
 def test_what_is_no_url_of_an_api_is_refused(url: str) -> None:
-    assert "allowed is an https URL without user, password and query" in problem(api_url=url)
+    assert "expected an https URL without user, password and query" in problem(api_url=url)
 
 
 @pytest.mark.parametrize("owner", ["../x", "a/b", ".", "a b"])
 def test_an_owner_cannot_change_the_path(token: Path, owner: str) -> None:
-    assert "allowed is an id of Aurora's" in problem(api_token_file=token, tenant_id=owner)
+    assert "expected an id of Aurora's" in problem(api_token_file=token, tenant_id=owner)
 
 
 @pytest.mark.parametrize(("content", "why"), [("", "it is empty"), ("a\nb", "it has more than one line")])
 def test_a_file_that_holds_no_key_is_refused(token: Path, content: str, why: str) -> None:
     token.write_text(content)
-    assert f"{str(token)!r} came, and {why}" in problem(api_token_file=token, tenant_id="t")
+    assert f"cannot use {str(token)!r}: {why}" in problem(api_token_file=token, tenant_id="t")
 
 
 def test_a_key_in_the_environment_is_refused_and_not_printed() -> None:

@@ -105,30 +105,31 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
         (
             '[[routes]]\nevent = "lead_created"',
             (
-                "[[routes]] number 1 in {file}: template is missing; it takes a URL template as it stands in Aurora, "
+                "[[routes]] number 1 in {file}: template is missing; expected a URL template as it stands in Aurora, "
                 "such as https://hooks.example.com/x?a=<AGREEMENT_ID>. Add it."
             ),
         ),
         (
             f'{ROUTE}{ROUTE}token_file = "tokens"',
             (
-                "[[routes]] number 2 in {file}: token_file is no key of it; did you mean tokens_file? Allowed are "
-                "template, event, tenant, filtered, tokens_file, header, query_parameter, basic_file, allow_anonymous."
+                "[[routes]] number 2 in {file}: token_file is not one of its keys; did you mean tokens_file? Expected "
+                "one of template, event, tenant, filtered, tokens_file, header, query_parameter, basic_file, "
+                "allow_anonymous."
             ),
         ),
         (
             f'{ROUTE}tokens_file = "none"',
             (
-                "[[routes]] number 1 in {file}: tokens_file = *** (hidden, since it may be a secret) came; "
-                "allowed is the path of a file that exists and that this user may read. "
+                "[[routes]] number 1 in {file}: invalid tokens_file = *** (hidden, since it may be a secret); "
+                "expected the path of a file that exists and that this user may read. "
                 f"This user is {user()}. Correct it or leave it out."
             ),
         ),
         (
             f'{ROUTE}tokens_file = "/run/credentials/x.service/tokens"',
             (
-                "[[routes]] number 1 in {file}: tokens_file = '/run/credentials/x.service/tokens' came; allowed is the "
-                f"path of a file that exists and that this user may read. This user is {user()}. It is there only "
+                "[[routes]] number 1 in {file}: invalid tokens_file = '/run/credentials/x.service/tokens'; expected "
+                f"the path of a file that exists and that this user may read. This user is {user()}. It is there only "
                 "while the service runs, for its user: otherwise name the file that systemd copies it from. Correct it "
                 "or leave it out."
             ),
@@ -136,35 +137,35 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
         (
             '[[routes]]\ntemplate = "/x"\nevent = "lead created"',
             (
-                "[[routes]] number 1 in {file}: event = 'lead created' came; allowed is the name of an event as Aurora "
-                "calls it, such as agreement_status_changed. Correct it or leave it out."
+                "[[routes]] number 1 in {file}: invalid event = 'lead created'; expected the name of an event as "
+                "Aurora calls it, such as agreement_status_changed. Correct it or leave it out."
             ),
         ),
         (
             f'{ROUTE}filtered = "often"',
             (
-                "[[routes]] number 1 in {file}: filtered = 'often' came; allowed is true or false. Correct it or leave "
-                "it out."
+                "[[routes]] number 1 in {file}: invalid filtered = 'often'; expected true or false. Correct it or "
+                "leave it out."
             ),
         ),
         (
             f'{ROUTE}query_parameter = "key"',
             (
-                "query_parameter of [[routes]] number 1: 'key' came without a tokens_file, which has what is valid in "
-                "it. Add tokens_file, or leave query_parameter out."
+                "query_parameter of [[routes]] number 1: 'key' requires a tokens_file, which has the valid "
+                "tokens. Add tokens_file, or remove query_parameter."
             ),
         ),
         (
             '[routes]\ntemplate = "/x?token=canary"',
             (
-                "routes in {file}: a table came; allowed is a list of tables, each below a line [[routes]]. Correct it "
+                "routes in {file}: invalid table; expected a list of tables, each below a line [[routes]]. Correct it "
                 "or remove it."
             ),
         ),
         (
             'routes = ["/x"]',
             (
-                "routes in {file}: '/x' came; allowed is a list of tables, each below a line [[routes]]. Correct it "
+                "routes in {file}: invalid '/x'; expected a list of tables, each below a line [[routes]]. Correct it "
                 "or remove it."
             ),
         ),
@@ -222,26 +223,27 @@ def test_an_event_has_these_keys(file: Path) -> None:
         (
             '[events.lead_created]\nrecurrence = "twice"',
             (
-                "[events.lead_created] in {file}: recurrence = 'twice' came; allowed is one of once, state, signal. "
+                "[events.lead_created] in {file}: invalid recurrence = 'twice'; expected one of once, state, signal. "
                 "Correct it or leave it out."
             ),
         ),
         (
             "[events.lead_created]\nrepeat_window = 1",
             (
-                "[events.lead_created] in {file}: repeat_window is no key of it; did you mean repeat_window_seconds? "
-                "Allowed are recurrence, identifier, state_attribute, volatile_attributes, repeat_window_seconds."
+                "[events.lead_created] in {file}: repeat_window is not one of its keys; did you mean "
+                "repeat_window_seconds? Expected one of recurrence, identifier, state_attribute, volatile_attributes, "
+                "repeat_window_seconds."
             ),
         ),
         (
             "[events]\nlead_created = 5",
-            "events in {file}: 5 came; allowed is tables, each below a line [events.NAME]. Correct it or remove it.",
+            "events in {file}: invalid 5; expected tables, each below a line [events.NAME]. Correct it or remove it.",
         ),
         (
             '[events."lead created"]\nrecurrence = "once"',
             (
-                "events in {file}: 'lead created' came; allowed is tables, each below a line [events.NAME]. Correct it "
-                "or remove it."
+                "events in {file}: invalid 'lead created'; expected tables, each below a line [events.NAME]. Correct "
+                "it or remove it."
             ),
         ),
     ],

@@ -131,17 +131,17 @@ def test_a_setting_that_the_protocol_would_ignore_is_refused(
 ) -> None:
     (field,) = setting
     expected = (
-        f"{PREFIX}SECURITY_PROTOCOL (kafka.security_protocol in the file): {protocol} came together with "
-        f"{PREFIX}{field.upper()} (kafka.{field} in the file), which it does not use; allowed with that is {allowed}. "
-        "Set it to one of the two, or leave the rest out."
+        f"{PREFIX}SECURITY_PROTOCOL (kafka.security_protocol in the file): {protocol} does not use "
+        f"{PREFIX}{field.upper()} (kafka.{field} in the file); expected {allowed}. "
+        "Set it to one of the two, or remove the rest."
     )
     assert problem(security_protocol=protocol, **setting) == expected
 
 
 def test_sasl_needs_a_mechanism() -> None:
     expected = (
-        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): nothing came, and {PREFIX}SECURITY_PROTOCOL is "
-        "SASL_SSL; allowed with it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM. Set "
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): required with {PREFIX}SECURITY_PROTOCOL="
+        "SASL_SSL; expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM. Set "
         "the one that the brokers' listener takes."
     )
     assert problem(security_protocol="SASL_SSL") == expected
@@ -149,8 +149,8 @@ def test_sasl_needs_a_mechanism() -> None:
 
 def test_a_mechanism_without_its_credentials_is_refused() -> None:
     expected = (
-        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): SCRAM-SHA-512 came with {PREFIX}SASL_USERNAME; "
-        f"allowed with it is {PREFIX}SASL_USERNAME (kafka.sasl_username in the file) and {PREFIX}SASL_PASSWORD_FILE "
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): SCRAM-SHA-512 with {PREFIX}SASL_USERNAME; "
+        f"expected {PREFIX}SASL_USERNAME (kafka.sasl_username in the file) and {PREFIX}SASL_PASSWORD_FILE "
         "(kafka.sasl_password_file in the file), and nothing of other mechanisms. Set just these."
     )
     given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "bridge"}
@@ -169,9 +169,9 @@ def test_an_identity_provider_takes_all_that_it_needs_and_nothing_of_others(
     secret: Path, settings: dict[str, str]
 ) -> None:
     said = problem(**oidc(secret, **settings))
-    assert said.startswith(f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): OAUTHBEARER came with {PREFIX}")
+    assert said.startswith(f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): OAUTHBEARER with {PREFIX}")
     assert said.endswith(
-        f"; allowed with it is {PREFIX}SASL_TOKEN_FILE (kafka.sasl_token_file in the file) (with them, if need be, "
+        f"; expected {PREFIX}SASL_TOKEN_FILE (kafka.sasl_token_file in the file) (with them, if need be, "
         f"{PREFIX}OAUTH_EXTENSIONS), or {PREFIX}OAUTH_TOKEN_URL (kafka.oauth_token_url in the file) and "
         f"{PREFIX}OAUTH_CLIENT_ID (kafka.oauth_client_id in the file) and {PREFIX}OAUTH_CLIENT_SECRET_FILE "
         f"(kafka.oauth_client_secret_file in the file) (with them, if need be, {PREFIX}OAUTH_CLIENT_AUTHENTICATION, "
@@ -182,8 +182,8 @@ def test_an_identity_provider_takes_all_that_it_needs_and_nothing_of_others(
 
 def test_msk_needs_a_region_and_nothing_else() -> None:
     expected = (
-        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): AWS_MSK_IAM came with {PREFIX}SASL_USERNAME; "
-        f"allowed with it is {PREFIX}AWS_REGION (kafka.aws_region in the file), and nothing of other mechanisms. Set "
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): AWS_MSK_IAM with {PREFIX}SASL_USERNAME; "
+        f"expected {PREFIX}AWS_REGION (kafka.aws_region in the file), and nothing of other mechanisms. Set "
         "just these."
     )
     assert problem(**(MSK | {"aws_region": "", "sasl_username": "bridge"})) == expected
@@ -192,8 +192,8 @@ def test_msk_needs_a_region_and_nothing_else() -> None:
 def test_msk_without_the_library_that_signs_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     expected = (
-        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): AWS_MSK_IAM came, and the library that signs its "
-        "tokens is not installed; without it allowed is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. "
+        f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): the library that signs the tokens of AWS_MSK_IAM "
+        "is not installed; without it, expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. "
         "Install it, pip install 'aurora-bridge[msk]' (the image: --build-arg EXTRA=msk), or choose one of the others."
     )
     assert problem(**MSK) == expected
@@ -201,8 +201,8 @@ def test_msk_without_the_library_that_signs_is_refused_at_start(monkeypatch: pyt
 
 def test_a_region_that_is_none_is_one_readable_line() -> None:
     assert problem(**(MSK | {"aws_region": "Europe"})) == (
-        f"{PREFIX}AWS_REGION (kafka.aws_region in the file): 'Europe' came from the environment; allowed is a region "
-        "of AWS, such as eu-west-1. Correct it or leave it out."
+        f"{PREFIX}AWS_REGION (kafka.aws_region in the file): invalid 'Europe' (from the environment); expected a "
+        "region of AWS, such as eu-west-1. Correct it or leave it out."
     )
 
 
@@ -237,9 +237,9 @@ def test_a_wrong_value_of_the_identity_provider_is_one_readable_line(
 ) -> None:
     said = problem(**oidc(secret, **{field: value}))
     assert said.startswith(
-        f"{PREFIX}{field.upper()} (kafka.{field} in the file): '{value}' came from the environment; "
+        f"{PREFIX}{field.upper()} (kafka.{field} in the file): invalid '{value}' (from the environment); "
     )
-    assert f"allowed is {allowed}" in said
+    assert f"expected {allowed}" in said
 
 
 def test_a_url_with_a_password_in_it_is_refused_and_not_quoted(secret: Path) -> None:
@@ -247,14 +247,14 @@ def test_a_url_with_a_password_in_it_is_refused_and_not_quoted(secret: Path) -> 
     assert "***@login.example.com/token" in said
     assert "canary" not in said
     said = problem(**oidc(secret, oauth_token_url="https://login.example.com/token?client_secret=canary"))  # noqa: S106
-    assert "'https://login.example.com/token?client_secret=***' came" in said
+    assert "invalid 'https://login.example.com/token?client_secret=***' (from " in said
 
 
 def test_a_client_secret_without_a_line_is_refused_and_not_quoted(secret: Path) -> None:
     secret.write_text("canary\nsecond")
     expected = (
-        f"{PREFIX}OAUTH_CLIENT_SECRET_FILE (kafka.oauth_client_secret_file in the file): '{secret}' came, and it has "
-        "more than one line; allowed is a file with the client's secret on one line, in UTF-8. Correct the file or the "
+        f"{PREFIX}OAUTH_CLIENT_SECRET_FILE (kafka.oauth_client_secret_file in the file): cannot use '{secret}': it "
+        "has more than one line; expected a file with the client's secret on one line, in UTF-8. Fix the file or the "
         "path."
     )
     assert problem(**oidc(secret)) == expected
@@ -262,16 +262,15 @@ def test_a_client_secret_without_a_line_is_refused_and_not_quoted(secret: Path) 
 
 def test_authorities_of_the_identity_provider_that_are_none_are_refused(secret: Path) -> None:
     said = problem(**oidc(secret, oauth_ca_file=secret))
-    assert said.startswith(f"{PREFIX}OAUTH_CA_FILE (kafka.oauth_ca_file in the file): '{secret}' came, and OpenSSL")
+    assert said.startswith(f"{PREFIX}OAUTH_CA_FILE (kafka.oauth_ca_file in the file): cannot use '{secret}': OpenSSL")
 
 
 @needs_openssl
 def test_a_key_without_a_certificate_is_refused(authority: Authority) -> None:
     key = authority.sign("ours", "bridge").with_suffix(".key")
     expected = (
-        f"{PREFIX}TLS_KEY_FILE (kafka.tls_key_file in the file): '{key}' came without a certificate; allowed is the "
-        f"two together. Set {PREFIX}TLS_CERTIFICATE_FILE (kafka.tls_certificate_file in the file), or leave the key "
-        "out."
+        f"{PREFIX}TLS_KEY_FILE (kafka.tls_key_file in the file): '{key}' without a certificate; expected both. "
+        f"Set {PREFIX}TLS_CERTIFICATE_FILE (kafka.tls_certificate_file in the file), or remove the key."
     )
     assert problem(security_protocol="SSL", tls_key_file=key) == expected
 
@@ -283,8 +282,8 @@ def test_a_key_without_a_certificate_is_refused(authority: Authority) -> None:
 def test_a_password_file_without_a_password_is_refused_and_not_quoted(secret: Path, content: bytes, why: str) -> None:
     secret.write_bytes(content)
     expected = (
-        f"{PREFIX}SASL_PASSWORD_FILE (kafka.sasl_password_file in the file): '{secret}' came, and {why}; allowed is a "
-        "file with the password on one line, in UTF-8. Correct the file or the path."
+        f"{PREFIX}SASL_PASSWORD_FILE (kafka.sasl_password_file in the file): cannot use '{secret}': {why}; expected a "
+        "file with the password on one line, in UTF-8. Fix the file or the path."
     )
     given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "sasl_username": "bridge"}
     assert problem(**given, sasl_password_file=secret) == expected
@@ -299,7 +298,9 @@ def test_a_password_file_without_a_password_is_refused_and_not_quoted(secret: Pa
 )
 def test_what_is_no_certificate_is_refused(secret: Path, field: str, allowed: str) -> None:
     said = problem(security_protocol="SSL", **{field: secret})
-    assert said.startswith(f"{PREFIX}{field.upper()} (kafka.{field} in the file): '{secret}' came, and OpenSSL cannot")
+    assert said.startswith(
+        f"{PREFIX}{field.upper()} (kafka.{field} in the file): cannot use '{secret}': OpenSSL cannot"
+    )
     assert allowed in said
     assert "canary" not in said
 

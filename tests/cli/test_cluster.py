@@ -108,4 +108,4 @@ def test_an_id_that_can_be_none_is_refused_at_the_start(state: Path) -> None:
     assert ended.returncode == 78
     (line,) = ended.stderr.splitlines()
     assert "AURORA_BRIDGE_KAFKA__CLUSTER_ID" in line
-    assert "allowed is up to 200 letters, digits, . _ -" in line
+    assert "expected up to 200 letters, digits, . _ -" in line

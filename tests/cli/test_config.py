@@ -51,7 +51,7 @@ def test_a_variable_that_overrides_the_file_is_a_warning(tmp_path: Path) -> None
 def test_equal_ports_are_told_with_exit_code_78() -> None:
     ended = here("config", ingress__port=9090)
     assert (ended.returncode, ended.stdout) == (78, "")
-    assert "9090 came for both" in ended.stderr
+    assert "both are 9090" in ended.stderr
 
 
 def test_the_file_may_be_named_before_the_command(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_wrong_settings_are_told_line_by_line_on_standard_error_with_exit_code_7
     assert (ended.returncode, ended.stdout) == (78, "")
     unknown, wrong = ended.stderr.splitlines()
     assert "did you mean AURORA_BRIDGE_ADMIN__PORT?" in unknown
-    assert "allowed is a port from 0 to 65535" in wrong
+    assert "expected a port from 0 to 65535" in wrong
 
 
 def test_a_missing_file_is_told_with_exit_code_78(tmp_path: Path) -> None:

@@ -113,4 +113,4 @@ def test_a_settings_file_of_somebody_else(tmp_path: Path) -> None:
         ended = here("--config", str(file), "config")
         name = user()
     assert (ended.returncode, ended.stdout) == (78, "")
-    assert f"'{file}' came, and cannot be read (Permission denied for the user {name})" in ended.stderr
+    assert f"cannot read '{file}' (Permission denied for the user {name})" in ended.stderr

@@ -57,7 +57,7 @@ def need_kafka(settings: Settings, name: str) -> None:
     if settings.embedded_log:
         brokers = both_names("kafka.bootstrap_servers")
         raise SettingsError(
-            [f"{brokers}: nothing came, and {name} needs Kafka. Set it to your brokers, as in kafka-1:9092."]
+            [f"{brokers}: not set, and {name} needs Kafka. Set it to your brokers, as in kafka-1:9092."]
         )
 
 

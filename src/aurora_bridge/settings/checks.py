@@ -38,7 +38,7 @@ def _deadlines(settings: Settings) -> Iterator[str]:
     if not given.publish_seconds < given.spool_seconds < given.answer_seconds < _AURORA_GIVES_UP_SECONDS:
         names = ", ".join(both_names(f"deadlines.{field}") for field in DeadlinesSettings.model_fields)
         yield (
-            f"{names}: {_in_words(given)} came; allowed is each less than the next, and the last less than the "
+            f"{names}: invalid {_in_words(given)}; expected each less than the next, and the last less than the "
             f"{_AURORA_GIVES_UP_SECONDS} s after which Aurora gives up. Put them in that order, or leave all three out "
             f"for the defaults, {_in_words(DeadlinesSettings())}."
         )
@@ -48,7 +48,7 @@ def _ports(settings: Settings) -> Iterator[str]:
     ingress, admin = settings.ingress, settings.admin
     if ingress.port == admin.port != 0 and _overlap(ingress.host, admin.host):
         yield (
-            f"{both_names('ingress.port')} and {both_names('admin.port')}: {admin.port} came for both; allowed is a "
+            f"{both_names('ingress.port')} and {both_names('admin.port')}: both are {admin.port}; expected a "
             "port for each. Change one of them."
         )
 
@@ -60,27 +60,27 @@ def _in_words(deadlines: DeadlinesSettings) -> str:
 def _credentials(settings: Settings) -> Iterator[str]:
     remedy = (
         f"Write a token into a file, set {both_names('auth.tokens_file')} to its path and have Aurora send it in the "
-        f"header {settings.auth.header}; or allow anonymous deliveries in so many words: "
+        f"header {settings.auth.header}; or allow anonymous deliveries explicitly: "
         f"{variable('auth.allow_anonymous')}=true."
     )
     for table, auth in _takes(settings):
         if auth.tokens_file is None and auth.query_parameter is not None:
             yield (
                 f"{f'query_parameter of {table}' if table else both_names('auth.query_parameter')}: "
-                f"{auth.query_parameter!r} came without a tokens_file, which has what is valid in it. "
-                "Add tokens_file, or leave query_parameter out."
+                f"{auth.query_parameter!r} requires a tokens_file, which has the valid tokens. "
+                "Add tokens_file, or remove query_parameter."
             )
         if auth.tokens_file is None and auth.basic_file is None and not auth.allow_anonymous:
             if table and not _is_loopback(settings.ingress.host):
                 yield (
                     f"{table} has no credentials, and {both_names('ingress.host')} is "
-                    f"{settings.ingress.host!r}; without them allowed is loopback only: 127.0.0.1, ::1 or localhost. "
+                    f"{settings.ingress.host!r}; they are required off loopback (127.0.0.1, ::1 or localhost). "
                     "Add tokens_file or basic_file to it, or allow_anonymous = true."
                 )
             elif not _is_loopback(settings.ingress.host):
                 yield (
-                    f"{both_names('ingress.host')}: {settings.ingress.host!r} came, and no credentials are set; "
-                    f"without them allowed is loopback only: 127.0.0.1, ::1 or localhost. {remedy}"
+                    f"{both_names('ingress.host')}: {settings.ingress.host!r} without credentials; "
+                    f"they are required off loopback (127.0.0.1, ::1 or localhost). {remedy}"
                 )
 
 
@@ -109,14 +109,14 @@ def _tls(settings: Settings) -> Iterator[str]:
     if (certificate is None) != (key is None):
         names = [both_names("ingress.tls_certificate_file"), both_names("ingress.tls_key_file")]
         given, missing = names if key is None else reversed(names)
-        yield f"{given}: {str(certificate or key)!r} came without {missing}; allowed is both or neither. Add the other."
+        yield f"{given}: {str(certificate or key)!r} without {missing}; expected both or neither. Add the other."
 
 
 def _proxies(settings: Settings) -> Iterator[str]:
     if settings.ingress.proxy_protocol and not settings.ingress.trusted_proxies:
         yield (
-            f"{both_names('ingress.proxy_protocol')}: true came without {both_names('ingress.trusted_proxies')}, so "
-            "that nothing it says would be believed; allowed is true only with them. Name the proxy's addresses there."
+            f"{both_names('ingress.proxy_protocol')}: true requires {both_names('ingress.trusted_proxies')}, else "
+            "nothing it says is trusted. Set them to the proxy's addresses."
         )
 
 
@@ -126,26 +126,26 @@ def _aurora(aurora: AuroraSettings) -> Iterator[str]:
         [both_names(f"aurora.{name}") for name in ("tenant_id", "partner_application_id")],
     )
     if aurora.tenant_id and aurora.partner_application_id:
-        yield f"{' and '.join(ids)}: both came; allowed is one of the two. Leave the other out."
+        yield f"{' and '.join(ids)}: both are set; expected one of the two. Remove the other."
     elif aurora.api_token_file is None and (aurora.tenant_id or aurora.partner_application_id):
         yield (
-            f"{ids[0 if aurora.tenant_id else 1]}: it came without {both_names(key)}, which has the key of Aurora's "
-            "API. Set both, or leave both out."
+            f"{ids[0 if aurora.tenant_id else 1]}: requires {both_names(key)}, the key of Aurora's API. "
+            "Set both, or neither."
         )
     elif aurora.api_token_file is not None and not (aurora.tenant_id or aurora.partner_application_id):
-        yield f"{both_names(key)}: it came without {' or '.join(ids)}, which says whose subscriptions to see. Set one."
+        yield f"{both_names(key)}: requires {' or '.join(ids)}, which says whose subscriptions to see. Set one."
     if urlsplit(aurora.api_url).scheme == "http" and _is_elsewhere(aurora.api_url):
         yield (
-            f"{both_names('aurora.api_url')}: {aurora.api_url!r} came; plain http is allowed on loopback only, since "
-            "everybody on the way could read the token. Write https."
+            f"{both_names('aurora.api_url')}: invalid {aurora.api_url!r}; plain http is allowed on loopback only, "
+            "since anybody on the path could read the token. Use https."
         )
     if aurora.api_token_file is not None and FILES_ARE_HERE.get():
         try:
             read_secret(key, aurora.api_token_file)
         except FileError as error:
             yield (
-                f"{both_names(key)}: {str(error.path)!r} came, and {error.why}; allowed is a file with the API key on "
-                "one line. Correct the file or the path."
+                f"{both_names(key)}: cannot use {str(error.path)!r}: {error.why}; expected a file with the API key "
+                "on one line. Fix the file or the path."
             )
 
 
@@ -154,25 +154,25 @@ def _event_log(settings: Settings) -> Iterator[str]:
     set_brokers = f"Set {both_names('kafka.bootstrap_servers')} to your brokers, as in kafka-1:9092"
     if kafka and embedded:
         yield (
-            f"{both_names('embedded')}: true came together with {both_names('kafka.bootstrap_servers')}, {kafka!r}; "
-            "allowed is one of the two. Leave EMBEDDED out to publish to Kafka (what the embedded log holds drains "
+            f"{both_names('embedded')}: true conflicts with {both_names('kafka.bootstrap_servers')}, {kafka!r}; "
+            "expected one of the two. Leave EMBEDDED out to publish to Kafka (what the embedded log holds drains "
             "into it), or leave the brokers out to keep events here."
         )
     if not kafka and embedded is False:
         yield (
-            f"{both_names('embedded')}: false came, and no Kafka is configured; allowed is false only with Kafka. "
+            f"{both_names('embedded')}: false requires Kafka, which is not configured. "
             f"{set_brokers}, or leave EMBEDDED out."
         )
     if not kafka and embedded is None and not _is_loopback(host):
         yield (
-            f"{both_names('kafka.bootstrap_servers')}: nothing came, and the daemon would keep the events of "
-            f"{variable('ingress.host')}={host} in its own log; allowed is that only on loopback, unless it is asked "
-            f"for. {set_brokers}, or ask for the embedded log: {variable('embedded')}=true."
+            f"{both_names('kafka.bootstrap_servers')}: required off loopback "
+            f"({variable('ingress.host')}={host}) unless {variable('embedded')}=true. {set_brokers}, or set "
+            f"{variable('embedded')}=true to keep the events in the daemon's own log."
         )
     if not kafka and not settings.spool.enabled:
         yield (
-            f"{both_names('spool.enabled')}: false came, and no Kafka is configured; the events would have no place. "
-            f"Allowed is false only with Kafka. {set_brokers}, or leave SPOOL__ENABLED out."
+            f"{both_names('spool.enabled')}: false requires Kafka, which is not configured: the events would be "
+            f"stored nowhere. {set_brokers}, or leave SPOOL__ENABLED out."
         )
 
 
@@ -181,8 +181,8 @@ def _compression(settings: Settings) -> Iterator[str]:
     # cramjam is the package behind these codecs in aiokafka, which would find out only when the first batch is built.
     if codec in _EXTRA_CODECS and importlib.util.find_spec("cramjam") is None:
         yield (
-            f"{both_names('kafka.compression')}: {codec!r} came, and its codec is not installed; without it allowed is "
-            f"one of none, gzip. Install it, pip install 'aiokafka[{codec}]', or choose one of the two."
+            f"{both_names('kafka.compression')}: the codec of {codec!r} is not installed; without it, expected one "
+            f"of none, gzip. Install it, pip install 'aiokafka[{codec}]', or choose one of the two."
         )
 
 

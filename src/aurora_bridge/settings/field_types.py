@@ -1,8 +1,7 @@
-"""The kinds of value a setting can have, each with the words that say what is allowed.
+"""The types of the settings' fields, each with the words that say what is expected.
 
-A kind is a type with its check and an `Allowed` beside it, for which pydantic's own words would not do. `allowed` finds
-the words for any field: error messages (`problems`) and the settings reference print the same ones. The settings that
-use the kinds are in `sections`.
+Each has its check and an `Expected` beside it, since pydantic's own words would not do. `expected` finds the words for
+any field: error messages (`problems`) and the settings reference print the same ones. The fields are in `sections`.
 """
 
 import ipaddress
@@ -28,8 +27,8 @@ _HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
-    """What a setting takes, in words that fit after "allowed is"."""
+class Expected:
+    """What a setting takes, in words that fit after "expected"."""
 
     words: str
 
@@ -144,133 +143,135 @@ Bytes = Annotated[int, NO_BOOL, BeforeValidator(in_bytes), Unit("bytes", "kB, Ki
 Host = Annotated[
     str,
     AfterValidator(_host),
-    Allowed("an address or a name of this machine; 0.0.0.0 is every IPv4 address, :: every address"),
+    Expected("an address or a name of this machine; 0.0.0.0 is every IPv4 address, :: every address"),
 ]
-Port = Annotated[Whole, Field(ge=0, le=_HIGHEST_PORT), Allowed("a port from 0 to 65535; 0 takes a free one")]
+Port = Annotated[Whole, Field(ge=0, le=_HIGHEST_PORT), Expected("a port from 0 to 65535; 0 takes a free one")]
 Networks = Annotated[
     tuple[Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)], ...],
     NoDecode,
     BeforeValidator(_split_commas),
-    Allowed("addresses and networks such as 10.0.0.0/8: with commas between, or as a list of strings in the file"),
+    Expected("addresses and networks such as 10.0.0.0/8: with commas between, or as a list of strings in the file"),
 ]
 BasePath = Annotated[
     str,
     Field(pattern=r"^(/|(/[A-Za-z0-9_~][A-Za-z0-9_.~-]*)+/?)$"),
     AfterValidator(_no_slash_at_end),
-    Allowed("/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
+    Expected("/, or a path such as /hooks/aurora of letters, digits, - . _ ~"),
 ]
 Brokers = Annotated[
-    str, AfterValidator(_brokers), Allowed("host:port, several with commas between, as in kafka-1:9092,kafka-2:9092")
+    str, AfterValidator(_brokers), Expected("host:port, several with commas between, as in kafka-1:9092,kafka-2:9092")
 ]
 TopicPrefix = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9._-]{0,200}$"),
-    Allowed("up to 200 of the characters of a topic: letters, digits, . _ -"),
+    Expected("up to 200 of the characters of a topic: letters, digits, . _ -"),
 ]
-ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$"), Allowed("1 to 200 letters, digits, . _ -")]
-ClusterId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$"), Allowed("up to 200 letters, digits, . _ -")]
+ClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$"), Expected("1 to 200 letters, digits, . _ -")]
+ClusterId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$"), Expected("up to 200 letters, digits, . _ -")]
 Tenant = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$"),
-    Allowed("1 to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
+    Expected("1 to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
 ]
 HeaderName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"), Allowed("the name of an HTTP header, without colon")
+    str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"), Expected("the name of an HTTP header, without colon")
 ]
 _WORD = r"[^\x00-/:-\x60{-\x7f]+"  # of ASCII lower-case letters and digits; beyond it anything
 SnakeCase = Annotated[  # every name that `webhook.text.canonical_name` makes, such as _ga
-    str, Field(pattern=f"^(_|_?{_WORD}(_{_WORD})*_?)$"), Allowed("a name in lower snake_case")
+    str, Field(pattern=f"^(_|_?{_WORD}(_{_WORD})*_?)$"), Expected("a name in lower snake_case")
 ]
 AttributeNames = Annotated[
     tuple[SnakeCase, ...],
     NoDecode,  # in the environment names with commas between, not JSON
     BeforeValidator(_split_commas),
-    Allowed("names in lower snake_case: with commas between, or as a list of strings in the file"),
+    Expected("names in lower snake_case: with commas between, or as a list of strings in the file"),
 ]
 ParameterNames = Annotated[AttributeNames, Field(min_length=1)]
 ParameterName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_.~-]{1,128}$"), Allowed("the name of a parameter: letters, digits, - . _ ~")
+    str, Field(pattern=r"^[A-Za-z0-9_.~-]{1,128}$"), Expected("the name of a parameter: letters, digits, - . _ ~")
 ]
 EventName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9_-]{1,128}$"),
-    Allowed("the name of an event as Aurora calls it, such as agreement_status_changed"),
+    Expected("the name of an event as Aurora calls it, such as agreement_status_changed"),
 ]
-EventNames = Annotated[tuple[EventName, ...], Field(min_length=1), Allowed('names of events, as in ["lead_created"]')]
+EventNames = Annotated[tuple[EventName, ...], Field(min_length=1), Expected('names of events, as in ["lead_created"]')]
 FilterValues = Annotated[
     dict[
         Annotated[str, Field(pattern=r"^<?[A-Za-z][A-Za-z0-9_-]*>?$")], Annotated[tuple[str, ...], Field(min_length=1)]
     ],
-    Allowed('values by placeholder, as in { "<STATUS>" = ["signed", "declined"] }'),
+    Expected('values by placeholder, as in { "<STATUS>" = ["signed", "declined"] }'),
 ]
 Template = Annotated[
     str,
     Field(min_length=1, max_length=8000),
-    Allowed("a URL template as it stands in Aurora, such as https://hooks.example.com/x?a=<AGREEMENT_ID>"),
+    Expected("a URL template as it stands in Aurora, such as https://hooks.example.com/x?a=<AGREEMENT_ID>"),
 ]
 RouteName = Annotated[
-    str, Field(min_length=1, max_length=8000), Allowed("default, or the name of a route, such as /hooks/v2?kind=all")
+    str, Field(min_length=1, max_length=8000), Expected("default, or the name of a route, such as /hooks/v2?kind=all")
 ]
-Description = Annotated[str, Field(max_length=1000), Allowed("a text of up to 1000 characters")]
+Description = Annotated[str, Field(max_length=1000), Expected("a text of up to 1000 characters")]
 PublicUrl = Annotated[
     str,
     Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_.~/-]*)?)?$"),
     AfterValidator(lambda value: value.rstrip("/")),
-    Allowed("the URL under which Aurora reaches the bridge, such as https://hooks.example.com"),
+    Expected("the URL under which Aurora reaches the bridge, such as https://hooks.example.com"),
 ]
 MalformedStatus = Annotated[Literal[200, 422], BeforeValidator(_digits_as_number)]
 Folder = Annotated[
-    Path, BeforeValidator(_refuse_empty), AfterValidator(_path), Allowed("the path of a folder, in UTF-8")
+    Path, BeforeValidator(_refuse_empty), AfterValidator(_path), Expected("the path of a folder, in UTF-8")
 ]
 ReadableFile = Annotated[
     Path | None,
     EMPTY_IS_NONE,
     AfterValidator(_readable),
-    Allowed("the path of a file that exists and that this user may read"),
+    Expected("the path of a file that exists and that this user may read"),
 ]
 SecretFile = Annotated[ReadableFile, Secret()]
 UserName = Annotated[
     str,
     Field(pattern=r"^[^\x00-\x1f\x7f]{0,255}$"),
-    Allowed("up to 255 characters, none of them a control character"),
+    Expected("up to 255 characters, none of them a control character"),
 ]
 HttpsUrl = Annotated[
     str,
     Field(pattern=r"^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_.~/%:+-]*)?)?$"),
     AfterValidator(_https_url),
-    Allowed("an https URL without user, password and query, such as https://login.example.com/oauth2/token"),
+    Expected("an https URL without user, password and query, such as https://login.example.com/oauth2/token"),
 ]
 ApiUrl = Annotated[
     str,
     Field(pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_.~/-]*)?$"),
     AfterValidator(_api_url),
-    Allowed("an https URL without user, password and query, such as https://api-sandbox.aurorasolar.com"),
+    Expected("an https URL without user, password and query, such as https://api-sandbox.aurorasolar.com"),
 ]
 AuroraId = Annotated[
     str,
     Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._~-]{0,127})?$"),
-    Allowed("an id of Aurora's: up to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
+    Expected("an id of Aurora's: up to 128 letters, digits, - . _ ~, the first one a letter or a digit"),
 ]
-OAuthClientId = Annotated[str, Field(pattern="^[ -~]{0,255}$"), Allowed("up to 255 characters of ASCII")]
+OAuthClientId = Annotated[str, Field(pattern="^[ -~]{0,255}$"), Expected("up to 255 characters of ASCII")]
 Scope = Annotated[
     str,
     Field(pattern=r"^([!#-\[\]-~]+( [!#-\[\]-~]+)*)?$", max_length=1000),
-    Allowed("one scope, or several with a space between, as the identity provider calls them"),
+    Expected("one scope, or several with a space between, as the identity provider calls them"),
 ]
 Extensions = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z]+=[!-~][ -~]*$")], ...],
     NoDecode,
     BeforeValidator(_split_commas),
     AfterValidator(_extensions),
-    Allowed(
+    Expected(
         "NAME=VALUE, each name of letters, once and not auth: with commas between, or as a list of strings in the file"
     ),
 ]
 AwsRegion = Annotated[
-    str, Field(pattern=r"^([a-z]{2,}(-[a-z]+)+-[0-9]+)?$", max_length=63), Allowed("a region of AWS, such as eu-west-1")
+    str,
+    Field(pattern=r"^([a-z]{2,}(-[a-z]+)+-[0-9]+)?$", max_length=63),
+    Expected("a region of AWS, such as eu-west-1"),
 ]
 Deadline = Annotated[
-    Seconds, Field(gt=0, lt=10), Allowed("seconds above 0 and below the 10 after which Aurora gives up")
+    Seconds, Field(gt=0, lt=10), Expected("seconds above 0 and below the 10 after which Aurora gives up")
 ]
 
 
@@ -279,12 +280,12 @@ def is_path(field: FieldInfo) -> bool:
     return Path in (field.annotation, *get_args(field.annotation))
 
 
-def allowed(field: FieldInfo) -> str:
-    """Return what `field` takes, in words that fit after "allowed is"."""
+def expected(field: FieldInfo) -> str:
+    """Return what `field` takes, in words that fit after "expected"."""
     kinds = _kinds(field)
     marks = [*field.metadata, *(mark for kind in kinds for mark in getattr(kind, "__metadata__", ()))]
     for mark in marks:
-        if isinstance(mark, Allowed):
+        if isinstance(mark, Expected):
             return mark.words
     if values := choices(field):
         return "one of " + ", ".join(map(str, values))

@@ -1,4 +1,4 @@
-"""The words for what is wrong with the settings: which one, what came, what is allowed, what to do.
+"""The words for what is wrong with the settings: which one, its value, what is expected, what to do.
 
 pydantic finds a problem, the words are ours: its own speak of inputs, types and web pages. `load` collects them.
 """
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from aurora_bridge.os_errors import user
 from aurora_bridge.redaction import HIDDEN, SecretNames
-from aurora_bridge.settings.field_types import allowed, is_path
+from aurora_bridge.settings.field_types import expected, is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, REPLACED, SETTINGS, similar, variable
 from aurora_bridge.settings.settings import Settings
 
@@ -40,10 +40,10 @@ def both_names(key: str) -> str:
 def shown(value: object) -> str:
     """Return a value for a message: on one line, short, without secrets and the `user:password@` of an address.
 
-    Of a table or a list only that it is one, since there may be a secret in it.
+    Of a table or a list only which of the two it is, since there may be a secret in it.
     """
     if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
+        return "table" if isinstance(value, dict) else "list"
     text = _SECRETS.redact(str(value))
     if "@" in text:
         text = "***@" + text.rpartition("@")[2]
@@ -78,11 +78,11 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
     if error["type"] == "extra_forbidden":
         return unknown_key(key, file)
     if key in GROUPS:
-        return f"{key} in {file}: what came is no table. Write its settings below a line [{key}]."
+        return f"{key} in {file}: not a table. Write its settings below a line [{key}]."
     source, folder = (file, file.parent) if file and key not in from_environment else ("the environment", Path())
     field, came = SETTINGS[key], error["input"]
     return (
-        f"{both_names(key)}: {_shown_for(field, came, folder)} came from {source}; allowed is {allowed(field)}. "
+        f"{both_names(key)}: invalid {_shown_for(field, came, folder)} (from {source}); expected {expected(field)}. "
         f"{_about_file(field, came)}{_remedy(field.default)}"
     )
 
@@ -98,17 +98,17 @@ def _wrong_in_table(section: str, rest: Sequence[str], error: ErrorDetails, file
     if len(rest) < 2 or rest[1] == "[key]":  # noqa: PLR2004 - the table's number or name, and a key in it
         what = Settings.model_fields[section]
         return (
-            f"{section} in {file}: {shown(error['input'])} came; allowed is {allowed(what)}. Correct it or remove it."
+            f"{section} in {file}: invalid {shown(error['input'])}; expected {expected(what)}. Correct it or remove it."
         )
     table, key = f"{table_name(section, rest[0])} in {file}", rest[1]
     if error["type"] == "extra_forbidden":
         meant = difflib.get_close_matches(key, fields, n=1)
-        return f"{table}: {key} is no key of it{_did_you_mean(meant)} Allowed are {', '.join(fields)}."
+        return f"{table}: {key} is not one of its keys{_did_you_mean(meant)} Expected one of {', '.join(fields)}."
     if error["type"] == "missing":
-        return f"{table}: {key} is missing; it takes {allowed(fields[key])}. Add it."
+        return f"{table}: {key} is missing; expected {expected(fields[key])}. Add it."
     return (
-        f"{table}: {key} = {_shown_for(fields[key], error['input'], file.parent if file else Path())} came; "
-        f"allowed is {allowed(fields[key])}. "
+        f"{table}: invalid {key} = {_shown_for(fields[key], error['input'], file.parent if file else Path())}; "
+        f"expected {expected(fields[key])}. "
         f"{_about_file(fields[key], error['input'])}Correct it or leave it out."
     )
 
@@ -140,8 +140,8 @@ def unknown_key(key: str, file: Path | None) -> str:
 def unreadable_file(file: Path, why: str) -> str:
     """Return the words for a settings file that cannot be had; `why` is the system's or the parser's reason."""
     return (
-        f"--config or {CONFIG_VARIABLE}: {shown(file)} came, and cannot be read ({why}); allowed is the path of "
-        "a TOML file. Correct the path or the file, or leave it out and set everything in the environment."
+        f"--config or {CONFIG_VARIABLE}: cannot read {shown(file)} ({why}); expected the path of a TOML file. "
+        "Fix the path or the file, or leave it out and set everything in the environment."
     )
 
 

@@ -56,8 +56,8 @@ def kafka_security(kafka: KafkaSettings) -> Iterator[str]:
     found = [*_of_the_protocol(kafka), *_of_the_mechanism(kafka), *_of_the_signer(kafka)]
     if kafka.tls_key_file is not None and kafka.tls_certificate_file is None:
         found.append(
-            f"{both_names('kafka.tls_key_file')}: {str(kafka.tls_key_file)!r} came without a certificate; allowed is "
-            f"the two together. Set {both_names('kafka.tls_certificate_file')}, or leave the key out."
+            f"{both_names('kafka.tls_key_file')}: {str(kafka.tls_key_file)!r} without a certificate; expected "
+            f"both. Set {both_names('kafka.tls_certificate_file')}, or remove the key."
         )
     yield from found or (_of_the_files(kafka) if FILES_ARE_HERE.get() else ())
 
@@ -75,9 +75,9 @@ def _of_the_protocol(kafka: KafkaSettings) -> Iterator[str]:
         useless = [] if has else _given(kafka, fields)
         if useless:
             yield (
-                f"{both_names('kafka.security_protocol')}: {protocol} came together with "
-                f"{', '.join(both_names(f'kafka.{field}') for field in useless)}, which it does not use; allowed with "
-                f"that is {allowed}. Set it to one of the two, or leave the rest out."
+                f"{both_names('kafka.security_protocol')}: {protocol} does not use "
+                f"{', '.join(both_names(f'kafka.{field}') for field in useless)}; expected {allowed}. "
+                "Set it to one of the two, or remove the rest."
             )
 
 
@@ -87,8 +87,8 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
         return
     if mechanism is None:
         yield (
-            f"{both_names('kafka.sasl_mechanism')}: nothing came, and {variable('kafka.security_protocol')} is "
-            f"{protocol}; allowed with it is one of {', '.join(_WAYS)}. Set the one that the brokers' listener takes."
+            f"{both_names('kafka.sasl_mechanism')}: required with {variable('kafka.security_protocol')}="
+            f"{protocol}; expected one of {', '.join(_WAYS)}. Set the one that the brokers' listener takes."
         )
         return
     given = set(_given(kafka, _CREDENTIALS))
@@ -96,7 +96,7 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
     if not any(given.issuperset(way.needed) and given.issubset(sum(way, ())) for way in ways):
         came = ", ".join(variable(f"kafka.{field}") for field in _CREDENTIALS if field in given) or "nothing else"
         yield (
-            f"{both_names('kafka.sasl_mechanism')}: {mechanism} came with {came}; allowed with it is "
+            f"{both_names('kafka.sasl_mechanism')}: {mechanism} with {came}; expected "
             f"{', or '.join(map(_in_words, ways))}, and nothing of other mechanisms. Set just these."
         )
 
@@ -104,8 +104,8 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
 def _of_the_signer(kafka: KafkaSettings) -> Iterator[str]:
     if kafka.sasl_mechanism == _MSK and importlib.util.find_spec("aws_msk_iam_sasl_signer") is None:
         yield (
-            f"{both_names('kafka.sasl_mechanism')}: {_MSK} came, and the library that signs its tokens is not "
-            f"installed; without it allowed is one of {', '.join(way for way in _WAYS if way != _MSK)}. Install it, "
+            f"{both_names('kafka.sasl_mechanism')}: the library that signs the tokens of {_MSK} is not "
+            f"installed; without it, expected one of {', '.join(way for way in _WAYS if way != _MSK)}. Install it, "
             "pip install 'aurora-bridge[msk]' (the image: --build-arg EXTRA=msk), or choose one of the others."
         )
 
@@ -129,6 +129,6 @@ def _of_the_files(kafka: KafkaSettings) -> Iterator[str]:
             tls_context(kafka)
     except FileError as error:
         yield (
-            f"{both_names(error.key)}: {str(error.path)!r} came, and {error.why}; allowed is {_CONTENT[error.key]}. "
-            "Correct the file or the path."
+            f"{both_names(error.key)}: cannot use {str(error.path)!r}: {error.why}; expected {_CONTENT[error.key]}. "
+            "Fix the file or the path."
         )

@@ -7,8 +7,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from aurora_bridge.settings.field_types import (
     EMPTY_IS_NONE,
-    Allowed,
     EventName,
+    Expected,
     Folder,
     Tenant,
 )
@@ -52,15 +52,15 @@ class Settings(BaseSettings):
     default_route: bool = True
     """Whether `/{event}?{attribute}=...` is taken beside the routes of the file."""
 
-    routes: Annotated[tuple[RouteSettings, ...], Allowed("a list of tables, each below a line [[routes]]")] = ()
+    routes: Annotated[tuple[RouteSettings, ...], Expected("a list of tables, each below a line [[routes]]")] = ()
     """Routes with a URL template of their own; in the file only."""
 
     subscriptions: Annotated[
-        tuple[SubscriptionSettings, ...], Allowed("a list of tables, each below a line [[subscriptions]]")
+        tuple[SubscriptionSettings, ...], Expected("a list of tables, each below a line [[subscriptions]]")
     ] = ()
     """Subscriptions that Aurora is to have; in the file only."""
 
-    events: Annotated[dict[EventName, EventSettings], Allowed("tables, each below a line [events.NAME]")] = {}
+    events: Annotated[dict[EventName, EventSettings], Expected("tables, each below a line [events.NAME]")] = {}
     """What is known better of an event than the catalogue does; in the file only."""
 
     ingress: IngressSettings = IngressSettings()
