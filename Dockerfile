@@ -7,7 +7,7 @@ ARG PYTHON_TAG=3.13-slim-trixie
 FROM docker.io/library/python:${PYTHON_TAG} AS build
 WORKDIR /build
 RUN python3 -m venv --without-pip /opt/aurora-bridge
-# Packages first: this layer is made anew only when the lock changes.
+# Packages first: this layer is recreated only when the lock changes.
 # `--build-arg EXTRA=msk` adds what signs tokens for Amazon MSK with IAM.
 ARG EXTRA=
 COPY requirements.lock requirements-msk.lock ./

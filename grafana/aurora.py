@@ -217,7 +217,7 @@ _REFUSED = Section(
                 "Time since a request was last refused, by reason; those that never happened since the start are not "
                 "shown.",
                 "Longer than a retry of Aurora takes to come, or nothing.",
-                "Below 20 h, Aurora's next try of it may still come: mend the cause now, and nothing is lost.",
+                "Below 20 h, Aurora's next try of it may still come: fix the cause now, and nothing is lost.",
             ),
             Query(
                 "sort(time() - max by (reason) (aurora_bridge_last_refused_timestamp_seconds > 0))",
@@ -249,7 +249,7 @@ _REFUSED = Section(
                 "Of the last 48 h, how many attempts of an event have failed since the last success, over all "
                 "replicas. Aurora may switch a subscription off at 100.",
                 "0: no bar.",
-                "From 20 on: mend the reason of the refusals first. The runbook AuroraBridgeAutoDisable has the rest.",
+                "From 20 on: fix the reason of the refusals first. The runbook AuroraBridgeAutoDisable has the rest.",
             ),
             Query(
                 'sort_desc(sum by (route, event) (aurora_bridge_failed_attempts_in_a_row{event=~"$event"})) > 0',
@@ -340,7 +340,7 @@ _REFUSED = Section(
                 "Files of tokens or certificates that changed and cannot be read, now. What they held before stays in "
                 "force.",
                 "0; none yet: no setting names a file.",
-                "The log says what is wrong with which file. Mend it; it is taken over within seconds.",
+                "The log says what is wrong with which file. Fix it; it is taken over within seconds.",
             ),
             Query("sum(aurora_bridge_secret_file_failing)"),
             steps=[(0.5, RED)],
@@ -430,7 +430,7 @@ _UNKNOWN = Section(
         ),
         bars(
             405,
-            "Templates to mend",
+            "Templates to fix",
             About(
                 "Deliveries in the time shown whose parameters came with names that HTML or a framework had garbled, "
                 "such as amp;status, by event. They were read as they were meant.",

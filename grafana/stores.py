@@ -213,9 +213,9 @@ SPOOL = Section(
             407,
             "Quarantined events",
             About(
-                "Events that Kafka refused for themselves, kept for an operator.",
+                "Events that Kafka rejected, kept for an operator.",
                 "0.",
-                "aurora-bridge quarantine list says why; mend the cause, then aurora-bridge quarantine retry --all.",
+                "aurora-bridge quarantine list says why; fix the cause, then aurora-bridge quarantine retry --all.",
             ),
             Query("sum(aurora_bridge_spool_quarantined_events)"),
             steps=[(0.5, RED)],

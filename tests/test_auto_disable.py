@@ -135,7 +135,7 @@ async def test_what_did_not_change_is_not_written_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("found", [b"", b"{", b"\xff", b"[7]"])
-def test_a_file_that_cannot_be_read_is_told_and_counting_begins_anew(
+def test_a_file_that_cannot_be_read_is_told_and_counting_starts_over(
     tmp_path: Path, found: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / FILE).write_bytes(found)

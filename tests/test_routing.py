@@ -108,7 +108,7 @@ def test_a_secret_file_that_cannot_be_used_is_told_with_the_route_that_names_it_
 
 
 def test_without_any_route_there_is_nothing_to_serve() -> None:
-    assert problems(default_route=False)[0].startswith("default_route: false came, and there is no other route.")
+    assert problems(default_route=False)[0].startswith("default_route: false leaves no route.")
 
 
 def test_everything_that_is_wrong_is_told_at_once(tokens: Path) -> None:
@@ -130,7 +130,7 @@ def test_everything_that_is_wrong_is_told_at_once(tokens: Path) -> None:
         ("roof_painted", {"recurrence": "once"}, "nothing tells which attribute identifies the thing"),
         ("lead_changed", {"recurrence": "once"}, "nothing tells which attribute identifies the thing"),
         ("roof_painted", {"recurrence": "state", "identifier": "roof_id"}, "which attribute holds the state"),
-        (AGREEMENT, {"volatile_attributes": ["status"]}, "volatile_attributes: status came, and it tells one"),
+        (AGREEMENT, {"volatile_attributes": ["status"]}, "volatile_attributes: status tells one"),
         (AGREEMENT, {"volatile_attributes": ["agreement_id"]}, "would be lost as a duplicate"),
     ],
 )
@@ -166,7 +166,7 @@ def test_routes_as_they_should_be_give_no_warning(tokens: Path) -> None:
         ({"template": "/x?a=<AGREEMENT_ID>"}, "the template has no status; without it"),
         (
             {"template": "/x?a=<AGREEMENT_ID>&amp;st=<STATUS>"},
-            "the template has a parameter 'amp;st', as HTML or a framework writes it; it is read as 'st'. Mend it here",
+            "the template has a parameter 'amp;st', as HTML or a framework writes it; it is read as 'st'. Fix it here",
         ),
         ({"event": "agreement_changed"}, "knows no event 'agreement_changed'"),
         ({"event": "agreement_changed"}, f"Did you mean {AGREEMENT}?"),

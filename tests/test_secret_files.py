@@ -115,7 +115,7 @@ def make_folder(file: Path) -> None:
     ],
     ids=["empty", "not UTF-8", "missing", "a folder"],
 )
-def test_what_cannot_be_used_leaves_the_last_good_and_says_so_once_until_it_is_mended(
+def test_what_cannot_be_used_leaves_the_last_good_and_says_so_once_until_it_is_fixed(
     observed: Observed, spoil: Callable[[Path], object], words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     observed.follow()
@@ -185,7 +185,7 @@ def test_what_every_user_may_read_is_noted(observed: Observed) -> None:
     assert observed.files.exposed == [other]
 
 
-def test_what_is_wrong_is_said_anew_when_it_changes_and_so_is_that_it_is_mended(
+def test_what_is_wrong_is_said_again_when_it_changes_and_so_is_that_it_is_fixed(
     observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

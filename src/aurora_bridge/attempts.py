@@ -84,7 +84,7 @@ class Attempts:
             return
         tally.in_a_row, tally.accepted_us = 0, time_us
         if self._unrouted and (unrouted := self._unrouted.get(subscription[1])) is not None:
-            unrouted.in_a_row = 0  # its template was mended, and leads to a route
+            unrouted.in_a_row = 0  # its template was fixed, and leads to a route
 
     def _begin(self, subscription: tuple[str, str]) -> _Tally:
         tally = self._tallies[subscription] = _Tally()

@@ -80,7 +80,7 @@ class DeadLetter(NamedTuple):
 
 
 class GarbledTemplate(NamedTuple):
-    """A URL template in Aurora that HTML or a framework garbled, for people to mend."""
+    """A URL template in Aurora that HTML or a framework garbled, for people to fix."""
 
     time: float
     """When its last delivery came, seconds since the epoch."""

@@ -251,7 +251,7 @@ class Metrics(Collector):
         self.garbled_templates = Counter(
             "aurora_bridge_garbled_templates",
             "Deliveries with a parameter's name as HTML or a framework garbles it, such as amp;status or status[], by "
-            "event. It is read as it was meant; the status page has the template to mend.",
+            "event. It is read as it was meant; the status page has the template to fix.",
             (event,),
         )
         self.response_seconds = Histogram(
@@ -324,7 +324,7 @@ class Metrics(Collector):
             "aurora_bridge_spool_oldest_seconds", "Age of the oldest event in the spool, 0 without one."
         )
         self.spool_quarantined_events = Gauge(
-            "aurora_bridge_spool_quarantined_events", "Events that Kafka refused for themselves, kept for an operator."
+            "aurora_bridge_spool_quarantined_events", "Events that Kafka rejected, kept for an operator."
         )
         self.drained = Counter(
             "aurora_bridge_drained", "Events that left the spool because Kafka acknowledged them: its progress."

@@ -7,7 +7,7 @@ from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
 
 AUTO_DISABLE = (
     "Aurora does so when 100 attempts within 48 h have all failed, and the subscription stays off until somebody "
-    "switches it on. Mend the cause of the refusals, which have a line and a remedy of their own; one success ends the "
+    "switches it on. Fix the cause of the refusals, which have a line and a remedy of their own; one success ends the "
     "risk. Then look in Aurora whether the subscription is still on."
 )
 """About a subscription that Aurora may switch off."""

@@ -60,8 +60,7 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
     )
     if default is None and not written and not maker.problems:
         maker.problems.append(
-            "default_route: false came, and there is no other route. Write one below a line [[routes]], or leave "
-            "default_route out."
+            "default_route: false leaves no route. Write one below a line [[routes]], or leave default_route out."
         )
     if maker.problems:
         raise SettingsError(maker.problems)
@@ -280,7 +279,7 @@ def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
     for name in map(rules.secrets.redact, template.garbled):
         yield (
             f"the template has a parameter {name!r}, as HTML or a framework writes it; it is read as "
-            f"{meant_name(name)!r}. Mend it here, and in Aurora."
+            f"{meant_name(name)!r}. Fix it here, and in Aurora."
         )
     if event not in CATALOGUE:
         yield unknown(event)

@@ -106,7 +106,7 @@ class SecretFiles:
             self._note(followed, None)
             for path in followed.paths:
                 self._reloads[str(path)] += 1
-            log.info("took a changed file over", extra=fields(files=[str(path) for path in followed.paths]))
+            log.info("reloaded the secret file", extra=fields(files=[str(path) for path in followed.paths]))
 
     def _note(self, followed: _Followed, error: Exception | None) -> None:
         """Say that files can be used or not, when that changes."""

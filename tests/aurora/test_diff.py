@@ -132,7 +132,7 @@ def test_a_template_that_changed_is_known_by_a_description_that_leaves_no_choice
     assert change.kind == "create"
 
 
-def test_a_wrong_template_on_the_bridges_host_is_mended_in_place(bridge: Bridge) -> None:
+def test_a_wrong_template_on_the_bridges_host_is_fixed_in_place(bridge: Bridge) -> None:
     wrong = {**LEAD, **HEADER, "url_template": "https://Hooks.example.com/leads?lead=<LEAD_ID>"}
     elsewhere = {**LEAD, "url_template": "https://crm.example.com/lead_created?lead_id=<LEAD_ID>"}
     planned = bridge.plan(TABLE, Aurora(elsewhere, wrong))

@@ -19,7 +19,7 @@ AWAY: Final = AuroraError(ApiReason.UNREACHABLE, CALL, "no connection to api.exa
 DENIED: Final = AuroraError(ApiReason.NOT_PROVISIONED, CALL, "the API key is not provisioned for this call (403)")
 OFF: Final = Inspection(
     {("lead_created", State.DISABLED): 1},
-    [Finding(Check.SWITCHED_OFF, "id-1, lead_created", "it is switched off. Mend it.", events=["lead_created"])],
+    [Finding(Check.SWITCHED_OFF, "id-1, lead_created", "it is switched off. Fix it.", events=["lead_created"])],
 )
 GOOD: Final = Inspection({("lead_created", State.ENABLED): 1}, [])
 

@@ -49,7 +49,7 @@ def test_the_spool_of_a_killed_daemon_goes_to_kafka_in_order_and_nothing_twice(
     assert (again.returncode, again.stderr) == (0, "0 wait\nnothing waits any more\n")
 
 
-def test_what_kafka_refuses_for_itself_is_told_and_stays_and_so_does_what_was_quarantined(
+def test_what_kafka_rejects_is_told_and_stays_and_so_does_what_was_quarantined(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     create_topics(kafka.bootstrap, f"{prefix}lead_changed", config={"max.message.bytes": "2000"})

@@ -1,4 +1,4 @@
-"""`aurora-bridge quarantine`: what Kafka refuses for itself can be seen, sent again, and deleted."""
+"""`aurora-bridge quarantine`: what Kafka rejects can be seen, sent again, and deleted."""
 
 import json
 import subprocess

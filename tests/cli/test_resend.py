@@ -83,7 +83,7 @@ def test_a_window_that_is_given_is_printed_in_utc_for_each_event(state: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--to", "1d"], "--to: came without --from"),
+        (["--to", "1d"], "--to: requires --from"),
         (["--from", "1d", "--to", "2d"], "the window ends before it begins"),
     ],
 )

@@ -75,7 +75,7 @@ async def test_what_happened_once_is_a_duplicate_however_late_it_came(life: Life
 
 @pytest.mark.parametrize("came", range(len(REFUSED_AT)))
 async def test_the_attempts_of_a_delivery_that_was_refused_are_one_event(life: Life, came: int) -> None:
-    """Whichever of them came by itself after the mend, and whatever state came in between."""
+    """Whichever of them came by itself after the fix, and whatever state came in between."""
     start = NOON - 24 * HOUR
     if came:
         await life.deliver(A, start + REFUSED_AT[came])

@@ -28,7 +28,7 @@ MENDED: Final = "/contracts?agreement_id=<AGREEMENT_ID>&status=<STATUS>"
 
 
 class Bench:
-    """A daemon with one route of its own, whose template can be mended, and the commands beside it."""
+    """A daemon with one route of its own, whose template can be fixed, and the commands beside it."""
 
     def __init__(self, folder: Path, place: Place) -> None:
         self.place = place
@@ -46,7 +46,7 @@ class Bench:
         ingress = f'[ingress]\nsecret_parameters = ["{secrets}"]\n' if secrets else ""
         self._config.write_text(f'{ingress}[[routes]]\ntemplate = "{template}"\nevent = "agreement_status_changed"\n')
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         self.write(MENDED)
         self.restart()
 
@@ -98,12 +98,12 @@ def name() -> str:
 
 
 @pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")
-def test_a_mended_template_brings_the_events_with_the_time_at_which_they_came(bench: Bench) -> None:
+def test_a_fixed_template_brings_the_events_with_the_time_at_which_they_came(bench: Bench) -> None:
     agreement = name()
     letter = bench.bury(f"agreement_id={agreement}&status=signed")
     (line,) = bench.replay(letter["id"], code=1)
     assert (line["outcome"], line["reason"]) == ("dead_lettered", "not_as_template")
-    bench.mend()
+    bench.fix()
     (line,) = bench.replay(letter["id"])
     assert line == {
         "dead_letter": letter["id"],
@@ -131,7 +131,7 @@ def test_a_dead_letter_is_never_replayed_twice(bench: Bench) -> None:
     """Neither by the command, which reads the marks, nor by a daemon that is asked all the same, nor by two at once."""
     agreement = name()
     letter = bench.bury(f"agreement_id={agreement}&status=signed")
-    bench.mend()
+    bench.fix()
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(bench.ask, [letter] * 8))
     outcomes = Counter(result["outcome"] for result in results)
@@ -162,7 +162,7 @@ def test_an_attribute_with_a_hidden_value_is_not_replayed(bench: Bench) -> None:
     bench.restart()
     letter = bench.bury(f"agreement_id={agreement}&status=signed")
     assert "signed" not in letter["data"]["target"]
-    bench.mend()
+    bench.fix()
     for arguments in ((), ("--yes",)):
         (line,) = bench.replay(letter["id"], *arguments, code=1)
         assert (line["outcome"], line["reason"]) == ("refused", "hidden_value")
@@ -175,7 +175,7 @@ def test_a_secret_that_is_no_attribute_is_not_missed(bench: Bench) -> None:
     agreement = name()
     letter = bench.bury(f"agreement_id={agreement}&status=signed&token=canary&session_token=canary")
     assert "canary" not in letter["data"]["target"]
-    bench.mend()
+    bench.fix()
     (line,) = bench.replay(letter["id"], "--yes")
     assert line["outcome"] == bench.place.outcome
     (stored,) = bench.events(agreement)
@@ -201,7 +201,7 @@ def test_what_is_a_secret_by_now_is_shown_nowhere(bench: Bench) -> None:
 def test_the_attempts_of_one_delivery_become_one_event(bench: Bench) -> None:
     agreement = name()
     letters = [bench.bury(f"agreement_id={agreement}&status=signed") for _ in range(3)]
-    bench.mend()
+    bench.fix()
     lines = bench.replay(*(letter["id"] for letter in letters), "--yes")
     assert [line["outcome"] for line in lines] == [bench.place.outcome, "duplicate", "duplicate"]
     (stored,) = bench.events(agreement)
@@ -213,7 +213,7 @@ def test_the_attempts_of_one_delivery_become_one_event(bench: Bench) -> None:
 def test_a_state_that_is_replayed_is_no_later_than_what_came_since(bench: Bench) -> None:
     agreement = name()
     letter = bench.bury(f"agreement_id={agreement}&status=sent")
-    bench.mend()
+    bench.fix()
     signed, sent = (f"/contracts?agreement_id={agreement}&status={status}" for status in ("signed", "sent"))
     assert bench.daemon.get(signed).json["outcome"] == bench.place.outcome
     (line,) = bench.replay(letter["id"], "--yes")
@@ -226,9 +226,9 @@ def test_a_state_that_is_replayed_is_no_later_than_what_came_since(bench: Bench)
 def test_an_event_that_came_by_itself_since_is_a_duplicate(bench: Bench) -> None:
     lead = name()
     letter = bench.bury(f"lead_id={lead}&source=api&source=lcai", "/lead_created")
-    mended = f"/lead_created?lead_id={lead}&source=api"
-    came = bench.daemon.get(mended).json
-    forged = letter | {"data": letter["data"] | {"target": mended}}
+    fixed = f"/lead_created?lead_id={lead}&source=api"
+    came = bench.daemon.get(fixed).json
+    forged = letter | {"data": letter["data"] | {"target": fixed}}
     result = bench.ask(forged)
     assert (result["outcome"], result["id"]) == ("duplicate", came["id"])
 
@@ -237,7 +237,7 @@ def test_they_are_counted_by_reason_route_and_template(bench: Bench) -> None:
     first, second = (bench.bury(f"agreement_id={name()}&status=signed") for _ in range(2))
     other = bench.bury(f"agreement_id={name()}&status=%FF")
     ids = [letter["id"] for letter in (first, second, other)]
-    bench.mend()
+    bench.fix()
     bench.replay(first["id"], "--yes")
     lines = [json.loads(line) for line in bench.run("list", "--json", *ids).stdout.splitlines()]
     (told,) = [line for line in lines if line["reason"] == "not_as_template"]
@@ -259,7 +259,7 @@ def test_they_are_counted_by_reason_route_and_template(bench: Bench) -> None:
 
 def test_the_progress_of_a_replay_is_told(bench: Bench) -> None:
     ids = [bench.bury(f"agreement_id={name()}&status=signed")["id"] for _ in range(2)]
-    bench.mend()
+    bench.fix()
     with patch("aurora_bridge.cli.dead_letters._TELL_SECONDS", -1):
         done = bench.run("replay", *ids, "--yes")
     assert done.stderr.splitlines() == ["2 to replay", "0 of 2 done", "1 of 2 done", f"2 {bench.place.outcome}"]
@@ -287,7 +287,7 @@ def test_a_crash_before_the_mark_leaves_no_second_event(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Place())
     agreement = name()
     letter = bench.bury(f"agreement_id={agreement}&status=signed")
-    bench.mend()
+    bench.fix()
     bench.replay(letter["id"], "--yes")
     bench.daemon.kill()
     (bench.daemon.state / "index.db").unlink()

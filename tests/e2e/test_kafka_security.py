@@ -1,6 +1,6 @@
-"""Kafka behind TLS, SASL and access control lists: every way in, what is said when it is barred, and how it is mended.
+"""Kafka behind TLS, SASL and access control lists: every way in, what is said when it is barred, and how it is fixed.
 
-Whatever bars the way, webhooks are spooled meanwhile, and drain without a restart once it is mended.
+Whatever bars the way, webhooks are spooled meanwhile, and drain without a restart once it is fixed.
 """
 
 import json
@@ -17,7 +17,7 @@ from confluent_kafka.admin import AclOperation
 
 from tests.cli.filling import value_of
 from tests.support import http
-from tests.support.barred import MINIMAL, arrived, barred, deliver, mended, problems, secrets_seen, told
+from tests.support.barred import MINIMAL, arrived, barred, deliver, fixed, problems, secrets_seen, told
 from tests.support.certificates import Authority
 from tests.support.daemon import SECONDS, Daemon, command
 from tests.support.secure import USER, SecureCluster, token
@@ -105,10 +105,10 @@ def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster,
     assert (tail.returncode, key in tail.stdout) == (0, True)
 
 
-# What bars the way, and how it is mended
+# What bars the way, and how it is fixed
 
 
-def test_a_wrong_password_is_told_and_mended_in_its_file(
+def test_a_wrong_password_is_told_and_fixed_in_its_file(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     scram["kafka__sasl_password_file"].write_text("wrong-canary")
@@ -118,15 +118,15 @@ def test_a_wrong_password_is_told_and_mended_in_its_file(
         scram["kafka__sasl_password_file"].write_text("")
         barred(daemon, "unusable_file", "it is empty", str(scram["kafka__sasl_password_file"]))
         scram["kafka__sasl_password_file"].write_text(kafka_secure.password)
-        mended(daemon)
+        fixed(daemon)
         daemon.kill()
     assert outcome == "spooled"
     assert key in arrived(kafka_secure, f"{common}project_created")
-    assert len(told(daemon, "authentication_failed")) == 2  # when it came, and when it was mended
+    assert len(told(daemon, "authentication_failed")) == 2  # when it came, and when it was fixed
     assert secrets_seen(daemon, "wrong-canary", kafka_secure.password) == []
 
 
-def test_a_refused_token_is_told_and_mended_in_its_file(
+def test_a_refused_token_is_told_and_fixed_in_its_file(
     kafka_secure: SecureCluster, common: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"
@@ -141,7 +141,7 @@ def test_a_refused_token_is_told_and_mended_in_its_file(
     with Daemon(tmp_path, kafka__topic_prefix=common, **settings) as daemon:
         barred(daemon, "token_refused", "refuses our token", kafka_secure.bootstrap)
         file.write_text(token())
-        mended(daemon)
+        fixed(daemon)
 
 
 @pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
@@ -153,7 +153,7 @@ def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
         barred(daemon, "certificate_expired", "out of date", kafka_secure.at("EXPIRED"))
         key, outcome = deliver(daemon)
         kafka_secure.renew("EXPIRED")
-        mended(daemon)
+        fixed(daemon)
     assert outcome == "spooled"
     assert key in arrived(kafka_secure, f"{common}project_created")
 
@@ -168,12 +168,12 @@ def test_a_certificate_for_another_host_is_refused_unless_the_check_is_switched_
         key, outcome = deliver(daemon)
     assert outcome == "spooled"
     with Daemon(tmp_path, kafka__tls_check_hostname=False, **scram) as daemon:
-        mended(daemon)
+        fixed(daemon)
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
 @pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
-def test_an_untrusted_authority_is_told_and_mended_in_its_file(
+def test_an_untrusted_authority_is_told_and_fixed_in_its_file(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     trusted = Authority(tmp_path, "another-ca").file
@@ -181,7 +181,7 @@ def test_an_untrusted_authority_is_told_and_mended_in_its_file(
     with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
         barred(daemon, "certificate_untrusted", "not signed by an authority", kafka_secure.bootstrap)
         trusted.write_bytes(kafka_secure.authority.file.read_bytes())
-        mended(daemon)
+        fixed(daemon)
 
 
 def untrusted(_: SecureCluster, folder: Path) -> Path:
@@ -194,7 +194,7 @@ def expired(kafka: SecureCluster, folder: Path) -> Path:
 
 @pytest.mark.proves("Where each secret lives: the key of Kafka's client certificate")
 @pytest.mark.parametrize("certificate", [untrusted, expired])
-def test_a_client_certificate_that_the_broker_refuses_is_told_and_mended_in_its_file(
+def test_a_client_certificate_that_the_broker_refuses_is_told_and_fixed_in_its_file(
     kafka_secure: SecureCluster, common: str, tmp_path: Path, certificate: Callable[[SecureCluster, Path], Path]
 ) -> None:
     ours = certificate(kafka_secure, tmp_path)
@@ -207,7 +207,7 @@ def test_a_client_certificate_that_the_broker_refuses_is_told_and_mended_in_its_
     with Daemon(tmp_path, kafka__topic_prefix=common, **settings) as daemon:
         barred(daemon, "client_certificate_refused", "refuses our certificate", kafka_secure.at("MUTUAL"))
         ours.write_bytes(kafka_secure.certificate.read_bytes())
-        mended(daemon)
+        fixed(daemon)
 
 
 def test_a_topic_that_may_not_be_written_is_told_and_holds_up_no_other(
@@ -221,7 +221,7 @@ def test_a_topic_that_may_not_be_written_is_told_and_holds_up_no_other(
         barred(daemon, "write_denied", "operation Write", f"{prefix}lead_changed")
         assert deliver(daemon)[1] == "published"
         kafka_secure.allow(prefix, AclOperation.WRITE)
-        mended(daemon)
+        fixed(daemon)
     assert outcome == "spooled"
     assert arrived(kafka_secure, f"{prefix}lead_changed") == [key]
 
@@ -250,7 +250,7 @@ def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_tha
         barred(daemon, "create_denied", "operation Create", f"{prefix}agreement_")
         key, outcome = deliver(daemon)
         kafka_secure.allow(prefix, *MINIMAL, user="newcomer")
-        mended(daemon)
+        fixed(daemon)
     assert outcome == "spooled"
     assert arrived(kafka_secure, f"{prefix}project_created") == [key]
 
@@ -269,7 +269,7 @@ def test_topics_that_may_not_be_read_are_told_to_a_daemon_that_does_not_know_the
         assert deliver(daemon)[1] == "published"
         denied = command("tail", "--event", "project_created", cwd=tmp_path, **scram)
         kafka_secure.allow(prefix, AclOperation.READ)
-        mended(daemon)
+        fixed(daemon)
     assert (denied.returncode, denied.stdout) == (1, "")
     assert "allow it the operation Read" in denied.stderr
 
@@ -306,16 +306,16 @@ def test_the_next_connection_has_the_new_password(
     kafka_secure.set_password("rotating", kafka_secure.password)
     kafka_secure.allow(common, *MINIMAL, user="rotating")
     with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
-        mended(daemon)
+        fixed(daemon)
         kafka_secure.set_password("rotating", "second-canary")
         scram["kafka__sasl_password_file"].write_text("second-canary")
         before = logins(daemon)
         keys = []
         while logins(daemon) == before:  # the broker ends the session with the first request after its time
             keys.append(deliver(daemon)[0])
-        mended(daemon)
+        fixed(daemon)
         keys.append(deliver(daemon)[0])  # by way of the spool, should another session end just then
-        mended(daemon)
+        fixed(daemon)
         daemon.kill()
     assert told(daemon, "authentication_failed") == []
     assert set(keys) <= set(arrived(kafka_secure, f"{common}project_created"))

@@ -1,6 +1,6 @@
 """Kafka with tokens that the daemon obtains itself: from an identity provider, or signed for Amazon MSK with IAM.
 
-As in `test_kafka_security`: whatever bars the way, webhooks are spooled meanwhile, and drain once it is mended.
+As in `test_kafka_security`: whatever bars the way, webhooks are spooled meanwhile, and drain once it is fixed.
 """
 
 import os
@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.support import http
-from tests.support.barred import arrived, barred, deliver, mended, secrets_seen, told
+from tests.support.barred import arrived, barred, deliver, fixed, secrets_seen, told
 from tests.support.daemon import Daemon, command
 from tests.support.identity import AUDIENCE, CLIENT, SCOPE, SECRET
 from tests.support.msk import REGION, Keys, MskFront
@@ -70,7 +70,7 @@ def test_an_event_arrives_by_a_signed_token_and_the_secrets_stay_where_they_are(
 
 
 @pytest.mark.proves("Where each secret lives: the client secret for Kafka's identity provider")
-def test_a_client_that_the_identity_provider_refuses_is_told_and_mended_in_its_file(
+def test_a_client_that_the_identity_provider_refuses_is_told_and_fixed_in_its_file(
     kafka_secure: SecureCluster, common: str, signed: dict[str, Any], tmp_path: Path
 ) -> None:
     secret, endpoint = signed["kafka__oauth_client_secret_file"], kafka_secure.identity.token_url
@@ -79,7 +79,7 @@ def test_a_client_that_the_identity_provider_refuses_is_told_and_mended_in_its_f
         barred(daemon, "token_client_refused", "it answers 401 invalid_client", f"{endpoint}: the identity provider")
         key, outcome = deliver(daemon)
         secret.write_text(SECRET)
-        mended(daemon)
+        fixed(daemon)
         daemon.kill()
     assert outcome == "spooled"
     assert key in arrived(kafka_secure, f"{common}project_created")
@@ -100,7 +100,7 @@ def test_an_identity_provider_that_is_away_is_told_until_it_is_back(
         key, outcome = deliver(daemon)
         tail = command("tail", "--event", "project_created", cwd=tmp_path, **signed)
         kafka_secure.identity.answer = None
-        mended(daemon)
+        fixed(daemon)
     assert (outcome, tail.returncode, f"({endpoint}: it answers 503)" in tail.stderr) == ("spooled", 1, True)
     assert key in arrived(kafka_secure, f"{common}project_created")
 
@@ -119,7 +119,7 @@ def test_an_identity_provider_that_goes_away_holds_nothing_up_while_the_token_is
         kafka_secure.nodes[0].terminate()
         key, outcome = deliver(daemon)
         kafka_secure.nodes[0].restart()
-        mended(daemon)
+        fixed(daemon)
         assert deliver(daemon)[1] == "published"
     assert (outcome, len(kafka_secure.identity.asked)) == ("spooled", asked)
     assert key in arrived(kafka_secure, f"{common}project_created")
@@ -134,7 +134,7 @@ def test_a_signed_token_that_the_broker_refuses_is_told_and_another_one_is_obtai
         barred(daemon, "token_refused", "refuses our token", kafka_secure.at("OIDC"))
         key, outcome = deliver(daemon)
         kafka_secure.identity.audience = AUDIENCE
-        mended(daemon)
+        fixed(daemon)
     assert outcome == "spooled"
     assert key in arrived(kafka_secure, f"{common}project_created")
 
@@ -150,7 +150,7 @@ def test_a_token_is_renewed_before_it_ends_and_the_broker_lets_its_session_go_on
         keys = [deliver(daemon)[0]]
         while daemon.log.read_text().count("Authenticated via OAUTHBEARER") < first + 3:  # the broker ends sessions
             keys.append(deliver(daemon)[0])
-        mended(daemon)
+        fixed(daemon)
     assert told(daemon, "token_refused") == []
     assert len(kafka_secure.identity.given) >= before + 2
     assert set(keys) <= set(arrived(kafka_secure, f"{common}project_created"))
@@ -178,7 +178,7 @@ def msk(kafka: SecureCluster, folder: Path, prefix: str, role: Keys | None) -> D
     }
     daemon = Daemon(folder, log__level="debug", **settings)
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nowhere"}
-    credentials = folder / "credentials"  # read anew for each token, as a role's are
+    credentials = folder / "credentials"  # re-read for each token, as a role's are
     daemon.surroundings = nothing | {"AWS_SHARED_CREDENTIALS_FILE": str(credentials)}
     if role is not None:
         assume(credentials, role)
@@ -212,7 +212,7 @@ def test_credentials_of_aws_that_are_missing_are_told_and_used_once_they_are_the
         barred(daemon, "aws_credentials_failed", "none are found", f"AWS credentials for {REGION}: no AWS credentials")
         key, outcome = deliver(daemon)
         assume(tmp_path / "credentials", front.keys)
-        mended(daemon)
+        fixed(daemon)
     assert outcome == "spooled"
     assert key in arrived(kafka_secure, f"{common}project_created")
 
@@ -224,4 +224,4 @@ def test_a_role_of_aws_that_the_broker_refuses_is_told_until_it_is_let_in(
     with msk(kafka_secure, tmp_path, common, front.keys._replace(secret="another")) as daemon:  # noqa: S106
         barred(daemon, "token_refused", "kafka-cluster:Connect", f"{HOST}:{kafka_secure.front_port}")
         assume(tmp_path / "credentials", front.keys)
-        mended(daemon)
+        fixed(daemon)

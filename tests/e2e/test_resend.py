@@ -93,5 +93,5 @@ def test_what_one_replica_refused_is_pending_until_another_has_it_and_each_is_to
         assert other.get(target).status == 200
         one.wait_until("it came", lambda it: it.metrics().value(name, event="project_status_changed") == 0)
         begun = command("resend", "begin", cwd=one.folder, state_dir=one.state)
-        assert "1 other replica published to these topics: each has to be told for itself" in begun.stderr
+        assert "1 other replica published to these topics: run this on each of them" in begun.stderr
         assert resend(other, "status") == "no re-send was declared\n"

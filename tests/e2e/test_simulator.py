@@ -153,8 +153,8 @@ async def test_a_retry_goes_by_the_latest_definition_and_is_kept(tmp_path: Path)
             )
             await engine.advance(0)
             before = engine.aurora.subscriptions["project_status_changed"]
-            mended = before.url_template.replace(full.url, daemon.url)
-            engine.aurora.change(replace(before, url_template=mended))
+            fixed = before.url_template.replace(full.url, daemon.url)
+            engine.aurora.change(replace(before, url_template=fixed))
             await engine.advance(60)
             assert [answer.status for _, _, answer in delivery.attempts] == [503, 200]
             assert kept(daemon) == ledger([delivery])

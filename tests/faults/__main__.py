@@ -52,7 +52,7 @@ def _every(options: argparse.Namespace) -> Iterator[Result]:
 
 
 def stands(result: Result, scale: float, rate: float) -> bool:
-    """Whether a result need not be had again: a scenario that failed or was skipped may have been mended since."""
+    """Whether a result need not be had again: a scenario that failed or was skipped may have been fixed since."""
     return (result["scale"], result["rate"]) == (scale, rate) and result["as_expected"] and not result["skipped"]
 
 

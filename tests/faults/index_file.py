@@ -37,7 +37,7 @@ WHERE pagetype = 'leaf' AND sql LIKE '%fingerprint%' ORDER BY pageno
 def damage(path: Path) -> None:
     """Overwrite every other page of the largest table of fingerprints."""
     with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the write-ahead log would mend them
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the write-ahead log would fix them
         (size,) = db.execute("PRAGMA page_size").fetchone()
         leaves = db.execute(_LEAVES).fetchall()
     tables = [name for name, _ in leaves]

@@ -6,7 +6,7 @@ what the disk would hold for certain: `power` undoes the rest. The idea is that 
 own cache (https://github.com/dsrhaslab/lazyfs; Jepsen uses it so), here without FUSE.
 
 Each entry: offset, length of the bytes that follow, size of the file; of eight bytes each. The `-shm` beside a database
-is left out: SQLite makes it anew. */
+is left out: SQLite recreates it. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -112,7 +112,7 @@ class Stage:
         self.beside: Callable[[Record], bool] = lambda _: False
         """Tells the records of events that the scenario itself sent: the ledger does not know them."""
         self.recovered: float | None = None
-        """Seconds from the end of a fault until nothing waited for Kafka any more: the most of all `mended`."""
+        """Seconds from the end of a fault until nothing waited for Kafka any more: the most of all `fixed`."""
         self.offered = 0.0
         """Webhooks a second that Aurora really sent, without retries."""
         self._recoveries: list[Thread] = []
@@ -194,7 +194,7 @@ class Stage:
         if not true:
             self.remarks.append(words)
 
-    def mended(self) -> None:
+    def fixed(self) -> None:
         """Note that a fault is over; it is seen from here until nothing waits for Kafka, while the scenario goes on."""
         self._recoveries.append(Thread(target=self._recover, args=(self.daemon, monotonic()), name="recovery"))
         self._recoveries[-1].start()

@@ -109,7 +109,7 @@ async def test_metadata_tells_partitions_and_leaders_of_the_topics_that_were_ask
             assert await client.force_metadata_update()
 
 
-async def test_each_connection_takes_its_security_anew_and_tells_how_it_went(
+async def test_each_connection_reloads_its_security_and_tells_how_it_went(
     kafka: KafkaCluster | NamedKafka,
 ) -> None:
     asked = 0

@@ -117,7 +117,7 @@ async def test_all_connections_share_one_token_and_have_the_extensions_beside_it
 
 
 @pytest.mark.proves("Where each secret lives: the client secret for Kafka's identity provider")
-async def test_the_client_secret_is_read_again_and_a_mended_one_is_tried_at_once(
+async def test_the_client_secret_is_read_again_and_a_fixed_one_is_tried_at_once(
     identity: IdentityProvider, made: Made, secret: Path, told: list[str]
 ) -> None:
     write(secret, "wrong-canary")

@@ -426,7 +426,7 @@ def test_on_a_slow_line_batches_are_smaller() -> None:
     assert numbering(told.queue.load(FIRST_ID, 0, 3000))[2] == ["a", "b"]
 
 
-def test_a_batch_that_was_never_on_the_wire_is_made_anew_where_less_fits() -> None:
+def test_a_batch_that_was_never_on_the_wire_is_recreated_where_less_fits() -> None:
     told = Told("a", "b", "c", size=1000)
     assert numbering(told.queue.load(FIRST_ID, 0))[2] == ["a", "b", "c"]
     told.add("d", size=1000)

@@ -1,4 +1,4 @@
-"""What is wrong with Kafka: one reason for each error, told once when it comes and once when it is mended."""
+"""What is wrong with Kafka: one reason for each error, told once when it comes and once when it is fixed."""
 
 import logging
 import re
@@ -110,7 +110,7 @@ def test_what_a_broker_says_is_not_repeated_since_it_may_hold_a_secret() -> None
     assert "canary" not in str(explain(SaslAuthenticationFailed("bad password canary"), BROKER))
 
 
-def test_a_problem_is_logged_when_it_comes_and_when_it_is_mended_and_not_in_between(observed: Observed) -> None:
+def test_a_problem_is_logged_when_it_comes_and_when_it_is_fixed_and_not_in_between(observed: Observed) -> None:
     for _ in range(3):
         observed.problems.connection(BROKER, SaslAuthenticationFailed())
     assert observed.metric() == {"authentication_failed"}
@@ -145,7 +145,7 @@ def test_a_connection_that_there_is_no_token_for_says_whose_fault_it_is_and_is_n
     assert observed.problems.pause(0.5) == 2
 
 
-def test_a_broker_that_is_away_is_a_warning_what_only_a_person_can_mend_an_error(observed: Observed) -> None:
+def test_a_broker_that_is_away_is_a_warning_what_only_a_person_can_fix_an_error(observed: Observed) -> None:
     observed.problems.connection("a:1", ConnectionRefusedError())
     observed.problems.connection("b:1", unverified(10))
     assert [level for level, _ in observed.logged()] == ["WARNING", "ERROR"]
@@ -165,7 +165,7 @@ def test_attempts_with_refused_credentials_are_further_apart(observed: Observed)
     assert observed.problems.pause(0.5) == 2
 
 
-def test_a_reason_that_two_brokers_have_holds_until_both_are_mended(observed: Observed) -> None:
+def test_a_reason_that_two_brokers_have_holds_until_both_are_fixed(observed: Observed) -> None:
     for address in ("a:1", "b:1"):
         observed.problems.connection(address, unverified(10))
     observed.problems.connection("a:1", None)

@@ -65,7 +65,7 @@ def test_of_a_password_only_the_end_of_the_line_is_left_out(password: Path) -> N
         (None, "it cannot be read (No such file or directory)"),
     ],
 )
-def test_a_broken_file_leaves_the_last_good_content_in_force_until_it_is_mended(
+def test_a_broken_file_leaves_the_last_good_content_in_force_until_it_is_fixed(
     password: Path, content: bytes | None, why: str
 ) -> None:
     told: list[list[str]] = []
@@ -75,8 +75,8 @@ def test_a_broken_file_leaves_the_last_good_content_in_force_until_it_is_mended(
     if content is not None:
         password.write_bytes(content)
     assert password_of(security) == "first"
-    password.write_text("mended")
-    assert password_of(security) == "mended"
+    password.write_text("fixed")
+    assert password_of(security) == "fixed"
     assert told == [[], [f"{password}: {why}"], []]
 
 
@@ -125,7 +125,7 @@ def subject(name: str) -> object:
 
 
 @needs_openssl
-def test_the_context_is_made_anew_only_when_one_of_its_files_has_changed(authority: Authority, tmp_path: Path) -> None:
+def test_the_context_is_recreated_only_when_one_of_its_files_has_changed(authority: Authority, tmp_path: Path) -> None:
     security = tls(authority)
     first = security.options()["ssl_context"]
     assert security.options()["ssl_context"] is first

@@ -150,7 +150,7 @@ async def test_a_topic_that_somebody_makes_is_noticed(
     assert await stored(kafka.bootstrap, f"{prefix}lead_created") == ["a"]
 
 
-async def test_what_waits_for_a_deleted_topic_goes_into_the_one_made_anew_with_fewer_partitions(
+async def test_what_waits_for_a_deleted_topic_goes_into_the_one_recreated_with_fewer_partitions(
     kafka: KafkaCluster | NamedKafka, prefix: str
 ) -> None:
     name = prefix + EVENT

@@ -1,4 +1,4 @@
-"""A sender whose next client comes to another cluster begins anew there: nothing of the former one is known to it."""
+"""A sender whose next client comes to another cluster starts over there: nothing of the former one is known to it."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def connecting(*clients: ScriptedClient) -> Callable[..., ScriptedClient]:
     return lambda on_connection: next(left).connect(on_connection)
 
 
-async def test_what_was_in_doubt_in_the_former_cluster_is_given_back_and_sent_anew() -> None:
+async def test_what_was_in_doubt_in_the_former_cluster_is_given_back_and_sent_again() -> None:
     sent, never = asyncio.Event(), asyncio.Event()
 
     async def stores_one_and_falls_silent(batches: Batches) -> dict[tuple[str, int], int]:

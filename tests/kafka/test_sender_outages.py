@@ -32,7 +32,7 @@ from tests.support.topics import create_topics
 DAY_NS = 24 * 3600 * 10**9
 
 RENEWED_WITHIN = 10.0
-"""A client that hears nothing is made anew after 5 s; the rest is for a busy machine."""
+"""A client that hears nothing is recreated after 5 s; the rest is for a busy machine."""
 
 
 @pytest.mark.proves("a record that is sent again makes no second copy while the process lives")
@@ -227,7 +227,7 @@ async def test_a_record_that_a_leader_appended_before_it_lost_leadership_keeps_i
     assert await stored(kafka3.bootstrap, topic) == ["before", "r1", "r2"]
 
 
-async def test_a_client_whose_metadata_task_died_is_made_anew_while_nothing_is_wrong(sending: Running) -> None:
+async def test_a_client_whose_metadata_task_died_is_recreated_while_nothing_is_wrong(sending: Running) -> None:
     """Or it would be noticed only seconds after a leader has moved."""
     journal = Journal()
     sending.submit(*journal.hear([make_record("before")]))
@@ -242,7 +242,7 @@ async def test_a_client_whose_metadata_task_died_is_made_anew_while_nothing_is_w
     await journal.ended(2)
 
 
-async def test_a_client_whose_metadata_task_died_is_made_anew(
+async def test_a_client_whose_metadata_task_died_is_recreated(
     kafka: KafkaCluster | NamedKafka, prefix: str, topic: str
 ) -> None:
     del topic

@@ -17,7 +17,7 @@ from tests.kafka.sending import Journal, running
 EVENT = "lead_changed"
 
 
-async def test_what_was_under_way_when_the_client_was_made_anew_goes_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_under_way_when_the_client_was_recreated_goes_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing new has to come to its partition for that."""
     monkeypatch.setattr(producer_client, "_RENEW_SECONDS", 0.1)
     monkeypatch.setattr(producer_client, "_WATCH_SECONDS", 0.02)

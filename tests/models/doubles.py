@@ -127,7 +127,7 @@ class SteppedWorker(Worker):
     def _open(self) -> None:
         self._opened = True
         if self.disk.error == sqlite3.SQLITE_CORRUPT:
-            self.disk.error = None  # a file that is damaged, and not its disk: it is made anew
+            self.disk.error = None  # a file that is damaged, and not its disk: it is recreated
         super()._open()
         if self._connection is not None:
             self._connection.execute("PRAGMA synchronous=OFF")  # the model kills processes, not machines

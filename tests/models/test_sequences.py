@@ -251,7 +251,7 @@ def test_what_a_full_file_did_not_take_is_read_again_after_a_stop(play: Play) ->
     assert play.last() != "duplicate"
 
 
-def test_a_look_at_the_topics_that_began_before_the_file_was_made_anew_says_nothing_of_the_new_one(play: Play) -> None:
+def test_a_look_at_the_topics_that_began_before_the_file_was_recreated_says_nothing_of_the_new_one(play: Play) -> None:
     play.status("B")
     play.it_goes_on(5.0)
     play.kafka_is_read(reads=False)
@@ -312,7 +312,7 @@ def test_a_state_in_flight_is_the_latest_though_memory_was_given_up(play: Play) 
     play.status("A")
 
 
-def test_what_memory_knows_from_a_file_is_written_into_the_one_that_is_made_anew(play: Play) -> None:
+def test_what_memory_knows_from_a_file_is_written_into_the_one_that_is_recreated(play: Play) -> None:
     """A copy of B brings it from the file into memory; just then the file is damaged, and the log read again."""
     play.a_lead_changes(far=Far.STORED)
     play.kafka_comes_or_goes(up=False)

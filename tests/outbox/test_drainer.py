@@ -198,7 +198,7 @@ async def test_one_topic_does_not_hold_up_another(
     assert await stored(kafka.bootstrap, prefix + OTHER) == ["waits", "spooled"]
 
 
-async def test_a_deleted_topic_keeps_its_backlog_until_it_is_made_anew(
+async def test_a_deleted_topic_keeps_its_backlog_until_it_is_recreated(
     kafka: KafkaCluster | NamedKafka, topic: str, prefix: str, tmp_path: Path
 ) -> None:
     async with stack(client_of(kafka.bootstrap), tmp_path, prefix, EVENT) as made:
@@ -219,7 +219,7 @@ async def test_a_deleted_topic_keeps_its_backlog_until_it_is_made_anew(
 
 
 @pytest.mark.proves("no topic and no record holds up another")
-async def test_what_kafka_refuses_for_itself_is_quarantined_and_blocks_nobody(
+async def test_what_kafka_rejects_is_quarantined_and_blocks_nobody(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
     limit = {"max.message.bytes": "4000"}

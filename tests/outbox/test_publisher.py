@@ -352,7 +352,7 @@ async def test_a_broken_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyP
 # Records at fault
 
 
-async def test_a_record_that_kafka_refuses_for_itself_is_quarantined_and_its_topic_stays_direct(
+async def test_a_record_that_kafka_rejects_is_quarantined_and_its_topic_stays_direct(
     spooling: Publishing, tmp_path: Path
 ) -> None:
     record, answer = spooling.deliver("a")
@@ -369,7 +369,7 @@ async def test_a_record_that_kafka_refuses_for_itself_is_quarantined_and_its_top
     await reopened.stop(PATIENCE)
 
 
-async def test_a_spooled_record_that_kafka_refuses_for_itself_is_quarantined(spooling: Publishing) -> None:
+async def test_a_spooled_record_that_kafka_rejects_is_quarantined(spooling: Publishing) -> None:
     record, answer = spooling.deliver("a")
     await asyncio.sleep(0)
     spooling.sender.say(record, IN_DOUBT)

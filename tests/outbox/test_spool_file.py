@@ -71,7 +71,7 @@ def seqs(records: Iterable[OutboxRecord]) -> list[int]:
 # Positions
 
 
-async def test_a_row_is_never_numbered_twice_not_even_when_the_spool_was_emptied_and_opened_anew(
+async def test_a_row_is_never_numbered_twice_not_even_when_the_spool_was_emptied_and_reopened(
     tmp_path: Path,
 ) -> None:
     first, second = make_record("a"), make_record("b")
@@ -240,7 +240,7 @@ async def test_a_damaged_spool_of_format_1_is_salvaged_into_one_of_this_format(t
 
 
 async def test_the_version_before_refuses_this_format_and_names_the_remedy(tmp_path: Path) -> None:
-    """It would number rows anew, and make positions lead elsewhere."""
+    """It would number rows again, and make positions lead elsewhere."""
     async with Running(tmp_path) as spool:
         await store(spool, "a")
     before = replace(FORMAT, version=1, migrations={})

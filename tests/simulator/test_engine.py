@@ -76,7 +76,7 @@ async def test_stories_happen_at_their_time_and_are_sent_again_when_asked() -> N
     assert [asked.at for asked in receiver.asked] == [*times, BEGIN + 30]
 
 
-async def test_a_reset_begins_anew_whatever_is_in_flight() -> None:
+async def test_a_reset_starts_over_whatever_is_in_flight() -> None:
     receiver = Receiver(REFUSED)
     simulation = engine(receiver)
     simulation.happen(occurrence())

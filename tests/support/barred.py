@@ -52,7 +52,7 @@ def barred(daemon: Daemon, reason: str, words: str, about: str) -> None:
     assert [line for line in told(daemon, reason) if words in line and about in line] != []
 
 
-def mended(daemon: Daemon) -> None:
+def fixed(daemon: Daemon) -> None:
     """Wait until all is well again: nothing waits, and nothing is complained of."""
     daemon.wait_until_connected()
     daemon.wait_until("no problem is left", lambda daemon: not problems(daemon))

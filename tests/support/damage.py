@@ -12,7 +12,7 @@ def damage_events(spool: Path) -> None:
 
 def damage_table(path: Path, table: str) -> None:
     """Overwrite a page of a table that has several, in a file that nobody uses."""
-    with closing(sqlite3.connect(path)) as db:  # its end leaves no write-ahead log, which would mend the page
+    with closing(sqlite3.connect(path)) as db:  # its end leaves no write-ahead log, which would fix the page
         (size,) = db.execute("PRAGMA page_size").fetchone()
         pages = db.execute("SELECT pageno FROM dbstat WHERE name=? AND pagetype='leaf'", (table,)).fetchall()
     with path.open("r+b") as file:

@@ -1,6 +1,6 @@
 """HTTP by hand, over a raw socket: the bytes that go out are the test's, and so are those that come back.
 
-A client library would mend, refuse or hide what the tests are about: odd targets, pipelining, a connection that ends.
+A client library would fix, refuse or hide what the tests are about: odd targets, pipelining, a connection that ends.
 """
 
 import json

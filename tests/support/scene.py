@@ -32,7 +32,7 @@ RETRY_SECONDS: Final = 30
 SPOOL_BYTES: Final = 262_144
 """Of the second daemon: full within seconds."""
 SMALL_TOPIC_BYTES: Final = 1000
-"""Of one topic: an event with a long attribute is refused for itself."""
+"""Of one topic: an event with a long attribute is rejected."""
 STATES: Final = ("in_design", "sold", "installed", "cancelled", "archived")
 RETRIED: Final = "/lead_created?lead_id={new}"
 RETRIED_SHARE: Final = 0.1

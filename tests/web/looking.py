@@ -71,7 +71,7 @@ def refused(reason: Reason, seconds_ago: float, path: str = "", **more: Any) -> 
 def found(check: Check, *events: str, where: str = "id-1, lead_created", **more: Any) -> Seen:  # noqa: ANN401
     """Return a look at Aurora's subscriptions, a minute ago, in which something was wrong."""
     counts = {("lead_changed", State.ENABLED): 1, ("lead_created", State.DISABLED): 1}
-    finding = Finding(check, where, "this is wrong. Mend it.", events=events or ["lead_created"])
+    finding = Finding(check, where, "this is wrong. Fix it.", events=events or ["lead_created"])
     return Seen(NOW - 60, Inspection(counts, [finding]))._replace(**more)
 
 

@@ -94,7 +94,7 @@ def test_what_is_refused_comes_with_a_remedy(status: Status) -> None:
         (QUIET._replace(last_dead_letters=[DEAD_LETTER]), "A delivery became a dead letter: not_utf8, 1 min ago"),
         (GARBLED, "A URL template in Aurora is garbled: that of lead_created"),
         (refused(Reason.NO_ROUTE, 60, "/a/lead_created"), "no_route, /a/lead_created from 192.0.2.7, 1 min ago"),
-        (QUIET._replace(spool=SPOOL._replace(quarantined=2)), "2 events for themselves; they are quarantined"),
+        (QUIET._replace(spool=SPOOL._replace(quarantined=2)), "2 events; they are quarantined"),
         (QUIET._replace(spool=SPOOL._replace(bytes=800_000)), "The spool is full to 80 %"),
         (
             QUIET._replace(spool=SPOOL._replace(limit_bytes=2**30, room_bytes=80 * 2**20)),
@@ -210,9 +210,9 @@ def test_since_when_kafka_is_away_is_said_and_when_the_spool_is_full() -> None:
 
 def test_of_a_quiet_daemon_nothing_more_is_said() -> None:
     old = DEAD_LETTER._replace(time=NOW - RECENT_SECONDS - 1)
-    mended = [(garbled._replace(time=old.time), url) for garbled, url in GARBLED.garbled_templates]
+    fixed = [(garbled._replace(time=old.time), url) for garbled, url in GARBLED.garbled_templates]
     quiet = QUIET._replace(
-        garbled_templates=mended, lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old]
+        garbled_templates=fixed, lag=LAG_RECORDS, spool=SPOOL._replace(bytes=790_000), last_dead_letters=[old]
     )
     assert diagnose(quiet)[1:] == []
 

@@ -53,7 +53,7 @@ def test_it_needs_no_script_and_its_policy_allows_its_one_style_sheet_and_nothin
     assert not {name for name in attributes if name == "style" or name.startswith("on") or name == "src"}
 
 
-def test_it_loads_itself_anew_unless_it_is_held_still() -> None:
+def test_it_reloads_itself_unless_the_refresh_is_paused() -> None:
     refreshing, still = Page(page(QUIET)), Page(page(QUIET, refreshing=False))
     assert [{"http-equiv": "refresh", "content": "15"} in read.of("meta") for read in (refreshing, still)] == [
         True,
@@ -118,7 +118,7 @@ def test_a_template_can_be_selected_at_once() -> None:
 
 
 def test_a_garbled_template_is_shown_with_what_to_paste_in_its_place() -> None:
-    assert "Templates to mend" not in page(QUIET)
+    assert "Templates to fix" not in page(QUIET)
     garbled = GarbledTemplate(NOW - 120, "lead_created", "default", "default", ("amp;source", "x[]"))
     made = page(QUIET._replace(garbled_templates=[(garbled, "https://HOST/lead_created?lead_id=<LEAD_ID>")]))
     cells = Page(made).texts

@@ -133,7 +133,7 @@ async def test_a_key_that_does_not_fit_leaves_the_pair_before_in_force(
         await pair.files.look()
         assert await whose_now(url, pair) == "first"
         assert pair.metrics.secret_file_failing[str(pair.key)] == 1
-        assert "belong together" in caplog.text
+        assert "matching, unencrypted key" in caplog.text
         pair.put(pair.second, pair.second)
         await pair.files.look()
         assert await whose_now(url, pair) == "second"
@@ -152,7 +152,12 @@ async def test_what_is_no_certificate_and_key_stops_the_start_with_both_settings
         async with pair.serving():
             pass
     (problem,) = refused.value.problems
-    for words in (str(pair.key), "belong together", "TLS_CERTIFICATE_FILE", "AURORA_BRIDGE_INGRESS__TLS_KEY_FILE"):
+    for words in (
+        str(pair.key),
+        "matching, unencrypted key",
+        "TLS_CERTIFICATE_FILE",
+        "AURORA_BRIDGE_INGRESS__TLS_KEY_FILE",
+    ):
         assert words in problem
     assert "canary" not in problem
 

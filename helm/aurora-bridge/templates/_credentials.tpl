@@ -44,7 +44,7 @@
 {{- range $where, $route := $all }}
 {{- with include "aurora-bridge.routeAuth" (dict "route" $route "auth" $auth) | fromJson }}
 {{- if not (or .tokens .basic .anonymous) }}
-{{ $where }}: no credentials came, so that everybody could deliver. Put a token into a secret and name it: tokens: {existingSecret: NAME, key: KEY}; or basic likewise; or allow it in so many words: allow_anonymous: true.
+{{ $where }}: no credentials, so that anybody could deliver. Put a token into a secret and name it: tokens: {existingSecret: NAME, key: KEY}; or basic likewise; or allow it explicitly: allow_anonymous: true.
 {{- end }}
 {{- end }}
 {{- end }}

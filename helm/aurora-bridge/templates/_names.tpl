@@ -55,7 +55,7 @@ app.kubernetes.io/component: bridge
 {{- $hosts := list }}
 {{- range ternary .Values.ingress.hosts list .Values.ingress.enabled }}
 {{- if kindIs "string" . }}
-{{- fail (printf "\n\ningress.hosts: %q came; each is an object now, with paths if need be. Write - host: %s.\n" . .) }}
+{{- fail (printf "\n\ningress.hosts: invalid %q; each is an object now, with paths if need be. Write - host: %s.\n" . .) }}
 {{- end }}
 {{- $hosts = append $hosts (dict "host" .host "paths" (default (list (dict "path" "/")) .paths)) }}
 {{- end }}

@@ -36,9 +36,9 @@
 {{- end }}
 {{- end }}
 {{- if and $entries (not $paths) }}
-{{ $target.where }}: {{ $target.came }} came; allowed is a host that leads here: {{ uniq $hosts | join ", or " }}. Add {{ $target.host }} there, or correct the template.
+{{ $target.where }}: invalid {{ $target.came }}; expected a host that leads here: {{ uniq $hosts | join ", or " }}. Add {{ $target.host }} there, or correct the template.
 {{- else if and $entries (not $reached) }}
-{{ $target.where }}: {{ $target.came }} came; allowed is a path that leads here, at or below {{ uniq $paths | join ", or " }}. Correct one of the two, so that webhooks find the daemon{{ if not (hasPrefix "settings.routes" $target.where) }}; or set settings.default_route to false{{ end }}.
+{{ $target.where }}: invalid {{ $target.came }}; expected a path that leads here, at or below {{ uniq $paths | join ", or " }}. Correct one of the two, so that webhooks find the daemon{{ if not (hasPrefix "settings.routes" $target.where) }}; or set settings.default_route to false{{ end }}.
 {{- end }}
 {{- end }}
 {{- end }}

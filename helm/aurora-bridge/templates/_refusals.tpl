@@ -1,6 +1,6 @@
 {{/*
 Values that are each right by themselves, and together would lose events. Each part gives one line for each problem: which
-value, what came, what is allowed, what to do. What holds between the daemon's own settings it checks itself: in the init
+value, what is wrong, what is expected, what to do. What holds between the daemon's own settings it checks itself: in the init
 container `config`, and in CI as `helm template ... | aurora-bridge config -`.
 */}}
 
@@ -16,11 +16,11 @@ container `config`, and in CI as `helm template ... | aurora-bridge config -`.
 
 {{- define "aurora-bridge.refusals.image" -}}
 {{- if not .Values.image.repository }}
-image.repository: nothing came, and no image of this project is published. Build it from the Dockerfile, push it to your registry, and set image.repository to its name there.
+image.repository: required, since no image of this project is published. Build it from the Dockerfile, push it to your registry, and set image.repository to its name there.
 {{- end }}
 {{- range .Values.extraEnv }}
 {{- if hasPrefix "AURORA_BRIDGE_" (default "" .name) }}
-extraEnv: {{ .name }} came; the environment would win over the settings file, unchecked. Put it below settings, by its name in docs/settings.md.
+extraEnv: {{ .name }} would override the settings file, unchecked. Put it below settings, by its name in docs/settings.md.
 {{- end }}
 {{- end }}
 {{- end }}
@@ -51,9 +51,9 @@ settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend b
 {{- if and (kindIs "map" $value) $value }}
 {{- $places := compact (list $value.existingSecret $value.existingConfigMap $value.file) }}
 {{- if ne (len $places) 1 }}
-{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is one place: existingSecret with its key{{ if hasSuffix "_ca" $name }}, existingConfigMap with its key{{ end }}, or file. Take the others out, with null where another values file brings them.
+{{ $where }}.{{ $name }}: invalid {{ toRawJson $value }}; expected one place: existingSecret with its key{{ if hasSuffix "_ca" $name }}, existingConfigMap with its key{{ end }}, or file. Take the others out, with null where another values file brings them.
 {{- else if not (eq (empty $value.key) (not (empty $value.file))) }}
-{{ $where }}.{{ $name }}: {{ toRawJson $value }} came; allowed is a key with existingSecret{{ if hasSuffix "_ca" $name }} or existingConfigMap{{ end }}, and none with file. Name the key in which the secret holds it.
+{{ $where }}.{{ $name }}: invalid {{ toRawJson $value }}; expected a key with existingSecret{{ if hasSuffix "_ca" $name }} or existingConfigMap{{ end }}, and none with file. Name the key in which the secret holds it.
 {{- end }}
 {{- end }}
 {{- end }}
@@ -63,7 +63,7 @@ settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend b
 {{/* What would lose acknowledged events, or is told to nobody. */}}
 {{- define "aurora-bridge.refusals.objects" -}}
 {{- if and .Values.settings.embedded (ne (int .Values.replicaCount) 1) }}
-replicaCount: {{ .Values.replicaCount }} came with settings.embedded; allowed is 1, because each replica would keep a log of its own with a part of the events. Set replicaCount=1, or name Kafka.
+replicaCount: {{ .Values.replicaCount }} with settings.embedded; expected 1, because each replica would keep a log of its own with a part of the events. Set replicaCount=1, or name Kafka.
 {{- end }}
 {{- $units := dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
 {{- $size := .Values.persistence.size }}
@@ -71,21 +71,21 @@ replicaCount: {{ .Values.replicaCount }} came with settings.embedded; allowed is
 {{- $spool := ternary .Values.settings.spool.max_bytes 0 .Values.persistence.enabled }}
 {{- $wanted := mulf 1.5 (addf (float64 $spool) (float64 .Values.settings.index.max_bytes)) }}
 {{- if lt $bytes $wanted }}
-persistence.size: {{ $size }} came; allowed is {{ divf $wanted 1048576 | ceil | int64 }}Mi or more, one and a half times {{ if $spool }}settings.spool.max_bytes and settings.index.max_bytes together{{ else }}settings.index.max_bytes{{ end }}, because a volume that is full cannot even be emptied. Make it larger, or these smaller.
+persistence.size: invalid {{ $size }}; expected {{ divf $wanted 1048576 | ceil | int64 }}Mi or more, one and a half times {{ if $spool }}settings.spool.max_bytes and settings.index.max_bytes together{{ else }}settings.index.max_bytes{{ end }}, because a volume that is full cannot even be emptied. Make it larger, or these smaller.
 {{- end }}
 {{- if and .Values.autoscaling.enabled .Values.persistence.enabled }}
-autoscaling.enabled: true came with persistence.enabled; scaling down would strand acknowledged events on the volumes of the pods that go. Leave autoscaling off and set replicaCount, or persistence.enabled=false, where Kafka away means 503.
+autoscaling.enabled: true with persistence.enabled; scaling down would strand acknowledged events on the volumes of the pods that go. Leave autoscaling off and set replicaCount, or persistence.enabled=false, where Kafka away means 503.
 {{- end }}
 {{- if .Values.probe.enabled }}
 {{- if not .Values.probe.prober }}
-probe.prober: nothing came, with probe.enabled. Name the blackbox exporter, such as blackbox-exporter.monitoring:9115.
+probe.prober: required with probe.enabled. Name the blackbox exporter, such as blackbox-exporter.monitoring:9115.
 {{- end }}
 {{- if not (include "aurora-bridge.publicUrl" .) }}
-probe.enabled: true came, and no public URL to ask. Set settings.ingress.public_url, or the hosts of ingress or httpRoute.
+probe.enabled: true needs a public URL to ask. Set settings.ingress.public_url, or the hosts of ingress or httpRoute.
 {{- end }}
 {{- end }}
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
-serviceMonitor.enabled: true came with podMonitor.enabled; each pod would be read twice, and alerts would count everything twice. Leave one of the two out.
+serviceMonitor.enabled: true with podMonitor.enabled; each pod would be read twice, and alerts would count everything twice. Leave one of the two out.
 {{- end }}
 {{- $alerts := list }}
 {{- range $path, $_ := .Files.Glob "files/rules/*.yaml" }}
@@ -93,12 +93,12 @@ serviceMonitor.enabled: true came with podMonitor.enabled; each pod would be rea
 {{- end }}
 {{- range $name, $_ := .Values.prometheusRule.disabled }}
 {{- if not (or (empty $alerts) (regexMatch (printf ": *%s(;|$)" $name) (join ";" $alerts))) }}
-prometheusRule.disabled: {{ $name }} came, and no alert is called that. docs/runbooks/README.md has their names.
+prometheusRule.disabled: {{ $name }} is no alert's name. docs/runbooks/README.md has their names.
 {{- end }}
 {{- end }}
 {{- range $value, $files := dict "prometheusRule" "files/rules/*.yaml" "dashboards" "files/dashboards/*.json" }}
 {{- if and (get $.Values $value).enabled (not ($.Files.Glob $files)) }}
-{{ $value }}.enabled: true came, and this copy of the chart has no {{ $files }}: what copied it did not follow the symbolic links. Package the chart from a checkout that has them, helm package helm/aurora-bridge, and install the package.
+{{ $value }}.enabled: true, but this copy of the chart has no {{ $files }}: what copied it did not follow the symbolic links. Package the chart from a checkout that has them, helm package helm/aurora-bridge, and install the package.
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,4 +1,4 @@
-"""Carries a plan out: one call after the other, as far as it goes. Run again, the rest is planned anew."""
+"""Carries a plan out: one call after the other, as far as it goes. Run again, the rest is planned again."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple

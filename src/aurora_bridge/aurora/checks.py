@@ -56,7 +56,7 @@ class Finding(NamedTuple):
     words: str
     """What is wrong, and what to do."""
     error: bool = False
-    """Whether nothing is sent before it is mended."""
+    """Whether nothing is sent before it is fixed."""
     events: Sequence[str] = ()
     """Those that it is about, by today's names."""
 

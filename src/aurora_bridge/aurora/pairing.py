@@ -16,7 +16,7 @@ def paired(wanted: Sequence[Wanted], actual: Sequence[Subscription], redact: Red
     """Return by its place each wanted subscription that Aurora has, with that one.
 
     It is the one of its id; else one with the same event and template, the more alike first; else the only one with the
-    same event and description; else the only one with the same event and host: templates are mended in place, since
+    same event and description; else the only one with the same event and host: templates are fixed in place, since
     what Aurora owes to a subscription goes by its latest. `redact` hides the secrets of a template, which change too.
     """
     ids = {one.id: one for one in actual}

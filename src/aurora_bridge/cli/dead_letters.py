@@ -52,7 +52,7 @@ _SHOW_EXAMPLES = """\
 """
 _REPLAY_EXAMPLES = """\
   aurora-bridge dead-letters replay                           dry run: what would become of all
-  aurora-bridge dead-letters replay --route /contracts --yes  those of a route whose template was mended
+  aurora-bridge dead-letters replay --route /contracts --yes  those of a route whose template was fixed
   aurora-bridge dead-letters replay --since 2026-11-24 --yes > replayed.jsonl
 """
 

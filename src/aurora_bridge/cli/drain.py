@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         )
     if problem is None:
         return os.EX_OK
-    tell(f"{problem} What is left stays in {directory}; run this again once that is mended.")
+    tell(f"{problem} What is left stays in {directory}; run this again once that is fixed.")
     return EX_FAILED
 
 

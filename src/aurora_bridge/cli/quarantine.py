@@ -1,4 +1,4 @@
-"""`aurora-bridge quarantine`: events that Kafka refuses for themselves: look at them, send them again, or delete them.
+"""`aurora-bridge quarantine`: events that Kafka rejects: look at them, send them again, or delete them.
 
 To look, the spool is read beside a living daemon or without one. To change something, a living daemon is asked
 (`control`); where none lives, the command takes the directory's lock and changes the file itself.
@@ -35,7 +35,7 @@ _FORM = "{:>8}  {:24}  {:>7}  {:<24}  {:<30}  {}"
 _EXAMPLES = """\
   aurora-bridge quarantine list         what was quarantined, and why
   aurora-bridge quarantine show 17      the event of row 17
-  aurora-bridge quarantine retry 17 18  send two again, once the cause is mended
+  aurora-bridge quarantine retry 17 18  send two again, once the cause is fixed
   aurora-bridge quarantine retry --all
   aurora-bridge quarantine discard 17 --yes > row-17.json
 """
@@ -61,8 +61,8 @@ def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
     parser = subparsers.add_parser(
         "quarantine",
-        help="what Kafka refused for itself: list, show, retry, discard",
-        description="Events that Kafka refuses for themselves (too large, most likely) are quarantined in the spool.",
+        help="what Kafka rejected: list, show, retry, discard",
+        description="Events that Kafka rejects (too large, most likely) are quarantined in the spool.",
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -91,7 +91,7 @@ def add(subparsers: Subparsers) -> None:
         "retry",
         _retry,
         help="send events again",
-        description="Puts events back into their topics' queues, at their place by receipt. Mend the cause before: "
+        description="Puts events back into their topics' queues, at their place by receipt. Fix the cause before: "
         "what Kafka refuses again is quarantined again. Without a living daemon, the next start sends them.",
         examples=_RETRY_EXAMPLES,
     )

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 )
             )
         except RepublishError as error:
-            tell(f"{error} Run this again once that is mended: the copies have the same ids.")
+            tell(f"{error} Run this again once that is fixed: the copies have the same ids.")
             return EX_FAILED
     tell(f"{count} republished from {topic} into {into}")
     return os.EX_OK

@@ -155,7 +155,7 @@ def _show(answer: tuple[Declaration, int]) -> int:
         put(f"the last re-send went on from {begun} to {ends}")
     put(f"known  {declared.known}", f"new    {declared.new}")
     if others:
-        tell(f"{counted(others, 'other replica')} published to these topics: each has to be told for itself.")
+        tell(f"{counted(others, 'other replica')} published to these topics: run this on each of them.")
     return os.EX_OK
 
 
@@ -165,7 +165,7 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> int:
         to_ms = now_ms if arguments.to_ms is None else arguments.to_ms
         windows = [Window(event, arguments.from_ms, to_ms) for event in arguments.event or [""]]
     elif arguments.to_ms is not None:
-        return _fail("--to: came without --from; give the begin of the window, too.")
+        return _fail("--to: requires --from; give the start of the window, too.")
     else:
         found = missing_of(settings.state_dir)
         windows = to_request(found, now_ms, pending=arguments.pending)

@@ -30,7 +30,7 @@ _FRAME_BYTES = 2048
 """What else a record holds."""
 
 _EXAMPLES = """\
-  aurora-bridge topics                what is there, and what to mend
+  aurora-bridge topics                what is there, and what to fix
   aurora-bridge topics --apply        create what is missing, with the settings KAFKA__PARTITIONS and so on
   aurora-bridge topics --json | jq -r 'select(.exists | not).topic'
 """

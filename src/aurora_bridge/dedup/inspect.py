@@ -17,7 +17,7 @@ def known_of(directory: Path, fingerprint: str) -> index.Row | None:
         try:
             return index.find(db, [fingerprint], []).rows.get(fingerprint)
         except sqlite3.Error:
-            return None  # damaged, or of another version: the daemon makes it anew
+            return None  # damaged, or of another version: the daemon recreates it
 
 
 def missing_of(directory: Path) -> outstanding.Found:
@@ -26,4 +26,4 @@ def missing_of(directory: Path) -> outstanding.Found:
         try:
             return outstanding.look(db)
         except sqlite3.Error:
-            return outstanding.Found()  # damaged, or of another version: the daemon makes it anew
+            return outstanding.Found()  # damaged, or of another version: the daemon recreates it

@@ -116,7 +116,7 @@ class LogReader:
         self._file.forget(time_ms)
 
     def opened(self, found: index.Found) -> None:
-        """Begin anew with a file that was opened."""
+        """Start over with a file that was opened."""
         self.current = Reading(found.positions)
         self._first = self._first or self.current
         self._spool_read.clear()

@@ -1,7 +1,7 @@
 """Which fingerprints the file may hold: a Bloom filter that says "certainly not" of nearly every new one.
 
 What it is not sure of is asked of the file. About 2 bytes a fingerprint in the file, and 1 % false alarms when full;
-then it is built anew from the file, as at the start. Until it is built, everything may be there.
+then it is rebuilt from the file, as at the start. Until it is built, everything may be there.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Membership:
                 bloom.update(fingerprints)
 
     def build(self, used_bytes: int) -> None:
-        """Build it anew from a file of which so much is in use."""
+        """Rebuild it from a file of which so much is in use."""
         self._capacity = int(max(_LEAST, used_bytes / _ROW_BYTES * _HEADROOM))
         self._added = 0
         self._next = Bloom(self._capacity, _FALSE_ALARMS)
@@ -60,7 +60,7 @@ class Membership:
     def _read(self, cursor: index.Cursor, bloom: Bloom) -> None:
         def done(part: tuple[list[str], index.Cursor | None] | None, error: Exception | None) -> None:
             if error is not None or part is None or bloom is not self._next:
-                return  # whoever opens the file again builds anew
+                return  # whoever opens the file again rebuilds it
             found, following = part
             bloom.update(found)
             self._added += len(found)

@@ -87,7 +87,7 @@ class Broker:
             self.limit_bytes = max(self.limit_bytes, min(_GROWTH * self.limit_bytes, most, MAX_REQUEST_BYTES))
 
     def lost(self) -> None:
-        """Begin anew: the next connection may be another line."""
+        """Start over: the next connection may be another line."""
         self.limit_bytes = FIRST_REQUEST_BYTES
         self._round_trip = inf
         self._carried = 0

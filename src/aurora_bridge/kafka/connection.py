@@ -109,6 +109,6 @@ async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:  
     except (KafkaError, OSError, TimeoutError):
         raise
     except Exception as error:
-        msg = "unexpected words from the broker"
+        msg = "unexpected broker response"
         raise KafkaConnectionError(msg) from error
     return connection

@@ -39,7 +39,7 @@ _RETRY_SECONDS = 1.0
 _METADATA_SECONDS = 5.0
 _AGAIN_SECONDS = 0.1
 _GIVE_UP_SECONDS = 2.0
-"""After so long without success, the client is made anew, and judging waits for no reading."""
+"""After so long without success, the client is recreated, and decisions wait for no reading."""
 _STALE_SECONDS = 10.0
 """With other replicas: for so long after a look the index counts as complete."""
 _DAY_MS = 86_400_000

@@ -33,9 +33,9 @@ class Metadata:
         self._problems = problems
         self._metrics = metrics
         self._cluster: ClusterMetadata | None = None
-        self.begin_anew()
+        self.start_over()
 
-    def begin_anew(self) -> None:
+    def start_over(self) -> None:
         """Know nothing, since what comes next is another cluster's."""
         self.brokers.clear()
         self._counts = dict.fromkeys(self.partitions, 0)

@@ -112,7 +112,7 @@ class PartitionQueue:
         return batch.data
 
     def _fit(self, max_bytes: int) -> None:
-        """Make a batch anew, and smaller, that was never on the wire and is too large for it now."""
+        """Rebuild a batch, smaller, that was never on the wire and is too large for it now."""
         if len(self._batches) == 1:
             batch = self._batches[0]
             if batch.state is _READY and batch.data is not None and len(batch.data) > max_bytes:

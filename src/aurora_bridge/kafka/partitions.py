@@ -48,7 +48,7 @@ class Partitions:
     def read(self, reached: Mapping[TopicPartition, int]) -> None:
         """Note that everything below these offsets was read."""
         for place, offset in reached.items():
-            if self._position(place).next is not None:  # else it begins anew
+            if self._position(place).next is not None:  # else it starts over
                 self._position(place).read(offset)
         self.tell(reached)
 
@@ -78,7 +78,7 @@ class Partitions:
             position.end = end
             position.shrunk = position.shrunk + 1 if end < known[place] else 0
             if position.shrunk >= _SHRUNK_POLLS:
-                log.warning("%s-%d ends before what is known of it: it was recreated, and is read anew.", *place)
+                log.warning("%s-%d was recreated; reading it from its beginning.", *place)
                 self._positions[place] = Position()
         return set(ends)
 
@@ -111,12 +111,12 @@ class Partitions:
         return (max(times) if fetched.gap else times[0]) >= now_ms - now_ms % _DAY_MS
 
     def is_readable(self, fetched: Fetched) -> bool:
-        """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can mend."""
+        """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can fix."""
         if fetched.error is None:
             return True
         if isinstance(fetched.error, OffsetOutOfRangeError):
             log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
-            self._position(fetched.place).next = None  # it begins anew where the partition does
+            self._position(fetched.place).next = None  # it starts over where the partition does
             return False
         if isinstance(fetched.error, TopicAuthorizationFailedError | UnreadableError):
             self.refused.add(fetched.place)

@@ -137,9 +137,9 @@ class ProducerClient:
 
     def _note_cluster(self, cluster_id: str) -> None:
         if self._cluster_id and cluster_id not in {"", self._cluster_id}:
-            log.warning("the cluster is %s, and no more %s; beginning anew there", cluster_id, self._cluster_id)
+            log.warning("the cluster is %s, and no more %s; starting over there", cluster_id, self._cluster_id)
             self.producer = self._no_producer
-            self._metadata.begin_anew()
+            self._metadata.start_over()
             self._user.on_other_cluster()
         self._cluster_id = cluster_id or self._cluster_id
 
@@ -175,14 +175,14 @@ class ProducerClient:
     async def _watch(self, client: Client) -> None:
         """Return when no broker answered for a while, though something was asked.
 
-        That covers brokers that all moved, and connections that hang. A client whose metadata task died is made anew
+        That covers brokers that all moved, and connections that hang. A client whose metadata task died is recreated
         at once, before a leader moves and nobody is told.
         """
         self.heard_at = monotonic()
         while True:
             await self._pause(self._problems.pause(_WATCH_SECONDS))
             if not client.alive:
-                log.warning("the metadata task of aiokafka has ended; connecting anew")
+                log.warning("the metadata task of aiokafka has ended; reconnecting")
                 return
             if self.producer is None:
                 await self._take_producer_id(client)
@@ -194,7 +194,7 @@ class ProducerClient:
             if (self._user.idle and not missing) or any(now < broker.open_at for broker in throttled):
                 self.heard_at = now
             if now - self.heard_at > _RENEW_SECONDS:
-                log.info("no broker answered for %g s; connecting anew", _RENEW_SECONDS)
+                log.info("no broker answered for %g s; reconnecting", _RENEW_SECONDS)
                 return
             if missing or now - self.heard_at > _ASK_SECONDS:
                 client.force_metadata_update()

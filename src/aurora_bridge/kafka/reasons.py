@@ -68,7 +68,7 @@ REASONS = {
     ),
     "mechanism_refused": f"its listener does not take the SASL mechanism of {_KAFKA}SASL_MECHANISM, or no SASL at all",
     "protocol_unsupported": "it and aurora-bridge share no version of a request; upgrade the older one of the two",
-    "unusable_file": "a file of credentials cannot be used; mend it, it is read again for each connection",
+    "unusable_file": "a credentials file cannot be used; fix it, it is re-read on the next connection",
     "wrong_cluster": (
         "this is another Kafka cluster than the one that the state directory remembers, so that nothing goes there; "
         f"correct {_KAFKA}BOOTSTRAP_SERVERS, or, if events are to go there from now on, run `aurora-bridge cluster "

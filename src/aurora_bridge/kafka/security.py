@@ -3,7 +3,7 @@
 The files are read again for each connection (`client` asks for `options`), so that a rotation needs no restart: what is
 connected stays so, the next connection has the new password, token or certificate. A file that is broken or missing at
 that moment leaves the last good content in force. Reading is a matter of a few KiB of a local disk, less than a
-millisecond; a TLS context is made anew only when one of its files has changed. What a token is obtained with is read
+millisecond; a TLS context is recreated only when one of its files has changed. What a token is obtained with is read
 again each time one is obtained.
 """
 

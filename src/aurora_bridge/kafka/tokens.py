@@ -113,7 +113,7 @@ class CachedToken(TokenSource):
         return self._token.value
 
     def refused(self) -> None:
-        """Renew the token soon: the brokers may like the next one better, once somebody mended what they dislike."""
+        """Renew the token soon: the brokers may like the next one better, once somebody fixed what they dislike."""
         if self._error is None:  # else it is tried anyway, after its pause
             self._due_at = min(self._due_at, max(self._clock(), self._asked_at + _REFUSED_SECONDS))
             self._schedule()

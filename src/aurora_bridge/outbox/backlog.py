@@ -36,7 +36,7 @@ class Backlog(Generic[Item]):
         return self.direct
 
     def end(self, item: Item) -> bool:
-        """Forget a direct send: acknowledged or refused for itself. False if it had moved to the spool."""
+        """Forget a direct send: acknowledged or rejected. False if it had moved to the spool."""
         if item in self._unacknowledged:
             del self._unacknowledged[item]
             return True

@@ -127,7 +127,7 @@ class IngressSettings(Section):
     """Status for a delivery that is kept as a dead letter, with good credentials but without a readable event.
 
     200, because a 4xx makes Aurora repeat what cannot get better and counts toward the subscription's auto-disable; 422
-    while somebody mends the template, since each retry uses the latest one.
+    while somebody fixes the template, since each retry uses the latest one.
     """
 
     secret_parameters: ParameterNames = (

@@ -43,7 +43,7 @@ class Engine:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew. What is in flight is answered to the world that ends."""
+        """Start over. What is in flight is answered to the world that ends."""
         world = self._make_world()
         self.aurora = world.aurora
         self._occurrences = world.occurrences

@@ -171,7 +171,7 @@ class Connection(RequestHandler):
                 self._handler_waiter.set_result(None)
 
     def _stays(self) -> bool:
-        """Whether the connection is kept for another request; then its time-out begins anew."""
+        """Whether the connection is kept for another request; then its time-out starts over."""
         if not self._keepalive or self._close or self._force_close:
             return False
         self._next_keepalive_close_time = close_time = self._loop.time() + self._keepalive_timeout

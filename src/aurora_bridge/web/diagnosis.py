@@ -187,7 +187,7 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
     yield from _index(status)
     for file in status.failing_files:
         yield Line(
-            Level.LOOK, f"{file} cannot be used: what it held before stays in force", "Mend it; the log says why."
+            Level.LOOK, f"{file} cannot be used: what it held before stays in force", "Fix it; the log says why."
         )
 
 
@@ -247,8 +247,8 @@ def _spool(spool: Spool) -> Iterator[Line]:
     if spool.quarantined:
         yield Line(
             Level.LOOK,
-            f"Kafka refused {counted(spool.quarantined, 'event')} for themselves; they are quarantined",
-            "aurora-bridge quarantine list says why. Mend the cause, then: aurora-bridge quarantine retry.",
+            f"Kafka rejected {counted(spool.quarantined, 'event')}; they are quarantined",
+            "aurora-bridge quarantine list says why. Fix the cause, then: aurora-bridge quarantine retry.",
         )
     if spool.room_bytes < spool.limit_bytes:
         yield Line(

@@ -34,7 +34,7 @@ _OUTCOMES = {
 
 
 def page(status: Status, *, refreshing: bool = True) -> str:
-    """Return the page; `refreshing`, it loads itself anew every few seconds."""
+    """Return the page; `refreshing`, it reloads itself every few seconds."""
     first, *others = diagnose(status)
     head = [
         element("meta", charset="utf-8"),
@@ -51,8 +51,8 @@ def page(status: Status, *, refreshing: bool = True) -> str:
 
 
 def _header(status: Status, *, refreshing: bool) -> Html:
-    link = element("a", "hold it still", href="?still") if refreshing else element("a", "let it go on", href="?")
-    every = f", new every {REFRESH_SECONDS} s: " if refreshing else ", standing still: "
+    link = element("a", "pause refresh", href="?still") if refreshing else element("a", "resume refresh", href="?")
+    every = f", refreshed every {REFRESH_SECONDS} s: " if refreshing else ", refresh paused: "
     return element(
         "header",
         element("h1", f"aurora-bridge {status.version}"),
@@ -78,7 +78,7 @@ def _sections(status: Status) -> Iterator[Html]:
         yield _section("Subscriptions in Aurora", *_subscriptions(status.subscriptions, status.now))
     yield _section("Dead letters", *_dead_letters(status))
     if status.garbled_templates:
-        yield _section("Templates to mend", _garbled_templates(status))
+        yield _section("Templates to fix", _garbled_templates(status))
     yield _section("Routes", *_routes(status))
     yield _section("Credentials", *_credentials(status))
     yield _section("This daemon", _daemon(status))

@@ -93,7 +93,7 @@ def tls_context(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext
         return server_context(certificate, key, files)
     except SecretFileError as error:
         msg = (
-            f"{error}. Mend the files that AURORA_BRIDGE_INGRESS__TLS_CERTIFICATE_FILE and "
+            f"{error}. Fix the files that AURORA_BRIDGE_INGRESS__TLS_CERTIFICATE_FILE and "
             "AURORA_BRIDGE_INGRESS__TLS_KEY_FILE name, or leave both out and put TLS in front."
         )
         raise SettingsError([msg]) from error

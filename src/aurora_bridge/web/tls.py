@@ -1,4 +1,4 @@
-"""TLS of the ingress: a certificate and its key, taken anew for the connections that come after they changed."""
+"""TLS of the ingress: a certificate and its key, reloaded for the connections that come after they changed."""
 
 import ssl
 from collections.abc import Sequence
@@ -30,5 +30,5 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         why = error.reason.replace("_", " ").lower() if error.reason else "no PEM, or encrypted"
-        msg = f"are no certificate (PEM, with its chain) and unencrypted key that belong together: {why}"
+        msg = f"do not hold a certificate (PEM, with its chain) and its matching, unencrypted key: {why}"
         raise ValueError(msg) from error

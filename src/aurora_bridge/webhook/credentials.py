@@ -227,7 +227,7 @@ def _refuse_cross_site(delivery: Delivery) -> None:
 
 
 class Anonymous:
-    """Admits everybody: for loopback, or where the operator allowed it in so many words."""
+    """Admits everybody: for loopback, or where the operator allowed it explicitly."""
 
     challenges: Sequence[str] = ()
 

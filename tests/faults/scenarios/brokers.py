@@ -19,7 +19,7 @@ def brokers_killed(stage: Stage) -> None:
             node.kill()
         stage.wait(300)
         stage.cluster.restore()
-        stage.mended()
+        stage.fixed()
         stage.wait(20)
 
 
@@ -34,7 +34,7 @@ def leader_bounced(stage: Stage) -> None:
             end(node)
             stage.wait(20)
             node.restart()
-            stage.mended()
+            stage.fixed()
 
 
 def below_minimum(stage: Stage) -> None:
@@ -48,7 +48,7 @@ def below_minimum(stage: Stage) -> None:
         errors = stage.daemon.metrics().value("aurora_bridge_publish_errors_total", reason="not_enough_replicas")
         stage.expect(errors, "no partition had fewer replicas in sync than it wants")
         stage.cluster.restore()
-        stage.mended()
+        stage.fixed()
         stage.wait(10)
 
 
@@ -60,7 +60,7 @@ def majority_killed(stage: Stage) -> None:
             node.kill()
         stage.wait(120)
         stage.cluster.restore()
-        stage.mended()
+        stage.fixed()
         stage.wait(10)
 
 
@@ -71,7 +71,7 @@ def one_frozen(stage: Stage) -> None:
         stage.cluster.nodes[0].pause()
         stage.wait(60)
         stage.cluster.nodes[0].resume()
-        stage.mended()
+        stage.fixed()
         stage.wait(20)
     _answered_soon(stage)
 
@@ -85,7 +85,7 @@ def all_frozen(stage: Stage) -> None:
         stage.wait(60)
         for node in stage.cluster.nodes:
             node.resume()
-        stage.mended()
+        stage.fixed()
         stage.wait(20)
     _answered_soon(stage)
 

@@ -110,7 +110,7 @@ def away_later(stage: Stage) -> None:
                 stage.expect(_is_well(stage.daemon), f"{NOT_STARTED} says {stage.daemon.ready()}")
                 stage.wait(30)
                 stage.cluster.restore()
-            stage.mended()
+            stage.fixed()
         stage.wait(20)
 
 

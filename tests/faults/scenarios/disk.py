@@ -127,7 +127,7 @@ def _end_with_empty_spool(stage: Stage) -> None:
 
 
 def _overwrite(path: Path) -> None:
-    """Make a file no database any more; its write-ahead log, which would mend it, is gone."""
+    """Make a file no database any more; its write-ahead log, which would fix it, is gone."""
     path.write_bytes(b"this is no database, whatever its name says. " * 500)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -135,7 +135,7 @@ def _overwrite(path: Path) -> None:
 
 def _damage(path: Path) -> None:
     """Overwrite the pages of the list of what waits; the rows themselves stay."""
-    with closing(sqlite3.connect(path)) as db:  # its end leaves no write-ahead log, which would mend the pages
+    with closing(sqlite3.connect(path)) as db:  # its end leaves no write-ahead log, which would fix the pages
         (size,) = db.execute("PRAGMA page_size").fetchone()
         pages = [page for (page,) in db.execute("SELECT pageno FROM dbstat WHERE name='waiting'")]
     with path.open("r+b") as file:

@@ -51,7 +51,7 @@ def _fail_fsync(stage: Stage, **how: str) -> None:
         daemon.start()
         stage.wait(20)
         stage.cluster.restore()
-        stage.mended()
+        stage.fixed()
         stage.wait(20)
     failure = float(mark.read_text()) if mark.exists() else inf
     stage.expect(failure < again, "no fsync of the spool was called: nothing was tried")

@@ -140,7 +140,7 @@ def disk_hung_and_killed(stage: Stage) -> None:
         _start(stage, "after the disk of its index hung")
         Event().wait(SLOW.seconds)
         stage.cluster.restore()
-        stage.mended()
+        stage.fixed()
         Event().wait(SLOW.seconds)
     stage.expect_no_refusal()
 

@@ -101,7 +101,7 @@ def _through_the_line(  # noqa: PLR0913 - what a line is like, and what has to g
 ) -> Iterator[tuple[float, float]]:
     """Have a backlog of these topics drain over the line; the block is given the span in which others flow beside it.
 
-    While the block runs, the line is as it was; then it is mended, so that whatever became of the backlog is judged.
+    While the block runs, the line is as it was; then it is fixed, so that whatever became of the backlog is judged.
     """
     line = cast("LineCluster", stage.cluster).line
     size = leave_behind(stage, topics, max(LEAST_BYTES, int(stage.span(megabytes * MEGABYTE))))

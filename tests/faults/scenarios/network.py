@@ -30,7 +30,7 @@ def acknowledgements_lost(stage: Stage) -> None:
                 cluster.tell(Proxy.lose_answers)
                 stage.wait(30)
             cluster.tell(Proxy.cut)
-            stage.mended()
+            stage.fixed()
         stage.wait(20)
 
 
@@ -59,7 +59,7 @@ def network_slow(stage: Stage) -> None:
         stage.measured["fastest publish over the slow network, s"] = round(fastest, 2)
         stage.expect(fastest >= 2 * DELAY_SECONDS, f"a publish took {fastest:.2f} s: the network was not slow")
         cluster.tell(lambda proxy: setattr(proxy, "delay_seconds", 0.0))
-        stage.mended()
+        stage.fixed()
         stage.wait(20)
 
 
@@ -72,7 +72,7 @@ def network_lossy(stage: Stage) -> None:
         wall.leak(stage.cluster.nodes, LEAK)
         stage.wait(120)
         wall.fall()
-        stage.mended()
+        stage.fixed()
         counts = tcp_counts() - before
         stage.wait(20)
     for name, words in TOLD.items():
@@ -99,7 +99,7 @@ def addresses_change(stage: Stage) -> None:
             stage.wait(30)
             with _felt(stage):
                 cluster.move()
-            stage.mended()
+            stage.fixed()
             moved = monotonic()
             stage.daemon.wait_until_connected()
             seconds = monotonic() - moved
@@ -119,7 +119,7 @@ def parted_from_all(stage: Stage) -> None:
                 wall.before(stage.cluster.nodes)
                 stage.wait(60)
             wall.fall()
-            stage.mended()
+            stage.fixed()
         stage.wait(20)
 
 
@@ -133,7 +133,7 @@ def parted_from_one(stage: Stage) -> None:
                 wall.before([node])
                 stage.wait(60)
             wall.fall()
-            stage.mended()
+            stage.fixed()
         stage.wait(20)
 
 
@@ -147,7 +147,7 @@ def brokers_parted(stage: Stage) -> None:
                 wall.around(node, nodes, into=into, out=out)
                 stage.wait(60)
             wall.fall()
-            stage.mended()
+            stage.fixed()
             stage.cluster.wait_until_ready()
         stage.wait(20)
 
@@ -184,7 +184,7 @@ FELT_SECONDS = 10.0
 """A request ends after 2.5 s without an answer; the rest is for a busy machine."""
 LOOK_SECONDS = 0.1
 FOUND_SECONDS = 15.0
-"""The client is made anew after 5 s of silence; the rest is for what waits in the spool."""
+"""The client is recreated after 5 s of silence; the rest is for what waits in the spool."""
 
 SCENARIOS = [
     Scenario("08-acknowledgements-lost", acknowledgements_lost, cluster=ProxiedCluster),

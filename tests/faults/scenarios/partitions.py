@@ -134,7 +134,7 @@ def _is_in_doubt(stage: Stage) -> bool:
     """Lose what the broker answers next; whether that was the word that the partition has its last record.
 
     It may have been word of other partitions, for which this one has to wait: the daemon has one request under way for
-    each broker. For 2.5 s it waits for that word, and then connects anew.
+    each broker. For 2.5 s it waits for that word, and then reconnects.
     """
     cast("ProxiedBrokers", stage.cluster).proxies[LAST].lose_answers()
     _until(stage, lambda: _stands_still(stage))

@@ -37,7 +37,7 @@ def power_lost(stage: Stage) -> None:
             machine.lose_power(surviving=round_ % 2 / 2)
             stage.daemon.start()
         stage.cluster.restore()
-        stage.mended()
+        stage.fixed()
         stage.wait(20)
     for name, pages in machine.lost.items():
         stage.measured[f"pages of {name} lost"] = pages

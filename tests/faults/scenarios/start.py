@@ -1,7 +1,7 @@
 """Starts at which Kafka cannot be used: it is away, silent, another one, or does not let us in.
 
 Each time the daemon must listen at once, take webhooks into the spool and say why in log, readiness and metric. Then
-the cause is mended, the daemon is started again, and what was acknowledged must arrive. Spans are those at scale 1.
+the cause is fixed, the daemon is started again, and what was acknowledged must arrive. Spans are those at scale 1.
 """
 
 from statistics import median
@@ -82,7 +82,7 @@ def _measure_starts(stage: Stage) -> None:
 
 
 def _play(stage: Stage, reason: str, words: str) -> None:
-    """Start the daemon as it is set, expect it to be barred from Kafka for this reason; then mend that."""
+    """Start the daemon as it is set, expect it to be barred from Kafka for this reason; then fix that."""
     _measure_starts(stage)
     right = _secure(stage) if isinstance(stage.cluster, SecureCluster) else {}
     with stage.load(connected=False):

@@ -57,21 +57,21 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "no image": ({"image": {"repository": ""}}, "set image.repository to its name there"),
     "a setting in the environment": (
         {"extraEnv": [{"name": "AURORA_BRIDGE_TENANT", "value": "x"}]},
-        "extraEnv: AURORA_BRIDGE_TENANT came; the environment would win over the settings file, unchecked. Put it",
+        "extraEnv: AURORA_BRIDGE_TENANT would override the settings file, unchecked. Put it",
     ),
     "a setting that a command replaced": (
         settings(index={"resend_in_progress": False}),
         "settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend begin` in each pod has taken",
     ),
     "own logs of two pods": (settings(embedded=True, kafka=NO_KAFKA), "Set replicaCount=1, or name Kafka"),
-    "no credentials": (settings(auth={"tokens": None}), "settings.auth: no credentials came"),
+    "no credentials": (settings(auth={"tokens": None}), "settings.auth: no credentials, so that anybody"),
     "no credentials of a route": (
         routes({"template": "/a"}, auth={"tokens": None}, default_route=False),
-        "settings.routes[0]: no credentials came",
+        "settings.routes[0]: no credentials, so that anybody",
     ),
     "a route that takes no one": (
         routes({"template": "/a", "allow_anonymous": False}, auth={"tokens": None, "allow_anonymous": True}),
-        "settings.routes[0]: no credentials came",
+        "settings.routes[0]: no credentials, so that anybody",
     ),
     "a secret of two places": (settings(auth={"tokens": FILE}), "one place: existingSecret with its key, or file"),
     "a secret without key": (settings(auth={"tokens": {"key": None}}), "Name the key in which the secret holds it"),
@@ -79,7 +79,7 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         routes({"template": "/a", "tokens": {"key": "k"}}),
         "settings.routes[0].tokens: ",
     ),
-    "a volume that is too small": ({"persistence": {"size": "3071Mi"}}, "allowed is 3072Mi or more"),
+    "a volume that is too small": ({"persistence": {"size": "3071Mi"}}, "expected 3072Mi or more"),
     "pods that come and go with their volumes": ({"autoscaling": {"enabled": True}}, "or persistence.enabled=false"),
     "two monitors": (
         {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}},
@@ -87,19 +87,19 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "an alert that there is not": (
         {"prometheusRule": {"disabled": {"AuroraBridgeSilence": True}}},
-        "prometheusRule.disabled: AuroraBridgeSilence came, and no alert is called that",
+        "prometheusRule.disabled: AuroraBridgeSilence is no alert's name",
     ),
     "an Ingress that leads elsewhere": (
         {"ingress": below("/hooks")},
-        "settings.ingress.base_path: / came; allowed is a path that leads here, at or below /hooks of ingress.hosts[0]",
+        "settings.ingress.base_path: invalid /; expected a path that leads here, at or below /hooks of ingress",
     ),
     "an HTTPRoute that leads elsewhere": (
         {"httpRoute": HTTP_ROUTE | {"path": "/hooks"}, **settings(ingress={"base_path": "/hooks2"})},
-        "base_path: /hooks2 came; allowed is a path that leads here, at or below /hooks of httpRoute. Correct",
+        "base_path: invalid /hooks2; expected a path that leads here, at or below /hooks of httpRoute. Correct",
     ),
     "a route that nothing leads to": (
         {"ingress": below("/hooks"), **templates("/hook/<X>")},
-        "settings.routes[0].template: /hook/<X> came; allowed is a path that leads here, at or below /hooks of",
+        "settings.routes[0].template: invalid /hook/<X>; expected a path that leads here, at or below /hooks of",
     ),
     "a route whose host leads elsewhere": (
         {"ingress": INGRESS, "httpRoute": HTTP_ROUTE, **templates("https://c.example.com/a")},
@@ -111,24 +111,24 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
             "httpRoute": HTTP_ROUTE | {"path": "/b"},
             **templates("https://a.example.com/b/<X>"),
         },
-        "https://a.example.com/b/<X> came; allowed is a path that leads here, at or below /a of ingress.hosts[0].",
+        "https://a.example.com/b/<X>; expected a path that leads here, at or below /a of ingress.hosts[0].",
     ),
     "an emptyDir that is too small": (
         {"persistence": {"enabled": False, "size": "1Gi"}},
-        "allowed is 1536Mi or more, one and a half times settings.index.max_bytes, because",
+        "expected 1536Mi or more, one and a half times settings.index.max_bytes, because",
     ),
 }
 
 
 TOLD_BY_DAEMON: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "no Kafka": (kafka(**NO_KAFKA), "Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS"),
-    "Kafka and the own log": ({"replicaCount": 1, **settings(embedded=True)}, "allowed is one of the two"),
+    "Kafka and the own log": ({"replicaCount": 1, **settings(embedded=True)}, "expected one of the two"),
     "an own log without a volume": (
         {"replicaCount": 1, "persistence": {"enabled": False}, **settings(embedded=True, kafka=NO_KAFKA)},
         "the events would have no place",
     ),
-    "deadlines out of order": (settings(deadlines={"publish_seconds": 6}), "allowed is each less than the next"),
-    "a certificate without key": (settings(ingress={"tls_certificate": SECRET}), "allowed is both or neither"),
+    "deadlines out of order": (settings(deadlines={"publish_seconds": 6}), "expected each less than the next"),
+    "a certificate without key": (settings(ingress={"tls_certificate": SECRET}), "expected both or neither"),
     "an owner without a key of Aurora's API": (settings(aurora={"tenant_id": "t"}), "which has the key of Aurora's"),
     "a password missing": (
         kafka(security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512", sasl_username="u"),
