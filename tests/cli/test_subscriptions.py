@@ -131,7 +131,7 @@ def test_after_half_a_failure_it_goes_on_where_it_was(bridge: Bridge, failing_at
     failing_at_first(503)
     broken = bridge.run("apply", "--yes", file=EVERYTHING)
     assert broken.returncode == 1
-    assert f"[1/19] could not create {CORE[0]}: POST {PATH}: Aurora failed (503): failed, as" in broken.stderr
+    assert f"[1/{len(CORE)}] could not create {CORE[0]}: POST {PATH}: Aurora failed (503): failed, as" in broken.stderr
     assert broken.stderr.endswith("18 of 19 changes made. Run it again for the others.\n")
     assert bridge.run("apply", "--yes", file=EVERYTHING).returncode == 0
     assert len(bridge.has()) == 19

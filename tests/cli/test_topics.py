@@ -158,7 +158,7 @@ def test_an_acl_that_is_missing_is_named_with_exit_code_1(guarded: KafkaCluster)
     allow(guarded.bootstrap, ResourceType.TOPIC, "denied.", AclOperation.DESCRIBE, prefixed=True)
     everything_but_create = (AclOperation.CLUSTER_ACTION, AclOperation.ALTER, AclOperation.DESCRIBE)
     allow(guarded.bootstrap, ResourceType.BROKER, "kafka-cluster", *everything_but_create)
-    ended = until("missing still: all 38 topics.", "--apply", kafka__topic_prefix="denied.", **settings)
+    ended = until(f"missing still: all {len(EVENTS)} topics.", "--apply", kafka__topic_prefix="denied.", **settings)
     assert ended.returncode == 1
     assert "not created: denied.agreement_download_url_job_completed, " in ended.stderr
     assert "allow it the operation Create on these topics" in ended.stderr
@@ -171,7 +171,7 @@ def test_more_replicas_than_brokers_are_told_with_the_remedy_and_exit_code_1(kaf
     created, why, missing = ended.stderr.splitlines()
     assert (created, why.partition(prefix)[0]) == ("0 created", "not created: ")
     assert "lower AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR" in why
-    assert missing.startswith("missing still: all 38 topics.")
+    assert missing.startswith(f"missing still: all {len(EVENTS)} topics.")
 
 
 def test_a_kafka_that_is_away_is_told_with_exit_code_1() -> None:

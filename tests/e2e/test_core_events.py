@@ -1,4 +1,4 @@
-"""The 19 events that the product was founded for go through the daemon into 19 topics of a real broker."""
+"""The events that the bridge was made for go through the daemon, each into a topic of its own, of a real broker."""
 
 from pathlib import Path
 from typing import Final
@@ -39,5 +39,4 @@ def test_each_core_event_arrives_in_a_topic_of_its_own(
         place.settle(daemon)
         ids = {name: daemon.get(samples[name].target).json["id"] for name in CORE}
         arrived = {stored.topic: stored.key for stored in place.read(daemon)}
-    assert len(CORE) == 19
     assert ids == arrived

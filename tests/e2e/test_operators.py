@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from aurora_bridge.bridge import EVENTS
 from tests.support import http
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon, Metrics, command
@@ -123,7 +124,7 @@ def test_topics_that_kafka_cannot_create_are_told_with_the_remedy_until_somebody
         why = {"reason": "too_few_brokers"}
         daemon.wait_until("it is told", lambda d: d.metrics().value("aurora_bridge_kafka_problem", **why))
         assert any("lower AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR" in reason for reason in daemon.ready()[1]["reasons"])
-        assert "38 topics of 38 are not there" in http.get(daemon.admin_url, "/").body.decode()
+        assert f"{len(EVENTS)} topics of {len(EVENTS)} are not there" in http.get(daemon.admin_url, "/").body.decode()
         assert daemon.get(f"/project_created?project_id={uuid4()}&source=app").json["outcome"] == "spooled"
         assert command("topics", "--apply", cwd=tmp_path, **settings).returncode == 0
         daemon.wait_until_connected()

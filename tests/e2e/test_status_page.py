@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aurora_bridge.bridge import EVENTS
 from tests.support import http
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
@@ -42,7 +43,7 @@ def test_it_is_plain_html_with_a_strict_policy_in_every_state(pages: dict[str, h
     ("state", "said"),
     [
         ("fresh", "Good: Nothing is being lost."),
-        ("fresh", "State connected Topics with leaders 38 of 38"),
+        ("fresh", f"State connected Topics with leaders {len(EVENTS)} of {len(EVENTS)}"),
         ("fresh", "Not received since the start: 38"),
         ("busy", "Look: Nothing that was let in is being lost, but requests are refused that may be Aurora's."),
         ("busy", "lead_changed 0 s ago has leaders 0 41 0"),
@@ -57,7 +58,7 @@ def test_it_is_plain_html_with_a_strict_policy_in_every_state(pages: dict[str, h
         ("busy", "tokens, header, 2 1"),
         ("kafka-down", "Look: Nothing is lost: events wait in the spool while Kafka is away."),
         ("kafka-down", "unreachable. No connection; is it up"),
-        ("kafka-down", "State not connected Topics with leaders 0 of 38"),
+        ("kafka-down", f"State not connected Topics with leaders 0 of {len(EVENTS)}"),
         ("kafka-down", "Waiting for Kafka 12 events"),
         ("kafka-down", "project_status_changed 0 s ago no leader 12 12 0"),
         ("spool-full", "Bad: Webhooks are being refused: the spool is full, and Kafka is away."),

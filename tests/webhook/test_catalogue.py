@@ -1,7 +1,6 @@
 """The catalogue: facts that hold for every row, and what a delivery amounts to by its row and its attributes."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -40,11 +39,6 @@ def deliveries(draw: st.DrawFn) -> tuple[EventType, Attributes]:
     filled = full(row)
     values = {name: st.sampled_from([value, None, "odd"]) for name, value in filled.items()}
     return row, draw(st.fixed_dictionaries({}, optional=values))
-
-
-def test_19_events_are_the_core_ones_and_17_more_are_known() -> None:
-    core = Counter(row.core for row in ROWS)
-    assert core == {True: 19, False: 17}
 
 
 def test_a_row_is_found_by_its_name() -> None:

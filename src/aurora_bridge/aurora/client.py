@@ -42,7 +42,7 @@ _USUAL_WAIT_SECONDS: Final = 10.0
 _LONGEST_WAIT_SECONDS: Final = 120.0
 """What a `Retry-After` may ask for: the limit is by the minute."""
 _MOST_BYTES: Final = 8 * 2**20
-"""Of one response, and of the pages of one list together: 36 events of 5 subscriptions have some 200 kB."""
+"""Of one response, and of the pages of one list together: every event, 5 subscriptions each, has some 200 kB."""
 _MOST_PAGES: Final = 50
 _INVALID: Final = (ApiReason.INVALID, "Aurora refuses it")
 _MEANINGS: Final[Mapping[int, tuple[ApiReason, str]]] = MappingProxyType(

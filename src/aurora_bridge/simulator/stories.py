@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from aurora_bridge.simulator.values import plausible
+from aurora_bridge.webhook.catalogue import CATALOGUE
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
@@ -39,7 +40,7 @@ def _step(event: str, after: float, **values: str) -> Step:
     return Step(event, after, values)
 
 
-STORIES: Final[Mapping[str, tuple[Step, ...]]] = {
+_WRITTEN: Final[Mapping[str, tuple[Step, ...]]] = {
     "sale": (
         _step("lead_created", 0),
         _step("lead_solar_estimation_job_completed", 2 * _MINUTE, status="succeeded"),
@@ -128,7 +129,12 @@ STORIES: Final[Mapping[str, tuple[Step, ...]]] = {
         _step("project_deleted", 1 * _DAY, source="app"),
     ),
 }
-"""By name. Together they fire every event of the catalogue."""
+_IN_NO_STORY: Final = CATALOGUE.keys() - {step.event for steps in _WRITTEN.values() for step in steps}
+STORIES: Final[Mapping[str, tuple[Step, ...]]] = {
+    **_WRITTEN,
+    **({"others": tuple(_step(event, _HOUR) for event in sorted(_IN_NO_STORY))} if _IN_NO_STORY else {}),
+}
+"""By name. Together they fire every event of the catalogue; `others` has those that no written story tells of."""
 
 
 def occurrences(

@@ -70,7 +70,7 @@ class EventType:
     attribute_evidence: Mapping[str, Evidence] = field(default_factory=dict, hash=False)
     """The attributes that are supported less well than the row."""
     core: bool = False
-    """One of the 19 events for which the bridge was made."""
+    """Whether a subscription to it is expected: the events for which the bridge was made."""
     legacy_names: tuple[str, ...] = ()
     """Names on older pages of Aurora, which old subscriptions may still use."""
     volatile: frozenset[str] = frozenset()
