@@ -174,6 +174,12 @@ def test_a_directory_without_a_spool_is_told_and_not_made(tmp_path: Path, argume
     assert list(tmp_path.iterdir()) == []
 
 
+def test_its_former_name_says_the_new_one() -> None:
+    ended = here("set-aside", "list")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "aurora-bridge: `set-aside` is now `quarantine`: run `aurora-bridge quarantine`.\n"
+
+
 def test_beside_a_living_daemon_that_quarantined_nothing_there_is_nothing_to_do(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.get("/lead_changed?lead_id=1")

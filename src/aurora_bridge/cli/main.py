@@ -3,8 +3,10 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 from aurora_bridge.build import BUILD
@@ -37,9 +39,14 @@ class _Parser(argparse.ArgumentParser):
 
     usage_exit = 2
     """Exit code for wrong usage."""
+    renamed: Mapping[str, str] = MappingProxyType({"set-aside": "quarantine"})
+    """Today's name of a command by its former one."""
 
     def error(self, message: str) -> NoReturn:
         """Tell wrong usage, with the exit code that the command has for it."""
+        for former, name in self.renamed.items():
+            if f"invalid choice: {former!r}" in message:
+                self.exit(self.usage_exit, f"{self.prog}: `{former}` is now `{name}`: run `{self.prog} {name}`.\n")
         self.print_usage(sys.stderr)
         self.exit(self.usage_exit, f"{self.prog}: error: {message}\n")
 
