@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from aurora_bridge.build import BUILD
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.log_record import read
-from aurora_bridge.dedup.recurrence import event_id, judge, new_id_ms
+from aurora_bridge.dedup.recurrence import decide, event_id, new_id_ms
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION
 from aurora_bridge.kafka.pace import Pace
@@ -171,7 +171,7 @@ def _decisions() -> Iterator[str]:
         recurrence = chance.choice(list(Recurrence))
         latest, complete, resend = (chance.random() < share for share in (0.5, 0.5, 0.1))
         window = chance.choice((0, 5000, 3_600_000))
-        decided = judge(recurrence, known, now, window, is_latest=latest, complete=complete, resend=resend)
+        decided = decide(recurrence, known, now, window, is_latest=latest, complete=complete, resend=resend)
         yield repr((decided, event_id("f" * 32, recurrence, known.time_ms, chance.choice((0, now)))))
 
 
