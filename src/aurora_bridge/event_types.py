@@ -24,12 +24,12 @@ def overridden(settings: Settings, problems: list[str], warnings: list[str]) -> 
             warnings.append(f"{where}: {unknown(event)}")
         if event_type.recurrence is not Recurrence.SIGNAL and event_type.identifier is None:
             problems.append(
-                f"{where}: recurrence = {event_type.recurrence.value!r} came, and nothing tells which attribute "
+                f"{where}: recurrence = {event_type.recurrence.value!r}, but nothing says which attribute "
                 "identifies the thing. Add identifier = with its name, or leave recurrence out."
             )
         elif known.recurrence == "state" and event_type.state_attribute is None and event not in CATALOGUE:
             problems.append(
-                f"{where}: recurrence = 'state' came, and nothing tells which attribute holds the state. "
+                f"{where}: recurrence = 'state', but nothing says which attribute holds the state. "
                 "Add state_attribute = with its name, or leave recurrence out."
             )
         problems += _lost(f"{where}: volatile_attributes", event_type.volatile, {event: event_type})
@@ -72,7 +72,7 @@ def _lost(setting: str, volatile: Iterable[str], types: Mapping[str, EventType])
             told_by = {event_type.identifier, event_type.state_attribute}
             if event_type.recurrence is not Recurrence.SIGNAL and attribute in told_by:
                 yield (
-                    f"{setting}: {attribute} came, and it tells one {event} from the next, which would be lost as a "
+                    f"{setting}: {attribute} tells one {event} from the next, which would be lost as a "
                     "duplicate. Leave it out; what is volatile for one event only stands below [events.NAME]."
                 )
                 break
