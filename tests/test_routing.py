@@ -127,8 +127,8 @@ def test_everything_that_is_wrong_is_told_at_once(tokens: Path) -> None:
 @pytest.mark.parametrize(
     ("event", "known", "words"),
     [
-        ("roof_painted", {"recurrence": "once"}, "nothing tells which attribute identifies the thing"),
-        ("lead_changed", {"recurrence": "once"}, "nothing tells which attribute identifies the thing"),
+        ("roof_painted", {"recurrence": "once"}, "nothing says which attribute identifies the thing"),
+        ("lead_changed", {"recurrence": "once"}, "nothing says which attribute identifies the thing"),
         ("roof_painted", {"recurrence": "state", "identifier": "roof_id"}, "which attribute holds the state"),
         (AGREEMENT, {"volatile_attributes": ["status"]}, "volatile_attributes: status tells one"),
         (AGREEMENT, {"volatile_attributes": ["agreement_id"]}, "would be lost as a duplicate"),

@@ -182,7 +182,7 @@ def test_what_is_wrong_in_standard_input_is_told(monkeypatch: pytest.MonkeyPatch
     given("tenant = 'a b'", monkeypatch)
     ended = here("config", "-")
     assert ended.returncode == 78
-    assert "'a b' came from standard input" in ended.stderr
+    assert "invalid 'a b' (from standard input)" in ended.stderr
 
 
 def test_files_are_looked_at_again_after_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
