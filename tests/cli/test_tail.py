@@ -19,7 +19,7 @@ from tests.cli.filling import fill, value_of
 from tests.cli.here import here
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.daemon import PROGRAM, SECONDS, Daemon, command, environment
+from tests.support.daemon import PATIENT, PROGRAM, SECONDS, Daemon, command, environment
 from tests.support.ports import HOST, free_ports
 from tests.support.topics import ANY_TIME, create_topics, produce, topic_names
 from tests.support.topics import Record as Stored
@@ -388,7 +388,7 @@ def test_the_last_events_in_kafka_are_the_newest_of_all_partitions(
 def test_with_kafka_configured_the_events_come_from_the_topics(
     kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
 ) -> None:
-    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix, **PATIENT}
     with Daemon(tmp_path, **settings) as daemon:
         daemon.wait_until_connected()
         for target in TARGETS:

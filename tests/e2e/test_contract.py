@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.recompute import canonical_json, fingerprint, partition_of
 from tests.e2e.stores import Place, Stored
 from tests.samples.load import Sample, load_samples
+from tests.support.daemon import PATIENT
 from tests.support.http import Connection, Response
 
 RAW_BYTES: Final = "quirks/raw_bytes.json"
@@ -62,7 +63,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Deliver every sample and read back what was kept."""
-    with place.daemon(tmp_path_factory.mktemp("contract")) as daemon:
+    with place.daemon(tmp_path_factory.mktemp("contract"), **PATIENT) as daemon:
         place.settle(daemon)
         began = datetime.now(UTC)
         with Connection(daemon.url) as connection:

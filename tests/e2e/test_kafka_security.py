@@ -19,7 +19,7 @@ from tests.cli.filling import value_of
 from tests.support import http
 from tests.support.barred import MINIMAL, arrived, barred, deliver, fixed, problems, secrets_seen, told
 from tests.support.certificates import Authority
-from tests.support.daemon import SECONDS, Daemon, command
+from tests.support.daemon import PATIENT, SECONDS, Daemon, command
 from tests.support.secure import USER, SecureCluster, token
 from tests.support.topics import Record, create_topics, produce
 
@@ -73,7 +73,7 @@ def test_an_event_arrives_by_each_mechanism_and_its_secret_stays_where_it_is(
         "kafka__tls_ca_file": kafka_secure.authority.file,
         **credentials(kafka_secure, tmp_path, mechanism),
     }
-    with Daemon(tmp_path, log__level="debug", **settings) as daemon:
+    with Daemon(tmp_path, log__level="debug", **settings, **PATIENT) as daemon:
         daemon.wait_until_connected()
         key, outcome = deliver(daemon)
         exposed = http.get(daemon.admin_url, "/metrics").body
@@ -96,7 +96,7 @@ def test_an_event_arrives_with_a_client_certificate(kafka_secure: SecureCluster,
         "kafka__tls_ca_file": kafka_secure.authority.file,
         "kafka__tls_certificate_file": kafka_secure.certificate,
     }
-    with Daemon(tmp_path, **settings) as daemon:
+    with Daemon(tmp_path, **settings, **PATIENT) as daemon:
         daemon.wait_until_connected()
         key, outcome = deliver(daemon)
     assert outcome == "published"
@@ -112,7 +112,7 @@ def test_a_wrong_password_is_told_and_fixed_in_its_file(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     scram["kafka__sasl_password_file"].write_text("wrong-canary")
-    with Daemon(tmp_path, log__level="debug", kafka__topic_prefix=common, **scram) as daemon:
+    with Daemon(tmp_path, log__level="debug", kafka__topic_prefix=common, **scram, **PATIENT) as daemon:
         barred(daemon, "authentication_failed", "refuses our credentials", kafka_secure.bootstrap)
         key, outcome = deliver(daemon)
         scram["kafka__sasl_password_file"].write_text("")
@@ -138,7 +138,7 @@ def test_a_refused_token_is_told_and_fixed_in_its_file(
         "kafka__sasl_token_file": file,
         "kafka__tls_ca_file": kafka_secure.authority.file,
     }
-    with Daemon(tmp_path, kafka__topic_prefix=common, **settings) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **settings, **PATIENT) as daemon:
         barred(daemon, "token_refused", "refuses our token", kafka_secure.bootstrap)
         file.write_text(token())
         fixed(daemon)
@@ -149,7 +149,7 @@ def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     scram["kafka__bootstrap_servers"] = kafka_secure.at("EXPIRED")
-    with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **scram, **PATIENT) as daemon:
         barred(daemon, "certificate_expired", "out of date", kafka_secure.at("EXPIRED"))
         key, outcome = deliver(daemon)
         kafka_secure.renew("EXPIRED")
@@ -163,11 +163,11 @@ def test_a_certificate_for_another_host_is_refused_unless_the_check_is_switched_
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
     scram |= {"kafka__bootstrap_servers": kafka_secure.at("STRANGER"), "kafka__topic_prefix": common}
-    with Daemon(tmp_path, **scram) as daemon:
+    with Daemon(tmp_path, **scram, **PATIENT) as daemon:
         barred(daemon, "host_name_mismatch", "another host name", kafka_secure.at("STRANGER"))
         key, outcome = deliver(daemon)
     assert outcome == "spooled"
-    with Daemon(tmp_path, kafka__tls_check_hostname=False, **scram) as daemon:
+    with Daemon(tmp_path, kafka__tls_check_hostname=False, **scram, **PATIENT) as daemon:
         fixed(daemon)
     assert key in arrived(kafka_secure, f"{common}project_created")
 
@@ -178,7 +178,7 @@ def test_an_untrusted_authority_is_told_and_fixed_in_its_file(
 ) -> None:
     trusted = Authority(tmp_path, "another-ca").file
     scram["kafka__tls_ca_file"] = trusted
-    with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **scram, **PATIENT) as daemon:
         barred(daemon, "certificate_untrusted", "not signed by an authority", kafka_secure.bootstrap)
         trusted.write_bytes(kafka_secure.authority.file.read_bytes())
         fixed(daemon)
@@ -204,7 +204,7 @@ def test_a_client_certificate_that_the_broker_refuses_is_told_and_fixed_in_its_f
         "kafka__tls_ca_file": kafka_secure.authority.file,
         "kafka__tls_certificate_file": ours,
     }
-    with Daemon(tmp_path, kafka__topic_prefix=common, **settings) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **settings, **PATIENT) as daemon:
         barred(daemon, "client_certificate_refused", "refuses our certificate", kafka_secure.at("MUTUAL"))
         ours.write_bytes(kafka_secure.certificate.read_bytes())
         fixed(daemon)
@@ -215,7 +215,7 @@ def test_a_topic_that_may_not_be_written_is_told_and_holds_up_no_other(
 ) -> None:
     kafka_secure.allow(prefix, AclOperation.CREATE, AclOperation.DESCRIBE)
     kafka_secure.allow(f"{prefix}project_created", AclOperation.WRITE)
-    with Daemon(tmp_path, kafka__topic_prefix=prefix, **scram) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=prefix, **scram, **PATIENT) as daemon:
         daemon.wait_until_connected()
         key, outcome = deliver(daemon, "lead_changed", "lead_id")
         barred(daemon, "write_denied", "operation Write", f"{prefix}lead_changed")
@@ -231,7 +231,7 @@ def test_topics_that_may_not_be_seen_are_told(
 ) -> None:
     create_topics(kafka_secure.plain, f"{prefix}lead_changed")
     kafka_secure.allow(f"{prefix}project_", *MINIMAL)
-    with Daemon(tmp_path, kafka__topic_prefix=prefix, kafka__create_topics=False, **scram) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=prefix, kafka__create_topics=False, **scram, **PATIENT) as daemon:
         barred(daemon, "describe_denied", "operation Describe", f"{prefix}agreement_")
         kafka_secure.allow(prefix, AclOperation.DESCRIBE)
         daemon.wait_until("they may be seen", lambda daemon: "describe_denied" not in problems(daemon))
@@ -245,7 +245,7 @@ def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_tha
 ) -> None:
     scram |= {"kafka__sasl_username": "newcomer", "kafka__topic_prefix": prefix}
     kafka_secure.set_password("newcomer", kafka_secure.password)
-    with Daemon(tmp_path, **scram) as daemon:
+    with Daemon(tmp_path, **scram, **PATIENT) as daemon:
         barred(daemon, "producer_id_denied", "no producer id", prefix)
         barred(daemon, "create_denied", "operation Create", f"{prefix}agreement_")
         key, outcome = deliver(daemon)
@@ -264,7 +264,7 @@ def test_topics_that_may_not_be_read_are_told_to_a_daemon_that_does_not_know_the
     assert others.flush(30) == 0
     kafka_secure.allow(prefix, AclOperation.WRITE, AclOperation.CREATE)
     scram["kafka__topic_prefix"] = prefix
-    with Daemon(tmp_path, **scram) as daemon:
+    with Daemon(tmp_path, **scram, **PATIENT) as daemon:
         barred(daemon, "read_denied", "operation Read", f"{prefix}project_created")
         assert deliver(daemon)[1] == "published"
         denied = command("tail", "--event", "project_created", cwd=tmp_path, **scram)
@@ -305,7 +305,7 @@ def test_the_next_connection_has_the_new_password(
     scram |= {"kafka__sasl_mechanism": "SCRAM-SHA-256", "kafka__sasl_username": "rotating"}
     kafka_secure.set_password("rotating", kafka_secure.password)
     kafka_secure.allow(common, *MINIMAL, user="rotating")
-    with Daemon(tmp_path, kafka__topic_prefix=common, **scram) as daemon:
+    with Daemon(tmp_path, kafka__topic_prefix=common, **scram, **PATIENT) as daemon:
         fixed(daemon)
         kafka_secure.set_password("rotating", "second-canary")
         scram["kafka__sasl_password_file"].write_text("second-canary")

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tests.support import http
 from tests.support.barred import arrived, barred, deliver, fixed, secrets_seen, told
-from tests.support.daemon import Daemon, command
+from tests.support.daemon import PATIENT, Daemon, command
 from tests.support.identity import AUDIENCE, CLIENT, SCOPE, SECRET
 from tests.support.msk import REGION, Keys, MskFront
 from tests.support.ports import HOST
@@ -46,6 +46,7 @@ def signed(kafka_secure: SecureCluster, common: str, tmp_path: Path) -> dict[str
         "kafka__oauth_extensions": "logicalCluster=lkc-1,identityPoolId=pool-1",
         "kafka__oauth_ca_file": kafka_secure.authority.file,
         "kafka__tls_ca_file": kafka_secure.authority.file,
+        **PATIENT,
     }
 
 

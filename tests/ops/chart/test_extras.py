@@ -159,7 +159,7 @@ def test_a_probe_asks_for_health_by_the_public_url_under_the_job_of_the_pods(hel
     given: dict[str, Any] = {
         "probe": {"enabled": True, "prober": "blackbox:9115", "labels": {"release": "p"}},
         "settings": {"ingress": {"base_path": "/x/"}},
-        "ingress": {"enabled": True, "hosts": ["hooks.example.com"]},
+        "ingress": {"enabled": True, "hosts": [{"host": "hooks.example.com"}]},
     }
     probe = render(helm4, given).one("Probe")
     assert probe["metadata"]["labels"]["release"] == "p"
@@ -181,7 +181,7 @@ def test_a_probe_asks_for_health_by_the_public_url_under_the_job_of_the_pods(hel
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"ingress": {"enabled": True, "hosts": ["hooks.example.com"]}}, "Name the blackbox exporter"),
+        ({"ingress": {"enabled": True, "hosts": [{"host": "hooks.example.com"}]}}, "Name the blackbox exporter"),
         ({"probe": {"prober": "blackbox:9115"}}, "Set settings.ingress.public_url"),
     ],
 )

@@ -17,7 +17,7 @@ PAGES = sorted(path.stem for path in RUNBOOKS.glob("AuroraBridge*.md"))
 LINKED = [*PAGES, "README", "scale-down"]
 CHART = REPOSITORY / "helm" / "aurora-bridge"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
-NAMED_OTHERWISE = dict(re.findall(r"`([A-Z_]+)`\s+is\s+`([A-Za-z.]+)`", (RUNBOOKS / "README.md").read_text()))
+NAMED_OTHERWISE = dict(re.findall(r"`([A-Z_]+)`\s+is\s+`([A-Za-z_.]+)`", (RUNBOOKS / "README.md").read_text()))
 """Settings by their values of the chart, as "Change a setting" says it."""
 
 
