@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -12,6 +13,7 @@ import pytest
 
 from aurora_bridge.aurora.apply import Applied, carry_out
 from aurora_bridge.cli import subscriptions
+from aurora_bridge.cli.output import ReaderGoneError
 from aurora_bridge.simulator.in_thread import Simulator
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from tests.cli.here import here
@@ -197,6 +199,58 @@ def test_a_terminal_is_asked(bridge: Bridge, monkeypatch: pytest.MonkeyPatch, an
     ended = bridge.run("apply", file=EVERYTHING)
     assert "Make 19 changes? Only yes is taken:" in ended.stderr
     assert (len(bridge.has()), ended.returncode) == (made, 0 if made else 1)
+
+
+def test_closed_standard_input_is_no_terminal(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    ended = bridge.run("apply", file=EVERYTHING)
+    assert ended.returncode == 1
+    assert "there is no terminal to ask" in ended.stderr
+    assert bridge.has() == []
+
+
+def test_one_ctrl_c_ends_the_question(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        waits_on = False
+
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self) -> str:
+            signal.raise_signal(signal.SIGINT)
+            Terminal.waits_on = True
+            return ""
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    ended = bridge.run("apply", file=EVERYTHING)
+    assert (ended.returncode, Terminal.waits_on, bridge.has()) == (1, False, [])
+    assert ended.stderr.endswith("Nothing was changed.\n")
+
+
+def test_ctrl_c_between_changes_says_how_to_go_on(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def carry_out_slowly(*_: Any) -> None:  # noqa: ANN401 - those of `carry_out`
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(subscriptions, "carry_out", carry_out_slowly)
+    ended = bridge.run("apply", "--yes", file=EVERYTHING)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("The change under way may have been made. Run it again for the others.\n")
+
+
+def test_a_reader_that_has_enough_of_the_plan_is_no_success(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(*_: str) -> None:
+        raise ReaderGoneError
+
+    bridge.simulator.subscribe("project_changed", "https://hooks.example.com", enabled=False)
+    monkeypatch.setattr(subscriptions, "put", put)
+    for command in (["apply", "--yes"], ["reenable", "project_changed", "--yes"]):
+        ended = bridge.run(*command, file=EVERYTHING if command[0] == "apply" else None)
+        assert ended.returncode == 1
+        assert "Nothing was changed: nobody reads standard output." in ended.stderr
+    assert [one["enabled"] for one in bridge.has()] == [False]
 
 
 def test_only_what_is_named_is_deleted(bridge: Bridge) -> None:

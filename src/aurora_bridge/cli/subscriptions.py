@@ -6,8 +6,9 @@ What is compared and tried is in `aurora`; `subscriptions_words` prints it.
 import argparse
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +23,7 @@ from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.aurora.wanted import WantedSubscriptions, wanted_of
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
-from aurora_bridge.cli.output import put, tell
+from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 from aurora_bridge.cli.subscriptions_words import change_in_words, findings_in_words, outcome_in_words, plan_in_words
 from aurora_bridge.event_types import todays_name
 from aurora_bridge.metrics import Metrics
@@ -190,7 +191,7 @@ async def _plan(arguments: argparse.Namespace, session: _Session) -> int:
 
 async def _apply(arguments: argparse.Namespace, session: _Session) -> int:
     planned, findings = await _planned(arguments, session)
-    put(*plan_in_words(planned))
+    _put_before_changing(plan_in_words(planned))
     _tell_findings(findings)
     if any(finding.error for finding in findings):
         tell("Nothing was changed: correct the errors first.")
@@ -200,11 +201,15 @@ async def _apply(arguments: argparse.Namespace, session: _Session) -> int:
     if not (arguments.yes or _agreed(f"Make {counted(len(planned.changes), 'change')}?")):
         return EX_FAILED
     total = len(planned.changes)
-    applied = await carry_out(
-        session.client,
-        planned.changes,
-        lambda number, change, error: tell(change_in_words(number, total, change, error)),
-    )
+    try:
+        applied = await carry_out(
+            session.client,
+            planned.changes,
+            lambda number, change, error: tell(change_in_words(number, total, change, error)),
+        )
+    except asyncio.CancelledError:  # Ctrl-C
+        tell("Stopped. The change under way may have been made. Run it again for the others.")
+        raise
     for line in outcome_in_words(applied):
         tell(line)
     if applied.failures:
@@ -260,9 +265,11 @@ async def _reenable(arguments: argparse.Namespace, session: _Session) -> int:
     for name in missing:
         tell(f"{name}: Aurora has no subscription of this event or id. aurora-bridge subscriptions export lists them.")
     off = [one for one in chosen.values() if one.enabled is not True]
-    for one in chosen.values():
-        state = {True: "on already", False: "off"}.get(one.enabled, "not shown by Aurora")  # type: ignore[arg-type]
-        put(f"{one.id}  {one.event or 'unknown'}  {state}  {session.redact(one.url_template or '')}")
+    states = {True: "on already", False: "off", None: "not shown by Aurora"}
+    _put_before_changing(
+        f"{one.id}  {one.event or 'unknown'}  {states[one.enabled]}  {session.redact(one.url_template or '')}"
+        for one in chosen.values()
+    )
     _tell_findings(examine(off, session.receiver))
     if missing:
         return EX_FAILED
@@ -278,14 +285,29 @@ async def _reenable(arguments: argparse.Namespace, session: _Session) -> int:
 
 def _agreed(question: str) -> bool:
     """Ask on the terminal; without one, say how it is done."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # None: it was closed before the start
         tell("Nothing was changed: there is no terminal to ask. Add --yes to do it without asking.")
         return False
     tell(f"{question} Only yes is taken:")
-    if sys.stdin.readline().strip().lower() == "yes":
-        return True
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the answer
+    try:
+        if sys.stdin.readline().strip().lower() == "yes":
+            return True
+    except KeyboardInterrupt:
+        """That is an answer, too."""
+    finally:
+        signal.signal(signal.SIGINT, before)
     tell("Nothing was changed.")
     return False
+
+
+def _put_before_changing(lines: Iterable[str]) -> None:
+    """Print what is about to be changed. Raises `OutputError`, also where a reader has enough: then it is a failure."""
+    try:
+        put(*lines)
+    except ReaderGoneError as error:
+        msg = "Nothing was changed: nobody reads standard output. Redirect it to a file or to /dev/null."
+        raise OutputError(msg) from error
 
 
 def _tell_findings(findings: Sequence[Finding]) -> None:
