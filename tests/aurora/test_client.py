@@ -147,6 +147,7 @@ async def test_a_list_is_followed_to_its_end(api: Api, first: dict[str, object],
         {"total": 3},
         {"meta": {"total_count": 2}},
         {"next": "https://elsewhere.example.com/webhooks"},
+        {"next": "https://["},
         {"next": PATH},
         {"webhooks": [ONE, {"event": "lead_created"}]},
     ],
@@ -155,6 +156,11 @@ async def test_nothing_is_concluded_from_a_part_of_a_list(api: Api, more: dict[s
     error = await failure(api, Reply(body={"webhooks": [ONE], **more}))
     assert error.reason is ApiReason.INCOMPLETE
     assert len(api.asked) == 1
+
+
+async def test_a_header_that_leads_nowhere_leaves_the_list_incomplete(api: Api) -> None:
+    error = await failure(api, Reply(body={"webhooks": [ONE]}, headers={"Link": '<https://[>; rel="next"'}))
+    assert error.reason is ApiReason.INCOMPLETE
 
 
 @pytest.mark.parametrize(

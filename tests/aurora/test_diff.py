@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.aurora.diff import Change, Difference
+from aurora_bridge.aurora.diff import Change, Difference, plan
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
+from aurora_bridge.aurora.subscription import Subscription
 from tests.aurora.having import TOKENS, Aurora, Bridge, table
 
 LEAD = {"event": "lead_created", "url_template": "https://hooks.example.com/lead_created?lead_id=<LEAD_ID>"}
@@ -25,6 +26,14 @@ def differences(change: Change) -> dict[str, tuple[str, str | None]]:
 def test_what_is_as_it_is_wanted_does_not_change(bridge: Bridge) -> None:
     planned = bridge.plan(TABLE, Aurora({**LEAD, **HEADER, "description": "by hand"}))
     assert (planned.changes, planned.unmanaged, planned.not_compared) == ([], [], {"secret": 1})
+
+
+@pytest.mark.parametrize("template", ["https://[", "https://a\u2100b.example.com/"])
+def test_a_template_of_somebody_elses_that_is_no_url_is_left_alone(bridge: Bridge, template: str) -> None:
+    theirs = Subscription("w-1", event="lead_created", url_template=template)
+    wanted = bridge.wanted(TABLE).subscriptions
+    planned = plan(wanted, [theirs], bridge.redact)
+    assert ([one.kind for one in planned.changes], planned.unmanaged) == (["create"], [theirs])
 
 
 def test_what_is_missing_is_created_with_its_secret(bridge: Bridge) -> None:

@@ -23,7 +23,7 @@ import aiohttp
 import orjson
 
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
-from aurora_bridge.aurora.page import read_messages, read_page
+from aurora_bridge.aurora.page import MALFORMED_LINK, read_messages, read_page
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.routing import secret_names
@@ -210,12 +210,11 @@ class AuroraClient:
             async with self._session.request(
                 method, url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False
             ) as response:
-                following = response.links.get("next")
                 return _Response(
                     response.status,
                     await _read(response, call),
                     response.headers.get("Retry-After", ""),
-                    None if following is None else str(following["url"]),
+                    _following(response, call) if method == "GET" else None,
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason, why = self._words(error, urlsplit(url).hostname)
@@ -274,6 +273,15 @@ async def _read(response: aiohttp.ClientResponse, call: str) -> bytes:
     except asyncio.IncompleteReadError as end:
         return end.partial
     raise AuroraError(ApiReason.UNEXPECTED_RESPONSE, call, f"the response is longer than {_MOST_BYTES} bytes")
+
+
+def _following(response: aiohttp.ClientResponse, call: str) -> str | None:
+    """Return where a list goes on by its header `Link`. Raises `AuroraError` for one that cannot be read."""
+    try:
+        following = response.links.get("next")
+    except ValueError:
+        raise AuroraError(ApiReason.INCOMPLETE, call, MALFORMED_LINK) from None
+    return None if following is None else str(following["url"])
 
 
 def _seconds(retry_after: str) -> float:

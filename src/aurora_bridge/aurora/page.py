@@ -19,6 +19,8 @@ _PAGING: Final = ("links", "meta", "pagination", "paging")
 _NEXT: Final = ("next", "next_url")
 _MORE: Final = ("has_more", "has_next", "next_cursor", "next_page", "next_page_token")
 _TOTALS: Final = ("total", "total_count", "count")
+MALFORMED_LINK: Final = "the list goes on at what is no URL"
+"""Why it is incomplete."""
 _MOST_MESSAGES: Final = 5
 _LONGEST_MESSAGE: Final = 300
 
@@ -56,7 +58,7 @@ def read_page(body: bytes, call: str, url: str, link: str | None = None) -> Page
     for place in places:
         link = _link(place, call) or link
     totals = [total for place in places for total in map(place.get, _TOTALS) if isinstance(total, int)]
-    return Page(subscriptions, link and _same_origin(urljoin(url, link), url, call), max(totals, default=0))
+    return Page(subscriptions, link and _same_origin(link, url, call), max(totals, default=0))
 
 
 def read_messages(body: bytes, redact: Callable[[str], str]) -> list[str]:
@@ -96,7 +98,13 @@ def _link(place: dict[str, object], call: str) -> str | None:
     return None
 
 
-def _same_origin(following: str, url: str, call: str) -> str:
-    if urlsplit(following)[:2] != urlsplit(url)[:2]:
+def _same_origin(link: str, url: str, call: str) -> str:
+    """Return where a page's link leads. Raises `AuroraError` where that is another host, or nowhere."""
+    try:
+        following = urljoin(url, link)
+        origin = urlsplit(following)[:2]
+    except ValueError:
+        raise AuroraError(ApiReason.INCOMPLETE, call, MALFORMED_LINK) from None
+    if origin != urlsplit(url)[:2]:
         raise AuroraError(ApiReason.INCOMPLETE, call, "the list goes on at another host, where the API key never goes")
     return following

@@ -48,7 +48,10 @@ def _description(one: Wanted | Subscription, redact: Redact) -> Hashable:
 
 def _host(one: Wanted | Subscription, redact: Redact) -> Hashable:
     del redact
-    host = urlsplit(one.url_template or "").netloc.lower()
+    try:
+        host = urlsplit(one.url_template or "").netloc.lower()
+    except ValueError:  # somebody's template that is no URL
+        return None
     return (_event(one), host) if host else None
 
 
