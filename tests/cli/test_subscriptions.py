@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.request import Request, urlopen
 
 import pytest
 
 from aurora_bridge.aurora.apply import Applied, carry_out
+from aurora_bridge.aurora.client import AuroraClient
+from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.cli import subscriptions
 from aurora_bridge.cli.output import ReaderGoneError
 from aurora_bridge.simulator.in_thread import Simulator
@@ -251,6 +254,22 @@ def test_a_reader_that_has_enough_of_the_plan_is_no_success(
         assert ended.returncode == 1
         assert "Nothing was changed: nobody reads standard output." in ended.stderr
     assert [one["enabled"] for one in bridge.has()] == [False]
+
+
+def test_a_terminal_gets_no_control_characters_from_aurora(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def list_theirs(_: AuroraClient) -> list[Subscription]:
+        url = "https://hooks.example.com/\x9b2J?lead_id=<LEAD_ID>"
+        return [Subscription("\x1b[2J", event="lead_created", url_template=url, enabled=False, filters={})]
+
+    monkeypatch.setattr(AuroraClient, "list", list_theirs)
+    update = AsyncMock()
+    monkeypatch.setattr(AuroraClient, "update", update)
+    monkeypatch.setattr(AuroraClient, "create", AsyncMock())
+    for command in (["plan"], ["apply", "--yes"], ["reenable", "lead_created", "--yes"]):
+        ended = bridge.run(*command, file=None if command[0] == "reenable" else EVERYTHING)
+        assert "[2J" in ended.stdout
+        assert not [one for one in ended.stdout + ended.stderr if not one.isprintable() and one != "\n"]
+    assert {call.args[0] for call in update.await_args_list} == {"\x1b[2J"}
 
 
 def test_only_what_is_named_is_deleted(bridge: Bridge) -> None:

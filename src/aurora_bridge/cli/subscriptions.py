@@ -24,7 +24,13 @@ from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.aurora.wanted import WantedSubscriptions, wanted_of
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
-from aurora_bridge.cli.subscriptions_words import change_in_words, findings_in_words, outcome_in_words, plan_in_words
+from aurora_bridge.cli.subscriptions_words import (
+    change_in_words,
+    findings_in_words,
+    for_terminal,
+    outcome_in_words,
+    plan_in_words,
+)
 from aurora_bridge.event_types import todays_name
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, secret_names
@@ -182,7 +188,7 @@ async def _export(_arguments: argparse.Namespace, session: _Session) -> int:
 
 async def _plan(arguments: argparse.Namespace, session: _Session) -> int:
     planned, findings = await _planned(arguments, session)
-    put(*plan_in_words(planned))
+    put(*for_terminal(plan_in_words(planned)))
     _tell_findings(findings)
     if any(finding.error for finding in findings):
         return EX_FAILED
@@ -205,7 +211,7 @@ async def _apply(arguments: argparse.Namespace, session: _Session) -> int:
         applied = await carry_out(
             session.client,
             planned.changes,
-            lambda number, change, error: tell(change_in_words(number, total, change, error)),
+            lambda *progress: tell(*for_terminal([change_in_words(total, *progress)])),
         )
     except asyncio.CancelledError:  # Ctrl-C
         tell("Stopped. The change under way may have been made. Run it again for the others.")
@@ -217,7 +223,7 @@ async def _apply(arguments: argparse.Namespace, session: _Session) -> int:
     left = plan(planned.wanted, await session.client.list(), session.redact)
     if left.changes:
         tell("Aurora accepted the changes, but shows something else:")
-        put(*plan_in_words(left))
+        put(*for_terminal(plan_in_words(left)))
         return EX_FAILED
     return os.EX_OK
 
@@ -279,7 +285,7 @@ async def _reenable(arguments: argparse.Namespace, session: _Session) -> int:
         return EX_FAILED
     for number, one in enumerate(off, 1):
         await session.client.update(one.id, {"enabled": True})
-        tell(f"[{number}/{len(off)}] {one.id} is on")
+        tell(*for_terminal([f"[{number}/{len(off)}] {one.id} is on"]))
     return os.EX_OK
 
 
@@ -304,14 +310,14 @@ def _agreed(question: str) -> bool:
 def _put_before_changing(lines: Iterable[str]) -> None:
     """Print what is about to be changed. Raises `OutputError`, also where a reader has enough: then it is a failure."""
     try:
-        put(*lines)
+        put(*for_terminal(lines))
     except ReaderGoneError as error:
         msg = "Nothing was changed: nobody reads standard output. Redirect it to a file or to /dev/null."
         raise OutputError(msg) from error
 
 
 def _tell_findings(findings: Sequence[Finding]) -> None:
-    for line in findings_in_words(findings):
+    for line in for_terminal(findings_in_words(findings)):
         tell(line)
 
 

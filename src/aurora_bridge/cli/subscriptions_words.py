@@ -1,6 +1,9 @@
-"""What `aurora-bridge subscriptions` prints: a plan, its findings, and how it went."""
+"""What `aurora-bridge subscriptions` prints: a plan, its findings, and how it went.
 
-from collections.abc import Iterator, Mapping, Sequence
+What Aurora shows may be anybody's: `for_terminal` takes out what a terminal would obey.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from aurora_bridge.aurora.apply import Applied
@@ -14,6 +17,12 @@ _SIGNS: Final[Mapping[str, str]] = {"create": "+", "update": "~", "delete": "-"}
 _DONE: Final[Mapping[str, str]] = {"create": "created", "update": "updated", "delete": "deleted"}
 _WIDTH: Final = 15
 """Of the longest name of a field, authentication, and a space."""
+
+
+def for_terminal(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines without control characters."""
+    for line in lines:
+        yield "".join(filter(str.isprintable, line))
 
 
 def plan_in_words(plan: Plan) -> Iterator[str]:
@@ -44,7 +53,7 @@ def findings_in_words(findings: Sequence[Finding]) -> Iterator[str]:
         yield f"{'error' if one.error else 'warning'}: {one.where} ({one.check}): {one.words}"
 
 
-def change_in_words(number: int, total: int, change: Change, error: AuroraError | None) -> str:
+def change_in_words(total: int, number: int, change: Change, error: AuroraError | None) -> str:
     """Return a line of progress."""
     which = f"{change.event}{f' ({change.id})' if change.id else ''}"
     if error is None:
