@@ -241,9 +241,7 @@ def test_ctrl_c_between_changes_says_how_to_go_on(bridge: Bridge, monkeypatch: p
     assert ended.stderr.endswith("The change under way may have been made. Run it again for the others.\n")
 
 
-def test_a_reader_that_has_enough_of_the_plan_is_no_success(
-    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_has_enough_of_the_plan_is_no_success(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     def put(*_: str) -> None:
         raise ReaderGoneError
 
