@@ -166,7 +166,11 @@ def test_what_an_older_version_wrote_is_taken() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "{", "7", "null", "[7]", "[[]]", '[["a","b",1,1,[[1,2]]]]', '[["a","b",1,1,7]]', '[["a","b",null,1,[]]]'],
+    [
+        *("", "{", "7", "null", "[7]", "[[]]"),
+        *('[["a","b",1,1,[[1,2]]]]', '[["a","b",1,1,7]]', '[["a","b",null,1,[]]]'),
+        *('[["a","b",1,1e300,[]]]', '[["a","b",1,1,[[1,2,-2]]]]'),
+    ],
 )
 def test_anything_else_is_refused_and_nothing_of_it_taken(line: str) -> None:
     attempts = Attempts()

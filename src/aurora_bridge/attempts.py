@@ -160,10 +160,20 @@ def _parse(line: str) -> Iterator[tuple[tuple[str, str], _Tally]]:
     try:
         for route, event, in_a_row, row_began_us, buckets, *accepted in orjson.loads(line):
             tally = _Tally()
-            tally.buckets = {int(bucket): [int(attempts), int(failures)] for bucket, attempts, failures in buckets}
-            tally.in_a_row, tally.row_began_us = int(in_a_row), int(row_began_us)
-            tally.accepted_us = int(accepted[0]) if accepted else 0  # an older version wrote none
+            tally.buckets = {
+                _whole(bucket): [_whole(attempts), _whole(failures)] for bucket, attempts, failures in buckets
+            }
+            tally.in_a_row, tally.row_began_us = _whole(in_a_row), _whole(row_began_us)
+            tally.accepted_us = _whole(accepted[0]) if accepted else 0  # an older version wrote none
             yield (str(route), str(event)), tally
     except TypeError as error:
         msg = "not what was written"
         raise ValueError(msg) from error
+
+
+def _whole(value: object) -> int:
+    """Return a count or a time; what is too long for 64 bits is a float in JSON."""
+    if not isinstance(value, int) or value < 0:
+        msg = "not what was written"
+        raise ValueError(msg)
+    return value
