@@ -102,6 +102,21 @@ async def test_a_state_directory_may_have_a_longer_path_than_a_socket(tmp_path: 
     assert not (directory / SOCKET).exists()
 
 
+async def test_a_daemon_that_stops_before_it_answers_is_told(tmp_path: Path) -> None:
+    began = asyncio.Event()
+
+    async def begin(_request: Request) -> dict[str, object]:
+        began.set()
+        await asyncio.Event().wait()
+        return {}
+
+    async with listening(tmp_path, {"begin": begin}):
+        asking = asyncio.create_task(asyncio.to_thread(ask, tmp_path, "begin"))
+        await began.wait()
+    with pytest.raises(ControlError, match="it closed the connection, since it stops"):
+        await asking
+
+
 async def test_where_no_socket_can_be_the_daemon_lives_without_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,11 +34,16 @@ def ask(directory: Path, command: str, **arguments: object) -> dict[str, Any]:
     return dict(answer)
 
 
-def _exchange(directory: Path, line: bytes) -> bytes:
+def _exchange(directory: Path, request: bytes) -> bytes:
+    """Return the line of an answer. Raises `OSError`, `ValueError`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_SECONDS)
         with address(directory) as short:
             connection.connect(short)
-        connection.sendall(line)
+        connection.sendall(request)
         with connection.makefile("rb") as answer:
-            return answer.readline(MAX_LINE_BYTES)
+            line = answer.readline(MAX_LINE_BYTES)
+    if not line:
+        msg = "it closed the connection, since it stops or is asked too much at once"
+        raise ValueError(msg)
+    return line
