@@ -14,6 +14,20 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana.panels import DATASOURCE, Panel
 
 TAG = "aurora-bridge"
+_BUILD = "aurora_bridge_build_info"
+_VARIABLES = (
+    ("cluster", "cluster", _BUILD, "Where a Prometheus sees several; without that label there is only All."),
+    ("namespace", "namespace", _BUILD, "Of Kubernetes; a scrape without has only All."),
+    ("release", "job", _BUILD, "An installation: the label job of the scrape, with the chart the release's name."),
+    ("instance", "instance", _BUILD, "A process of the daemon."),
+    (
+        "event",
+        "event",
+        "aurora_bridge_deliveries_total",
+        "Aurora's events, for the panels that tell them apart; none: refused before it was known.",
+    ),
+)
+"""Name, label, the metric that has it, and what it chooses; each within what those before it chose."""
 _ALL = model.VariableOption(selected=True, text="All", value="$__all")
 
 
@@ -22,6 +36,8 @@ class Section(NamedTuple):
 
     title: str
     panels: tuple[Panel, ...]
+    collapsed: bool = False
+    """What is rarely read: Grafana asks nothing for it until it is opened."""
 
 
 def framed(uid: str, title: str, description: str, since: str, *sections: Section) -> model.Dashboard:
@@ -39,23 +55,19 @@ def framed(uid: str, title: str, description: str, since: str, *sections: Sectio
     )
     source = DatasourceVariable("datasource").label("Data source").type("prometheus")
     board.with_variable(source.description("The Prometheus that scrapes the daemon."))
-    board.with_variable(
-        _variable("namespace", "aurora_bridge_build_info", "Of Kubernetes; a scrape without has only All.")
-    )
-    board.with_variable(
-        _variable("instance", 'aurora_bridge_build_info{namespace=~"$namespace"}', "A process of the daemon.")
-    )
-    board.with_variable(
-        _variable(
-            "event",
-            'aurora_bridge_deliveries_total{namespace=~"$namespace",instance=~"$instance"}',
-            "Aurora's events, for the panels that tell them apart; none: refused before it was known.",
-        )
-    )
+    chosen: list[str] = []
+    for name, label, metric, chooses in _VARIABLES:
+        board.with_variable(_variable(name, label, f"{metric}{{{','.join(chosen)}}}", chooses))
+        chosen.append(f'{label}=~"${name}"')
     for number, section in enumerate(sections, start=1):
-        board.with_row(Row(section.title).id(number))
-        for panel in section.panels:
-            board.with_panel(panel)
+        row = Row(section.title).id(number)
+        if section.collapsed:
+            for panel in section.panels:
+                row.with_panel(panel)
+        board.with_row(row)
+        if not section.collapsed:
+            for panel in section.panels:
+                board.with_panel(panel)
     return _without_defaults(board.build())
 
 
@@ -68,8 +80,8 @@ def _without_defaults(made: model.Dashboard) -> model.Dashboard:
     return made
 
 
-def _variable(label: str, metric: str, description: str) -> QueryVariable:
-    variable = QueryVariable(label).label(label.capitalize()).description(description).datasource(DATASOURCE)
-    variable.query(f"label_values({metric}, {label})").refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+def _variable(name: str, label: str, selector: str, description: str) -> QueryVariable:
+    variable = QueryVariable(name).label(name.capitalize()).description(description).datasource(DATASOURCE)
+    variable.query(f"label_values({selector}, {label})").refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
     variable.sort(model.VariableSort.ALPHABETICAL_ASC).current(_ALL)
     return variable.multi(multi=True).include_all(include_all=True).all_value(".*")

@@ -1,4 +1,4 @@
-"""Overview, for anybody: is anything being lost, is Aurora's budget safe, what arrives.
+"""Overview, for anybody: is anything being lost, is Aurora's budget safe, which event is silent: its first row.
 
 `pipeline` says where it goes wrong.
 """
@@ -7,17 +7,21 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from aurora_bridge.metrics import BUDGET_SECONDS
+from aurora_bridge.refusal import Reason
 from grafana.frame import Section, framed
 from grafana.panels import GREEN, ORANGE, OUTCOMES, RED, YELLOW, About, bars, lines, number, times
-from grafana.queries import AT_THE_DOOR, INTERVAL, OBJECTIVE, OUR_FAULT, RANGE, Query, due, missed, quantile
+from grafana.queries import INTERVAL, OBJECTIVE, OUR_FAULT, RANGE, Query, due, missed, quantile
 
 _RESPONSE = "aurora_bridge_response_seconds"
 _DAY = 86_400
 _LATE = [(3, YELLOW), (8, ORANGE), (BUDGET_SECONDS, RED)]
 """Slow for Kafka, for the disk, for Aurora."""
+_LAST = 'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event"} > 0)'
+_LONGEST_GAP = f"max_over_time((time() - {_LAST})[2w:1h] offset 1w)"
+_A_DAY = f"{_DAY} * group by (event) ({_LAST})"
 
-_LOST = Section(
-    "Is anything being lost?",
+_ANSWERS = Section(
+    "Is anything being lost? Is Aurora's budget of 10 s safe? Which event is silent?",
     (
         number(
             109,
@@ -27,20 +31,80 @@ _LOST = Section(
                 "token not counted.",
                 "Minutes in working hours, a weekend at most.",
                 "Far longer than usual: Aurora does not reach the bridge (DNS, certificate, load balancer), or its "
-                "subscriptions are off. The dashboard Aurora shows which event is silent.",
+                "subscriptions are off. The panel on the right shows which event is silent.",
             ),
             Query("time() - max(aurora_bridge_event_last_received_timestamp_seconds > 0)"),
             unit=units.DurationSeconds,
             steps=[(_DAY, YELLOW), (4 * _DAY, RED)],
-            width=6,
+            width=4,
+            height=8,
+        ),
+        bars(
+            110,
+            "Lost, or about to be",
+            About(
+                "5xx (our fault) and 401 (wrong token, or none), dead letters: in the time shown. Webhooks that were "
+                "refused and that a retry of Aurora may still bring (retry due), or none any more (missed); events "
+                "that Kafka refused for themselves; spools that were found broken: now.",
+                "0 everywhere. Strangers of the internet get 401 as well.",
+                "5xx: the status page on the admin port says what to do. 401 after a change of the token: put both "
+                "into the file. Dead letters: a URL template in Aurora wants mending. Missed: aurora-bridge "
+                "resend request prints what to ask Aurora for. Set aside: aurora-bridge quarantine list says why. "
+                "Broken spools: the runbook AuroraBridgeBrokenFile; counted until somebody deletes the file.",
+            ),
+            Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{OUR_FAULT}"}}{RANGE}))', "5xx"),
+            Query(f'sum(increase(aurora_bridge_refusals_total{{reason="{Reason.UNAUTHORIZED.value}"}}{RANGE}))', "401"),
+            Query("sum(aurora_bridge_retry_pending_deliveries)", "retry due"),
+            Query("sum(aurora_bridge_missed_deliveries)", "missed"),
+            Query(f"sum(increase(aurora_bridge_dead_letters_total{RANGE}))", "dead letters"),
+            Query("sum(aurora_bridge_spool_quarantined_events)", "set aside"),
+            Query("sum(aurora_bridge_broken_files)", "broken spools"),
+            base=GREEN,
+            steps=[(0.5, RED)],
         ),
         number(
-            107,
-            "Instances that take webhooks",
+            202,
+            "Error budget left, 30 days",
             About(
-                "Instances whose /readyz says 200, now: they can store what comes, in Kafka or on disk. Kubernetes "
+                f"How much of what may go wrong is left, if {OBJECTIVE:.1%} of the deliveries of 30 days are to be "
+                "taken within 10 s. Below 0 %, more went wrong than should.",
+                "Above 50 %.",
+                "Put off what is risky, an upgrade of Kafka say, and find what spends it: see the burn rate below.",
+            ),
+            Query(f"1 - {missed('[30d]')} / {due('[30d]')} / {1 - OBJECTIVE:.4f}"),
+            unit=units.PercentUnit,
+            base=RED,
+            steps=[(0.25, YELLOW), (0.5, GREEN)],
+            height=8,
+        ),
+        bars(
+            111,
+            "Most silent events: since the last one, against its longest gap",
+            About(
+                "Time since a delivery of each event last came to any instance, as a share of its longest gap in two "
+                "weeks before the last one; of a day where nothing is known of these. The eight "
+                "highest; events that never came are not shown.",
+                "Below 100 %, nights and weekends included.",
+                "Above it: look at the subscription in Aurora. After failures without an end, Aurora switches it off.",
+            ),
+            Query(f"topk(8, (time() - {_LAST}) / ({_LONGEST_GAP} or {_A_DAY}))", "{{event}}"),
+            unit=units.PercentUnit,
+            base=GREEN,
+            steps=[(1, YELLOW), (2, ORANGE)],
+        ),
+    ),
+)
+
+_NOW = Section(
+    "Now",
+    (
+        number(
+            107,
+            "Pods that take webhooks",
+            About(
+                "Pods whose /readyz says 200, now: they can store what comes, in Kafka or on disk. Kubernetes "
                 "sends webhooks to no others.",
-                "As many as there are replicas.",
+                "As many as there are replicas; the dashboard Pipeline, Runtime, names them.",
                 "At 0, Kubernetes answers Aurora with 503, and no count beside this one moves. Open the status page on "
                 "the admin port, its first line says what to do.",
             ),
@@ -50,18 +114,16 @@ _LOST = Section(
             width=6,
         ),
         number(
-            101,
-            "Webhooks we could not take",
+            106,
+            "Kafka",
             About(
-                "Deliveries answered with a 5xx in the time shown: neither Kafka nor the disk took them in time. "
-                "Aurora tries each again, up to five times within 24 h; after the last one it is lost. What is "
-                "answered in the place of instances that take none is not counted.",
-                "0.",
-                "Open the status page on the admin port, its first line says what to do; the reasons are in the "
-                "dashboard Pipeline, Refusals.",
+                "Whether every instance can write to all its topics, now.",
+                "connected.",
+                "Events wait on disk meanwhile, nothing is lost while there is room. The dashboard Pipeline, Kafka, "
+                "has the reason. Instances that have no Kafka keep their events in their own log.",
             ),
-            Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{OUR_FAULT}"}}{RANGE}))'),
-            steps=[(0.5, RED)],
+            Query("min(aurora_bridge_kafka_connected + 2 * (1 - aurora_bridge_kafka_configured))"),
+            words={"0": ("not connected", RED), "1": ("connected", GREEN), "2": ("own log", GREEN)},
             width=6,
         ),
         number(
@@ -79,98 +141,6 @@ _LOST = Section(
             width=6,
         ),
         number(
-            106,
-            "Kafka",
-            About(
-                "Whether every instance can write to all its topics, now.",
-                "connected.",
-                "Events wait on disk meanwhile, nothing is lost while there is room. The dashboard Pipeline, Kafka, "
-                "has the reason. Instances that have no Kafka keep their events in their own log.",
-            ),
-            Query("min(aurora_bridge_kafka_connected + 2 * (1 - aurora_bridge_kafka_configured))"),
-            words={"0": ("not connected", RED), "1": ("connected", GREEN), "2": ("own log", GREEN)},
-            width=6,
-        ),
-        number(
-            108,
-            "Broken spools",
-            About(
-                "Spools that were found corrupt at a start, and moved: events that were answered 2xx and waited for "
-                "Kafka are lost, unless they could be read.",
-                "0.",
-                "The runbook AuroraBridgeBrokenFile says how to find out what is lost, and how to get it again. It is "
-                "counted until somebody deletes the file.",
-            ),
-            Query("sum(aurora_bridge_broken_files)"),
-            steps=[(0.5, RED)],
-            width=6,
-        ),
-        number(
-            105,
-            "Dead letters",
-            About(
-                "Deliveries with a good token that carried no readable event, in the time shown. They are kept in the "
-                "dead-letter topic, but no consumer of events sees them.",
-                "0.",
-                "See the dashboard Aurora, What is not understood: most likely a URL template in Aurora wants mending.",
-            ),
-            Query(f"sum(increase(aurora_bridge_dead_letters_total{RANGE}))"),
-            steps=[(0.5, YELLOW)],
-            width=6,
-        ),
-        number(
-            102,
-            "Requests turned away",
-            About(
-                "Requests refused for what they are, in the time shown: a wrong or missing token, an unknown path, no "
-                "GET, a URL too long. Aurora's own among them are lost after its retries.",
-                "0, or a few from scanners of the internet.",
-                "See the dashboard Aurora, Refusals: many unauthorized ones after a change of the token are webhooks "
-                "that get lost.",
-            ),
-            Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{AT_THE_DOOR}"}}{RANGE}))'),
-            steps=[(0.5, YELLOW)],
-            width=6,
-        ),
-    ),
-)
-
-_BUDGET = Section(
-    "Is Aurora's budget of 10 s safe?",
-    (
-        number(
-            201,
-            "Taken within 10 s",
-            About(
-                "Share of deliveries in the time shown that were answered with a 2xx within Aurora's 10 s. What was "
-                "turned away for its token, path or length does not count; dead letters count as taken, they are "
-                "kept.",
-                f"{OBJECTIVE:.1%} or more.",
-                "See the panels beside it for whether answers are late or refused, then the dashboard Pipeline, "
-                "Stages.",
-            ),
-            Query(f"1 - {missed(RANGE)} / {due(RANGE)}"),
-            unit=units.PercentUnit,
-            decimals=2,
-            base=RED,
-            steps=[(OBJECTIVE, GREEN)],
-        ),
-        number(
-            202,
-            "Error budget left, 30 days",
-            About(
-                f"How much of what may go wrong is left, if {OBJECTIVE:.1%} of the deliveries of 30 days are to be "
-                "taken within 10 s. Below 0 %, more went wrong than should.",
-                "Above 50 %.",
-                "Put off what is risky, an upgrade of Kafka say, and find what spends it: the panel to the right.",
-            ),
-            Query(f"1 - {missed('[30d]')} / {due('[30d]')} / {1 - OBJECTIVE:.4f}"),
-            unit=units.PercentUnit,
-            decimals=1,
-            base=RED,
-            steps=[(0.25, YELLOW), (0.5, GREEN)],
-        ),
-        number(
             203,
             "Slowest answer",
             About(
@@ -183,62 +153,61 @@ _BUDGET = Section(
             unit=units.Seconds,
             decimals=1,
             steps=_LATE,
+            width=6,
         ),
-        number(
-            204,
-            "Oldest unanswered",
+    ),
+)
+
+_TIME = Section(
+    "Over time",
+    (
+        lines(
+            301,
+            "Deliveries by outcome",
             About(
-                "Age of the delivery that has waited longest for its answer, now. Times of answers cannot show what "
-                "is stuck; this does.",
-                "Well below 1 s.",
-                f"At {BUDGET_SECONDS} s Aurora gives up and tries again later. The dashboard Pipeline, Stages, shows "
-                "what deliveries wait for.",
-            ),
-            Query("max(aurora_bridge_oldest_unanswered_seconds)"),
-            unit=units.Seconds,
-            decimals=1,
-            steps=_LATE,
-        ),
-        number(
-            205,
-            "Answers after 10 s",
-            About(
-                "Deliveries answered after Aurora had given up, in the time shown. Aurora counts them as failures and "
-                "sends them again; the bridge expects that and takes them for duplicates.",
-                "0.",
-                "See the dashboard Pipeline, Stages, for what was slow at the time.",
+                "Deliveries a minute, by what became of them: in Kafka, on disk, a duplicate of a known one, a dead "
+                "letter, or refused.",
+                "Published, with the odd duplicate. By day more than by night.",
+                "Spooled: Kafka is away. Refused, or nothing at all in working hours: see the first row.",
             ),
             Query(
-                f"sum(increase({_RESPONSE}_count{RANGE}))"
-                f' - sum(increase({_RESPONSE}_bucket{{le="{BUDGET_SECONDS:.1f}"}}{RANGE}))'
+                f'60 * sum by (outcome) (rate(aurora_bridge_deliveries_total{{event=~"$event"}}{INTERVAL}))',
+                "{{outcome}}",
             ),
-            steps=[(0.5, RED)],
+            unit=units.CountsPerMinute,
+            colors=OUTCOMES,
+            stacked=True,
+            width=12,
         ),
-        number(
-            206,
-            "Instances",
+        lines(
+            302,
+            "Deliveries by event",
             About(
-                "Processes of the daemon that Prometheus reaches, now.",
-                "As many as there are replicas.",
-                "One that is missing is down, or its admin port is not reached. Aurora's webhooks go to the others.",
+                "Deliveries a minute, by Aurora's event, its retries included.",
+                "The rhythm of your projects: working days, not nights.",
+                "One that stops while the others go on: its subscription in Aurora is switched off, or was changed.",
             ),
-            Query("count(aurora_bridge_build_info) or vector(0)"),
-            base=RED,
-            steps=[(1, GREEN)],
+            Query(
+                f'60 * sum by (event) (rate(aurora_bridge_deliveries_total{{event=~"$event"}}{INTERVAL})) > 0',
+                "{{event}}",
+            ),
+            unit=units.CountsPerMinute,
+            stacked=True,
+            width=12,
         ),
         times(
             207,
             "Answer times",
             About(
-                "From the head of the request to the answer, all instances and outcomes: what half of the deliveries, "
-                "99 %, and all of them kept. The scale is logarithmic.",
+                "From the head of the request to the answer, all instances and outcomes: p50, p99 and the "
+                "slowest. The scale is logarithmic.",
                 "A few milliseconds with Kafka, and all far below the line at which Aurora gives up.",
                 "Around 3 s, Kafka did not answer and events went to the disk; around 8 s, the disk did not either. "
-                "The dashboard Pipeline tells the parts apart.",
+                "The dashboard Pipeline tells the stages apart.",
             ),
-            Query(quantile(0.5, _RESPONSE), "half"),
-            Query(quantile(0.99, _RESPONSE), "99 %"),
-            Query(quantile(1, _RESPONSE), "all"),
+            Query(quantile(0.5, _RESPONSE), "p50"),
+            Query(quantile(0.99, _RESPONSE), "p99"),
+            Query(quantile(1, _RESPONSE), "max"),
             width=12,
         ),
         lines(
@@ -259,55 +228,15 @@ _BUDGET = Section(
     ),
 )
 
-_ARRIVES = Section(
-    "What arrives?",
-    (
-        lines(
-            301,
-            "Deliveries by outcome",
-            About(
-                "Deliveries a minute, by what became of them: in Kafka, on disk, a duplicate of a known one, a dead "
-                "letter, or refused.",
-                "Published, with the odd duplicate. By day more than by night.",
-                "Spooled: Kafka is away. Refused: see the first row. Nothing at all in working hours: see the "
-                "dashboard Aurora, Silence.",
-            ),
-            Query(
-                f'60 * sum by (outcome) (rate(aurora_bridge_deliveries_total{{event=~"$event"}}{INTERVAL}))',
-                "{{outcome}}",
-            ),
-            unit=units.CountsPerMinute,
-            colors=OUTCOMES,
-            stacked=True,
-            width=12,
-        ),
-        bars(
-            302,
-            "Deliveries by event",
-            About(
-                "Deliveries in the time shown, by Aurora's event, without those that never came.",
-                "The events that your subscriptions in Aurora name.",
-                "An event that is missing has no subscription, or its subscription is switched off. unrecognized: an "
-                "event that this version does not know; it is kept in a topic of its own.",
-            ),
-            Query(
-                f'sort_desc(sum by (event) (increase(aurora_bridge_deliveries_total{{event=~"$event"}}{RANGE})) > 0.5)',
-                "{{event}}",
-            ),
-            width=12,
-        ),
-    ),
-)
-
 
 def overview() -> Dashboard:
     """Return the dashboard."""
     return framed(
         "overview",
         "Overview",
-        "Is anything being lost, is Aurora's budget of 10 s safe, what arrives.",
+        "Is anything being lost, is Aurora's budget of 10 s safe, which event is silent.",
         "now-24h",
-        _LOST,
-        _BUDGET,
-        _ARRIVES,
+        _ANSWERS,
+        _NOW,
+        _TIME,
     )

@@ -1,4 +1,4 @@
-"""The kinds of panels: a number, lines over time, times with the line at which Aurora gives up, bars, a heatmap.
+"""The kinds of panels: a number, states and lines over time, times with Aurora's limit, bars, a heatmap.
 
 Each has an id of its own that stays when others come, so that links to it stay good, and a description in three parts.
 """
@@ -6,8 +6,8 @@ Each has an id of its own that stays when others come, so that links to it stay 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, timeseries
-from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import dashboard as model
@@ -37,6 +37,8 @@ from grafana.queries import Query, selected
 Panel = Builder[model.Panel]
 Steps = Sequence[tuple[float, str]]
 """From each value on, this colour."""
+Words = Mapping[str, tuple[str, str]]
+"""By value, its text and colour."""
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#808080"
@@ -75,20 +77,30 @@ def number(  # noqa: PLR0913 - what tells one such panel from another
     decimals: int = 0,
     base: str = GREEN,
     steps: Steps = (),
-    words: Mapping[str, tuple[str, str]] | None = None,
+    words: Words | None = None,
     width: int = 4,
+    height: int = _NUMBER_HEIGHT,
 ) -> Panel:
-    """Return a panel of one number; `words` gives values a text and a colour."""
+    """Return a panel of one number."""
     panel = stat.Panel().id(panel_id).title(title).description(str(about)).datasource(DATASOURCE)
-    panel.height(_NUMBER_HEIGHT).span(width).targets(_targets([query], instant=True))
+    panel.height(height).span(width).targets(_targets([query], instant=True))
     panel.unit(unit).decimals(decimals).thresholds(_thresholds(base, steps)).no_value("none yet")
-    results = {
-        value: model.ValueMappingResult(text=text, color=color) for value, (text, color) in (words or {}).items()
-    }
-    panel.mappings([model.ValueMap(options=results), _NOTHING] if results else [_NOTHING])
+    panel.mappings([_mapped(words), _NOTHING] if words else [_NOTHING])
     panel.graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.BACKGROUND)
     panel.text_mode(BigValueTextMode.VALUE)
     return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+
+
+def states(  # noqa: PLR0913 - as above
+    panel_id: int, title: str, about: About, query: Query, words: Words, *, width: int = 8
+) -> Panel:
+    """Return a panel of a band for each series, which says in which state it was when."""
+    panel = statetimeline.Panel().id(panel_id).title(title).description(str(about)).datasource(DATASOURCE)
+    panel.height(_GRAPH_HEIGHT).span(width).targets(_targets([query])).unit(units.NoUnit)
+    panel.mappings([_mapped(words)]).merge_values(merge_values=True).show_value(VisibilityMode.AUTO).fill_opacity(80)
+    panel.row_height(0.8).color_scheme(FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+    panel.legend(common.VizLegendOptions().show_legend(show_legend=False))
+    return panel.tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.SINGLE))
 
 
 def lines(  # noqa: PLR0913 - as above
@@ -185,6 +197,12 @@ def _targets(queries: Sequence[Query], *, instant: bool = False, heat: bool = Fa
 def _thresholds(base: str, steps: Steps) -> ThresholdsConfig:
     found = [model.Threshold(color=base), *(model.Threshold(value=value, color=color) for value, color in steps)]
     return ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)
+
+
+def _mapped(words: Words) -> model.ValueMap:
+    return model.ValueMap(
+        options={value: model.ValueMappingResult(text=text, color=color) for value, (text, color) in words.items()}
+    )
 
 
 def _property(name: str, value: object) -> model.DynamicConfigValue:

@@ -7,11 +7,12 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.frame import Section, framed
-from grafana.panels import FULL, OUTCOMES, About, bars, heat, lines, times
-from grafana.queries import INTERVAL, OUR_FAULT, Query, of_ours, quantile
-from grafana.stores import INDEX, KAFKA, SPOOL
+from grafana.panels import FULL, OUTCOMES, About, heat, lines, times
+from grafana.queries import INTERVAL, OUR_FAULT, POD, Query, of_ours, quantile
+from grafana.stores import INDEX, KAFKA, REQUESTS, SPOOL
 
 _RESPONSE, _STAGE = "aurora_bridge_response_seconds", "aurora_bridge_stage_seconds"
+_LAG = "aurora_bridge_loop_lag_seconds"
 _ROWS = r"0.001|0.002|0.005|0.01|0.02|0.05|0.1|0.5|1.0|3.0|5.0|8.0|10.0|\\+Inf"
 """Of the buckets of the response time, those that the heatmap shows: the topmost is what came after Aurora's 10 s."""
 
@@ -20,9 +21,9 @@ _ANSWERS = Section(
     (
         times(
             101,
-            "Answer times by outcome, 99 %",
+            "Answer times by outcome, p99",
             About(
-                "What 99 % of the answers of each outcome kept.",
+                "p99 of the answers of each outcome.",
                 "Published, spooled and duplicate within milliseconds.",
                 "Published near 3 s: Kafka is slow. Spooled near 5 s: the disk is. Refused near 5 or 8 s: both.",
             ),
@@ -45,15 +46,28 @@ _ANSWERS = Section(
             103,
             "Oldest unanswered delivery",
             About(
-                "Age of the delivery that waits longest, by instance: what is stuck shows here, and nowhere else.",
+                "Age of the delivery that waits longest, by pod: what is stuck shows here, and nowhere else.",
                 "No line, or far below 1 s.",
                 "A line that climbs to 8 s is a hanging disk or Kafka, or a fault of ours: the log says too_late.",
             ),
-            Query("aurora_bridge_oldest_unanswered_seconds > 0", "{{instance}}"),
+            Query("aurora_bridge_oldest_unanswered_seconds > 0", POD),
+        ),
+        times(
+            201,
+            "Stages of a delivery, p99",
+            About(
+                "p99 of each stage: read (route, token, event), decide (same event or new one), publish (until Kafka "
+                "or the disk has it), answer (until the socket has it).",
+                "publish takes the longest, some milliseconds; read and answer below 1 ms.",
+                "publish: Kafka or the disk. decide: the disk of the index, or a catch-up with Kafka after a start. "
+                "read and answer: the event loop is busy, see Runtime.",
+            ),
+            Query(quantile(0.99, _STAGE, by="stage"), "{{stage}}"),
+            width=12,
         ),
         lines(
             104,
-            "Refusals by reason, our fault",
+            "Answers 5xx by reason",
             About(
                 "Answers 5xx a minute, by reason. Each makes Aurora retry, and counts toward switching the "
                 "subscription off.",
@@ -67,64 +81,6 @@ _ANSWERS = Section(
                 "{{reason}}",
             ),
             unit=units.CountsPerMinute,
-        ),
-        lines(
-            105,
-            "Deliveries by outcome",
-            About(
-                "Deliveries a minute, by what became of them.",
-                "Published, with the odd duplicate.",
-                "Spooled: see Kafka. Refused: see the panel to the left, and the dashboard Aurora for what was turned "
-                "away.",
-            ),
-            Query(
-                f'60 * sum by (outcome) (rate(aurora_bridge_deliveries_total{{event=~"$event"}}{INTERVAL}))',
-                "{{outcome}}",
-            ),
-            unit=units.CountsPerMinute,
-            colors=OUTCOMES,
-            stacked=True,
-        ),
-        lines(
-            106,
-            "Deliveries in flight",
-            About(
-                "Deliveries that are not answered yet, by instance.",
-                "A handful, even under load.",
-                "It grows with the time of an answer: see Stages. At INGRESS__MAX_IN_FLIGHT (2048), more are refused "
-                "as overloaded.",
-            ),
-            Query("aurora_bridge_in_flight_deliveries", "{{instance}}"),
-            unit=units.Short,
-        ),
-    ),
-)
-
-_STAGES = Section(
-    "Stages of a delivery",
-    (
-        times(
-            201,
-            "Stages, 99 %",
-            About(
-                "What 99 % of the deliveries kept in each stage: read (route, token, event), decide (same event or new "
-                "one), publish (until Kafka or the disk has it), answer (until the socket has it).",
-                "publish takes the longest, some milliseconds; read and answer below 1 ms.",
-                "publish: Kafka or the disk. decide: the disk of the index, or a catch-up with Kafka after a start. "
-                "read and answer: the event loop is busy, see Runtime.",
-            ),
-            Query(quantile(0.99, _STAGE, by="stage"), "{{stage}}"),
-            width=12,
-        ),
-        times(
-            202,
-            "Stages, half",
-            About(
-                "What half of the deliveries kept in each stage.",
-                "As to the left, lower.",
-                "If this rises too, all deliveries are concerned, not only some.",
-            ),
-            Query(quantile(0.5, _STAGE, by="stage"), "{{stage}}"),
             width=12,
         ),
     ),
@@ -137,69 +93,58 @@ _RUNTIME = Section(
             601,
             "Lag of the event loop",
             About(
-                "How late the loop last woke up, by instance: every delivery waits for so long.",
+                "How late the loop woke up, by pod: every delivery waits for so long. p99, and the longest stall in "
+                "the time of a point, as the bound of the bucket that has it.",
                 "Below 10 ms.",
-                "The process gets too little CPU (a limit?), or something blocks it. Look at CPU to the right.",
+                "The process gets too little CPU (a limit?), or something blocks it. Look at CPU to the right; the log "
+                "has each stall, with its length.",
             ),
-            Query("aurora_bridge_loop_lag_seconds", "{{instance}}"),
+            Query(quantile(0.99, _LAG, by="pod, instance"), f"p99 {POD}"),
+            Query(quantile(1, _LAG, by="pod, instance"), f"max {POD}"),
         ),
         lines(
             602,
-            "CPU",
+            "CPU and open files",
             About(
-                "Cores in use, by instance. One is the most that the loop can use.",
+                "Cores in use, of the one that the loop can use, and the share of the file descriptors that the "
+                "process may open (connections, mostly), by pod.",
                 "A few per cent.",
-                "Near 1: add a replica.",
+                "CPU near 100 %: add a replica. Files: clients that connect and stay, a proxy without limits? "
+                "INGRESS__MAX_CONNECTIONS and the limit of the process (ulimit -n) belong together.",
             ),
-            Query(of_ours(f"rate(process_cpu_seconds_total{INTERVAL})"), "{{instance}}"),
-            unit=units.Short,
+            Query(of_ours(f"rate(process_cpu_seconds_total{INTERVAL})"), f"CPU of {POD}"),
+            Query(f"{of_ours('process_open_fds')} / {of_ours('process_max_fds')}", f"files of {POD}"),
+            unit=units.PercentUnit,
+            steps=FULL,
         ),
         lines(
             603,
             "Memory",
             About(
-                "Resident memory, by instance.",
+                "Resident memory, by pod.",
                 "Level, below 200 MiB.",
                 "docs/bounds.md has the worst case of each part. Growth without an end is a fault: "
                 "tell us, with the metrics of that time.",
             ),
-            Query(of_ours("process_resident_memory_bytes"), "{{instance}}"),
+            Query(of_ours("process_resident_memory_bytes"), POD),
             unit=units.BytesIEC,
         ),
         lines(
-            604,
-            "Open files",
-            About(
-                "Share of the file descriptors that the process may open: connections, mostly.",
-                "A few per cent.",
-                "Clients that connect and stay: a proxy without limits? INGRESS__MAX_CONNECTIONS and the limit of the "
-                "process (ulimit -n) belong together.",
-            ),
-            Query(f"{of_ours('process_open_fds')} / {of_ours('process_max_fds')}", "{{instance}}"),
-            unit=units.PercentUnit,
-            steps=FULL,
-        ),
-        lines(
             605,
-            "Running since",
+            "Running since, by version",
             About(
-                "Time since the start of each process. A fall to 0 is a restart.",
-                "It climbs.",
+                "Time since the start of each pod's process, with its version. A fall to 0 is a restart.",
+                "It climbs; one version, but during an upgrade.",
                 "Restarts that nobody asked for: the end of the log before says why; exit code 1 is the disk, or a "
-                "fault.",
+                "fault. Two versions for long: an upgrade is stuck; the version before can read the state files.",
             ),
-            Query(f"time() - {of_ours('process_start_time_seconds')}", "{{instance}}"),
+            Query(
+                "(time() - process_start_time_seconds)"
+                " * on (cluster, namespace, job, instance) group_left (version) aurora_bridge_build_info",
+                f"{POD} {{{{version}}}}",
+            ),
             unit=units.DurationSeconds,
-        ),
-        bars(
-            606,
-            "Instances by version",
-            About(
-                "Instances, by the version that they run.",
-                "One version, but during an upgrade.",
-                "Two versions for long: an upgrade is stuck. The previous minor version can read the state files.",
-            ),
-            Query("count by (version) (aurora_bridge_build_info)", "{{version}}"),
+            width=12,
         ),
         lines(
             607,
@@ -216,7 +161,7 @@ _RUNTIME = Section(
                 "{{port}}, {{reason}}",
             ),
             unit=units.CountsPerMinute,
-            width=24,
+            width=12,
         ),
     ),
 )
@@ -230,9 +175,9 @@ def pipeline() -> Dashboard:
         "Where deliveries spend their time, and how Kafka, spool, index and process are.",
         "now-3h",
         _ANSWERS,
-        _STAGES,
         KAFKA,
         SPOOL,
-        INDEX,
         _RUNTIME,
+        REQUESTS,
+        INDEX,
     )

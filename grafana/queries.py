@@ -1,7 +1,8 @@
 """What the dashboards ask Prometheus: PromQL over our metrics, for the instances that the variables choose.
 
 The expressions of the dashboards name metrics only; `selected` writes the choice into every selector. A Prometheus that
-scrapes without Kubernetes knows no `namespace`: the variable's "All" is `.*`, which an absent label matches as well.
+scrapes without Kubernetes knows no `namespace`, and most know no `cluster`: the variable's "All" is `.*`, which an
+absent label matches as well.
 """
 
 import re
@@ -12,7 +13,9 @@ from aurora_bridge.refusal import Reason
 
 OBJECTIVE = 0.999
 """Share of Aurora's deliveries that are to be taken within its 10 s, over 30 days."""
-SELECTION = 'namespace=~"$namespace",instance=~"$instance"'
+SELECTION = 'cluster=~"$cluster",namespace=~"$namespace",job=~"$release",instance=~"$instance"'
+POD = "{{pod}} {{instance}}"
+"""What tells replicas apart: the pod's name, where there are pods, and its address."""
 INTERVAL = "[$__rate_interval]"
 RANGE = "[$__range]"
 OUR_FAULT = "|".join(reason.value for reason in Reason if reason.status >= 500)  # noqa: PLR2004 - HTTP: a server error
@@ -43,7 +46,7 @@ def selected(expression: str) -> str:
 
 def of_ours(expression: str) -> str:
     """Return an expression over metrics that every process has, for ours only."""
-    return f"({expression} and on (namespace, job, instance) aurora_bridge_build_info)"
+    return f"({expression} and on (cluster, namespace, job, instance) aurora_bridge_build_info)"
 
 
 def quantile(share: float, metric: str, by: str = "") -> str:

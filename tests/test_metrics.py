@@ -57,7 +57,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
         "event": {name for name, _ in VALUED},
         "attribute": {attribute for _, attribute in VALUED},
     },
-    "aurora_bridge_loop_lag_seconds": {},
+    "aurora_bridge_loop_lag_seconds_count": {},
     "aurora_bridge_build_info": {"version": {"1.2.3"}, "build": {BUILD}},
 }
 """The metrics whose names others build on, with the values of their labels."""

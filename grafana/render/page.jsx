@@ -1,6 +1,7 @@
 // A dashboard as Grafana would show it: its panels at their places, drawn by Grafana's own parts from Prometheus's
 // answers. `tests/support/drawing.py` gives both in `window.given`. Not the whole of Grafana: of overrides those by
-// name, of mappings values and null, and the heatmap, which is no part of @grafana/ui, by hand.
+// name, of mappings values and null; rows that are collapsed are open; and the heatmap and the states over time, which
+// are no part of @grafana/ui, by hand.
 
 import {
   applyNullInsertThreshold, createTheme, dateTime, FieldType, formattedValueToString, getDisplayProcessor, ThemeContext, toDataFrame,
@@ -164,13 +165,45 @@ function Nothing({ panel }) {
   return <div style={{ textAlign: 'center', paddingTop: 20 }}>{panel.fieldConfig.defaults.noValue ?? 'No data'}</div>;
 }
 
-const KINDS = { timeseries: Lines, stat: Number_, bargauge: Bars, heatmap: Heat };
+function States({ panel, width, height }) {
+  const found = fields(panel);
+  const LEFT = 200;
+  const each = Math.min(50, height / Math.max(1, found.length));
+  const across = (width - LEFT) / (to - from);
+  return (
+    <svg width={width} height={height} style={{ fontSize: 11, fill: theme.colors.text.primary }}>
+      {found.map((series, at) => {
+        const display = getDisplayProcessor({ field: { type: FieldType.number, config: configured(panel, series.name) }, theme });
+        const starts = series.values.map((_, when) => when).filter((when) => when === 0 || series.values[when] !== series.values[when - 1]);
+        return (
+          <g key={series.name}>
+            <text x={LEFT - 6} y={(at + 0.5) * each + 4} textAnchor="end">{series.name}</text>
+            {starts.map((when, nth) => {
+              const left = LEFT + (series.times[when] / 1000 - from) * across;
+              const until = nth + 1 < starts.length ? series.times[starts[nth + 1]] / 1000 : to;
+              const { text, color } = display(series.values[when]);
+              const wide = LEFT + (until - from) * across - left;
+              return (
+                <g key={when}>
+                  <rect x={left} y={at * each + 4} width={wide} height={each - 8} fill={color} fillOpacity={0.8} />
+                  {wide > 7 * text.length && <text x={left + 5} y={(at + 0.5) * each + 4}>{text}</text>}
+                </g>
+              );
+            })}
+          </g>
+        );
+      })}
+    </svg>
+  );
+}
+
+const KINDS = { 'state-timeline': States, timeseries: Lines, stat: Number_, bargauge: Bars, heatmap: Heat };
 
 function Placed({ panel }) {
   const { x, y, w, h } = panel.gridPos;
   const place = { position: 'absolute', left: x * COLUMN + GAP / 2, top: 48 + y * ROW, width: w * COLUMN - GAP, height: h * ROW - GAP };
   if (panel.type === 'row') {
-    return <div style={{ ...place, fontSize: 16, lineHeight: `${ROW}px` }}>⌄ {panel.title}</div>;
+    return <div style={{ ...place, fontSize: 16, lineHeight: `${ROW}px` }}>{panel.collapsed ? '›' : '⌄'} {panel.title}</div>;
   }
   const Kind = KINDS[panel.type];
   const frame = { background: theme.colors.background.primary, border: `1px solid ${theme.colors.border.weak}`, boxSizing: 'border-box' };
@@ -189,7 +222,7 @@ createRoot(document.getElementById('root')).render(
     <GlobalStyles isExtensionSidebarOpen={false} />
     <div style={{ fontFamily: 'Inter, DejaVu Sans, sans-serif', fontSize: 13, color: theme.colors.text.primary }}>
       <div style={{ padding: 12, fontSize: 18 }}>{dashboard.title}</div>
-      {dashboard.panels.map((panel) => <Placed key={panel.id} panel={panel} />)}
+      {dashboard.panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]).map((panel) => <Placed key={panel.id} panel={panel} />)}
     </div>
   </ThemeContext.Provider>
 );

@@ -312,7 +312,8 @@ async def _measure(metrics: Metrics) -> None:
     while True:
         due = monotonic() + _TICK_SECONDS
         await asyncio.sleep(_TICK_SECONDS)
-        metrics.loop_lag_seconds[()] = lag = max(0.0, monotonic() - due)
+        lag = max(0.0, monotonic() - due)
+        metrics.loop_lag_seconds[()].observe(lag)
         if lag > _HELD_UP_SECONDS and (left_out := quota.take()) is not None:
             more = fields(seconds=round(lag, 3), **({"left_out": left_out} if left_out else {}))
             log.warning("the event loop was held up, and every webhook with it", extra=more)

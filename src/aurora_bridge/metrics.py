@@ -51,6 +51,7 @@ _STAGE_BUCKETS = (
     8.0,
     10.0,
 )
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def _keys(labels: Labels) -> Iterator[Key]:
@@ -453,8 +454,11 @@ class Metrics(Collector):
         self.secret_file_reloads = Counter(
             "aurora_bridge_secret_file_reloads", "Changes of a secret file that were taken over.", (("file", ()),)
         )
-        self.loop_lag_seconds = Gauge(
-            "aurora_bridge_loop_lag_seconds", "How late the event loop last woke up: its delay for every delivery."
+        self.loop_lag_seconds = Histogram(
+            "aurora_bridge_loop_lag_seconds",
+            "How late the event loop woke up, four times a second: its delay for every delivery. A stall is one "
+            "observation, however long it was.",
+            _LAG_BUCKETS,
         )
         self.build_info = Gauge(
             "aurora_bridge_build_info",

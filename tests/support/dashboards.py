@@ -32,8 +32,9 @@ def dashboards() -> dict[str, dict[str, Any]]:
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[Panel]:
-    """Yield the panels of a dashboard, without its rows."""
-    yield from (panel for panel in dashboard["panels"] if panel["type"] != "row")
+    """Yield the panels of a dashboard, without its rows, but with what a collapsed one holds."""
+    for panel in dashboard["panels"]:
+        yield from panel["panels"] if panel["type"] == "row" else [panel]
 
 
 def asked() -> Iterator[Asked]:
@@ -47,6 +48,6 @@ def asked() -> Iterator[Asked]:
 def replaced(expression: str, *, interval: str = "1m", shown: str = "1h") -> str:
     """Return an expression as Grafana sends it when everything is chosen."""
     found = expression.replace("$__rate_interval", interval).replace("$__range", shown)
-    for variable in ("namespace", "instance", "event"):
+    for variable in ("cluster", "namespace", "release", "instance", "event"):
         found = found.replace(f"${variable}", ".*")
     return found

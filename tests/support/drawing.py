@@ -53,8 +53,8 @@ class Drawing:
 
     def picture(self, name: str) -> Path:
         """Take a picture of a dashboard's page; return where it is."""
-        panel = dashboards()[name]["panels"][-1]["gridPos"]
-        height = (panel["y"] + panel["h"]) * ROW_PIXELS + 60
+        places = [panel["gridPos"] for panel in panels(dashboards()[name])]
+        height = max(place["y"] + place["h"] for place in places) * ROW_PIXELS + 60
         path = self.folder / f"{name}.png"
         self._browse(name, f"--window-size={WIDTH},{height}", f"--screenshot={path}")
         return path

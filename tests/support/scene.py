@@ -44,6 +44,7 @@ MIX: Final[tuple[tuple[float, str, Headers], ...]] = (
     (10, "/asset_created?asset_id={new}&asset_type=Design+DXF", HEADER),
     (10, "/agreement_status_changed?agreement_id={new}&status=signed", HEADER),
     (0.5, "/agreement_status_changed?agreement_id={new}&status=notarized", HEADER),  # a value that is not known
+    (0.5, "/project_status_changed?project_id={project}&amp;status={state}", HEADER),  # a template that HTML garbled
     (0.5, "/roof_painted?project_id={project}", HEADER),  # an event that is not known
     (0.3, "/lead_created", HEADER),  # dead letters: no attributes, an unfilled placeholder, not UTF-8
     (0.3, "/lead_created?lead_id=%3CLEAD_ID%3E", HEADER),
@@ -141,6 +142,7 @@ def _acts(server: Prometheus, daemons: list[Daemon], node: KafkaNode, calm: floa
     pause = Event()
     see('sum(aurora_bridge_deliveries_total{outcome="published"}) > 600')
     pause.wait(calm)
+    see("sum(aurora_bridge_spool_events) == 0")  # behind what waits, a delivery goes to disk at once
     node.pause()
     see("max(aurora_bridge_oldest_unanswered_seconds) > 1")
     for _ in range(5):  # clients that do not wait for their answers
