@@ -23,8 +23,8 @@ _RETRIED = Section(
                 "alike, say. re-send: of one that was declared. none: at some other time, when Aurora does not retry.",
                 "No bar, or a few echoes.",
                 "30s and later: Aurora did not get our 2xx in time; compare with the expected retries, to the right. "
-                "Only later ones: the earlier attempts did not come through to us. none: perhaps other events that look "
-                "alike; see the runbook AuroraBridgeStrayDuplicates.",
+                "Only later ones: the earlier attempts did not come through to us. none: perhaps other events that "
+                "look alike; see the runbook AuroraBridgeStrayDuplicates.",
             ),
             Query(
                 f'sum by (interval) (increase(aurora_bridge_duplicates_total{{event=~"$event"}}{RANGE})) > 0.5',
@@ -40,8 +40,8 @@ _RETRIED = Section(
                 "Expected retries: taken, but our 2xx may not have come in time; each comes again as a duplicate.",
                 "Few duplicates, some repeats, no expected retry.",
                 "Expected retries: a proxy in front with a time-out below 10 s, or slow answers. Far more duplicates "
-                "than these: our answers get lost behind us, or an event has two subscriptions (choose one above). Many "
-                "repeats of a state: compare INDEX__REPEAT_WINDOW_SECONDS with the filters of the subscription.",
+                "than these: our answers get lost behind us, or an event has two subscriptions (choose one above). "
+                "Many repeats of a state: compare INDEX__REPEAT_WINDOW_SECONDS with the filters of the subscription.",
             ),
             Query(f'60 * sum(rate(aurora_bridge_duplicates_total{{event=~"$event"}}{INTERVAL}))', "duplicates"),
             Query(f'60 * sum(rate(aurora_bridge_repeats_total{{event=~"$event"}}{INTERVAL}))', "repeats"),

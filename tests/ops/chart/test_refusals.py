@@ -125,11 +125,11 @@ TOLD_BY_DAEMON: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "Kafka and the own log": ({"replicaCount": 1, **settings(embedded=True)}, "expected one of the two"),
     "an own log without a volume": (
         {"replicaCount": 1, "persistence": {"enabled": False}, **settings(embedded=True, kafka=NO_KAFKA)},
-        "the events would have no place",
+        "requires Kafka, which is not configured",
     ),
     "deadlines out of order": (settings(deadlines={"publish_seconds": 6}), "expected each less than the next"),
     "a certificate without key": (settings(ingress={"tls_certificate": SECRET}), "expected both or neither"),
-    "an owner without a key of Aurora's API": (settings(aurora={"tenant_id": "t"}), "which has the key of Aurora's"),
+    "an owner without a key of Aurora's API": (settings(aurora={"tenant_id": "t"}), "the key of Aurora's API"),
     "a password missing": (
         kafka(security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512", sasl_username="u"),
         "AURORA_BRIDGE_KAFKA__SASL_PASSWORD_FILE",
