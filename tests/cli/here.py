@@ -3,6 +3,8 @@
 import io
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from subprocess import CompletedProcess
@@ -31,6 +33,9 @@ def _left_as_found() -> Iterator[None]:
     handlers, levels = root.handlers, (root.level, library.level)
     umask = os.umask(0o022)
     os.umask(umask)
+    if threading.current_thread() is threading.main_thread():
+        # As in a new process: asyncio leaves Ctrl-C alone where it finds a handler, such as one that uvloop left behind.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
