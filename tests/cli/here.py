@@ -34,7 +34,7 @@ def _left_as_found() -> Iterator[None]:
     umask = os.umask(0o022)
     os.umask(umask)
     if threading.current_thread() is threading.main_thread():
-        # As in a new process: asyncio leaves Ctrl-C alone where it finds a handler, such as one that uvloop left behind.
+        # As in a new process: asyncio leaves Ctrl-C to a handler that it finds, such as one that a loop left behind.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
