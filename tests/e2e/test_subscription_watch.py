@@ -88,7 +88,10 @@ def subscribe_to_all(daemon: Daemon, aurora: Simulator) -> dict[str, str]:
 def test_a_subscription_that_is_off_is_told_until_it_is_on_again(daemon: Daemon, aurora: Simulator) -> None:
     ids = subscribe_to_all(daemon, aurora)
     assert title(daemon).startswith("Good: ")
-    assert daemon.metrics().value("aurora_bridge_subscriptions", state="enabled") == len(CORE)
+    daemon.wait_until(
+        "all were seen",
+        lambda daemon: daemon.metrics().value("aurora_bridge_subscriptions", state="enabled") == len(CORE),
+    )
 
     one = f"{OWNER}/{ids['lead_created']}"
     call(aurora, "PUT", one, {"webhook": {"enabled": False}})

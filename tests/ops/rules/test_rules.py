@@ -46,7 +46,7 @@ def known() -> dict[str, dict[str, set[str] | None]]:
             labels = {label: set(values) or None for label, values in metric.labels}
             if isinstance(metric, Histogram):
                 bounds = {sample.labels["le"] for sample in metric.collect().samples if sample.name.endswith("_bucket")}
-                found[f"{metric.name}_count"] = labels
+                found[f"{metric.name}_count"] = found[f"{metric.name}_sum"] = labels
                 found[f"{metric.name}_bucket"] = {**labels, "le": bounds}
             else:
                 found[f"{metric.name}_total" if isinstance(metric, Counter) else metric.name] = labels
