@@ -48,8 +48,8 @@ _ANSWERS = Section(
                 "that Kafka refused for themselves; spools that were found broken: now.",
                 "0 everywhere. Strangers of the internet get 401 as well.",
                 "5xx: the status page on the admin port says what to do. 401 after a change of the token: put both "
-                "into the file. Dead letters: a URL template in Aurora wants mending. Missed: aurora-bridge "
-                "resend request prints what to ask Aurora for. Set aside: aurora-bridge quarantine list says why. "
+                "into the file. Dead letters: fix a URL template in Aurora. Missed: aurora-bridge "
+                "resend request prints what to ask Aurora for. Quarantined: aurora-bridge quarantine list says why. "
                 "Broken spools: the runbook AuroraBridgeBrokenFile; counted until somebody deletes the file.",
             ),
             Query(f'sum(increase(aurora_bridge_refusals_total{{reason=~"{OUR_FAULT}"}}{RANGE}))', "5xx"),
@@ -57,7 +57,7 @@ _ANSWERS = Section(
             Query("sum(aurora_bridge_retry_pending_deliveries)", "retry due"),
             Query("sum(aurora_bridge_missed_deliveries)", "missed"),
             Query(f"sum(increase(aurora_bridge_dead_letters_total{RANGE}))", "dead letters"),
-            Query("sum(aurora_bridge_spool_quarantined_events)", "set aside"),
+            Query("sum(aurora_bridge_spool_quarantined_events)", "quarantined"),
             Query("sum(aurora_bridge_broken_files)", "broken spools"),
             base=GREEN,
             steps=[(0.5, RED)],

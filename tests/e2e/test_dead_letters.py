@@ -14,6 +14,8 @@ from uuid import uuid4
 
 import pytest
 
+from aurora_bridge.cli import dead_letters
+from aurora_bridge.cli.output import ReaderGoneError
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import REPLAY
 from tests.cli.here import here
@@ -314,3 +316,21 @@ def test_while_kafka_is_away_those_that_wait_in_the_spool_are_shown_and_what_cou
         shown = here("dead-letters", "show", state_dir=daemon.state, **settings)
     assert [json.loads(line)["id"] for line in shown.stdout.splitlines()] == [answer["id"]]
     assert (shown.returncode, f"{HOST}:{nobody}" in shown.stderr) == (1, True)
+
+
+def test_a_replay_whose_reader_has_enough_is_no_success_and_can_be_run_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreements = [name(), name()]
+    letters = [bench.bury(f"agreement_id={agreement}&status=signed")["id"] for agreement in agreements]
+    bench.fix()
+
+    def put(*_: bytes) -> None:
+        raise ReaderGoneError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dead_letters, "put", put)
+        done = bench.run("replay", *letters, "--yes")
+    assert (done.returncode, "1 of 2 done. Run this again for the others." in done.stderr) == (1, True)
+    assert len(bench.replay(*letters, "--yes")) == 1
+    assert [len(bench.events(agreement)) for agreement in agreements] == [1, 1]

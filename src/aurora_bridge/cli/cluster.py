@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import os
 
-from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config, need_kafka
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group, need_kafka
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import ACCEPT_CLUSTER
@@ -33,15 +33,13 @@ _ACCEPT_EXAMPLES = """\
 
 def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
-    parser = subparsers.add_parser(
+    below = add_group(
+        subparsers,
         "cluster",
         help="which Kafka cluster the state directory belongs to: show, accept",
         description="The state directory remembers the id of its Kafka cluster; the daemon sends to no other.",
-        epilog=f"examples:\n{_EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
-    add_config(parser)
-    below = parser.add_subparsers(metavar="COMMAND", required=True)
     add_command(
         below,
         "show",

@@ -46,6 +46,26 @@ def add_command(  # noqa: PLR0913 - what argparse wants to know
     return parser
 
 
+def add_group(
+    subparsers: Subparsers,
+    name: str,
+    *,
+    help: str,  # noqa: A002 - as above
+    description: str,
+    examples: str,
+) -> Subparsers:
+    """Register a command that has others below it; return where they are registered."""
+    parser = subparsers.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser)
+    return parser.add_subparsers(metavar="COMMAND", required=True)
+
+
 def add_config(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
     """Let a parser take `--config`; by default, one that is not given leaves the one before the command in force."""
     words = "settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"

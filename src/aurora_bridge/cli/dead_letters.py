@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from aurora_bridge.cli.arguments import moment
-from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group
 from aurora_bridge.cli.letters import Letters, read_letters
-from aurora_bridge.cli.output import put, tell
+from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 from aurora_bridge.control.client import ControlError, ask
 from aurora_bridge.control.commands import REPLAY
 from aurora_bridge.event_types import todays_name
@@ -59,15 +59,13 @@ _REPLAY_EXAMPLES = """\
 
 def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
-    parser = subparsers.add_parser(
+    below = add_group(
+        subparsers,
         "dead-letters",
         help="deliveries that carried no readable event: list, show, replay",
         description="Deliveries with good credentials that carried no readable event are kept as dead letters.",
-        epilog=f"examples:\n{_EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
-    add_config(parser)
-    below = parser.add_subparsers(metavar="COMMAND", required=True)
     listing = add_command(
         below,
         "list",
@@ -203,7 +201,10 @@ def _need_daemon(settings: Settings) -> None:
 def _ask_all(
     waiting: Sequence[tuple[StoredDeadLetter, bytes]], settings: Settings, *, dry_run: bool
 ) -> Counter[tuple[str, str]]:
-    """Ask the daemon for each, print what it says; return how often what became of them, and why."""
+    """Ask the daemon for each, print what it says; return how often what became of them, and why.
+
+    Raises `OutputError`, also where a reader has enough before all were replayed.
+    """
     outcomes: Counter[tuple[str, str]] = Counter()
     told_at = monotonic()
     for number, (letter, event) in enumerate(waiting):
@@ -212,7 +213,13 @@ def _ask_all(
             told_at = monotonic()
         result = ask(settings.state_dir, REPLAY, event=orjson.loads(event), dry_run=dry_run)
         outcomes[result["outcome"], result["reason"] or ""] += 1
-        put(orjson.dumps({"dead_letter": letter.id, **result}))
+        try:
+            put(orjson.dumps({"dead_letter": letter.id, **result}))
+        except ReaderGoneError as error:
+            if dry_run:
+                raise
+            msg = f"{error} {number + 1} of {len(waiting)} done. Run this again for the others."
+            raise OutputError(msg) from error
     return outcomes
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 import orjson
 
 from aurora_bridge.cli.arguments import row
-from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group
 from aurora_bridge.cli.output import OutputError, put, tell
 from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.client import ask
@@ -59,15 +59,13 @@ _DISCARD_EXAMPLES = """\
 
 def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
-    parser = subparsers.add_parser(
+    below = add_group(
+        subparsers,
         "quarantine",
         help="what Kafka rejected: list, show, retry, discard",
         description="Events that Kafka rejects (too large, most likely) are quarantined in the spool.",
-        epilog=f"examples:\n{_EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
-    add_config(parser)
-    below = parser.add_subparsers(metavar="COMMAND", required=True)
     listing = add_command(
         below,
         "list",

@@ -7,10 +7,11 @@ declaration itself; the next start goes on with it.
 import argparse
 import os
 from collections.abc import Callable, Iterable
+from math import ceil
 from time import time
 
 from aurora_bridge.cli.arguments import event_name, moment
-from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import RESEND_BEGIN, RESEND_END, RESEND_STATUS
@@ -51,16 +52,14 @@ _REACH_MS = 30 * 86_400_000
 
 def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
-    parser = subparsers.add_parser(
+    below = add_group(
+        subparsers,
         "resend",
         help="webhooks that Aurora sends again on request: request, begin, status, end",
         description="Aurora's support can send past webhooks again, up to 30 days. While that is declared, everything "
         "that was accepted before is a duplicate.",
-        epilog=f"examples:\n{_EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
-    add_config(parser)
-    below = parser.add_subparsers(metavar="COMMAND", required=True)
     add_command(
         below,
         "begin",
@@ -149,7 +148,7 @@ def _show(answer: tuple[Declaration, int]) -> int:
         return os.EX_OK
     begun, ends = _utc(declared.begun_ms), _utc(declared.ends_ms)
     if declared.lasts(now_ms):
-        left = duration((declared.ends_ms - now_ms) / 1000)
+        left = duration(ceil((declared.ends_ms - now_ms) / 1000))
         put(f"a re-send goes on since {begun}; it ends by itself at {ends}, in {left}")
     else:
         put(f"the last re-send went on from {begun} to {ends}")

@@ -22,7 +22,7 @@ from aurora_bridge.aurora.pairing import Redact
 from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.aurora.wanted import WantedSubscriptions, wanted_of
-from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_config
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 from aurora_bridge.cli.subscriptions_words import (
     change_in_words,
@@ -69,16 +69,14 @@ _REENABLE_EXAMPLES = """\
 
 def add(subparsers: Subparsers) -> None:
     """Register the command and those below it."""
-    parser = subparsers.add_parser(
+    below = add_group(
+        subparsers,
         "subscriptions",
         help="Aurora's subscriptions as a file: export, plan, apply, reenable",
         description="Compares the subscriptions that Aurora has with the [[subscriptions]] of a file, and makes them "
         "so. Needs AURORA__API_TOKEN_FILE, and AURORA__TENANT_ID or AURORA__PARTNER_APPLICATION_ID.",
-        epilog=f"examples:\n{_EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
-    add_config(parser)
-    below = parser.add_subparsers(metavar="COMMAND", required=True)
     add_command(
         below,
         "export",
