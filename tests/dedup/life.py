@@ -14,8 +14,9 @@ from threading import Event as Gate
 from typing import Any, Final
 from unittest.mock import patch
 
-from aurora_bridge.dedup import index, index_file, segments
+from aurora_bridge.dedup import index, segments
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
+from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.memory import Entry
@@ -25,7 +26,6 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
-from aurora_bridge.state import database
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import ME, outbox_record
 from tests.support.index_rows import rows_of
@@ -244,19 +244,12 @@ async def living(directory: Path, **options: Any) -> AsyncIterator[Life]:  # noq
 @asynccontextmanager
 async def paused(life: Life) -> AsyncIterator[None]:
     """Let the maintenance of the file pause, behind the step that is under way."""
-    steps = 0
 
-    def keep_room(*args: Any) -> int:  # noqa: ANN401 - each step asks for it
-        nonlocal steps
-        steps += 1
-        index_file._STEP_SECONDS = PATIENCE  # noqa: SLF001 - only now, or the step before would wait so long
-        return database.keep_room(*args)
+    async def step(_file: IndexFile, *, expire: bool) -> None:
+        """Do nothing."""
 
-    with (
-        patch.object(index_file, "_STEP_SECONDS", index_file._STEP_SECONDS),  # noqa: SLF001
-        patch.object(index_file, "keep_room", keep_room),
-    ):
-        await until(lambda: steps > 0)
+    with patch.object(IndexFile, "_step", step):
+        await turns()  # a step that was begun is on the file's thread by then
         await life.asked(lambda _db: None)
         yield
 
