@@ -146,7 +146,8 @@ async def test_a_body_that_turns_out_broken_ends_the_connection_behind_the_answe
         connection.send(b"not a length\r\n" + request("/b"))
         return answered, connection.ended()
 
-    assert await talk(serving.url, converse) == ("/a", True)
+    async with listening(Server(serving, lingering_time=3_600)) as url:
+        assert await talk(url, converse) == ("/a", True)
 
 
 @pytest.mark.proves(

@@ -59,6 +59,8 @@ class RequestParser:
 
         None: not known any more, behind a body or a longer head. What is refused from then on stays refused.
         """
+        self._body: StreamReader = EMPTY_PAYLOAD
+        """Of the request that came last."""
         self._error: HttpProcessingError | None = None
         """Why the line in `_unparsed` was refused; its end is awaited, for another look."""
 
@@ -88,14 +90,21 @@ class RequestParser:
     def _behind(self, requests: Sequence[Request], read: bytes) -> bytes | None:
         """Return what of `read` is behind `requests`, None if that is not known or too long."""
         *heads, rest = read.lstrip(_LINE_END).split(_HEAD_END)
-        has_body = bool(requests) and requests[-1][1] is not EMPTY_PAYLOAD
+        if requests:
+            self._body = requests[-1][1]
+        has_body = self._body is not EMPTY_PAYLOAD
         return rest if len(heads) == len(requests) and not has_body and len(rest) <= self._most_bytes else None
 
     def _feed(self, data: bytes, read: bytes) -> Parsed:
         try:
-            return self._strict.feed_data(data)
+            parsed: Parsed = self._strict.feed_data(data)
         except HttpProcessingError as error:
+            if not self._body.is_eof():
+                self._body.set_exception(error)  # aiohttp's parser in C would leave its reader waiting
             return [(MalformedRequest(error, read), EMPTY_PAYLOAD)], False, b""
+        if parsed[0]:
+            self._body = parsed[0][-1][1]
+        return parsed
 
     def _look_again(self, read: bytes, error: HttpProcessingError) -> Parsed:
         """Parse what came since the last request: the strict parser refused a part of it, and forgot what is before."""
