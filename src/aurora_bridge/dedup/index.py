@@ -145,7 +145,7 @@ def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> Non
     """Note up to where the log is known, and up to when events may be missing in it."""
     if positions:
         db.execute(_POSITIONS, (_json([(*place, offset) for place, offset in positions.items()]),))
-    db.execute("UPDATE forgotten SET time_ms = ?1 WHERE time_ms < ?1", (forgotten_ms,))
+    db.execute("UPDATE forgotten SET time_ms = ? WHERE time_ms < ?", (forgotten_ms, forgotten_ms))
 
 
 def learn(

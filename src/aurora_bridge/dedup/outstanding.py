@@ -40,7 +40,7 @@ CREATE TABLE runs (began_ms INTEGER PRIMARY KEY, alive_ms INTEGER NOT NULL)
 """`minute` is that of the first attempt, since the epoch."""
 _STRIKE = "DELETE FROM refused WHERE fingerprint IN (SELECT value FROM json_each(?))"
 _LIST = "INSERT INTO refused SELECT value->>0, value->>1, value->>2 FROM json_each(?)"
-_RUN = "INSERT INTO runs VALUES (?1, ?2) ON CONFLICT DO UPDATE SET alive_ms = max(alive_ms, ?2)"
+_RUN = "INSERT INTO runs VALUES (?, ?) ON CONFLICT DO UPDATE SET alive_ms = max(alive_ms, excluded.alive_ms)"
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
