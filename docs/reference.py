@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aurora_bridge.daemon import make_metrics
-from aurora_bridge.metrics import Counter, Gauge, Histogram
+from aurora_bridge.metric_types import Counter, Gauge, Histogram
 from aurora_bridge.settings import Settings
 from aurora_bridge.settings.field_types import expected
 from aurora_bridge.settings.names import FILE_ONLY, SETTINGS, variable

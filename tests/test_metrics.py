@@ -15,7 +15,8 @@ from aurora_bridge.bridge import EVENTS
 from aurora_bridge.build import BUILD
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
-from aurora_bridge.metrics import NO_EVENT, STAGES, Counter, Gauge, Histogram, Metrics
+from aurora_bridge.metric_types import Counter, Gauge, Histogram
+from aurora_bridge.metrics import NO_EVENT, STAGES, Metrics
 from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
 from aurora_bridge.webhook.catalogue import CATALOGUE
 

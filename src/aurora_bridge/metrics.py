@@ -1,23 +1,17 @@
 """Every metric, declared once. `web.admin` exposes them.
 
-prometheus_client writes the text formats; counting is done here in plain dictionaries, since its counters and
-histograms take a lock each time and cost 10 us a webhook together, a fifth of the whole way. Labels come from closed
-sets: every series is there from the start, and one that is not raises `KeyError`.
+`metric_types` says how they count. The module is long because it is one list: whoever meets a name finds its help text.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, product
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from aurora_bridge.build import BUILD
+from aurora_bridge.metric_types import Counter, Gauge, Histogram, Labels
 from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
-
-Labels = tuple[tuple[str, Sequence[str]], ...]
-Key = str | tuple[str, ...]
 
 BUDGET_SECONDS = 10
 """Aurora waits this long for an answer (Aurora: "Delivery")."""
@@ -52,100 +46,6 @@ _STAGE_BUCKETS = (
     10.0,
 )
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-def _keys(labels: Labels) -> Iterator[Key]:
-    """Yield the key of every series: a string for one label, a tuple otherwise."""
-    for values in product(*(values for _, values in labels)):
-        yield values[0] if len(values) == 1 else values
-
-
-def _values(key: Key) -> Sequence[str]:
-    return (key,) if isinstance(key, str) else key
-
-
-class Counter(dict[Key, int]):
-    """A counter's series, by label value or tuple of them: `metrics.refusals[reason] += 1`."""
-
-    def __init__(self, name: str, text: str, labels: Labels = ()) -> None:
-        super().__init__(dict.fromkeys(_keys(labels), 0))
-        self.name, self.text = name, text
-        self.labels = [(label, tuple(values)) for label, values in labels]
-
-    def collect(self) -> Metric:
-        """Return the series as they stand."""
-        family = CounterMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
-        for key, value in self.items():
-            family.add_metric(_values(key), value)
-        return family
-
-
-class Gauge(dict[Key, float]):
-    """A gauge's series; what its holder knows anyway is asked for when it is read.
-
-    `source`, if set, gives the value of the one without labels, `sources` the values of those with labels.
-    """
-
-    def __init__(self, name: str, text: str, labels: Labels = ()) -> None:
-        super().__init__(dict.fromkeys(_keys(labels), 0.0))
-        self.name, self.text = name, text
-        self.labels = [(label, tuple(values)) for label, values in labels]
-        self.source: Callable[[], float] | None = None
-        self.sources: Callable[[], Mapping[str, float]] | None = None
-
-    def value(self) -> float:
-        """Return the one without labels as it stands."""
-        return self[()] if self.source is None else self.source()
-
-    def collect(self) -> Metric:
-        """Return the series as they stand."""
-        if self.source is not None:
-            self[()] = self.source()
-        if self.sources is not None:
-            self.update(self.sources())
-        family = GaugeMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
-        for key, value in self.items():
-            family.add_metric(_values(key), value)
-        return family
-
-
-class Series:
-    """One series of a histogram: how many observations fell between its bounds."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
-
-
-class Histogram(dict[Key, Series]):
-    """A histogram of seconds, by label value or tuple of them: `metrics.stage_seconds["read"].observe(seconds)`."""
-
-    def __init__(self, name: str, text: str, buckets: Sequence[float], labels: Labels = ()) -> None:
-        super().__init__({key: Series(buckets) for key in _keys(labels)})
-        self.name, self.text = name, text
-        self.labels = [(label, tuple(values)) for label, values in labels]
-        self._buckets = buckets
-        self._bounds = [*(str(float(bound)) for bound in buckets), "+Inf"]
-
-    def add(self, key: Key) -> None:
-        """Have a series whose label value is not known beforehand."""
-        self.setdefault(key, Series(self._buckets))
-
-    def collect(self) -> Metric:
-        """Return the series as they stand."""
-        family = HistogramMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
-        for key, series in self.items():
-            buckets = list(zip(self._bounds, accumulate(series.counts), strict=True))
-            family.add_metric(_values(key), buckets, series.sum)
-        return family
 
 
 class Metrics(Collector):

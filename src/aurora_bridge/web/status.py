@@ -17,7 +17,8 @@ from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
-from aurora_bridge.metrics import BUDGET_SECONDS, Counter, Metrics, Series
+from aurora_bridge.metric_types import Counter, Series
+from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from aurora_bridge.refusal import Outcome, Reason

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import units
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from aurora_bridge.daemon import make_metrics
-from aurora_bridge.metrics import Counter, Gauge, Histogram
+from aurora_bridge.metric_types import Counter, Gauge, Histogram
 from grafana.__main__ import DASHBOARDS, encoded, main
 from tests.support.dashboards import FOLDER, asked, dashboards, panels, replaced
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from aurora_bridge.daemon import make_metrics
-from aurora_bridge.metrics import Counter, Gauge, Histogram
+from aurora_bridge.metric_types import Counter, Gauge, Histogram
 from aurora_bridge.refusal import Reason
 
 REPOSITORY: Final = Path(__file__).parents[3]
