@@ -24,7 +24,7 @@ from aurora_bridge.settings import (
     load,
     redacted,
 )
-from aurora_bridge.settings.field_types import choices, expected
+from aurora_bridge.settings.expected import choices, expected
 from aurora_bridge.settings.names import FILE_ONLY, GROUPS, SETTINGS, variable
 from aurora_bridge.webhook.text import canonical_name, meant_name
 

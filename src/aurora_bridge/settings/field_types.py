@@ -1,7 +1,6 @@
-"""The types of the settings' fields, each with the words that say what is expected.
+"""The types of the settings' fields, each with its check, and with the words that say what is expected.
 
-Each has its check and an `Expected` beside it, since pydantic's own words would not do. `expected` finds the words for
-any field: error messages (`problems`) and the settings reference print the same ones. The fields are in `sections`.
+`expected` finds the words for any field. The fields are in `sections`.
 """
 
 import ipaddress
@@ -10,27 +9,19 @@ import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
+from aurora_bridge.settings.expected import Expected
 from aurora_bridge.settings.units import Unit, in_bytes, in_days, in_seconds
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _BROKER = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 _HIGHEST_PORT = 65535
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a setting takes, in words that fit after "expected"."""
-
-    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,34 +269,3 @@ Deadline = Annotated[
 def is_path(field: FieldInfo) -> bool:
     """Whether `field` takes the path of a file or a folder."""
     return Path in (field.annotation, *get_args(field.annotation))
-
-
-def expected(field: FieldInfo) -> str:
-    """Return what `field` takes, in words that fit after "expected"."""
-    kinds = _kinds(field)
-    marks = [*field.metadata, *(mark for kind in kinds for mark in getattr(kind, "__metadata__", ()))]
-    for mark in marks:
-        if isinstance(mark, Expected):
-            return mark.words
-    if values := choices(field):
-        return "one of " + ", ".join(map(str, values))
-    if bool in kinds:
-        return "true or false"
-    noun = "a number" if float in kinds else "a whole number"
-    low = next(mark.ge for mark in marks if isinstance(mark, Ge))
-    high = next(mark.le for mark in marks if isinstance(mark, Le))
-    for mark in marks:
-        if isinstance(mark, Unit):
-            return f"{noun} of {mark.noun} from {low} to {high}, also with a unit ({mark.units})"
-    return f"{noun} from {low} to {high}"
-
-
-def choices(field: FieldInfo) -> tuple[object, ...]:
-    """Return the values of a field that has a fixed set of them, else none."""
-    kind = _kinds(field)[0]
-    return get_args(kind) if get_origin(kind) is Literal else ()
-
-
-def _kinds(field: FieldInfo) -> tuple[object, ...]:
-    """Return the types of which a value may be."""
-    return get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from aurora_bridge.settings.expected import choices
 from aurora_bridge.settings.field_types import (
     EMPTY_IS_NONE,
     NO_BOOL,
@@ -42,7 +43,6 @@ from aurora_bridge.settings.field_types import (
     UserName,
     Whole,
     WholeSeconds,
-    choices,
 )
 
 DAY = 86_400  # seconds

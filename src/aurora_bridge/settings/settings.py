@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from aurora_bridge.settings.expected import Expected
 from aurora_bridge.settings.field_types import (
     EMPTY_IS_NONE,
     EventName,
-    Expected,
     Folder,
     Tenant,
 )
