@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.routing import Routing, make_routing, shown_template, to_paste
+from aurora_bridge.routing import Routing, make_routing, shown_template
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import RouteSettings, Settings, SettingsError
 from aurora_bridge.webhook.catalogue import Recurrence
@@ -359,38 +359,6 @@ def test_routes_that_name_one_file_share_it(tokens: Path) -> None:
     tokens.write_text("two\n")
     asyncio.run(files.look())
     assert metrics.secret_file_reloads[str(tokens)] == 1
-
-
-# What to paste
-
-
-def paste(*routes: Tables, **more: object) -> list[tuple[str, str]]:
-    return [(one.event, one.url) for one in to_paste(Settings.model_validate({"routes": routes, **more}))]
-
-
-@pytest.mark.proves("Where each secret lives: A token in a route's template is hidden wherever the template is shown")
-@pytest.mark.parametrize(
-    ("template", "url"),
-    [
-        (TEMPLATE, f"https://HOST{TEMPLATE}"),
-        ("?x=<Y>", "https://HOST?x=<Y>"),
-        ("https://h.example/x?token=canary&y=<Y>", "https://h.example/x?token=***&y=<Y>"),
-        ("/x?next=https://h.example", "https://HOST/x?next=https://h.example"),
-    ],
-)
-def test_a_written_template_is_pasted_as_it_stands_with_a_host_and_without_secrets(template: str, url: str) -> None:
-    assert paste({**QUIET, "template": template}, default_route=False) == [(AGREEMENT, url)]
-
-
-def test_the_default_routes_templates_begin_with_the_public_url_and_the_base_path() -> None:
-    found = paste(QUIET, ingress={"public_url": "https://h.example/up/", "base_path": "/base"})
-    assert found[0] == (AGREEMENT, f"https://h.example/up{TEMPLATE}")
-    assert ("lead_changed", "https://h.example/up/base/lead_changed?lead_id=<LEAD_ID>") in found
-
-
-def test_an_event_that_a_written_route_takes_is_left_out_of_the_default_routes_unless_the_tenant_is_another() -> None:
-    assert [event for event, _ in paste(QUIET)].count(AGREEMENT) == 1
-    assert [event for event, _ in paste({**QUIET, "tenant": "acme"})].count(AGREEMENT) == 2
 
 
 @pytest.mark.proves("Where each secret lives: A token in a route's template is hidden wherever the template is shown")

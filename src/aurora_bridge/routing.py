@@ -1,6 +1,7 @@
 """From settings to routes: templates compiled, credentials read, and everything that is wrong with them said at once.
 
-`daemon` serves what comes out; `cli.config` only looks whether anything is wrong, `cli.templates` prints what to paste.
+`daemon` serves what comes out; `cli.config` only looks whether anything is wrong. What to paste into Aurora for the
+routes is in `url_templates`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +34,6 @@ from aurora_bridge.webhook.template import Template, could_match_one
 from aurora_bridge.webhook.text import meant_name
 
 DEFAULT = "default"
-NO_HOST = "https://HOST"
-"""Begins a template where nobody said under which URL Aurora reaches the bridge."""
 _AURORAS_OWN = "session_token"
 """A secret whatever the settings call one: it buys access to a tenant's data."""
 _SECOND_US = 1_000_000
@@ -89,50 +88,6 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
         for path in dict.fromkeys(files.exposed)
     )
     return Routing(Routes(settings.ingress.base_path, default, [one.route for one in written]), maker.warnings)
-
-
-class Paste(NamedTuple):
-    """A URL template to paste into a subscription of Aurora."""
-
-    event: str
-    tenant: str
-    url: str
-    """With its secrets hidden, and with HOST where the bridge does not know under which one Aurora reaches it."""
-
-
-def to_paste(settings: Settings) -> Iterator[Paste]:
-    """Yield what to paste for each written route, then for each event of the default route whose attributes are known.
-
-    An event that a written route takes is left out of the default route's.
-    """
-    written, secrets = set(), secret_names(settings)
-    for route in settings.routes:
-        written.add((todays_name(route.event), tenant := route.tenant or settings.tenant))
-        yield Paste(todays_name(route.event), tenant, with_host(_shown(route, secrets), settings))
-    if not settings.default_route:
-        return
-    for name in CATALOGUE:
-        template = default_template(name, settings)
-        if template is not None and (name, settings.tenant) not in written:
-            yield Paste(name, settings.tenant, template)
-
-
-def default_template(event: str, settings: Settings) -> str | None:
-    """Return what to paste for an event of the default route, None where its attributes are not known."""
-    event_type = CATALOGUE.get(event)
-    if event_type is None:
-        return None
-    # A placeholder that Aurora does not know makes dead letters: of those that are in doubt, only the identifier.
-    sure = [at for at in event_type.attributes if at not in event_type.attribute_evidence]
-    names = [at for at in event_type.attributes if at in sure or at == event_type.identifier]
-    base = settings.ingress.base_path.rstrip("/")
-    return with_host(f"{base}/{event}?{'&'.join(map(_parameter, names))}", settings) if names else None
-
-
-def with_host(template: str, settings: Settings) -> str:
-    """Return a template with scheme and host: its own, or those under which Aurora reaches the bridge, or HOST."""
-    has_host = not template.startswith(("/", "?"))
-    return template if has_host else (settings.ingress.public_url or NO_HOST) + template
 
 
 def shown_template(route: RouteSettings, settings: Settings) -> str:
@@ -268,11 +223,6 @@ def _replace(secrets: Secrets, parse: Callable[[str], Sequence[bytes]], contents
     secrets.replace(parse(contents[0].decode("utf-8-sig")))
 
 
-def _parameter(attribute: str) -> str:
-    """Return what carries an attribute in a template: `project_id=<PROJECT_ID>`."""
-    return f"{attribute}={placeholder(attribute)}"
-
-
 def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
     """Yield what is perhaps not meant with a route."""
     event_type = rules.type_of(event)
@@ -298,5 +248,5 @@ def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
         if needed is not None and needed not in template.attributes:
             yield (
                 f"the template has no {needed}; without it two events look alike, and every delivery is published, "
-                f"Aurora's retries too. Add {_parameter(needed)}."
+                f"Aurora's retries too. Add {needed}={placeholder(needed)}."
             )

@@ -14,7 +14,7 @@ from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import DeadLetterReason, Reason
-from aurora_bridge.routing import Paste
+from aurora_bridge.url_templates import Paste
 from aurora_bridge.web.history import Window
 from aurora_bridge.web.status import Answers, Kafka, Refused, Spool, Status, Topic, Volume
 
