@@ -15,7 +15,7 @@ import pytest
 from aurora_bridge.aurora.apply import Applied, carry_out
 from aurora_bridge.aurora.client import AuroraClient
 from aurora_bridge.aurora.subscription import Subscription
-from aurora_bridge.cli import subscriptions
+from aurora_bridge.cli import confirm, subscriptions
 from aurora_bridge.cli.output import ReaderGoneError
 from aurora_bridge.simulator.in_thread import Simulator
 from aurora_bridge.webhook.catalogue import CATALOGUE
@@ -246,7 +246,7 @@ def test_a_reader_that_has_enough_of_the_plan_is_no_success(bridge: Bridge, monk
         raise ReaderGoneError
 
     bridge.simulator.subscribe("project_changed", "https://hooks.example.com", enabled=False)
-    monkeypatch.setattr(subscriptions, "put", put)
+    monkeypatch.setattr(confirm, "put", put)
     for command in (["apply", "--yes"], ["reenable", "project_changed", "--yes"]):
         ended = bridge.run(*command, file=EVERYTHING if command[0] == "apply" else None)
         assert ended.returncode == 1

@@ -6,9 +6,7 @@ What is compared and tried is in `aurora`; `subscriptions_words` prints it.
 import argparse
 import asyncio
 import os
-import signal
-import sys
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,7 +21,8 @@ from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.aurora.wanted import WantedSubscriptions, wanted_of
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group
-from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
+from aurora_bridge.cli.confirm import confirmed, put_before_changing
+from aurora_bridge.cli.output import put, tell
 from aurora_bridge.cli.subscriptions_words import (
     change_in_words,
     findings_in_words,
@@ -195,14 +194,14 @@ async def _plan(arguments: argparse.Namespace, session: _Session) -> int:
 
 async def _apply(arguments: argparse.Namespace, session: _Session) -> int:
     planned, findings = await _planned(arguments, session)
-    _put_before_changing(plan_in_words(planned))
+    put_before_changing(for_terminal(plan_in_words(planned)))
     _tell_findings(findings)
     if any(finding.error for finding in findings):
         tell("Nothing was changed: correct the errors first.")
         return EX_FAILED
     if not planned.changes:
         return os.EX_OK
-    if not (arguments.yes or _agreed(f"Make {counted(len(planned.changes), 'change')}?")):
+    if not (arguments.yes or confirmed(f"Make {counted(len(planned.changes), 'change')}?")):
         return EX_FAILED
     total = len(planned.changes)
     try:
@@ -270,48 +269,22 @@ async def _reenable(arguments: argparse.Namespace, session: _Session) -> int:
         tell(f"{name}: Aurora has no subscription of this event or id. aurora-bridge subscriptions export lists them.")
     off = [one for one in chosen.values() if one.enabled is not True]
     states = {True: "on already", False: "off", None: "not shown by Aurora"}
-    _put_before_changing(
+    lines = (
         f"{one.id}  {one.event or 'unknown'}  {states[one.enabled]}  {session.redact(one.url_template or '')}"
         for one in chosen.values()
     )
+    put_before_changing(for_terminal(lines))
     _tell_findings(examine(off, session.receiver))
     if missing:
         return EX_FAILED
     if not off:
         return os.EX_OK
-    if not (arguments.yes or _agreed(f"Switch {counted(len(off), 'subscription')} on?")):
+    if not (arguments.yes or confirmed(f"Switch {counted(len(off), 'subscription')} on?")):
         return EX_FAILED
     for number, one in enumerate(off, 1):
         await session.client.update(one.id, {"enabled": True})
         tell(*for_terminal([f"[{number}/{len(off)}] {one.id} is on"]))
     return os.EX_OK
-
-
-def _agreed(question: str) -> bool:
-    """Ask on the terminal; without one, say how it is done."""
-    if sys.stdin is None or not sys.stdin.isatty():  # None: it was closed before the start
-        tell("Nothing was changed: there is no terminal to ask. Add --yes to do it without asking.")
-        return False
-    tell(f"{question} Only yes is taken:")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the answer
-    try:
-        if sys.stdin.readline().strip().lower() == "yes":
-            return True
-    except KeyboardInterrupt:
-        """That is an answer, too."""
-    finally:
-        signal.signal(signal.SIGINT, before)
-    tell("Nothing was changed.")
-    return False
-
-
-def _put_before_changing(lines: Iterable[str]) -> None:
-    """Print what is about to be changed. Raises `OutputError`, also where a reader has enough: then it is a failure."""
-    try:
-        put(*for_terminal(lines))
-    except ReaderGoneError as error:
-        msg = "Nothing was changed: nobody reads standard output. Redirect it to a file or to /dev/null."
-        raise OutputError(msg) from error
 
 
 def _tell_findings(findings: Sequence[Finding]) -> None:
