@@ -1,6 +1,6 @@
 """HTML without a template engine: what is not markup already is escaped, so that nothing can be forgotten.
 
-`page` makes the status page of it.
+`components` makes the parts of the status page of it.
 """
 
 from html import escape
