@@ -46,9 +46,9 @@ from aurora_bridge.signals import Stop, on_hangup, stop_on_signals
 from aurora_bridge.state.database import broken_files
 from aurora_bridge.state.directory import instance_name, locked, room
 from aurora_bridge.tasks import keep_running
+from aurora_bridge.web.observer import Observer
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
-from aurora_bridge.web.status import Observer
 from aurora_bridge.webhook.catalogue import CATALOGUE
 
 log = logging.getLogger(__name__)

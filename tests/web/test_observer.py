@@ -23,8 +23,9 @@ from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
 from aurora_bridge.settings import Settings
+from aurora_bridge.web.observer import Observer
 from aurora_bridge.web.readiness import Readiness
-from aurora_bridge.web.status import Answers, Observer, Reading, Refused, Volume
+from aurora_bridge.web.status import Answers, Reading, Refused, Volume
 from tests.web.serving import BridgeDouble
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
