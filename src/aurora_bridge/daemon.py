@@ -46,9 +46,9 @@ from aurora_bridge.signals import Stop, on_hangup, stop_on_signals
 from aurora_bridge.state.database import broken_files
 from aurora_bridge.state.directory import instance_name, locked, room
 from aurora_bridge.tasks import keep_running
-from aurora_bridge.web.observer import Observer
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
+from aurora_bridge.web.status_collector import StatusCollector
 from aurora_bridge.webhook.catalogue import CATALOGUE
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ async def run(settings: Settings, on_ready: OnReady) -> str:
         await stack.enter_async_context(_task(bridge.watch(), stop))
         readiness = Readiness(bridge, sender, spool)
         await stack.enter_async_context(_helper("measuring", partial(_measure, metrics)))
-        observer = Observer(
+        status = StatusCollector(
             settings,
             readiness,
             publisher,
@@ -138,8 +138,8 @@ async def run(settings: Settings, on_ready: OnReady) -> str:
             metrics,
             await stack.enter_async_context(watching(settings, routing.routes, metrics)),
         )
-        await stack.enter_async_context(_helper("sampling for the status page", observer.history.run))
-        admin_url = await stack.enter_async_context(admin(readiness, metrics, observer.look, settings.admin))
+        await stack.enter_async_context(_helper("sampling for the status page", status.history.run))
+        admin_url = await stack.enter_async_context(admin(readiness, metrics, status.collect, settings.admin))
         url = await stack.enter_async_context(
             ingress(
                 bridge,

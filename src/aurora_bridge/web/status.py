@@ -1,6 +1,6 @@
 """What the status page shows, as plain data: the daemon at one moment.
 
-`observer` collects it from the parts of the daemon, `diagnosis` evaluates it, `page` shows it.
+`status_collector` collects it from the parts of the daemon, `diagnosis` evaluates it, `page` shows it.
 """
 
 from collections.abc import Sequence

@@ -29,8 +29,8 @@ from aurora_bridge.web.status import Answers, Kafka, Reading, Refused, Spool, St
 _ACCEPTED = (Outcome.PUBLISHED, Outcome.SPOOLED, Outcome.DUPLICATE, Outcome.DEAD_LETTERED)
 
 
-class Observer:
-    """Looks at the parts of the daemon."""
+class StatusCollector:
+    """Collects the status from the parts of the daemon."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts
         self,
@@ -54,7 +54,7 @@ class Observer:
         self._started = time()
         self._routes = list(to_paste(settings))
 
-    def look(self) -> Status:
+    def collect(self) -> Status:
         """Return what is so now."""
         metrics, now = self._metrics, time()
         bridge = self._readiness.bridge
