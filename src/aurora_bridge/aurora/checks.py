@@ -1,20 +1,19 @@
 """What would go wrong with the subscriptions as a plan leaves them: found before Aurora sends a webhook. Pure.
 
-Each goes through the daemon's own routes (`receiver`). What a plan would send and would not arrive is an error, and
+Each was tried on the daemon's own routes (`trials`). What a plan would send and would not arrive is an error, and
 nothing is sent; of what Aurora has already, and of doubts, an operator is warned.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
 from typing import Final, NamedTuple
 
 from aurora_bridge.aurora.diff import MOST_PER_EVENT, Plan
-from aurora_bridge.aurora.receiver import Fate, Header, Receiver, Trial
+from aurora_bridge.aurora.receiver import Fate, Receiver
 from aurora_bridge.aurora.subscription import Filters, Subscription
-from aurora_bridge.aurora.wanted import Wanted
+from aurora_bridge.aurora.trials import Tried, tried_actual, tried_wanted
 from aurora_bridge.event_types import todays_name
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.remedies import DEAD_LETTERS
@@ -66,27 +65,9 @@ class Finding(NamedTuple):
         return self.words.partition(". ")[0].removesuffix(".")
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A subscription as the plan leaves it."""
-
-    where: str
-    event: str
-    url_template: str = field(repr=False)
-    filters: Filters
-    enabled: bool
-    trial: Trial
-    sent: bool = False
-    """Whether the plan sends it, or a change of it."""
-
-    @property
-    def events(self) -> Sequence[str]:
-        return (todays_name(self.event),)
-
-
 def check(plan: Plan, left_out: Mapping[str, str], receiver: Receiver) -> list[Finding]:
     """Return what is wrong, the errors first. Raises `OSError` for a secret file."""
-    seen = [*_of_wanted(plan, receiver), *_of_unmanaged(plan.unmanaged, receiver)]
+    seen = [*tried_wanted(plan, receiver), *tried_actual(plan.unmanaged, receiver)]
     found = [
         *_without_secret(plan),
         *(finding for one in seen for finding in _of_one(one)),
@@ -107,66 +88,17 @@ def examine_all(
 
     What is missing is not known where Aurora does not show all of them.
     """
-    seen = list(_of_unmanaged(subscriptions, receiver))
+    seen = list(tried_actual(subscriptions, receiver))
     missing = _coverage(seen, left_out) if len(seen) == len(subscriptions) else ()
     return [*(finding for one in seen for finding in _of_one(one)), *_twice(seen), *missing]
 
 
 def examine(subscriptions: Sequence[Subscription], receiver: Receiver) -> list[Finding]:
     """Return what is wrong with each of Aurora's subscriptions by itself. Raises `OSError` for a secret file."""
-    return [finding for one in _of_unmanaged(subscriptions, receiver) for finding in _of_one(one)]
+    return [finding for one in tried_actual(subscriptions, receiver) for finding in _of_one(one)]
 
 
-def _of_wanted(plan: Plan, receiver: Receiver) -> Iterator[_Seen]:
-    there = {id(pair.wanted): pair.actual for pair in plan.pairs}
-    sent = {id(change.wanted) for change in plan.changes}
-    for one in plan.wanted:
-        actual = there.get(id(one))
-        url_template = one.url_template
-        if HIDDEN in url_template and actual is not None and actual.url_template:
-            url_template = actual.url_template
-        trial = receiver.try_out(one.event, url_template, _credentials(one, receiver))
-        where = f"{one.where}, {one.event}{f' ({actual.id})' if actual else ''}"
-        yield _Seen(where, one.event, one.url_template, one.filters, one.enabled, trial, sent=id(one) in sent)
-
-
-def _credentials(one: Wanted, receiver: Receiver) -> Sequence[Sequence[Header]]:
-    """Return what Aurora sends: with the file's secret, or with any of the route's where the file names none."""
-    if one.authentication.kind == "none" or one.authentication.file is not None:
-        try:
-            return [one.authentication.headers()]
-        except ValueError:  # its file has no secret, or none of this user
-            return []
-    route = receiver.route_of(one.event, one.url_template)
-    name = one.authentication.name
-    by_header = one.authentication.kind == "header"
-    return [] if route is None else receiver.credentials(route, name * by_header, name * (not by_header))
-
-
-def _of_unmanaged(subscriptions: Sequence[Subscription], receiver: Receiver) -> Iterator[_Seen]:
-    for one in subscriptions:
-        if one.event is None or one.url_template is None:
-            continue
-        trial = receiver.try_out(one.event, one.url_template, _shown_credentials(one, receiver))
-        enabled = one.enabled is not False
-        yield _Seen(f"{one.id}, {one.event}", one.event, one.url_template, one.filters or {}, enabled, trial)
-
-
-def _shown_credentials(one: Subscription, receiver: Receiver) -> Sequence[Sequence[Header]] | None:
-    """Return the headers with which one of Aurora's may send.
-
-    None where Aurora does not show which, or the secrets of its route cannot be read.
-    """
-    route = receiver.route_of(one.event or "", one.url_template or "")
-    if route is None or not one.authentication_is_known:
-        return None
-    try:
-        return receiver.credentials(route, one.header_auth_key or "", one.basic_auth_username or "")
-    except (OSError, ValueError):
-        return None
-
-
-def _of_one(one: _Seen) -> Iterator[Finding]:
+def _of_one(one: Tried) -> Iterator[Finding]:
     trial = one.trial
     if trial.fate is Fate.ELSEWHERE and one.sent:
         yield Finding(Check.ELSEWHERE, one.where, _words(one))
@@ -207,7 +139,7 @@ _FATES: Final[Mapping[Fate, str]] = {
 }
 
 
-def _words(one: _Seen) -> str:
+def _words(one: Tried) -> str:
     match, reason = one.trial.match, one.trial.reason
     taken = match.event if match else ""
     return _FATES[one.trial.fate].format(
@@ -219,7 +151,7 @@ def _words(one: _Seen) -> str:
     )
 
 
-def _filters(one: _Seen) -> Iterator[Finding]:
+def _filters(one: Tried) -> Iterator[Finding]:
     match = one.trial.match
     if match is None or not one.filters:
         return
@@ -267,7 +199,7 @@ def _not_shown(plan: Plan) -> Iterator[Finding]:
             )
 
 
-def _too_many(plan: Plan, seen: Sequence[_Seen]) -> Iterator[Finding]:
+def _too_many(plan: Plan, seen: Sequence[Tried]) -> Iterator[Finding]:
     counts = Counter(todays_name(one.event) for one in seen)
     created = {todays_name(change.event) for change in plan.changes if change.kind == "create"}
     for event, count in counts.items():
@@ -279,7 +211,7 @@ def _too_many(plan: Plan, seen: Sequence[_Seen]) -> Iterator[Finding]:
             yield Finding(Check.TOO_MANY, event, words, error=True)
 
 
-def _twice(seen: Sequence[_Seen]) -> Iterator[Finding]:
+def _twice(seen: Sequence[Tried]) -> Iterator[Finding]:
     arriving = [(one, one.trial.event) for one in seen if one.enabled and one.trial.event is not None]
     for (one, event), (other, others) in combinations(arriving, 2):
         if (event.type, event.tenant) == (others.type, others.tenant) and _overlap(one.filters, other.filters):
@@ -297,7 +229,7 @@ def _overlap(one: Filters, other: Filters) -> bool:
     return all(allowed & other[name] for name, allowed in one.items() if name in other)
 
 
-def _coverage(seen: Sequence[_Seen], left_out: Mapping[str, str]) -> Iterator[Finding]:
+def _coverage(seen: Sequence[Tried], left_out: Mapping[str, str]) -> Iterator[Finding]:
     covered = {todays_name(one.event) for one in seen if one.trial.fate is not Fate.ELSEWHERE}
     core = [name for name, event_type in CATALOGUE.items() if event_type.core]
     if missing := [name for name in core if name not in covered and name not in left_out]:

@@ -1,7 +1,7 @@
 """What the daemon would make of a subscription's webhooks: its own routes, credentials and events, tried beforehand.
 
 A template is filled with plausible values, as Aurora would, and goes the way of a delivery as far as that has no state:
-route, credentials, canonical event. `checks` makes findings of what comes out.
+route, credentials, canonical event. `trials` tries all subscriptions so, `checks` makes findings of what comes out.
 """
 
 import re
