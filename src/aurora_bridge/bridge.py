@@ -17,6 +17,7 @@ from aurora_bridge.attempts import NO_ROUTE
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
+from aurora_bridge.garbled_templates import GarbledTemplates
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
@@ -27,8 +28,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED
 from aurora_bridge.webhook.dead_letter import dead_letter
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary, normalise, rfc3339
-from aurora_bridge.webhook.routes import DISCRIMINATOR, Match, Routes
-from aurora_bridge.webhook.text import canonical_name, meant_name
+from aurora_bridge.webhook.routes import Match, Routes
 from aurora_bridge.webhook.trace_context import trace_headers
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
 _SWEEP_SECONDS = 0.1
-_ANOTHER_NAME = "(another)"
 _LINES_A_MINUTE = 20
 _DEAD_LETTERS_KEPT = 20
 """At most as many names of events, each as long as a target: 160 kB."""
@@ -79,18 +78,6 @@ class DeadLetter(NamedTuple):
     id: str
 
 
-class GarbledTemplate(NamedTuple):
-    """A URL template in Aurora that HTML or a framework garbled, for people to fix."""
-
-    time: float
-    """When its last delivery came, seconds since the epoch."""
-    event: str
-    tenant: str
-    route: str
-    names: tuple[str, ...]
-    """The names at fault, as they came; of what nobody knows, nothing is told."""
-
-
 class Bridge:
     """Takes deliveries and makes their events durable."""
 
@@ -123,8 +110,7 @@ class Bridge:
         self._overdue: set[asyncio.Task[object] | None] = set()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS_KEPT)
         """The last ones, the latest at the end."""
-        self.garbled_templates: dict[tuple[str, str], GarbledTemplate] = {}
-        """By event and route, of which there is a bounded number."""
+        self.garbled_templates = GarbledTemplates(metrics)
         self._stray_duplicates = Quota(_LINES_A_MINUTE, monotonic)
         self._loop = asyncio.get_running_loop()
         self.stopping = False
@@ -235,29 +221,13 @@ class Bridge:
         if event.emptied:
             metrics.junk_values[event.name, NOTHING] += 1
         if event.garbled:
-            self._note_garbled(event, match, delivery)
+            self.garbled_templates.note(event, match, delivery)
         metrics.event_last_received[event.name] = delivery.received_us / 1e6
         event_type = CATALOGUE.get(event.name)
         if event_type is not None:
             for attribute in unknown_values(event_type, event.data):
                 metrics.unknown_values[event.name, attribute] += 1
         return event, reason
-
-    def _note_garbled(self, event: Event, match: Match, delivery: Delivery) -> None:
-        self._metrics.garbled_templates[event.name] += 1
-        route, known = match.route, self.garbled_templates.get((event.name, match.route.name))
-        shown = route.rules.secrets.redact_target
-        names = tuple(
-            shown(name.encode()) if _is_known(meant_name(name), match) else _ANOTHER_NAME for name in event.garbled
-        )
-        self.garbled_templates[event.name, route.name] = GarbledTemplate(
-            delivery.received_us / 1e6, event.name, route.tenant, route.name, names
-        )
-        if known is None:
-            log.warning(
-                "a URL template in Aurora is garbled; its parameters are read as they were meant",
-                extra=fields(event=event.name, route=route.name, names=list(names)),
-            )
 
     def _record(self, event: Event, event_id: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
@@ -376,15 +346,6 @@ def _is_attempt(match: Match, reason: Reason) -> bool:
 def _is_auroras(match: Match) -> bool:
     """Whether the path is a written route's or a known event's: on the default route any word is an event's name."""
     return match.route.template is not None or match.event in CATALOGUE
-
-
-def _is_known(name: str, match: Match) -> bool:
-    """Whether the name of a parameter stands in the catalogue or in the settings, and not in the request alone."""
-    rules, template = match.route.rules, match.route.template
-    known = {*rules.type_of(match.event).attributes, DISCRIMINATOR}
-    return (
-        canonical_name(name) in known or name in rules.secrets or (template is not None and name in template.parameters)
-    )
 
 
 def _event_of(match: Match | None, event: Event | None) -> str:

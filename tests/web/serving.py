@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from aurora_bridge.bridge import Answer, Bridge, DeadLetter, GarbledTemplate
+from aurora_bridge.bridge import Answer, Bridge, DeadLetter
+from aurora_bridge.garbled_templates import GarbledTemplates
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.web.connection import Server
@@ -62,7 +63,7 @@ class BridgeDouble(Bridge):
         """The token of a delivery that is known, in whatever header."""
         self.stopping = False
         self.dead_letters: deque[DeadLetter] = deque()
-        self.garbled_templates: dict[tuple[str, str], GarbledTemplate] = {}
+        self.garbled_templates = GarbledTemplates(Metrics())
 
     async def accept(self, delivery: Delivery) -> Answer:
         self.deliveries.append(delivery)

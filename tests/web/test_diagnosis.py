@@ -9,9 +9,10 @@ from aurora_bridge.aurora.checks import Check
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
-from aurora_bridge.bridge import DeadLetter, GarbledTemplate
+from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
+from aurora_bridge.garbled_templates import GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import DeadLetterReason, Reason
 from aurora_bridge.remedies import AUTO_DISABLE

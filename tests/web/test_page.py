@@ -11,7 +11,8 @@ from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.checks import Check
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
-from aurora_bridge.bridge import DeadLetter, GarbledTemplate
+from aurora_bridge.bridge import DeadLetter
+from aurora_bridge.garbled_templates import GarbledTemplate
 from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
 from aurora_bridge.web.page import page
 from aurora_bridge.web.status import Reading, Status, Volume

@@ -11,11 +11,12 @@ import pytest
 
 from aurora_bridge.access_log import AccessLog
 from aurora_bridge.attempts import Attempts
-from aurora_bridge.bridge import EVENTS, DeadLetter, GarbledTemplate
+from aurora_bridge.bridge import EVENTS, DeadLetter
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.reading import Progress
 from aurora_bridge.dedup.resend import Declaration
+from aurora_bridge.garbled_templates import GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics

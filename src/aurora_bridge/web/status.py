@@ -9,9 +9,10 @@ from typing import NamedTuple
 from aurora_bridge.access_log import RefusedRequest
 from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.watch import Seen
-from aurora_bridge.bridge import DeadLetter, GarbledTemplate
+from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
+from aurora_bridge.garbled_templates import GarbledTemplate
 from aurora_bridge.kafka.reasons import Problem
 from aurora_bridge.refusal import Reason
 from aurora_bridge.url_templates import Paste

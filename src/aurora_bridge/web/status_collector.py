@@ -10,8 +10,8 @@ from time import time
 from aurora_bridge.access_log import AccessLog
 from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.watch import SubscriptionWatch
-from aurora_bridge.bridge import GarbledTemplate
 from aurora_bridge.dedup.deduplicator import Deduplicator
+from aurora_bridge.garbled_templates import GarbledTemplate
 from aurora_bridge.metric_types import Counter, Series
 from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
 from aurora_bridge.outbox.publisher import Publisher
