@@ -14,6 +14,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from aurora_bridge.attempts import NO_ROUTE
+from aurora_bridge.attribution import event_of, is_attempt, is_auroras, subscription_of
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
@@ -141,22 +142,22 @@ class Bridge:
                 outcome = await self.publish(event, key, entry, match, delivery)
             self._time(delivery.received, read, decided)
         except Refusal as refusal:
-            answer = _refused(refusal.reason, _event_of(match, event), entry, key)
+            answer = _refused(refusal.reason, event_of(match, event), entry, key)
             if match is None:
                 return self._unrouted(answer, delivery)
             return answer._replace(
                 route=match.route.name,
                 credential=refusal.credential,
-                known_path=_is_auroras(match),
+                known_path=is_auroras(match),
                 challenges=match.route.credentials.challenges if refusal.reason is Reason.UNAUTHORIZED else (),
-                subscription=_subscription(match) if _is_attempt(match, refusal.reason) else None,
+                subscription=subscription_of(match) if is_attempt(match, refusal.reason) else None,
             )
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise
             task.uncancel()  # the connection has the same task, and goes on
-            answer = _refused(Reason.TOO_LATE, _event_of(match, event), entry, key)
-            return answer._replace(subscription=match and _subscription(match))
+            answer = _refused(Reason.TOO_LATE, event_of(match, event), entry, key)
+            return answer._replace(subscription=match and subscription_of(match))
         except Exception:  # a fault of ours: there is no answer to be told of, and memory would keep the entry
             if entry is not None:
                 dedup.answered(entry, received_us, in_time=False)
@@ -175,7 +176,7 @@ class Bridge:
                 reason,
                 entry,
                 route,
-                subscription=_subscription(match),
+                subscription=subscription_of(match),
             )
         return Answer(200, outcome, event.name, key, None, entry, subscription=(match.route.name, event.name))
 
@@ -196,7 +197,7 @@ class Bridge:
             match = self._routes.match(delivery)
         except Exception:  # noqa: BLE001 - perhaps that was it
             return answer
-        return answer._replace(subscription=_subscription(match) if _is_auroras(match) else None)
+        return answer._replace(subscription=subscription_of(match) if is_auroras(match) else None)
 
     def recognizes(self, delivery: Delivery) -> bool:
         """Whether a delivery that cannot be accepted carries a valid credential."""
@@ -330,29 +331,3 @@ class Bridge:
 
 def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None) -> Answer:
     return Answer(reason.status, Outcome.REFUSED, event, key, reason, entry)
-
-
-def _subscription(match: Match) -> tuple[str, str]:
-    return match.route.name, match.route.rules.type_of(match.event).name
-
-
-def _is_attempt(match: Match, reason: Reason) -> bool:
-    """Whether what was refused behind its route is Aurora's: it had a good credential, or its path is Aurora's."""
-    if reason is Reason.UNAUTHORIZED:
-        return _is_auroras(match)
-    return reason is not Reason.CROSS_SITE
-
-
-def _is_auroras(match: Match) -> bool:
-    """Whether the path is a written route's or a known event's: on the default route any word is an event's name."""
-    return match.route.template is not None or match.event in CATALOGUE
-
-
-def _event_of(match: Match | None, event: Event | None) -> str:
-    """Return the name of a refused delivery's event, if it is known.
-
-    Also of one whose credential is wrong: on the path of a known event it is Aurora's, most likely, and no scanner's.
-    """
-    if event is not None:
-        return event.name
-    return match.event if match is not None and match.event in CATALOGUE else NO_EVENT
