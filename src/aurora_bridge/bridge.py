@@ -1,8 +1,8 @@
 """The way of one webhook.
 
 `Bridge.accept` is the whole of it, top to bottom: route, credentials, canonical event, same event or new one, durable.
-What each step does stands in `webhook`, `dedup` and `outbox`; `web.ingress` calls it and hands the answer over, which
-`answered` notes. `access_log` counts and logs.
+What happens at each step is in `webhook`, `dedup` and `outbox`. `web.ingress` calls it, hands the answer to the socket
+and tells `answered`; `access_log` counts and logs. The module is long because the whole way is in one place.
 """
 
 import asyncio
@@ -123,93 +123,50 @@ class Bridge:
         """Take one delivery, top to bottom; its answer is a 2xx only once the event is durable."""
         task = asyncio.current_task(self._loop)
         self._in_flight[task] = delivery.received
-        match, event, entry, key = None, None, None, None
+        match, event, entry, id_ = None, None, None, None
         dedup, received_us = self._dedup, delivery.received_us
         try:
             match = self._routes.match(delivery)
             match.route.credentials.admit(delivery)
-            event, reason = self._read(match, delivery)
+            event, dead_letter_reason = self._canonical_event(match, delivery)
             read = monotonic()
             decision = dedup.claim(event, received_us) or await dedup.wait(event, received_us)
             decided = monotonic()
             action, entry, *_ = decision
-            key = event_id(event.fingerprint, event.recurrence, entry.time_ms, entry.id_ms)
+            id_ = event_id(event.fingerprint, event.recurrence, entry.time_ms, entry.id_ms)
             if action is _DUPLICATE or action is _JOIN:
-                outcome = await self._refer(event, key, decision)
+                outcome = await self._share_result(event, id_, decision)
             else:
                 if action is _REPEAT and entry.repeat:
                     self._metrics.repeats[event.name] += 1
-                outcome = await self.publish(event, key, entry, match, delivery)
-            self._time(delivery.received, read, decided)
+                outcome = await self.publish(event, id_, entry, match, delivery)
+            self._observe_stages(delivery.received, read, decided)
         except Refusal as refusal:
-            answer = _refused(refusal.reason, event_of(match, event), entry, key)
-            if match is None:
-                return self._unrouted(answer, delivery)
-            return answer._replace(
-                route=match.route.name,
-                credential=refusal.credential,
-                known_path=is_auroras(match),
-                challenges=match.route.credentials.challenges if refusal.reason is Reason.UNAUTHORIZED else (),
-                subscription=subscription_of(match) if is_attempt(match, refusal.reason) else None,
-            )
+            answer = _refused(refusal.reason, event_of(match, event), entry, id_)
+            return self._attributed(answer, refusal, match, delivery)
         except asyncio.CancelledError:
             if task is None or task not in self._overdue:
                 raise
             task.uncancel()  # the connection has the same task, and goes on
-            answer = _refused(Reason.TOO_LATE, event_of(match, event), entry, key)
+            answer = _refused(Reason.TOO_LATE, event_of(match, event), entry, id_)
             return answer._replace(subscription=match and subscription_of(match))
-        except Exception:  # a fault of ours: there is no answer to be told of, and memory would keep the entry
+        except Exception:  # a bug: there is no answer to report, and memory would keep the entry
             if entry is not None:
                 dedup.answered(entry, received_us, in_time=False)
             raise
         finally:
             del self._in_flight[task]
             self._overdue.discard(task)
-        if reason is not None:
-            route = match.route.name
-            self.dead_letters.append(DeadLetter(delivery.received_us / 1e6, reason, match.event, route, key))
-            return Answer(
-                self._ingress.malformed_status,
-                Outcome.DEAD_LETTERED,
-                event.name,
-                key,
-                reason,
-                entry,
-                route,
-                subscription=subscription_of(match),
-            )
-        return Answer(200, outcome, event.name, key, None, entry, subscription=(match.route.name, event.name))
+        route = match.route.name
+        if dead_letter_reason is None:
+            return Answer(200, outcome, event.name, id_, None, entry, subscription=(route, event.name))
+        self.dead_letters.append(DeadLetter(received_us / 1e6, dead_letter_reason, match.event, route, id_))
+        status, subscription = self._ingress.malformed_status, subscription_of(match)
+        return Answer(
+            status, Outcome.DEAD_LETTERED, event.name, id_, dead_letter_reason, entry, route, subscription=subscription
+        )
 
-    def _unrouted(self, answer: Answer, delivery: Delivery) -> Answer:
-        """Return the answer to a delivery without a route, as Aurora's if its path or its credential says so."""
-        known_path = self._routes.is_known_path(delivery.target)
-        if answer.reason is not Reason.NO_ROUTE:
-            return answer._replace(known_path=known_path)
-        event = self._routes.known_event(delivery.target)
-        if not event and self._routes.recognizes(delivery):
-            known_path, event = True, NO_EVENT
-        return answer._replace(known_path=known_path, subscription=(NO_ROUTE, event) if event else None)
-
-    def fault(self, delivery: Delivery) -> Answer:
-        """Return the answer to a delivery that met a fault of ours, whatever it was."""
-        answer = _refused(Reason.INTERNAL_ERROR, NO_EVENT, None, None)
-        try:
-            match = self._routes.match(delivery)
-        except Exception:  # noqa: BLE001 - perhaps that was it
-            return answer
-        return answer._replace(subscription=subscription_of(match) if is_auroras(match) else None)
-
-    def recognizes(self, delivery: Delivery) -> bool:
-        """Whether a delivery that cannot be accepted carries a valid credential."""
-        return self._routes.recognizes(delivery)
-
-    def _check_bounds(self, delivery: Delivery) -> None:
-        if len(delivery.target) > self._ingress.max_target_bytes:
-            raise Refusal(Reason.TARGET_TOO_LONG)
-        if len(self._in_flight) > self._ingress.max_in_flight:
-            raise Refusal(Reason.OVERLOADED)
-
-    def _read(self, match: Match, delivery: Delivery) -> tuple[Event, DeadLetterReason | None]:
+    def _canonical_event(self, match: Match, delivery: Delivery) -> tuple[Event, DeadLetterReason | None]:
         """Return the canonical event; a malformed delivery becomes a dead letter, which goes the same way."""
         try:
             event, reason = normalise(match), None
@@ -230,7 +187,43 @@ class Bridge:
                 metrics.unknown_values[event.name, attribute] += 1
         return event, reason
 
-    def _record(self, event: Event, event_id: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
+    async def _share_result(self, event: Event, id_: str, decision: Decision) -> Outcome:
+        """Return once another delivery made the same event durable. Raises the `Refusal` that it got."""
+        if decision.result is not None:
+            refusal = await decision.result
+            if refusal is not None:
+                await self._dedup.note_durably(decision.entry)
+                raise Refusal(refusal.reason, doubtful=refusal.doubtful)
+        self._metrics.duplicates[event.name, decision.interval] += 1
+        if decision.interval is _NO_RETRY and (left_out := self._stray_duplicates.take()) is not None:
+            more = {"left_out": left_out} if left_out else {}
+            log.info(
+                "a duplicate at a time at which Aurora does not retry", extra=fields(event=event.name, id=id_, **more)
+            )
+        return Outcome.DUPLICATE
+
+    async def publish(self, event: Event, id_: str, entry: Entry, match: Match, delivery: Delivery) -> Outcome:
+        """Return once the event is durable, and note what became of it. Raises `Refusal`, once that is noted."""
+        try:
+            self._check_bounds(delivery)
+            outcome = await self._publisher.publish(self._record(event, id_, entry, match, delivery))
+        except Refusal as refusal:
+            self._dedup.refused(entry, refusal)
+            await self._dedup.note_durably(entry)
+            raise
+        except BaseException:
+            self._dedup.refused(entry, Refusal(Reason.TOO_LATE, doubtful=True))
+            raise
+        self._dedup.stored(entry)
+        return outcome
+
+    def _check_bounds(self, delivery: Delivery) -> None:
+        if len(delivery.target) > self._ingress.max_target_bytes:
+            raise Refusal(Reason.TARGET_TOO_LONG)
+        if len(self._in_flight) > self._ingress.max_in_flight:
+            raise Refusal(Reason.OVERLOADED)
+
+    def _record(self, event: Event, id_: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
         """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
         time = rfc3339(entry.time_ms * 1000)
         headers: Headers = [
@@ -243,15 +236,15 @@ class Bridge:
             headers.append(("aurora-bridge-family", event.family_key.encode()))
         headers += trace_headers(delivery.headers)
         if self._binary:
-            value, attributes = encode_binary(event, event_id, time, repeat=entry.repeat)
+            value, attributes = encode_binary(event, id_, time, repeat=entry.repeat)
             headers = [*attributes, *headers[1:]]
         else:
-            value = encode(event, event_id, time, repeat=entry.repeat)
-        partition_key = (event.subject or event_id).encode()
+            value = encode(event, id_, time, repeat=entry.repeat)
+        partition_key = (event.subject or id_).encode()
         key_is_subject = self._key_is_subject or event.name == DEAD_LETTER  # of its mark: see `webhook.dead_letter`
         return OutboxRecord(
             event.name,
-            partition_key if key_is_subject else event_id.encode(),
+            partition_key if key_is_subject else id_.encode(),
             value,
             headers,
             partition_key,
@@ -261,35 +254,42 @@ class Bridge:
             partial(self._dedup.stored_late, entry),
         )
 
-    async def publish(self, event: Event, key: str, entry: Entry, match: Match, delivery: Delivery) -> Outcome:
-        """Return once the event is durable, and note what became of it. Raises `Refusal`, once that is noted."""
-        try:
-            self._check_bounds(delivery)
-            outcome = await self._publisher.publish(self._record(event, key, entry, match, delivery))
-        except Refusal as refusal:
-            self._dedup.refused(entry, refusal)
-            await self._dedup.note_durably(entry)
-            raise
-        except BaseException:
-            self._dedup.refused(entry, Refusal(Reason.TOO_LATE, doubtful=True))
-            raise
-        self._dedup.stored(entry)
-        return outcome
+    def _observe_stages(self, received: float, read: float, decided: float) -> None:
+        """Note how long the stages of a delivery took that went all the way; the last ends now."""
+        self._read_seconds.observe(read - received)
+        self._decide_seconds.observe(decided - read)
+        self._publish_seconds.observe(monotonic() - decided)
 
-    async def _refer(self, event: Event, key: str, decision: Decision) -> Outcome:
-        """Return once another delivery made the same event durable. Raises the `Refusal` that it got."""
-        if decision.result is not None:
-            refusal = await decision.result
-            if refusal is not None:
-                await self._dedup.note_durably(decision.entry)
-                raise Refusal(refusal.reason, doubtful=refusal.doubtful)
-        self._metrics.duplicates[event.name, decision.interval] += 1
-        if decision.interval is _NO_RETRY and (left_out := self._stray_duplicates.take()) is not None:
-            more = {"left_out": left_out} if left_out else {}
-            log.info(
-                "a duplicate at a time at which Aurora does not retry", extra=fields(event=event.name, id=key, **more)
+    def _attributed(self, answer: Answer, refusal: Refusal, match: Match | None, delivery: Delivery) -> Answer:
+        """Return the answer to a refused delivery, with whether it was Aurora's by its path or its credential."""
+        if match is not None:
+            return answer._replace(
+                route=match.route.name,
+                credential=refusal.credential,
+                known_path=is_auroras(match),
+                challenges=match.route.credentials.challenges if refusal.reason is Reason.UNAUTHORIZED else (),
+                subscription=subscription_of(match) if is_attempt(match, refusal.reason) else None,
             )
-        return Outcome.DUPLICATE
+        known_path = self._routes.is_known_path(delivery.target)
+        if refusal.reason is not Reason.NO_ROUTE:
+            return answer._replace(known_path=known_path)
+        event = self._routes.known_event(delivery.target)
+        if not event and self._routes.recognizes(delivery):
+            known_path, event = True, NO_EVENT
+        return answer._replace(known_path=known_path, subscription=(NO_ROUTE, event) if event else None)
+
+    def fault(self, delivery: Delivery) -> Answer:
+        """Return the answer to a delivery that met a fault of ours, whatever it was."""
+        answer = _refused(Reason.INTERNAL_ERROR, NO_EVENT, None, None)
+        try:
+            match = self._routes.match(delivery)
+        except Exception:  # noqa: BLE001 - perhaps that was it
+            return answer
+        return answer._replace(subscription=subscription_of(match) if is_auroras(match) else None)
+
+    def recognizes(self, delivery: Delivery) -> bool:
+        """Whether a delivery that cannot be accepted carries a valid credential."""
+        return self._routes.recognizes(delivery)
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
         """Note that an answer was handed to the socket, or that the client was gone: then its retry is expected."""
@@ -319,15 +319,9 @@ class Bridge:
                 more = {"left_out": left_out} if left_out else {}
                 log.warning("deliveries reached the answer deadline", extra=fields(deliveries=len(overdue), **more))
 
-    def _time(self, received: float, read: float, decided: float) -> None:
-        """Note how long the stages of a delivery took that went all the way; the last ends now."""
-        self._read_seconds.observe(read - received)
-        self._decide_seconds.observe(decided - read)
-        self._publish_seconds.observe(monotonic() - decided)
-
     def _oldest_seconds(self) -> float:
         return monotonic() - min(self._in_flight.values()) if self._in_flight else 0.0
 
 
-def _refused(reason: Reason, event: str, entry: Entry | None, key: str | None) -> Answer:
-    return Answer(reason.status, Outcome.REFUSED, event, key, reason, entry)
+def _refused(reason: Reason, event: str, entry: Entry | None, id_: str | None) -> Answer:
+    return Answer(reason.status, Outcome.REFUSED, event, id_, reason, entry)
