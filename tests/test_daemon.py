@@ -1,4 +1,4 @@
-"""What ends the daemon, and what does not; how late the event loop is, and what is said of it."""
+"""How late the event loop is, and what is said of it."""
 
 import asyncio
 import time
@@ -7,9 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge import daemon, tasks
+from aurora_bridge import daemon
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.signals import Stop
 
 LONG = 1.1
 """Seconds for which a test holds the loop up: worth a line."""
@@ -25,38 +24,6 @@ async def metrics() -> AsyncIterator[Metrics]:
         yield measured
         measure.cancel()
         await asyncio.gather(measure, return_exceptions=True)
-
-
-async def fail() -> None:
-    """Fail in a way that nobody thought of."""
-    msg = "of nobody's"
-    raise AttributeError(msg)
-
-
-async def test_the_daemon_stops_when_a_part_fails_without_which_no_event_gets_on_its_way() -> None:
-    stop = Stop()
-    with pytest.raises(daemon.Failure):
-        async with daemon._task(fail(), stop):  # noqa: SLF001
-            await stop.wait()
-    assert stop.reason == "a part of the daemon failed"
-
-
-async def test_what_only_helps_is_started_again_and_ends_with_the_daemon() -> None:
-    runs = 0
-    again = asyncio.Event()
-
-    async def fail_once() -> None:
-        nonlocal runs
-        runs += 1
-        if runs == 1:
-            await fail()
-        again.set()
-        await asyncio.Event().wait()
-
-    with patch.object(tasks, "AGAIN_SECONDS", 0):
-        async with daemon._helper("measuring", fail_once):  # noqa: SLF001
-            await again.wait()
-    assert runs == 2
 
 
 async def test_a_long_stop_of_the_loop_is_measured_and_logged(

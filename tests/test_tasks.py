@@ -1,4 +1,4 @@
-"""What only helps: it is started again whatever it raises, and the log is not flooded by it."""
+"""What ends the daemon; what only helps is started again whatever it raises, and the log is not flooded by it."""
 
 import asyncio
 from unittest.mock import patch
@@ -6,7 +6,8 @@ from unittest.mock import patch
 import pytest
 
 from aurora_bridge import tasks
-from aurora_bridge.tasks import LINES_A_MINUTE, keep_running
+from aurora_bridge.signals import Stop
+from aurora_bridge.tasks import LINES_A_MINUTE, Failure, essential, helper, keep_running
 
 
 class Failing:
@@ -46,3 +47,35 @@ async def test_it_can_be_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await keep_running("measuring", failing.run)
     assert failing.runs == 1
+
+
+async def fail() -> None:
+    """Fail in a way that nobody thought of."""
+    msg = "of nobody's"
+    raise AttributeError(msg)
+
+
+async def test_the_daemon_stops_when_a_part_fails_without_which_no_event_gets_on_its_way() -> None:
+    stop = Stop()
+    with pytest.raises(Failure):
+        async with essential(fail(), stop.ask):
+            await stop.wait()
+    assert stop.reason == "a part of the daemon failed"
+
+
+async def test_what_only_helps_is_started_again_and_ends_with_the_daemon() -> None:
+    runs = 0
+    again = asyncio.Event()
+
+    async def fail_once() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            await fail()
+        again.set()
+        await asyncio.Event().wait()
+
+    with patch.object(tasks, "AGAIN_SECONDS", 0):
+        async with helper("measuring", fail_once):
+            await again.wait()
+    assert runs == 2

@@ -7,7 +7,7 @@ Kafka: the ingress listens at once and spools.
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -45,7 +45,7 @@ from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.signals import Stop, on_hangup, stop_on_signals
 from aurora_bridge.state.database import broken_files
 from aurora_bridge.state.directory import instance_name, locked, room
-from aurora_bridge.tasks import keep_running
+from aurora_bridge.tasks import Failure, essential, helper
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
 from aurora_bridge.web.status_collector import StatusCollector
@@ -63,10 +63,6 @@ _GC_THRESHOLD = 50_000
 """Allocations between two collections: a webhook leaves no cycles, and each pass looks at all that is in flight."""
 
 OnReady = Callable[[str, str], None]
-
-
-class Failure(Exception):  # noqa: N818 - what ended the daemon
-    """The daemon cannot go on; it is to be started again. What was acknowledged is safe."""
 
 
 async def run(settings: Settings, on_ready: OnReady) -> str:
@@ -95,9 +91,9 @@ async def run(settings: Settings, on_ready: OnReady) -> str:
         sender = publisher.sender
         if sender is not None:
             await _start_sender(sender, settings.kafka, security, guard, stack, stop)
-        await stack.enter_async_context(_task(publisher.watch(), stop))
+        await stack.enter_async_context(essential(publisher.watch(), stop.ask))
         if sender is not None and spool is not None:
-            await stack.enter_async_context(_task(Drainer(publisher, sender, spool).run(), stop))
+            await stack.enter_async_context(essential(Drainer(publisher, sender, spool).run(), stop.ask))
         instance = instance_name(settings.state_dir)
         dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics, stop))
         if sender is not None:
@@ -111,7 +107,7 @@ async def run(settings: Settings, on_ready: OnReady) -> str:
                 problems=problems,
                 metrics=metrics,
             )
-            await stack.enter_async_context(_helper("following the topics", follower.run))
+            await stack.enter_async_context(helper("following the topics", follower.run))
         bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
         await stack.enter_async_context(
             listening(
@@ -126,9 +122,9 @@ async def run(settings: Settings, on_ready: OnReady) -> str:
             log_deliveries=settings.ingress.log_deliveries,
             trusted_proxies=settings.ingress.trusted_proxies,
         )
-        await stack.enter_async_context(_task(bridge.watch(), stop))
+        await stack.enter_async_context(essential(bridge.watch(), stop.ask))
         readiness = Readiness(bridge, sender, spool)
-        await stack.enter_async_context(_helper("measuring", partial(_measure, metrics)))
+        await stack.enter_async_context(helper("measuring", partial(_measure, metrics)))
         status = StatusCollector(
             settings,
             readiness,
@@ -138,7 +134,7 @@ async def run(settings: Settings, on_ready: OnReady) -> str:
             metrics,
             await stack.enter_async_context(watching(settings, routing.routes, metrics)),
         )
-        await stack.enter_async_context(_helper("sampling for the status page", status.history.run))
+        await stack.enter_async_context(helper("sampling for the status page", status.history.run))
         admin_url = await stack.enter_async_context(admin(readiness, metrics, status.collect, settings.admin))
         url = await stack.enter_async_context(
             ingress(
@@ -185,53 +181,17 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
             await create_at_start(kafka, EVENTS, security, sender.problems, guard.check)
             await accepted.wait()
 
-    await stack.enter_async_context(_task(sender.run(), stop))
-    await stack.enter_async_context(_helper("following the cluster that is accepted", follow_cluster))
+    await stack.enter_async_context(essential(sender.run(), stop.ask))
+    await stack.enter_async_context(helper("following the cluster that is accepted", follow_cluster))
     if kafka.create_topics:
-        await stack.enter_async_context(_helper("creating the topics", create_topics))
+        await stack.enter_async_context(helper("creating the topics", create_topics))
     stack.push_async_callback(sender.flush, _FLUSH_SECONDS)
-
-
-@asynccontextmanager
-async def _task(work: Coroutine[None, None, object], stop: Stop) -> AsyncIterator[None]:
-    """Run `work`, without which no event gets on its way: if it fails, the daemon stops, to be started again.
-
-    These are the sender, the drainer, the index, and those that watch the deadlines. All else is a `_helper`.
-    """
-    task = asyncio.create_task(work)
-
-    def ended(task: asyncio.Task[object]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log.critical("a part of the daemon failed; stopping", exc_info=task.exception())
-            stop.ask("a part of the daemon failed")
-
-    task.add_done_callback(ended)
-    try:
-        yield
-    finally:
-        failed = task.done() and not task.cancelled() and task.exception() is not None
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    if failed:
-        msg = "a part of the daemon failed; the log has the cause"
-        raise Failure(msg)
-
-
-@asynccontextmanager
-async def _helper(name: str, work: Callable[[], Coroutine[None, None, object]]) -> AsyncIterator[None]:
-    """Run `work`, which only helps: whatever it raises is logged, and it is started again."""
-    task = asyncio.create_task(keep_running(name, work))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
 async def _following(files: SecretFiles) -> AsyncIterator[None]:
     """Look at the secret files every few seconds, and on SIGHUP."""
-    async with _helper("looking at the secret files", files.run):
+    async with helper("looking at the secret files", files.run):
         with on_hangup(files.look_soon):
             yield
 
@@ -247,7 +207,7 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
     metrics.spool_oldest_seconds.source = lambda: spool.oldest_seconds(time())
     keep_seconds = settings.spool.retention_days * _DAY_SECONDS if settings.embedded_log else None
     try:
-        async with _helper("maintaining the spool", partial(spool.maintain, keep_seconds)):
+        async with helper("maintaining the spool", partial(spool.maintain, keep_seconds)):
             yield spool
     finally:
         if not await spool.stop(_FLUSH_SECONDS):
@@ -275,7 +235,7 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
     )
     dedup.start()
     try:
-        async with _task(dedup.run(), stop):
+        async with essential(dedup.run(), stop.ask):
             yield dedup
     finally:
         if not await dedup.stop(_FLUSH_SECONDS):

@@ -1,8 +1,12 @@
-"""Background tasks that only help: what they raise is logged, and never ends the daemon."""
+"""Background tasks: those without which no event gets on its way end the daemon, all others only help.
+
+What a helper raises is logged, and never ends the daemon.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from aurora_bridge.logs import Quota, fields
@@ -11,6 +15,46 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 1.0
 LINES_A_MINUTE = 5
+
+
+class Failure(Exception):  # noqa: N818 - what ended the daemon
+    """The daemon cannot go on; it is to be started again. What was acknowledged is safe."""
+
+
+@asynccontextmanager
+async def essential(work: Coroutine[None, None, object], stop: Callable[[str], None]) -> AsyncIterator[None]:
+    """Run `work`, without which no event gets on its way: if it fails, the daemon stops, to be started again.
+
+    These are the sender, the drainer, the index, and those that watch the deadlines. All else is a `helper`.
+    """
+    task = asyncio.create_task(work)
+
+    def ended(task: asyncio.Task[object]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a part of the daemon failed; stopping", exc_info=task.exception())
+            stop("a part of the daemon failed")
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        failed = task.done() and not task.cancelled() and task.exception() is not None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    if failed:
+        msg = "a part of the daemon failed; the log has the cause"
+        raise Failure(msg)
+
+
+@asynccontextmanager
+async def helper(name: str, work: Callable[[], Coroutine[None, None, object]]) -> AsyncIterator[None]:
+    """Run `work`, which only helps: whatever it raises is logged, and it is started again."""
+    task = asyncio.create_task(keep_running(name, work))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def keep_running(name: str, work: Callable[[], Coroutine[None, None, object]]) -> None:

@@ -18,6 +18,7 @@ from aurora_bridge.logs import fields
 from aurora_bridge.os_errors import explain
 from aurora_bridge.settings import Settings, SettingsError
 from aurora_bridge.state.directory import StateError
+from aurora_bridge.tasks import Failure
 from aurora_bridge.web.server import ListenError
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             reason = runner.run(daemon.run(settings, lambda url, admin: _on_ready(settings, url, admin)))
             code = os.EX_OK
-    except (ListenError, StateError, daemon.Failure) as error:
+    except (ListenError, StateError, Failure) as error:
         reason = str(error)
     except SettingsError as error:
         tell(error)
