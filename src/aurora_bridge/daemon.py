@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from time import monotonic, time
+from time import time
 
 from aurora_bridge.access_log import AccessLog
 from aurora_bridge.aurora.errors import ApiReason
@@ -32,7 +32,8 @@ from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topics import create_at_start, make_client
-from aurora_bridge.logs import Quota, fields
+from aurora_bridge.logs import fields
+from aurora_bridge.loop_lag import measure
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher
@@ -53,10 +54,6 @@ from aurora_bridge.webhook.catalogue import CATALOGUE
 
 log = logging.getLogger(__name__)
 
-_TICK_SECONDS = 0.25
-_HELD_UP_SECONDS = 1.0
-"""A tenth of Aurora's budget: from here on a late wake-up gets a line."""
-_LINES_A_MINUTE = 20
 _FLUSH_SECONDS = 2.0
 _DAY_SECONDS = 86_400
 _GC_THRESHOLD = 50_000
@@ -124,7 +121,7 @@ async def run(settings: Settings, on_ready: OnReady) -> str:
         )
         await stack.enter_async_context(essential(bridge.watch(), stop.ask))
         readiness = Readiness(bridge, sender, spool)
-        await stack.enter_async_context(helper("measuring", partial(_measure, metrics)))
+        await stack.enter_async_context(helper("measuring", partial(measure, metrics)))
         status = StatusCollector(
             settings,
             readiness,
@@ -264,19 +261,6 @@ def _measure_state(directory: Path, metrics: Metrics) -> None:
     metrics.state_disk_free_bytes.source = lambda: room(directory).free
     metrics.state_disk_size_bytes.source = lambda: room(directory).size
     metrics.broken_files.sources = lambda: {SPOOL_FILE: len(broken_files(directory, SPOOL_FILE))}
-
-
-async def _measure(metrics: Metrics) -> None:
-    """Measure how late the event loop wakes up; a long stop is over before Prometheus looks, so it is logged."""
-    quota = Quota(_LINES_A_MINUTE, monotonic)
-    while True:
-        due = monotonic() + _TICK_SECONDS
-        await asyncio.sleep(_TICK_SECONDS)
-        lag = max(0.0, monotonic() - due)
-        metrics.loop_lag_seconds[()].observe(lag)
-        if lag > _HELD_UP_SECONDS and (left_out := quota.take()) is not None:
-            more = fields(seconds=round(lag, 3), **({"left_out": left_out} if left_out else {}))
-            log.warning("the event loop was held up, and every webhook with it", extra=more)
 
 
 def _settle_memory() -> None:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge import daemon
+from aurora_bridge import loop_lag
 from aurora_bridge.metrics import Metrics
 
 LONG = 1.1
@@ -18,8 +18,8 @@ LONG = 1.1
 async def metrics() -> AsyncIterator[Metrics]:
     """Those of a loop that is measured all the time."""
     measured = Metrics()
-    with patch.object(daemon, "_TICK_SECONDS", 0):
-        measure = asyncio.create_task(daemon._measure(measured))  # noqa: SLF001
+    with patch.object(loop_lag, "_TICK_SECONDS", 0):
+        measure = asyncio.create_task(loop_lag.measure(measured))
         await asyncio.sleep(0)
         yield measured
         measure.cancel()

@@ -1,0 +1,28 @@
+"""How late the event loop wakes up, which every delivery waits for: a metric, and a log line if it is long."""
+
+import asyncio
+import logging
+from time import monotonic
+
+from aurora_bridge.logs import Quota, fields
+from aurora_bridge.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.25
+_HELD_UP_SECONDS = 1.0
+"""A tenth of Aurora's budget: from here on a late wake-up gets a line."""
+_LINES_A_MINUTE = 20
+
+
+async def measure(metrics: Metrics) -> None:
+    """Measure how late the event loop wakes up; a long stop is over before Prometheus looks, so it is logged."""
+    quota = Quota(_LINES_A_MINUTE, monotonic)
+    while True:
+        due = monotonic() + _TICK_SECONDS
+        await asyncio.sleep(_TICK_SECONDS)
+        lag = max(0.0, monotonic() - due)
+        metrics.loop_lag_seconds[()].observe(lag)
+        if lag > _HELD_UP_SECONDS and (left_out := quota.take()) is not None:
+            more = fields(seconds=round(lag, 3), **({"left_out": left_out} if left_out else {}))
+            log.warning("the event loop was held up, and every webhook with it", extra=more)
