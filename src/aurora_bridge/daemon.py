@@ -1,7 +1,7 @@
-"""Owns every lifetime: what starts in which order, and ends in the reverse.
+"""Owns every lifetime: start, serve, stop.
 
-One `AsyncExitStack`, one event that says "stop". A step's end runs only if its start succeeded. Start never waits for
-Kafka: the ingress listens at once and spools.
+The parts start in the order of `_start`, and one `AsyncExitStack` ends them in the reverse. A part's end runs only if
+its start succeeded. Start never waits for Kafka: the ingress listens at once and spools.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import time
+from typing import NamedTuple
 
 from aurora_bridge.access_log import AccessLog
 from aurora_bridge.aurora.errors import ApiReason
@@ -57,104 +58,122 @@ log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 2.0
 _DAY_SECONDS = 86_400
 _GC_THRESHOLD = 50_000
-"""Allocations between two collections: a webhook leaves no cycles, and each pass looks at all that is in flight."""
-
-OnReady = Callable[[str, str], None]
+"""Allocations between two collections: a webhook leaves no cycles, and each pass visits everything in flight."""
 
 
-async def run(settings: Settings, on_ready: OnReady) -> str:
+class _Started(NamedTuple):
+    """What `run` needs of the parts while they run."""
+
+    bridge: Bridge
+    spool: Spool | None
+    url: str
+    """Where webhooks come in."""
+    admin_url: str
+
+
+async def run(settings: Settings, on_ready: Callable[[str, str], None]) -> str:
     """Serve until SIGTERM or SIGINT, and return which; `on_ready` is told the URLs of ingress and admin port.
 
     Raises `SettingsError`, `StateError`, `ListenError` (could not start) and `Failure` (could not go on).
     """
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        stack.enter_context(locked(settings.state_dir))
-        metrics = make_metrics(subscriptions=settings.aurora.polled)
-        _measure_state(settings.state_dir, metrics)
-        files = SecretFiles(metrics)
-        routing = make_routing(settings, files, metrics)
-        for warning in routing.warnings:
-            log.warning("%s", warning)
-        spool = await stack.enter_async_context(_spool(settings, metrics)) if settings.spool.enabled else None
-        problems = Problems(metrics)
-        security = Security(settings.kafka, partial(problems.set, "unusable_file"), problems.token)
-        guard = ClusterGuard(settings.state_dir, settings.kafka.cluster_id)
-        connect = partial(make_client, settings.kafka, security, check_cluster=guard.check)
-        make_sender = None
-        if not settings.embedded_log:
-            make_sender = partial(Sender, settings.kafka, connect, EVENTS, problems=problems, metrics=metrics)
-        publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
-        sender = publisher.sender
-        if sender is not None:
-            await _start_sender(sender, settings.kafka, security, guard, stack, stop)
-        await stack.enter_async_context(essential(publisher.watch(), stop.ask))
-        if sender is not None and spool is not None:
-            await stack.enter_async_context(essential(Drainer(publisher, sender, spool).run(), stop.ask))
-        instance = instance_name(settings.state_dir)
-        dedup = await stack.enter_async_context(_dedup(settings, instance, spool, publisher, metrics, stop))
-        if sender is not None:
-            follower = Follower(
-                connect,
-                settings.kafka.topic_prefix,
-                EVENTS,
-                dedup.log,
-                stored=sender.take_stored,
-                window_days=settings.index.window_days,
-                problems=problems,
-                metrics=metrics,
-            )
-            await stack.enter_async_context(helper("following the topics", follower.run))
-        bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
-        await stack.enter_async_context(
-            listening(
-                settings.state_dir,
-                commands(spool, publisher, guard, dedup, Replay(settings.ingress, routing.routes, dedup, bridge)),
-            )
-        )
-        await stack.enter_async_context(_following(files))
-        access_log = AccessLog(
-            metrics,
-            await stack.enter_async_context(guarding(settings.state_dir, metrics)),
-            log_deliveries=settings.ingress.log_deliveries,
-            trusted_proxies=settings.ingress.trusted_proxies,
-        )
-        await stack.enter_async_context(essential(bridge.watch(), stop.ask))
-        readiness = Readiness(bridge, sender, spool)
-        await stack.enter_async_context(helper("measuring", partial(measure, metrics)))
-        status = StatusCollector(
-            settings,
-            readiness,
-            publisher,
-            dedup,
-            access_log,
-            metrics,
-            await stack.enter_async_context(watching(settings, routing.routes, metrics)),
-        )
-        await stack.enter_async_context(helper("sampling for the status page", status.history.run))
-        admin_url = await stack.enter_async_context(admin(readiness, metrics, status.collect, settings.admin))
-        url = await stack.enter_async_context(
-            ingress(
-                bridge,
-                readiness.is_ready,
-                access_log,
-                settings.ingress,
-                answer_seconds=settings.deadlines.answer_seconds,
-                files=files,
-                metrics=metrics,
-            )
-        )
-        _settle_memory()
-        on_ready(url, admin_url)
-        log.info("serving", extra=fields(webhooks=url, admin=admin_url, state=str(settings.state_dir)))
-        await _until(stop, spool)
+        started = await _start(settings, stack, stop)
+
+        on_ready(started.url, started.admin_url)
+        urls = {"webhooks": started.url, "admin": started.admin_url}
+        log.info("serving", extra=fields(**urls, state=str(settings.state_dir)))
+        await _until_stopped(stop, started.spool)
+
         log.info("stopping", extra=fields(reason=stop.reason))
-        bridge.stopping = True
+        started.bridge.stopping = True  # not ready: load balancers take this instance out during the pause
         await stop.pause(settings.ingress.shutdown_pause_seconds)
-    if spool is not None and spool.failed.is_set():
+        # The stack now ends the parts in reverse: stop listening, answer what is in flight, write the index, let the
+        # sender flush, commit and close the spool, release the lock.
+    if started.spool is not None and started.spool.failed.is_set():
         msg = "the spool's disk failed; the log has the cause"
         raise Failure(msg)
     return stop.reason
+
+
+async def _start(settings: Settings, stack: AsyncExitStack, stop: Stop) -> _Started:
+    """Start every part, each after what it relies on. They end with `stack`."""
+    enter = stack.enter_async_context
+    stack.enter_context(locked(settings.state_dir))
+    metrics = make_metrics(subscriptions=settings.aurora.polled)
+    _measure_state(settings.state_dir, metrics)
+    files = SecretFiles(metrics)
+    routing = make_routing(settings, files, metrics)
+    for warning in routing.warnings:
+        log.warning("%s", warning)
+
+    # How an event becomes durable: the spool, the sender, and the publisher over both.
+    spool = await enter(_spool(settings, metrics)) if settings.spool.enabled else None
+    problems = Problems(metrics)
+    security = Security(settings.kafka, partial(problems.set, "unusable_file"), problems.token)
+    guard = ClusterGuard(settings.state_dir, settings.kafka.cluster_id)
+    connect = partial(make_client, settings.kafka, security, check_cluster=guard.check)
+    make_sender = None
+    if not settings.embedded_log:
+        make_sender = partial(Sender, settings.kafka, connect, EVENTS, problems=problems, metrics=metrics)
+    publisher = Publisher(settings.deadlines, EVENTS, make_sender, spool, metrics)
+    sender = publisher.sender
+    if sender is not None:
+        await _start_sender(sender, settings.kafka, security, guard, stack, stop)
+    await enter(essential(publisher.watch(), stop.ask))
+    if sender is not None and spool is not None:
+        await enter(essential(Drainer(publisher, sender, spool).run(), stop.ask))
+
+    # Same event or new one: the index, and the follower that reads what it lacks.
+    instance = instance_name(settings.state_dir)
+    dedup = await enter(_dedup(settings, instance, spool, publisher, metrics, stop))
+    if sender is not None:
+        follower = Follower(
+            connect,
+            settings.kafka.topic_prefix,
+            EVENTS,
+            dedup.log,
+            stored=sender.take_stored,
+            window_days=settings.index.window_days,
+            problems=problems,
+            metrics=metrics,
+        )
+        await enter(helper("following the topics", follower.run))
+
+    # The way of a webhook, and what watches over it.
+    bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
+    replay = Replay(settings.ingress, routing.routes, dedup, bridge)
+    await enter(listening(settings.state_dir, commands(spool, publisher, guard, dedup, replay)))
+    await enter(_reloading(files))
+    attempts = await enter(guarding(settings.state_dir, metrics))
+    access_log = AccessLog(
+        metrics,
+        attempts,
+        log_deliveries=settings.ingress.log_deliveries,
+        trusted_proxies=settings.ingress.trusted_proxies,
+    )
+    await enter(essential(bridge.watch(), stop.ask))
+    await enter(helper("measuring", partial(measure, metrics)))
+    subscriptions = await enter(watching(settings, routing.routes, metrics))
+
+    # The two ports. The ingress is the last to start, and the first to end.
+    readiness = Readiness(bridge, sender, spool)
+    status = StatusCollector(settings, readiness, publisher, dedup, access_log, metrics, subscriptions)
+    await enter(helper("sampling for the status page", status.history.run))
+    admin_url = await enter(admin(readiness, metrics, status.collect, settings.admin))
+    url = await enter(
+        ingress(
+            bridge,
+            readiness.is_ready,
+            access_log,
+            settings.ingress,
+            answer_seconds=settings.deadlines.answer_seconds,
+            files=files,
+            metrics=metrics,
+        )
+    )
+    _freeze_heap()
+    return _Started(bridge, spool, url, admin_url)
 
 
 async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
@@ -165,7 +184,7 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
     stack: AsyncExitStack,
     stop: Stop,
 ) -> None:
-    """Start to send. It ends with `stack`, after a last flush."""
+    """Start the sender, and what helps it. It ends with `stack`, after a last flush."""
 
     async def follow_cluster() -> None:
         while True:
@@ -186,8 +205,8 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
 
 
 @asynccontextmanager
-async def _following(files: SecretFiles) -> AsyncIterator[None]:
-    """Look at the secret files every few seconds, and on SIGHUP."""
+async def _reloading(files: SecretFiles) -> AsyncIterator[None]:
+    """Reload secret files that changed: look every few seconds, and on SIGHUP."""
     async with helper("looking at the secret files", files.run):
         with on_hangup(files.look_soon):
             yield
@@ -263,15 +282,15 @@ def _measure_state(directory: Path, metrics: Metrics) -> None:
     metrics.broken_files.sources = lambda: {SPOOL_FILE: len(broken_files(directory, SPOOL_FILE))}
 
 
-def _settle_memory() -> None:
-    """Take what lives for ever out of the collector's sight."""
+def _freeze_heap() -> None:
+    """Exempt from garbage collection what lives as long as the daemon."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
 
-async def _until(stop: Stop, spool: Spool | None) -> None:
-    """Wait for a signal, or for a part or the disk to fail."""
+async def _until_stopped(stop: Stop, spool: Spool | None) -> None:
+    """Return on a signal, or once a part or the spool's disk has failed."""
     conditions = [stop.wait()] if spool is None else [stop.wait(), spool.failed.wait()]
     waits = [asyncio.create_task(condition) for condition in conditions]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
