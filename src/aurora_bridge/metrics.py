@@ -18,7 +18,7 @@ BUDGET_SECONDS = 10
 NO_EVENT = "none"
 """The event label of a delivery that was refused before its event was known."""
 PLACEHOLDER, NOTHING = "placeholder", "nothing"
-"""Kinds of values that say nothing."""
+"""Kinds of values that mean nothing."""
 _MOST_BROKERS = 100
 _OTHER_BROKER = "other"
 STAGES = ("read", "decide", "publish", "answer")
@@ -64,7 +64,7 @@ class Metrics(Collector):
         subscription_problems: Sequence[str] = (),
         api_errors: Sequence[str] = (),
     ) -> None:
-        """Declare every metric for the given label values; `attributes` are the pairs whose values are known."""
+        """Declare every metric for the given label values; `attributes` are pairs of an event and one of its own."""
         event = ("event", events)
         outcomes = ("outcome", [outcome.value for outcome in Outcome])
         self.deliveries = Counter(
@@ -85,27 +85,27 @@ class Metrics(Collector):
         subscription: Labels = (("route", ()), ("event", ()))
         self.attempts = Gauge(
             "aurora_bridge_attempts",
-            "Aurora's attempts of the last 48 h that this replica answered, by route and event; route none: a known "
-            "event, or none with a valid credential, on a path that no route has. Kept across restarts; sum over "
+            "Aurora's attempts of the last 48 h that this replica answered, by route and event. Route none: no route "
+            "has the path, but it names a known event or came with a valid credential. Kept across restarts; sum over "
             "replicas.",
             subscription,
         )
         self.failed_attempts = Gauge(
             "aurora_bridge_failed_attempts",
-            "Those of them that failed for Aurora: the answer was no 2xx, took longer than Aurora waits, or the client "
-            "was gone.",
+            "Aurora's attempts of the last 48 h that failed for Aurora: the answer was no 2xx, took longer than Aurora "
+            "waits, or the client was gone.",
             subscription,
         )
         self.failed_in_a_row = Gauge(
             "aurora_bridge_failed_attempts_in_a_row",
-            "Those of the last 48 h that failed since the last success. Aurora may switch a subscription off at 100; "
-            "sum over replicas.",
+            "Aurora's attempts of the last 48 h that failed since the last success. Aurora may switch a subscription "
+            "off at 100; sum over replicas.",
             subscription,
         )
         self.auto_disable_risk = Gauge(
             "aurora_bridge_auto_disable_risk",
-            "1 where Aurora may switch a subscription off: at least 20 attempts in a row failed at this replica. Over "
-            "all replicas it is the record aurora_bridge:auto_disable_risk:sum.",
+            "1 where Aurora may switch a subscription off: at least 20 attempts in a row failed at this replica. The "
+            "recording rule aurora_bridge:auto_disable_risk:sum covers all replicas.",
             subscription,
         )
         self.subscriptions = Gauge(
@@ -134,8 +134,9 @@ class Metrics(Collector):
         )
         self.connections_dropped = Counter(
             "aurora_bridge_connections_dropped",
-            "Connections closed without an answer, by port and why: limit, too many at once, and it had brought no "
-            "request for longest; handshake, no TLS or PROXY protocol within 10 s; descriptors, no file was left.",
+            "Connections closed without an answer, by port and reason: limit, too many were open, and this one had "
+            "been without a request for longest; handshake, no TLS or PROXY protocol within 10 s; descriptors, the "
+            "process had no file descriptor left.",
             (("port", ("ingress", "admin")), ("reason", ("limit", "handshake", "descriptors"))),
         )
         self.dead_letters = Counter(
@@ -145,19 +146,19 @@ class Metrics(Collector):
         )
         self.junk_values = Counter(
             "aurora_bridge_junk_values",
-            "Deliveries with a value that says nothing, by event: a placeholder that nobody filled, so that it "
-            "became a dead letter, or a word for nothing as an identifier, such as null, which is read as empty.",
+            "Deliveries with a value that means nothing, by event and kind: placeholder, one that nobody filled in, so "
+            "that the delivery became a dead letter; nothing, an identifier such as null, which is read as empty.",
             (event, ("kind", (PLACEHOLDER, NOTHING))),
         )
         self.garbled_templates = Counter(
             "aurora_bridge_garbled_templates",
-            "Deliveries with a parameter's name as HTML or a framework garbles it, such as amp;status or status[], by "
+            "Deliveries with a parameter name that HTML or a framework garbled, such as amp;status or status[], by "
             "event. It is read as it was meant; the status page has the template to fix.",
             (event,),
         )
         self.response_seconds = Histogram(
             "aurora_bridge_response_seconds",
-            "From receipt of the request's head to the answer handed to the socket. Aurora gives up at 10 s.",
+            "Time from receipt of the request's head to handing the answer to the socket. Aurora gives up at 10 s.",
             _RESPONSE_BUCKETS,
             (outcomes,),
         )
@@ -172,16 +173,16 @@ class Metrics(Collector):
         self.budget_seconds[()] = BUDGET_SECONDS
         self.ready = Gauge(
             "aurora_bridge_ready",
-            "1 where /readyz says 200: Kafka or the spool takes events. Kubernetes sends webhooks nowhere else.",
+            "1 while /readyz answers 200: Kafka or the spool takes events. Kubernetes sends webhooks nowhere else.",
         )
         self.in_flight_deliveries = Gauge("aurora_bridge_in_flight_deliveries", "Deliveries not yet answered.")
         self.oldest_unanswered_seconds = Gauge(
             "aurora_bridge_oldest_unanswered_seconds",
-            "Age of the oldest delivery not yet answered, 0 without one. A histogram cannot see what is stuck.",
+            "Age of the oldest delivery not yet answered, 0 if there is none. A histogram cannot see what is stuck.",
         )
         self.duplicates = Counter(
             "aurora_bridge_duplicates",
-            "Deliveries recognised as duplicates, by event and what they fit: an attempt of Aurora's, a re-send.",
+            "Deliveries recognised as duplicates, by event and by what they fit: one of Aurora's retries, a re-send.",
             (event, ("interval", intervals)),
         )
         self.repeats = Counter(
@@ -189,29 +190,29 @@ class Metrics(Collector):
         )
         self.expected_retries = Counter(
             "aurora_bridge_expected_retries",
-            "Events taken whose 2xx may not have reached Aurora in time, so that a retry is expected: the client was "
+            "Stored events whose 2xx may not have reached Aurora in time, so that a retry is expected: the client was "
             "gone, or the answer took longer than Aurora waits.",
         )
         self.retry_pending_deliveries = Gauge(
             "aurora_bridge_retry_pending_deliveries",
-            "Deliveries that this replica refused behind their credentials and that Aurora's retries may still bring, "
-            "by event. Equal contents count once; where another replica refused a retry, it counts too.",
+            "Deliveries with valid credentials that this replica refused and that Aurora's retries may still bring, by "
+            "event. Equal contents count once; a replica that refused a retry counts the delivery, too.",
             (event,),
         )
         self.retry_pending_until = Gauge(
             "aurora_bridge_retry_pending_until_timestamp_seconds",
-            "When the last of these retries has come, even if Aurora is late by a fifth of its schedule (23 h 35 min "
-            "after the first attempt); 0 without one.",
+            "When the last of these retries will have come, seconds since the epoch, even if Aurora takes a fifth "
+            "longer than its schedule of 23 h 35 min; 0 if there is none.",
         )
         self.missed_deliveries = Gauge(
             "aurora_bridge_missed_deliveries",
             "Deliveries that were refused and whose retries are all over, by event: they come only if Aurora is asked "
-            "to send them again. What came while no daemon ran is not counted.",
+            "to send them again. Those that came while no daemon ran are not counted.",
             (event,),
         )
         self.resend_in_progress = Gauge(
             "aurora_bridge_resend_in_progress",
-            "1 while a re-send is declared to this replica, and all that was accepted before is a duplicate.",
+            "1 while a re-send is declared to this replica: everything that was accepted before is then a duplicate.",
         )
         self.backlog_events = Gauge(
             "aurora_bridge_backlog_events",
@@ -222,7 +223,7 @@ class Metrics(Collector):
         self.spool_bytes = Gauge("aurora_bridge_spool_bytes", "Size of what waits in the spool, or is quarantined.")
         self.spool_limit_bytes = Gauge("aurora_bridge_spool_limit_bytes", "Size at which the spool is full.")
         self.spool_oldest_seconds = Gauge(
-            "aurora_bridge_spool_oldest_seconds", "Age of the oldest event in the spool, 0 without one."
+            "aurora_bridge_spool_oldest_seconds", "Age of the oldest event in the spool, 0 if there is none."
         )
         self.spool_quarantined_events = Gauge(
             "aurora_bridge_spool_quarantined_events", "Events that Kafka rejected, kept for an operator."
@@ -232,19 +233,19 @@ class Metrics(Collector):
         )
         self.state_disk_free_bytes = Gauge(
             "aurora_bridge_state_disk_free_bytes",
-            "Room on the volume of the state directory for this daemon's user; NaN while the system does not tell.",
+            "Free bytes on the volume of the state directory for the daemon's user; NaN while they are unknown.",
         )
         self.state_disk_size_bytes = Gauge(
-            "aurora_bridge_state_disk_size_bytes", "Size of the volume of the state directory; NaN likewise."
+            "aurora_bridge_state_disk_size_bytes", "Size of the volume of the state directory; NaN while it is unknown."
         )
         self.broken_files = Gauge(
             "aurora_bridge_broken_files",
-            "Spools that were found broken at a start, and are kept until somebody deletes them; a successor was made.",
+            "Spool files found broken at a start, kept until somebody deletes them; a new one took their place.",
             (("file", ("spool.db",)),),
         )
         self.publish_seconds = Histogram(
             "aurora_bridge_publish_seconds",
-            "From handing an event to the sender to Kafka's acknowledgement.",
+            "Time from handing an event to the sender until Kafka acknowledges it.",
             _RESPONSE_BUCKETS,
         )
         self.publish_errors = Counter(
@@ -259,7 +260,7 @@ class Metrics(Collector):
         )
         self.kafka_request_seconds = Histogram(
             "aurora_bridge_kafka_request_seconds",
-            "From a produce request to its answer, by the broker's node id.",
+            "Time from a produce request to its response, by the broker's node id.",
             _RESPONSE_BUCKETS,
             (("broker", ()),),
         )
@@ -270,14 +271,14 @@ class Metrics(Collector):
         )
         self.kafka_throttled_seconds = Histogram(
             "aurora_bridge_kafka_throttled_seconds",
-            "How long a broker's quota allowed no request, each time that it said so, by the broker's node id.",
+            "How long a broker's quota held requests back, each time that it did, by the broker's node id.",
             _RESPONSE_BUCKETS,
             (("broker", ()),),
         )
         self.kafka_connections = Counter("aurora_bridge_kafka_connections", "Connections opened to brokers.")
         self.kafka_batches_in_doubt = Gauge(
             "aurora_bridge_kafka_batches_in_doubt",
-            "Batches that were sent without an answer: they go out again, byte for byte, until Kafka answers.",
+            "Batches that were sent and got no response: they are sent again, byte for byte, until Kafka responds.",
         )
         self.kafka_resent_batches = Counter(
             "aurora_bridge_kafka_resent_batches", "Batches in doubt that were sent again."
@@ -295,8 +296,8 @@ class Metrics(Collector):
         )
         self.index_failed = Gauge(
             "aurora_bridge_index_failed",
-            "1 while the file of the dedup index is late or failed, and events bypass the index. It is opened again by "
-            "itself.",
+            "1 while the file of the dedup index is late or has failed, and events bypass the index. It is reopened "
+            "automatically.",
         )
         self.index_complete = Gauge(
             "aurora_bridge_index_complete",
@@ -306,11 +307,11 @@ class Metrics(Collector):
         self.index_bytes = Gauge("aurora_bridge_index_bytes", "Size of the dedup index.")
         self.index_limit_bytes = Gauge(
             "aurora_bridge_index_limit_bytes",
-            "Size of the dedup index from which on it forgets its oldest part early.",
+            "Size at which the dedup index forgets its oldest part early.",
         )
         self.index_forgotten = Counter(
             "aurora_bridge_index_forgotten",
-            "Times that the dedup index was full and forgot its oldest part before its window was over.",
+            "How often the dedup index was full and forgot its oldest part before its window was over.",
         )
         self.index_bypassed = Counter(
             "aurora_bridge_index_bypassed",
@@ -322,7 +323,7 @@ class Metrics(Collector):
         )
         self.followed_records = Counter(
             "aurora_bridge_followed_records",
-            "Records read out of the topics into the index: what others published, and what its file had lost or never "
+            "Records read from the topics into the index: what others published, and what its file had lost or never "
             "had.",
         )
         self.other_instances = Gauge(
@@ -343,7 +344,7 @@ class Metrics(Collector):
             del self.unknown_values[key]
         self.credentials_used = Counter(
             "aurora_bridge_credentials_used",
-            "Deliveries let in, by file, kind of credential and its line in the file: whether a rotation is over.",
+            "Deliveries let in, by file, kind of credential and its line in the file: shows when a rotation is over.",
             (("file", ()), ("kind", ()), ("position", ())),
         )
         self.secret_file_failing = Gauge(
@@ -352,7 +353,7 @@ class Metrics(Collector):
             (("file", ()),),
         )
         self.secret_file_reloads = Counter(
-            "aurora_bridge_secret_file_reloads", "Changes of a secret file that were taken over.", (("file", ()),)
+            "aurora_bridge_secret_file_reloads", "Reloads of a secret file that had changed.", (("file", ()),)
         )
         self.loop_lag_seconds = Histogram(
             "aurora_bridge_loop_lag_seconds",

@@ -2,7 +2,8 @@
 
 The docstrings are the fields' descriptions (`use_attribute_docstrings`), from which the settings reference is made. A
 setting's environment variable is its path in capitals, `AURORA_BRIDGE_INGRESS__PORT`; in the TOML file it is `port`
-below `[ingress]`. How the values get here is in `load`, what must hold between them in `checks`.
+below `[ingress]`. How the values get here is in `load`, what must hold between them in `checks`. The module is long
+because it is that reference.
 """
 
 from typing import Annotated, Literal
@@ -89,16 +90,16 @@ class IngressSettings(Section):
     """File with the certificate's key (PEM, not encrypted)."""
 
     trusted_proxies: Networks = ()
-    """Networks of the proxies in front that are believed where a request came from, for log and status page.
+    """Networks of the proxies in front that are believed when they say where a request came from.
 
-    By `X-Forwarded-For`, and by the PROXY protocol where that is on. None, because whoever is no such proxy says there
-    what he likes. Who may deliver does not depend on it.
+    They say it in `X-Forwarded-For`, or by the PROXY protocol if that is on; log and status page show it. None, because
+    anybody else can claim any address. Who may deliver does not depend on it.
     """
 
     proxy_protocol: bool = False
     """Whether each connection begins with the PROXY protocol, version 1 or 2: for a proxy that passes on TCP.
 
-    Off, because a connection without it is closed then, also a probe's; believed is it of `trusted_proxies` alone.
+    Off, because a connection without it is then closed, a probe's included. Only `trusted_proxies` are believed.
     """
 
     max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 2048
@@ -108,9 +109,9 @@ class IngressSettings(Section):
     """
 
     max_connections: Annotated[Whole, Field(ge=1, le=100_000)] = 4096
-    """Connections open at once; one more takes the place of the one that has brought no request for longest.
+    """Connections open at once; one more takes the place of the one that has been without a request for longest.
 
-    It is closed itself only where all others wait for their answers. Worst case of memory for them: about 30 KiB each,
+    The new one is closed only if all others wait for their answers. Worst case of memory for them: about 30 KiB each,
     120 MiB with the default.
     """
 
@@ -136,9 +137,9 @@ class IngressSettings(Section):
     )
     """Parameters whose values reach no event, log, metric or dead letter, by their names in lower snake_case.
 
-    They are found in any spelling. `session_token` is one also where it is not named, since it is Aurora's own and buys
-    access to a tenant's data; so are the header and the parameter that carry a token. The others are what people call a
-    secret; whoever names one more names these again.
+    They are found in any spelling. `session_token`, which is Aurora's own and gives access to a tenant's data, is one
+    even if it is not in the list; so are the header and the parameter that carry a token. The others are common names
+    of secrets. To add a name, repeat those that you need.
     """
 
     log_deliveries: bool = False
@@ -155,7 +156,7 @@ class AdminSettings(Section):
     """Where probes, metrics and people look."""
 
     host: Host = "127.0.0.1"
-    """Address of the admin port. Loopback, because metrics tell how a business runs."""
+    """Address of the admin port. Loopback, because metrics reveal how a business runs."""
 
     port: Port = 9090
     """Admin port; 0 takes a free one."""
@@ -174,7 +175,7 @@ class KafkaSettings(Section):
     """Whether missing topics are created at start; off where only an administrator may."""
 
     partitions: Annotated[Whole, Field(ge=1, le=1000)] = 3
-    """Partitions of a topic that is created: three consumers can share it. Adding some later breaks order then."""
+    """Partitions of a topic that is created: three consumers can share it. To add some later breaks the order."""
 
     replication_factor: Annotated[int | None, Field(ge=1, le=100), NO_BOOL, EMPTY_IS_NONE] = None
     """Replicas of a topic that is created. Empty: the broker's own default, which its administrator chose."""
@@ -185,7 +186,7 @@ class KafkaSettings(Section):
     content_mode: Literal["structured", "binary"] = "structured"
     """Form of a record (CloudEvents Kafka binding): the whole event as JSON, or its attributes as `ce_` headers.
 
-    Structured, because the value alone then is the event, whatever a tool does with headers.
+    Structured, because the value alone is then the event, whatever a tool does with headers.
     """
 
     key: Literal["id", "subject"] = "id"
@@ -201,24 +202,24 @@ class KafkaSettings(Section):
     idempotence: bool = True
     """Whether batches are numbered, so that one that is sent twice is stored once.
 
-    Off for brokers that give no producer ids: a batch whose answer was lost may then lie in its topic twice, with the
+    Off for brokers that give no producer ids: a batch whose response was lost may then be in its topic twice, with the
     same ids.
     """
 
     cluster_id: ClusterId = ""
-    """Id of the one cluster to send to, as `aurora-bridge cluster show` prints it. Empty: the first one that is met.
+    """Id of the one cluster to send to, as `aurora-bridge cluster show` prints it. Empty: the first one that answers.
 
-    Which that was, the state directory remembers. A change here says that the new one is right: the index is recreated
-    from its topics, and what waits in the spool goes there.
+    The state directory remembers which one that was. Changing the setting accepts another cluster: the index is
+    recreated from its topics, and what waits in the spool goes there.
     """
 
     client_id: ClientId = "aurora-bridge"
     """Name the brokers see in their logs, metrics and quotas."""
 
     connections_max_idle_seconds: Annotated[Seconds, Field(ge=10, le=3600)] = 180
-    """Seconds after which a connection to a broker that carries nothing is closed; the next record opens it again.
+    """Seconds after which an idle connection to a broker is closed; the next record opens it again.
 
-    180, so that it ends before a cloud's NAT or load balancer forgets it, without a word: Azure's after 240 s, those of
+    180, because a cloud's NAT or load balancer forgets an idle connection without a word: Azure's after 240 s, those of
     AWS after 350 s. Kafka's brokers themselves close it after 600 s.
     """
 
@@ -231,13 +232,13 @@ class KafkaSettings(Section):
     """How the daemon proves who it is. Empty, because it must be the one that the brokers' listener takes."""
 
     sasl_username: UserName = ""
-    """User of `PLAIN` and the two `SCRAM`. Empty: none, as for the others."""
+    """User of `PLAIN` and of the two `SCRAM`. The other mechanisms take none."""
 
     sasl_password_file: SecretFile = None
     """File with this user's password on one line; read again for each connection, so that it can be rotated."""
 
     sasl_token_file: SecretFile = None
-    """File with the token of `OAUTHBEARER`, which somebody else keeps fresh; read again for each connection."""
+    """File with the token of `OAUTHBEARER`, which another program keeps fresh; read again for each connection."""
 
     oauth_token_url: HttpsUrl = ""
     """Token endpoint of the identity provider, from which the daemon obtains the token of `OAUTHBEARER` itself.
@@ -252,7 +253,7 @@ class KafkaSettings(Section):
     """File with this client's secret on one line; read again each time a token is obtained."""
 
     oauth_client_authentication: Literal["basic", "post"] = "basic"
-    """How the secret reaches the endpoint: in the header `Authorization`, or in the form that is posted.
+    """How the secret reaches the endpoint: in the header `Authorization`, or in the body of the POST.
 
     Basic, because every endpoint must take it (RFC 6749, section 2.3.1); `post` for those that do not.
     """
@@ -274,7 +275,7 @@ class KafkaSettings(Section):
     """File with the certificates of the authorities that sign the brokers', in PEM. Empty: those of the system."""
 
     tls_certificate_file: ReadableFile = None
-    """File with the daemon's own certificate and what signed it, in PEM, for brokers that ask for one."""
+    """File with the daemon's own certificate and its chain, in PEM, for brokers that ask for one."""
 
     tls_key_file: SecretFile = None
     """File with the private key of that certificate, in PEM, without a password. Empty: it is in the same file."""
@@ -310,7 +311,7 @@ class AuthSettings(Section):
     allow_anonymous: bool = False
     """Whether deliveries without a valid credential are taken, on every address and beside those with one.
 
-    A browser's request for the page of another site (`Sec-Fetch-Site`) is refused all the same.
+    A browser's cross-site request (`Sec-Fetch-Site`) is refused all the same.
     """
 
 
@@ -370,11 +371,11 @@ class SpoolSettings(Section):
     """Bytes of its file at most; full, and Kafka away, means 503. 1 GiB is a million events of 1 KiB."""
 
     retention_days: Annotated[Days, Field(ge=1, le=36_500)] = 30
-    """Days the embedded log keeps an event, as a topic would. No event that waits for Kafka ever leaves by age."""
+    """Days the embedded log keeps an event, as a topic would. An event that waits for Kafka never expires."""
 
 
 class IndexSettings(Section):
-    """The memory of what was seen, by which duplicates are known."""
+    """The memory of what was seen, by which duplicates are recognised."""
 
     max_bytes: Annotated[Bytes, Field(ge=65_536, le=2**40)] = _GIBIBYTE
     """Bytes of its file at most; when full, the oldest rows expire early and a late duplicate can pass."""

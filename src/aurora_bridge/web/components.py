@@ -50,12 +50,12 @@ def number(count: int) -> Html:
 
 
 def timestamp(time: float) -> Html:
-    """Return a time of the day, as machines read it, too."""
+    """Return a time for people, with one for machines behind it."""
     return element("time", moment(time), datetime=_iso(time))
 
 
 def ago(time: float, now: float) -> Html:
-    """Return how long ago a time was, itself where one points at it."""
+    """Return how long ago a time was; pointing at it shows the time itself."""
     if not time:
         return join("-")
     absolute = _iso(time)

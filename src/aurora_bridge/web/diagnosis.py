@@ -1,8 +1,8 @@
 """Whether anything is being lost: the first line of the status page, and what else deserves a look.
 
-A pure function of `status`. A refusal counts as going on while the last one is a few minutes old. What the bridge
-refuses for a fault of its own, or Kafka's, is bad; a request without route or credential deserves a look where its path
-is one of Aurora's. Any other is a scanner's.
+A pure function of `status`. Refusals are going on while the last one is at most a few minutes old. They are bad if the
+fault is the bridge's or Kafka's. A request without route or credential deserves a look if its path is one of Aurora's;
+any other is a scanner's. The rules are read and changed together, so the module is long.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,13 +22,13 @@ from aurora_bridge.web.status import Reading, Refused, Spool, Status
 from aurora_bridge.web.words import counted, duration, moment, size
 
 RECENT_SECONDS = 330.0
-"""A refusal goes on for so long after the last one: Aurora's second retry comes 5 min after its first."""
+"""Refusals are going on for so long after the last one: Aurora's second retry comes 5 min after its first."""
 NEARLY_FULL = 0.8
-"""Share of the spool from which on it is said: after two days of outage, half a day is left."""
+"""Share of the spool at which a line says so: after two days of outage, half a day is left."""
 LAG_RECORDS = 1000
-"""Records that the index may lag behind without a word: 50 ms of the follower's time."""
+"""Records that the index may lag behind before a line says so: 50 ms of the follower's time."""
 STUCK_SECONDS = 5.0
-"""Age of a delivery by which it should have been in Kafka or in the spool."""
+"""Age at which a delivery should have been in Kafka or in the spool."""
 _SERVER_ERROR = 500
 _AURORAS_FAULT = frozenset(
     {Reason.NO_ROUTE, Reason.UNAUTHORIZED, Reason.MALFORMED_WITH_CREDENTIAL, Reason.TARGET_TOO_LONG}
@@ -44,7 +44,7 @@ class Level(StrEnum):
 
 
 class Line(NamedTuple):
-    """Something that is said, and what to do about it."""
+    """A statement, and what to do about it."""
 
     level: Level
     text: str
@@ -52,7 +52,7 @@ class Line(NamedTuple):
 
 
 def diagnose(status: Status) -> list[Line]:
-    """Return whether anything is being lost, and behind it what else deserves a look."""
+    """Return whether anything is being lost, then what else deserves a look."""
     now, others = _refusing(status) or _losing(status), _worth_a_look(status)
     lost = [*_lost(status), *_off(status), *_switched_off(status)]
     if now.level is Level.BAD:
@@ -87,12 +87,12 @@ def _refusing(status: Status) -> Line | None:
 
 
 def _lost(status: Status) -> Iterator[Line]:
-    """Yield what was perhaps lost at a start, until somebody has looked into it and deleted the file."""
+    """Yield what may have been lost at a start, until somebody deletes the file."""
     for file in status.broken_spools:
         yield Line(
             Level.BAD,
             f"Events may have been lost: the spool was found broken at a start, and moved to {file}",
-            "What could be read of it was kept; the log of that start says how much. Look into the disk. Aurora sends "
+            "What could be read of it was kept; the log of that start says how much. Check the disk. Aurora sends "
             "the others again, up to 30 days: the runbook AuroraBridgeBrokenFile says how. Then delete the file.",
         )
 
@@ -124,7 +124,7 @@ def _subscriptions(seen: Seen, now: float) -> Iterator[Line]:
 
 
 def _switched_off(status: Status) -> Iterator[Line]:
-    """Yield what Aurora may switch off, from where nothing would come any more."""
+    """Yield the subscriptions that Aurora may switch off: then nothing comes from them."""
     at_risk = [one for one in status.failing if one.at_risk]
     for one in at_risk[:1]:
         when = "" if isinf(one.seconds_left) else f", at this rate in {duration(one.seconds_left)}"
@@ -140,7 +140,7 @@ def _switched_off(status: Status) -> Iterator[Line]:
 
 
 def _losing(status: Status) -> Line:
-    """Return what becomes of webhooks that are taken."""
+    """Return what becomes of webhooks that are accepted."""
     if status.stopping:
         return Line(Level.LOOK, "The daemon is stopping: what it still takes is stored, Aurora retries the rest")
     away = _away(status)
@@ -270,7 +270,7 @@ def _index(status: Status) -> Iterator[Line]:
         yield Line(
             Level.LOOK,
             "The index cannot be used: events bypass it, duplicates with them. Nothing is lost by that",
-            "It is opened again by itself, every second. Look at the disk of STATE_DIR; the log has the cause.",
+            "It is opened again by itself, every second. Check the disk of STATE_DIR; the log has the cause.",
         )
     elif status.reading is not None:
         yield _reading(status.reading)
@@ -278,8 +278,8 @@ def _index(status: Status) -> Iterator[Line]:
         yield Line(
             Level.LOOK,
             "The index does not know all events of today: duplicates of states may pass. Nothing is lost by that",
-            "By itself it will: once Kafka can be read or, where records of today have left a topic or a full index, "
-            "from midnight UTC on.",
+            "It will by itself: once Kafka can be read or, if records of today have left a topic or a full index, from "
+            "midnight UTC on.",
         )
     if status.lag > LAG_RECORDS and status.reading is None:
         yield Line(
@@ -301,7 +301,7 @@ def _reading(reading: Reading) -> Line:
 
 
 def _away(status: Status) -> str:
-    """Return in words how much of Kafka is away, nothing if all is there."""
+    """Return in words how much of Kafka is away, an empty string if nothing is."""
     away = sum(not topic.writable for topic in status.topics)
     if away and set() < _reasons(status) <= {"topic_missing", *NOT_CREATED}:
         return f"{counted(away, 'topic')} of {len(status.topics)} are not there"
@@ -311,7 +311,7 @@ def _away(status: Status) -> str:
 
 
 def _since_and_until(status: Status) -> Iterator[str]:
-    """Yield since when Kafka is away, in whole or in part, and when the spool is full by that."""
+    """Yield since when Kafka has been away, in whole or in part, and when the spool will be full."""
     since = status.kafka.away_since if status.kafka else 0.0
     if since:
         yield f"Away since {moment(since)} ({duration(status.now - since)})."
@@ -325,7 +325,7 @@ def _reasons(status: Status) -> set[str]:
 
 
 def _doubted(status: Status) -> Iterable[RefusedRequest]:
-    """Return the last request of each reason that was refused a short time ago and is Aurora's, by its path."""
+    """Return, for each reason, the last request that was refused lately and is Aurora's by its path."""
     found: dict[Reason, RefusedRequest] = {}
     for refused in status.last_refused:
         if refused.known_path and refused.reason in _AURORAS_FAULT and status.now - refused.time < RECENT_SECONDS:

@@ -64,7 +64,7 @@ def _kafka(kafka: Kafka | None, topics: Sequence[Topic]) -> Iterator[Html]:
     )
     if kafka.errors:
         rows = [[key(reason), number(count)] for reason, count in kafka.errors.items()]
-        yield table("Batches that Kafka did not acknowledge, since the start", ["Kafka's word", "#Batches"], rows)
+        yield table("Batches that Kafka did not acknowledge, since the start", ["Kafka's error", "#Batches"], rows)
 
 
 def _spool(spool: Spool | None, *, embedded: bool) -> Html:
@@ -85,7 +85,7 @@ def _spool(spool: Spool | None, *, embedded: bool) -> Html:
 
 
 def _events(status: Status) -> Iterator[Html]:
-    """Yield the topics in trouble and those with a history, then the others, folded."""
+    """Yield the topics without a leader and those that received something, then the others, folded."""
     in_part = len({topic.writable for topic in status.topics}) > 1
     told = [topic for topic in status.topics if topic.received or topic.waiting or (in_part and not topic.writable)]
     rest = [topic for topic in status.topics if topic not in told]

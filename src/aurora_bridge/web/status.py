@@ -32,7 +32,7 @@ class Topic(NamedTuple):
     accepted: int
     """Deliveries that were answered with a 2xx or are kept as dead letters."""
     duplicates: int
-    """How many of these brought what was known already."""
+    """How many of these were duplicates."""
 
 
 class Kafka(NamedTuple):
@@ -44,9 +44,9 @@ class Kafka(NamedTuple):
     problems: Sequence[Problem]
     """What is wrong between the daemon and Kafka."""
     errors: dict[str, int]
-    """Batches that Kafka did not acknowledge, by its own word."""
+    """Batches that Kafka did not acknowledge, by its error."""
     away_since: float
-    """Since when topics cannot be written, seconds since the epoch; 0: all can."""
+    """Since when topics have not been writable, seconds since the epoch; 0: all are."""
 
 
 class Spool(NamedTuple):
@@ -55,9 +55,9 @@ class Spool(NamedTuple):
     waiting: int
     bytes: int
     limit_bytes: int
-    """What it may hold by its setting."""
+    """What its setting allows."""
     room_bytes: float
-    """What it can hold on its volume as that is now; never more than it may."""
+    """What there is room for on its volume now; never more than the limit."""
     full_in_seconds: float
     """At the growth of the last minutes; infinity where it does not grow."""
     oldest_seconds: float
@@ -74,7 +74,7 @@ class Volume(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How far the log was read into the index."""
+    """How much of the log has been read into the index."""
 
     read: int
     """Events, since it began."""
@@ -84,7 +84,7 @@ class Reading(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """How soon the answers of one outcome left: the bound that half, 99 % and all of them kept, in seconds."""
+    """How soon the answers of one outcome left: half, 99 % and all of them within so many seconds."""
 
     outcome: str
     deliveries: int
@@ -137,12 +137,12 @@ class Status(NamedTuple):
     garbled_templates: Sequence[tuple[GarbledTemplate, str]]
     """Each with the template to paste in its place, empty where that is not known; the latest first."""
     broken_spools: Sequence[str]
-    """Files that were moved away; what could not be read of them is in no topic."""
+    """Files that were moved away; what could not be read from them is in no topic."""
     index_failed: bool
     index_complete: bool
     """Whether the index knows all that happened today."""
     reading: Reading | None
-    """None once the log was read to its end."""
+    """None once the log has been read to its end."""
     index_bypassed: int
     outstanding: Outstanding
     """Deliveries that were refused and have not come again."""

@@ -1,6 +1,6 @@
-"""Collects what the status page shows (`status`): one look at every part of the daemon.
+"""Collects what the status page shows (`status`) from every part of the daemon.
 
-Nothing is kept for the page but what its parts know anyway, and a short `history`.
+The parts know it anyway; for the page alone, only a short `history` is kept.
 """
 
 from itertools import accumulate
@@ -42,7 +42,7 @@ class StatusCollector:
         metrics: Metrics,
         watch: SubscriptionWatch | None = None,
     ) -> None:
-        """Count the time since now as that since the start; `watch`, if any, polls Aurora's subscriptions."""
+        """Take now as the start of the daemon; `watch`, if any, polls Aurora's subscriptions."""
         self._settings = settings
         self._readiness = readiness
         self._publisher = publisher
@@ -55,7 +55,7 @@ class StatusCollector:
         self._routes = list(to_paste(settings))
 
     def collect(self) -> Status:
-        """Return what is so now."""
+        """Return the status of this moment."""
         metrics, now = self._metrics, time()
         bridge = self._readiness.bridge
         version = next(iter(metrics.build_info))[0]
@@ -167,7 +167,7 @@ class StatusCollector:
 
 
 def _counted(counter: Counter) -> dict[str, int]:
-    """Return the series of a counter that have counted anything."""
+    """Return the series of a counter that are not 0."""
     return {key if isinstance(key, str) else ", ".join(key): count for key, count in counter.items() if count}
 
 
