@@ -17,7 +17,7 @@ def subscription_of(match: Match) -> tuple[str, str]:
 
 
 def is_attempt(match: Match, reason: Reason) -> bool:
-    """Whether what was refused behind its route is Aurora's: it had a good credential, or its path is Aurora's."""
+    """Whether what was refused after its route was found is Aurora's: by a valid credential, or by its path."""
     if reason is Reason.UNAUTHORIZED:
         return is_auroras(match)
     return reason is not Reason.CROSS_SITE
@@ -31,7 +31,7 @@ def is_auroras(match: Match) -> bool:
 def event_of(match: Match | None, event: Event | None) -> str:
     """Return the name of a refused delivery's event, if it is known.
 
-    Also of one whose credential is wrong: on the path of a known event it is Aurora's, most likely, and no scanner's.
+    Even with a wrong credential: on the path of a known event it is most likely Aurora's, and no scanner's.
     """
     if event is not None:
         return event.name

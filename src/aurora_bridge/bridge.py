@@ -35,7 +35,7 @@ from aurora_bridge.webhook.trace_context import trace_headers
 log = logging.getLogger(__name__)
 
 EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
-"""Every event a topic is for."""
+"""Every event that has a topic."""
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
 _SWEEP_SECONDS = 0.1
@@ -56,25 +56,25 @@ class Answer(NamedTuple):
     reason: Reason | DeadLetterReason | None = None
     entry: Entry | None = None
     route: str | None = None
-    """The route of a delivery that was refused behind it, or became a dead letter."""
+    """The route, if the delivery was refused after it was found, or became a dead letter."""
     credential: Credential | None = None
-    """What was wrong with the credential of one that was refused for it."""
+    """What was wrong with the credential, if it was refused for that."""
     known_path: bool = False
-    """Whether a refused delivery is Aurora's, by its path: a written route's, or a known event's."""
+    """Whether a refused delivery is Aurora's by its path: that of a written route or of a known event."""
     challenges: Sequence[str] = ()
-    """Behind a 401, the schemes of HTTP authentication that the route takes (RFC 9110, section 11.6.1)."""
+    """With a 401, the schemes of HTTP authentication that the route takes (RFC 9110, section 11.6.1)."""
     subscription: tuple[str, str] | None = None
-    """Route and event, as Aurora's attempts are counted; None for what is not Aurora's, or is not known."""
+    """Route and event, by which Aurora's attempts are counted; None for what is not known to be Aurora's."""
 
 
 class DeadLetter(NamedTuple):
-    """What is remembered of a delivery that went to the dead letters, for people: nothing of its attributes."""
+    """What the status page shows of a dead letter: none of its attributes."""
 
     time: float
     """When it came, seconds since the epoch."""
     reason: DeadLetterReason
     event: str
-    """As it was called in the request."""
+    """Its name in the request."""
     route: str
     id: str
 
@@ -107,15 +107,15 @@ class Bridge:
             stages[name] for name in ("read", "decide", "publish")
         )
         self._in_flight: dict[asyncio.Task[object] | None, float] = {}
-        """Deliveries that are not answered yet, by their task, which has one at a time; when they came (monotonic)."""
+        """When each delivery that is not answered yet came (monotonic), by its task, which has one at a time."""
         self._overdue: set[asyncio.Task[object] | None] = set()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS_KEPT)
-        """The last ones, the latest at the end."""
+        """The last ones, oldest first."""
         self.garbled_templates = GarbledTemplates(metrics)
         self._stray_duplicates = Quota(_LINES_A_MINUTE, monotonic)
         self._loop = asyncio.get_running_loop()
         self.stopping = False
-        """Whether this instance is about to end, and not ready any more."""
+        """Whether the daemon is stopping, and no longer ready."""
         metrics.in_flight_deliveries.source = lambda: len(self._in_flight)
         metrics.oldest_unanswered_seconds.source = self._oldest_seconds
 
@@ -188,7 +188,7 @@ class Bridge:
         return event, reason
 
     async def _share_result(self, event: Event, id_: str, decision: Decision) -> Outcome:
-        """Return once another delivery made the same event durable. Raises the `Refusal` that it got."""
+        """Return once the first delivery of the same event made it durable. Raises the `Refusal` that it got."""
         if decision.result is not None:
             refusal = await decision.result
             if refusal is not None:
@@ -203,7 +203,7 @@ class Bridge:
         return Outcome.DUPLICATE
 
     async def publish(self, event: Event, id_: str, entry: Entry, match: Match, delivery: Delivery) -> Outcome:
-        """Return once the event is durable, and note what became of it. Raises `Refusal`, once that is noted."""
+        """Make the event durable and tell the deduplicator what became of it. Raises `Refusal`, once that is noted."""
         try:
             self._check_bounds(delivery)
             outcome = await self._publisher.publish(self._record(event, id_, entry, match, delivery))
@@ -224,7 +224,7 @@ class Bridge:
             raise Refusal(Reason.OVERLOADED)
 
     def _record(self, event: Event, id_: str, entry: Entry, match: Match, delivery: Delivery) -> OutboxRecord:
-        """Return the Kafka record: what belongs to the delivery rather than to the event stands in its headers."""
+        """Return the Kafka record. What belongs to the delivery rather than to the event is in its headers."""
         time = rfc3339(entry.time_ms * 1000)
         headers: Headers = [
             _STRUCTURED,
@@ -255,13 +255,13 @@ class Bridge:
         )
 
     def _observe_stages(self, received: float, read: float, decided: float) -> None:
-        """Note how long the stages of a delivery took that went all the way; the last ends now."""
+        """Observe how long each stage took of a delivery that went all the way; the last one ends now."""
         self._read_seconds.observe(read - received)
         self._decide_seconds.observe(decided - read)
         self._publish_seconds.observe(monotonic() - decided)
 
     def _attributed(self, answer: Answer, refusal: Refusal, match: Match | None, delivery: Delivery) -> Answer:
-        """Return the answer to a refused delivery, with whether it was Aurora's by its path or its credential."""
+        """Return the answer to a refused delivery, and whether it was Aurora's by path or credential."""
         if match is not None:
             return answer._replace(
                 route=match.route.name,
@@ -279,11 +279,11 @@ class Bridge:
         return answer._replace(known_path=known_path, subscription=(NO_ROUTE, event) if event else None)
 
     def fault(self, delivery: Delivery) -> Answer:
-        """Return the answer to a delivery that met a fault of ours, whatever it was."""
+        """Return the answer to a delivery that ran into a bug of ours."""
         answer = _refused(Reason.INTERNAL_ERROR, NO_EVENT, None, None)
         try:
             match = self._routes.match(delivery)
-        except Exception:  # noqa: BLE001 - perhaps that was it
+        except Exception:  # noqa: BLE001 - perhaps that is the bug
             return answer
         return answer._replace(subscription=subscription_of(match) if is_auroras(match) else None)
 
@@ -292,16 +292,16 @@ class Bridge:
         return self._routes.recognizes(delivery)
 
     def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
-        """Note that an answer was handed to the socket, or that the client was gone: then its retry is expected."""
+        """Note whether the answer reached the socket in time. If not, a retry is expected."""
         if answer.entry is not None:
             in_time = handed and monotonic() - delivery.received <= BUDGET_SECONDS
             self._dedup.answered(answer.entry, delivery.received_us, in_time=in_time)
 
     async def watch(self) -> None:
-        """End what was not answered by the answer deadline, until cancelled.
+        """Cancel what is not answered by the answer deadline; run until cancelled.
 
-        The deadlines of its stages end a delivery long before; this holds should one of them have a fault, or the
-        process have stood still.
+        The deadlines of the stages end a delivery long before. This one is for a bug in one of them, or a process that
+        stood still.
         """
         quota = Quota(_LINES_A_MINUTE, monotonic)
         while True:

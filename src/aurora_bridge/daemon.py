@@ -242,7 +242,7 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
     dedup = Deduplicator(
         settings.state_dir,
         settings.index,
-        settings.deadlines.publish_seconds / 3,  # for the log, and for the file; the last third is Kafka's
+        settings.deadlines.publish_seconds / 3,  # a third for the log, one for the file; the last is Kafka's
         metrics,
         instance=instance,
         spool=spool,
@@ -259,7 +259,7 @@ async def _dedup(  # noqa: PLR0913, PLR0917 - what it relies on
 
 
 def make_metrics(*, subscriptions: bool = True) -> Metrics:
-    """Return the metrics with the label values of this version; of Aurora's subscriptions, if they are polled."""
+    """Return the metrics with this version's label values; with those of Aurora's subscriptions if they are polled."""
     seen: Mapping[str, Sequence[str]] = {
         "subscription_states": tuple(State),
         "subscription_problems": tuple(SUBSCRIPTION_REMEDIES),

@@ -19,7 +19,7 @@ _ANOTHER_NAME = "(another)"
 
 
 class GarbledTemplate(NamedTuple):
-    """A URL template in Aurora that HTML or a framework garbled, for people to fix."""
+    """A URL template in Aurora that somebody has to fix."""
 
     time: float
     """When its last delivery came, seconds since the epoch."""
@@ -27,18 +27,18 @@ class GarbledTemplate(NamedTuple):
     tenant: str
     route: str
     names: tuple[str, ...]
-    """The names at fault, as they came; of what nobody knows, nothing is told."""
+    """The garbled names as they came; `(another)` for one that is in neither catalogue nor settings."""
 
 
 class GarbledTemplates(dict[tuple[str, str], GarbledTemplate]):
-    """By event and route, of which there is a bounded number."""
+    """Garbled templates by event and route, of which there is a bounded number."""
 
     def __init__(self, metrics: Metrics) -> None:
         super().__init__()
         self._metrics = metrics
 
     def note(self, event: Event, match: Match, delivery: Delivery) -> None:
-        """Note what a delivery shows of its template; the first time it is logged."""
+        """Note the template of a garbled delivery; log it the first time."""
         self._metrics.garbled_templates[event.name] += 1
         route, known = match.route, self.get((event.name, match.route.name))
         shown = route.rules.secrets.redact_target
@@ -56,7 +56,7 @@ class GarbledTemplates(dict[tuple[str, str], GarbledTemplate]):
 
 
 def _is_known(name: str, match: Match) -> bool:
-    """Whether the name of a parameter stands in the catalogue or in the settings, and not in the request alone."""
+    """Whether a parameter's name is in the catalogue or in the settings, so that it can be shown."""
     rules, template = match.route.rules, match.route.template
     known = {*rules.type_of(match.event).attributes, DISCRIMINATOR}
     return (

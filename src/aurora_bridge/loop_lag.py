@@ -1,4 +1,4 @@
-"""How late the event loop wakes up, which every delivery waits for: a metric, and a log line if it is long."""
+"""How late the event loop wakes up, which delays every delivery: a metric, and a log line for a long delay."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ _LINES_A_MINUTE = 20
 
 
 async def measure(metrics: Metrics) -> None:
-    """Measure how late the event loop wakes up; a long stop is over before Prometheus looks, so it is logged."""
+    """Measure until cancelled. A long delay is over before Prometheus scrapes, so it is logged."""
     quota = Quota(_LINES_A_MINUTE, monotonic)
     while True:
         due = monotonic() + _TICK_SECONDS

@@ -1,8 +1,8 @@
 """Counters, gauges and histograms, as plain dictionaries of their series. `metrics` declares them.
 
-prometheus_client writes the text formats; counting is done here in plain dictionaries, since its counters and
-histograms take a lock each time and cost 10 us a webhook together, a fifth of the whole way. Labels come from closed
-sets: every series is there from the start, and one that is not raises `KeyError`.
+prometheus_client writes the text formats, but does not count: its counters and histograms take a lock each time, and
+would cost 10 us a webhook together, a fifth of the whole way. Label values come from closed sets: every series exists
+from the start, and an unknown one raises `KeyError`.
 """
 
 from bisect import bisect_left
@@ -34,7 +34,7 @@ class Counter(dict[Key, int]):
         self.labels = [(label, tuple(values)) for label, values in labels]
 
     def collect(self) -> Metric:
-        """Return the series as they stand."""
+        """Return all series in prometheus_client's form."""
         family = CounterMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
         for key, value in self.items():
             family.add_metric(_values(key), value)
@@ -42,7 +42,7 @@ class Counter(dict[Key, int]):
 
 
 class Gauge(dict[Key, float]):
-    """A gauge's series; what its holder knows anyway is asked for when it is read.
+    """A gauge's series. A value that another object holds is read from there at each scrape.
 
     `source`, if set, gives the value of the one without labels, `sources` the values of those with labels.
     """
@@ -55,11 +55,11 @@ class Gauge(dict[Key, float]):
         self.sources: Callable[[], Mapping[str, float]] | None = None
 
     def value(self) -> float:
-        """Return the one without labels as it stands."""
+        """Return the value of the series without labels."""
         return self[()] if self.source is None else self.source()
 
     def collect(self) -> Metric:
-        """Return the series as they stand."""
+        """Return all series in prometheus_client's form."""
         if self.source is not None:
             self[()] = self.source()
         if self.sources is not None:
@@ -97,11 +97,11 @@ class Histogram(dict[Key, Series]):
         self._bounds = [*(str(float(bound)) for bound in buckets), "+Inf"]
 
     def add(self, key: Key) -> None:
-        """Have a series whose label value is not known beforehand."""
+        """Add a series whose label value is not known beforehand."""
         self.setdefault(key, Series(self._buckets))
 
     def collect(self) -> Metric:
-        """Return the series as they stand."""
+        """Return all series in prometheus_client's form."""
         family = HistogramMetricFamily(self.name, self.text, labels=[label for label, _ in self.labels])
         for key, series in self.items():
             buckets = list(zip(self._bounds, accumulate(series.counts), strict=True))

@@ -64,7 +64,7 @@ class Metrics(Collector):
         subscription_problems: Sequence[str] = (),
         api_errors: Sequence[str] = (),
     ) -> None:
-        """Declare every metric for the given label values; `attributes` are pairs of an event and one of its own."""
+        """Declare every metric for the given label values; `attributes` are pairs of event and attribute."""
         event = ("event", events)
         outcomes = ("outcome", [outcome.value for outcome in Outcome])
         self.deliveries = Counter(

@@ -1,7 +1,6 @@
-"""From settings to routes: templates compiled, credentials read, and everything that is wrong with them said at once.
+"""From settings to routes: compiles templates, reads credentials, and reports everything that is wrong at once.
 
-`daemon` serves what comes out; `cli.config` only looks whether anything is wrong. What to paste into Aurora for the
-routes is in `url_templates`.
+`daemon` serves the routes; `cli.config` only checks them. What to paste into Aurora for them is in `url_templates`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,19 +34,19 @@ from aurora_bridge.webhook.text import meant_name
 
 DEFAULT = "default"
 _AURORAS_OWN = "session_token"
-"""A secret whatever the settings call one: it buys access to a tenant's data."""
+"""Always a secret, whatever the settings name: it gives access to a tenant's data."""
 _SECOND_US = 1_000_000
 
 
 class Routing(NamedTuple):
-    """The routes, and what an operator should hear about them."""
+    """The routes, and warnings for the operator."""
 
     routes: Routes
     warnings: Sequence[str]
 
 
 def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Routing:
-    """Return the routes of the settings, their secret files followed in `files`. Raises `SettingsError`."""
+    """Return the routes of the settings; `files` reloads their secret files. Raises `SettingsError`."""
     maker = _Maker(settings, files, metrics)
     default = maker.default() if settings.default_route else None
     written = list(filter(None, (maker.written(number, route) for number, route in enumerate(settings.routes, 1))))
@@ -91,7 +90,7 @@ def make_routing(settings: Settings, files: SecretFiles, metrics: Metrics) -> Ro
 
 
 def shown_template(route: RouteSettings, settings: Settings) -> str:
-    """Return the template of a route for people to see, its secrets as asterisks."""
+    """Return the template of a route with its secrets as asterisks."""
     return _shown(route, secret_names(settings))
 
 
@@ -100,14 +99,14 @@ def _shown(route: RouteSettings, secrets: SecretNames) -> str:
 
 
 def secret_names(settings: Settings) -> SecretNames:
-    """Return the names of what reaches no event and no eye: also a token that was sent to another route is one."""
+    """Return the names of what is never shown or stored: on every route, also those of all other routes' tokens."""
     auths = [settings.auth, *(route.auth(settings.auth) for route in settings.routes)]
     carrying = [name for auth in auths for name in (auth.header, auth.query_parameter) if name]
     return SecretNames((_AURORAS_OWN, *settings.ingress.secret_parameters, *carrying))
 
 
 class _Maker:
-    """Makes routes, and collects what is wrong with them."""
+    """Makes routes, and collects problems and warnings."""
 
     def __init__(self, settings: Settings, files: SecretFiles, metrics: Metrics) -> None:
         self.problems: list[str] = []
@@ -128,7 +127,7 @@ class _Maker:
         return Route(DEFAULT, self._settings.tenant, self._credentials("[auth]", auth), self._rules())
 
     def written(self, number: int, route: RouteSettings) -> "_Numbered | None":
-        """Return a route of the file, None for one that cannot be used."""
+        """Return a route of the settings file, None if it cannot be used."""
         where, shown = f"[[routes]] number {number}", _shown(route, self._secret_names)
         credentials = self._credentials(where, route.auth(self._settings.auth))
         try:
@@ -146,7 +145,7 @@ class _Maker:
         return _Numbered(where, shown, Route(template.name, tenant, credentials, rules, template, event))
 
     def conflicts(self, written: Sequence["_Numbered"]) -> Iterator[tuple["_Numbered", "_Numbered"]]:
-        """Yield the pairs of routes that one request could mean."""
+        """Yield the pairs of routes that could both match one request."""
         by_route = {id(one.route): one for one in written}
         for one, other in conflicts([one.route for one in written]):
             yield by_route[id(one)], by_route[id(other)]
@@ -165,7 +164,7 @@ class _Maker:
             )
 
     def _rules(self, renamed: frozenset[str] = frozenset(), *, filtered: bool = False) -> Rules:
-        """Return rules, the same object for all routes that are read alike, so that they share their shapes."""
+        """Return the rules, one object for all routes that are read alike, so that they share their shapes."""
         index = self._settings.index
         window_us = index.repeat_window_seconds * _SECOND_US
         if filtered:
@@ -190,7 +189,7 @@ class _Maker:
         )
 
     def _follow(self, where: str, file: Path | None, *, basic: bool) -> Secrets | None:
-        """Return the secrets of a file, the same for every route that names it."""
+        """Return the secrets of a file, one object for all routes that name it."""
         if file is None:
             return None
         if (file, basic) not in self._secrets:
@@ -206,14 +205,14 @@ class _Maker:
 
 class _Numbered(NamedTuple):
     where: str
-    """Where it is written, for people."""
+    """Which one it is in the file, for messages."""
     shown: str
     """Its template, without secrets."""
     route: Route
 
 
 def _look_alike(one: Route, other: Route) -> str:
-    """Return why one request could match two templates of which one has a segment more than the other."""
+    """Return why one request can match two templates with different numbers of segments."""
     if one.template and other.template and len(one.template.segments) != len(other.template.segments):
         return "A slash too many at the end of a path and an empty placeholder there look alike. "
     return ""
@@ -224,7 +223,7 @@ def _replace(secrets: Secrets, parse: Callable[[str], Sequence[bytes]], contents
 
 
 def _doubts(event: str, template: Template, rules: Rules) -> Iterator[str]:
-    """Yield what is perhaps not meant with a route."""
+    """Yield what may be a mistake in a route."""
     event_type = rules.type_of(event)
     for name in map(rules.secrets.redact, template.garbled):
         yield (

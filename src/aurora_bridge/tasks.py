@@ -18,12 +18,12 @@ LINES_A_MINUTE = 5
 
 
 class Failure(Exception):  # noqa: N818 - what ended the daemon
-    """The daemon cannot go on; it is to be started again. What was acknowledged is safe."""
+    """The daemon cannot go on and has to be restarted. What was acknowledged is safe."""
 
 
 @asynccontextmanager
 async def essential(work: Coroutine[None, None, object], stop: Callable[[str], None]) -> AsyncIterator[None]:
-    """Run `work`, without which no event gets on its way: if it fails, the daemon stops, to be started again.
+    """Run `work`, without which no event gets on its way: if it fails, the daemon stops, to be restarted.
 
     These are the sender, the drainer, the index, and those that watch the deadlines. All else is a `helper`.
     """
@@ -48,7 +48,7 @@ async def essential(work: Coroutine[None, None, object], stop: Callable[[str], N
 
 @asynccontextmanager
 async def helper(name: str, work: Callable[[], Coroutine[None, None, object]]) -> AsyncIterator[None]:
-    """Run `work`, which only helps: whatever it raises is logged, and it is started again."""
+    """Run `work`, which only helps: what it raises is logged, and it is started again."""
     task = asyncio.create_task(keep_running(name, work))
     try:
         yield

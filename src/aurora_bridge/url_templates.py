@@ -13,7 +13,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.pattern import placeholder
 
 NO_HOST = "https://HOST"
-"""Begins a template where nobody said under which URL Aurora reaches the bridge."""
+"""Begins a template while `ingress.public_url` is not set."""
 
 
 class Paste(NamedTuple):
@@ -22,7 +22,7 @@ class Paste(NamedTuple):
     event: str
     tenant: str
     url: str
-    """With its secrets hidden, and with HOST where the bridge does not know under which one Aurora reaches it."""
+    """With its secrets hidden; HOST stands for the host if the settings do not name it."""
 
 
 def to_paste(settings: Settings) -> Iterator[Paste]:
@@ -44,11 +44,11 @@ def to_paste(settings: Settings) -> Iterator[Paste]:
 
 
 def default_template(event: str, settings: Settings) -> str | None:
-    """Return what to paste for an event of the default route, None where its attributes are not known."""
+    """Return what to paste for an event of the default route, None if its attributes are not known."""
     event_type = CATALOGUE.get(event)
     if event_type is None:
         return None
-    # A placeholder that Aurora does not know makes dead letters: of those that are in doubt, only the identifier.
+    # A placeholder that Aurora does not know makes dead letters, so of the doubtful ones only the identifier is used.
     sure = [at for at in event_type.attributes if at not in event_type.attribute_evidence]
     names = [at for at in event_type.attributes if at in sure or at == event_type.identifier]
     base = settings.ingress.base_path.rstrip("/")
@@ -56,7 +56,7 @@ def default_template(event: str, settings: Settings) -> str | None:
 
 
 def with_host(template: str, settings: Settings) -> str:
-    """Return a template with scheme and host: its own, or those under which Aurora reaches the bridge, or HOST."""
+    """Return a template with scheme and host: its own, else those of `ingress.public_url`, else HOST."""
     has_host = not template.startswith(("/", "?"))
     return template if has_host else (settings.ingress.public_url or NO_HOST) + template
 

@@ -1,7 +1,7 @@
-"""What would go wrong with the subscriptions as a plan leaves them: found before Aurora sends a webhook. Pure.
+"""What would go wrong with the subscriptions that a plan leaves, found before Aurora sends a webhook. Pure.
 
-Each was tried on the daemon's own routes (`trials`). What a plan would send and would not arrive is an error, and
-nothing is sent; of what Aurora has already, and of doubts, an operator is warned.
+Each was tried on the daemon's own routes (`trials`). If a subscription that a plan would send cannot work, that
+is an error, and nothing is sent. What Aurora has already, and what is only doubtful, gives a warning.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ _LEADS: Final = tuple(name for name in CATALOGUE if name.startswith("lead_"))
 
 
 class Check(StrEnum):
-    """What is looked for; those of `Fate` have the same tokens."""
+    """What is checked. Those that are a `Fate`, too, have its token."""
 
     NO_ROUTE = "no_route"
     WRONG_EVENT = "wrong_event"
@@ -47,7 +47,7 @@ class Check(StrEnum):
 
 
 class Finding(NamedTuple):
-    """Something that would go wrong, or may."""
+    """Something that will or may go wrong."""
 
     check: Check
     where: str
@@ -55,9 +55,9 @@ class Finding(NamedTuple):
     words: str
     """What is wrong, and what to do."""
     error: bool = False
-    """Whether nothing is sent before it is fixed."""
+    """Whether it has to be fixed before anything is sent."""
     events: Sequence[str] = ()
-    """Those that it is about, by today's names."""
+    """The events that it is about, by today's names."""
 
     @property
     def what(self) -> str:
@@ -185,7 +185,7 @@ def _without_secret(plan: Plan) -> Iterator[Finding]:
 
 
 def _not_shown(plan: Plan) -> Iterator[Finding]:
-    """Yield what would be created though it may be there: what Aurora does not show cannot be compared."""
+    """Yield what would be created but may exist already: what Aurora does not show cannot be compared."""
     hidden = [one for one in plan.unmanaged if one.event is None or one.url_template is None]
     for change in plan.changes:
         may_be = [one.id for one in hidden if todays_name(one.event or change.event) == todays_name(change.event)]
@@ -225,7 +225,7 @@ def _twice(seen: Sequence[Tried]) -> Iterator[Finding]:
 
 
 def _overlap(one: Filters, other: Filters) -> bool:
-    """Whether there is an event that both let through."""
+    """Whether both let the same event through."""
     return all(allowed & other[name] for name, allowed in one.items() if name in other)
 
 

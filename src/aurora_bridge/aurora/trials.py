@@ -1,6 +1,6 @@
-"""Tries every subscription on the daemon's own routes (`receiver`), with the credentials that it would send.
+"""Tries subscriptions on the daemon's own routes (`receiver`), with the credentials that Aurora would send.
 
-Those that a plan would leave, and those that Aurora has. `checks` says what is wrong with the results.
+They are those that a plan leaves, or those that Aurora has. `checks` says what is wrong with the results.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,7 +61,7 @@ def _credentials(one: Wanted, receiver: Receiver) -> Sequence[Sequence[Header]]:
 
 
 def tried_actual(subscriptions: Sequence[Subscription], receiver: Receiver) -> Iterator[Tried]:
-    """Yield what Aurora has, but for what it does not show."""
+    """Yield what Aurora has, except what it does not show."""
     for one in subscriptions:
         if one.event is None or one.url_template is None:
             continue

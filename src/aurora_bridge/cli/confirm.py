@@ -1,4 +1,4 @@
-"""Before a command changes something: what it is about to change is printed, and somebody has to say yes."""
+"""Before a command changes something: shows what it is about to change, and asks."""
 
 import signal
 import sys
@@ -8,7 +8,7 @@ from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 
 
 def confirmed(question: str) -> bool:
-    """Ask on the terminal; without one, say how it is done."""
+    """Ask on the terminal; without one, say how to do it without asking, and return False."""
     if sys.stdin is None or not sys.stdin.isatty():  # None: it was closed before the start
         tell("Nothing was changed: there is no terminal to ask. Add --yes to do it without asking.")
         return False
@@ -18,7 +18,7 @@ def confirmed(question: str) -> bool:
         if sys.stdin.readline().strip().lower() == "yes":
             return True
     except KeyboardInterrupt:
-        """That is an answer, too."""
+        """Ctrl-C is a no, too."""
     finally:
         signal.signal(signal.SIGINT, before)
     tell("Nothing was changed.")
@@ -26,7 +26,7 @@ def confirmed(question: str) -> bool:
 
 
 def put_before_changing(lines: Iterable[str]) -> None:
-    """Print what is about to be changed. Raises `OutputError`, also where a reader has enough: then it is a failure."""
+    """Print what is about to be changed. Raises `OutputError`, even if the reader has only had enough (`| head`)."""
     try:
         put(*lines)
     except ReaderGoneError as error:

@@ -1,6 +1,6 @@
 """`aurora-bridge subscriptions`: Aurora's subscriptions as a file: export, plan, apply, reenable.
 
-What is compared and tried is in `aurora`; `subscriptions_words` prints it.
+`aurora` compares and tries them, `subscriptions_words` words the results.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from aurora_bridge.settings.problems import both_names
 from aurora_bridge.web.words import counted
 
 EX_CHANGES: Final = 2
-"""Of `plan`: there is something to apply, as terraform's `-detailed-exitcode` says it."""
+"""Of `plan`: there is something to apply, as with terraform's `-detailed-exitcode`."""
 _EXAMPLES = """\
   aurora-bridge subscriptions export > subscriptions.toml    what Aurora has, as a file
   aurora-bridge subscriptions plan --file subscriptions.toml
@@ -81,8 +81,8 @@ def add(subparsers: Subparsers) -> None:
         "export",
         _calling(_export),
         help="print what Aurora has as [[subscriptions]]",
-        description="Prints the subscriptions that Aurora has as [[subscriptions]] in TOML, of which a plan is empty. "
-        "Secrets are not printed.",
+        description="Prints the subscriptions that Aurora has as [[subscriptions]] in TOML. A plan of that file is "
+        "empty. Secrets are not printed.",
         examples=_EXPORT_EXAMPLES,
     )
     planning = add_command(
@@ -138,7 +138,7 @@ _Command = Callable[[argparse.Namespace, _Session], Coroutine[None, None, int]]
 
 
 def _calling(command: _Command) -> Callable[[argparse.Namespace, Settings], int]:
-    """Return a command that calls Aurora's API as one that is run with the settings."""
+    """Return a command that calls Aurora's API in the form of one that takes only the settings."""
 
     async def run(arguments: argparse.Namespace, settings: Settings) -> int:
         metrics = Metrics()

@@ -1,7 +1,7 @@
-"""What a setting takes, in words that fit after "expected": error messages and the settings reference print the same.
+"""What a setting takes, in words that fit after "expected", for error messages and the settings reference.
 
-pydantic's own words would not do. A type of `field_types` brings its words as an `Expected`; a number, a choice or a
-boolean needs none.
+pydantic's own words would not do. A type of `field_types` has its words in an `Expected`; a number, a choice and a
+boolean need none.
 """
 
 from dataclasses import dataclass
@@ -48,5 +48,5 @@ def choices(field: FieldInfo) -> tuple[object, ...]:
 
 
 def _kinds(field: FieldInfo) -> tuple[object, ...]:
-    """Return the types of which a value may be."""
+    """Return the types that a value may have."""
     return get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)

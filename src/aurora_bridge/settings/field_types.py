@@ -26,7 +26,7 @@ _HIGHEST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Marks a setting whose value is a file with a secret in it."""
+    """Marks a setting that names a file with a secret in it."""
 
 
 def _none_if_empty(value: object) -> object:
@@ -76,20 +76,20 @@ def _https_url(value: str) -> str:
 
 
 def _api_url(value: str) -> str:
-    if urlsplit(value).hostname is None:  # of which the port raises ValueError, too
+    if urlsplit(value).hostname is None:
         raise ValueError
     return _https_url(value).rstrip("/")
 
 
 def _extensions(value: tuple[str, ...]) -> tuple[str, ...]:
     names = [pair.partition("=")[0] for pair in value]
-    if len(set(names)) < len(names) or "auth" in names:  # which is the token's own
+    if len(set(names)) < len(names) or "auth" in names:  # reserved for the token (RFC 7628)
         raise ValueError
     return value
 
 
 def _network(value: object) -> object:
-    return ipaddress.ip_network(str(value))  # not of a number, which would be an address; raises ValueError
+    return ipaddress.ip_network(str(value))  # str: a number would be taken for an address; raises ValueError
 
 
 def _no_slash_at_end(value: str) -> str:
@@ -99,7 +99,7 @@ def _no_slash_at_end(value: str) -> str:
 FILES_ARE_HERE: ContextVar[bool] = ContextVar("files_are_here", default=True)
 """Whether this machine has the files that the settings name; if not, only their paths are checked.
 
-A context variable, since pydantic hands no context to the validators of a model that is constructed:
+A context variable, since pydantic passes no context to the validators of a model that is constructed:
 https://docs.pydantic.dev/latest/concepts/validators/#validation-context
 """
 
@@ -122,9 +122,9 @@ def _readable(value: Path | None) -> Path | None:
 
 
 EMPTY_IS_NONE = BeforeValidator(_none_if_empty)
-"""An environment variable cannot hold "nothing"; the empty one stands for it."""
+"""An environment variable cannot hold None; an empty one stands for it."""
 NO_BOOL = BeforeValidator(_refuse_bool)
-"""In Python `true` is a number; in a settings file it is a mistake."""
+"""In Python True is a number; in a settings file `true` for a number is a mistake."""
 
 Whole = Annotated[int, NO_BOOL]
 Seconds = Annotated[float, NO_BOOL, BeforeValidator(in_seconds), Unit("seconds", "ms, s, m, h")]
@@ -167,7 +167,7 @@ Tenant = Annotated[
 HeaderName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"), Expected("the name of an HTTP header, without colon")
 ]
-_WORD = r"[^\x00-/:-\x60{-\x7f]+"  # of ASCII lower-case letters and digits; beyond it anything
+_WORD = r"[^\x00-/:-\x60{-\x7f]+"  # in ASCII, lower-case letters and digits; beyond ASCII, anything
 SnakeCase = Annotated[  # every name that `webhook.text.canonical_name` makes, such as _ga
     str, Field(pattern=f"^(_|_?{_WORD}(_{_WORD})*_?)$"), Expected("a name in lower snake_case")
 ]
