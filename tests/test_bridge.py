@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge.bridge import EVENTS, Answer, Bridge
+from aurora_bridge.bridge import Answer, Bridge
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.memory import Entry
@@ -17,7 +17,7 @@ from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import Anonymous, Credentials, Secrets
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from aurora_bridge.bridge import EVENTS, Bridge
+from aurora_bridge.bridge import Bridge
 from aurora_bridge.daemon import make_metrics
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.outbox.publisher import Publisher
@@ -20,6 +20,7 @@ from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings
+from aurora_bridge.webhook.catalogue import EVENTS
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import structured
 from tests.e2e.stores import spooled

@@ -11,14 +11,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.samples import Sample
 
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.build import BUILD
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.metric_types import Counter, Gauge, Histogram
 from aurora_bridge.metrics import NO_EVENT, STAGES, Metrics
 from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 
 OUTCOMES = {outcome.value for outcome in Outcome}
 VALUED = [(name, attribute) for name, event_type in CATALOGUE.items() for attribute in event_type.values]

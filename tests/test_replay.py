@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge.bridge import EVENTS, Bridge
+from aurora_bridge.bridge import Bridge
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
@@ -18,7 +18,7 @@ from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.replay import REPLAYED, Replay, Result
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import HEADER, Credentials, Secrets
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter
 from aurora_bridge.webhook.routes import Route, Routes

@@ -25,7 +25,7 @@ from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Credential, DeadLetterReason, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, unknown_values
+from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, unknown_values
 from aurora_bridge.webhook.dead_letter import dead_letter
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary, normalise, rfc3339
@@ -34,8 +34,6 @@ from aurora_bridge.webhook.trace_context import trace_headers
 
 log = logging.getLogger(__name__)
 
-EVENTS = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
-"""Every event that has a topic."""
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
 _SWEEP_SECONDS = 0.1

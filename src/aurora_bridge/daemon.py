@@ -20,7 +20,7 @@ from aurora_bridge.aurora.errors import ApiReason
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
 from aurora_bridge.aurora.watch import watching
 from aurora_bridge.auto_disable import guarding
-from aurora_bridge.bridge import EVENTS, Bridge
+from aurora_bridge.bridge import Bridge
 from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
 from aurora_bridge.dedup.deduplicator import Deduplicator
@@ -51,7 +51,7 @@ from aurora_bridge.tasks import Failure, essential, helper
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin, ingress
 from aurora_bridge.web.status_collector import StatusCollector
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 
 log = logging.getLogger(__name__)
 

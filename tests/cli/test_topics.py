@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from aurora_bridge.bridge import EVENTS
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.cli.here import here
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import SECONDS

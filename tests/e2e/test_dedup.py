@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from aurora_bridge.bridge import EVENTS, Answer, Bridge
+from aurora_bridge.bridge import Answer, Bridge
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
@@ -23,7 +23,7 @@ from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.routes import Route, Routes

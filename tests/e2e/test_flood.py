@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 
 from aurora_bridge.attempts import NO_ROUTE
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.routing import DEFAULT
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.faults.flood import pour
 from tests.faults.looks import resident_bytes
 from tests.support.daemon import Daemon, Metrics

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from aurora_bridge.bridge import EVENTS
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.support import http
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon, Metrics, command

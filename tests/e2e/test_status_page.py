@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aurora_bridge.bridge import EVENTS
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.support import http
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.bridge import EVENTS
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.e2e.stores import Place, published
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import PATIENT, Daemon, command

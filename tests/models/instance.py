@@ -15,7 +15,7 @@ from sqlite3 import Connection
 from typing import Final, Protocol, cast
 from unittest.mock import patch
 
-from aurora_bridge.bridge import EVENTS, Answer, Bridge
+from aurora_bridge.bridge import Answer, Bridge
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
@@ -32,7 +32,7 @@ from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.settings import DeadlinesSettings, IndexSettings, IngressSettings, Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event

@@ -10,13 +10,13 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.build import BUILD
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import AdminSettings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import admin
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.support.html import Page
 from tests.support.http import Connection, Response, request
 from tests.web.looking import QUIET

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.web.readiness import Readiness
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.web.serving import BridgeDouble
 
 

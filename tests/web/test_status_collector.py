@@ -11,7 +11,7 @@ import pytest
 
 from aurora_bridge.access_log import AccessLog
 from aurora_bridge.attempts import Attempts
-from aurora_bridge.bridge import EVENTS, DeadLetter
+from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.reading import Progress
@@ -27,6 +27,7 @@ from aurora_bridge.settings import Settings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Answers, Reading, Refused, Volume
 from aurora_bridge.web.status_collector import StatusCollector
+from aurora_bridge.webhook.catalogue import EVENTS
 from tests.web.serving import BridgeDouble
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")

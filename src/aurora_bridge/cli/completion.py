@@ -9,9 +9,9 @@ from functools import partial
 
 import shtab
 
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.command import Subparsers
 from aurora_bridge.cli.output import put
+from aurora_bridge.webhook.catalogue import EVENTS
 
 _SHELLS = ("bash", "zsh", "fish")
 _EXAMPLES = """\

@@ -16,7 +16,6 @@ from typing import cast
 
 import uvloop
 
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import tell
@@ -36,6 +35,7 @@ from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import KafkaSettings, Settings
 from aurora_bridge.state.directory import InUseError, StateError, locked
+from aurora_bridge.webhook.catalogue import EVENTS
 
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1

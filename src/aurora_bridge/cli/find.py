@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import event_name, moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
@@ -29,7 +28,7 @@ from aurora_bridge.outbox.inspect import copies_of, inspect_spool
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.catalogue import EVENTS, Recurrence
 from aurora_bridge.webhook.event import ID, Identity, identity_of, rfc3339
 
 _HEADER = "aurora-bridge-"

@@ -17,7 +17,6 @@ from time import sleep
 
 import orjson
 
-from aurora_bridge.bridge import EVENTS
 from aurora_bridge.cli.arguments import Condition, condition, count, event_name, moment
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
@@ -26,6 +25,7 @@ from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.rows import read
 from aurora_bridge.settings import Settings
+from aurora_bridge.webhook.catalogue import EVENTS
 from aurora_bridge.webhook.event import structured
 
 _GROUP = 500

@@ -6,9 +6,10 @@ that cannot be written while others can: every instance sees the same ones, and 
 
 from typing import Any, NamedTuple
 
-from aurora_bridge.bridge import EVENTS, Bridge
+from aurora_bridge.bridge import Bridge
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.webhook.catalogue import EVENTS
 
 _SHOWN = 5
 

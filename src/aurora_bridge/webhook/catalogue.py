@@ -240,6 +240,9 @@ _EVENTS = (
 CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType({event_type.name: event_type for event_type in _EVENTS})
 """Every known event by today's name."""
 
+EVENTS: Final[tuple[str, ...]] = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
+"""Every event that has a topic."""
+
 PLACEHOLDER_ALIASES: Final[Mapping[str, str]] = MappingProxyType({"design_request_id_in_aurora": "design_request_id"})
 """The attribute of a placeholder that is called otherwise than its attribute; both in lower snake_case."""
 
