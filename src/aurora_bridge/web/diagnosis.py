@@ -53,8 +53,8 @@ class Line(NamedTuple):
 
 def diagnose(status: Status) -> list[Line]:
     """Return whether anything is being lost, then what else deserves a look."""
-    now, others = _refusing(status) or _losing(status), _worth_a_look(status)
-    lost = [*_lost(status), *_off(status), *_switched_off(status)]
+    now, others = _refused(status) or _taken(status), _worth_a_look(status)
+    lost = [*_broken_spools(status), *_subscriptions_off(status), *_auto_disable_risk(status)]
     if now.level is Level.BAD:
         return [now, *lost, *others]
     if now.level is Level.GOOD and lost:
@@ -62,14 +62,14 @@ def diagnose(status: Status) -> list[Line]:
     return [*lost, now, *others]
 
 
-def _refusing(status: Status) -> Line | None:
+def _refused(status: Status) -> Line | None:
     """Return why webhooks are refused that ought to be taken, if they are."""
     spool = status.spool
     reason = None
     if spool is not None and spool.failed:
         reason, why = Reason.SPOOL_FAILED, "the disk of the spool failed, and the daemon is about to stop"
     elif status.ready or status.stopping:
-        refused = next((refused for refused in _recent(status) if refused.reason.status >= _SERVER_ERROR), None)
+        refused = next((refused for refused in _refused_lately(status) if refused.reason.status >= _SERVER_ERROR), None)
         if refused is not None:
             reason, why = refused.reason, f"{refused.reason.value}, {duration(status.now - refused.last)} ago"
     elif spool is None:
@@ -86,7 +86,7 @@ def _refusing(status: Status) -> Line | None:
     return Line(Level.BAD, f"Webhooks are being refused: {why}", REMEDIES[reason]) if reason else None
 
 
-def _lost(status: Status) -> Iterator[Line]:
+def _broken_spools(status: Status) -> Iterator[Line]:
     """Yield what may have been lost at a start, until somebody deletes the file."""
     for file in status.broken_spools:
         yield Line(
@@ -97,7 +97,7 @@ def _lost(status: Status) -> Iterator[Line]:
         )
 
 
-def _off(status: Status) -> Iterator[Line]:
+def _subscriptions_off(status: Status) -> Iterator[Line]:
     """Yield the events of which nothing arrives, since their subscriptions are off."""
     if status.subscriptions is not None and (events := status.subscriptions.inspection.silent):
         more = f", and {counted(len(events) - 1, 'other')}" if len(events) > 1 else ""
@@ -123,7 +123,7 @@ def _subscriptions(seen: Seen, now: float) -> Iterator[Line]:
         yield Line(Level.LOOK, f"Aurora's subscriptions cannot be listed{last}: {why}", seen.error.remedy)
 
 
-def _switched_off(status: Status) -> Iterator[Line]:
+def _auto_disable_risk(status: Status) -> Iterator[Line]:
     """Yield the subscriptions that Aurora may switch off: then nothing comes from them."""
     at_risk = [one for one in status.failing if one.at_risk]
     for one in at_risk[:1]:
@@ -139,7 +139,7 @@ def _switched_off(status: Status) -> Iterator[Line]:
         )
 
 
-def _losing(status: Status) -> Line:
+def _taken(status: Status) -> Line:
     """Return what becomes of webhooks that are accepted."""
     if status.stopping:
         return Line(Level.LOOK, "The daemon is stopping: what it still takes is stored, Aurora retries the rest")
@@ -158,7 +158,7 @@ def _losing(status: Status) -> Line:
     waiting = 0 if status.kafka is None else sum(topic.waiting for topic in status.topics)
     if waiting:
         return Line(Level.LOOK, f"Nothing is lost: {counted(waiting, 'event')} on the way from the spool to Kafka")
-    if _doubted(status):
+    if _refused_of_auroras(status):
         return Line(Level.LOOK, "Nothing that was let in is being lost, but requests are refused that may be Aurora's")
     where = ": without a Kafka, events are kept in the embedded log" if status.kafka is None else ""
     return Line(Level.GOOD, f"Nothing is being lost{where}")
@@ -192,7 +192,7 @@ def _worth_a_look(status: Status) -> Iterator[Line]:
 
 
 def _deliveries(status: Status) -> Iterator[Line]:
-    for refused in _doubted(status):
+    for refused in _refused_of_auroras(status):
         last = duration(status.now - refused.time)
         what = f"{refused.reason.value}, {refused.path} from {refused.client}, {last} ago"
         remedy = CREDENTIALS[refused.credential] if refused.credential else REMEDIES[refused.reason]
@@ -324,7 +324,7 @@ def _reasons(status: Status) -> set[str]:
     return {problem.reason for problem in status.kafka.problems} if status.kafka else set()
 
 
-def _doubted(status: Status) -> Iterable[RefusedRequest]:
+def _refused_of_auroras(status: Status) -> Iterable[RefusedRequest]:
     """Return, for each reason, the last request that was refused lately and is Aurora's by its path."""
     found: dict[Reason, RefusedRequest] = {}
     for refused in status.last_refused:
@@ -333,5 +333,5 @@ def _doubted(status: Status) -> Iterable[RefusedRequest]:
     return found.values()
 
 
-def _recent(status: Status) -> list[Refused]:
+def _refused_lately(status: Status) -> list[Refused]:
     return [refused for refused in status.refused if status.now - refused.last < RECENT_SECONDS]
