@@ -29,8 +29,8 @@ def test_topics_are_created_in_no_other_cluster(
     (tmp_path / "cluster").write_text(f"{OTHER_CLUSTER_ID}\n")
     refused = run("topics", "--apply")
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (1, "", 1)
-    assert "this is another Kafka cluster" in refused.stderr
-    assert f"expected is {OTHER_CLUSTER_ID}" in refused.stderr
+    assert "this is not the Kafka cluster" in refused.stderr
+    assert f"expected {OTHER_CLUSTER_ID}" in refused.stderr
     assert "run `aurora-bridge cluster accept`" in refused.stderr
     assert topic_names(kafka.bootstrap, prefix) == []
 
@@ -49,8 +49,8 @@ def test_what_reads_another_cluster_warns_once_and_goes_on(  # noqa: PLR0913, PL
         warned = run(*command, kafka__cluster_id=OTHER_CLUSTER_ID)
     assert (warned.returncode, warned.stdout) == (usual.returncode, usual.stdout)
     (warning,) = set(warned.stderr.splitlines()) - set(usual.stderr.splitlines())
-    assert warning.startswith(f"warning: {kafka.bootstrap}: this is another Kafka cluster")
-    assert f"expected is {OTHER_CLUSTER_ID}" in warning
+    assert warning.startswith(f"warning: {kafka.bootstrap}: this is not the Kafka cluster")
+    assert f"expected {OTHER_CLUSTER_ID}" in warning
     assert "run `aurora-bridge cluster accept`" in warning
     assert "another Kafka cluster" not in usual.stderr
 

@@ -161,7 +161,7 @@ def test_an_acl_that_is_missing_is_named_with_exit_code_1(guarded: KafkaCluster)
     ended = until(f"missing still: all {len(EVENTS)} topics.", "--apply", kafka__topic_prefix="denied.", **settings)
     assert ended.returncode == 1
     assert "not created: denied.agreement_download_url_job_completed, " in ended.stderr
-    assert "allow it the operation Create on these topics" in ended.stderr
+    assert "grant it the operation Create on these topics" in ended.stderr
 
 
 def test_more_replicas_than_brokers_are_told_with_the_remedy_and_exit_code_1(kafka1: KafkaCluster, prefix: str) -> None:

@@ -150,7 +150,7 @@ def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
 ) -> None:
     scram["kafka__bootstrap_servers"] = kafka_secure.at("EXPIRED")
     with Daemon(tmp_path, kafka__topic_prefix=common, **scram, **PATIENT) as daemon:
-        barred(daemon, "certificate_expired", "out of date", kafka_secure.at("EXPIRED"))
+        barred(daemon, "certificate_expired", "has expired", kafka_secure.at("EXPIRED"))
         key, outcome = deliver(daemon)
         kafka_secure.renew("EXPIRED")
         fixed(daemon)
@@ -179,7 +179,7 @@ def test_an_untrusted_authority_is_told_and_fixed_in_its_file(
     trusted = Authority(tmp_path, "another-ca").file
     scram["kafka__tls_ca_file"] = trusted
     with Daemon(tmp_path, kafka__topic_prefix=common, **scram, **PATIENT) as daemon:
-        barred(daemon, "certificate_untrusted", "not signed by an authority", kafka_secure.bootstrap)
+        barred(daemon, "certificate_untrusted", "not signed by a trusted authority", kafka_secure.bootstrap)
         trusted.write_bytes(kafka_secure.authority.file.read_bytes())
         fixed(daemon)
 
@@ -246,7 +246,7 @@ def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_tha
     scram |= {"kafka__sasl_username": "newcomer", "kafka__topic_prefix": prefix}
     kafka_secure.set_password("newcomer", kafka_secure.password)
     with Daemon(tmp_path, **scram, **PATIENT) as daemon:
-        barred(daemon, "producer_id_denied", "no producer id", prefix)
+        barred(daemon, "producer_id_denied", "a producer id", prefix)
         barred(daemon, "create_denied", "operation Create", f"{prefix}agreement_")
         key, outcome = deliver(daemon)
         kafka_secure.allow(prefix, *MINIMAL, user="newcomer")
@@ -271,7 +271,7 @@ def test_topics_that_may_not_be_read_are_told_to_a_daemon_that_does_not_know_the
         kafka_secure.allow(prefix, AclOperation.READ)
         fixed(daemon)
     assert (denied.returncode, denied.stdout) == (1, "")
-    assert "allow it the operation Read" in denied.stderr
+    assert "grant it the operation Read" in denied.stderr
 
 
 def test_topics_that_may_not_be_read_or_seen_keep_no_other_from_being_printed(

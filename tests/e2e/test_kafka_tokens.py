@@ -77,7 +77,7 @@ def test_a_client_that_the_identity_provider_refuses_is_told_and_fixed_in_its_fi
     secret, endpoint = signed["kafka__oauth_client_secret_file"], kafka_secure.identity.token_url
     secret.write_text("wrong-canary")
     with Daemon(tmp_path, log__level="debug", **signed) as daemon:
-        barred(daemon, "token_client_refused", "it answers 401 invalid_client", f"{endpoint}: the identity provider")
+        barred(daemon, "token_client_refused", "it answered 401 invalid_client", f"{endpoint}: the identity provider")
         key, outcome = deliver(daemon)
         secret.write_text(SECRET)
         fixed(daemon)
@@ -97,12 +97,12 @@ def test_an_identity_provider_that_is_away_is_told_until_it_is_back(
     kafka_secure.identity.answer = away
     endpoint = kafka_secure.identity.token_url
     with Daemon(tmp_path, **signed) as daemon:
-        barred(daemon, "token_endpoint_failed", "it answers 503", f"{endpoint}: no token from the identity provider")
+        barred(daemon, "token_endpoint_failed", "it answered 503", f"{endpoint}: no token from the identity provider")
         key, outcome = deliver(daemon)
         tail = command("tail", "--event", "project_created", cwd=tmp_path, **signed)
         kafka_secure.identity.answer = None
         fixed(daemon)
-    assert (outcome, tail.returncode, f"({endpoint}: it answers 503)" in tail.stderr) == ("spooled", 1, True)
+    assert (outcome, tail.returncode, f"({endpoint}: it answered 503)" in tail.stderr) == ("spooled", 1, True)
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
@@ -210,7 +210,7 @@ def test_credentials_of_aws_that_are_missing_are_told_and_used_once_they_are_the
     kafka_secure: SecureCluster, common: str, front: MskFront, tmp_path: Path
 ) -> None:
     with msk(kafka_secure, tmp_path, common, None) as daemon:
-        barred(daemon, "aws_credentials_failed", "none are found", f"AWS credentials for {REGION}: no AWS credentials")
+        barred(daemon, "aws_credentials_failed", "none found", f"AWS credentials for {REGION}: no AWS credentials")
         key, outcome = deliver(daemon)
         assume(tmp_path / "credentials", front.keys)
         fixed(daemon)

@@ -105,7 +105,7 @@ def test_topics_that_are_not_there_are_told_until_somebody_makes_them(
         daemon.wait_until("it is told", lambda d: d.metrics().value("aurora_bridge_kafka_problem", **missing))
         status, document = daemon.ready()
         assert status == 200
-        assert any("they are not there; create them" in reason for reason in document["reasons"])
+        assert any("they do not exist; create them" in reason for reason in document["reasons"])
         page = http.get(daemon.admin_url, "/").body.decode()
         assert "are not there" in page
         assert "aurora-bridge topics --apply" in page

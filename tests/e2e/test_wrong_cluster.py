@@ -43,9 +43,9 @@ def cluster(daemon: Daemon, bootstrap: str, *arguments: str, **settings: object)
 def is_barred(daemon: Daemon) -> bool:
     """Whether readiness, metric and status page say that this is another cluster."""
     _, document = daemon.ready()
-    said = any("this is another Kafka cluster" in reason for reason in document["reasons"])
+    said = any("this is not the Kafka cluster" in reason for reason in document["reasons"])
     if said:
-        assert f"its id is {OTHER_CLUSTER_ID}, expected is {CLUSTER_ID}" in str(document["reasons"])
+        assert f"its id is {OTHER_CLUSTER_ID}, expected {CLUSTER_ID}" in str(document["reasons"])
         assert "aurora-bridge cluster accept" in str(document["reasons"])
         assert daemon.metrics().value("aurora_bridge_kafka_problem", reason="wrong_cluster") == 1
         assert b"wrong_cluster" in get(daemon.admin_url, "/").body
@@ -141,7 +141,7 @@ def test_no_topic_is_created_in_the_other_cluster(
     at_home(home, tmp_path)
     with Place(prefix, other.bootstrap).daemon(tmp_path, log__level="debug") as daemon:
         barred(daemon)
-        daemon.wait_until("it was tried", lambda daemon: "the topics cannot be looked at yet" in daemon.log.read_text())
+        daemon.wait_until("it was tried", lambda daemon: "the topics cannot be checked yet" in daemon.log.read_text())
         assert delivered(daemon, CHANGED.format(1))["outcome"] == "spooled"
         assert topic_names(other.bootstrap, prefix) == []
 
@@ -156,7 +156,7 @@ def test_the_setting_names_the_cluster_that_is_right(home: Place, elsewhere: Pla
         assert [stored.key for stored in elsewhere.read(daemon)] == [known]
         assert daemon.terminate() == 0
     with home.daemon(tmp_path, kafka__cluster_id=OTHER_CLUSTER_ID) as daemon:
-        daemon.wait_until("it is noticed", lambda daemon: "this is another Kafka cluster" in str(daemon.ready()))
+        daemon.wait_until("it is noticed", lambda daemon: "this is not the Kafka cluster" in str(daemon.ready()))
         refused = cluster(daemon, str(home.bootstrap), "accept", kafka__cluster_id=OTHER_CLUSTER_ID)
         assert refused.returncode == 1
         assert "AURORA_BRIDGE_KAFKA__CLUSTER_ID names the cluster" in refused.stderr
@@ -173,7 +173,7 @@ def test_a_spool_is_drained_into_no_other_cluster(home: Place, elsewhere: Place,
     refused = command("drain", str(daemon.state), cwd=tmp_path, **settings)
     assert refused.returncode == 1
     assert "1 are left: they are meant for another Kafka cluster. " in refused.stderr
-    assert f"its id is {OTHER_CLUSTER_ID}, expected is {CLUSTER_ID}" in refused.stderr
+    assert f"its id is {OTHER_CLUSTER_ID}, expected {CLUSTER_ID}" in refused.stderr
     assert f"AURORA_BRIDGE_STATE_DIR={daemon.state} aurora-bridge cluster accept" in refused.stderr
     assert elsewhere.read(daemon) == []
     accepted = cluster(daemon, str(elsewhere.bootstrap), "accept")

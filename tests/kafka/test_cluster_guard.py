@@ -48,7 +48,7 @@ async def test_the_first_cluster_is_remembered_and_another_is_refused(tmp_path: 
     guard = ClusterGuard(tmp_path, "")
     with pytest.raises(WrongClusterError) as refused:
         guard.check(AWAY)
-    assert str(refused.value) == f"its id is {AWAY}, expected is {HOME}"
+    assert str(refused.value) == f"its id is {AWAY}, expected {HOME}"
     guard.check(HOME)
 
 
@@ -133,9 +133,9 @@ async def test_nothing_is_accepted_by_half(tmp_path: Path, fails: str, monkeypat
 @pytest.mark.parametrize(
     ("met", "setting", "why"),
     [
-        ((), "", "it has met no other cluster than home"),
-        ((HOME,), "", "it has met no other cluster than home"),
-        ((AWAY, HOME), "", "it has met no other cluster than home"),
+        ((), "", "the daemon has met no cluster other than home"),
+        ((HOME,), "", "the daemon has met no cluster other than home"),
+        ((AWAY, HOME), "", "the daemon has met no cluster other than home"),
         ((AWAY,), HOME, "AURORA_BRIDGE_KAFKA__CLUSTER_ID names the cluster"),
     ],
 )
@@ -233,7 +233,7 @@ async def test_a_client_keeps_to_the_cluster_that_it_met_first(kafka: KafkaClust
     client.cluster_id = "another"
     assert not await client.ready(node)
     assert told[0] is None
-    assert str(told[1]).endswith("and this client to another")
+    assert str(told[1]).endswith(", this client to another")
     await client.close()
 
 

@@ -66,7 +66,7 @@ async def test_without_credentials_it_is_told_that_there_are_none() -> None:
     error = await refusal(MskSigner(REGION))
     assert (error.reason, str(error)) == (
         "aws_credentials_failed",
-        f"TokenError: AWS credentials for {REGION}: none are found",
+        f"TokenError: AWS credentials for {REGION}: none found",
     )
 
 
@@ -120,8 +120,8 @@ async def test_an_aws_that_hangs_is_given_up_and_left_alone_until_it_answers(
     monkeypatch.setattr(msk, "import_module", lambda _: SimpleNamespace(generate_auth_token=hangs))
     monkeypatch.setattr(msk, "_SECONDS", 0.05)
     signer = MskSigner(REGION)
-    assert (await refusal(signer)).why == "AWS does not answer within 0.05 s"
-    assert (await refusal(signer)).why == "AWS still does not answer"
+    assert (await refusal(signer)).why == "AWS did not answer within 0.05 s"
+    assert (await refusal(signer)).why == "AWS has still not answered"
     assert asked == [REGION]
     gate.set()
     assert signer._thread is not None  # noqa: SLF001

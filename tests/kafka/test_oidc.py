@@ -124,7 +124,7 @@ async def test_the_client_secret_is_read_again_and_a_fixed_one_is_tried_at_once(
     security = made()
     error = await refusal(security)
     assert (error.reason, error.about) == ("token_client_refused", identity.token_url)
-    assert error.why == "it answers 401 invalid_client"
+    assert error.why == "it answered 401 invalid_client"
     write(secret, SECRET)
     assert await source_of(security).token() == identity.given[0]
     assert told == [str(error), ""]
@@ -141,7 +141,7 @@ async def test_a_broken_secret_file_leaves_the_last_good_secret_in_force(
 
 async def test_a_scope_that_is_not_given_is_told(made: Made) -> None:
     error = await refusal(made(oauth_scope="all"))
-    assert (error.reason, error.why) == ("token_client_refused", "it answers 400 invalid_scope")
+    assert (error.reason, error.why) == ("token_client_refused", "it answered 400 invalid_scope")
 
 
 async def moved() -> web.Response:
@@ -184,15 +184,15 @@ async def endless() -> web.Response:
 @pytest.mark.parametrize(
     ("answer", "reason", "why"),
     [
-        (moved, "token_endpoint_failed", "it answers 307"),
-        (away, "token_endpoint_failed", "it answers 503"),
-        (echo, "token_client_refused", "it answers 403"),
-        (nested, "token_client_refused", "it answers 400"),
-        (page, "token_endpoint_failed", "its answer has no access_token"),
-        (listed, "token_endpoint_failed", "its answer has no access_token"),
-        (injected, "token_endpoint_failed", "its answer has no access_token"),
-        (numbered, "token_endpoint_failed", "its answer has no access_token"),
-        (endless, "token_endpoint_failed", "its answer has no access_token"),
+        (moved, "token_endpoint_failed", "it answered 307"),
+        (away, "token_endpoint_failed", "it answered 503"),
+        (echo, "token_client_refused", "it answered 403"),
+        (nested, "token_client_refused", "it answered 400"),
+        (page, "token_endpoint_failed", "its response has no access_token"),
+        (listed, "token_endpoint_failed", "its response has no access_token"),
+        (injected, "token_endpoint_failed", "its response has no access_token"),
+        (numbered, "token_endpoint_failed", "its response has no access_token"),
+        (endless, "token_endpoint_failed", "its response has no access_token"),
     ],
 )
 async def test_what_is_no_token_is_told_and_not_repeated(
@@ -269,5 +269,5 @@ async def test_whatever_goes_wrong_is_an_error_that_says_nothing_of_the_secret(
 
     monkeypatch.setattr(oidc.ClientCredentials, "_post", broken)
     error = await refusal(made())
-    assert error.why == "RuntimeError, which was not expected"
+    assert error.why == "unexpected RuntimeError"
     assert SECRET not in "".join(traceback.format_exception(error))

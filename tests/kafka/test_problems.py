@@ -79,7 +79,7 @@ def alert(reason: str) -> ssl.SSLError:
         (alert("WRONG_VERSION_NUMBER"), "tls_failed"),
         (SaslAuthenticationFailed(), "authentication_failed"),
         (TokenRefusedError(), "token_refused"),
-        (TokenError("token_endpoint_failed", "https://login", "it answers 503"), "token_endpoint_failed"),
+        (TokenError("token_endpoint_failed", "https://login", "it answered 503"), "token_endpoint_failed"),
         (UnsupportedSaslMechanismError(), "mechanism_refused"),
         (IllegalSaslStateError(), "mechanism_refused"),
         (IncompatibleBrokerVersion("v9"), "protocol_unsupported"),
@@ -117,18 +117,18 @@ def test_a_problem_is_logged_when_it_comes_and_when_it_is_fixed_and_not_in_betwe
     observed.problems.connection(BROKER, None)
     observed.problems.connection(BROKER, None)
     text = str(Problem("authentication_failed", BROKER))
-    assert observed.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: no problem any more")]
+    assert observed.logged() == [("ERROR", f"Kafka: {text}"), ("INFO", f"Kafka: {BROKER}: resolved")]
     assert observed.metric() == set()
 
 
 def test_what_is_wrong_with_the_token_is_told_of_its_endpoint_until_there_is_one(observed: Observed) -> None:
-    observed.problems.token(TokenError("token_endpoint_failed", "https://login", "it answers 503"))
-    observed.problems.token(TokenError("token_client_refused", "https://login", "it answers 401"))
+    observed.problems.token(TokenError("token_endpoint_failed", "https://login", "it answered 503"))
+    observed.problems.token(TokenError("token_client_refused", "https://login", "it answered 401"))
     (problem,) = observed.problems
     assert (problem.reason, problem.about, problem.detail) == (
         "token_client_refused",
         "https://login",
-        "it answers 401",
+        "it answered 401",
     )
     assert observed.metric() == {"token_client_refused"}
     assert observed.problems.pause(0.5) == 0.5  # the last token may serve for long
@@ -139,9 +139,9 @@ def test_what_is_wrong_with_the_token_is_told_of_its_endpoint_until_there_is_one
 def test_a_connection_that_there_is_no_token_for_says_whose_fault_it_is_and_is_not_tried_often(
     observed: Observed,
 ) -> None:
-    observed.problems.connection(BROKER, TokenError("token_endpoint_failed", "https://login", "it answers 503"))
+    observed.problems.connection(BROKER, TokenError("token_endpoint_failed", "https://login", "it answered 503"))
     (problem,) = observed.problems
-    assert (problem.about, problem.detail) == (BROKER, "https://login: it answers 503")
+    assert (problem.about, problem.detail) == (BROKER, "https://login: it answered 503")
     assert observed.problems.pause(0.5) == 2
 
 

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.tokens import CachedToken, FileToken, Token, TokenError
 
-AWAY = TokenError("token_endpoint_failed", "https://identity.example/token", "it answers 503")
+AWAY = TokenError("token_endpoint_failed", "https://identity.example/token", "it answered 503")
 
 
 class Endpoint:

@@ -135,7 +135,7 @@ async def test_what_waits_for_the_end_of_a_transaction_is_told(topics: Topics) -
     read = await topics.read()
     assert (read.numbers, read.failure) == ([1], "")
     (told,) = read.told
-    assert told.startswith(f"{topics.topic}-0@1 and what follows it wait for the end of a transaction")
+    assert told.startswith(f"{topics.topic}-0@1 and later records wait for the end of a transaction")
     await asyncio.to_thread(open_transaction.abort_transaction, PATIENCE)
 
 
@@ -163,7 +163,7 @@ async def test_an_end_that_was_compacted_away_is_reached_and_told(topics: Topics
     await asyncio.to_thread(topics.write, 1, 2)
     read = await consume(topics, lambda data: data[: length_of(data)] if data[:8] == bytes(8) else b"")
     assert (read.numbers, read.failure) == ([1], "")
-    assert read.told == [f"{topics.topic}-0@1 holds no record any more: the topic is compacted."]
+    assert read.told == [f"{topics.topic}-0@1 holds no records any more: the topic is compacted."]
 
 
 # What goes away while it is read.
@@ -194,14 +194,14 @@ async def test_a_topic_that_is_recreated_while_it_is_read_is_read_from_its_begin
     await asyncio.to_thread(topics.write, *map(large, range(4)))
     read = await topics.read(each=once(recreate))
     assert (read.numbers, read.failure) == ([0, 1, 7], "")
-    assert read.told == [f"{topics.topic}-0@2 is not there any more; going on with the first record that is."]
+    assert read.told == [f"{topics.topic}-0@2 no longer exists; continuing with the first record that does."]
 
 
 async def test_records_that_are_deleted_before_they_are_read_are_told(topics: Topics) -> None:
     await asyncio.to_thread(topics.write, *map(large, range(4)))
     read = await topics.read(each=once(lambda: delete_records(topics.bootstrap, topics.topic, 3)))
     assert (read.numbers, read.failure) == ([0, 1, 3], "")
-    assert read.told == [f"{topics.topic}-0@2 is not there any more; going on with the first record that is."]
+    assert read.told == [f"{topics.topic}-0@2 no longer exists; continuing with the first record that does."]
 
 
 async def test_following_goes_on_with_a_topic_that_is_created_again(topics: Topics) -> None:
@@ -283,7 +283,7 @@ async def test_of_many_records_that_are_not_events_the_first_are_named_and_all_a
     await asyncio.to_thread(topics.write, *[b"hello"] * 12, 1)
     read = await topics.read()
     assert (read.numbers, read.failure, len(read.told)) == ([1], "", 11)
-    assert read.told[-1] == "12 were skipped in all; the first 10 are named above."
+    assert read.told[-1] == "12 were skipped in all; the first 10 are listed above."
 
 
 @pytest.mark.parametrize("headers", [{"ce_id": b"\xff"}, {"ce_id": None}, {"ce_id": b"1"}], ids=str)
@@ -331,7 +331,7 @@ async def test_a_batch_that_cannot_be_decoded_is_told_with_its_place_and_what_li
     assert read.numbers == [1, 3]
     (told,) = read.told
     assert told.startswith(f"{topics.topic}-0@1 cannot be decoded (")
-    assert read.failure == "What cannot be decoded may hold events."
+    assert read.failure == "Batches that cannot be decoded may hold events."
 
 
 async def test_a_header_whose_name_is_not_text_is_told_with_its_place_and_what_follows_is_read(

@@ -58,8 +58,8 @@ async def test_it_is_ready_if_kafka_or_a_sound_spool_takes_events(
 
 
 async def test_what_is_wrong_with_kafka_is_told_and_alone_makes_nothing_unready() -> None:
-    kafka = sender(problems=["kafka-1:9093: the broker's certificate is out of date"])
-    reasons = ["kafka: kafka-1:9093: the broker's certificate is out of date"]
+    kafka = sender(problems=["kafka-1:9093: the broker's certificate has expired"])
+    reasons = ["kafka: kafka-1:9093: the broker's certificate has expired"]
     assert Readiness(BridgeDouble(), kafka, OK).report() == (True, {"ready": True, "reasons": reasons})
 
 

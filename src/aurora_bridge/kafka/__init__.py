@@ -1,7 +1,7 @@
-"""Where events leave, and the only room that knows aiokafka.
+"""Talks to Kafka. No other package imports aiokafka.
 
-`sender` brings records to their partitions: `partition_queue` has what becomes of a batch, `error_actions` what Kafka's
-codes do to it, `requests` and `broker` what goes to a broker when. `client` and `produce` hold the calls below
-aiokafka's producer, `client_keeper` the life of a client. `follower` reads what others published, `topics` creates the
-topics. `security` secures the connections, `problems` says what is wrong with them.
+`sender` queues records by partition: `partition_queue` holds the state of each batch, `error_actions` says what each of
+Kafka's error codes does to it, `requests` and `broker` decide what goes to a broker and when. `client` and `produce`
+are the layer below aiokafka's producer; `client_keeper` reconnects. `follower` reads what other replicas published,
+`topics` creates missing topics. `security` secures the connections, `problems` reports what is wrong with them.
 """

@@ -1,4 +1,4 @@
-"""A batch of records on its way to one partition: which go into it, and where it stands, one of four named states."""
+"""A batch of records on its way to one partition, and its state."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -7,38 +7,38 @@ from enum import Enum, auto
 from aurora_bridge.kafka.record import Record
 
 _OVERHEAD_BYTES = 250
-"""Of a record in a batch, with its headers."""
+"""Per record in a batch, headers included."""
 
 
 class State(Enum):
-    """Where a batch stands."""
+    """State of a batch."""
 
     READY = auto()
-    """Never on the wire: its sequence is free."""
+    """Never sent: its sequence is unused."""
     SENT = auto()
-    """Under way for the first time."""
+    """Sent for the first time, response pending."""
     DOUBTFUL = auto()
-    """It was on the wire, and nobody knows whether it is in the log."""
+    """Sent, but it is unknown whether it is in the log."""
     RESENT = auto()
-    """Under way again, and still doubtful: what this answer says holds for this copy alone."""
+    """Sent again, and still doubtful: the response is about this copy only."""
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Records that go together, or in parts."""
+    """Records that are sent together. A batch that is rejected is split."""
 
     records: list[Record]
     state: State = State.READY
     data: bytes | None = None
     """Its bytes, under the epoch and sequence of its partition; None: not encoded yet."""
     suspected: int = 0
-    """How often it got an answer that blames nothing."""
+    """Ambiguous responses in a row (`Action.SUSPECT`)."""
     suspected_at: float = 0.0
-    """Monotonic time of the first of these, those of the batch that it is a part of among them."""
+    """Monotonic time of the first of them, also if that was before a split; 0.0: none."""
 
 
 def take(waiting: deque[Record], max_bytes: int) -> list[Record]:
-    """Take the next records out of a queue: about `max_bytes` of them, and one at least."""
+    """Remove and return the next records of a queue: about `max_bytes`, at least one record."""
     size = 0
     records: list[Record] = []
     while waiting:

@@ -1,7 +1,7 @@
-"""What goes to one broker: one request at a time, no larger than the line carries, and not before its quota allows it.
+"""What goes to one broker: one request at a time, no larger than the link can carry, and not before its quota allows.
 
-A request that takes too long is cut by its time-out, and its bytes have to go again: on a slow line for ever, if the
-next request is as large. So requests begin small, and grow while the line carries them quickly, up to a bound.
+A request that times out is sent again: on a slow link for ever, if it is always as large. So requests start small, and
+grow up to a bound while the link carries them quickly.
 """
 
 from math import inf
@@ -10,19 +10,19 @@ from aurora_bridge.metrics import Metrics
 
 MAX_REQUEST_BYTES = 1024 * 1024
 FIRST_REQUEST_BYTES = 64 * 1024
-"""Of the first request, and again after a lost connection: it fits through 26 kB/s before it times out."""
+"""Limit for the first request, also after a lost connection: at 26 kB/s it arrives before its timeout."""
 CARRYING_SECONDS = 0.25
-"""How long the bytes of a request may take beyond the round trip, or be paid for by a quota's pause. A live event waits
-for a backlog's request as long."""
+"""How long a request may take beyond the round trip, or make a quota pause us. A live event can wait this long behind
+a request of a backlog."""
 _SLOW_SECONDS = 0.5
-"""An answer that takes longer never makes requests larger, whatever is taken for the round trip."""
+"""A slower response never raises the limit, whatever the round trip seems to be."""
 _GROWTH = 4
 _CAUTIOUS_BYTES = 256 * 1024
 _CAUTIOUS_SHARE = 8
-"""Larger requests are at most such a share of all that went before. A quota lets ten seconds' worth of bytes pass
-before its first pause: one oversteps it by 1.25 s then, and live events do not miss their publish deadline."""
+"""Larger requests are at most this fraction (1/8) of all bytes sent before. A quota passes ten seconds' worth of bytes
+before its first pause, so that this pause is at most 1.25 s, and live events keep their publish deadline."""
 _SMALL_BYTES = 4096
-"""A request of this size shows the round trip, and adds little to the pause that a quota asks for."""
+"""A request this small measures the round trip, and adds little to a quota's pause."""
 
 
 class Broker:
@@ -44,18 +44,18 @@ class Broker:
     def __init__(self, node: int, metrics: Metrics) -> None:
         self.node = node
         self.busy = False
-        """Whether a request is under way."""
+        """Whether a request is in flight."""
         self.doubtful_last = False
-        """Whether its last request carried batches in doubt: others have their turn now."""
+        """Whether its last request carried batches in doubt; the next one then carries others."""
         self.acknowledged_at = 0.0
         """Monotonic time at which it last acknowledged a batch."""
         self.open_at = 0.0
-        """Monotonic time before which its quota allows no request: the broker reads none before (KIP-219)."""
+        """Monotonic time until which its quota mutes the connection (KIP-219)."""
         self.limit_bytes = FIRST_REQUEST_BYTES
-        """Largest request for now; one batch goes whatever its size."""
+        """Current limit of a request; a single batch is sent whatever its size."""
         self._round_trip = inf
         self._carried = 0
-        """Bytes since a connection was lost, or a quota asked for a long pause."""
+        """Bytes sent since a connection was lost, or a quota imposed a long pause."""
         self._metrics = metrics
         self._label = label = metrics.broker_label(node)
         metrics.kafka_request_seconds.add(label)
@@ -65,7 +65,7 @@ class Broker:
     def answered(self, size: int, seconds: float, now: float, throttled_seconds: float) -> None:
         """Learn from a request of `size` bytes, answered after `seconds` at monotonic time `now`.
 
-        The broker wants no other for `throttled_seconds`.
+        `throttled_seconds` is how long the broker's quota mutes the connection.
         """
         self._metrics.kafka_request_seconds[self._label].observe(seconds)
         self._metrics.kafka_request_bytes[self._label] += size
@@ -76,9 +76,9 @@ class Broker:
         if seconds < self._round_trip or size <= _SMALL_BYTES:
             self._round_trip = seconds
         if size <= self.limit_bytes // 2:
-            return  # it says nothing of what the line carries
+            return  # too small to show what the link can carry
         carrying = max(seconds - self._round_trip, throttled_seconds)
-        if throttled_seconds > CARRYING_SECONDS:  # until the first ten seconds are over, more bytes make longer pauses
+        if throttled_seconds > CARRYING_SECONDS:  # within the quota's ten seconds, more bytes mean longer pauses
             self.limit_bytes, self._carried = _SMALL_BYTES, 0
         elif carrying > CARRYING_SECONDS:
             self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * CARRYING_SECONDS / carrying))
@@ -87,7 +87,7 @@ class Broker:
             self.limit_bytes = max(self.limit_bytes, min(_GROWTH * self.limit_bytes, most, MAX_REQUEST_BYTES))
 
     def lost(self) -> None:
-        """Start over: the next connection may be another line."""
+        """Start over: the next connection may use another link."""
         self.limit_bytes = FIRST_REQUEST_BYTES
         self._round_trip = inf
         self._carried = 0

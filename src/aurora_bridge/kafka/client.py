@@ -1,8 +1,8 @@
-"""aiokafka's client, with connections of ours: with `connection`, `produce` and `fetch`, what a new aiokafka can break.
+"""aiokafka's client, with our own connections. An upgrade of aiokafka can break this, `connection`, `produce`, `fetch`.
 
-aiokafka brings TLS, SASL, API versions and metadata. Done here for it: connections that take fresh credentials
-(`security`), are asked for their cluster, and tell how opening them ended; a metadata request that never creates a
-topic; a quota that is obeyed. `tests/kafka/test_client.py` fails when aiokafka changes.
+aiokafka provides TLS, SASL, API versions and metadata. Added here: connections take fresh credentials (`security`),
+check the cluster's id, and report how connecting went; metadata requests never create a topic; quotas are obeyed.
+`tests/kafka/test_client.py` fails when aiokafka changes.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ from aiokafka.structs import BrokerMetadata
 from aurora_bridge.kafka.connection import connect
 from aurora_bridge.kafka.produce import Produce, ProduceAnswer, ProducerId
 
-logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and look; readiness says it once
+logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and refresh; readiness says it once
 
 PRODUCE = ConnectionGroup.COORDINATION
-"""The second of aiokafka's connections to a broker: its consumers coordinate over it."""
+"""aiokafka's second connection to a broker, which its consumers use for coordination."""
 _ANY_NODE_ATTEMPTS = 3
 
 OnConnection = Callable[[str, Exception | None], None]
-"""Told how an attempt to connect to an address, `host:port`, ended."""
+"""Called after an attempt to connect with the `host:port` and the error, None on success."""
 CheckCluster = Callable[[str], None]
-"""Raises `KafkaError` for the id of a cluster that is not the one to connect to."""
+"""Raises `KafkaError` if a cluster's id is not the expected one."""
 
 
 class Client(AIOKafkaClient):
-    """aiokafka's client, with connections of ours.
+    """aiokafka's client, with our own connections.
 
     Its metadata requests create no topic: a deleted one must stay visible as missing.
     """
@@ -49,10 +49,10 @@ class Client(AIOKafkaClient):
         check_cluster: CheckCluster | None = None,
         **options: Any,  # noqa: ANN401 - aiokafka's
     ) -> None:
-        """Take aiokafka's options; `security` gives what a connection takes beside them, each time one is opened.
+        """Take aiokafka's options; `security` returns further arguments for each connection that is opened.
 
-        With `check_cluster` each connection is asked for its cluster before it is used: an address can lead elsewhere
-        between two of them. A client keeps to the first: sequences and offsets mean something there only.
+        With `check_cluster`, each connection is asked for its cluster's id before use: an address can lead elsewhere
+        between two connections. A client stays with its first cluster: sequences and offsets are only valid there.
         """
         super().__init__(**options)  # type: ignore[no-untyped-call]  # aiokafka leaves it unannotated
         self._security = security
@@ -60,12 +60,12 @@ class Client(AIOKafkaClient):
         self._on_connection = on_connection
         self._check_cluster = check_cluster
         self.open_at: dict[int, float] = {}
-        """By node, the monotonic time before which its quota allows no request."""
+        """By node, the monotonic time until which its quota allows no request."""
         self.cluster_id = ""
         """Kafka's id of the cluster, from its last metadata."""
 
     async def bootstrap(self) -> None:
-        """Learn the cluster from the first broker of the list that answers. Raises `KafkaConnectionError`."""
+        """Get metadata from the first bootstrap broker that answers. Raises `KafkaConnectionError`."""
         cause: Exception | None = None
         for host, port, _ in self.hosts:
             try:
@@ -136,13 +136,13 @@ class Client(AIOKafkaClient):
 
     def _keep_to(self, cluster_id: str) -> None:
         if self.cluster_id and cluster_id not in {"", self.cluster_id}:
-            msg = f"it belongs to the cluster {cluster_id}, and this client to {self.cluster_id}"
+            msg = f"the broker belongs to cluster {cluster_id}, this client to {self.cluster_id}"
             raise KafkaConnectionError(msg)
 
     async def send(self, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:  # noqa: ANN401 - aiokafka's
-        """Send a request once the broker's quota allows it; return the answer. Raises `KafkaError`, `OSError`.
+        """Send a request once the broker's quota allows it; return the response. Raises `KafkaError`, `OSError`.
 
-        A broker that throttles us says so at once, and reads nothing more of this connection for that time (KIP-219).
+        A broker that throttles us says so at once, and does not read from this connection for that time (KIP-219).
         """
         wait = self.open_at.get(node_id, 0.0) - monotonic()
         if wait > 0:
@@ -154,10 +154,10 @@ class Client(AIOKafkaClient):
         return answer
 
     async def produce(self, node_id: int, request: Produce) -> ProduceAnswer:
-        """Send a produce request, over a connection of its own.
+        """Send a produce request over a separate connection. Raises like `send`.
 
-        Its answer waits for replicas, or a quota holds it up; metadata must not wait with it, since a broker answers
-        the requests of one connection in turn. Raises like `send`.
+        Its response can wait for replicas or a quota. A broker answers the requests of one connection in order, and
+        metadata must not wait behind it.
         """
         if not await self.ready(node_id, group=PRODUCE):
             raise NodeNotReadyError
@@ -166,23 +166,23 @@ class Client(AIOKafkaClient):
 
     @property
     def alive(self) -> bool:
-        """Whether the task lives that keeps the metadata; an error that aiokafka does not expect ends it silently."""
+        """Whether aiokafka's metadata task is running; an error that it does not expect ends it silently."""
         return self._sync_task is not None and not self._sync_task.done()
 
     async def refresh(self) -> None:
-        """Ask for new metadata, and wait for it. Raises `KafkaConnectionError` when no task is there to ask."""
+        """Request new metadata, and wait for it. Raises `KafkaConnectionError` if the metadata task has ended."""
         update = self.force_metadata_update()
         if self._sync_task is not None:
             await asyncio.wait([update, self._sync_task], return_when=asyncio.FIRST_COMPLETED)
         if not self.alive:
-            msg = "the metadata task of aiokafka has ended"
+            msg = "aiokafka's metadata task has ended"
             raise KafkaConnectionError(msg)
 
     async def close(self) -> None:
-        """Close every connection, also when the metadata task died: aiokafka raises what killed it before it closes.
+        """Close every connection, even if the metadata task died: aiokafka would raise its error first and close none.
 
-        The task's end is waited for here: aiokafka takes a cancellation of ours that comes meanwhile for the task's,
-        and goes on; who cancelled would wait for ever.
+        The task is awaited here because aiokafka, while it waits, swallows a cancellation of the caller: it takes it
+        for the task's own, and the one who cancelled would wait for ever.
         """
         try:
             if self._sync_task is not None:
@@ -215,7 +215,7 @@ class Client(AIOKafkaClient):
 
 
 def addresses(cluster: ClusterMetadata) -> dict[int, str]:
-    """Return the address, `host:port`, of each broker of a cluster, by its node."""
+    """Return the `host:port` of each broker of a cluster, by node."""
     nodes = [broker.nodeId for broker in cluster.brokers()]
     return {node: _address(cluster.broker_metadata(node)) for node in nodes}
 

@@ -1,7 +1,7 @@
-"""The life of a client, for whoever needs one all the time: `producer_client` and `follower`.
+"""Keeps a client connected, for `producer_client` and `follower`.
 
-A client is used until it is lost or its user has no more use for it; then it is closed, and the next one begins from
-the bootstrap list, as aiokafka's does not when all brokers have moved. That Kafka is away is said once by `problems`.
+A client is used until it is lost or its user returns; then it is closed, and the next one starts from the bootstrap
+list. aiokafka does not start over there by itself, even if all brokers have moved. `problems` reports an outage once.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ _LINES_A_MINUTE = 5
 async def keep_client(
     connect: Callable[[], Client], use: Callable[[Client], Awaitable[None]], problems: Problems, pause_seconds: float
 ) -> None:
-    """Let `use` have one client after the other, until cancelled; `connect` makes them.
+    """Call `use` with one client after the other, made by `connect`, until cancelled.
 
-    Raises what `use` raises but `KafkaError`, `OSError` and `TimeoutError`: these are Kafka's absence.
+    `KafkaError`, `OSError` and `TimeoutError` mean that Kafka is away. Raises whatever else `use` raises.
     """
     quota = Quota(_LINES_A_MINUTE, monotonic)
-    open_at: dict[int, float] = {}  # a quota is not over with the client that it held up
+    open_at: dict[int, float] = {}  # a quota outlasts the client that it throttled
     while True:
         client = connect()
         client.open_at = open_at
         try:
             await use(client)
         except (KafkaError, OSError, TimeoutError) as error:
-            if not any(problems) and (left_out := quota.take()) is not None:  # else it was said
+            if not any(problems) and (left_out := quota.take()) is not None:  # else it was logged
                 more = {"left_out": left_out} if left_out else {}
-                log.info("no client of Kafka's yet: %r; trying again", error, extra=fields(**more))
+                log.info("not connected to Kafka yet: %r; retrying", error, extra=fields(**more))
             await asyncio.sleep(problems.pause(pause_seconds))
         finally:
             await _close(client)
@@ -48,5 +48,5 @@ async def _close(client: Client) -> None:
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await client.close()
-    except Exception as error:  # noqa: BLE001 - whatever ended the client's own tasks comes out here
-        log.info("a client did not close cleanly: %r", error)
+    except Exception as error:  # noqa: BLE001 - raises whatever ended the client's own tasks
+        log.info("a Kafka client did not close cleanly: %r", error)

@@ -1,10 +1,10 @@
-"""Which Kafka cluster is the right one: the one whose id the state directory remembers, and no other.
+"""Lets the daemon talk to one Kafka cluster only: the state directory holds its id.
 
-What waits in the spool is meant for that cluster, and what the index knows is in that cluster's topics. An address can
-lead elsewhere from one day to the next: a changed setting, a name in DNS, a cluster that was set up again. So `client`
-asks each connection for the cluster's id before anything else is sent over it. The first cluster is remembered; another
-one is refused until an operator accepts it (`aurora-bridge cluster accept`), or names it (`KAFKA__CLUSTER_ID`). Then
-the index is recreated: what it knows was published elsewhere.
+Events in the spool are meant for that cluster, and the index describes that cluster's topics. An address can come to
+lead elsewhere: by a changed setting, a DNS change, a cluster that was set up anew. So `client` asks each connection for
+the cluster's id before it sends anything else. The first cluster is remembered; another one is refused until an
+operator accepts it (`aurora-bridge cluster accept`), or names it (`KAFKA__CLUSTER_ID`). Then the index is recreated,
+since it describes the former cluster.
 """
 
 import asyncio
@@ -31,27 +31,27 @@ class WrongClusterError(KafkaError):
     """A broker belongs to another cluster. The message names both."""
 
     def __str__(self) -> str:
-        return str(self.args[0])  # aiokafka's puts the name of the class before it
+        return str(self.args[0])  # aiokafka would prefix the name of the class
 
 
 class Accepted(NamedTuple):
-    """What became of a cluster that was accepted."""
+    """Ids of the former cluster and of the accepted one."""
 
     before: str
     now: str
 
 
 class ClusterGuard:
-    """Lets one cluster pass. All methods belong to the event loop."""
+    """Lets one cluster pass. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, directory: Path, setting: str) -> None:
-        """Read what a state directory remembers, which the caller has locked. Raises `StateError`.
+        """Read the cluster's id from a state directory that the caller has locked. Raises `StateError`.
 
-        A `setting` that names another cluster is an operator's word for it; empty, it says nothing.
+        A `setting` that names another cluster accepts it; an empty one is ignored.
         """
         remembered = read_id(directory)
         if setting and remembered and setting != remembered:
-            log.warning("%s is another cluster than %s; the index is recreated", SETTING, remembered)
+            log.warning("%s names another cluster than the former %s; recreating the index", SETTING, remembered)
             replace_id(directory, setting)
             remembered = setting
         self._file = LineFile(directory / FILE)
@@ -59,14 +59,14 @@ class ClusterGuard:
         self._expected = setting or remembered
         self._written = remembered
         self._refused = ""
-        """The cluster that was met last, if that is not the right one."""
+        """Id of the last cluster, if it was refused."""
         self._accepting = False
         self.accepted = asyncio.Event()
-        """Set once another cluster was accepted; for the next one there is another event."""
+        """Set when another cluster is accepted, and then replaced by a new event."""
         self._writing: asyncio.Future[None] | None = None
 
     def check(self, cluster_id: str) -> None:
-        """Let a cluster pass, or raise `WrongClusterError`. A broker that gives no id, an empty one, passes."""
+        """Let a cluster pass, or raise `WrongClusterError`. An empty id passes: some brokers report none."""
         if not cluster_id:
             return
         if self._accepting:
@@ -83,18 +83,18 @@ class ClusterGuard:
             self._writing.add_done_callback(partial(self._ended, cluster_id))
 
     async def accept(self, forget: Callable[[], Awaitable[None]]) -> Accepted:
-        """Let the cluster pass that was refused, once `forget` has recreated the index.
+        """Accept the cluster that was refused last, once `forget` has recreated the index.
 
-        That comes first: a crash in between must not leave the old index to the new cluster; and until it is done no
-        cluster passes, so that the former one is not read into the new index. Raises `ValueError` if there is nothing
-        to accept, and what `forget` raises.
+        The index goes first: a crash in between must not leave the old index with the new cluster. Until it is done, no
+        cluster passes, so that the former one is not read into the new index. Raises `ValueError` if no cluster can be
+        accepted, and whatever `forget` raises.
         """
         before, now = self._expected, self._refused
         if self._setting:
-            msg = f"{SETTING} names the cluster; set it to the other one's id and restart the daemon"
+            msg = f"{SETTING} names the cluster; set it to the new cluster's id, and restart the daemon"
             raise ValueError(msg)
         if not now:
-            msg = f"it has met no other cluster than {before or 'none'}, so that there is nothing to accept"
+            msg = f"nothing to accept: the daemon has met no cluster other than {before or 'none'}"
             raise ValueError(msg)
         self._accepting = True
         try:
@@ -122,18 +122,18 @@ class ClusterGuard:
         if (error := written.exception()) is None:
             self._written = cluster_id
         else:
-            log.error("%s cannot be written (%r): after a restart, any cluster passes.", self._file.path, error)
+            log.error("%s cannot be written (%r): any cluster will pass after a restart.", self._file.path, error)
 
 
 def require(expected: str, cluster_id: str) -> None:
-    """Raise `WrongClusterError` for another cluster than is expected. Empty, either says nothing."""
+    """Raise `WrongClusterError` if the ids differ. An empty id matches any."""
     if expected and cluster_id not in {"", expected}:
-        msg = f"its id is {cluster_id}, expected is {expected}"
+        msg = f"its id is {cluster_id}, expected {expected}"
         raise WrongClusterError(msg)
 
 
 def read_id(directory: Path) -> str:
-    """Return the cluster that a state directory remembers, empty if none. Raises `StateError`."""
+    """Return the cluster's id from a state directory, empty if it has none. Raises `StateError`."""
     path = directory / FILE
     try:
         return path.read_text(errors="replace").strip()
@@ -145,10 +145,10 @@ def read_id(directory: Path) -> str:
 
 
 def replace_id(directory: Path, cluster_id: str) -> None:
-    """Let a state directory, which the caller has locked, remember another cluster. Raises `StateError`."""
+    """Remove the index and write another cluster's id, in a directory the caller has locked. Raises `StateError`."""
     try:
         index.remove(directory / index.FILE)
         write_durably(directory / FILE, cluster_id)
     except OSError as error:
-        msg = f"The cluster's id cannot be kept in {directory}: {reason(error)}. Check the volume and its permissions."
+        msg = f"The cluster's id cannot be saved in {directory}: {reason(error)}. Check the volume and its permissions."
         raise StateError(msg) from error

@@ -1,7 +1,7 @@
-"""One connection to a broker: aiokafka's, with what its SASL leaves out. `client` opens them.
+"""A connection to a broker: aiokafka's, with what its SASL leaves out. `client` opens them.
 
-`connect` fails with nothing but what means "this broker cannot be used": what a broker says out of turn is a ValueError
-in aiokafka here and an AssertionError there, and would end the task that keeps the metadata. `problems` explains it.
+`connect` raises only what means "this broker cannot be used". For a response that it does not expect, aiokafka raises
+ValueError or AssertionError, which would end its metadata task. `problems` explains the errors.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from aurora_bridge.kafka.tokens import TokenRefusedError, TokenSource
 
 _SIZE = struct.Struct(">i")
 _RESET = struct.pack("ii", 1, 0)
-"""To linger for 0 s, socket(7): the kernel drops what it has not sent, and resets the connection."""
+"""SO_LINGER with 0 s, socket(7): on close, the kernel drops unsent data and resets the connection."""
 
 
 class _OAuth(OAuthAuthenticator):
-    """aiokafka's takes the broker's "no" for a "yes": it comes as an answer like any other (RFC 7628, 3.2.2)."""
+    """aiokafka's takes a rejection for success: it comes as an ordinary response (RFC 7628, 3.2.2)."""
 
     async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
         if payload:
@@ -52,17 +52,17 @@ class _Connection(AIOKafkaConnection):
             raise TokenRefusedError from error
 
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002 - aiokafka's
-        """Send a request; one that the broker knows in no version of ours is a `KafkaError`, as all that goes wrong."""
+        """Send a request. Raises `KafkaError` also if the broker supports none of our versions of it."""
         try:
             return super().send(request, expect_response)  # type: ignore[no-untyped-call]  # theirs
         except NotImplementedError as error:
             raise IncompatibleBrokerVersion(str(error)) from error
 
     def exchange(self, request: Request[Any], timeout_ms: int) -> "asyncio.Future[Any]":
-        """Send a request; return the future of its answer. Raises `KafkaError`, `OSError`.
+        """Send a request; return the future of its response. Raises `KafkaError`, `OSError`.
 
-        Theirs does so with a coroutine and a wait of its own for each. When no answer comes in time, the connection is
-        closed, and every request that is under way fails.
+        aiokafka's `send` costs a coroutine and a wait per request. If no response comes within `timeout_ms`, the
+        connection is closed, and every request in flight fails.
         """
         if self._writer is None:
             msg = f"no connection to {self._host}:{self._port}"
@@ -84,15 +84,15 @@ class _Connection(AIOKafkaConnection):
     def close(self, reason: object = None, exc: BaseException | None = None) -> Any:  # noqa: ANN401 - aiokafka's
         """Close at once, and send nothing more.
 
-        What a dead connection goes on uploading, from its own buffer and the kernel's, takes the line from the living
-        one; and a TLS farewell would be waited for by the end of the event loop, for half a minute.
+        Unsent data of a dead connection, in its own buffer and the kernel's, would compete with the next connection for
+        bandwidth. And the end of the event loop would wait half a minute for TLS to shut down.
         """
         writer, unanswered = self._writer, bool(self._requests)
         closed = super().close(reason, exc)  # type: ignore[no-untyped-call]  # theirs
         if writer is not None:
             open_socket = writer.get_extra_info("socket")
             if unanswered and open_socket is not None:
-                with suppress(OSError):  # the broker was faster
+                with suppress(OSError):  # the broker closed it first
                     open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
         return closed
@@ -104,7 +104,7 @@ async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:  
     source: TokenSource | None = options.get("sasl_oauth_token_provider")
     try:
         if source is not None:
-            await source.token()  # before the broker is bothered: there may be none
+            await source.token()  # if there is none, fail before connecting
         await connection.connect()
     except (KafkaError, OSError, TimeoutError):
         raise

@@ -1,6 +1,6 @@
-"""Looks at the topics as Kafka has them, for `cli.topics`: whether they are there, and what decides about loss.
+"""Describes topics for `cli.topics`: whether they exist, and the configuration that decides whether data can be lost.
 
-Nothing is changed, and no topic created by looking. What the user may not see is told by the ACL that is missing.
+Describing a topic never creates it. Where the user lacks permission, the missing ACL is named.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ CONFIGS = (
     *("min.insync.replicas", "retention.ms", "max.message.bytes", "unclean.leader.election.enable"),
     "cleanup.policy",
 )
-"""What is asked of a topic's configuration."""
+"""The topic configuration that is requested."""
 _TOPIC = 2
-"""The kind of resource in a request for configurations."""
+"""Resource type in a DescribeConfigs request."""
 _UNKNOWN_TOPIC = 3
 _FORBIDDEN = 29
 _WAIT_SECONDS = 15.0
@@ -31,21 +31,21 @@ _LOOK_SECONDS = 0.2
 
 
 class Topic(NamedTuple):
-    """A topic as Kafka has it."""
+    """A topic as Kafka describes it."""
 
     name: str
     partitions: int = 0
-    """0 where it is missing."""
+    """0 if it is missing."""
     replicas: int = 0
-    """Of the partition that has the fewest."""
+    """Replicas of the partition that has the fewest."""
     config: Mapping[str, str] = {}
-    """What holds, wherever it is set, by the names in `CONFIGS`; empty if we may not see it."""
+    """Effective values, by name in `CONFIGS`; empty if the user may not see them."""
     missing_acl: str = ""
-    """What the user is not allowed, in the words of an ACL."""
+    """The operation that an ACL must allow the user, as Kafka calls it; empty if none is missing."""
 
     @property
     def exists(self) -> bool:
-        """Whether it is there, as far as we may see."""
+        """Whether it exists, as far as the user may see."""
         return self.partitions > 0
 
 
@@ -65,7 +65,7 @@ async def describe_topics(settings: KafkaSettings, events: Iterable[str], check_
 
 
 async def cluster_id(settings: KafkaSettings) -> str:
-    """Return the id of the cluster, empty where its brokers give none. Raises `ReadError`."""
+    """Return the cluster's id, empty if its brokers report none. Raises `ReadError`."""
     client = make_client(settings)
     try:
         await client.bootstrap()
@@ -77,7 +77,7 @@ async def cluster_id(settings: KafkaSettings) -> str:
 
 
 async def create_and_wait(settings: KafkaSettings, events: Sequence[str], check_cluster: CheckCluster) -> Creation:
-    """Create the topics that are missing; return once Kafka lists those it created. Raises like `describe_topics`."""
+    """Create missing topics; return once Kafka lists them, after 15 s at most. Raises like `describe_topics`."""
     wanted = [settings.topic_prefix + event for event in events]
     try:
         creation = await create_missing(settings, wanted, check_cluster=check_cluster)
@@ -108,7 +108,7 @@ def _topic(name: str, described: Mapping[str, Any]) -> Topic:
 
 
 async def _configs(client: Client, names: list[str]) -> dict[str, tuple[int, dict[str, str]]]:
-    """Return error code and configuration of each topic."""
+    """Return each topic's error code and configuration, by name."""
     if not names:
         return {}
     answer = await ask(client, DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))

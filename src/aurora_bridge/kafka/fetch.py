@@ -1,8 +1,8 @@
-"""Reading below aiokafka's consumer: where partitions begin and end, and what lies in them.
+"""Fetches offsets and records, below aiokafka's consumer.
 
-aiokafka's consumer fetches ahead, for as long as it lives; `follower` wants to know of a gap here and there, and
-whether records are missing in it, and `consumer` where a partition ends. Like `client`, this leans on aiokafka's
-protocol classes: `tests/kafka/test_fetch.py` fails when they change.
+aiokafka's consumer always fetches ahead. `follower` only reads a gap now and then, and must know whether records are
+missing in it; `partition_consumer` must know where a partition ends. Like `client`, this depends on aiokafka's protocol
+classes: `tests/kafka/test_fetch.py` fails when they change.
 """
 
 import asyncio
@@ -22,17 +22,18 @@ LATEST = -1
 EARLIEST = -2
 READ_UNCOMMITTED = 0
 READ_COMMITTED = 1
-"""Isolation levels. With this one, an end is the last stable offset: that of the first transaction still open."""
+"""Isolation levels. With this one, a partition ends at its last stable offset: where the first open transaction begins.
+"""
 _CONSUMER = -1
 _WAIT_MS = 500
-"""How long a broker may look for what was asked for, as Kafka's own consumer lets it (`fetch.max.wait.ms`).
+"""How long a broker may wait for records; the default of Kafka's own consumer (`fetch.max.wait.ms`).
 
-One that has its records in tiered or object storage gives nothing to a fetch that does not wait. Meanwhile it answers
-nothing else on this connection; where a record is at hand, it answers at once.
+A broker with tiered or object storage returns nothing to a fetch that does not wait. While it waits it answers nothing
+else on this connection; if a record is at hand, it answers at once.
 """
 
 Nodes = Mapping[TopicPartition, int]
-"""Partitions, with the node that leads each."""
+"""The leader's node, by partition."""
 
 
 class UnreadableError(Exception):
@@ -40,36 +41,36 @@ class UnreadableError(Exception):
 
 
 class PartitionData(NamedTuple):
-    """What an answer holds of one partition."""
+    """One partition's part of a fetch response."""
 
     place: TopicPartition
     code: int
-    """Kafka's error."""
+    """Kafka's error code, 0 if none."""
     end: int
     """The last stable offset."""
     aborted: list[tuple[int, int]]
-    """Transactions among the records that were aborted: producer id and first offset."""
+    """Aborted transactions among the records: producer id and first offset of each."""
     data: bytes | None
     """Record batches."""
 
 
 class Fetched(NamedTuple):
-    """What a broker gave of one partition."""
+    """What was read from one partition."""
 
     place: TopicPartition
     error: Exception | None
     records: list[LogRecord]
-    """Those that a replica wrote."""
+    """Records that a replica wrote."""
     next: int
-    """Offset to go on from."""
+    """Offset to continue from."""
     gap: bool = False
     """Whether records are missing between them: the topic is compacted."""
 
 
 def leaders(client: Client, topics: Iterable[str]) -> tuple[dict[TopicPartition, int], set[str], set[str]]:
-    """Return every partition that has a leader, with its node; the topics that are not there; and the dark ones.
+    """Return the leader's node by partition, the missing topics, and the topics with a partition without a leader.
 
-    Those have a partition without a leader: what lies in it cannot be known.
+    What such a partition holds cannot be known.
     """
     nodes: dict[TopicPartition, int] = {}
     missing: set[str] = set()
@@ -91,9 +92,9 @@ def leaders(client: Client, topics: Iterable[str]) -> tuple[dict[TopicPartition,
 async def offsets(
     client: Client, nodes: Nodes, when: int, *, isolation: int = READ_UNCOMMITTED
 ) -> dict[TopicPartition, int]:
-    """Return an offset of each partition whose leader knows it: `LATEST`, `EARLIEST`, or the first since a time in ms.
+    """Return an offset by partition: `LATEST`, `EARLIEST`, or the first since a time in ms (-1: none is that recent).
 
-    -1 if no record is that recent. Raises `KafkaError`, `OSError`, `TimeoutError`.
+    Leaves out partitions for which the leader returns an error. Raises `KafkaError`, `OSError`, `TimeoutError`.
     """
     requests = []
     for node in set(nodes.values()):
@@ -112,7 +113,7 @@ async def offsets(
 async def fetch(client: Client, nodes: Nodes, begins: Mapping[TopicPartition, int], max_bytes: int) -> list[Fetched]:
     """Return what each of `nodes` has from these offsets on, about `max_bytes` of it. Raises like `offsets`.
 
-    For places where something is known to be: a node that has nothing at all takes its time to say so.
+    Use it for offsets that are known to exist: a broker that has nothing at all delays its response.
     """
     requests = []
     for node in set(nodes.values()):
@@ -122,7 +123,7 @@ async def fetch(client: Client, nodes: Nodes, begins: Mapping[TopicPartition, in
     return [_fetched(part, begins[part.place]) for parts in answers for part in parts]
 
 
-async def fetch_from(  # noqa: PLR0913 - what Kafka wants to know
+async def fetch_from(  # noqa: PLR0913 - the fields of the request
     client: Client,
     node: int,
     begins: Mapping[TopicPartition, int],
@@ -131,9 +132,9 @@ async def fetch_from(  # noqa: PLR0913 - what Kafka wants to know
     wait_ms: int,
     isolation: int = READ_UNCOMMITTED,
 ) -> list[PartitionData]:
-    """Return what a broker has from these offsets on, once it has something or `wait_ms` are over.
+    """Return what a broker has from these offsets on, once it has something or `wait_ms` have passed.
 
-    Nothing where it throttles us, which `Client.send` obeys. Raises like `offsets`.
+    Returns nothing if the broker throttles us, which `Client.send` obeys. Raises like `offsets`.
     """
     places = _by_topic((place, (begin, max_bytes)) for place, begin in begins.items())
     answer: Any = await client.send(node, FetchRequest(wait_ms, 1, max_bytes, isolation, places))
@@ -145,7 +146,7 @@ async def fetch_from(  # noqa: PLR0913 - what Kafka wants to know
 
 
 def _aborted(fields: Iterable[Any]) -> list[tuple[int, int]]:
-    """Return the aborted transactions: the only list among these fields, at another place in each version."""
+    """Return the aborted transactions: the only list among these fields. Its position depends on the version."""
     return next((field for field in fields if isinstance(field, list)), [])
 
 
@@ -178,9 +179,9 @@ def _fetched(part: PartitionData, offset: int) -> Fetched:
                 gap |= batch.next_offset > offset
             offset = max(offset, batch.next_offset)
     except UnicodeDecodeError:
-        """The name of a header is no text: a batch that no replica wrote."""
+        """A header's name is not UTF-8: no replica wrote this batch."""
         return Fetched(place, None, records, max(offset, batch.next_offset), gap)
-    except Exception as error:  # noqa: BLE001 - a codec that is not there, or what aiokafka trips over
-        if not records:  # else they come first, and it again
+    except Exception as error:  # noqa: BLE001 - a missing codec, or anything else that aiokafka raises
+        if not records:  # else return these first; the error comes again
             return Fetched(place, UnreadableError(f"the batch at offset {offset}: {error!r}"), records, offset)
     return Fetched(place, None, records, offset, gap)

@@ -1,12 +1,12 @@
-"""Follows the topics, so that a replica knows what others published, and what it published itself before it knew.
+"""Follows the topics, so that a replica knows what the others published, and what its own index has lost.
 
-Every half second it looks where the partitions end. Where our own acknowledgements account for every offset, nobody
-else wrote and nothing is read (`position`); what is missing is fetched, and `dedup.log_reader` learns of it. A gap
-without other replicas is usually a send of ours whose acknowledgement is still on its way, so it is read only if it is
-still there at the next look; with other replicas, at once.
+Every half second it asks where the partitions end. If our own acknowledgements account for every offset, nobody else
+wrote, and nothing is read (`position`); any gap is fetched and passed to `dedup.log_reader`. Without other replicas, a
+gap is usually a send of ours that is not acknowledged yet, so it is read only if the next poll still finds it; with
+other replicas, at once.
 
-A client apart from the sender's, since a broker answers the requests of one connection in turn. This only helps:
-when Kafka is away it is tried again, and the daemon starts it again after anything else.
+It has its own client, because a broker answers the requests of one connection in order. The daemon can do without it:
+it retries while Kafka is away, and the daemon restarts it after any other error.
 """
 
 import asyncio
@@ -32,21 +32,21 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 _FETCH_BYTES = 2**20
-"""Of one answer: about a thousand records, decoded in some ten milliseconds."""
+"""Limit of one response: about a thousand records, decoded in some ten milliseconds."""
 _GROUP = 20_000
-"""Records the index takes together, whose pages are written once for all of them: some 100 ms of its time, and 4 MB."""
+"""Records passed to the index together, so that it writes each page once: some 100 ms of its time, and 4 MB."""
 _RETRY_SECONDS = 1.0
 _METADATA_SECONDS = 5.0
 _AGAIN_SECONDS = 0.1
 _GIVE_UP_SECONDS = 2.0
-"""After so long without success, the client is recreated, and decisions wait for no reading."""
+"""After this long without success, the client is replaced, and deliveries no longer wait for the log to be read."""
 _STALE_SECONDS = 10.0
-"""With other replicas: for so long after a look the index counts as complete."""
+"""How long after a poll the index counts as complete, if there are other replicas."""
 _DAY_MS = 86_400_000
 
 
 class Follower:
-    """Tells `log_reader` what the topics of `events` hold."""
+    """Passes what is in the topics of `events` to `log_reader`."""
 
     def __init__(  # noqa: PLR0913 - its parts
         self,
@@ -60,10 +60,10 @@ class Follower:
         problems: Problems,
         metrics: Metrics,
     ) -> None:
-        """Follow with clients that `connect` makes, from `window_days` back at most.
+        """Follow with clients that `connect` makes, going back `window_days` at most.
 
-        `stored` gives where records of ours were stored since it was last called (`Sender.take_stored`). What may not
-        be read is noted in `problems`, which are the sender's as well.
+        `stored` returns where our own records were stored since its last call (`Sender.take_stored`). Topics that may
+        not be read are noted in `problems`, which is shared with the sender.
         """
         self._connect = connect
         self._topics = [prefix + event for event in events]
@@ -77,7 +77,7 @@ class Follower:
         self._partitions = Partitions(self._reading, self._cluster, self._window_ms)
         self._metadata_at = 0.0
         self._all_seen = False
-        """Whether the last look saw the end of every partition of every topic."""
+        """Whether the last poll saw the end of every partition of every topic."""
         metrics.follower_lag_records.source = lambda: self._partitions.behind
         metrics.other_instances.source = lambda: len(self._log.recent_others)
 
@@ -86,7 +86,7 @@ class Follower:
         await keep_client(self._connect, self._use, self._problems, _RETRY_SECONDS)
 
     async def _use(self, client: Client) -> None:
-        """Follow over a client until that fails. Raises `KafkaError`, `OSError`, `TimeoutError`."""
+        """Follow with one client until it fails. Raises `KafkaError`, `OSError`, `TimeoutError`."""
         reading = await self._log.reading()
         try:
             await client.bootstrap()
@@ -98,16 +98,16 @@ class Follower:
             self._log.failed(reading)
 
     async def _follow(self, client: Client, reading: Reading) -> None:
-        """Look again and again, until that has failed for a while, or the index file is another one.
+        """Poll until that has failed for a while, or the index file or the cluster was replaced.
 
-        One failure is nothing out of the ordinary: a broker may end a connection at any time (KIP-368), and a leader
-        may move. A client without its metadata task is never good again. Raises what went wrong.
+        A single failure is normal: a broker may end a connection at any time (KIP-368), and leaders move. A client
+        without its metadata task never recovers. Raises the last error.
         """
         if (reading, client.cluster_id) != (self._reading, self._cluster):
             self._reading, self._cluster = reading, client.cluster_id
             self._partitions = Partitions(reading, self._cluster, self._window_ms)
             for _ in self._stored():
-                """What was acknowledged before the spool was read may be unknown: it is read like another's."""
+                """Ignored: the index may not know these records, so they are read like those of other replicas."""
         failing_since: float | None = None
         self._metadata_at = monotonic()
         while reading is self._log.current and client.cluster_id == self._cluster:
@@ -125,10 +125,10 @@ class Follower:
                 await asyncio.sleep(max(0.0, began + POLL_SECONDS - monotonic()))
 
     async def _poll(self, client: Client, now: float) -> None:
-        """Look once, at monotonic time `now`, and read what is missing."""
+        """Poll once, at monotonic time `now`, and read what is missing."""
         if not (self._all_seen and client.alive) or now - self._metadata_at > _METADATA_SECONDS:
             self._metadata_at = now
-            self._partitions.refused.clear()  # perhaps they may be read by now
+            self._partitions.refused.clear()  # permissions may have changed
             await client.refresh()
         nodes, missing, dark = leaders(client, self._topics)
         partitions = self._partitions
@@ -146,10 +146,9 @@ class Follower:
             self._log.doubted(self._reading, now + _STALE_SECONDS)
 
     async def _read(self, client: Client, gaps: Nodes) -> None:
-        """Read what is missing into the index, which takes one group while the next is fetched.
+        """Read what is missing into the index, which stores one group while the next is fetched.
 
-        Ends without having read all where the index is full, or a new leader has less than the old one had: what is
-        left is seen at the next look.
+        Stops early if the index is full, or a new leader has less than the old one had: the next poll sees the rest.
         """
         reached = {place: self._partitions.next(place) for place in gaps}
         taking: asyncio.Task[bool] | None = None
@@ -166,7 +165,7 @@ class Follower:
                 await taking
 
     async def _fetch(self, client: Client, gaps: Nodes, reached: dict[TopicPartition, int]) -> list[LogRecord]:
-        """Return the next group of records, one answer of each broker after the other; move `reached` behind them."""
+        """Return the next group of records, and move `reached` to where they end."""
         records: list[LogRecord] = []
         while gaps and len(records) < _GROUP:
             before = dict(reached)
@@ -175,7 +174,8 @@ class Follower:
                     self._notice_missing(fetched)
                     records += fetched.records
                     reached[fetched.place] = fetched.next
-            moved = {gaps[place] for place in gaps if reached[place] > before[place]}  # others would be waited for
+            # A broker that has nothing more delays its response: it is not asked again.
+            moved = {gaps[place] for place in gaps if reached[place] > before[place]}
             gaps = {
                 place: node
                 for place, node in gaps.items()
@@ -184,7 +184,7 @@ class Follower:
         return records
 
     async def _take(self, records: list[LogRecord], reached: Mapping[TopicPartition, int]) -> bool:
-        """Let the index learn of records; return whether it did, and everything below `reached` is known."""
+        """Pass records to the index; return whether it took them, so that everything below `reached` is known."""
         if records and not await self._log.learn(self._reading, self._cluster, records):
             return False
         self._followed[()] += len(records)

@@ -1,8 +1,8 @@
-"""Which partitions our topics have and which broker leads each, with the patience that a lagging broker needs.
+"""Which partitions our topics have, and which broker leads each, tolerating brokers that lag.
 
-A broker that lags can show fewer partitions than there are. So a partition that is missing has no leader at first, and
-what waits for it stays where it is; only after a while it is gone. A topic that was away altogether for a while and is
-back with fewer partitions was recreated: those that are missing are gone at once.
+A lagging broker can list too few partitions. So a missing partition at first only has no leader, and its records stay
+queued; after a while it counts as gone. A topic that was missing for a while and comes back with fewer partitions was
+recreated: its missing partitions are gone at once.
 """
 
 from collections.abc import Iterable
@@ -16,27 +16,27 @@ from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.metrics import Metrics
 
 GONE_SECONDS = 10.0
-"""A partition that is missing for so long is gone."""
+"""A partition that has been missing for this long is gone."""
 _ABSENT_SECONDS = 2.0
-"""A topic that was not there for so long is another one when it is back; less may be a broker's bad moment."""
+"""A topic that comes back after this long was recreated; a shorter absence may be a broker's lag."""
 _NO_LEADER = -1
 
 
 class Metadata:
-    """What was last heard of our topics. What is wrong with them is noted in `problems`."""
+    """The latest metadata of our topics. Notes in `problems` what is wrong with them."""
 
     def __init__(self, topics: Iterable[str], problems: Problems, metrics: Metrics) -> None:
         self.partitions = dict.fromkeys(topics, 0)
-        """How many each topic has; 0: it is not there, or nothing is known."""
+        """Number of partitions, by topic; 0: it is missing, or nothing is known."""
         self.brokers: dict[int, Broker] = {}
-        """Every broker that led something, by its node."""
+        """Every broker that has led a partition, by node."""
         self._problems = problems
         self._metrics = metrics
         self._cluster: ClusterMetadata | None = None
         self.start_over()
 
     def start_over(self) -> None:
-        """Know nothing, since what comes next is another cluster's."""
+        """Forget everything, because the next metadata is another cluster's."""
         self.brokers.clear()
         self._counts = dict.fromkeys(self.partitions, 0)
         self._fewer_since: dict[str, float] = {}
@@ -44,7 +44,7 @@ class Metadata:
         self.forget()
 
     def learn(self, cluster: ClusterMetadata, now: float) -> None:
-        """Take over metadata that was asked for our topics, at monotonic time `now`."""
+        """Take over new metadata of our topics, at monotonic time `now`."""
         self._cluster = cluster
         for topic in self._counts:
             shown = cluster.partitions_for_topic(topic)
@@ -68,17 +68,17 @@ class Metadata:
         return 0
 
     def forget(self) -> None:
-        """Know nothing until the next metadata."""
+        """Know no partitions or leaders until the next metadata."""
         self._cluster = None
         self.partitions = dict.fromkeys(self.partitions, 0)
 
     def unreachable(self) -> set[int]:
-        """Return the nodes of the brokers to which the last attempt to connect failed."""
+        """Return the nodes of brokers to which the last attempt to connect failed."""
         brokers = addresses(self._cluster) if self._cluster else {}
         return {node for node, address in brokers.items() if self._problems.unusable(address)}
 
     def leader(self, topic: str, partition: int) -> Broker | None:
-        """Return the broker that leads a partition, None without one."""
+        """Return the broker that leads a partition, None if there is none."""
         node = self._cluster.leader_for_partition(TopicPartition(topic, partition)) if self._cluster else None
         if node is None or node == _NO_LEADER:
             return None

@@ -1,11 +1,11 @@
-"""Where our records were stored in a partition: runs of offsets, which the follower need not read."""
+"""Runs of offsets where our own records were stored in a partition. The follower need not read them."""
 
 _MOST_RUNS = 1000
-"""Between two looks of the follower. What is beyond is read from Kafka like another's."""
+"""Limit between two polls of the follower. Records beyond it are read from Kafka, like those of other replicas."""
 
 
 class OffsetRuns:
-    """Runs of offsets, each with its first and the one behind its last."""
+    """Runs of offsets, each as [first, last + 1]."""
 
     __slots__ = ("_runs",)
 
@@ -13,7 +13,7 @@ class OffsetRuns:
         self._runs = [[0, 0]]
 
     def add(self, offset: int, count: int) -> None:
-        """Note `count` records from `offset` on; -1 where Kafka does not say."""
+        """Note `count` records from `offset` on; -1: Kafka did not report it."""
         run = self._runs[-1]
         if run[1] == offset:
             run[1] = offset + count
@@ -21,7 +21,7 @@ class OffsetRuns:
             self._runs.append([offset, offset + count])
 
     def take(self) -> list[list[int]]:
-        """Return the runs since the last call."""
+        """Return the runs noted since the last call."""
         taken, end = self._runs, self._runs[-1][1]
         self._runs = [[end, end]]
         return [run for run in taken if run[0] < run[1]]

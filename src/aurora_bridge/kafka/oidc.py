@@ -1,8 +1,8 @@
 """Obtains tokens from an identity provider, by OAuth 2.0 client credentials (RFC 6749, section 4.4).
 
-Each time over a connection of its own, which is closed afterwards: once in many minutes. No redirect is followed, since
-the secret would go with it. Nothing that the endpoint sends is repeated but its status and the error codes of the
-specification, and no error of aiohttp's is passed on: some carry the headers of the request, the secret among them.
+Each request, minutes apart, uses a new connection. Redirects are not followed, since the secret would go along. Of what
+the endpoint sends, only the status and the RFC's error codes are ever reported. No aiohttp error is passed on: some
+contain the request's headers, with the secret.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from aurora_bridge.settings import KafkaSettings
 
 FAILED: Final = "token_endpoint_failed"
 REFUSED: Final = "token_client_refused"
-"""Reasons of `problems`."""
+"""Keys of `reasons.REASONS`."""
 
 _SECONDS = 5.0
 _MOST_BYTES = 65_536
-"""Of an answer that are read; a token has a few thousand."""
+"""Limit of a response; a token has a few thousand."""
 _OK = 200
 _REFUSALS = frozenset({400, 401, 403})
 # RFC 6749, section 5.2
@@ -40,15 +40,15 @@ _CODES = frozenset(
     }
 )
 _DEFAULT_SECONDS = 300.0
-"""Of a token whose answer does not say for how long it is valid, which the specification only recommends."""
+"""Assumed lifetime of a token if the response has no `expires_in`, which the RFC only recommends."""
 _TOKEN_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=")  # RFC 6750, 2.1
 
 Credentials = Callable[[], tuple[str, SSLContext]]
-"""Returns the client's secret and what TLS to the endpoint needs, as they are now. Raises `KafkaError`."""
+"""Returns the current client secret and TLS context for the endpoint. Raises `KafkaError`."""
 
 
 class ClientCredentials:
-    """The client of a token endpoint."""
+    """A client of the token endpoint."""
 
     def __init__(self, settings: KafkaSettings, credentials: Credentials) -> None:
         self._settings = settings
@@ -56,15 +56,15 @@ class ClientCredentials:
         self._about = settings.oauth_token_url
 
     async def obtain(self) -> Token:
-        """Return a new token. Raises `KafkaError`, mostly `TokenError`, within seconds."""
+        """Return a new token within 5 s. Raises `KafkaError`, mostly `TokenError`."""
         try:
             return self._token(*await self._post(*self._credentials()))
         except KafkaError:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = _words(error)
-        except Exception as error:  # noqa: BLE001 - it would end the task that keeps the metadata
-            why = f"{type(error).__name__}, which was not expected"
+        except Exception as error:  # noqa: BLE001 - it would end aiokafka's metadata task
+            why = f"unexpected {type(error).__name__}"
         raise TokenError(FAILED, self._about, why)
 
     async def _post(self, secret: str, tls: SSLContext) -> tuple[int, bytes]:
@@ -94,12 +94,12 @@ class ClientCredentials:
         answer = _document(body)
         if status in _REFUSALS:
             code = str(answer.get("error"))
-            raise TokenError(REFUSED, self._about, f"it answers {status}{f' {code}' if code in _CODES else ''}")
+            raise TokenError(REFUSED, self._about, f"it answered {status}{f' {code}' if code in _CODES else ''}")
         if status != _OK:
-            raise TokenError(FAILED, self._about, f"it answers {status}")
+            raise TokenError(FAILED, self._about, f"it answered {status}")
         value = answer.get("access_token")
         if not isinstance(value, str) or not value or not _TOKEN_CHARACTERS.issuperset(value):
-            raise TokenError(FAILED, self._about, "its answer has no access_token")
+            raise TokenError(FAILED, self._about, "its response has no access_token")
         return Token(value, _seconds(answer.get("expires_in")))
 
 

@@ -1,10 +1,10 @@
-"""Reads partitions in their order, up to where they end or as they grow, and goes on past what is in the way.
+"""Reads partitions in order, to their ends or as they grow, and skips what it cannot read.
 
-Only committed records are read (`isolation.level=read_committed`). What is not an event is skipped and told (`stored`),
-and what bars the way to one partition keeps no other from being read.
+Only committed records are read (`isolation.level=read_committed`). Records that are not events are skipped and reported
+(`stored`). A partition that cannot be read does not hold up the others.
 
-aiokafka's consumer is not used: it ends at a record that it cannot decode, and does not tell that it reached an end
-where no record lies.
+aiokafka's consumer is not used: it stops at a record that it cannot decode, and does not report reaching an end that
+has no record.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ from aurora_bridge.kafka.stored import Stored, at, decode
 _WAIT_MS = 500
 _RETRY_SECONDS = 0.2
 _PATIENCE_SECONDS = 15.0
-"""For which a partition cannot be read, poll after poll, before it is given up."""
+"""How long a partition may fail, poll after poll, before it is given up."""
 _MISSING_POLLS = 10
-"""In a row, without a topic in the metadata, that make it count as deleted: a broker's metadata can lag."""
+"""Polls in a row without a topic in the metadata before it counts as deleted: a broker's metadata can lag."""
 _EMPTY_POLLS = 6
-"""In a row, with nothing from a broker, that make what is left count as compacted: a tiered storage can be slow."""
+"""Empty responses in a row before the rest counts as compacted: tiered storage can be slow."""
 _MAX_BYTES = 2**20
 _MIN_BYTES = 2**14
-"""Of one answer. After one that does not arrive within the client's time-out, a quarter: the line is slow."""
+"""Limits of a response. If one does not arrive before the client's timeout, the link is slow: quarter the limit."""
 _NAMED = 10
-"""What is skipped is told one by one up to here, then counted."""
+"""Up to this many skipped records are reported one by one; the rest are only counted."""
 _SHOWN = 5
 
 Show = Callable[[list[Stored]], Awaitable[None]]
@@ -49,14 +49,14 @@ CaughtUp = Callable[[], None]
 
 
 class ReadError(Exception):
-    """The topics cannot be read, or not everything in them. The message says why and what to do."""
+    """The topics, or some of what is in them, cannot be read. The message says why and what to do."""
 
 
 class PartitionConsumer:
-    """How far the partitions are read, and what is in the way."""
+    """Reads some topics, and tracks its position and the errors of each partition."""
 
     def __init__(self, client: Client, topics: list[str], tell: Tell, *, follow: bool, since_ms: int) -> None:
-        """Take a client that knows the topics; `tell` is told what is skipped, and with `follow` what fails."""
+        """Take a client that knows the topics. `tell` hears what is skipped and, with `follow`, what fails."""
         self._client = client
         self._topics = topics
         self._tell = tell
@@ -68,14 +68,14 @@ class PartitionConsumer:
             for topic in topics
             for partition in client.cluster.partitions_for_topic(topic) or ()
         }
-        """All there are, but for those that were given up."""
+        """All partitions except those that were given up."""
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        """Where they ended when reading began, or before that if a new leader has less."""
+        """End offsets when reading began, or lower if a new leader has less."""
         self._errors: dict[TopicPartition, Exception] = {}
-        """What was in the way at the last poll."""
+        """Errors of the last poll."""
         self._since: dict[TopicPartition, float] = {}
-        """When that began, on the monotonic clock."""
+        """Monotonic time since which each has failed; infinity once that was reported, with `follow`."""
         self._missing: Counter[str] = Counter()
         self._refused: set[TopicPartition] = set()
         self._max_bytes = _MAX_BYTES
@@ -84,10 +84,10 @@ class PartitionConsumer:
         self._undecodable = False
 
     async def run(self, show: Show, caught_up: CaughtUp) -> None:
-        """Hand events to `show`, up to the end, or with `follow` for ever.
+        """Pass events to `show`, up to the end, or with `follow` for ever.
 
-        `caught_up` is called once all that was there when reading began was read, or cannot be. Raises `ReadError`,
-        once all else was read, and `KafkaError` if the client cannot be used any more.
+        `caught_up` is called once everything that was there when reading began was read or given up. Raises
+        `ReadError`, after everything readable was read, and `KafkaError` if the client fails for good.
         """
         behind = True
         while self._left() or (self._follow and not self._refused):
@@ -102,26 +102,26 @@ class PartitionConsumer:
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._client.refresh()
         if self._undecodable:
-            self._failures.append("What cannot be decoded may hold events.")
+            self._failures.append("Batches that cannot be decoded may hold events.")
         if self._failures or self._follow:
             raise ReadError("\n".join(self._failures) or "Nothing is left to follow.")
 
     def tell_skipped(self) -> None:
-        """Tell how much was skipped, unless everything was named."""
+        """Report how much was skipped, unless each was reported."""
         if self._skipped > _NAMED:
-            self._tell(f"{self._skipped} were skipped in all; the first {_NAMED} are named above.")
+            self._tell(f"{self._skipped} were skipped in all; the first {_NAMED} are listed above.")
 
     def _left(self) -> list[TopicPartition]:
         return [place for place in sorted(self._partitions) if self._follow or self._is_behind(place)]
 
     def _is_behind(self, place: TopicPartition) -> bool:
-        """Whether something that was there when reading began is still to be read; not if that was given up."""
+        """Whether records that were there when reading began are left; False if the partition was given up."""
         if self._since.get(place) == inf:
             return False
         return place not in self._next or self._next[place] < self._ends[place]
 
     async def _poll(self) -> list[Stored]:
-        """Ask each broker once for what is left of the partitions that it leads."""
+        """Fetch once from each broker, for the partitions that it leads."""
         nodes, missing, _ = leaders(self._client, self._topics)
         if self._follow:
             self._partitions |= nodes.keys() - self._refused
@@ -137,7 +137,7 @@ class PartitionConsumer:
         return [stored for group in polled for stored in group]
 
     async def _ask(self, node: int, places: list[TopicPartition]) -> list[Stored]:
-        """Return what a broker has next of these partitions."""
+        """Return the next events of these partitions from one broker."""
         try:
             await self._begin(node, [place for place in places if place not in self._next])
             begins = {place: self._next[place] for place in self._left() if place in places and place in self._next}
@@ -156,7 +156,7 @@ class PartitionConsumer:
         return [stored for part in parts for stored in self._take(part)]
 
     async def _begin(self, node: int, places: list[TopicPartition]) -> None:
-        """Find out where to begin and where to end: with the first record that is not older than asked for."""
+        """Find out where to begin (at the first record that is not too old) and where to end."""
         if not places:
             return
         nodes = dict.fromkeys(places, node)
@@ -165,18 +165,18 @@ class PartitionConsumer:
         begins = await offsets(self._client, nodes, self._since_ms or EARLIEST, isolation=READ_COMMITTED)
         for place in places:
             if place not in written.keys() & ends.keys() & begins.keys():
-                self._errors[place] = LeaderNotAvailableError("its leader does not tell where it begins and ends")
+                self._errors[place] = LeaderNotAvailableError("its leader does not report its offsets")
                 continue
             self._next[place] = begins[place] if begins[place] >= 0 else ends[place]
             self._ends[place] = min(ends[place], self._ends.get(place, ends[place]))
             if ends[place] < written[place]:
                 self._tell(
-                    f"{at(place, ends[place])} and what follows it wait for the end of a transaction; no consumer of "
-                    "committed records sees them before."
+                    f"{at(place, ends[place])} and later records wait for the end of a transaction; until then, no "
+                    "consumer of committed records sees them."
                 )
 
     async def _note_empty(self, node: int, parts: Iterable[PartitionData]) -> None:
-        """Find out whether a broker that gave nothing has nothing: it was compacted, or a new leader has less."""
+        """Find out why a broker returned nothing: the rest was compacted, or a new leader has less."""
         shorter = {part.place: node for part in parts if part.end < self._ends[part.place]}
         if shorter:
             for place, end in (await offsets(self._client, shorter, LATEST, isolation=READ_COMMITTED)).items():
@@ -185,7 +185,7 @@ class PartitionConsumer:
             begin, end = self._next[place], self._ends[place]
             self._empty[place] += 1
             if self._empty[place] >= _EMPTY_POLLS and begin < end:
-                self._tell(f"{at(place, begin, end)} holds no record any more: the topic is compacted.")
+                self._tell(f"{at(place, begin, end)} holds no records any more: the topic is compacted.")
                 self._next[place] = end
 
     def _take(self, part: PartitionData) -> list[Stored]:
@@ -205,10 +205,10 @@ class PartitionConsumer:
         return decoded.events
 
     def _heed(self, place: TopicPartition, error: Exception) -> None:
-        """Do what an error of Kafka's asks for."""
+        """Handle one of Kafka's errors."""
         if isinstance(error, OffsetOutOfRangeError):
             self._tell(
-                f"{at(place, self._next.pop(place))} is not there any more; going on with the first record that is."
+                f"{at(place, self._next.pop(place))} no longer exists; continuing with the first record that does."
             )
         elif isinstance(error, TopicAuthorizationFailedError):
             if place.topic not in {refused.topic for refused in self._refused}:
@@ -219,7 +219,7 @@ class PartitionConsumer:
             self._errors[place] = error
 
     def _note_missing(self, missing: Collection[str]) -> None:
-        """Give up the topics that are not in the metadata for a while; with `follow`, until they are created again."""
+        """Give up topics that are missing from the metadata for a while; with `follow`, until they are recreated."""
         gone = {place.topic for place in self._errors if place.topic in missing}
         self._missing = Counter({topic: self._missing[topic] + 1 for topic in gone})
         for topic in (topic for topic, polls in self._missing.items() if polls >= _MISSING_POLLS):
@@ -230,7 +230,7 @@ class PartitionConsumer:
                 self._ends.pop(place, None)
 
     def _lose_patience(self, now: float) -> None:
-        """Give up what cannot be read for a while; with `follow`, tell it once."""
+        """Give up partitions that have failed for a while; with `follow`, report them once."""
         self._since = {place: self._since.get(place, now) for place in self._errors}
         lost = [place for place, since in self._since.items() if now - since > _PATIENCE_SECONDS]
         if not lost:
@@ -243,7 +243,7 @@ class PartitionConsumer:
             self._partitions.difference_update(lost)
 
     def fail(self, words: str) -> None:
-        """Note what cannot be read, for the end; it is told at once with `follow`, which has none."""
+        """Note what cannot be read, to be raised at the end. With `follow` there is no end: report it at once."""
         if self._follow:
             self._tell(words)
         else:
@@ -251,7 +251,7 @@ class PartitionConsumer:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     first = sorted(names)
     more = f" and {len(first) - _SHOWN} more" if len(first) > _SHOWN else ""
     return ", ".join(first[:_SHOWN]) + more

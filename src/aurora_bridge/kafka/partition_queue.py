@@ -1,10 +1,10 @@
 """One partition's queue: what waits, the batch in flight, and the sequence that makes a second copy impossible.
 
-At most one batch of a partition is in flight, and the sequence moves on with its acknowledgement only (KIP-98). The
-rule that everything else serves: **a sequence that went on the wire is never given to other bytes.** A batch that may
-have been appended is doubtful and goes out again byte for byte, until it is answered; only when the broker does not
-know the sequence, or a doubtful batch has to be taken apart, the partition begins a new producer epoch, as the Java
-producer does (KIP-360). `error_actions` says what an answer does, `sender` decides when to send.
+At most one batch of a partition is in flight, and the sequence only advances when it is acknowledged (KIP-98).
+Everything else serves one rule: **a sequence that was sent is never used for other bytes.** A batch that may have been
+appended is doubtful, and is sent again byte for byte until it is answered. Only if the broker does not know the
+sequence, or a doubtful batch must be split, does the partition begin a new producer epoch, as the Java producer does
+(KIP-360). `error_actions` says what a response does, `sender` decides when to send.
 """
 
 from collections import deque
@@ -19,22 +19,22 @@ from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 
 MAX_BATCH_BYTES = 128 * 1024
-"""Values and keys of one batch: it fits through a line of 50 kB/s before its request times out."""
+"""Limit for values and keys of one batch: at 50 kB/s it arrives before its request times out."""
 SUSPECT_ATTEMPTS = 3
-"""After so many answers that blame nothing, a batch is halved."""
+"""After this many ambiguous responses in a row, a batch is halved."""
 SUSPECT_SECONDS = 5.0
-"""For so long a single record gets them before it is rejected, if its broker acknowledged others meanwhile."""
+"""A single record that gets them for this long is rejected, if its broker acknowledged others meanwhile."""
 UNCLEAR_SECONDS = 600.0
-"""And if it did not: a broker that answers everything so may recover, and its records are not at fault."""
+"""The same if it acknowledged none: a broker that fails every batch may recover, and no record is at fault."""
 _SEQUENCE_LIMIT = 2**31
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
-"""Between two sends of a batch: the pause doubles, as in KIP-580."""
+"""Pause between two attempts to send a batch. It doubles each time, as in KIP-580."""
 
 Told = tuple[Sequence[Record], DeliveryReport]
-"""What is to be told of records of one partition."""
+"""Records of one partition, and the report to deliver on them."""
 
 
-# In Python 3.11 each look-up of a member of an enumeration is a call.
+# In Python 3.11, each access to an enum member is a call.
 _READY, _SENT, _DOUBTFUL, _RESENT = State
 _ACKNOWLEDGE, _ACKNOWLEDGED = Action.ACKNOWLEDGE, DeliveryStatus.ACKNOWLEDGED
 
@@ -61,17 +61,17 @@ class PartitionQueue:
         self.topic = topic
         self.partition = partition
         self.broker: Broker | None = None
-        """That which leads it, as far as we know and can connect to it."""
+        """The partition's leader, if it is known and reachable."""
         self.backlog = False
-        """Whether it carries events of a backlog: then others go first."""
+        """Whether it carries events of a backlog: other queues then go first."""
         self.under_way = False
-        """Whether an answer is awaited."""
+        """Whether a request with its batch is in flight."""
         self.waiting: deque[Record] = deque()
         self.producer: ProducerId | None = None
         self.retry_at = 0.0
         """Monotonic time before which nothing is sent."""
         self._batches: deque[Batch] = deque()
-        """The batch in flight, then the parts that remain of one that was taken apart."""
+        """The batch in flight, then the other parts of one that was split."""
         self._sequence = 0
         self._pause = _FIRST_PAUSE_SECONDS
         self.stored = OffsetRuns()
@@ -81,7 +81,7 @@ class PartitionQueue:
 
     @property
     def state(self) -> State | None:
-        """The state of the batch in flight, None without one."""
+        """The state of the batch in flight, None if there is none."""
         return self._batches[0].state if self._batches else None
 
     @property
@@ -91,15 +91,15 @@ class PartitionQueue:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the batch in flight may be in the log without our knowing."""
+        """Whether the batch in flight may already be in the log."""
         state = self.state
         return state is _DOUBTFUL or state is _RESENT
 
     def load(self, producer: ProducerId, compression: int, max_bytes: int = MAX_BATCH_BYTES) -> bytes:
-        """Return the bytes to send now: the batch in flight, made from what waits if there is none.
+        """Return the bytes to send now: those of the batch in flight, or of a new one made from what waits.
 
-        A new one holds about `max_bytes`, and one record at least. `producer` is the newest id; a partition that has
-        one keeps it, so that its sequence goes on. Raises what the encoder does; the records are still queued then.
+        A new batch holds about `max_bytes`, and at least one record. `producer` is the newest id; a partition that has
+        one keeps it, so that its sequence continues. If the encoder raises, the records stay queued.
         """
         self._fit(max_bytes)
         if not self._batches:
@@ -112,7 +112,7 @@ class PartitionQueue:
         return batch.data
 
     def _fit(self, max_bytes: int) -> None:
-        """Rebuild a batch, smaller, that was never on the wire and is too large for it now."""
+        """Take apart a batch that was never sent and is now too large, so that it is made anew."""
         if len(self._batches) == 1:
             batch = self._batches[0]
             if batch.state is _READY and batch.data is not None and len(batch.data) > max_bytes:
@@ -120,16 +120,16 @@ class PartitionQueue:
                 self.waiting.extendleft(reversed(batch.records))
 
     def sent(self) -> None:
-        """Note that what was loaded goes on the wire now."""
+        """Note that the loaded batch is being sent."""
         batch = self._batches[0]
         batch.state = _SENT if batch.state is _READY else _RESENT
         self.under_way = True
 
     def apply(self, action: Action, reason: str, now: float, offset: int = -1) -> list[Told]:
-        """Do to the batch in flight what an answer asks for; return what is to be told.
+        """Apply a response to the batch in flight; return the reports to deliver.
 
-        `reason` is the answer's name, `now` the monotonic time, `offset` that of the first record (-1 where Kafka does
-        not say).
+        `reason` is Kafka's name for the response, `now` the monotonic time, `offset` the first record's offset (-1:
+        Kafka did not report it).
         """
         self.under_way = False
         if action is _ACKNOWLEDGE:
@@ -164,8 +164,8 @@ class PartitionQueue:
         return [(records, DeliveryReport(_ACKNOWLEDGED, "", offset))]
 
     def _suspect(self, batch: Batch, reason: str, now: float) -> list[Told]:
-        """Send a batch again that gets no clear answer, and take it apart when that is no use."""
-        if batch.data is not None:  # else it could not even be encoded
+        """Resend a batch that gets no clear response; split it if that does not help."""
+        if batch.data is not None:  # else it could not be encoded
             batch.state = _DOUBTFUL
         batch.suspected += 1
         batch.suspected_at = batch.suspected_at or now
@@ -178,7 +178,7 @@ class PartitionQueue:
         return now - batch.suspected_at >= (SUSPECT_SECONDS if others else UNCLEAR_SECONDS)
 
     def _split(self, reason: str, *, doubtful: bool) -> list[Told]:
-        """Find the record at fault: the batch comes again in halves; alone, it is the one."""
+        """Find the record at fault: queue the batch again in halves, and reject a record that is alone."""
         batch = self._batches.popleft()
         records = batch.records
         told = self._end_epoch(records, reason) if doubtful else []
@@ -191,7 +191,7 @@ class PartitionQueue:
         return told
 
     def refuse(self, reason: str) -> list[Told]:
-        """End everything: the topic is refused, and what is behind must not get ahead."""
+        """Refuse all records: the topic is refused, and later ones must not overtake the batch in flight."""
         told = self._end_epoch(self.in_flight, reason) if self.doubtful else []
         return [*told, (self._clear(), DeliveryReport(DeliveryStatus.TOPIC_REFUSED, reason))]
 
@@ -200,9 +200,9 @@ class PartitionQueue:
         return [(tuple(doubtful), DeliveryReport(DeliveryStatus.IN_DOUBT, reason))]
 
     def _begin_epoch(self) -> None:
-        """Let all that was on the wire be past: its sequences belong to an epoch that the broker refuses from now on.
+        """Begin a new producer epoch: the broker then rejects all that was sent under the old one.
 
-        The records of a doubtful batch may have copies in the log then; they carry the same ids.
+        The records of a doubtful batch may end up in the log twice, under the same ids.
         """
         self._sequence = 0
         if self.producer is not None:
@@ -211,7 +211,7 @@ class PartitionQueue:
             self._batches[0].data = None
 
     def _stalled(self, reason: str) -> list[Told]:
-        """Tell every record that no answer came: those that may be in the log, and those that wait."""
+        """Return a report for every record: in doubt if it may be in the log, else stalled."""
         told: list[Told] = [
             (
                 tuple(batch.records),
@@ -224,7 +224,7 @@ class PartitionQueue:
         return told
 
     def give_up(self) -> tuple[list[Record], list[Told]]:
-        """Return all records, in order, of a partition that is no more; and what is to be told of those in doubt."""
+        """Empty the queue of a partition that is gone; return its records in order, and reports on those in doubt."""
         told = self._end_epoch(self.in_flight, "unknown_topic_or_partition") if self.doubtful else []
         return self._clear(), told
 
@@ -235,7 +235,7 @@ class PartitionQueue:
         return records
 
     def withdraw(self, wanted: set[Record]) -> set[Record]:
-        """Take back those of `wanted` that are certainly not sent; return them."""
+        """Remove those of `wanted` that were certainly not sent; return them."""
         taken = wanted.intersection(self.waiting)
         if taken:
             self.waiting = deque(record for record in self.waiting if record not in taken)

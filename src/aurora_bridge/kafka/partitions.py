@@ -1,6 +1,6 @@
-"""How far each partition is known, in one reading of the log: where to begin, what is missing, what cannot be read.
+"""How far each partition is known: where to begin, what is missing, what cannot be read.
 
-`position` is the machine of one partition; `follower` asks the brokers and reads.
+`position` has the state of one partition; `follower` polls the brokers and reads.
 """
 
 import logging
@@ -18,7 +18,7 @@ from aurora_bridge.kafka.position import Position
 log = logging.getLogger(__name__)
 
 _SHRUNK_POLLS = 3
-"""Looks in a row that must find a partition shorter than what is known of it: a new leader can lag for a moment."""
+"""Polls in a row that must find a partition shorter than what is known of it: a new leader can lag for a moment."""
 _DAY_MS = 86_400_000
 
 
@@ -26,40 +26,40 @@ class Partitions:
     """All partitions of a cluster, for one `reading`."""
 
     def __init__(self, reading: Reading, cluster: str, window_ms: int) -> None:
-        """Resume each partition at the reading's position; one without starts at most `window_ms` in the past."""
+        """Resume each partition at its position in `reading`, or start at most `window_ms` in the past."""
         self._reading = reading
         self._cluster = cluster
         self._window_ms = window_ms
         self._positions: dict[TopicPartition, Position] = {}
         self.refused: set[TopicPartition] = set()
-        """Those that could not be read."""
+        """Partitions that could not be read."""
         self.unreadable: set[TopicPartition] = set()
-        """Those of which a batch could not be decoded."""
+        """Partitions with a batch that could not be decoded."""
 
     @property
     def behind(self) -> int:
-        """How many offsets are not known."""
+        """Number of unknown offsets in all partitions."""
         return sum(position.behind for position in self._positions.values())
 
     def next(self, place: TopicPartition) -> int:
-        """Return the first offset that is not known."""
+        """Return the first unknown offset."""
         return self._position(place).next or 0
 
     def read(self, reached: Mapping[TopicPartition, int]) -> None:
         """Note that everything below these offsets was read."""
         for place, offset in reached.items():
-            if self._position(place).next is not None:  # else it starts over
+            if self._position(place).next is not None:  # else it was reset, and starts over
                 self._position(place).read(offset)
         self.tell(reached)
 
     async def begin(self, client: Client, nodes: Nodes) -> None:
-        """Find out where to begin with partitions of which nothing is known: as far back as the index reaches."""
+        """Find out where to begin with new partitions: as far back as the index reaches."""
         since_ms = int(time() * 1000) - self._window_ms
         new = {place: node for place, node in nodes.items() if self._position(place).next is None}
         if not new:
             return
         firsts = await offsets(client, new, EARLIEST)
-        ends = await offsets(client, new, LATEST)  # before the next, so that nothing comes in between unseen
+        ends = await offsets(client, new, LATEST)  # before the next request, so as to miss no record in between
         for place, young in (await offsets(client, new, since_ms)).items():
             if place in firsts and place in ends:
                 begin = max(firsts[place], young if young >= 0 else ends[place])
@@ -68,7 +68,7 @@ class Partitions:
     async def see_ends(
         self, client: Client, nodes: Nodes, stored: Iterable[tuple[TopicPartition, int, int]]
     ) -> set[TopicPartition]:
-        """Look where the partitions end, and where records of ours were `stored`; return those whose leader told."""
+        """Update end offsets, and where our own records were `stored`; return the partitions with a known end."""
         known = {place: self._position(place).next or 0 for place in nodes}
         ends = await offsets(client, nodes, LATEST)
         for place, first, end in stored:
@@ -83,7 +83,10 @@ class Partitions:
         return set(ends)
 
     def gaps(self, nodes: Nodes, *, at_once: bool) -> dict[TopicPartition, int]:
-        """Return the partitions to read now, with their nodes: what is missing `at_once`, or was at the last look."""
+        """Return the partitions to read now, with their nodes.
+
+        These are all that have a gap, or unless `at_once`, those that had it at the last poll already.
+        """
         gaps = {}
         for place, node in nodes.items():
             position = self._position(place)
@@ -97,12 +100,12 @@ class Partitions:
         return gaps
 
     def tell(self, places: Iterable[TopicPartition]) -> None:
-        """Tell the reading up to which offsets everything is known."""
+        """Record in the reading up to which offset each partition is known."""
         known = {place: self._position(place).next for place in places}
         self._reading.positions.update({(self._cluster, *place): at for place, at in known.items() if at is not None})
 
     def lacks_today(self, fetched: Fetched, now_ms: int) -> bool:
-        """Whether records of today are not there any more: the beginning was deleted, or the topic is compacted."""
+        """Whether records of today are gone: the beginning was deleted, or the topic is compacted."""
         position = self._position(fetched.place)
         if not fetched.records or not (position.cut or fetched.gap):
             return False
@@ -111,19 +114,19 @@ class Partitions:
         return (max(times) if fetched.gap else times[0]) >= now_ms - now_ms % _DAY_MS
 
     def is_readable(self, fetched: Fetched) -> bool:
-        """Tell whether a partition was read; act on why not. Raises `KafkaError` for what new metadata can fix."""
+        """Return whether a partition was read; handle the error if not. Raises what new metadata can fix."""
         if fetched.error is None:
             return True
         if isinstance(fetched.error, OffsetOutOfRangeError):
-            log.info("%s-%d: what was not read yet has left the topic by its age", *fetched.place)
-            self._position(fetched.place).next = None  # it starts over where the partition does
+            log.info("%s-%d: unread records have expired; continuing with the first that is left", *fetched.place)
+            self._position(fetched.place).next = None  # start over at the partition's beginning
             return False
         if isinstance(fetched.error, TopicAuthorizationFailedError | UnreadableError):
             self.refused.add(fetched.place)
             if isinstance(fetched.error, UnreadableError) and fetched.place not in self.unreadable:
                 self.unreadable.add(fetched.place)
                 log.warning(
-                    "%s-%d cannot be followed, so duplicates of states may pass: %s; set the topic's "
+                    "%s-%d cannot be followed, so duplicate states may be published: %s; set the topic's "
                     "compression.type to 'producer', or install the codec",
                     *fetched.place,
                     fetched.error,
@@ -132,14 +135,14 @@ class Partitions:
         raise fetched.error
 
     def is_behind(self, place: TopicPartition, reached: int = 0) -> bool:
-        """Tell whether there is something to read: it has begun, may be read, and its end is not reached."""
+        """Return whether there is something to read: it has begun, may be read, and its end is not reached."""
         position = self._position(place)
         if position.next is None or place in self.refused:
             return False
         return max(position.next, reached) < position.end
 
     def is_known(self, place: TopicPartition) -> bool:
-        """Tell whether all up to the end is known, or a send of ours whose acknowledgement is on its way."""
+        """Return whether all up to the end is known, apart from a new gap, which may be an unacknowledged send."""
         position = self._position(place)
         known = position.behind == 0 or position.waited > 0
         return position.next is not None and known and not position.shrunk

@@ -1,35 +1,35 @@
-"""How far a partition is known: a pure machine over the offsets of our own records, of those read, and of its end.
+"""How far a partition is known, from the offsets of our own records, of those read, and of its end. Does no I/O.
 
-A replica knows the offsets of its own records from their acknowledgements. Where no offset is missing, nobody else
-wrote, and nothing has to be read. `kafka.follower` has one for each partition.
+A replica knows the offsets of its own records from their acknowledgements. If no offset is missing, nobody else wrote,
+and nothing has to be read. `partitions` has one for each partition.
 """
 
 _MOST_RUNS = 1000
-"""Kept behind a gap that cannot be read: 100 kB a partition. More of our own are read from Kafka like another's."""
+"""Runs kept beyond a gap that cannot be read: 100 kB per partition. Further records of ours are read from Kafka."""
 
 
 class Position:
-    """What is known of one partition: everything below `next`, our own records behind it, and its `end`."""
+    """What is known of one partition: everything below `next`, our own records beyond it, and its `end`."""
 
     __slots__ = ("_own", "cut", "end", "next", "shrunk", "waited")
 
     def __init__(self, following: int | None = None) -> None:
         self.next = following
-        """Offset of the first record that is not known; None until it is found out where to begin."""
+        """First unknown offset; None until the starting point is known."""
         self.end = 0
-        """Offset behind the last record, when it was last looked at."""
+        """End offset at the last poll."""
         self.cut = False
-        """Whether records before it were deleted, and nothing was read behind them yet."""
+        """Whether records before `next` were deleted, and nothing has been read since."""
         self.shrunk = 0
-        """Looks in a row that found it shorter than what is known of it."""
+        """Polls in a row that found it shorter than what is known of it."""
         self.waited = 0
-        """Its end at the last look, where what was missing then is left for one more; else 0."""
+        """End offset at the last poll, if that poll left a gap for the next one; else 0."""
         self._own: dict[int, int] = {}
-        """Our own records behind `next`: first offset, and offset behind the last."""
+        """Our own records beyond `next`: end offset by first offset."""
 
     @property
     def behind(self) -> int:
-        """How many offsets up to the end are not known, our own among them."""
+        """Number of offsets from `next` to the end, our own records included."""
         return max(0, self.end - self.next) if self.next is not None else self.end
 
     def begin(self, at: int, *, cut: bool = False) -> None:
@@ -49,7 +49,7 @@ class Position:
         self._join()
 
     def _join(self) -> None:
-        """Go over our own records that begin where what is known ends, or before."""
+        """Advance `next` over our own records that adjoin it."""
         while self.next is not None and self._own:
             first = min(self._own)
             if first > self.next:

@@ -1,7 +1,7 @@
-"""What is wrong between the daemon and Kafka: what holds now is in readiness and metrics, changes are logged.
+"""Current problems between the daemon and Kafka: shown by readiness and metrics, and logged when they change.
 
-A broker that cannot be used counts until a connection to it works, or Kafka names it no more; a denied operation until
-it is let through. `client`, `producer_client` and `topics` report here; `reasons` has the words.
+An unusable broker is a problem until a connection to it works, or Kafka no longer lists it; a denied operation, until
+it is allowed. `client`, `producer_client` and `topics` report here; `reasons` has the texts.
 """
 
 import logging
@@ -18,22 +18,22 @@ from aurora_bridge.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _REFUSED_SECONDS = 2.0
-"""Between two attempts with credentials that a broker refuses: it may count them, and lock the user out."""
+"""Pause after refused credentials: a broker may count attempts, and lock the user out."""
 _PASSING = {"unreachable", "throttled"}
-"""What needs nobody at once."""
+"""Often pass by themselves: logged as warnings."""
 
 
 class Problems:
-    """The problems that hold now."""
+    """The current problems."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._gauge = metrics.kafka_problem
         self._brokers: dict[str, Problem] = {}
         self._others: dict[str, Problem] = {}
         self.refused_topics: dict[str, str] = {}
-        """Topics that Kafka refused when it was last sent records to them, with its word for why."""
+        """Kafka's error name, by topic, for topics that refused the last records sent to them."""
         self.creating = False
-        """Whether missing topics are being created: until Kafka has answered, that they are missing is no problem."""
+        """Whether missing topics are being created: until Kafka has answered, a missing topic is no problem."""
         self._not_created: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Problem]:
@@ -41,7 +41,7 @@ class Problems:
         yield from self._others.values()
 
     def pause(self, seconds: float) -> float:
-        """Return how long to wait before the next attempt to connect: `seconds`, longer with refused credentials."""
+        """Return how long to wait before connecting again: `seconds`, or longer if credentials were refused."""
         refused = any(problem.reason in CREDENTIALS_REFUSED for problem in self._brokers.values())
         return max(seconds, _REFUSED_SECONDS) if refused else seconds
 
@@ -55,28 +55,28 @@ class Problems:
         return address in self._brokers
 
     def connection(self, address: str, error: BaseException | None) -> None:
-        """Note how an attempt to connect ended; `error` None: it works."""
+        """Note the result of an attempt to connect; `error` is None on success."""
         self._replace(self._brokers, address, None if error is None else explain(error, address))
 
     def only(self, addresses: Iterable[str]) -> None:
-        """Forget the brokers that are none of these: Kafka does not name them any more."""
+        """Forget all brokers but these: Kafka no longer lists the others."""
         for address in self._brokers.keys() - set(addresses):
             self._replace(self._brokers, address, None)
 
     def token(self, error: BaseException | None) -> None:
-        """Note how an attempt to obtain a token ended; `error` None: there is one."""
+        """Note the result of an attempt to obtain a token; `error` is None on success."""
         problem = Problem(error.reason, error.about, error.why) if isinstance(error, TokenError) else None
         self._replace(self._others, "token", problem)
 
-    # Topics that Kafka refuses when it is sent records.
+    # Topics that refuse records.
 
     def refused(self, topic: str, reason: str) -> None:
-        """Note that Kafka refuses a topic, with its word for why."""
+        """Note that Kafka refuses records for a topic; `reason` is its error name."""
         self.refused_topics[topic] = reason
         self._sort_refused()
 
     def accepted(self, topic: str) -> None:
-        """Note that Kafka took records of a topic that it had refused."""
+        """Note that Kafka accepted records for a topic that had refused them."""
         del self.refused_topics[topic]
         self._sort_refused()
 
@@ -85,17 +85,17 @@ class Problems:
         self.set("write_denied", denied)
         self.set("topic_refused", self.refused_topics.keys() - denied)
 
-    # All else, by reason.
+    # Everything else, by reason.
 
     def set(self, reason: str, about: Iterable[str]) -> None:
-        """Note what a reason holds for now; nothing clears it."""
+        """Replace the topics or brokers that have this problem; an empty `about` clears it."""
         now = set(about)
         if reason == "topic_missing":
             now -= self._not_created
         self._replace(self._others, reason, Problem(reason, names(now)) if now else None)
 
     def not_created(self, failed: Mapping[str, BrokerResponseError]) -> None:
-        """Note which topics cannot be created now, with Kafka's error for each: they are not told as missing, too."""
+        """Note Kafka's error for each topic that cannot be created: those are not reported as missing as well."""
         self._not_created = frozenset(failed)
         found = {problem.reason: problem for problem in not_created(failed)}
         for reason in NOT_CREATED:
@@ -114,4 +114,4 @@ class Problems:
             level = logging.WARNING if problem.reason in _PASSING else logging.ERROR
             log.log(level, "Kafka: %s", problem, extra=fields(reason=problem.reason))
         elif before is not None:
-            log.info("Kafka: %s: no problem any more", before.about, extra=fields(reason=before.reason))
+            log.info("Kafka: %s: resolved", before.about, extra=fields(reason=before.reason))

@@ -1,7 +1,7 @@
-"""The sender's client: connected, with a producer id, watched, and replaced when no broker answers any more.
+"""The sender's client: connects it, obtains a producer id, and replaces it when no broker answers any more.
 
-Until all that is there, the sender knows of no client, and nobody is told that Kafka is. Where the next client comes to
-another cluster, because an operator accepted it, all that belongs to the former one is ended first.
+The sender gets the client only once it is ready; until then, Kafka counts as away. If the next client finds another
+cluster, because an operator accepted it, everything that belongs to the former one is ended first.
 """
 
 import asyncio
@@ -30,44 +30,45 @@ from aurora_bridge.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _RENEW_SECONDS = 5.0
-"""After so long without any answer the client is replaced."""
+"""After this long without a response, the client is replaced."""
 _ASK_SECONDS = 1.0
-"""After so long without any answer metadata is asked for; so often a producer id is."""
+"""After this long without a response, metadata is requested. Also the longest pause between requests for a producer id.
+"""
 _FIRST_PAUSE_SECONDS = 0.1
 _PATIENCE_SECONDS = 3.0
-"""For so long it is no problem that no broker gives out a producer id."""
+"""How long brokers may give out no producer id before that is a problem."""
 _WATCH_SECONDS = 0.5
 _QUOTA_SHOWN_SECONDS = 10.0
-"""A quota that held us up is a problem for so long: it comes and goes with each request."""
+"""How long a quota that throttled us remains a problem: throttling comes and goes with each request."""
 
 Connect = Callable[[OnConnection], Client]
-"""Makes a client that tells how its attempts to connect ended."""
+"""Makes a client that reports its attempts to connect."""
 
 
 class ClientUser(Protocol):
-    """Who sends over the client."""
+    """Sends over the client."""
 
     @property
     def idle(self) -> bool:
-        """Whether no record is queued or under way."""
+        """Whether no record is queued or in flight."""
 
     def missing(self) -> list[str]:
-        """Return the topics that cannot be written now."""
+        """Return the topics that cannot be written to now."""
 
     def on_metadata(self) -> None:
-        """Hear that leaders may have changed, or that a broker can be connected to or no more."""
+        """Handle new leaders, or a broker that became reachable or unreachable."""
 
     def on_other_cluster(self) -> None:
-        """Hear that the next client is another cluster's, where nothing of what was sent is known."""
+        """Handle that the next client belongs to another cluster, which knows nothing of what was sent."""
 
     async def on_lost(self) -> None:
-        """Hear that there is no client now, and end what is under way over the last."""
+        """Handle the loss of the client: end what is in flight over it."""
 
 
 class ProducerClient:
-    """Keeps the client of a `user`."""
+    """Keeps a client connected for its `user`."""
 
-    def __init__(  # noqa: PLR0913 - its user, and what it tells
+    def __init__(  # noqa: PLR0913 - its user, and what it reports to
         self,
         connect: Connect,
         user: ClientUser,
@@ -78,9 +79,9 @@ class ProducerClient:
         problems: Problems,
         metrics: Metrics,
     ) -> None:
-        """Keep clients that `connect` makes, which learn `metadata` of topics with this `prefix`.
+        """Keep clients that `connect` makes, and update `metadata` from them. All topics have this `prefix`.
 
-        `problems` hears what is wrong.
+        Notes in `problems` what is wrong.
         """
         self._connect = connect
         self._user = user
@@ -90,14 +91,14 @@ class ProducerClient:
         self._producer_ids = metrics.producer_ids
         self._connections = metrics.kafka_connections
         self.client: Client | None = None
-        """The one to send over; None: there is none now."""
+        """The client to send over, None if there is none now."""
         self._no_producer = None if idempotent else NOT_IDEMPOTENT
         self.producer: ProducerId | None = self._no_producer
-        """For partitions that have none yet. Set to None to get another."""
+        """The id for partitions that have none yet. Set it to None to obtain a new one."""
         self._cluster_id = ""
-        """That of the last client."""
+        """The last client's cluster."""
         self._replacement = asyncio.Event()
-        """Set: the client is to be replaced."""
+        """Set when the client must be replaced."""
         self.heard_at = 0.0
         """Monotonic time at which a broker last answered anything."""
 
@@ -106,16 +107,16 @@ class ProducerClient:
         await keep_client(lambda: self._connect(self._on_connection), self._use, self._problems, _WATCH_SECONDS)
 
     def ask(self) -> None:
-        """Ask for new metadata."""
+        """Request new metadata."""
         if self.client is not None:
             self.client.force_metadata_update()
 
     def replace(self) -> None:
-        """Go on over another client."""
+        """Replace the client."""
         self._replacement.set()
 
     async def _use(self, client: Client) -> None:
-        """Return when the client should be replaced; raises what it was lost by."""
+        """Use a client; return when it should be replaced. Raises the error that it was lost by."""
         self._replacement.clear()
         try:
             await client.bootstrap()
@@ -131,28 +132,28 @@ class ProducerClient:
             if self.client is not None:
                 self.client = None
                 client.cluster.remove_listener(self._learn)
-                if not _is_cancelled():  # the end of the daemon is no outage, and not told as one
+                if not _is_cancelled():  # the daemon's end is not an outage
                     self._metadata.forget()
                     await self._user.on_lost()
 
     def _note_cluster(self, cluster_id: str) -> None:
         if self._cluster_id and cluster_id not in {"", self._cluster_id}:
-            log.warning("the cluster is %s, and no more %s; starting over there", cluster_id, self._cluster_id)
+            log.warning("the cluster is now %s, formerly %s; starting over", cluster_id, self._cluster_id)
             self.producer = self._no_producer
             self._metadata.start_over()
             self._user.on_other_cluster()
         self._cluster_id = cluster_id or self._cluster_id
 
     async def _pause(self, seconds: float) -> None:
-        """Wait. Raises `KafkaConnectionError` when the client is to be replaced."""
+        """Wait. Raises `KafkaConnectionError` if the client must be replaced."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._replacement.wait()
-            msg = "this client is to be replaced"
+            msg = "this client must be replaced"
             raise KafkaConnectionError(msg)
 
     async def _take_producer_id(self, client: Client) -> None:
-        """Ask until there is one. Raises when no broker answers."""
+        """Request a producer id until there is one. Raises `KafkaError` if no broker answers."""
         began, pause = monotonic(), _FIRST_PAUSE_SECONDS
         while self.producer is None:
             reason = None
@@ -164,7 +165,7 @@ class ProducerClient:
             except ClusterAuthorizationFailedError:
                 reason = "producer_id_denied"
             except KafkaError:
-                # A broker that has just started has none for a moment.
+                # A broker that has just started cannot give one out at first.
                 reason = "producer_id_unavailable" if monotonic() - began > _PATIENCE_SECONDS else "soon"
             for each in ("producer_id_denied", "producer_id_unavailable"):
                 self._problems.set(each, [f"{self._prefix}*"] if each == reason else ())
@@ -173,16 +174,16 @@ class ProducerClient:
                 pause = min(2 * pause, _ASK_SECONDS)
 
     async def _watch(self, client: Client) -> None:
-        """Return when no broker answered for a while, though something was asked.
+        """Return when no broker has answered for a while, though it was asked something.
 
-        That covers brokers that all moved, and connections that hang. A client whose metadata task died is recreated
-        at once, before a leader moves and nobody is told.
+        That covers brokers that have all moved, and connections that hang. If the metadata task has died, the client is
+        replaced at once, before a leader moves unnoticed.
         """
         self.heard_at = monotonic()
         while True:
             await self._pause(self._problems.pause(_WATCH_SECONDS))
             if not client.alive:
-                log.warning("the metadata task of aiokafka has ended; reconnecting")
+                log.warning("aiokafka's metadata task has ended; reconnecting")
                 return
             if self.producer is None:
                 await self._take_producer_id(client)
@@ -201,7 +202,7 @@ class ProducerClient:
             await asyncio.gather(*(self._try(client, node) for node in self._metadata.unreachable()))
 
     async def _try(self, client: Client, node: int) -> None:
-        """Find out whether produce requests can be sent to a broker again, whichever connection to it failed."""
+        """Check whether produce requests can be sent to a broker again, whichever connection to it failed."""
         if await client.ready(node, group=PRODUCE):
             self._on_connection(addresses(client.cluster)[node], None)
 

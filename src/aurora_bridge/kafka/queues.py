@@ -1,7 +1,7 @@
-"""The partition queues of all topics: which there are, and which broker leads each.
+"""The partition queues of all topics, and which broker leads each.
 
-A queue outlives its client and the metadata: what is in doubt there stays in doubt until it is answered, or its
-partition is gone.
+A queue outlives the client and its metadata: a batch in doubt stays in doubt until it is answered, or its partition is
+gone.
 """
 
 import logging
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class Routed(NamedTuple):
-    """What new metadata leads to."""
+    """Results of new metadata."""
 
     moved: list[tuple[Record, bool]]
-    """Those that waited for partitions that are gone, and whether they are of a backlog; they go to others."""
+    """Records of partitions that are gone, to be queued elsewhere, and whether each belongs to a backlog."""
     told: list[Told]
-    """What is to be told of these: which may be stored all the same."""
+    """Reports on those of them that may be stored all the same."""
     unreachable: set[str]
-    """Events of which a part is led by a broker that cannot be connected to."""
+    """Events with a partition whose leader cannot be connected to."""
 
 
 class Queues:
@@ -40,14 +40,14 @@ class Queues:
         self._connected = metrics.kafka_connected
         self._all: dict[TopicPartition, PartitionQueue] = {}
         self.by_event: dict[str, list[PartitionQueue]] = {}
-        """By partition; without the events whose topic is not there."""
+        """Queues by event, in order of partition. Events without a topic in Kafka are left out."""
         self.leaving = False
-        """Whether a partition that is gone has a request in flight: until that ends, its topic stays as it was."""
+        """Whether a partition that is gone has a request in flight: until that ends, its topic is left unchanged."""
         metrics.kafka_batches_in_doubt.source = lambda: sum(queue.doubtful for queue in self._all.values())
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is queued or under way."""
+        """Whether nothing is queued or in flight."""
         return not any(self._all.values())
 
     def writable(self, event: str) -> bool:
@@ -56,22 +56,22 @@ class Queues:
         return queues is not None and all(queue.broker is not None for queue in queues)
 
     def missing(self) -> list[str]:
-        """Return the topics that cannot be written now."""
+        """Return the topics that cannot be written to now."""
         return [topic for event, topic in self._topics.items() if not self.writable(event)]
 
     def withdraw(self, wanted: set[Record]) -> set[Record]:
-        """Take back those of `wanted` that are certainly not sent; return them."""
+        """Remove those of `wanted` that were certainly not sent; return them."""
         topics = {self._prefix + record.event for record in wanted}
         return set().union(*(queue.withdraw(wanted) for queue in self._all.values() if queue.topic in topics))
 
     def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
-        """Yield where our records were stored since the last call: partition, first offset, offset behind the last."""
+        """Yield where our records were stored since the last call: partition, first offset, end offset."""
         for place, queue in self._all.items():
             for first, end in queue.stored.take():
                 yield place, first, end
 
     def route(self) -> Routed:
-        """Take over what the metadata says of partitions and their leaders."""
+        """Take over partitions and leaders from the metadata."""
         counts = self._metadata.partitions
         leaving = {
             queue.topic
@@ -101,14 +101,14 @@ class Queues:
         return routed
 
     def refuse_all(self, reason: str) -> list[Told]:
-        """End everything, the sequences of all partitions among it; return what is to be told."""
+        """Refuse all records and forget all sequences; return the reports to deliver."""
         told = [each for queue in self._all.values() if queue for each in queue.refuse(reason)]
         self._all.clear()
         self.by_event = {}
         return told
 
     def lose(self, broker: Broker) -> None:
-        """Know no leader for what a broker led, until new metadata."""
+        """Forget a broker's leaderships until new metadata."""
         for queue in self._all.values():
             if queue.broker is broker:
                 queue.broker = None
@@ -123,10 +123,10 @@ class Queues:
         return self._all[place]
 
     def _note_connection(self) -> None:
-        """Log and export whether Kafka is there, when that changes."""
+        """Log and export whether Kafka is available, when that changes."""
         missing = len(self.missing())
         connected = not missing
         if connected != bool(self._connected[()]):
             self._connected[()] = int(connected)
             where = f"away for {missing} of {len(self._topics)} topics" if missing < len(self._topics) else "away"
-            log.log(logging.INFO if connected else logging.WARNING, "Kafka is %s", "there" if connected else where)
+            log.log(logging.INFO if connected else logging.WARNING, "Kafka is %s", "available" if connected else where)

@@ -1,7 +1,7 @@
-"""What can be wrong between the daemon and Kafka, in words, with what to do about it; and which error means what.
+"""Everything that can be wrong between the daemon and Kafka: what each reason means, what to do, and its errors.
 
-`explain` finds the reason behind an error of aiokafka's, `not_created` that of topics which could not be created.
-`problems` has what is wrong now.
+`explain` finds the reason for an error of aiokafka, `not_created` for topics that could not be created. `problems` has
+the current ones.
 """
 
 import ssl
@@ -25,83 +25,86 @@ from aurora_bridge.kafka.tokens import TokenError, TokenRefusedError
 
 _KAFKA = "AURORA_BRIDGE_KAFKA__"
 REASONS = {
-    "unreachable": f"no connection; is it up, and at the address in {_KAFKA}BOOTSTRAP_SERVERS or that it advertises?",
-    "closed_by_broker": (
-        "the broker closes the connection at once; most often its listener wants another "
-        f"{_KAFKA}SECURITY_PROTOCOL than is set"
+    "unreachable": (
+        f"no connection; is it up, and reachable at the address in {_KAFKA}BOOTSTRAP_SERVERS and the one it advertises?"
     ),
-    "certificate_expired": "the broker's certificate is out of date; renew it there, or set this machine's clock right",
+    "closed_by_broker": (
+        f"the broker closes the connection at once; its listener probably expects another {_KAFKA}SECURITY_PROTOCOL"
+    ),
+    "certificate_expired": (
+        "the broker's certificate has expired, or is not valid yet; renew it, or correct this machine's clock"
+    ),
     "certificate_untrusted": (
-        "the broker's certificate is not signed by an authority that is trusted here; put that authority's "
-        f"certificate into the file of {_KAFKA}TLS_CA_FILE"
+        "the broker's certificate is not signed by a trusted authority; add the authority's certificate to the file in "
+        f"{_KAFKA}TLS_CA_FILE"
     ),
     "host_name_mismatch": (
         "the broker's certificate is for another host name; connect by a name that is in it, or have one issued for "
-        f"this name ({_KAFKA}TLS_CHECK_HOSTNAME=false would do without the check)"
+        f"this name ({_KAFKA}TLS_CHECK_HOSTNAME=false disables the check)"
     ),
     "client_certificate_refused": (
-        "the broker refuses our certificate, or misses one; put one that is in date and signed by an authority it "
-        f"trusts into the files of {_KAFKA}TLS_CERTIFICATE_FILE and {_KAFKA}TLS_KEY_FILE"
+        "the broker refuses our certificate, or requires one; put a valid one that is signed by an authority it trusts "
+        f"into the files in {_KAFKA}TLS_CERTIFICATE_FILE and {_KAFKA}TLS_KEY_FILE"
     ),
-    "tls_failed": f"the two sides find no common TLS; does its listener speak TLS, as {_KAFKA}SECURITY_PROTOCOL says?",
+    "tls_failed": f"the TLS handshake failed; does its listener speak TLS, as {_KAFKA}SECURITY_PROTOCOL says?",
     "authentication_failed": (
-        f"the broker refuses our credentials; correct {_KAFKA}SASL_USERNAME, or the content of the file of "
-        f"{_KAFKA}SASL_PASSWORD_FILE, which is read again for each connection"
+        f"the broker refuses our credentials; correct {_KAFKA}SASL_USERNAME, or the content of the file in "
+        f"{_KAFKA}SASL_PASSWORD_FILE, which is re-read for each connection"
     ),
     "token_refused": (
-        f"the broker refuses our token; renew the one in the file of {_KAFKA}SASL_TOKEN_FILE, or compare issuer, "
-        f"audience and keys of the identity provider, {_KAFKA}OAUTH_SCOPE and {_KAFKA}OAUTH_EXTENSIONS with what the "
-        "broker expects (its log says what it misses), and the clocks. Amazon MSK: the role needs kafka-cluster:Connect"
+        f"the broker refuses our token; renew the one in the file in {_KAFKA}SASL_TOKEN_FILE, or compare the identity "
+        f"provider's issuer, audience and keys, {_KAFKA}OAUTH_SCOPE and {_KAFKA}OAUTH_EXTENSIONS with what the broker "
+        "expects (see its log), and check the clocks. Amazon MSK: the role needs kafka-cluster:Connect"
     ),
     "aws_credentials_failed": (
-        "no AWS credentials, or none that can be used; give this process a role (EKS: IRSA or Pod Identity; EC2: an "
-        "instance profile) or the usual variables or files of AWS, and let it reach STS or the metadata service"
+        "no AWS credentials, or unusable ones; give this process a role (EKS: IRSA or Pod Identity; EC2: an instance "
+        "profile) or AWS's usual variables or files, and access to STS or the metadata service"
     ),
     "token_endpoint_failed": (
-        "no token from the identity provider; the token that was obtained last serves until it ends. Is the endpoint "
-        f"up, and {_KAFKA}OAUTH_TOKEN_URL right? For a certificate of a private authority, set {_KAFKA}OAUTH_CA_FILE"
+        "no token from the identity provider; the last one serves until it expires. Is the endpoint up, and "
+        f"{_KAFKA}OAUTH_TOKEN_URL right? If a private authority signed its certificate, set {_KAFKA}OAUTH_CA_FILE"
     ),
     "token_client_refused": (
-        f"the identity provider refuses our client; correct {_KAFKA}OAUTH_CLIENT_ID, the content of the file of "
-        f"{_KAFKA}OAUTH_CLIENT_SECRET_FILE, {_KAFKA}OAUTH_CLIENT_AUTHENTICATION, or {_KAFKA}OAUTH_SCOPE, or allow the "
-        "client the grant client_credentials"
+        f"the identity provider refuses our client; correct {_KAFKA}OAUTH_CLIENT_ID, the content of the file in "
+        f"{_KAFKA}OAUTH_CLIENT_SECRET_FILE, {_KAFKA}OAUTH_CLIENT_AUTHENTICATION or {_KAFKA}OAUTH_SCOPE, or allow the "
+        "client the grant type client_credentials"
     ),
-    "mechanism_refused": f"its listener does not take the SASL mechanism of {_KAFKA}SASL_MECHANISM, or no SASL at all",
-    "protocol_unsupported": "it and aurora-bridge share no version of a request; upgrade the older one of the two",
-    "unusable_file": "a credentials file cannot be used; fix it, it is re-read on the next connection",
+    "mechanism_refused": f"its listener offers no SASL, or not this mechanism; correct {_KAFKA}SASL_MECHANISM",
+    "protocol_unsupported": "the broker and aurora-bridge share no version of a request; upgrade the older of the two",
+    "unusable_file": "a credentials file cannot be used; fix it: it is re-read on the next connection",
     "wrong_cluster": (
-        "this is another Kafka cluster than the one that the state directory remembers, so that nothing goes there; "
-        f"correct {_KAFKA}BOOTSTRAP_SERVERS, or, if events are to go there from now on, run `aurora-bridge cluster "
-        f"accept`, or set {_KAFKA}CLUSTER_ID to its id"
+        "this is not the Kafka cluster that the state directory remembers, so nothing is sent there; correct "
+        f"{_KAFKA}BOOTSTRAP_SERVERS, or, to send events there from now on, run `aurora-bridge cluster accept` or set "
+        f"{_KAFKA}CLUSTER_ID to its id"
     ),
-    "producer_id_denied": "Kafka gives our user no producer id; allow it the operation Write on the topics",
+    "producer_id_denied": "Kafka denies our user a producer id; grant it the operation Write on the topics",
     "producer_id_unavailable": (
-        "no broker gives out a producer id; is the cluster's controller there? A broker that never gives any needs "
+        "no broker gives out a producer id; is the cluster's controller up? For brokers that never give one out, set "
         f"{_KAFKA}IDEMPOTENCE=false"
     ),
     "throttled": (
-        "a quota holds our requests up; raise producer_byte_rate or request_percentage of our user or client id, or "
+        "a quota throttles our requests; raise producer_byte_rate or request_percentage of our user or client id, or "
         "send less"
     ),
-    "describe_denied": "our user may not see them; allow it the operation Describe on these topics",
-    "write_denied": "our user may not write to them; allow it the operation Write on these topics",
+    "describe_denied": "our user may not see them; grant it the operation Describe on these topics",
+    "write_denied": "our user may not write to them; grant it the operation Write on these topics",
     "create_denied": (
-        "our user may not create them; allow it the operation Create on these topics, or create them and set "
+        "our user may not create them; grant it the operation Create on these topics, or create them and set "
         f"{_KAFKA}CREATE_TOPICS=false"
     ),
     "too_few_brokers": (
-        f"there are fewer brokers than replicas of a topic to create; start the missing ones, or lower {_KAFKA}"
-        "REPLICATION_FACTOR (where it is not set, the brokers' default.replication.factor counts)"
+        "there are fewer brokers than a topic to create has replicas; start the missing ones, or lower "
+        f"{_KAFKA}REPLICATION_FACTOR (if it is not set, the brokers' default.replication.factor applies)"
     ),
-    "create_failed": "Kafka does not create them, and is asked again; if that lasts, remove the cause",
+    "create_failed": "Kafka does not create them; retrying. If that persists, remove the cause",
     "read_denied": (
-        "our user may not read them, so that replicas do not know of each other, and a lost index does not come back; "
-        "allow it the operation Read on these topics"
+        "our user may not read them, so replicas do not learn of each other's events, and a lost index is not rebuilt; "
+        "grant it the operation Read on these topics"
     ),
-    "topic_missing": "they are not there; create them (aurora-bridge topics --apply), and what waits drains into them",
+    "topic_missing": "they do not exist; create them (aurora-bridge topics --apply), and the backlog drains into them",
     "topic_refused": "Kafka refuses records to them; the reason is in aurora_bridge_publish_errors_total",
 }
-"""Every reason, with what it means and what to do about it. docs/kafka.md has more."""
+"""Every reason: what it means, and what to do. docs/kafka.md has more."""
 
 _ERRORS: Mapping[type[BaseException], str] = {
     EOFError: "closed_by_broker",
@@ -122,7 +125,7 @@ _CREATE_ERRORS: Mapping[type[BaseException], str] = {
     InvalidReplicationFactorError: "too_few_brokers",
 }
 NOT_CREATED = (*_CREATE_ERRORS.values(), "create_failed")
-"""The reasons of topics that are missing because Kafka does not create them."""
+"""The reasons why Kafka does not create topics."""
 # https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
 _CERTIFICATES = {
     9: "certificate_expired",  # not yet valid
@@ -139,12 +142,12 @@ CREDENTIALS_REFUSED = (
 )
 _SHOWN = 5
 _LONGEST = 300
-"""Characters of what Kafka says of a topic."""
+"""Limit, in characters, for Kafka's message on a topic."""
 _WITH_DETAIL = {"unusable_file", "wrong_cluster"}
 
 
 class Problem(NamedTuple):
-    """Something that holds now: a key of `REASONS`, and the broker or the topics that it is about."""
+    """A current problem: a key of `REASONS`, and the broker or the topics that it is about."""
 
     reason: str
     about: str
@@ -152,7 +155,7 @@ class Problem(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What it means and what to do, without what it is about."""
+        """What it means and what to do, without the broker or topics."""
         return REASONS[self.reason] + (f" ({self.detail})" if self.detail else "")
 
     def __str__(self) -> str:
@@ -160,7 +163,7 @@ class Problem(NamedTuple):
 
 
 def explain(error: BaseException, about: str) -> Problem:
-    """Return what an error means, that came up with a broker or with topics."""
+    """Return the problem that an error of a broker or of topics stands for."""
     while True:
         if isinstance(error, TokenError):
             return Problem(error.reason, about, f"{error.about}: {error.why}")
@@ -183,7 +186,7 @@ def _reason(error: BaseException) -> str | None:
 
 
 def not_created(failed: Mapping[str, BrokerResponseError]) -> list[Problem]:
-    """Return why topics could not be created, from Kafka's error for each; a reason's first topic gives the detail."""
+    """Return the problems for topics that could not be created. Kafka's message for the first topic is the detail."""
     topics: dict[str, list[str]] = {}
     for topic in sorted(failed):
         topics.setdefault(_CREATE_ERRORS.get(type(failed[topic]), "create_failed"), []).append(topic)

@@ -7,7 +7,7 @@ from aurora_bridge.webhook.event import Headers
 
 @dataclass(eq=False)
 class Record:
-    """One Kafka record. Without slots, so that what has a default costs nothing to make."""
+    """One Kafka record. Without slots, so that fields with a default cost nothing at creation."""
 
     event: str
     """Its topic's name without the prefix."""
@@ -15,7 +15,7 @@ class Record:
     value: bytes
     headers: Headers
     partition_key: bytes
-    """What murmur2 chooses the partition by: the event's subject, or its id where there is none."""
+    """Decides the partition, by murmur2: the event's subject, or its id if it has none."""
     timestamp_ms: int = field(default=0, init=False)
-    """When it was handed to the sender. Kafka's retention counts from it: what is drained late must not be deleted
-    unread."""
+    """When it was submitted to the sender. Kafka's retention starts there, so that a record that is drained late is not
+    deleted unread."""

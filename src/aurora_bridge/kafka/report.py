@@ -1,4 +1,4 @@
-"""Delivery reports: what the sender says of the records it was given, and who hears it."""
+"""Delivery reports: what the sender reports on records, and to whom."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,41 +8,41 @@ from aurora_bridge.kafka.record import Record
 
 
 class DeliveryStatus(StrEnum):
-    """How a send ended, or where it stands."""
+    """How sending a record ended, or its current state."""
 
     ACKNOWLEDGED = "acknowledged"
     """In the log of all in-sync replicas."""
     RECORD_REFUSED = "record_refused"
-    """Kafka rejected the record; sending it again is no use."""
+    """Kafka rejected the record; sending it again would not help."""
     TOPIC_REFUSED = "topic_refused"
-    """Kafka rejected the topic, or us, or another cluster takes its place; this attempt was not stored."""
+    """Kafka rejected the topic or our user, or another cluster was accepted; this attempt was not stored."""
     STALLED = "stalled"
-    """Not sent, since its broker is away; still queued."""
+    """Not sent, because its broker is away; still queued."""
     IN_DOUBT = "in_doubt"
     """Sent, without an answer; still queued, and sent again until Kafka answers."""
 
 
 class DeliveryReport(NamedTuple):
-    """What the sender says of records of one partition."""
+    """What the sender reports on records of one partition."""
 
     status: DeliveryStatus
     reason: str = ""
-    """Kafka's error in lower snake_case, where there is one."""
+    """Kafka's error in lower snake_case, if any."""
     offset: int = -1
-    """Offset of the first, the others following; -1 where Kafka recognised a copy it had."""
+    """Offset of the first record, followed by the others; -1 if Kafka recognised a copy, and did not report it."""
 
 
 class SenderListener(Protocol):
-    """Who gives the sender its records, and hears what becomes of them."""
+    """Submits records to the sender, and hears what becomes of them."""
 
     def on_delivery(self, records: Sequence[Record], report: DeliveryReport) -> None:
-        """Hear of records of one partition; the last report on a record is an acknowledgement or a refusal."""
+        """Handle a report on records of one partition. A record's last report is an acknowledgement or a refusal."""
 
     def on_metadata(self) -> None:
-        """Hear that the metadata of the topics may have changed."""
+        """Handle topic metadata that may have changed."""
 
     def on_unreachable(self, event: str) -> None:
-        """Hear that a broker to which no connection can be made leads a part of this event's topic.
+        """Handle that a partition of this event's topic has an unreachable leader.
 
-        When a client was lost, every event is told.
+        Called for every event when the client is lost.
         """

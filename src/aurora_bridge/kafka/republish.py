@@ -1,7 +1,7 @@
-"""Copies a window of a topic into another one, for a consumer that lost its data: key, value and headers unchanged.
+"""Copies a time window of a topic to another topic, for a consumer that lost its data: with keys, values and headers.
 
-Streaming: what a poll of the `consumer` brings goes through a `sender` of its own, and the next poll waits until all of
-it is acknowledged. Interrupted and run again, it makes copies with the same ids.
+The next poll of the source waits until everything from the last one is acknowledged. If the copy is interrupted and run
+again, it publishes the same events a second time, with the same ids.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class RepublishError(Exception):
 
 
 class _Republisher:
-    """Publishes groups of records, and hears what becomes of them (`SenderListener`)."""
+    """Publishes groups of records, as the sender's `SenderListener`."""
 
     def __init__(self, into: str, window: range, patience: float, progress: Progress) -> None:
         self._into = into
@@ -52,7 +52,7 @@ class _Republisher:
         self.published = 0
 
     async def show(self, group: Sequence[Stored]) -> None:
-        """Return once those of the window are acknowledged. Raises `RepublishError`."""
+        """Publish the records in the window; return once they are acknowledged. Raises `RepublishError`."""
         for stored in group:
             if stored.timestamp_ms in self._window:
                 await self._submit(stored)
@@ -62,13 +62,13 @@ class _Republisher:
     async def _submit(self, stored: Stored) -> None:
         event = orjson.loads(stored.event)
         partition_key = (event.get("subject") or stored.identity.id).encode()
-        key = cast("bytes", stored.key)  # one without a key keeps none
+        key = cast("bytes", stored.key)  # can be None: the copy has no key either
         record = Record(self._into, key, stored.value, stored.headers, partition_key)
         await self._until(lambda: self.sender.submit(record))
         self._waiting += 1
 
     async def _until(self, done: Callable[[], bool]) -> None:
-        """Return once `done`. Raises `RepublishError`, also when Kafka takes nothing for too long."""
+        """Return once `done`. Raises `RepublishError`, also if Kafka accepts nothing for too long."""
         moved_at, published = monotonic(), self.published
         while not done():
             if self._failure:
@@ -84,26 +84,26 @@ class _Republisher:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._changed.wait()
             except TimeoutError:
-                """Time to look at the clock."""
+                """Check the clock."""
 
     def on_delivery(self, records: Sequence[Record], report: DeliveryReport) -> None:
-        """Hear of records of one partition."""
+        """Count the records of one partition."""
         if report.status is DeliveryStatus.ACKNOWLEDGED:
             self.published += len(records)
             self._waiting -= len(records)
         elif report.status in _REFUSED:
-            self._failure = f"Kafka refuses a record for {self._into}: {report.reason}."
+            self._failure = f"Kafka rejected a record for {self._into}: {report.reason}."
         self._changed.set()
 
     def on_metadata(self) -> None:
-        """Look again whether the topic is there."""
+        """Check again whether the topic exists."""
         self._changed.set()
 
     def on_unreachable(self, event: str) -> None:
-        """Wait: the broker may come back."""
+        """Do nothing: the broker may come back."""
 
 
-async def republish(  # noqa: PLR0913 - from where to where, and whom to tell
+async def republish(  # noqa: PLR0913 - source, target, and callbacks
     settings: KafkaSettings,
     topic: str,
     into: str,
@@ -116,8 +116,8 @@ async def republish(  # noqa: PLR0913 - from where to where, and whom to tell
 ) -> int:
     """Copy the events of `topic` with a timestamp in the `window` (ms since 1970) to the topic `into`; return how many.
 
-    `progress` is told how many there are so far. Raises `RepublishError`, after `patience` seconds in which Kafka takes
-    nothing as well, and `ReadError`.
+    `progress` is called with the number so far. Raises `ReadError`, and `RepublishError`, also if Kafka accepts nothing
+    for `patience` seconds.
     """
     settings = settings.model_copy(update={"topic_prefix": ""})
     source, target = await describe_topics(settings, [topic, into], check_cluster)

@@ -1,7 +1,7 @@
-"""Produce requests: what goes into one, and what its answer does to the batches that it carried.
+"""Sends produce requests: decides what goes into one, and applies the response to its batches.
 
-A request ends with an answer for each of its batches, or without any: then they are in doubt, unless there was no
-connection to send them over. Results are returned to be told; nothing is told from in here.
+A request ends with a response for each of its batches, or with none: then they are in doubt, unless there was no
+connection to send them over. Reports are returned for the caller to deliver.
 """
 
 import asyncio
@@ -28,29 +28,30 @@ from aurora_bridge.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _REPLICAS_TIMEOUT_MS = 2000
-"""A broker waits so long for replicas: it must answer before our request times out, or every batch of the request is in
-doubt, and not only those whose replicas lag."""
+"""How long a broker waits for replicas. It must answer before our request times out, or every batch of the request is
+in doubt, not only those that wait."""
 _DOUBTFUL_TIMEOUT_MS = 200
-"""With batches in doubt: a copy is known at once where the first one is replicated, and others need the broker, too."""
-_DOUBTFUL = State.DOUBTFUL  # in Python 3.11 each look-up of a member of an enumeration is a call
+"""The same with batches in doubt: a broker recognises a copy at once if the first is replicated. Others wait behind it.
+"""
+_DOUBTFUL = State.DOUBTFUL  # in Python 3.11, each access to an enum member is a call
 _ACKNOWLEDGE = Action.ACKNOWLEDGE
 _NOTHING_SENT = (NodeNotReadyError, IncompatibleBrokerVersion)
 _LOOK_FOR_LEADER = {Action.RETRY, Action.RETRY_DOUBTFUL, Action.STALL_DOUBTFUL}
 _BACKLOG = attrgetter("backlog")
 
 Sent = dict[tuple[str, int], PartitionQueue]
-"""The queues whose batches a request carries, by topic and partition."""
+"""The queues of the batches in a request, by topic and partition."""
 OnEnd = Callable[[Iterable[PartitionQueue], list[Told], Broker | None], None]
-"""Told of the end of a request: its queues, what is to be told of them, and its broker if that did not answer."""
+"""Called at the end of a request with its queues, the reports to deliver, and the broker if it did not answer."""
 
 
 class Requests:
-    """Sends requests, one to a broker at a time."""
+    """Sends requests, one at a time per broker."""
 
     def __init__(
         self, client: ProducerClient, compression: int, on_end: OnEnd, *, problems: Problems, metrics: Metrics
     ) -> None:
-        """Send over `client`, with the codec of a number; `on_end` hears of each request's end."""
+        """Send over `client`, compressed by a codec number of `topics.CODECS`; call `on_end` after each request."""
         self._client = client
         self._compression = compression
         self._on_end = on_end
@@ -61,10 +62,10 @@ class Requests:
     def send(
         self, client: Client, producer: ProducerId, broker: Broker, queues: list[PartitionQueue], now: float
     ) -> list[Told]:
-        """Send a broker, which has no request under way, as many of `queues` as it takes at monotonic time `now`.
+        """Send an idle broker one request with as many of `queues` as it takes, at monotonic time `now`.
 
-        Doubtful batches go apart, in turn with the others, so that they bring no other into doubt; live events go
-        before a backlog. Returns what is to be told of batches that cannot be sent.
+        Doubtful batches get requests of their own, in turn with the others, so as not to put these in doubt too. Live
+        events go before a backlog. Returns the reports on batches that could not be encoded.
         """
         doubtful = [queue for queue in queues if queue.state is _DOUBTFUL]
         again = bool(doubtful) and (not broker.doubtful_last or len(doubtful) == len(queues))
@@ -85,7 +86,7 @@ class Requests:
                 told += self._apply(queue, *NOT_ENCODED, now)
                 continue
             if sent and again and size + len(data) > broker.limit_bytes:
-                continue  # it must go as it is, in another request
+                continue  # its bytes must not change: it goes in another request
             size += len(data)
             batches[queue.topic].append((queue.partition, data))
             sent[queue.topic, queue.partition] = queue
@@ -102,7 +103,7 @@ class Requests:
         return told
 
     async def cancel(self) -> None:
-        """End what is under way; its batches are in doubt."""
+        """Cancel the requests in flight; their batches are in doubt."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -123,7 +124,7 @@ class Requests:
             broker.lost()
             self._client.ask()
             if not isinstance(error, KafkaError | OSError | TimeoutError | asyncio.CancelledError):
-                log.error("aiokafka failed in an unexpected way; the records are sent again", exc_info=error)
+                log.error("aiokafka failed unexpectedly; sending the records again", exc_info=error)
         without_answer = NO_CONNECTION if isinstance(error, _NOTHING_SENT) else NO_ANSWER
         for queue in sent.values():
             if queue.under_way:
@@ -131,14 +132,14 @@ class Requests:
         self._on_end(sent.values(), told, None if error is None else broker)
 
     def _settle(self, broker: Broker, sent: Sent, parts: list[Part], now: float) -> list[Told]:
-        """Do to each batch what its answer asks for; return what is to be told."""
+        """Apply the response to each batch; return the reports to deliver."""
         told: list[Told] = []
         refused = self._problems.refused_topics
         for topic, partition, code, offset in parts:
             queue = sent.get((topic, partition))
             action, reason = ACTIONS.get(code, ANY_OTHER)
             if queue is None or not queue.under_way:
-                log.warning("%s-%d: an answer to what was not sent", topic, partition)
+                log.warning("%s-%d: a response for a batch that was not sent", topic, partition)
             elif action is _ACKNOWLEDGE:
                 broker.acknowledged_at = now
                 told += queue.apply(action, reason, now, offset)
@@ -149,7 +150,7 @@ class Requests:
         return told
 
     def _apply(self, queue: PartitionQueue, action: Action, reason: str, now: float) -> list[Told]:
-        """Do to a batch what an error asks for; return what is to be told."""
+        """Apply an error to a batch; return the reports to deliver."""
         self._metrics.publish_errors[reason] += 1
         before = queue.producer
         told = queue.apply(action, reason, now)

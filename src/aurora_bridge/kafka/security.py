@@ -1,10 +1,9 @@
-"""How connections to the brokers are secured: from the settings to what aiokafka's connection takes.
+"""Secures the connections to the brokers: makes aiokafka's arguments from the settings.
 
-The files are read again for each connection (`client` asks for `options`), so that a rotation needs no restart: what is
-connected stays so, the next connection has the new password, token or certificate. A file that is broken or missing at
-that moment leaves the last good content in force. Reading is a matter of a few KiB of a local disk, less than a
-millisecond; a TLS context is recreated only when one of its files has changed. What a token is obtained with is read
-again each time one is obtained.
+The files are re-read for each connection (`client` calls `options`), so rotating them needs no restart: connections
+stay open, and the next one uses the new password, token or certificate. If a file is broken or missing at that moment,
+its last good content is used. Reading takes less than a millisecond: a few KiB from a local disk. A TLS context is
+recreated only if one of its files has changed. The credentials for a token are re-read each time one is obtained.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,20 +21,20 @@ from aurora_bridge.settings import KafkaSettings
 from aurora_bridge.settings.files import FileError, read_bytes, read_secret, tls_context, trusting
 
 OnFiles = Callable[[list[str]], None]
-"""Told, each time the files were read, what is wrong with them; nothing: all are good."""
+"""Called each time the files were read, with what is wrong with them; empty if all are good."""
 
 AWS_MSK_IAM = "AWS_MSK_IAM"
-"""Amazon's name for it; on the wire it is OAUTHBEARER with a token of its own kind."""
+"""Amazon's name for it; in the protocol it is OAUTHBEARER with a special token."""
 
 _CLIENT_SECRET, _ENDPOINT_TLS = "client_secret", "token_endpoint_tls"
 
 
 class UnusableFileError(KafkaError):
-    """A file cannot be used, and never could be since the start. The message says which and why."""
+    """A file cannot be used, and has no earlier good content. The message says which and why."""
 
 
 class Security:
-    """The security of all connections to Kafka."""
+    """Security arguments for all connections to Kafka."""
 
     def __init__(
         self,
@@ -43,9 +42,9 @@ class Security:
         on_files: OnFiles = lambda _broken: None,
         on_token: OnToken = lambda _error: None,
     ) -> None:
-        """Take the files of `settings`.
+        """Take the files from `settings`.
 
-        `on_files` hears each time what is wrong with them, `on_token` how each attempt to obtain a token ended.
+        `on_files` is called after each read of the files, `on_token` after each attempt to obtain a token.
         """
         self._settings = settings
         self._on_files = on_files
@@ -77,7 +76,7 @@ class Security:
         return contents[_CLIENT_SECRET], contents[_ENDPOINT_TLS]
 
     def _read(self) -> dict[str, Any]:
-        """Return what each file holds now, or held last when it could be used. Raises `UnusableFileError`."""
+        """Return each file's current content, or else its last good one. Raises `UnusableFileError`."""
         before = dict(self._good)
         broken: list[str] = []
         for name, read in self._files():
@@ -94,7 +93,7 @@ class Security:
         return dict(self._good)
 
     def _files(self) -> list[tuple[str, Callable[[], object]]]:
-        """Return how to read each argument that comes from files."""
+        """Return the arguments that come from files, each with a function that reads it."""
         settings = self._settings
         files: list[tuple[str, Callable[[], object]]] = []
         if settings.sasl_password_file is not None:
@@ -126,7 +125,7 @@ class Security:
         return self._context(_ENDPOINT_TLS, {key: path}, partial(trusting, key, path))
 
     def _context(self, name: str, paths: Mapping[str, Path | None], make: Callable[[], SSLContext]) -> SSLContext:
-        """Return the context that is in force, or a new one if one of its files has changed."""
+        """Return the current context, or a new one if one of its files has changed."""
         contents = {key: read_bytes(key, path) for key, path in paths.items() if path is not None}
         context: SSLContext | None = self._good.get(name)
         if context is None or contents != self._tls_files[name]:

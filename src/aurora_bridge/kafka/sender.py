@@ -1,12 +1,12 @@
-"""The idempotent sender: brings records to their partitions, in order, many in a request.
+"""The idempotent sender: sends records to their partitions, in order, many per request.
 
-One request is under way per broker. What arrives meanwhile, or within a short gap after the request before, forms the
-next (`requests`). The rules stand elsewhere: what becomes of a batch in `partition_queue` and `error_actions`, how much
-a broker gets in `broker`, which partitions there are in `metadata`, the client's life in `producer_client`; deadlines
-are the publisher's.
+One request per broker is in flight. Records that arrive meanwhile, or within a short gap after the previous request,
+form the next one (`requests`). The rules are elsewhere: `partition_queue` and `error_actions` for the state of a batch,
+`broker` for how much a broker gets, `metadata` for the partitions, `producer_client` for the client. Deadlines are the
+publisher's.
 
-Queues outlive their client: a batch in doubt is still the first to go. What became of records is collected first and
-told afterwards, since who hears it submits and withdraws.
+Queues outlive their client: a batch in doubt still goes first. Reports are collected first and delivered afterwards,
+because the listener then submits and withdraws records.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _FLUSH_POLL_SECONDS = 0.002
 class Sender:
     """Sends records over one client, and keeps that client alive."""
 
-    def __init__(  # noqa: PLR0913 - what it stands on, and what it sends
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         settings: KafkaSettings,
         connect: Connect,
@@ -53,7 +53,7 @@ class Sender:
     ) -> None:
         """Send to the topics of `events`, over clients that `connect` makes.
 
-        `listener` hears what becomes of the records, `problems` what is wrong between us and Kafka.
+        `listener` gets the delivery reports. `problems` collects what is wrong between us and Kafka.
         """
         prefix = settings.topic_prefix
         self._events = tuple(events)
@@ -65,17 +65,17 @@ class Sender:
         )
         self._queues = Queues(prefix, self._events, metadata, metrics)
         self._ready: dict[PartitionQueue, None] = {}
-        """Those with something to send, except those with a request in flight."""
+        """Queues with something to send and no request in flight."""
         self._requests = Requests(
             self._client, CODECS[settings.compression], self._on_end, problems=problems, metrics=metrics
         )
         self._flush_handle: asyncio.Handle | None = None
-        """Of the next flush, which comes within milliseconds."""
+        """The next flush, which comes within milliseconds."""
         self._wake_handle: asyncio.Handle | None = None
-        """Of the end of a pause: it holds up nobody who need not wait."""
+        """The flush at the end of a pause. Queues that need not pause do not wait for it."""
         self._flushed_at = 0.0
         self._submitted = 0
-        """Records since the last flush."""
+        """Records submitted since the last flush."""
         self._pace = Pace()
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.problems = problems
@@ -87,13 +87,13 @@ class Sender:
         return self._queues.writable(event)
 
     def missing(self) -> list[str]:
-        """Return the topics that cannot be written now."""
+        """Return the topics that cannot be written to now."""
         return self._queues.missing()
 
     def submit(self, record: Record, *, backlog: bool = False) -> bool:
-        """Queue a record behind those of its partition. False if its topic is not known to Kafka now.
+        """Append a record to its partition's queue. Returns False if Kafka does not have its topic now.
 
-        What is of no `backlog` goes out first, where not all can.
+        If not everything fits into a request, records of a `backlog` go last.
         """
         queues = self._queues.by_event.get(record.event)
         if queues is None:
@@ -109,26 +109,26 @@ class Sender:
         return True
 
     def withdraw(self, records: Iterable[Record]) -> set[Record]:
-        """Take back the records that are certainly not sent; return them. The others stay in doubt."""
+        """Remove the records that were certainly not sent; return them. The others stay in doubt."""
         return self._queues.withdraw(set(records))
 
     def take_stored(self) -> Iterator[tuple[TopicPartition, int, int]]:
-        """Yield where our records were stored since the last call: partition, first offset, offset behind the last."""
+        """Yield where our records were stored since the last call: partition, first offset, end offset."""
         return self._queues.take_stored()
 
     def reconnect(self) -> None:
-        """Go on over another client, since another cluster was accepted."""
+        """Replace the client, because another cluster was accepted."""
         self._client.replace()
 
     async def flush(self, seconds: float) -> None:
-        """Wait until nothing is queued or under way, at most `seconds`, and not without a client that could send it."""
+        """Wait until nothing is queued or in flight, `seconds` at most; return at once if there is no client."""
         end = monotonic() + seconds
         while self._client.client is not None and not self.idle and monotonic() < end:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(_FLUSH_POLL_SECONDS)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is queued or under way."""
+        """Whether nothing is queued or in flight."""
         return self._queues.idle
 
     # Requests.
@@ -139,7 +139,7 @@ class Sender:
         self._flush_handle = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Send each broker a request with what is due, unless it has one under way."""
+        """Send each broker a request with what is due, unless it has one in flight."""
         self._flush_handle = None
         client, producer = self._client.client, self._client.producer
         if client is None or producer is None:
@@ -175,7 +175,7 @@ class Sender:
             if not queue:
                 del self._ready[queue]
             elif broker is None or broker.busy or queue.under_way:
-                pass  # when that changes, we are called again
+                pass  # a flush follows when that changes
             elif queue.retry_at > now or broker.open_at > now:
                 wake = min(wake, max(queue.retry_at, broker.open_at))
             else:
@@ -183,7 +183,7 @@ class Sender:
         return due, wake
 
     def _on_end(self, queues: Iterable[PartitionQueue], told: list[Told], lost: Broker | None) -> None:
-        """Let the queues of a request be sent again. Until new metadata, what a lost broker led has no leader."""
+        """Make the queues of a request ready again. Partitions of a lost broker have no leader until new metadata."""
         if lost is not None:
             self._queues.lose(lost)
         if self._queues.leaving:
@@ -198,16 +198,16 @@ class Sender:
             try:
                 self._listener.on_delivery(records, report)
             except Exception:
-                log.exception("a delivery report was not taken; its records run into their deadlines")
+                log.exception("the listener failed to handle a delivery report; its records will time out")
 
     def _notify(self, hear: Callable[..., None], *about: str) -> None:
-        """Let the listener hear something; whatever it raises ends neither client nor sender."""
+        """Call the listener; whatever it raises ends neither client nor sender."""
         try:
             hear(*about)
         except Exception:
             log.exception("the sender's listener failed; going on")
 
-    # The client's life, and what it is told of it (`ClientUser`).
+    # The client, and what it reports (`ClientUser`).
 
     async def run(self) -> None:
         """Keep a client connected until cancelled."""
@@ -217,7 +217,7 @@ class Sender:
             await self._requests.cancel()
 
     def on_metadata(self) -> None:
-        """Send to the partitions and brokers that there are now."""
+        """Take over the current partitions and brokers."""
         routed = self._queues.route()
         for record, backlog in routed.moved:
             self.submit(record, backlog=backlog)
@@ -229,14 +229,14 @@ class Sender:
             self._schedule()
 
     def on_other_cluster(self) -> None:
-        """Give everything back: what was in doubt may lie in the former cluster, with copies in this one then."""
+        """Give all records back. Those in doubt may be in the former cluster, and get a copy in this one."""
         self._ready.clear()
         self._tell(self._queues.refuse_all("cluster_replaced"))
 
     async def on_lost(self) -> None:
-        """Let nothing wait for a client that was lost.
+        """Report every event as unreachable, so that nothing waits for a lost client until its deadline.
 
-        It would wait for its deadline, and if the client's keeper itself has failed, the daemon's end with it.
+        If the task that keeps the client has failed as well, the end of the daemon would have to wait, too.
         """
         await self._requests.cancel()
         self.on_metadata()

@@ -1,7 +1,7 @@
-"""What a broker's answer holds: events, and words for what is none.
+"""Decodes the events in a fetch response, and describes what is not an event.
 
-Whatever a stranger wrote takes its offset and stands in nobody's way: a record that is not an event, and a batch that
-aiokafka cannot decode (a codec that is not installed, a wrong checksum, a header whose name is not UTF-8).
+Foreign data is skipped and never blocks reading: a record that is not an event, or a batch that aiokafka cannot decode
+(a missing codec, a wrong checksum, a header name that is not UTF-8).
 """
 
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from aurora_bridge.webhook.event import Headers, Identity, identity_of, structur
 
 
 class Stored(NamedTuple):
-    """An event as it lies in Kafka. Its key tells nothing (`webhook.event.identity_of`)."""
+    """An event as stored in Kafka. Its identity does not depend on the key (`webhook.event.identity_of`)."""
 
     topic: str
     partition: int
@@ -28,23 +28,23 @@ class Stored(NamedTuple):
     key: bytes | None
     value: bytes
     timestamp_ms: int
-    """When it was handed to the sender."""
+    """When it was submitted to the sender."""
 
 
 class Decoded(NamedTuple):
-    """What was read of one partition."""
+    """What was decoded from one partition."""
 
     events: list[Stored]
     skipped: list[str]
-    """Where something is that is not an event, and what it is."""
+    """Location and description of what is not an event."""
     undecodable: bool
-    """Whether the last of that is a batch that cannot be decoded: it may hold events."""
+    """Whether the last of these is a batch that cannot be decoded: it may hold events."""
     next: int
-    """Offset to go on from."""
+    """Offset to continue from."""
 
 
 class _Batches:
-    """Record batches, with the one that was taken last: where it ends, one can go on behind it."""
+    """Record batches, and the one taken last: if it cannot be decoded, reading continues after its end."""
 
     def __init__(self, data: bytes) -> None:
         self._batches = MemoryRecords(data)
@@ -59,9 +59,9 @@ class _Batches:
 
 
 def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decoded:
-    """Return the events of an answer that lie from `begin` on and before `end`, with a timestamp not before `since_ms`.
+    """Return the events at offsets from `begin` to before `end`, with a timestamp not before `since_ms`.
 
-    Those of aborted transactions are left out.
+    Records of aborted transactions are left out.
     """
     events: list[Stored] = []
     skipped: list[str] = []
@@ -83,7 +83,7 @@ def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decode
             identity = identity_of(record.value, record.headers)
             try:
                 if identity is None:
-                    raise ValueError  # noqa: TRY301 - told like what `structured` cannot read
+                    raise ValueError  # noqa: TRY301 - reported like what `structured` cannot read
                 event = structured(record.value, record.headers)
             except ValueError:
                 skipped.append(f"{at(part.place, record.offset)} {_oddity(record.value)}")
@@ -99,7 +99,7 @@ def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decode
                     record.timestamp,
                 )
                 events.append(stored)
-    except Exception as error:  # noqa: BLE001 - whatever aiokafka trips over
+    except Exception as error:  # noqa: BLE001 - whatever aiokafka raises
         begin = records.next_fetch_offset
         after = max(begin + 1, batches.last.next_offset if batches.last else 0)
         skipped.append(f"{at(part.place, begin, after)} cannot be decoded ({error or type(error).__name__})")
@@ -108,7 +108,7 @@ def decode(part: PartitionData, begin: int, end: float, since_ms: int) -> Decode
 
 
 def at(place: TopicPartition, begin: int, end: int = 0) -> str:
-    """Return the words for the place of a record, or of those before `end`, as in `aurora.lead_created-0@17-19`."""
+    """Return the location of a record, or of those before `end`, like `aurora.lead_created-0@17-19`."""
     return f"{place.topic}-{place.partition}@{begin}" + (f"-{end - 1}" if end > begin + 1 else "")
 
 

@@ -1,8 +1,8 @@
-"""Tokens of OAUTHBEARER: where a connection's comes from, and how one that the daemon obtains itself is kept.
+"""OAUTHBEARER tokens: read from a file, or obtained by the daemon and renewed.
 
-A token that is obtained serves every connection. It is renewed well before it ends, by one request at a time; when that
-fails, the old one serves as long as it is valid, and attempts are paused. `oidc` and `msk` obtain tokens, `connection`
-hands them to the broker, `problems` explains the errors.
+One obtained token serves all connections. It is renewed well before it expires, by one request at a time; if that
+fails, the old token serves as long as it is valid, with a pause before each retry. `oidc` and `msk` obtain tokens,
+`connection` hands them to the broker, `problems` explains the errors.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
 _RENEW_AT = 0.8
-"""Part of its lifetime after which a token is renewed: the rest is for an endpoint that is away."""
+"""Part of its lifetime after which a token is renewed: the rest allows for an endpoint that is down."""
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
-"""Between two attempts: an endpoint counts them, and may lock the client out."""
+"""Pause between two attempts: an endpoint may count them, and lock the client out."""
 _REFUSED_SECONDS = 10.0
-"""Between the request for a token that a broker refuses and the next request, at least."""
+"""Shortest time from requesting a token that a broker refuses to the next request."""
 
 
 class TokenError(KafkaError):
-    """No token can be obtained: `reason` is a key of `reasons.REASONS`, `about` the place that gives none."""
+    """No token can be obtained: `reason` is a key of `reasons.REASONS`, `about` the source that failed."""
 
     def __init__(self, reason: str, about: str, why: str) -> None:
         super().__init__(f"{about}: {why}")
@@ -34,12 +34,12 @@ class TokenError(KafkaError):
 
 
 class TokenRefusedError(KafkaError):
-    """The broker refuses the token."""
+    """The broker refused the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token, and for how long it is valid from the moment it was asked for."""
+    """A token, and its lifetime in seconds from when it was requested."""
 
     value: str = field(repr=False)
     seconds: float
@@ -48,11 +48,11 @@ class Token:
 Obtain = Callable[[], Awaitable[Token]]
 """Obtains a token. Raises `KafkaError`."""
 OnToken = Callable[[KafkaError | None], None]
-"""Told how each attempt to obtain a token ended."""
+"""Called after each attempt to obtain a token: with the error, None on success."""
 
 
 class TokenSource(AbstractTokenProvider):
-    """What a connection asks for its token, and tells when the broker refused it."""
+    """Gives connections their token, and learns when a broker refuses it."""
 
     def __init__(self, extensions: Mapping[str, str]) -> None:
         self._extensions = dict(extensions)
@@ -62,27 +62,27 @@ class TokenSource(AbstractTokenProvider):
         """Return a token. Raises `KafkaError`."""
 
     def extensions(self) -> dict[str, str]:
-        """Return what goes to the broker beside the token (RFC 7628, 3.1)."""
+        """Return the SASL extensions that go to the broker with the token (RFC 7628, 3.1)."""
         return self._extensions
 
     def refused(self) -> None:
-        """Take note that a broker refused the token."""
+        """Note that a broker refused the token."""
 
 
 class FileToken(TokenSource):
-    """The token of a file, which somebody else keeps fresh."""
+    """A token from a file that somebody else keeps fresh."""
 
     def __init__(self, value: str, extensions: Mapping[str, str]) -> None:
         super().__init__(extensions)
         self._value = value
 
     async def token(self) -> str:
-        """Return the token that the file had."""
+        """Return the token from the file."""
         return self._value
 
 
 class CachedToken(TokenSource):
-    """A token that is obtained when it is first asked for, and then kept fresh for as long as the event loop runs."""
+    """A token that is obtained when it is first needed, and then kept fresh for as long as the event loop runs."""
 
     def __init__(
         self,
@@ -104,22 +104,22 @@ class CachedToken(TokenSource):
         self._timer: asyncio.TimerHandle | None = None
 
     async def token(self) -> str:
-        """Return a valid token. Raises `KafkaError`: there is none, and none can be obtained now."""
+        """Return a valid token. Raises `KafkaError` if there is none, and none can be obtained now."""
         if not self._valid and (self._renewing or self._clock() >= self._due_at):
             await asyncio.shield(self._renew())  # others may wait for it too
         if self._token is None or not self._valid:
-            error = self._error or KafkaError("the token ended as soon as it was there")
-            raise error.with_traceback(None)  # raised again and again, it would grow
+            error = self._error or KafkaError("the token expired as soon as it was obtained")
+            raise error.with_traceback(None)  # else its traceback grows each time that it is raised
         return self._token.value
 
     def refused(self) -> None:
-        """Renew the token soon: the brokers may like the next one better, once somebody fixed what they dislike."""
-        if self._error is None:  # else it is tried anyway, after its pause
+        """Renew the token soon: brokers may accept the next one, once somebody has fixed the cause."""
+        if self._error is None:  # else it is retried anyway, after the pause
             self._due_at = min(self._due_at, max(self._clock(), self._asked_at + _REFUSED_SECONDS))
             self._schedule()
 
     def retry(self) -> None:
-        """End the pause after a failure: what it is obtained with has changed."""
+        """End the pause after a failure: the credentials have changed."""
         if self._error is not None:
             self._due_at = self._clock()
             self._schedule()

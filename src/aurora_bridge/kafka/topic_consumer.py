@@ -1,7 +1,7 @@
-"""Reads events back out of their topics, for people who look: `cli.tail` prints them, `cli.find` looks for one.
+"""Reads events back from their topics, for people: `cli.tail` prints them, `cli.find` searches for one.
 
-No consumer group: nothing is committed, and nobody else's reading is disturbed. Each partition is read in its order;
-between partitions there is none. `partition_consumer` does the reading.
+There is no consumer group: nothing is committed, and no other consumer is disturbed. Events are ordered within a
+partition, but not between partitions. `partition_consumer` does the reading.
 """
 
 import logging
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def unreadable(settings: KafkaSettings, error: BaseException) -> ReadError:
-    """Return the words for a Kafka that does not answer, or not as it should."""
+    """Return the error to raise if Kafka does not answer, or not as it should."""
     return ReadError(f"Kafka at {settings.bootstrap_servers} cannot be read: {explain(error, '').words}.")
 
 
-async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
+async def read_topics(  # noqa: PLR0913 - what to read, and callbacks
     settings: KafkaSettings,
     events: Iterable[str],
     show: Show,
@@ -37,11 +37,11 @@ async def read_topics(  # noqa: PLR0913 - what to read and whom to tell
     check_cluster: CheckCluster | None = None,
     caught_up: CaughtUp = lambda: None,
 ) -> None:
-    """Hand the events in the topics of `events` to `show`, in groups as they come, and to `tell` what is skipped.
+    """Pass the events in the topics of `events` to `show`, in groups as they come, and what is skipped to `tell`.
 
-    With `since_ms`, those whose timestamp is not before it; what lies before the first of them is not read. Ends where
-    the topics ended when it began; with `follow`, never, but there `caught_up` is called. Raises `ReadError`, once all
-    else was read.
+    With `since_ms`, reads from the first record with that timestamp, and leaves out older ones. Returns where the
+    topics ended when it began. With `follow` it calls `caught_up` there instead, and continues for ever. Raises
+    `ReadError`, after everything readable was read.
     """
     topics = [settings.topic_prefix + event for event in events]
     client = make_client(settings, check_cluster=check_cluster)

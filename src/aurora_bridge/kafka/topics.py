@@ -1,7 +1,7 @@
-"""The topics: created at start where they are missing, never again afterwards.
+"""Creates missing topics, at start only.
 
-A topic that is deleted while the daemon runs is not created again by itself: whoever deleted it may have meant it, and
-its events wait in the spool until it is there.
+A topic that is deleted while the daemon runs is not created again: somebody may have meant to delete it. Its events
+wait in the spool until it exists.
 """
 
 import asyncio
@@ -31,26 +31,26 @@ log = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000
 _BROKERS_DEFAULT = -1
-"""Number of replicas that stands for the brokers' own (KIP-464)."""
+"""Replication factor that stands for the brokers' default (KIP-464)."""
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """Codec numbers of the batch format, by their names in the settings."""
 REQUEST_TIMEOUT_MS = 2500
-"""Below the publish deadline: a frozen broker holds up the others for no longer than this."""
+"""Below the publish deadline: a frozen broker delays requests to the others for no longer than this."""
 _ADMIN_TIMEOUT_MS = 30_000
 _RETRY_SECONDS = 1.0
 _LASTING_SECONDS = 5.0
-"""Between two attempts, once a topic has failed twice in a row."""
+"""Pause between attempts once a topic has failed twice in a row."""
 _ATTEMPTS = 3
 _LEADER_NOT_AVAILABLE = 5
-"""What the metadata says of a topic that is being created."""
+"""Error code in the metadata of a topic that is being created."""
 
 
 class Creation(NamedTuple):
-    """What became of the topics that were missing."""
+    """Result of creating the missing topics."""
 
     created: list[str]
     failed: dict[str, BrokerResponseError]
-    """By topic, Kafka's error."""
+    """Kafka's error, by topic."""
 
 
 def make_client(
@@ -60,7 +60,7 @@ def make_client(
     timeout_ms: int = REQUEST_TIMEOUT_MS,
     check_cluster: CheckCluster | None = None,
 ) -> Client:
-    """Return a client that is not connected yet; those that are made one after the other have the same `security`."""
+    """Return a client that is not connected yet. Successive clients should share one `security`."""
     return Client(
         check_cluster=check_cluster,
         on_connection=on_connection,
@@ -80,9 +80,9 @@ async def create_at_start(
     problems: Problems,
     check_cluster: CheckCluster | None = None,
 ) -> None:
-    """Return once each topic was there; create those that are missing, again and again until Kafka lets us.
+    """Create the missing topics; retry until each topic has existed once.
 
-    In no cluster that `check_cluster` refuses.
+    Creates none in a cluster that `check_cluster` refuses.
     """
     problems.creating = True
     wanted = {settings.topic_prefix + event for event in events}
@@ -91,7 +91,7 @@ async def create_at_start(
 
 
 async def _create_all(create: Callable[[], Awaitable[Creation]], wanted: set[str], problems: Problems) -> None:
-    """Take out of `wanted` what is there, until it is empty. A topic that fails twice in a row is a problem."""
+    """Remove existing topics from `wanted` until it is empty. A topic that fails twice in a row is a problem."""
     failed_before: Collection[str] = ()
     count = 0
     while wanted:
@@ -99,7 +99,7 @@ async def _create_all(create: Callable[[], Awaitable[Creation]], wanted: set[str
         try:
             created, failed = await create()
         except (KafkaError, OSError, TimeoutError) as error:
-            log.debug("the topics cannot be looked at yet: %s", error)  # the sender says why
+            log.debug("the topics cannot be checked yet: %s", error)  # the sender reports why
         else:
             count += len(created)
             wanted.intersection_update(failed)
@@ -121,7 +121,7 @@ async def create_missing(
     security: Security | None = None,
     check_cluster: CheckCluster | None = None,
 ) -> Creation:
-    """Create those of `topics` that are missing. Raises `KafkaError`, `OSError`, `TimeoutError`: Kafka is away."""
+    """Create those of `topics` that are missing. Raises `KafkaError`, `OSError`, `TimeoutError` if Kafka is away."""
     names = sorted(topics)
     client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS, check_cluster=check_cluster)
     try:
@@ -132,7 +132,7 @@ async def create_missing(
             for topic in metadata.to_object()["topics"]
             if topic["error_code"] in {NoError.errno, _LEADER_NOT_AVAILABLE}
         }
-        # One that we may not see counts as missing: Kafka says whether it is.
+        # A topic that we may not see counts as missing: creating it shows whether it exists.
         missing = [name for name in names if name not in there]
         return await _create(client, settings, missing) if missing else Creation([], {})
     finally:
@@ -140,7 +140,7 @@ async def create_missing(
 
 
 async def _create(client: Client, settings: KafkaSettings, names: Iterable[str]) -> Creation:
-    """Ask for these topics. A broker of a KRaft cluster forwards that to the controller (KIP-590), others do not."""
+    """Request these topics. A broker of a KRaft cluster forwards that to the controller (KIP-590), others do not."""
     config = [("retention.ms", str(settings.retention_days * _DAY_MS))]
     replicas = settings.replication_factor or _BROKERS_DEFAULT
     topics: list[Any] = [(name, settings.partitions, replicas, [], config) for name in names]
@@ -157,12 +157,12 @@ async def _create(client: Client, settings: KafkaSettings, names: Iterable[str])
 
 
 async def ask(client: Client, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
-    """Return the answer of any broker that is there. Raises `KafkaError`, `TimeoutError`."""
+    """Return the response of any available broker. Raises `KafkaError`, `TimeoutError`."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return await client.send(_any_node(client), request)
         except NodeNotReadyError:
-            """One that is away: another may be there."""
+            """That broker is away; another may be available."""
     return await client.send(_any_node(client), request)
 
 

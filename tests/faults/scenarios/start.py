@@ -49,7 +49,7 @@ def another_cluster(stage: Stage) -> None:
     """The bootstrap address is that of another Kafka, which has none of the topics, and may not be given any."""
     with KafkaCluster() as other:
         stage.daemon.change(kafka__bootstrap_servers=other.bootstrap, kafka__create_topics=False)
-        _play(stage, "topic_missing", "they are not there")
+        _play(stage, "topic_missing", "they do not exist")
         found = topic_names(other.plain, stage.prefix)
         stage.expect(not found, f"topics were made in the wrong cluster: {found}")
 
@@ -66,7 +66,7 @@ def expired_certificate(stage: Stage) -> None:
     """The brokers' certificate is out of date."""
     cluster = cast("SecureCluster", stage.cluster)
     stage.daemon.change(**_secure(stage) | {"kafka__bootstrap_servers": cluster.at("EXPIRED")})
-    _play(stage, "certificate_expired", "out of date")
+    _play(stage, "certificate_expired", "has expired")
 
 
 def _measure_starts(stage: Stage) -> None:
