@@ -23,7 +23,7 @@ def test_it_can_be_ended_once() -> None:
     ended = Declaration().begin(NOON).end(NOON + HOUR)
     assert ended == (NOON, NOON + HOUR, 0, 0)
     for nothing in (ended, Declaration()):
-        with pytest.raises(ValueError, match="no re-send is going on"):
+        with pytest.raises(ValueError, match="no re-send is in progress"):
             nothing.end(NOON + HOUR)
 
 

@@ -1,1 +1,1 @@
-"""Same event or new one: the rules, what memory holds, the index file, and the one front that the bridge calls."""
+"""Tells new events from known ones: rules, memory, index file, and `deduplicator`, which the bridge calls."""

@@ -1,8 +1,8 @@
-"""Same event or new one: the front that the bridge calls.
+"""Tells new events, repeats and duplicates apart. This is what the bridge calls.
 
-A delivery *claims* its event before that is sent. What memory holds decides, else what the file holds, which
-is asked only where the membership filter says "maybe": a new event touches no disk, no thread and no timer before it is
-sent, and what becomes of it is written behind. `recurrence` has the rules, `lifecycle` what can become of an event.
+A delivery *claims* its event before the event is sent. Memory is consulted first, then the file, but only if the
+membership filter says "maybe". So a new event touches no disk, no thread and no timer before it is sent; its result is
+written later. `recurrence` has the rules, `lifecycle` the states of an event.
 """
 
 import asyncio
@@ -35,26 +35,26 @@ from aurora_bridge.webhook.event import Event
 
 log = logging.getLogger(__name__)
 
-# In Python 3.11 each look-up of a member of an enumeration is a call.
+# In Python 3.11, each access to an enum member is a call.
 _ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE
 _UNKNOWN = index.Answer({}, {})
 
 
 class Decision(NamedTuple):
-    """What to do with a delivery, and the event it made or refers to."""
+    """What to do with a delivery, and the event that it creates or repeats."""
 
     action: Action
     entry: Entry
     interval: Interval
     """Which attempt of Aurora's schedule the delivery fits."""
     result: "asyncio.Future[Refusal | None] | None" = None
-    """For a delivery that joins another: what that one is told, None for a 2xx."""
+    """For a delivery that joins another one: that one's refusal, None if it gets a 2xx."""
 
 
 class Deduplicator:
-    """Tells new events, repeats and duplicates apart. All methods belong to the event loop."""
+    """Tells new events, repeats and duplicates apart. Not thread-safe: call it from the event loop only."""
 
-    def __init__(  # noqa: PLR0913 - its parts, and what it may rely on
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         directory: Path,
         settings: IndexSettings,
@@ -66,10 +66,10 @@ class Deduplicator:
         kafka: bool,
         has_backlog: Callable[[str], bool],
     ) -> None:
-        """Keep the index of a state directory; nothing waits for it longer than `patience` seconds.
+        """Keep the index of a state directory. No delivery waits for it longer than `patience` seconds.
 
-        `instance` names this replica in the log: the `spool`, and with `kafka` the topics, of which a follower tells
-        `log`. `has_backlog` tells whether events of a name wait in the spool.
+        `instance` is this replica's name in its records. The index is filled from the `spool` and, with `kafka`, from
+        the topics, which a follower passes to `log`. `has_backlog` tells whether events of a name wait in the spool.
         """
         self.resend = Resend(directory)
         self._patience = patience
@@ -101,13 +101,13 @@ class Deduplicator:
                 group.create_task(keep_running(work.__qualname__, work))
 
     async def stop(self, patience: float) -> bool:
-        """Write what is left and close; False if that took longer than `patience` seconds."""
+        """Write what is left, and close. Returns False if that took longer than `patience` seconds."""
         self._write_behind.flush()
         self.missing.note_alive()
         return all(await asyncio.gather(self.resend.stop(patience), self._file.stop(patience)))
 
     async def recreate(self) -> None:
-        """Forget what the log told, and read the log that is there now. Raises `sqlite3.Error`, `OSError`."""
+        """Empty the index, and fill it again from the current log. Raises `sqlite3.Error`, `OSError`."""
         self._memory.give_up()
         await self._file.recreate()
 
@@ -116,18 +116,18 @@ class Deduplicator:
         self._memory.change_all()
         self.log.opened(found)
 
-    # The way of a delivery.
+    # Deciding about a delivery.
 
     def claim(self, event: Event, received_us: int) -> Decision | None:
-        """Return what to do with a delivery, whose event is claimed then; None if it has to `wait` for its turn."""
+        """Claim a delivery's event; return what to do with it, or None if it must `wait` for its turn."""
         return None if self._lookups.busy else self._decide(event, received_us // 1000, None)
 
     async def wait(self, event: Event, received_us: int) -> Decision:
-        """Return what to do with a delivery, when that is known."""
+        """Wait until it is known what to do with a delivery; return it."""
         return await self._lookups.wait(event, received_us // 1000)
 
     def _decide(self, event: Event, now_ms: int, answer: index.Answer | None) -> Decision | None:
-        """Return what to do with a delivery, None if the file has to be asked first."""
+        """Return what to do with a delivery, None if the file must be consulted first."""
         fingerprint, family_key, memory = event.fingerprint, event.family_key, self._memory
         known: Entry | index.Row | None = memory.entries.get(fingerprint)
         if known is None and answer is None and fingerprint not in self._members:
@@ -153,8 +153,8 @@ class Deduplicator:
         )
         if action is Action.REPEAT:
             accepted = known.state is SEEN or known.state is RETRY_EXPECTED or known.repeat
-            # Strictly later than every earlier id, even if the clock was set back. The file keeps the row until the
-            # later of the two days is over.
+            # Strictly later than every earlier id, even if the clock was set back. The file keeps the row until both
+            # days, that of its time and that of its id, are over.
             id_ms = 0 if event.recurrence is _ONCE else max(now_ms, known.id_ms + 1, known.time_ms)
             decision = self._publish(action, event, now_ms, id_ms, interval, repeat=accepted)
             decision.entry.listed = known.listed
@@ -184,7 +184,7 @@ class Deduplicator:
         id_ms = new_id_ms(recurrence, now_ms, complete=complete)
         return self._publish(Action.NEW, event, now_ms, id_ms, Interval.NONE, repeat=False)
 
-    def _publish(  # noqa: PLR0913 - of one event
+    def _publish(  # noqa: PLR0913 - the properties of one event
         self, action: Action, event: Event, now_ms: int, id_ms: int, interval: Interval, *, repeat: bool
     ) -> Decision:
         entry = Entry(event.fingerprint, event.family_key, IN_FLIGHT, now_ms, id_ms, now_ms, 1, repeat, event.name)
@@ -194,12 +194,12 @@ class Deduplicator:
         return Decision(action, entry, interval)
 
     def _undo(self, decision: Decision) -> None:
-        """Note that a delivery was given up before it knew what to do: nobody will send its event."""
+        """Note that a delivery was cancelled before it got its decision: nobody will send its event."""
         if decision.action in (Action.NEW, Action.REPEAT, Action.RETRY):
             self.refused(decision.entry, Refusal(Reason.TOO_LATE))
         self.answered(decision.entry, decision.entry.attempt_ms * 1000, in_time=False)
 
-    # What becomes of an event.
+    # Results.
 
     def stored(self, entry: Entry) -> None:
         """Note that an event is durable."""
@@ -208,16 +208,16 @@ class Deduplicator:
             self._memory.apply(entry, Happening.UNHEARD)
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
-        """Note that an event's delivery is refused. The file is told at once, also if nobody waits for that."""
+        """Note that an event's delivery is refused. The file gets this at once, even if nobody waits for that."""
         self._end(entry, Happening.REFUSED, refusal)
         self._write_behind.hasten(entry)
 
     async def note_durably(self, entry: Entry) -> None:
-        """Return when the file has an event that was refused, or does not answer in time."""
+        """Wait until the file has a refused event, or does not answer in time."""
         await self._write_behind.through(entry, self._patience)
 
     def stored_late(self, entry: Entry) -> None:
-        """Note that an event is durable whose delivery was refused already."""
+        """Note that an event became durable after its delivery was refused."""
         if not self._memory.apply_to(entry, Happening.STORED_LATE) and not self._file.failed:
             event = (entry.fingerprint, entry.time_ms, entry.id_ms)
             job = partial(index.change, events=[event], state=RETRY_PENDING, happening=Happening.STORED_LATE)
@@ -232,13 +232,13 @@ class Deduplicator:
                     waiter.set_result(refusal)
 
     def answered(self, entry: Entry, attempt_us: int, *, in_time: bool) -> None:
-        """Note that a delivery was answered; not `in_time`: its 2xx may not have arrived, and a retry is expected."""
+        """Note that a delivery was answered. If not `in_time`, its 2xx may be lost, and a retry is expected."""
         entry.refcount -= 1
         if not in_time and entry.state is SEEN:
             entry.attempt_ms = attempt_us // 1000
             self._memory.apply(entry, Happening.UNHEARD)
             self._expected_retries[()] += 1
         if entry.changed and (not in_time or entry.attempt > 1):
-            self._write_behind.hasten(entry)  # whether a retry is still to come, no log tells
+            self._write_behind.hasten(entry)  # the log does not tell whether a retry is expected
         if not entry.stays:
             self._memory.release(entry)

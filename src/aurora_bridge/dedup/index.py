@@ -1,7 +1,7 @@
-"""The index file: a cache of what Kafka and the spool hold, made for look-ups. Its statements.
+"""The index file: a cache of what Kafka and the spool hold, for look-ups. This module has its SQL.
 
-Events and the positions in the log up to which they are known change in one file, so that whatever is lost of its end
-is read again from there: commits need no fsync (`synchronous=NORMAL`), and a file that cannot be used is rebuilt.
+Events and the log positions up to which they are known are in the same file. If a crash loses its last commits, they
+are read from the log again: so commits need no fsync (`synchronous=NORMAL`), and an unusable file is rebuilt.
 """
 
 import logging
@@ -44,7 +44,7 @@ _FORMAT = Format(
     migrations={5: outstanding.SCHEMA},
 )
 _CHUNK = 128
-"""Rows a statement: each step gives up the GIL, and a busy event loop takes its time to give it back."""
+"""Rows per statement: each step of SQLite releases the GIL, and a busy event loop is slow to give it back."""
 _REPLACE = """ON CONFLICT DO UPDATE SET state=excluded.state, time_ms=excluded.time_ms, id_ms=excluded.id_ms,
 attempt_ms=excluded.attempt_ms, attempt=excluded.attempt, repeat=excluded.repeat"""
 _REPLACE_LATEST = """ON CONFLICT DO UPDATE SET
@@ -56,16 +56,16 @@ _NEXT = "SELECT fingerprint FROM seen_{number} WHERE fingerprint > ? ORDER BY fi
 _FINGERPRINT = 32
 
 Place = tuple[str, str, int]
-"""The log's id (a Kafka cluster or a spool file), with topic and partition; empty and 0 for the spool."""
+"""Id of the log (a Kafka cluster or a spool file), topic, and partition; for a spool, these are empty and 0."""
 Positions = Mapping[Place, int]
 Cursor = tuple[int, str]
-"""Number of a segment, and the last fingerprint that was read of it."""
+"""Number of a segment, and the last fingerprint that was read from it."""
 Event = tuple[str, int, int]  # fingerprint, time and millisecond of the id
 SeenRow = tuple[str, int, int, int, int, int, bool]
 
 
 class Row(NamedTuple):
-    """The last event of a fingerprint, as `recurrence.Known` has it."""
+    """The last event of a fingerprint (a `recurrence.Known`)."""
 
     fingerprint: str
     state: State
@@ -82,7 +82,7 @@ class Row(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the file knows."""
+    """Result of a look-up."""
 
     rows: dict[str, Row]
     """By fingerprint."""
@@ -91,13 +91,13 @@ class Answer(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the file was opened with."""
+    """What the file holds besides events when it is opened."""
 
     positions: dict[Place, int]
     instances: dict[str, int]
-    """Other replicas whose records were read, and the time of the latest."""
+    """Time of the latest record (ms) by replica, for other replicas."""
     forgotten_ms: int
-    """Time of the youngest event that may be missing."""
+    """Time of the youngest event that may be missing, in ms."""
     bytes: int
 
 
@@ -108,19 +108,19 @@ def open_index(path: Path, max_bytes: int) -> sqlite3.Connection:
     except (sqlite3.DatabaseError, StateError) as error:
         if isinstance(error, sqlite3.DatabaseError) and not is_broken(error):
             raise
-        log.warning("%s cannot be used (%s): rebuilding it from the log", path, error)
+        log.warning("%s cannot be used (%s); rebuilding it from the log", path, error)
     remove(path)
     return open_as_is(path, _FORMAT, max_bytes)
 
 
 def remove(path: Path) -> None:
-    """Remove the file and what belongs to it."""
+    """Remove the file, its write-ahead log and its shared memory."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def found(db: sqlite3.Connection) -> Found:
-    """Return what the file holds beside its events."""
+    """Return what the file holds besides its events."""
     positions = {place[:3]: place[3] for place in db.execute("SELECT log, topic, partition, offset FROM positions")}
     (forgotten_ms,) = db.execute("SELECT time_ms FROM forgotten").fetchone()
     return Found(positions, dict(db.execute("SELECT * FROM instances").fetchall()), forgotten_ms, used_bytes(db))
@@ -135,14 +135,14 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
 
 
 def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[Latest]) -> None:
-    """Take over what changed in memory."""
+    """Write what changed in memory."""
     current = segments.numbers(db)[0]
     _insert(db, f"seen_{current}", 7, _REPLACE, sorted(rows))
     _insert(db, f"latest_{current}", 4, _REPLACE_LATEST, sorted(latest))
 
 
 def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> None:
-    """Note up to where the log is known, and up to when events may be missing in it."""
+    """Write up to which positions the log is known, and up to which time events may be missing."""
     if positions:
         db.execute(_POSITIONS, (_json([(*place, offset) for place, offset in positions.items()]),))
     db.execute("UPDATE forgotten SET time_ms = ? WHERE time_ms < ?", (forgotten_ms, forgotten_ms))
@@ -151,9 +151,9 @@ def note(db: sqlite3.Connection, positions: Positions, forgotten_ms: int) -> Non
 def learn(
     db: sqlite3.Connection, records: Sequence[LogRecord], known: Sequence[str], latest: list[Latest], instance: str
 ) -> list[LogRecord]:
-    """Take over what records of the log tell, and the `latest` states among them; those of `instance` are ours.
+    """Write the events of log records, and the `latest` states among them; records of `instance` are our own.
 
-    Only fingerprints in `known` can be in the file. Return the records of ours whose events were new to it.
+    Only fingerprints in `known` can be in the file. Returns those of our own records that were new to the file.
     """
     events, states = find(db, known, [state.family_key for state in latest])
     rows: dict[str, Row] = {}
@@ -183,7 +183,7 @@ def learn(
 
 
 def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happening: Happening) -> None:
-    """Let something happen to those of the events that are in this state."""
+    """Apply a transition to those of the events that are in this state."""
     after = TRANSITIONS[state, happening]
     changed = 0
     for number in segments.numbers(db):
@@ -195,7 +195,7 @@ def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happen
 
 
 def _insert(db: sqlite3.Connection, table: str, width: int, conflict: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows by chunks of a fixed number, of which the last is filled up with rows that are left out."""
+    """Insert rows in chunks of a fixed size. The last chunk is padded with rows that the statement ignores."""
     for start in range(0, len(rows), _CHUNK):
         values = list(chain.from_iterable(rows[start : start + _CHUNK]))
         db.execute(_insertion(table, width, conflict), values + [None] * (width * _CHUNK - len(values)))
@@ -208,7 +208,7 @@ def _insertion(table: str, width: int, conflict: str) -> str:
 
 
 def fingerprints(db: sqlite3.Connection, cursor: Cursor, limit: int) -> tuple[list[str], Cursor | None]:
-    """Return up to `limit` fingerprints behind a cursor, which begins as `(0, "")`, and the next cursor, if any."""
+    """Return up to `limit` fingerprints after a cursor, and the next cursor, if any. The first one is `(0, "")`."""
     number, after = cursor
     numbers = segments.numbers(db)
     if number in numbers:

@@ -1,7 +1,7 @@
-"""The index file and its thread: opened, asked, opened again after a failure, kept within its bounds.
+"""The index file and its thread: opens it, runs jobs on it, reopens it after a failure, and limits its size.
 
-A cache never stops the daemon. While its file is late or has failed, nobody waits for it; one that is damaged, or was
-removed, is rebuilt from the log; one that cannot be read or written is opened again each second.
+The index is a cache, and never stops the daemon. While the file is late or has failed, nobody waits for it. If it is
+damaged or was removed, it is rebuilt from the log; if it cannot be read or written, opening it is retried each second.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ _STEP_SECONDS = 1.0
 _NEARLY_FULL = 0.95
 _AGREE_SECONDS = 10.0
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine sleeps, where there is such a clock (Linux)."""
+"""A clock that no one can set. On Linux, it includes the time that the machine was suspended."""
 
 
 class IndexFile:
-    """The file. All methods belong to the event loop."""
+    """The index file. Not thread-safe: call it from the event loop only."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class IndexFile:
         metrics: Metrics,
         opened: Callable[[index.Found], None],
     ) -> None:
-        """Keep the index of a state directory; an answer that takes `patience` seconds is late.
+        """Keep the index of a state directory. If an answer takes more than `patience` seconds, the file is late.
 
-        `opened` is called each time the file was opened, with what it holds: only from then on is it asked anything.
+        `opened` is called with the content each time the file was opened, before any other job.
         """
         self._path = directory / index.FILE
         self._max_bytes = settings.max_bytes
@@ -52,23 +52,23 @@ class IndexFile:
         self._on_opened = opened
         self._worker = Worker("index", self._connect)
         self.failed = False
-        """Whether it could not be opened, read or written, and is not open again."""
+        """Whether opening, reading or writing it failed, and it has not been reopened since."""
         self.late = False
         """Whether it does not answer in time."""
         self.full = False
-        """Whether something found no room since room was last made."""
+        """Whether a write found no room since room was last made."""
         self.forgotten_ms = 0
-        """Time of the youngest event that may be missing."""
+        """Time of the youngest event that may be missing, in ms."""
         self._posted: deque[float] = deque()
-        """When the jobs under way were posted (monotonic), in their order."""
+        """Monotonic times at which the unanswered jobs were posted, in order."""
         self._opening = False
         self._anew = False
         self._told = ""
-        """What was last logged about opening it."""
+        """The last error in opening it that was logged."""
         self._inode = 0
         self.used_bytes = 0
-        """How much of the file is in use, when it was last looked."""
-        self._reserve = reserve_bytes(directory) / 2  # a spool that needs room stops first
+        """How much of the file is in use, as of the last maintenance."""
+        self._reserve = reserve_bytes(directory) / 2  # half of the spool's reserve: the spool stops growing first
         self._forgotten = metrics.index_forgotten
         metrics.index_bytes.source = lambda: self.used_bytes
         metrics.index_limit_bytes[()] = settings.max_bytes * _NEARLY_FULL
@@ -76,7 +76,7 @@ class IndexFile:
 
     @property
     def usable(self) -> bool:
-        """Whether it is worth asking."""
+        """Whether it is expected to answer in time."""
         return not (self.failed or self.late)
 
     def start(self) -> None:
@@ -85,11 +85,11 @@ class IndexFile:
         self.post(index.found, self._opened)
 
     async def stop(self, patience: float) -> bool:
-        """Run what is queued and close the file; False if that took longer than `patience` seconds."""
+        """Run the queued jobs, and close the file. Returns False if that took longer than `patience` seconds."""
         return await self._worker.stop(patience)
 
     def post(self, job: Job, done: Done = lambda _result, _error: None) -> None:
-        """Queue a job; `done` gets its result or error, on the loop. Jobs run and are answered in their order."""
+        """Queue a job; `done` is called on the loop with its result or error. Jobs run and are answered in order."""
         self._posted.append(time.monotonic())
 
         def answered(result: Any, error: Exception | None) -> None:  # noqa: ANN401 - whatever the job returns
@@ -106,23 +106,23 @@ class IndexFile:
         return await result_of(self.post, job)
 
     def note_late(self) -> None:
-        """Note that somebody waited long enough for an answer."""
+        """Note that an answer took too long."""
         if not self.late:
             log.warning("The index does not answer; events are published without a look-up until it does.")
         self.late = True
 
     async def recreate(self) -> None:
-        """Remove the file and open a new one, behind the jobs that are queued. Raises what opening it raises."""
+        """Remove the file and open a new one, after the queued jobs. Raises what opening it raises."""
         self.failed = self._anew = True
         self._reopen()
         await self.call(lambda _db: None)
 
     def give_up(self) -> None:
-        """Open it again once it answers: what it does not have was forgotten."""
+        """Reopen it once it answers, because memory has dropped what it could not write."""
         if not self.failed:
             log.error(
                 "The index has stopped accepting writes and was given up. "
-                "When it can be opened again, it is caught up from the log."
+                "Once it can be opened again, it catches up from the log."
             )
         self.failed = True
 
@@ -159,7 +159,7 @@ class IndexFile:
         self._opening = False
         if error is not None or found is None:
             if repr(error) != self._told:
-                log.error("%s cannot be opened (%r); trying again each second.", self._path, error)
+                log.error("%s cannot be opened (%r); retrying each second.", self._path, error)
             self.failed, self._told = True, repr(error)
             return
         self._told = ""
@@ -173,9 +173,9 @@ class IndexFile:
     # Maintenance.
 
     async def maintain(self) -> None:
-        """Open it again where it failed, let old events expire, and forget the oldest early when it is full.
+        """Each second, until cancelled: reopen it if it failed, drop old events, and the oldest ones if it is full.
 
-        A step a second, until cancelled.
+        Events do not expire while the wall clock disagrees with the steady one: somebody set it.
         """
         ahead = time.time() - time.clock_gettime(_STEADY)
         step: asyncio.Task[None] | None = None
@@ -197,10 +197,10 @@ class IndexFile:
                 self.failed = self._anew = True
                 self._reopen()
         except (sqlite3.Error, OSError):
-            """Whoever runs a job notes that it failed; what was left undone comes with a later step."""
+            """`post` has noted the failure; a later step does the rest."""
 
     async def _keep_bounds(self, *, expire: bool) -> bool:
-        """Return whether the file is there no more."""
+        """Expire and forget events; return whether the file was removed or replaced."""
         now_ms = int(time.time() * 1000)
 
         def keep(db: sqlite3.Connection) -> tuple[bool, int, int]:
@@ -222,7 +222,7 @@ class IndexFile:
         return bool(gone)
 
     def forget(self, time_ms: int) -> None:
-        """Note that events up to a time may be missing."""
+        """Note that events up to a time (ms) may be missing."""
         self.forgotten_ms = max(time_ms, self.forgotten_ms)
 
 

@@ -1,4 +1,4 @@
-"""Looks into the index of a state directory beside the daemon that writes it, for the commands."""
+"""Reads the index of a state directory for the commands, while the daemon may be writing it."""
 
 import sqlite3
 from contextlib import closing
@@ -21,7 +21,7 @@ def known_of(directory: Path, fingerprint: str) -> index.Row | None:
 
 
 def missing_of(directory: Path) -> outstanding.Found:
-    """Return what the index of a state directory tells of deliveries that did not get in. Raises `StateError`."""
+    """Return what the index of a state directory knows of deliveries that did not get in. Raises `StateError`."""
     with closing(open_beside(directory / index.FILE)) as db:
         try:
             return outstanding.look(db)

@@ -1,9 +1,9 @@
-"""How far the log is known: Kafka and the spool, read into memory and file alike.
+"""Brings the log, which is Kafka and the spool, into the index, and knows how much of it is known.
 
-The spool is read here, Kafka by `kafka.follower`, which tells what it finds: at each start what a crash took from the
-file, later what other replicas publish; everything, where the file is new. Until the end is reached, and whenever it
-may not be any more, the index is not *complete*: then a state is never a duplicate for equalling the latest, and gets
-an id of its own.
+The spool is read here; Kafka is read by `kafka.follower`, which passes on its records. At a start, that is what a crash
+took from the file, or everything if the file is new; afterwards, what other replicas publish. Until the end of the log
+is reached, or if it moves on unseen, the index is not *complete*. Then a state that equals the latest one is not taken
+for a duplicate, and gets an id of its own.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from aurora_bridge.logs import fields
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 5000
-"""Rows of the spool that are read together."""
+"""Rows of the spool per read."""
 _DAY_MS = 86_400_000
 _AGAIN_SECONDS = 1.0
 
@@ -47,24 +47,24 @@ class SpoolRecord(Protocol):
 
 
 class Spool(Protocol):
-    """What is asked of the spool."""
+    """The part of the spool that is used here."""
 
     @property
     def id(self) -> str:
-        """Of its file: another one has rows of its own."""
+        """Id of its file. Row numbers are only valid for one file."""
 
     @property
     def committed_seq(self) -> int:
-        """The last row that is durable; rows are never numbered twice."""
+        """Number of the last durable row. Numbers are never reused."""
 
     async def read(self, after_seq: int, limit: int) -> Sequence[SpoolRecord]:
-        """Return up to `limit` records behind a row."""
+        """Return up to `limit` records after a row."""
 
 
 class LogReader:
-    """Reads the spool, takes what the follower reads in Kafka, and knows whether that is all there is."""
+    """Reads the spool, takes what the follower reads from Kafka, and knows whether that is all there is."""
 
-    def __init__(  # noqa: PLR0913 - the parts it joins
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         memory: Memory,
         file: IndexFile,
@@ -75,7 +75,7 @@ class LogReader:
         instance: str,
         kafka: bool,
     ) -> None:
-        """Read for the replica called `instance`; `kafka` says that a follower reads Kafka. `lookups` waits for it."""
+        """Read for the replica `instance`; `lookups` wait meanwhile. `kafka`: whether a follower reads Kafka."""
         self._memory = memory
         self._file = file
         self._members = members
@@ -84,20 +84,20 @@ class LogReader:
         self._instance = instance
         self._kafka = kafka
         self.current = Reading({})
-        """What is told for any other is of no effect."""
+        """Results for any other reading are ignored."""
         self._first: Reading | None = None
         self._known_until = inf
-        """Monotonic time up to which the log is known to its end without another look."""
+        """Monotonic time until which the log counts as known to its end without another poll."""
         self.others: dict[str, int] = {}
-        """Other replicas that publish to these topics, and the time of their latest event."""
+        """Time of the latest event (ms) by replica, for other replicas that publish to these topics."""
         self._opened = asyncio.Event()
         self._spool_read = asyncio.Event()
         lookups.hold()
 
-    # Whether all is known.
+    # Completeness.
 
     def complete(self, now_ms: int) -> bool:
-        """Tell whether nothing of the day of `now_ms`, in UTC, can be unknown here."""
+        """Return whether every event of the UTC day of `now_ms` is known here."""
         return (
             self.current.caught_up
             and self._file.usable
@@ -112,11 +112,11 @@ class LogReader:
         return [name for name, time_ms in self.others.items() if time_ms > since_ms]
 
     def missing_until(self, time_ms: int) -> None:
-        """Note that what was published up to a time may be missing in the log."""
+        """Note that events published up to a time may be missing from the log."""
         self._file.forget(time_ms)
 
     def opened(self, found: index.Found) -> None:
-        """Start over with a file that was opened."""
+        """Start over with a file that was just opened."""
         self.current = Reading(found.positions)
         self._first = self._first or self.current
         self._spool_read.clear()
@@ -124,7 +124,7 @@ class LogReader:
         self._opened.set()
 
     def began(self, reading: Reading, name: str) -> None:
-        """Note that the log called `name` is being read to its end: judging waits for that."""
+        """Note that the log called `name` is being read to its end: decisions wait for that."""
         reading.logs.add(name)
         if reading is self.current and not reading.caught_up:
             reading.progress.resume()
@@ -136,7 +136,7 @@ class LogReader:
             self._lookups.release()
 
     def succeeded(self, reading: Reading, until: float = inf) -> None:
-        """Note that the log was read to its end; that holds until monotonic time `until` without another look."""
+        """Note that the log was read to its end; without another poll, that holds until monotonic time `until`."""
         if reading is not self.current:
             return
         self._known_until = until
@@ -150,20 +150,20 @@ class LogReader:
         self._lookups.release()
 
     def doubted(self, reading: Reading, until: float) -> None:
-        """Note that a part of the log cannot be read, and the rest is known until monotonic time `until` at most."""
+        """Note that part of the log cannot be read, so the log counts as known until monotonic time `until` at most."""
         if reading is self.current:
             self._known_until = min(self._known_until, until)
 
     # Reading.
 
     async def run(self) -> None:
-        """Read the spool each time that the file was opened, until cancelled."""
+        """Read the spool each time the file is opened, until cancelled."""
         while True:
             await self._opened.wait()
             self._opened.clear()
             reading = self.current
             self.began(reading, self._spool.id if self._spool is not None else "")
-            while reading is self.current and not await self._read_spool(reading):  # noqa: ASYNC110 - a file that is full
+            while reading is self.current and not await self._read_spool(reading):  # noqa: ASYNC110 - a full file gives no signal
                 await asyncio.sleep(_AGAIN_SECONDS)
             if reading is self.current:
                 self._spool_read.set()
@@ -171,7 +171,7 @@ class LogReader:
                     self.succeeded(reading)
 
     async def _read_spool(self, reading: Reading) -> bool:
-        """Read what is in the spool and not known yet; return whether the file took it."""
+        """Read the part of the spool that is not known yet; return whether the file took it."""
         spool = self._spool
         if spool is None:
             return True
@@ -190,19 +190,19 @@ class LogReader:
         return True
 
     async def reading(self) -> Reading:
-        """Return the current reading, once the file is open and what the spool holds is known."""
+        """Wait until the file is open and the spool was read; return the current reading."""
         await self._spool_read.wait()
         return self.current
 
     def positions(self) -> dict[index.Place, int]:
-        """Return up to where the log is known now."""
+        """Return the positions up to which the log is known now."""
         known = dict(self.current.positions)
         if self._spool is not None and self._spool_read.is_set():
             known[self._spool.id, "", 0] = self._spool.committed_seq
         return known
 
     async def learn(self, reading: Reading, name: str, records: Sequence[LogRecord]) -> bool:
-        """Take over what records of a log tell; return whether the file did: a full one only when it has made room."""
+        """Add the events of log records to memory and file; return False if the file failed or is full."""
         memory, members, instance = self._memory, self._members, self._instance
         rest: list[LogRecord] = []
         latest: dict[str, Latest] = {}
@@ -230,11 +230,11 @@ class LogReader:
 
     def _note_other(self, record: LogRecord) -> None:
         if record.instance not in self.others:
-            log.info("another instance publishes to these topics", extra=fields(instance=record.instance))
+            log.info("another replica publishes to these topics", extra=fields(instance=record.instance))
         self.others[record.instance] = max(self.others.get(record.instance, 0), record.time_ms)
 
     def _expect_retries(self) -> None:
-        """Note that the answers to the last events of an earlier process may not have left."""
+        """Note that answers to the last events of an earlier process may not have been sent."""
         last = self.current.last
         for record in last:
             self._memory.apply_to(record, Happening.LOGGED_LAST)

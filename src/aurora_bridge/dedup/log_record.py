@@ -1,7 +1,7 @@
-"""What a record of the log tells: its event, who published it, and whether that is new.
+"""What a log record says: its event, who published it, and whether that is new.
 
-The first record of an id counts, copies of it change nothing; another id of the same fingerprint is another event, and
-the later one is the one to know.
+Only the first record with an id counts; copies change nothing. Another id of the same fingerprint is another event. The
+later one is remembered.
 """
 
 import re
@@ -17,7 +17,7 @@ _MOST_ATTEMPTS = 99
 
 
 class Latest(NamedTuple):
-    """The latest state of a family's subject: which event that is."""
+    """The event that is the latest state of a family's subject."""
 
     family_key: str
     fingerprint: str
@@ -26,18 +26,18 @@ class Latest(NamedTuple):
 
 
 class LogRecord(NamedTuple):
-    """An event as its record tells it."""
+    """An event, as read from its record."""
 
     fingerprint: str
     time_ms: int
     """The event's `time`, milliseconds since the epoch."""
     id_ms: int
-    """The millisecond in its id, 0 where the id has none."""
+    """The millisecond in its id, 0 if the id has none."""
     once: bool
     """Whether its id is the fingerprint alone."""
     attempt: int
     attempt_ms: int
-    """Receipt of the attempt that was stored: its time, or when a later attempt was handed over."""
+    """Receipt of the stored attempt: the event's time, or for a later attempt, the record's timestamp."""
     family_key: str | None
     instance: str
     """The replica that published it."""
@@ -48,19 +48,19 @@ class LogRecord(NamedTuple):
         return self.time_ms, self.id_ms, self.attempt_ms, self.attempt
 
     def is_event_of(self, known: "Known") -> bool:
-        """Whether an event of the same fingerprint has the same id."""
+        """Whether `known`, an event of the same fingerprint, has the same id."""
         return has_same_id(self, known) or (self.once and not known.id_ms)
 
 
 def has_same_id(one: "Known", other: "Known") -> bool:
-    """Whether two states of one fingerprint have the same id: the millisecond, or the UTC day."""
+    """Whether two states of one fingerprint have the same id: the same millisecond, or the same UTC day."""
     if one.id_ms or other.id_ms:
         return one.id_ms == other.id_ms
     return one.time_ms // _DAY_MS == other.time_ms // _DAY_MS
 
 
 class Known(Protocol):
-    """An event of a fingerprint, as far as its id tells it from another."""
+    """What tells an event from others of its fingerprint."""
 
     @property
     def time_ms(self) -> int:
@@ -68,13 +68,13 @@ class Known(Protocol):
 
     @property
     def id_ms(self) -> int:
-        """The millisecond in its id, 0 where the id has none."""
+        """The millisecond in its id, 0 if the id has none."""
 
 
 def reconcile(record: LogRecord, known: Known | None, state: State | None, happening: Happening) -> State | None:
-    """Return the state of a fingerprint's last event now that a record tells of one, None where that is not new.
+    """Return the new state of a fingerprint's last event, given a record of it; None if nothing changes.
 
-    `known` is the last event so far, in this `state`.
+    `known` is the last event so far, and `state` its state.
     """
     if known is None or state is None:
         return TRANSITIONS[None, happening]
@@ -86,7 +86,7 @@ def reconcile(record: LogRecord, known: Known | None, state: State | None, happe
 
 
 def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int) -> LogRecord | None:
-    """Return what a record tells, None for one that no replica wrote."""
+    """Return the event of a record, None if no replica wrote it."""
     identity, found = identity_of(value, headers), dict(headers)
     if identity is None:
         return None

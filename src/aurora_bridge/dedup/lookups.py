@@ -1,7 +1,7 @@
-"""Deliveries that wait for the index file, for a reading of the log, or for those before them.
+"""Deliveries that wait for the index file, for the log to be read, or for earlier deliveries.
 
-They are decided in order of receipt; all that wait ask the file together. A late file is not asked again until it
-answers. Once one delivery has waited out a slow reading, no other waits for that reading.
+They are decided in order of receipt, and share one query of the file. A late file is not queried again until it
+answers. Once a delivery has waited too long for the log to be read, no other waits for it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class _Waiting(NamedTuple, Generic[T]):
 
 
 class Lookups(Generic[T]):
-    """The queue of those who wait for a decision of kind `T`."""
+    """The queue of deliveries that wait for a decision, a `T`."""
 
     def __init__(
         self,
@@ -34,9 +34,9 @@ class Lookups(Generic[T]):
         decide: Callable[[Event, int, index.Answer | None], T | None],
         undo: Callable[[T], None],
     ) -> None:
-        """Wait for `file`, and for a reading of the log, for `patience` seconds each.
+        """Wait `patience` seconds at most for `file`, and as long for the log to be read.
 
-        `decide` returns None where the file has to be asked first; `undo` takes back a decision that nobody waits for.
+        `decide` returns None if the file must be queried first. `undo` reverts a decision that nobody waits for.
         """
         self._file = file
         self._patience = patience
@@ -45,7 +45,7 @@ class Lookups(Generic[T]):
         self._queue: deque[_Waiting[T]] = deque()
         self._arrived = asyncio.Event()
         self._read = asyncio.Event()
-        """Set while nobody has to wait for a reading of the log."""
+        """Set while no delivery has to wait for the log to be read."""
         self._readings = 0
         self._loop = asyncio.get_running_loop()
 
@@ -55,16 +55,16 @@ class Lookups(Generic[T]):
         return bool(self._queue) or not self._read.is_set()
 
     def hold(self) -> None:
-        """Let everybody wait for a reading of the log: what the file said before it is void."""
+        """Make deliveries wait until the log was read: earlier answers of the file are void."""
         self._read.clear()
         self._readings += 1
 
     def release(self) -> None:
-        """Let nobody wait for a reading: it ended, or one delivery has waited long enough."""
+        """Stop waiting for the log: it was read, or a delivery has waited too long."""
         self._read.set()
 
     async def wait(self, event: Event, now_ms: int) -> T:
-        """Return the decision about a delivery, when its turn has come."""
+        """Wait for a delivery's turn; return the decision about it."""
         decided: asyncio.Future[T] = self._loop.create_future()
         self._queue.append(_Waiting(event, now_ms, decided))
         self._arrived.set()
@@ -76,7 +76,7 @@ class Lookups(Generic[T]):
             raise
 
     async def run(self) -> None:
-        """Decide about those who wait, until cancelled."""
+        """Decide about waiting deliveries, until cancelled."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -95,7 +95,7 @@ class Lookups(Generic[T]):
             self.release()
 
     async def ask(self, events: Sequence[Event]) -> index.Answer | None:
-        """Return what the file knows of events and their families, None if it does not answer."""
+        """Return what the file knows of events and their families, None if it does not answer in time."""
         if not self._file.usable:
             return None
         names = [event.fingerprint for event in events]
@@ -104,13 +104,13 @@ class Lookups(Generic[T]):
             async with asyncio.timeout(self._patience):
                 answer: index.Answer = await self._file.call(partial(index.find, fingerprints=names, families=families))
         except (TimeoutError, sqlite3.Error, OSError):
-            if self._file.usable:  # it took too long, or the error is not one that it is opened again for
+            if self._file.usable:  # it took too long, or the error does not make it reopen
                 self._file.note_late()
             return None
         return answer
 
     def _decide_all(self, asked: tuple[_Waiting[T], ...], answer: index.Answer | None) -> None:
-        """Decide in order, as far as the file has answered or need not be asked."""
+        """Decide in order, up to the first delivery that needs an answer of the file and has none."""
         for waiting in asked:
             decision = self._decide(waiting.event, waiting.now_ms, answer)
             if decision is None:

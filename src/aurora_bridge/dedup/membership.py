@@ -1,7 +1,7 @@
-"""Which fingerprints the file may hold: a Bloom filter that says "certainly not" of nearly every new one.
+"""A Bloom filter of the fingerprints in the file: it answers "certainly not" for nearly every new one.
 
-What it is not sure of is asked of the file. About 2 bytes a fingerprint in the file, and 1 % false alarms when full;
-then it is rebuilt from the file, as at the start. Until it is built, everything may be there.
+For any other fingerprint, the file is queried. It takes about 2 bytes per fingerprint in the file, and has 1 % false
+positives when full; then it is rebuilt from the file, as at start. Until it is built, it answers "maybe".
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ _LEAST = 2**20
 _HEADROOM = 1.5
 _FALSE_ALARMS = 0.01
 _ROW_BYTES = 60
-"""Of the file, at least, for a fingerprint."""
+"""Least size of a fingerprint in the file."""
 _AT_ONCE = 20_000
 """Fingerprints read in one job: some 10 ms of the file's thread."""
 
 
 class Membership:
-    """The filter. Built by one job of the file after the other."""
+    """The filter. It is built by a series of jobs of the file."""
 
     def __init__(self, file: IndexFile) -> None:
         self._file = file
@@ -43,7 +43,7 @@ class Membership:
         """Add fingerprints that are being written."""
         self._added += len(fingerprints)
         if self._added > self._capacity and self._bloom is not None and self._next is None:
-            self._added = int(min(self._bloom.approx_items, self._added))  # most had been added before
+            self._added = int(min(self._bloom.approx_items, self._added))  # most were added more than once
             if self._added > self._capacity:
                 self.build(self._file.used_bytes)
         for bloom in (self._bloom, self._next):
@@ -51,7 +51,7 @@ class Membership:
                 bloom.update(fingerprints)
 
     def build(self, used_bytes: int) -> None:
-        """Rebuild it from a file of which so much is in use."""
+        """Rebuild it from a file with `used_bytes` in use."""
         self._capacity = int(max(_LEAST, used_bytes / _ROW_BYTES * _HEADROOM))
         self._added = 0
         self._next = Bloom(self._capacity, _FALSE_ALARMS)
@@ -60,7 +60,7 @@ class Membership:
     def _read(self, cursor: index.Cursor, bloom: Bloom) -> None:
         def done(part: tuple[list[str], index.Cursor | None] | None, error: Exception | None) -> None:
             if error is not None or part is None or bloom is not self._next:
-                return  # whoever opens the file again rebuilds it
+                return  # it is rebuilt when the file is reopened
             found, following = part
             bloom.update(found)
             self._added += len(found)

@@ -1,7 +1,7 @@
-"""What is known here before the index file knows it: events in flight or changed, and the latest states.
+"""What the index file does not have yet: events in flight or changed, and the latest states.
 
-A write-behind cache without I/O: `deduplicator` enters what is delivered, `log_reader` what the log tells, and
-`write_behind` takes what changed. What is neither changed nor in use leaves once the file has it.
+A write-behind cache, without I/O: `deduplicator` enters deliveries, `log_reader` enters log records, and `write_behind`
+takes the changes. An entry that is neither changed nor in use is dropped once the file has it.
 """
 
 from asyncio import Future
@@ -14,12 +14,12 @@ from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
 from aurora_bridge.refusal import Refusal
 
 SLICES = "0123456789abcdef"
-"""First digits of keys: what is written together shares pages of the file."""
+"""First digits of keys. Rows of one slice are written together, because they share pages of the file."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """The last event of a fingerprint, and who waits for it: about 500 bytes."""
+    """The last event of a fingerprint, and the deliveries that wait for it. Takes about 500 bytes."""
 
     fingerprint: str
     family_key: str | None
@@ -27,27 +27,27 @@ class Entry:
     time_ms: int
     """Receipt of its first attempt, milliseconds since the epoch: the event's `time`."""
     id_ms: int
-    """The millisecond in its id, 0 where the id has none."""
+    """The millisecond in its id, 0 if the id has none."""
     attempt_ms: int
     """Receipt of its last attempt."""
     attempt: int = 1
-    """Estimated number of that, from 1."""
+    """Estimated number of the last attempt, from 1."""
     repeat: bool = False
     """Whether another event of its fingerprint had been accepted before."""
     event: str = ""
-    """Its name, by which refused deliveries are counted."""
+    """Its name, under which refused deliveries are counted."""
     listed: bool = False
     """Whether the file may list it as refused."""
     retry_left: bool = field(default=False, init=False)
-    """True if an earlier attempt was refused and the one in flight is not its scheduled retry: that is still due."""
+    """Whether an earlier attempt was refused and its scheduled retry is still due: the one in flight is not it."""
     refcount: int = field(default=0, init=False)
-    """Deliveries that are not answered yet and refer to it."""
+    """Number of unanswered deliveries that refer to it."""
     waiters: "list[Future[Refusal | None]] | None" = field(default=None, init=False)
-    """Deliveries of the same event that came while it was in flight; they are told what its own was told."""
+    """Deliveries of the same event that came while it was in flight. They get the same result."""
     changed: bool = field(default=False, init=False)
-    """Whether it changed since it was last taken to be written."""
+    """Whether it changed since it was last taken for writing."""
     writes: int = field(default=0, init=False)
-    """Writes of it that the file has not confirmed."""
+    """Number of its writes that the file has not confirmed."""
 
     @property
     def in_use(self) -> bool:
@@ -56,12 +56,12 @@ class Entry:
 
     @property
     def stays(self) -> bool:
-        """Whether it is needed here, or the file does not hold it as it stands."""
+        """Whether it is in use, or the file does not have its current state."""
         return self.changed or self.writes > 0 or self.in_use
 
 
 class Batch(NamedTuple):
-    """What is written together."""
+    """Changes that are written together."""
 
     entries: list[Entry]
     latest: list[Latest]
@@ -79,13 +79,13 @@ class Memory:
         self._families_leaving: list[str] = []
 
     def enter(self, entry: Entry) -> None:
-        """Take a new event as the last of its fingerprint; a state is the latest of its family from now on."""
+        """Enter a new event: the last of its fingerprint and, if it is a state, the latest of its family."""
         self.entries[entry.fingerprint] = entry
         if entry.family_key is not None:
             self.latest[entry.family_key] = entry
 
     def apply(self, entry: Entry, happening: Happening) -> None:
-        """Let something happen to an event."""
+        """Apply a transition to an event."""
         before = entry.state
         entry.state = after = TRANSITIONS[before, happening]
         entry.listed |= after is RETRY_PENDING
@@ -93,7 +93,7 @@ class Memory:
             self.change(entry)
 
     def change(self, entry: Entry) -> None:
-        """Note that the file has to learn how an event, and its family, stand."""
+        """Note that an event, and its family's latest state, must be written to the file."""
         fingerprint, family_key = entry.fingerprint, entry.family_key
         entry.changed = True
         self._changed[fingerprint[0]][fingerprint] = entry
@@ -104,14 +104,14 @@ class Memory:
         self._changed_families[family_key[0]][family_key] = None
 
     def apply_to(self, event: Entry | LogRecord, happening: Happening) -> bool:
-        """Let something happen to an event, if it is the last of its fingerprint; return whether that is here."""
+        """Apply a transition to an event if it is the last of its fingerprint; return whether memory has that one."""
         last = self.entries.get(event.fingerprint)
         if last is not None and (last.time_ms, last.id_ms) == (event.time_ms, event.id_ms):
             self.apply(last, happening)
         return last is not None
 
     def learn(self, record: LogRecord, happening: Happening) -> bool:
-        """Take over what a record of the log tells; return whether its event is here, so that the file need not."""
+        """Enter the event of a log record; return False if its fingerprint is not here, but perhaps in the file."""
         key = record.family_key
         latest = None if key is None else self.latest.get(key)
         if key is not None and latest is not None and record.time_ms >= latest.time_ms:
@@ -136,7 +136,7 @@ class Memory:
     # Writing.
 
     def take(self, names: Iterable[str]) -> Batch:
-        """Return what changed in slices, and is written now."""
+        """Take the changes in these slices, to be written now."""
         entries: list[Entry] = []
         families: list[str] = []
         for name in names:
@@ -146,7 +146,7 @@ class Memory:
         return self._taken(entries, families)
 
     def take_some(self, fingerprints: Iterable[str]) -> Batch:
-        """Return the last events of fingerprints that are to be written, and are now, with their families."""
+        """Take the changes of these fingerprints and their families, to be written now."""
         popped = [self._changed[fingerprint[0]].pop(fingerprint, None) for fingerprint in fingerprints]
         entries = [entry for entry in popped if entry is not None]
         return self._taken(entries, [entry.family_key for entry in entries if entry.family_key is not None])
@@ -159,14 +159,14 @@ class Memory:
         return Batch(entries, [Latest(key, each.fingerprint, each.time_ms, each.id_ms) for key, each in latest])
 
     def written(self, batch: Batch) -> None:
-        """Note that the file has a batch."""
+        """Note that a batch was written."""
         for entry in batch.entries:
             entry.writes -= 1
         self._leaving += batch.entries
         self._families_leaving += [latest.family_key for latest in batch.latest]
 
     def not_written(self, batch: Batch) -> None:
-        """Note that a batch has to be written again, but for what was replaced or given up."""
+        """Note that writing a batch failed: what was not replaced or given up meanwhile is written again."""
         for entry in batch.entries:
             entry.writes -= 1
             if self.entries.get(entry.fingerprint) is entry:
@@ -176,7 +176,7 @@ class Memory:
             self._change_family(latest.family_key)
 
     def release(self, entry: Entry) -> None:
-        """Let an event leave that no delivery refers to any more."""
+        """Note that no delivery refers to an event any more: `forget` may drop it."""
         self._leaving.append(entry)
 
     def forget(self) -> None:
@@ -198,14 +198,14 @@ class Memory:
                 del self.latest[key]
 
     def change_all(self) -> None:
-        """Note that the file may have nothing of what is here."""
+        """Note that everything here must be written to the file."""
         for entry in self.entries.values():
             self.change(entry)
         for key in self.latest:
             self._change_family(key)
 
     def give_up(self) -> None:
-        """Forget all but what is in flight or not answered: the log has it."""
+        """Forget everything except what is in flight or not answered: the log has the rest."""
         self.entries = {key: entry for key, entry in self.entries.items() if entry.in_use}
         self.latest = {key: latest for key, latest in self.latest.items() if latest.fingerprint in self.entries}
         self._changed = {name: {} for name in SLICES}

@@ -1,4 +1,4 @@
-"""Looks every few seconds at what did not get in (`outstanding`), for metrics and the status page."""
+"""Polls the index file for deliveries that did not get in (`outstanding`), for metrics and the status page."""
 
 import asyncio
 import sqlite3
@@ -14,10 +14,10 @@ _EVERY_SECONDS = 5.0
 
 
 class Missing:
-    """What the index file told last. All methods belong to the event loop."""
+    """The last result from the index file. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, file: IndexFile, metrics: Metrics) -> None:
-        """Begin a run of the daemon."""
+        """Start a run of the daemon now."""
         self._file = file
         self._began_ms = int(time() * 1000)
         self._found = Found()
@@ -27,7 +27,7 @@ class Missing:
         metrics.retry_pending_until.source = lambda: self.now().latest_ms / 1000
 
     def now(self) -> Outstanding:
-        """Return where refused deliveries stand."""
+        """Return the refused deliveries that are outstanding now."""
         return outstanding.outstanding(self._found, int(time() * 1000))
 
     def note_alive(self) -> None:
@@ -35,12 +35,12 @@ class Missing:
         self._file.post(partial(outstanding.note_alive, began_ms=self._began_ms, now_ms=int(time() * 1000)))
 
     async def run(self) -> None:
-        """Look, until cancelled. A file that fails is asked again."""
+        """Poll until cancelled. A file that fails is polled again."""
         while True:
             if self._file.usable:
                 self.note_alive()
                 try:
                     self._found = await self._file.call(outstanding.look)
                 except (sqlite3.Error, OSError):
-                    """The file is opened again; until then, what was known last is shown."""
+                    """The file is reopened; until then, the last result is shown."""
             await asyncio.sleep(_EVERY_SECONDS)

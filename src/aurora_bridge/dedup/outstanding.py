@@ -1,12 +1,11 @@
-"""What did not get in: deliveries that were refused and have not come again, and the time in which no daemon ran.
+"""What did not get in: refused deliveries that have not come again, and times in which no daemon ran.
 
-A delivery refused behind its credentials is remembered, and Aurora tries it five times more. The index file lists those
-that wait, so the list leaves with the file; what becomes of one is written in the same transaction as its state. Counts
-by minute are kept beside it by triggers, since an outage can leave a million of them.
+A delivery that is refused after its credentials were accepted is remembered, and Aurora tries it five more times. The
+index file lists those deliveries, so the list is lost with the file. Each is listed or deleted in the transaction that
+writes its state. Triggers keep counts by minute, because an outage can leave a million of them.
 
-What cannot be known: two refused deliveries of equal content count as one; `time` is the first attempt that a daemon
-saw, which may have been a retry; and Aurora's intervals are approximate, so that between the time at which the last
-retry is due and a fifth later it may still come.
+Limits: two refused deliveries of equal content count as one. The time is that of the first attempt that a daemon saw,
+which may have been a retry. Aurora's intervals are approximate: the last retry may come up to a fifth later than due.
 """
 
 import sqlite3
@@ -37,7 +36,7 @@ CREATE TRIGGER refused_struck AFTER DELETE ON refused BEGIN
 END;
 CREATE TABLE runs (began_ms INTEGER PRIMARY KEY, alive_ms INTEGER NOT NULL)
 """
-"""`minute` is that of the first attempt, since the epoch."""
+"""`minute` is the minute of the first attempt, counted from the epoch."""
 _STRIKE = "DELETE FROM refused WHERE fingerprint IN (SELECT value FROM json_each(?))"
 _LIST = "INSERT INTO refused SELECT value->>0, value->>1, value->>2 FROM json_each(?)"
 _RUN = "INSERT INTO runs VALUES (?, ?) ON CONFLICT DO UPDATE SET alive_ms = max(alive_ms, excluded.alive_ms)"
@@ -45,14 +44,14 @@ _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 LAST_RETRY_MS = sum(seconds for _, seconds in SCHEDULE) * 1000
-"""After the first attempt the last of Aurora's retries is due: 23 h 35 min 30 s."""
+"""From the first attempt until Aurora's last retry is due: 23 h 35 min 30 s."""
 LATEST_MS = int(LAST_RETRY_MS * (1 + LATE_SHARE))
-"""After which it is not expected any more."""
+"""From the first attempt until the last retry is no longer expected."""
 _EARLIEST_MS = int(LAST_RETRY_MS * (1 - EARLY_SHARE))
 
 
 class Refused(NamedTuple):
-    """Deliveries of one event that were refused, and whose first attempt came in one minute."""
+    """Refused deliveries of one event, with a first attempt in one minute."""
 
     event: str
     minute: int
@@ -70,14 +69,14 @@ class Refused(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A time in which no daemon ran, to five seconds."""
+    """A time in which no daemon ran, accurate to five seconds."""
 
     from_ms: int
     to_ms: int
 
 
 class Found(NamedTuple):
-    """What the file tells."""
+    """What the file lists."""
 
     refused: Sequence[Refused] = ()
     gaps: Sequence[Gap] = ()
@@ -85,34 +84,34 @@ class Found(NamedTuple):
 
 
 class Outstanding(NamedTuple):
-    """Where refused deliveries stand, by event."""
+    """Refused deliveries that have not come again, by event."""
 
     pending: Mapping[str, int]
-    """Aurora's retries are not over."""
+    """Deliveries that Aurora may still retry."""
     missed: Mapping[str, int]
-    """They are: such a delivery comes only if Aurora is asked to send it again."""
+    """Deliveries without retries left: they only come if Aurora is asked to send them again."""
     due_ms: int
-    """When the last retry of those pending is due; 0 without one."""
+    """When the last retry of the pending ones is due; 0 if there are none."""
     latest_ms: int
-    """Until when it may come, if Aurora is late."""
+    """Until when that retry may come, if Aurora is late."""
 
 
 class Window(NamedTuple):
-    """What to ask Aurora to send again."""
+    """A time window that Aurora should be asked to send again."""
 
     event: str
-    """Empty: every event."""
+    """Name of the event; empty: every event."""
     from_ms: int
     to_ms: int
     deliveries: int = 0
-    """That were refused; 0 for a time in which no daemon ran."""
+    """Number of refused deliveries in it; 0 for a time in which no daemon ran."""
 
 
 # In the file, on its thread.
 
 
 def settle(db: sqlite3.Connection, fingerprints: Iterable[str]) -> None:
-    """Strike deliveries off that came again."""
+    """Delete deliveries that came again from the list."""
     db.execute(_STRIKE, (orjson.dumps(list(fingerprints)).decode(),))
 
 
@@ -124,29 +123,29 @@ def note(db: sqlite3.Connection, refused: Sequence[tuple[str, str, int]]) -> Non
 
 
 def forget(db: sqlite3.Connection, before_ms: int) -> None:
-    """Forget what is older."""
+    """Forget deliveries and runs before a time."""
     db.execute("DELETE FROM refused WHERE minute < ?", (before_ms // _MINUTE_MS,))
     db.execute("DELETE FROM runs WHERE alive_ms < ?", (before_ms,))
 
 
 def note_alive(db: sqlite3.Connection, began_ms: int, now_ms: int) -> None:
-    """Note that the daemon which began then is alive."""
+    """Note that the daemon that started at `began_ms` is alive."""
     db.execute(_RUN, (began_ms, now_ms))
 
 
 def look(db: sqlite3.Connection) -> Found:
-    """Return what the file tells."""
+    """Return what the file lists."""
     refused = map(Refused._make, db.execute("SELECT * FROM refused_by_minute ORDER BY event, minute"))
     runs = db.execute("SELECT * FROM runs ORDER BY began_ms").fetchall()
     gaps = (Gap(alive_ms, began_ms) for (_, alive_ms), (began_ms, _) in pairwise(runs) if began_ms > alive_ms)
     return Found(list(refused), list(gaps))
 
 
-# What that means.
+# Computed from it.
 
 
 def outstanding(found: Found, now_ms: int) -> Outstanding:
-    """Return where refused deliveries stand."""
+    """Return the refused deliveries that have not come again."""
     pending, missed, last_ms = Counter[str](), Counter[str](), 0
     for refused in found.refused:
         if _is_pending(refused, now_ms):
@@ -160,10 +159,11 @@ def outstanding(found: Found, now_ms: int) -> Outstanding:
 
 
 def to_request(found: Found, now_ms: int, *, pending: bool = False) -> list[Window]:
-    """Return what can no longer come by itself; with `pending`, also what Aurora's retries may still bring.
+    """Return what will not come by itself; with `pending`, also what Aurora's retries may still bring.
 
-    A window of refused deliveries begins where a daemon was away within a day before: what was refused then may have
-    been a retry. Of a time in which no daemon ran, that part counts whose retries were all over by its end.
+    If no daemon ran at some time in the day before a window of refused deliveries, the window begins there: what was
+    refused may have been a retry. Of a time in which no daemon ran, only the part counts that Aurora no longer retried
+    when it ended.
     """
     windows: list[Window] = []
     for refused in found.refused:

@@ -1,4 +1,4 @@
-"""One reading of the log into the index: how far it has come, and what was published just before it began."""
+"""One pass over the log into the index: its progress, and what was published just before it began."""
 
 import logging
 from collections.abc import Iterable
@@ -13,39 +13,39 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 5.0
 _STUCK_SECONDS = 10.0
-"""Nothing was read for so long: nobody knows how long the rest takes."""
+"""After this long without a record read, no estimate is given."""
 _LAST_MS = 10_000
-"""Before a crash: the answers to what was received in this time may not have left."""
+"""The answers to deliveries received this long before a crash may not have been sent."""
 
 
 READ_TO_ITS_END = -1
-"""In the place of a partition: this log was read to its end once, whatever else is known of it."""
+"""Used as a partition number: this log has been read to its end once."""
 
 
 class Progress:
-    """How far a reading of the log has come, for people."""
+    """Progress of reading the log, for people: it is logged, and on the status page."""
 
     def __init__(self) -> None:
         self.read = 0
         self.to_read = 0
-        """Events that were still to be read when it was last looked, an estimate."""
+        """Estimated number of events still to be read."""
         self._ended = False
         self._seconds = 0.0
-        """Spent reading."""
+        """Time spent reading."""
         self._moved = self._told = monotonic()
 
     def seconds_left(self) -> float:
-        """Return how long it will take at the speed so far, infinity where that is not known, or nothing moves."""
+        """Return how long the rest takes at the speed so far; infinity if that is unknown, or nothing moves."""
         if not self.read or monotonic() - self._moved > _STUCK_SECONDS:
             return inf
         return self.to_read * self._seconds / self.read
 
     def resume(self) -> None:
-        """Note that reading begins, or goes on: waiting for Kafka tells nothing of the speed."""
+        """Note that reading begins or continues: the time spent waiting for Kafka does not count."""
         self._moved = monotonic()
 
     def note(self, read: int, to_read: int) -> None:
-        """Note that so many more were read, and how many there are to read."""
+        """Note that `read` more events were read, and `to_read` are left."""
         if self._ended:
             return
         now = monotonic()
@@ -56,29 +56,29 @@ class Progress:
         if self.read and to_read and now - self._told > _PROGRESS_SECONDS:
             self._told = now
             left = fields(read=self.read, to_read=to_read, seconds_left=round(self.seconds_left()))
-            log.info("reading the log into the index; until it ends, duplicates of states may pass", extra=left)
+            log.info("reading the log into the index; until that is done, duplicate states may pass", extra=left)
 
     def end(self) -> None:
-        """Note that the end is reached: what is read later is read as it comes."""
+        """Note that the end is reached: later events are read as they come."""
         self._ended = True
         self.to_read = 0
 
 
 class Reading:
-    """What is known of the log since the index file was opened; each opening begins another."""
+    """What is known of the log since the index file was opened. Each time it is opened, a new reading begins."""
 
     def __init__(self, positions: index.Positions) -> None:
         self.positions = dict(positions)
-        """Up to where the log is known."""
+        """Positions up to which the log is known."""
         self.existing = frozenset(name for name, _, partition in positions if partition == READ_TO_ITS_END)
-        """Logs that the file had known to their end."""
+        """Names of logs that the file already knew to their ends."""
         self.logs: set[str] = set()
-        """Those that are being read."""
+        """Names of logs that are being read."""
         self.caught_up = False
         """Whether the log was read to its end."""
         self.progress = Progress()
         self.last: list[LogRecord] = []
-        """What an earlier process published in its last seconds."""
+        """Records that an earlier process published in its last seconds."""
 
     def note_last(self, new_records: Iterable[LogRecord]) -> None:
         """Note records of an earlier process that the file did not know."""

@@ -1,7 +1,7 @@
-"""Same event or new one: the rules that tell a duplicate from a genuine repeat, and the ids that follow.
+"""The rules that tell a duplicate from a genuine repeat, and the ids of events.
 
-Pure functions over what is known of a fingerprint. Aurora sends no delivery id, so identity is content, and content
-comes back: jobs never, states do, and a bare "something changed" says nothing at all. When in doubt, publish.
+Pure functions over what is known of a fingerprint. Aurora sends no delivery id, so content is the identity. But content
+can recur: a job never does, a state does, and a bare "something changed" identifies nothing. When in doubt, publish.
 """
 
 from enum import StrEnum
@@ -11,7 +11,7 @@ from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_EXPECTED, RETRY_PENDI
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import day_of, millisecond_of
 
-# In Python 3.11 each look-up of a member of an enumeration is a call.
+# In Python 3.11, each access to an enum member is a call.
 _ONCE, _STATE, _SIGNAL = Recurrence.ONCE, Recurrence.STATE, Recurrence.SIGNAL
 
 
@@ -23,14 +23,14 @@ class Action(StrEnum):
     REPEAT = "repeat"
     """Publish it: another event of its fingerprint."""
     RETRY = "retry"
-    """Publish it with id and time of the event that it brings again."""
+    """Publish it with id and time of the event that it retries."""
     JOIN = "join"
     """The same event is in flight: wait for its result."""
     DUPLICATE = "duplicate"
 
 
 class Interval(StrEnum):
-    """Which attempt of Aurora's schedule a delivery fits, by its distance from the attempt before."""
+    """Which of Aurora's retry intervals a delivery fits, by the time since the previous attempt."""
 
     ECHO = "echo"
     RETRY_30S = "30s"
@@ -48,7 +48,7 @@ class Known(Protocol):
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """Its state."""
 
     @property
     def time_ms(self) -> int:
@@ -59,9 +59,9 @@ class Known(Protocol):
         """Receipt of the last attempt."""
 
 
-# Aurora: "Delivery", the retry table; each interval counts from the attempt before. From a tenth (at least 10 s) early
-# to a fifth (at least 30 s) late: wide enough that a retry still fits when those before it were never seen here
-# (30 s + 5 min, ..., 3 h + 20 h), narrow enough that no two intervals touch.
+# Aurora: "Delivery", the retry table; each interval counts from the previous attempt. Tolerance: a tenth (at least
+# 10 s) early to a fifth (at least 30 s) late. That is wide enough that a retry still fits if the previous one was never
+# seen here (30 s + 5 min, ..., 3 h + 20 h), and narrow enough that no two intervals touch.
 SCHEDULE = (
     (Interval.RETRY_30S, 30),
     (Interval.RETRY_5MIN, 5 * 60),
@@ -70,7 +70,7 @@ SCHEDULE = (
     (Interval.RETRY_20H, 20 * 3600),
 )
 EARLY_SHARE, LATE_SHARE = 1 / 10, 1 / 5
-"""By how much of its interval a retry may be early or late."""
+"""By what fraction of its interval a retry may be early or late."""
 _INTERVALS = tuple(
     (interval, (seconds - max(10, seconds * EARLY_SHARE)) * 1000, (seconds + max(30, seconds * LATE_SHARE)) * 1000)
     for interval, seconds in SCHEDULE
@@ -86,7 +86,7 @@ _SAME_EVENT = {
 
 
 def interval_of(elapsed_ms: int) -> Interval:
-    """Return the interval that a delivery fits which came `elapsed_ms` after the attempt before."""
+    """Return the interval that a delivery fits if it came `elapsed_ms` after the previous attempt."""
     if elapsed_ms < _INTERVALS[0][1]:
         return Interval.ECHO
     for interval, earliest, latest in _INTERVALS:
@@ -105,17 +105,17 @@ def decide(  # noqa: PLR0913 - the facts of one decision
     complete: bool,
     resend: bool = False,
 ) -> tuple[Action, Interval]:
-    """Return what to do with a delivery received at `now_ms`, by what is `known` of its fingerprint; and its interval.
+    """Return what to do with a delivery received at `now_ms`, and its interval.
 
-    `window_ms` is the repeat window of its route. `is_latest` says whether it equals the latest state of its subject,
-    `complete` whether nothing of today is unknown here. During a `resend` that an operator declared, what was accepted
-    before is a duplicate.
+    `known` is the last event of its fingerprint, `window_ms` the repeat window of its route. `is_latest` says whether
+    the delivery equals the latest state of its subject, `complete` whether every event of today is known here. During a
+    `resend` that an operator declared, everything accepted before is a duplicate.
     """
     state = known.state
     interval = Interval.RESEND if resend and state is SEEN else interval_of(now_ms - known.attempt_ms)
     accepted = state is SEEN or state is RETRY_EXPECTED
     if accepted and known.time_ms > now_ms:
-        return Action.REPEAT, interval  # a clock was set back: a time in the future suppresses nothing
+        return Action.REPEAT, interval  # a clock was set back: an event in the future makes nothing a duplicate
     if recurrence is _SIGNAL:
         same = resend and accepted
     elif recurrence is _ONCE or resend:
@@ -128,7 +128,7 @@ def decide(  # noqa: PLR0913 - the facts of one decision
 
 
 def new_id_ms(recurrence: Recurrence, now_ms: int, *, complete: bool) -> int:
-    """Return the millisecond in the id of the first event of a fingerprint, 0 for none."""
+    """Return the millisecond for the id of a fingerprint's first event, 0 if it has none."""
     if recurrence is _ONCE or (recurrence is _STATE and complete):
         return 0
     return now_ms
@@ -137,7 +137,7 @@ def new_id_ms(recurrence: Recurrence, now_ms: int, *, complete: bool) -> int:
 def event_id(fingerprint: str, recurrence: Recurrence, time_ms: int, id_ms: int) -> str:
     """Return the id of an event.
 
-    `once`: the fingerprint. `state`: with the UTC day of its time, or the millisecond for a repeat and where earlier
+    `once`: the fingerprint. `state`: with the UTC day of its time, or with the millisecond for a repeat, or if earlier
     events of the day may be unknown. `signal`: always with the millisecond.
     """
     if id_ms:

@@ -1,7 +1,7 @@
-"""Same event or new one, for an event that came earlier and is published only now: a dead letter that was replayed.
+"""Deduplicates replayed dead letters: events that came earlier and are only published now.
 
-It is decided by what was known when it came, and the index learns of it as of any record of the log: what came since is
-later, and stays the last of its fingerprint and the latest of its family.
+A replay is decided as of its receipt, and enters the index like any log record: events that came since are later, and
+remain the last of their fingerprint and the latest of their family.
 """
 
 from typing import Any, NamedTuple
@@ -18,27 +18,27 @@ from aurora_bridge.webhook.event import Event
 
 
 class Claim(NamedTuple):
-    """What to do with an event that came earlier."""
+    """What to do with a replayed event."""
 
     id: str
     entry: Entry | None
-    """What to publish; None for a duplicate of the event with this id."""
+    """What to publish; None if it is a duplicate of the event with this id."""
 
 
 class Replays:
-    """Decides about events that came earlier."""
+    """Decides about replayed events."""
 
     def __init__(self, memory: Memory, lookups: Lookups[Any], log: LogReader, *, instance: str) -> None:
-        """Know what `memory` and the file know; tell `log` in the name of this `instance`."""
+        """Look events up in `memory` and the file, and enter them through `log`, as published by `instance`."""
         self._memory = memory
         self._lookups = lookups
         self._log = log
         self._instance = instance
 
     async def claim(self, event: Event, time_ms: int, *, retried: bool) -> Claim:
-        """Return what to do with an event received at `time_ms`, and `retried` by Aurora since it was refused.
+        """Return what to do with an event received at `time_ms`; `retried`: whether Aurora retried it after a refusal.
 
-        Its id is made of event and time alone: replayed again, after a crash in between, it has the same one.
+        The id only depends on event and time, so that a second replay, after a crash, has the same id.
         """
         recurrence = event.recurrence
         known, is_latest = await self._look_up(event)

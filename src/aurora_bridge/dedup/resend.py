@@ -1,8 +1,8 @@
 """A re-send that an operator declared: Aurora's support sends a window of past webhooks once more.
 
-While it lasts, whatever was accepted before is a duplicate (`recurrence.decide`). The declaration expires after a
-day, since it also hides genuine repeats; it is kept in the state directory, so that a restart changes nothing. Each
-replica has its own: a record in a topic would be one that every consumer meets.
+While it lasts, everything accepted before is a duplicate (`recurrence.decide`). The declaration expires after a day,
+because it also hides genuine repeats. It is kept in the state directory, to survive a restart. Each replica has its
+own: sharing it through a topic would show it to every consumer.
 """
 
 import asyncio
@@ -23,59 +23,59 @@ log = logging.getLogger(__name__)
 FILE = "resend"
 LASTS_MS = 86_400_000
 _SAVE_SECONDS = 5.0
-"""At most so much of the counts does a crash forget."""
+"""A crash loses at most this much of the counts."""
 
 
 class Declaration(NamedTuple):
-    """The last re-send that was declared. Times are in milliseconds since the epoch."""
+    """The last declared re-send. Times are in milliseconds since the epoch."""
 
     begun_ms: int = 0
-    """0: none ever was."""
+    """0: none was ever declared."""
     ends_ms: int = 0
     """When it ends, or has ended."""
     known: int = 0
     """Deliveries since then that were duplicates."""
     new: int = 0
-    """Deliveries since then that were published; those that Aurora sent for the first time are among them."""
+    """Deliveries since then that were published, including those that Aurora sent for the first time."""
 
     def lasts(self, now_ms: int) -> bool:
-        """Whether it is going on."""
+        """Whether it is in progress."""
         return now_ms < self.ends_ms
 
     def begin(self, now_ms: int) -> "Declaration":
-        """Return one that lasts a day from now; what is going on already is only made to last longer."""
+        """Return one that lasts a day from now. If one is in progress, it is extended."""
         ends_ms = now_ms + LASTS_MS
         return self._replace(ends_ms=ends_ms) if self.lasts(now_ms) else Declaration(now_ms, ends_ms)
 
     def end(self, now_ms: int) -> "Declaration":
-        """Return it ended. Raises `ValueError` if none is going on."""
+        """Return it ended. Raises `ValueError` if none is in progress."""
         if not self.lasts(now_ms):
-            msg = "no re-send is going on"
+            msg = "no re-send is in progress"
             raise ValueError(msg)
         return self._replace(ends_ms=now_ms)
 
 
 class Resend:
-    """The declaration of a state directory, and what comes meanwhile. All methods belong to the event loop."""
+    """The re-send of a state directory, and its counts. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, directory: Path) -> None:
-        """Go on with what the directory holds. One that cannot be read counts as none, and the log says so."""
+        """Continue with the declaration in the directory. If it cannot be read, that is logged, and there is none."""
         self._file = LineFile(directory / FILE)
         self._writing = asyncio.Lock()
         try:
             self.declared = read(directory)
         except StateError as error:
-            log.error("%s Until it is declared again, no re-send is going on.", error)  # noqa: TRY400 - it says all
+            log.error("%s Until it is declared again, no re-send is in progress.", error)  # noqa: TRY400 - it says all
             self.declared = Declaration()
         self._saved = self.declared
         self._lasting = False
 
     def lasts(self, now_ms: int) -> bool:
-        """Whether it is going on."""
+        """Whether it is in progress."""
         return now_ms < self.declared.ends_ms
 
     def count(self, now_ms: int, *, known: bool) -> None:
-        """Note what a delivery was, if a re-send is going on."""
+        """Count a delivery, if a re-send is in progress."""
         declared = self.declared
         if now_ms < declared.ends_ms:
             self.declared = (
@@ -83,11 +83,11 @@ class Resend:
             )
 
     async def begin(self, now_ms: int) -> Declaration:
-        """Declare that a re-send begins; return once a restart knows it. Raises `ValueError` if it cannot be kept."""
+        """Declare that a re-send begins; return once that is durable. Raises `ValueError` if it cannot be written."""
         return await self._change(self.declared.begin(now_ms))
 
     async def end(self, now_ms: int) -> Declaration:
-        """Declare that it is over. Raises `ValueError`: none is going on, or it cannot be kept."""
+        """Declare that it is over. Raises `ValueError` if none is in progress, or it cannot be written."""
         return await self._change(self.declared.end(now_ms))
 
     async def _change(self, declared: Declaration) -> Declaration:
@@ -101,7 +101,7 @@ class Resend:
         return self.declared
 
     async def save(self) -> None:
-        """Write what has changed. Raises `OSError`."""
+        """Write the declaration if it changed. Raises `OSError`."""
         async with self._writing:
             declared = self.declared
             if declared != self._saved:
@@ -109,7 +109,7 @@ class Resend:
                 self._saved = declared
 
     async def stop(self, patience: float) -> bool:
-        """Write what has changed; False if that failed, or took longer than `patience` seconds."""
+        """Write the declaration if it changed; False if that failed, or took longer than `patience` seconds."""
         try:
             async with asyncio.timeout(patience):
                 await self.save()
@@ -118,7 +118,7 @@ class Resend:
         return True
 
     async def run(self) -> None:
-        """Save the counts every few seconds, and say when a re-send has ended by itself, until cancelled."""
+        """Save the counts every few seconds, and log when a re-send has ended by itself, until cancelled."""
         while True:
             await asyncio.sleep(_SAVE_SECONDS)
             await self.save()
@@ -132,7 +132,7 @@ class Resend:
 
 
 def read(directory: Path) -> Declaration:
-    """Return what a state directory holds. Raises `StateError`."""
+    """Return the declaration in a state directory. Raises `StateError`."""
     path = directory / FILE
     try:
         return Declaration(**{name: int(value) for name, value in orjson.loads(path.read_bytes()).items()})
@@ -142,12 +142,12 @@ def read(directory: Path) -> Declaration:
         msg = f"{path} cannot be read: {reason(error)}. Give the daemon's user access to it."
         raise StateError(msg) from error
     except (ValueError, TypeError, AttributeError) as error:
-        msg = f"{path} holds no declaration of a re-send. Delete it."
+        msg = f"{path} is not a valid re-send declaration. Delete it."
         raise StateError(msg) from error
 
 
 def write(directory: Path, declared: Declaration) -> None:
-    """Keep a declaration in a state directory, which the caller has locked. Raises `OSError`."""
+    """Write a declaration to a state directory that the caller has locked. Raises `OSError`."""
     write_durably(directory / FILE, _line(declared))
 
 

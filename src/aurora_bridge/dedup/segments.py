@@ -1,7 +1,7 @@
-"""The segments of the index file, as a Kafka log has them: only the current one is written.
+"""The segments of the index file. As in a Kafka log, only the current one is written.
 
-That one is small, so that a write costs the same however much is known: what it costs is pages. Of a key the newest row
-counts. A segment leaves as a whole: when all in it is old, or early, where the file is full.
+The current segment is small, so that the cost of a write, which is pages, does not grow with the index. The newest row
+of a key counts. A segment is dropped as a whole: when everything in it is old, or early if the file is full.
 """
 
 import sqlite3
@@ -35,11 +35,11 @@ _SEGMENTS = """CREATE TABLE segments (
 );
 INSERT INTO segments VALUES (1, 0, 0, NULL)"""
 SCHEMA = ";".join((_SEGMENTS, _SEEN.format(number=1), _LATEST.format(number=1)))
-"""`newest_ms` is that of a closed one: the latest time, or millisecond of an id, of its events."""
+"""`newest_ms`, for a closed segment, is the latest time or id millisecond of its events."""
 _DAY_MS = 86_400_000
 _MOST_BYTES = 32 * 2**20
 _SHARE = 16
-"""Of the file, at most, for one segment."""
+"""A segment takes at most this fraction (1/16) of the file."""
 _FIND = "SELECT t.* FROM json_each(?) AS j CROSS JOIN {table}_{number} AS t ON t.{key} = j.value"
 
 
@@ -49,7 +49,7 @@ def numbers(db: sqlite3.Connection) -> list[int]:
 
 
 def newest(db: sqlite3.Connection, table: str, key: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the newest row of each of these keys that has one."""
+    """Return the newest row of each of these keys, for those that have one."""
     found: dict[str, tuple[Any, ...]] = {}
     for number in numbers(db):
         rest = [each for each in keys if each not in found]
@@ -61,7 +61,7 @@ def newest(db: sqlite3.Connection, table: str, key: str, keys: Sequence[str]) ->
 
 
 def begin_when_due(db: sqlite3.Connection, now_ms: int, max_bytes: int) -> None:
-    """Close the current segment, and begin another, where it is a day old or large."""
+    """Close the current segment and begin another, if it is a day old or large."""
     number, opened_ms, opened_bytes, _ = db.execute("SELECT * FROM segments ORDER BY number DESC LIMIT 1").fetchone()
     used = used_bytes(db)
     if 0 <= now_ms - opened_ms < _DAY_MS and used - opened_bytes < min(_MOST_BYTES, max_bytes // _SHARE):
@@ -85,20 +85,20 @@ def expire(db: sqlite3.Connection, before_ms: int) -> bool:
 
 
 def forget_oldest(db: sqlite3.Connection) -> int:
-    """Drop the oldest segment, or what is in the only one; return the time of its newest event."""
+    """Drop the oldest segment, or empty the only one; return the time of its newest event."""
     *closed, current = reversed(numbers(db))
     oldest = closed[0] if closed else current
     newest_ms = _newest_ms(db, oldest) or 0
     if closed:
         _drop(db, oldest)
-    else:  # a full file has no room for another
+    else:  # a full file has no room for a new segment
         db.execute(f"DELETE FROM seen_{current}")  # noqa: S608 - a number
         db.execute(f"DELETE FROM latest_{current}")  # noqa: S608
     return newest_ms
 
 
 def _newest_ms(db: sqlite3.Connection, number: int) -> int | None:
-    """Return how late an event of a segment is, or its id: one of today must not be given a second time."""
+    """Return the latest time or id millisecond in a segment: an id of today must not be given twice."""
     (newest_ms,) = db.execute(f"SELECT max(max(time_ms, id_ms)) FROM seen_{number}").fetchone()  # noqa: S608 - a number
     return None if newest_ms is None else int(newest_ms)
 

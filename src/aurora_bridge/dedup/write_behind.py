@@ -1,10 +1,10 @@
-"""Brings what changed in memory into the file, some time after it happened and off the way of the deliveries.
+"""Writes the changes in memory to the file, later, so that deliveries do not wait for it.
 
-One slice of the keys after the other, since what a write costs is pages, not rows; a whole round takes some seconds at
-most. The positions in the log that are written with the last slice are those from before the round began: whatever lies
-below them was told to memory by then, and has been written with its slice.
+It writes one slice of the keys after the other, because a write costs pages, not rows. A round takes a few seconds at
+most. The log positions that are written with the last slice are from before the round: everything below them was in
+memory by then, and has been written with its slice.
 
-What no log tells does not wait for its slice: `hasten` writes it at once.
+What the log does not tell does not wait for its slice: `hasten` writes it at once.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from aurora_bridge.dedup.memory import SLICES, Batch, Entry, Memory
 
 _SLOWEST, _QUICKEST = 0.25, 0.02
 _AIM = 2000
-"""Rows of one write, which share pages. What a crash finds unwritten is read back from the log."""
+"""Target for the rows of one write. After a crash, unwritten ones are read back from the log."""
 _MOST_ENTRIES = 100_000
-"""Kept for a file that does not take them: about 50 MB."""
+"""Limit of memory while the file does not take them: about 50 MB."""
 
 
 class WriteBehind:
-    """Writes `memory` into `file`, and how far the log is known."""
+    """Writes changes of `memory`, and how far `log` is known, to `file`."""
 
     def __init__(self, memory: Memory, file: IndexFile, members: Membership, log: LogReader) -> None:
         self._memory = memory
@@ -54,7 +54,7 @@ class WriteBehind:
                 self._memory.forget()
 
     async def _write(self, name: str, positions: index.Positions) -> int | None:
-        """Write a slice; return of how many events, None if the file did not take them."""
+        """Write a slice; return its number of events, None if writing failed."""
         if self._file.failed:
             self._keep_bound()
             return None
@@ -70,13 +70,13 @@ class WriteBehind:
         return len(batch.entries)
 
     def _keep_bound(self) -> None:
-        """Forget what a file that does not answer cannot take, before it fills the memory: the log has it."""
+        """Forget changes that the file does not take, before they fill the memory: the log has them."""
         if len(self._memory.entries) > _MOST_ENTRIES:
             self._memory.give_up()
             self._file.give_up()
 
     def _post(self, batch: Batch, positions: index.Positions, written: "asyncio.Future[bool]") -> None:
-        """Let the file take a batch; the result is whether it did."""
+        """Write a batch; `written` gets whether that succeeded."""
         rows = [_row(entry) for entry in batch.entries if entry.state is not IN_FLIGHT]
         self._members.update([row[0] for row in rows])
         listed = [entry for entry in batch.entries if entry.listed and entry.state is not IN_FLIGHT]
@@ -89,7 +89,7 @@ class WriteBehind:
             if listed:
                 outstanding.settle(db, settled)
                 outstanding.note(db, refused)
-            if positions:  # in one transaction, so that they are never ahead of it
+            if positions:  # in the same transaction, so that they are never ahead of the events
                 index.note(db, positions, forgotten_ms)
 
         def answered(_result: object, error: Exception | None) -> None:
@@ -105,7 +105,7 @@ class WriteBehind:
     def hasten(self, entry: Entry) -> None:
         """Write one event before its slice's turn.
 
-        What comes in one turn of the loop is one job: refusals come in floods.
+        All calls in one turn of the event loop become one job: refusals come in floods.
         """
         if self._file.usable:
             if not self._urgent:
@@ -114,7 +114,7 @@ class WriteBehind:
             self._urgent.append(entry.fingerprint)
 
     async def through(self, entry: Entry, patience: float) -> None:
-        """Write one event before its slice's turn; return when the file has it, or `patience` is over."""
+        """Write one event before its slice's turn; return when the file has it, or after `patience` seconds."""
         if self._file.usable:
             self.hasten(entry)
             await asyncio.wait([self._urgent_written], timeout=patience)
@@ -125,12 +125,12 @@ class WriteBehind:
         self._post(self._memory.take_some(urgent), {}, self._urgent_written)
 
     def flush(self) -> None:
-        """Write all that is here, and how far the log is known, at once: the daemon ends."""
+        """Write everything at once, including how far the log is known, because the daemon ends."""
         if not self._file.failed:
-            self._memory.change_all()  # what is being written just now may fail
+            self._memory.change_all()  # a write in progress may still fail
             self._post(self._memory.take(SLICES), self._log.positions(), self._loop.create_future())
 
 
 def _row(entry: Entry) -> index.SeenRow:
     times = (entry.time_ms, entry.id_ms, entry.attempt_ms, entry.attempt, entry.repeat)
-    return entry.fingerprint, int(entry.state), *times  # SQLite takes longer over another kind of int
+    return entry.fingerprint, int(entry.state), *times  # SQLite is slower with an IntEnum
