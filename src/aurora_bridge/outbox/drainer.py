@@ -1,8 +1,8 @@
 """Empties the spool into Kafka, topic by topic, strictly in order, through the same sender.
 
-One task for each topic: it takes the head of the queue, a window of it, and waits until Kafka answered for every record
-of that. Its first window is the probe that finds out when Kafka is back. Once a window went through, a later one that
-holds all that waits makes the topic direct behind itself (`outbox.backlog`).
+One task per topic takes a window of records from the head of the queue, and waits until Kafka has answered for each of
+them. The first window probes whether Kafka is back. Once a window was accepted, a later one that holds everything that
+waits makes the topic direct (`outbox.backlog`).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aurora_bridge.outbox.spool import Spool
 log = logging.getLogger(__name__)
 
 WINDOW = 300
-"""Records of a topic under way at once."""
+"""Records of a topic that are in flight at once."""
 _RETRY_SECONDS = 1.0
 
 
@@ -27,12 +27,12 @@ class Drainer:
     """Drains every topic's backlog."""
 
     def __init__(self, publisher: Publisher, sender: Sender, spool: Spool) -> None:
-        """Drain `spool` through `sender`; `publisher` keeps the order and hears the acknowledgements."""
+        """Drain `spool` through `sender`; `publisher` keeps the order and handles the acknowledgements."""
         self._publisher = publisher
         self._sender = sender
         self._spool = spool
         self._reading = asyncio.Semaphore()
-        """One window is read at a time: a delivery that waits for the spool waits for no more than that."""
+        """One window is read at a time, so that a delivery that waits for the spool waits for one at most."""
 
     async def run(self) -> None:
         """Drain until cancelled."""
@@ -56,7 +56,7 @@ class Drainer:
                     backlog.taken = 0
                     backlog.changed.set()
                 elif backlog.waiting:
-                    await backlog.changed.wait()  # what waits is still on its way into the spool
+                    await backlog.changed.wait()  # the events are still on their way into the spool
                 else:
                     backlog.changed.set()  # it was acknowledged while it was read
                 continue
@@ -68,12 +68,12 @@ class Drainer:
             if not flowing:
                 backlog.taken = 0
                 if not told:
-                    log.warning("%s: Kafka does not take its events; its backlog waits, trying again", event)
+                    log.warning("%s: Kafka does not accept its events; retrying, its backlog waits", event)
                 await asyncio.sleep(_RETRY_SECONDS)
             told = not flowing
 
     def _adopt(self, records: Iterable[OutboxRecord]) -> list[OutboxRecord]:
-        """Return the window's records, those that are still in the sender as themselves."""
+        """Return the window, with the sender's own objects for records that it still has."""
         window = [self._publisher.doubtful.get(record.seq or 0, record) for record in records]
         loop = asyncio.get_running_loop()
         for record in window:
@@ -81,7 +81,7 @@ class Drainer:
         return window
 
     async def _ended(self, window: list[OutboxRecord]) -> bool:
-        """Wait for the window's end; return whether Kafka took it."""
+        """Wait until a send of each record has ended; return whether Kafka accepted the topic's records."""
         refused = False
         for record in window:
             if record.drained is not None and (record.in_sender or record.drained.done()):

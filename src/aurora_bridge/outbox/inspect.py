@@ -1,6 +1,6 @@
-"""Inspects the spool of a state directory beside the daemon that writes it, for the commands.
+"""Reads the spool of a state directory for the commands, while the daemon may be writing it.
 
-Each reading is a short read-only transaction: a reader that stays makes the write-ahead log grow.
+Each read is a short transaction: a long one would make the write-ahead log grow.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import StateError
 
 _ROWS = 10_000
-"""Looked through in one transaction."""
+"""Rows searched in one transaction."""
 
 
 def inspect_spool(directory: Path) -> sqlite3.Connection:
@@ -23,12 +23,12 @@ def inspect_spool(directory: Path) -> sqlite3.Connection:
     if not path.exists():
         msg = (
             f"{directory} holds no events: no daemon ran with this state directory. Set AURORA_BRIDGE_STATE_DIR to "
-            "that of your daemon (relative paths start at the working directory), or start one: aurora-bridge serve."
+            "your daemon's (relative paths start at the working directory), or start one: aurora-bridge serve."
         )
         raise StateError(msg)
     return open_beside(path)
 
 
 def copies_of(db: sqlite3.Connection, fingerprint: str) -> Iterator[OutboxRecord]:
-    """Yield what the spool holds of a fingerprint, in order of receipt."""
+    """Yield the spool's records of a fingerprint, in order of receipt."""
     return rows.of_fingerprint(db, fingerprint, _ROWS)

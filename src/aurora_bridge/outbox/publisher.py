@@ -1,12 +1,12 @@
 """Makes an event durable within its deadlines: in Kafka, else in the spool.
 
-`publish` sends a record directly, or stores it where its topic has a backlog (`outbox.backlog` has the rules). What
-Kafka did not acknowledge by the publish deadline, or at the first sign of trouble, moves to the spool with all
-unacknowledged sends of its topic; from there `drainer` takes it. A record that may be in Kafka already stays in the
-sender meanwhile, and its late acknowledgement removes it from the spool.
+`publish` sends a record directly or, if its topic has a backlog, stores it (`outbox.backlog` has the rules). If Kafka
+does not acknowledge a record by the publish deadline, or sending fails, all unacknowledged sends of its topic move to
+the spool; from there `drainer` takes them. A record that may be in Kafka already also stays in the sender, and its late
+acknowledgement removes it from the spool.
 
-Without a spool nothing but Kafka's acknowledgement counts, and a deadline missed is a refusal. Without Kafka (the
-embedded log) every topic keeps its backlog: the spool is the event log.
+Without a spool, only Kafka's acknowledgement counts, and a missed deadline is a refusal. Without Kafka (the embedded
+log), every topic keeps its backlog: the spool is the event log.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from aurora_bridge.settings import DeadlinesSettings
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 0.05
-# In Python 3.11 each look-up of a member of an enumeration is a call.
+# In Python 3.11, each access to an enum member is a call.
 _ACKNOWLEDGED, _PUBLISHED = DeliveryStatus.ACKNOWLEDGED, Outcome.PUBLISHED
 
 MakeSender = Callable[[SenderListener], Sender]
 
 
 class Publisher:
-    """Publishes records and answers for their deadlines."""
+    """Publishes records within their deadlines."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Publisher:
         spool: Spool | None,
         metrics: Metrics,
     ) -> None:
-        """Publish events of these names; either of `make_sender` and `spool` may be missing, not both."""
+        """Publish events of these names. `make_sender` or `spool` may be None, but not both."""
         self._deadlines = deadlines
         self.sender = make_sender(self) if make_sender else None
         self._spool = spool
@@ -60,10 +60,10 @@ class Publisher:
             self.backlogs[event].waiting = count
         metrics.backlog_events.sources = lambda: {event: backlog.waiting for event, backlog in self.backlogs.items()}
         self.doubtful: dict[int, OutboxRecord] = {}
-        """By their row: spooled records that are still in the sender."""
+        """Spooled records that are still in the sender, by row."""
 
     def publish(self, record: OutboxRecord) -> Awaitable[Outcome]:
-        """Make a record durable; the result is where. Raises `Refusal` when awaited."""
+        """Make a record durable; the result says where it is. Raises `Refusal` when awaited."""
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         record.answer = answer
         self._unanswered[record] = None
@@ -74,31 +74,31 @@ class Publisher:
         return answer
 
     def has_backlog(self, event: str) -> bool:
-        """Whether events of a name join those that wait in the spool."""
+        """Whether events of a name go to the spool now."""
         return not self.backlogs[event].direct
 
     def submit(self, record: OutboxRecord) -> bool:
-        """Hand a record to the sender; False if its topic is not known to Kafka now."""
+        """Hand a record to the sender. Returns False if Kafka does not have its topic now."""
         if self.sender is None or not self.sender.submit(record, backlog=record.seq is not None):
             return False
         record.in_sender = True
         record.submitted = monotonic()
         return True
 
-    # What the sender says (`SenderListener`).
+    # Called by the sender (`SenderListener`).
 
     def on_metadata(self) -> None:
-        """Let the drainer look at every topic again."""
+        """Make the drainer check every topic again."""
         for backlog in self.backlogs.values():
             backlog.changed.set()
 
     def on_unreachable(self, event: str) -> None:
-        """Let nothing wait for a broker that is away."""
+        """Give the event a backlog, so that no delivery waits for a broker that is away."""
         if self._spool is not None:
             self._give_backlog(event)
 
     def on_delivery(self, sent: Sequence[Record], report: DeliveryReport) -> None:
-        """Act on what became of records."""
+        """Act on a delivery report."""
         records = cast("Sequence[OutboxRecord]", sent)  # the sender has no others
         status = report.status
         if status is _ACKNOWLEDGED:
@@ -141,7 +141,7 @@ class Publisher:
         self.backlogs[record.event].left(1)
 
     def _quarantine(self, record: OutboxRecord, reason: str) -> None:
-        """Keep a record that Kafka rejects where an operator finds it; it blocks nobody."""
+        """Put a record that Kafka rejected into quarantine, for an operator: there it does not block its queue."""
         record.in_sender = False
         log.error("Kafka rejected the record", extra=fields(event=record.event, id=record.id, reason=reason))
         if self._spool is None:
@@ -155,7 +155,7 @@ class Publisher:
             self._store([record], quarantined=reason)
 
     def _no_answer(self, record: OutboxRecord, reason: Reason) -> None:
-        """Kafka does not take a record: its topic gets a backlog, or the delivery a refusal."""
+        """Handle a record that Kafka does not accept: its topic gets a backlog, or without a spool, it is refused."""
         if self._spool is None:
             self._answer(record, Refusal(reason, doubtful=record.in_doubt))
         else:
@@ -177,7 +177,7 @@ class Publisher:
             self._spool.append(records, self._stored, quarantined=quarantined)
 
     def _stored(self, records: Sequence[OutboxRecord], failure: Reason | None, quarantined: str | None) -> None:
-        """Answer for records whose commit ended."""
+        """Handle the result of a commit."""
         for record in records:
             backlog = self.backlogs[record.event]
             if failure is not None:
@@ -197,10 +197,10 @@ class Publisher:
                 backlog.changed.set()
 
     def restore(self, seqs: Sequence[int]) -> "asyncio.Future[list[int]]":
-        """Put quarantined rows back into their queues; the result is which there were.
+        """Put quarantined rows back into their queues; the result is the rows that were found.
 
-        They keep their place by receipt, and their topics get a backlog as after a failure, so that what comes joins
-        behind them. Raises `Refusal` when awaited.
+        They return to their place in order of receipt, and their topics get a backlog, as after a failure, so that new
+        events join behind them. Raises `Refusal` when awaited.
         """
         answer: asyncio.Future[list[int]] = self._loop.create_future()
 
@@ -211,7 +211,7 @@ class Publisher:
                 self._give_backlog(event)
                 self.backlogs[event].changed.set()
             if answer.done():
-                return  # whoever asked is gone
+                return  # the caller was cancelled
             if failure is not None:
                 answer.set_exception(Refusal(failure))
             else:
@@ -226,13 +226,13 @@ class Publisher:
     # Deadlines.
 
     async def watch(self) -> None:
-        """Hold every record to its deadlines, until cancelled. One sweep for all costs less than a timer each."""
+        """Enforce the deadlines until cancelled. One sweep over all records costs less than a timer for each."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.sweep(monotonic())
 
     def sweep(self, now: float) -> None:
-        """Act on the deadlines that have passed at monotonic time `now`."""
+        """Act on deadlines that have passed by monotonic time `now`."""
         publish, spool = now - self._deadlines.publish_seconds, now - self._deadlines.spool_seconds
         overdue = [record for record in self._unanswered if record.received <= publish]
         if self._spool is None:
@@ -248,6 +248,6 @@ class Publisher:
                 self._answer(record, Refusal(Reason.TOO_LATE, doubtful=True))
 
     def _answer(self, record: OutboxRecord, answer: Outcome | Refusal) -> bool:
-        """Let the delivery be answered; False if it was already, or nobody waits."""
+        """Resolve the delivery's result. Returns False if that was done before, or nobody waits for it."""
         self._unanswered.pop(record, None)
         return record.end_delivery(answer)

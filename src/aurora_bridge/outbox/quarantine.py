@@ -1,8 +1,8 @@
-"""The quarantine: events in the spool that Kafka rejects, kept with its error, in no queue.
+"""The quarantine: events in the spool that Kafka rejected, kept out of the queues, with Kafka's error.
 
-Its column in the file is `set_aside`. An operator fixes the cause; then `restore` puts them back into the queue, or
-`discard` deletes them. The functions work on a connection: that of the daemon (`spool`), or of a command where no
-daemon lives.
+It is the column `set_aside` of the file. Once an operator has fixed the cause, `restore` puts events back into their
+queues; `discard` deletes them. The functions take a connection: the daemon's (`spool`), or a command's if no daemon
+runs.
 """
 
 import sqlite3
@@ -15,11 +15,11 @@ from aurora_bridge.outbox.rows import read
 from aurora_bridge.webhook.event import structured
 
 _PAGE = 100
-"""Rows of one transaction: short enough not to hold up the daemon's checkpoints."""
+"""Rows per transaction: short enough not to delay the daemon's checkpoints."""
 _CHOSEN = "set_aside IS NOT NULL AND seq IN (SELECT value FROM json_each(?))"
 
 Place = tuple[int, str]
-"""Row and event."""
+"""Number of a row, and name of its event."""
 
 
 class Quarantined(NamedTuple):
@@ -29,7 +29,7 @@ class Quarantined(NamedTuple):
     event: str
     id: str
     reason: str
-    """Kafka's error."""
+    """Kafka's error name."""
     time_ms: int
     """The event's time: the receipt of its first attempt."""
     bytes: int
@@ -55,12 +55,12 @@ def events_of(db: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, str]:
 
 
 def add(db: sqlite3.Connection, seq: int, reason: str) -> None:
-    """Take a row out of the queue, with Kafka's error."""
+    """Move a row into quarantine, with Kafka's error as `reason`."""
     db.execute("UPDATE events SET set_aside=? WHERE seq=?", (reason, seq))
 
 
 def restore(db: sqlite3.Connection, seqs: Sequence[int]) -> list[Place]:
-    """Put quarantined rows back into the queue, at their place; return those that were found."""
+    """Put quarantined rows back at their place in the queue; return those that were found."""
     return db.execute(
         f"UPDATE events SET set_aside=NULL WHERE {_CHOSEN} RETURNING seq, event",  # noqa: S608 - constants
         (_json(seqs),),

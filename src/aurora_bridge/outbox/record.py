@@ -1,4 +1,4 @@
-"""A record in the outbox: what goes to Kafka, and where it stands on the way there."""
+"""A record in the outbox: what goes to Kafka, and its state until it is there."""
 
 from asyncio import Future
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from aurora_bridge.webhook.event import structured
 
 @dataclass(eq=False)
 class OutboxRecord(Record):
-    """One record of the outbox. What only a few need has a default on the class, which costs the others nothing."""
+    """One record of the outbox. Fields that few records need have a default on the class, which costs nothing."""
 
     time_ms: int
     """The event's time: the receipt of its first attempt."""
     fingerprint: str = ""
     received: float = 0.0
-    """Monotonic time of the delivery's receipt: deadlines count from here."""
+    """Monotonic time of the delivery's receipt. Deadlines count from it."""
     late: Callable[[], None] | None = field(default=None, repr=False)
     """Called when the record becomes durable after its delivery was refused."""
 
@@ -28,31 +28,31 @@ class OutboxRecord(Record):
 
     seq: int | None = field(default=None, init=False)
     stored_us: int = field(default=0, init=False)
-    """Wall clock when it was stored; of a record that was read from the spool."""
+    """Wall-clock time at which it was stored; set on records read from the spool."""
     quarantined: str | None = field(default=None, init=False)
-    """Kafka's error, where it was quarantined; of a record that was read from the spool."""
+    """Kafka's error if it is in quarantine; set on records read from the spool."""
 
-    # On its way.
+    # Its state while it is being published.
 
     in_sender: bool = field(default=False, init=False)
     in_doubt: bool = field(default=False, init=False)
-    """Whether it was sent once without an answer, and may be in the log whatever is said of it later."""
+    """Whether a send of it was not answered: it may be in the log, whatever later reports say."""
     submitted: float = field(default=0.0, init=False)
-    """Monotonic time when it was handed to the sender."""
+    """Monotonic time at which it was submitted to the sender."""
     acknowledged: bool = field(default=False, init=False)
     answer: "Future[Outcome] | None" = field(default=None, init=False, repr=False)
     """Resolved when the delivery can be answered."""
     drained: "Future[DeliveryStatus] | None" = field(default=None, init=False, repr=False)
-    """Resolved when a send of the drainer ended."""
+    """Resolved when the drainer's send of it has ended."""
 
     @property
     def id(self) -> str:
-        """The event's id. The key can be another (`KAFKA__KEY`)."""
+        """The event's id. The record's key may be something else (`KAFKA__KEY`)."""
         event_id: str = orjson.loads(structured(self.value, self.headers))["id"]
         return event_id
 
     def end_delivery(self, answer: Outcome | Refusal) -> bool:
-        """Let the delivery be answered; False if it was already, or nobody waits."""
+        """Resolve the delivery's result. Returns False if that was done before, or nobody waits for it."""
         future = self.answer
         if future is None or future.done():
             return False

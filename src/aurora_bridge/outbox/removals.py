@@ -1,7 +1,7 @@
-"""The way out of the spool: the queues are read at their heads, and rows leave when Kafka has them, or rejects them.
+"""Takes events out of the spool: reads the heads of the queues, and removes rows that Kafka has or rejected.
 
-A row that is on its way out is not read again, else it would be published a second time. Nor is one that a full volume
-has no room even to remove.
+A row that is being removed is not read again, or it would be published twice. The same goes for a row that cannot be
+removed because the volume is full.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from aurora_bridge.refusal import Reason
 from aurora_bridge.state.worker import Worker
 
 _REMOVE_SECONDS = 0.05
-"""Rows wait so long to be removed together: their neighbours in the file belong to other queues. After a crash they are
-published again."""
+"""Rows wait this long, to be removed together: neighbours in the file belong to different queues. A row that a crash
+leaves behind is published again."""
 
 
 class Removals:
-    """Removes rows and reads heads. All methods belong to the event loop."""
+    """Removes rows and reads heads. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, worker: Worker, fail: Callable[[Exception], Reason], removed: Callable[[], None]) -> None:
-        """Have `worker` do it; `fail` says what an error means, `removed` hears that there is more room."""
+        """Run jobs on `worker`. `fail` maps an error to a reason, `removed` is called when there is more room."""
         self._worker = worker
         self._fail = fail
         self._has_room = removed
         self._queued: list[int] = []
         """Rows that the next `flush` removes."""
         self._leaving: set[int] = set()
-        """Rows that are on their way out."""
+        """Rows that are being removed or quarantined."""
         self._stuck: list[int] = []
-        """Those of them for whose removal there was no room."""
+        """Those of them that could not be removed because the volume is full."""
 
     def remove(self, seq: int) -> None:
         """Remove a row soon."""
@@ -40,19 +40,19 @@ class Removals:
         self._leaving.add(seq)
 
     def retry(self) -> None:
-        """Remove what there was no room for."""
+        """Try again to remove rows for which there was no room."""
         self._queued += self._stuck
         self._stuck = []
         self.flush()
 
     def flush(self) -> None:
-        """Remove what is queued."""
+        """Remove the queued rows."""
         seqs, self._queued = self._queued, []
         if seqs:
             self._worker.post(lambda db: rows.delete(db, seqs), lambda _, error: self._removed(seqs, error))
 
     def quarantine(self, seq: int, reason: str) -> None:
-        """Keep a row, but in no queue."""
+        """Move a row into quarantine."""
         self._leaving.add(seq)
         self._worker.post(lambda db: quarantine.add(db, seq, reason), lambda _, error: self._left([seq], error))
 
@@ -66,11 +66,11 @@ class Removals:
     def _left(self, seqs: Sequence[int], error: Exception | None) -> None:
         if error is not None:
             self._fail(error)
-        # Not at once: a head that was read before, and is answered in the same turn, must still leave them out.
+        # Not at once: a head that was read before, but is delivered in the same turn, must still leave these rows out.
         asyncio.get_running_loop().call_soon(self._leaving.difference_update, seqs)
 
     async def head(self, event: str, after: int, limit: int) -> list[OutboxRecord]:
-        """Return the first records of an event's queue behind row `after`, at most `limit` and about 4 MiB."""
+        """Return the first records of an event's queue after row `after`, at most `limit` and about 4 MiB."""
         if not after:
             self.flush()
         most = limit if after else limit + len(self._leaving)

@@ -1,6 +1,6 @@
-"""The events in the spool's file: a row for each, in order of receipt, and the statements over them.
+"""The events in the spool's file, one row each, in order of receipt, and the SQL for them.
 
-They work on a connection: that of the daemon (`spool`), or of a command beside it (`inspect`).
+The functions take a connection: the daemon's (`spool`), or a command's (`inspect`).
 """
 
 import sqlite3
@@ -28,13 +28,13 @@ class Stats(NamedTuple):
     bytes: int = 0
     quarantined: int = 0
     oldest_us: int = 0
-    """Wall clock when the oldest waiting event was stored, 0 without one."""
+    """Wall-clock time at which the oldest waiting event was stored; 0 if none waits."""
     file_bytes: int = 0
-    """Size of the file, the free pages in it too."""
+    """Size of the file, including free pages."""
 
 
 def row_of(seq: int, record: OutboxRecord, now_us: int, ran_us: int, quarantined: str | None) -> Row:
-    """Return the row of a record that is stored now."""
+    """Return the row for a record that is stored at `now_us`."""
     headers = orjson.dumps([(name, (value or b"").decode()) for name, value in record.headers]).decode()
     return (
         seq,
@@ -52,9 +52,9 @@ def row_of(seq: int, record: OutboxRecord, now_us: int, ran_us: int, quarantined
 
 
 def _select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list[OutboxRecord]:
-    """Return the records of rows. One step of SQLite, since each gives up the GIL (`state.worker`)."""
+    """Return the records of rows. In one step of SQLite, because each step releases the GIL (`state.worker`)."""
     (selected,) = db.execute(f"SELECT json_group_array({_ROW}) FROM ({rows})", values).fetchone()  # noqa: S608 - constants
-    return [_record_of(row) for row in sorted(orjson.loads(selected))]  # by the number of the row, which comes first
+    return [_record_of(row) for row in sorted(orjson.loads(selected))]  # by row number, the first column
 
 
 def _record_of(row: list[Any]) -> OutboxRecord:
@@ -84,7 +84,7 @@ def delete(db: sqlite3.Connection, seqs: Sequence[int]) -> None:
 
 
 def head(db: sqlite3.Connection, event: str, after: int, limit: int) -> list[OutboxRecord]:
-    """Return the first records of an event's queue behind row `after`, at most `limit` of them and about 4 MiB."""
+    """Return the first records of an event's queue after row `after`, at most `limit` of them and about 4 MiB."""
     first = "SELECT * FROM events WHERE event=? AND seq > ? AND set_aside IS NULL ORDER BY seq LIMIT ?"
     largest = f"SELECT coalesce(max(length(value)), 1) FROM ({first})"  # noqa: S608 - constants
     (size,) = db.execute(largest, (event, after, limit)).fetchone()
@@ -94,9 +94,9 @@ def head(db: sqlite3.Connection, event: str, after: int, limit: int) -> list[Out
 def read(
     db: sqlite3.Connection, after_seq: int, events: Sequence[str], limit: int, *, quarantined: bool = False
 ) -> list[OutboxRecord]:
-    """Return up to `limit` records with a row after `after_seq`, of `events` if any are named, in order.
+    """Return up to `limit` records after row `after_seq`, in order; only those of `events`, if any are named.
 
-    With `quarantined`, only what is in quarantine.
+    With `quarantined`, only those in quarantine.
     """
     chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
     chosen += " AND set_aside IS NOT NULL" if quarantined else ""
@@ -105,7 +105,7 @@ def read(
 
 
 def of_fingerprint(db: sqlite3.Connection, fingerprint: str, rows: int) -> Iterator[OutboxRecord]:
-    """Yield the records of a fingerprint, in order; look through so many rows in one transaction."""
+    """Yield the records of a fingerprint, in order. Searches `rows` rows per transaction."""
     (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
     found = "SELECT * FROM events WHERE seq > ? AND seq <= ? AND fingerprint=?"
     for seq in range(0, last, rows):
@@ -113,9 +113,9 @@ def of_fingerprint(db: sqlite3.Connection, fingerprint: str, rows: int) -> Itera
 
 
 def expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
-    """Note how long daemons have run, delete what has been here for longer than `keep_us`; return how many."""
+    """Note how long daemons have run, and delete events stored longer than `keep_us` ago; return how many."""
     db.execute("UPDATE state SET ran_us=?", (ran_us,))
-    # Rows are in order of age: what is kept need not be looked at.
+    # Rows are in order of age: only the first one that is kept needs to be found.
     kept = "SELECT coalesce(min(seq), ?) FROM (SELECT seq FROM events WHERE ran_us >= ? ORDER BY seq LIMIT 1)"
     return db.execute(f"DELETE FROM events WHERE seq < ({kept})", (_LAST, ran_us - keep_us)).rowcount  # noqa: S608
 

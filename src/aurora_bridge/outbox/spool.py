@@ -1,9 +1,10 @@
-"""The spool: events that are durable here and not yet in Kafka, in order. The embedded event log, without Kafka.
+"""The spool: events that are durable here and not yet in Kafka, in order. Without Kafka, it is the event log.
 
-Appends of one turn of the loop form one job, and jobs form one commit with fsync (`worker`): only then are their
-deliveries answered. `removals` is the way out. The file (`spool_file`, `rows`) is capped with `max_page_count`, so that
-it is full before its volume is: a full volume could not even be emptied. An I/O error ends acceptance for good: after a
-failed fsync nobody knows what the disk holds, so the daemon stops, and starts again from what was committed.
+All appends in one turn of the event loop are one job, and waiting jobs share one commit with fsync (`worker`).
+Deliveries are answered after the commit. `removals` takes events out. The file (`spool_file`, `rows`) is capped with
+`max_page_count`, so that it is full before its volume is: on a full volume, not even deleting works. An I/O error is
+final: after a failed fsync nobody knows what the disk holds. So the daemon stops, and its next start continues from
+what was committed.
 """
 
 import asyncio
@@ -41,28 +42,28 @@ class _Appended(NamedTuple):
 
 
 class Spool:
-    """The durable queue. All methods belong to the event loop."""
+    """The durable queue. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         """Open the spool of a state directory. Raises `StateError`."""
         self._path = directory / FILE
         connection, start = start_spool(directory, max_bytes)
         self.id = start.id
-        """Of the file: one that is created again has another."""
+        """Id of the file. A recreated file has another id."""
         self.committed_seq = self._last_seq = start.last_seq
-        """Every row up to it is durable. It only grows, and no number is given twice in the life of the file."""
+        """Number of the last durable row. It only grows: a file never reuses a number."""
         self._started = monotonic() - start.ran_us / 1e6
         self.found = start.waiting
         """Events waiting at start, by event."""
         self.waiting = self.found.total()
         """Events in the queue now."""
         self.stats = start.stats
-        """What it holds, as of the last poll."""
+        """Statistics as of the last poll."""
         self.limit_bytes = max_bytes
         self.failed = asyncio.Event()
-        """Set once the disk cannot be trusted any more."""
+        """Set once the disk can no longer be trusted."""
         self.full = False
-        """Whether the last append found no room, and there is not more since."""
+        """Whether the last append found no room, and no room was made since."""
         self._may_grow_to = max_bytes
         self._reserve = reserve_bytes(directory)
         self._appended: list[_Appended] = []
@@ -74,17 +75,17 @@ class Spool:
         self._worker.start()
 
     async def stop(self, patience: float) -> bool:
-        """Commit what is queued and close; False if that took longer than `patience` seconds."""
+        """Commit what is queued, and close. Returns False if that took longer than `patience` seconds."""
         self._flush()
         self._removals.flush()
         return await self._worker.stop(patience)
 
-    # In and out.
+    # Adding and removing.
 
     def append(self, records: Sequence[OutboxRecord], stored: Stored, *, quarantined: str | None = None) -> None:
-        """Commit records behind all others, then call `stored` with them and the reason of a failure, if any.
+        """Commit records after all others, then call `stored` with them and the reason of a failure, if any.
 
-        With `quarantined`, Kafka's error, they are kept but never drained.
+        With `quarantined`, Kafka's error, they go into quarantine.
         """
         if self.failed.is_set():
             stored(records, Reason.SPOOL_FAILED, quarantined)
@@ -94,18 +95,18 @@ class Spool:
         self._appended.append(_Appended(records, stored, quarantined))
 
     def remove(self, seq: int) -> None:
-        """Take a row out: Kafka has it."""
+        """Remove a row that Kafka has."""
         self._removals.remove(seq)
         self.waiting -= 1
 
     def quarantine(self, seq: int, reason: str) -> None:
-        """Keep a row, but out of the queue: Kafka rejects it."""
+        """Move a row that Kafka rejected into quarantine."""
         self._flush()
         self._removals.quarantine(seq, reason)
         self.waiting -= 1
 
     def restore(self, seqs: Sequence[int], restored: Restored) -> None:
-        """Put quarantined rows back into the queue, at their place; call `restored` with those found."""
+        """Put quarantined rows back at their place in the queue; call `restored` with those that were found."""
 
         def done(found: list[Place] | None, error: Exception | None) -> None:
             failure = None if error is None else self._failure(error)
@@ -115,7 +116,7 @@ class Spool:
         self._worker.post(lambda db: quarantine.restore(db, seqs), done)
 
     async def discard(self, seqs: Sequence[int]) -> list[Place]:
-        """Delete quarantined rows; return those it found. Raises `Refusal`."""
+        """Delete quarantined rows; return those that were found. Raises `Refusal`."""
         try:
             found: list[Place] = await self._worker.call(lambda db: quarantine.discard(db, seqs))
         except sqlite3.Error as error:
@@ -126,31 +127,31 @@ class Spool:
     # Reading.
 
     async def head(self, event: str, limit: int, *, after: int = 0) -> list[OutboxRecord]:
-        """Return the first records of an event's queue, behind row `after`, at most `limit` of them and about 4 MiB."""
+        """Return the first records of an event's queue, after row `after`, at most `limit` of them and about 4 MiB."""
         self._flush()
         return await self._removals.head(event, after, limit)
 
     async def read(self, after_seq: int, limit: int) -> list[OutboxRecord]:
-        """Return up to `limit` records with a row after `after_seq`, in order, the quarantined ones among them."""
+        """Return up to `limit` records after row `after_seq`, in order, including quarantined ones."""
         records: list[OutboxRecord] = await self._worker.call(lambda db: rows.read(db, after_seq, (), limit))
         return records
 
     def oldest_seconds(self, now: float) -> float:
-        """Return the age of the oldest event in the queue at wall-clock time `now`, 0 without one."""
+        """Return the age of the oldest event in the queue at wall-clock time `now`; 0 if it is empty."""
         return max(0.0, now - self.stats.oldest_us / 1e6) if self.waiting and self.stats.oldest_us else 0.0
 
     def room_bytes(self, free: float) -> float:
-        """Return how much it can hold while its volume has `free` bytes free; NaN: unknown, as much as it may."""
+        """Return how much it can hold if its volume has `free` bytes free; NaN: unknown, so up to `limit_bytes`."""
         return min(self.limit_bytes, self.stats.file_bytes + max(free - self._reserve, 0.0))
 
     # Maintenance.
 
     async def maintain(self, keep_seconds: float | None) -> None:
-        """Take new `stats` every second and, with `keep_seconds`, let old events expire, until cancelled."""
+        """Update `stats` every second and, with `keep_seconds`, expire old events, until cancelled."""
         while not self.failed.is_set():
             try:
                 self.stats, may_grow_to = await self._worker.call(self._poll)
-                # Nothing else would tell: to a daemon that is not ready comes no webhook that could find it out.
+                # Nothing else clears `full`: a daemon that is not ready gets no webhooks that would try an append.
                 self.full &= may_grow_to <= self._may_grow_to
                 self._may_grow_to = may_grow_to
                 self._removals.retry()
@@ -167,9 +168,9 @@ class Spool:
         return rows.stats(db), may_grow_to
 
     async def expire(self, keep_seconds: float) -> int:
-        """Delete what has been here for longer than `keep_seconds`; return how many. For the embedded log only.
+        """Delete events stored longer than `keep_seconds` ago; return how many. For the embedded log only.
 
-        Age counts the time that a daemon ran here, by the monotonic clock: a jump of the wall clock deletes nothing.
+        Only time in which a daemon ran counts, by the monotonic clock: a jump of the wall clock deletes nothing.
         """
         deleted: int = await self._worker.call(lambda db: rows.expire(db, self._ran_us(), int(keep_seconds * 1e6)))
         return deleted
@@ -181,7 +182,7 @@ class Spool:
     def _removed(self) -> None:
         self.full = False
 
-    # One job for all appends of a turn of the loop.
+    # One job for all appends in a turn of the event loop.
 
     def _flush(self) -> None:
         if self.full:
@@ -221,6 +222,6 @@ class Spool:
             return Reason.SPOOL_FULL
         suspect(self._path, error)
         if not self.failed.is_set():
-            log.critical("the spool failed: %s; nothing is accepted any more, the daemon stops", error)
+            log.critical("the spool failed: %s; accepting no more events, stopping the daemon", error)
         self.failed.set()
         return Reason.SPOOL_FAILED

@@ -1,8 +1,8 @@
-"""The spool's file: its format, what an older version's becomes, and what is saved of a broken one.
+"""The spool's file: its format, the migration from older formats, and salvage from a broken file.
 
-The file has an id, made with it, and keeps the last number that it gave to a row: a position in it stays valid when
-its rows are gone. A file that is recreated, or salvaged from a broken one, has another id. `rows` has the statements
-over the events.
+A file gets an id when it is created, and stores the last row number that it gave out, so that a position in it stays
+valid when its rows are gone. A file that is recreated, or salvaged from a broken one, has a new id. `rows` has the SQL
+for the events.
 """
 
 import sqlite3
@@ -34,44 +34,44 @@ CREATE TABLE state (ran_us INTEGER NOT NULL, id TEXT NOT NULL DEFAULT '', last_s
 INSERT INTO state VALUES (0, lower(hex(randomblob(16))), 0)
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS quarantined ON events (seq) WHERE set_aside IS NOT NULL"
-"""They are counted every second. A full file goes without it."""
+"""For counting them every second. If the file is full, it goes without this index."""
 _FROM_1 = """
 ALTER TABLE clock RENAME TO state;
 ALTER TABLE state ADD COLUMN id TEXT NOT NULL DEFAULT '';
 ALTER TABLE state ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0;
 UPDATE state SET id=lower(hex(randomblob(16))), last_seq=(SELECT coalesce(max(seq), 0) FROM events)
 """
-"""Takes no page more, so that a full file can be migrated."""
+"""Needs no new page, so that a full file can be migrated."""
 _COUNT_SALVAGED = """
 UPDATE state SET last_seq=(SELECT max(seq) FROM events) WHERE last_seq < (SELECT max(seq) FROM events)
 """
 
 
 class Start(NamedTuple):
-    """What is known of a file when it is opened."""
+    """State of the file when it is opened."""
 
     id: str
     last_seq: int
-    """The last number that was given to a row."""
+    """The last row number that was given out."""
     ran_us: int
-    """How long daemons have run on this file."""
+    """How long daemons have run on this file, in microseconds."""
     waiting: Counter[str]
-    """Events in the queue, by name."""
+    """Number of events in the queue, by name."""
     stats: Stats
 
 
 def open_spool(directory: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open the file where no daemon lives, with the directory's lock held. Raises `StateError`."""
+    """Open the file for a command that holds the directory's lock. Raises `StateError`."""
     return open_database(directory / FILE, FORMAT, max_bytes)
 
 
 def start_spool(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, Start]:
-    """Open the file for a daemon; return also what is known of it. Raises `StateError`."""
+    """Open the file for a daemon; return its state, too. Raises `StateError`."""
     return open_and_read(directory / FILE, FORMAT, max_bytes, _start)
 
 
 def _start(db: sqlite3.Connection) -> Start:
-    db.execute("SELECT count(set_aside) FROM events NOT INDEXED")  # reads every row: now is the time to find it broken
+    db.execute("SELECT count(set_aside) FROM events NOT INDEXED")  # reads every row, to find a broken file now
     db.execute(_COUNT_SALVAGED)
     try:
         db.execute(_INDEX)
@@ -84,7 +84,7 @@ def _start(db: sqlite3.Connection) -> Start:
 
 
 def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
-    """Copy what can be read, row by row; from what cannot be read, go on behind it."""
+    """Copy row by row what can be read, and skip what cannot."""
     insert = f"INSERT INTO events VALUES ({','.join('?' * 11)})"  # noqa: S608 - constants
     seq, (last,) = 0, broken.execute("SELECT max(seq) FROM events").fetchone()
     while seq < (last or 0):
