@@ -1,1 +1,1 @@
-"""The state directory: `directory` guards it, `database` opens a SQLite file of it, `worker` is a file's thread."""
+"""The state directory: `directory` locks it, `database` opens SQLite files in it, `worker` runs a file's thread."""

@@ -1,10 +1,10 @@
-"""Opens a SQLite file of the state directory: write-ahead log, capped size, schema version, and what to do when broken.
+"""Opens SQLite files in the state directory: write-ahead log, capped size, schema version, and recovery if broken.
 
-Only a file that SQLite calls corrupt, or no database, is moved, to a name with the time; any other error to open
-one ends the start, since a file that cannot be read now may hold acknowledged events.
+Only a file that SQLite reports as corrupt, or as no database, is renamed, with the time in its new name. Any other
+error in opening one ends the start, because a file that cannot be read now may hold acknowledged events.
 
-A volume that is full would be a trap: to delete a row, too, the write-ahead log has to grow. So the files stop growing
-while there is still room enough to empty them (`keep_room`), whoever filled it.
+A full volume would be a trap: even deleting a row makes the write-ahead log grow. So the files stop growing while there
+is still enough room to empty them (`keep_room`), whoever filled the volume.
 """
 
 import logging
@@ -28,7 +28,7 @@ _PRIMARY = 0xFF
 
 _RESERVE_BYTES = 64 * 2**20
 _RESERVE_SHARE = 16
-"""Of the volume, on a small one: less than what the alert AuroraBridgeStateDisk leaves free."""
+"""On a small volume, the reserve is this fraction (1/16) of it: the alert AuroraBridgeStateDisk fires before."""
 
 Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
 T = TypeVar("T")
@@ -42,28 +42,28 @@ def error_code(error: BaseException) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a file of the state directory is like."""
+    """Format and options of a file."""
 
     schema: str
     version: int
-    """Written into the file; another version of the daemon can tell whether it reads it."""
+    """Written into the file, so that another version of the daemon can tell whether it can read it."""
     page_bytes: int
     synchronous: str
     """SQLite's `synchronous`: FULL makes a commit durable, NORMAL only consistent."""
     cache_kib: int = 2000
-    """Memory for pages."""
+    """Size of the page cache."""
     checkpoint_pages: int = 1000
-    """Pages in the write-ahead log at which it is copied into the file."""
+    """Pages in the write-ahead log that trigger a checkpoint."""
     salvage: Salvage | None = None
-    """Copies the readable rows of a broken file into a new one; may fail when it comes to what cannot be read."""
+    """Copies the readable rows of a broken file into a new one. May raise when it meets what cannot be read."""
     migrations: Mapping[int, str] = field(default_factory=dict)
-    """By older version: the SQL that brings such a file to this one, in place."""
+    """SQL that migrates a file of an older version in place, by version."""
 
 
 def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
-    """Open the database at `path`, made if missing, at most `max_bytes` large (its write-ahead log not counted).
+    """Open the database at `path`, created if missing, with at most `max_bytes` (not counting its write-ahead log).
 
-    A broken one is moved away. Raises `StateError`.
+    A broken one is renamed, and replaced by a new one. Raises `StateError`.
     """
     try:
         return open_as_is(path, form, max_bytes)
@@ -85,7 +85,7 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
 def open_and_read(
     path: Path, form: Format, max_bytes: int, read: Callable[[sqlite3.Connection], T]
 ) -> tuple[sqlite3.Connection, T]:
-    """Open like `open_database`, and return also what `read` reads: a file that turns out broken there is moved."""
+    """Open like `open_database`, and also return the result of `read`. If `read` finds it broken, it is replaced."""
     connection = open_database(path, form, max_bytes)
     try:
         return connection, read(connection)
@@ -105,7 +105,7 @@ def is_broken(error: BaseException) -> bool:
 
 
 def open_as_is(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
-    """Open the database at `path`, made if missing. Raises `sqlite3.Error`, and `StateError` for another version."""
+    """Open the database at `path`, created if missing. Raises `sqlite3.Error`, and `StateError` for another version."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1, cached_statements=64)
     try:
         connection.execute(f"PRAGMA page_size={form.page_bytes}")
@@ -129,11 +129,11 @@ def open_as_is(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
 
 
 def make_durable(connection: sqlite3.Connection) -> None:
-    """Write what the write-ahead log holds into the file, with fsync.
+    """Write the content of the write-ahead log to the file, with fsync.
 
-    As for what a log is found with: the process before may have ended between write and fsync, or because that failed.
-    The system then has the pages in its cache and takes them for written, though they are not (Rebello et al., USENIX
-    ATC 2020). They must not be relied on as they are. A volume without room for that keeps them where they are.
+    A log that an earlier process left behind cannot be trusted: that process may have ended between write and fsync, or
+    because fsync failed. Then the kernel has the pages in its cache and counts them as written, though they are not on
+    the disk (Rebello et al., USENIX ATC 2020). On a full volume, they stay in the log.
     """
     try:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -143,23 +143,23 @@ def make_durable(connection: sqlite3.Connection) -> None:
 
 
 def reserve_bytes(directory: Path) -> float:
-    """Return how much of the volume of a directory the files leave free: what it takes to empty them."""
+    """Return how many bytes of a directory's volume the files leave free: enough to empty them."""
     return min(_RESERVE_BYTES, room(directory).size / _RESERVE_SHARE)
 
 
 def keep_room(connection: sqlite3.Connection, directory: Path, max_bytes: int, reserve: float) -> int:
-    """Let a file grow up to `max_bytes`, but no further while its volume has less than `reserve` bytes free.
+    """Let a file grow up to `max_bytes`, but not at all while its volume has less than `reserve` bytes free.
 
-    Return the size that it may have now.
+    Returns the size that it may have now, in bytes.
     """
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-    pages = 1 if room(directory).free < reserve else max_bytes // page_bytes  # SQLite takes its size for the least
+    pages = 1 if room(directory).free < reserve else max_bytes // page_bytes  # SQLite raises 1 to the current size
     (limit,) = connection.execute(f"PRAGMA max_page_count={pages}").fetchone()
     return int(limit) * int(page_bytes)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """Return how much of a file is in use."""
+    """Return how many bytes of a file are in use."""
     pages, free, page_bytes = (
         int(connection.execute(f"PRAGMA {what}").fetchone()[0])
         for what in ("page_count", "freelist_count", "page_size")
@@ -190,16 +190,16 @@ def _check_whole(connection: sqlite3.Connection) -> None:
 
 
 def suspect(path: Path, error: BaseException) -> None:
-    """Have the next start check the whole file, if `error` says that it is broken.
+    """Make the next start check the whole file, if `error` says that it is broken.
 
-    Not at every start: a check reads the file, and a daemon should listen within a second.
+    Not every start does so: a check reads the whole file, and a daemon should listen within a second.
     """
     if is_broken(error):
         _suspicion(path).touch()
 
 
 def broken_files(directory: Path, name: str) -> list[str]:
-    """Return the names of the files that were moved away as broken, of those called `name`."""
+    """Return the new names of files called `name` that were renamed as broken."""
     found = (path.name for path in directory.glob(f"{name}.broken-*"))
     return sorted(file for file in found if not file.endswith(("-wal", "-shm")))
 
@@ -241,10 +241,10 @@ def _read_only(path: Path) -> str:
 
 
 def open_beside(path: Path) -> sqlite3.Connection:
-    """Open a database for reading beside the daemon that writes it. Raises `StateError`."""
+    """Open a database for reading, while the daemon may be writing it. Raises `StateError`."""
     connection = None
     try:
-        path.open("rb").close()  # the system says why that cannot be, which SQLite does not
+        path.open("rb").close()  # the error says why, which SQLite's does not
         connection = sqlite3.connect(_read_only(path), uri=True, isolation_level=None, timeout=5)
         connection.execute("PRAGMA query_only=1")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -1,4 +1,4 @@
-"""The state directory: made if it is missing, and locked against a second daemon; how much room its volume has."""
+"""The state directory: creates it, locks it against a second daemon, and tells the room on its volume."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ class StateError(Exception):
 
 
 class InUseError(StateError):
-    """Another process has the state directory."""
+    """Another process holds the state directory's lock."""
 
     def __init__(self, directory: Path, holder: str) -> None:
         super().__init__(
@@ -28,12 +28,12 @@ class InUseError(StateError):
             "or set AURORA_BRIDGE_STATE_DIR to another directory: two daemons cannot share one."
         )
         self.holder = holder
-        """Its process id, as it wrote it."""
+        """Process id of the holder, from the lock file; `unknown` if that is empty."""
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the state directory. Raises `StateError`: not writable, or `InUseError`."""
+    """Hold the state directory's lock. Raises `StateError` if it is not writable, `InUseError` if another has it."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -59,7 +59,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def instance_name(directory: Path) -> str:
-    """Return the random name of this instance, made at its first start and kept in the state directory."""
+    """Return the random name of this replica, created at its first start and kept in the state directory."""
     path = directory / INSTANCE
     try:
         name = path.read_text().strip()
@@ -72,7 +72,7 @@ def instance_name(directory: Path) -> str:
 
 
 def write_durably(path: Path, line: str) -> None:
-    """Write a file of one line so that a crash leaves the old one or the new one. Raises `OSError`."""
+    """Write a file of one line, so that a crash leaves either the old or the new content. Raises `OSError`."""
     new = path.with_name(f"{path.name}.new")
     with new.open("w") as file:
         file.write(f"{line}\n")
@@ -87,15 +87,15 @@ def write_durably(path: Path, line: str) -> None:
 
 
 class Room(NamedTuple):
-    """The volume of a directory, in bytes."""
+    """Size and free space of a volume, in bytes."""
 
     size: float
     free: float
-    """For this process's user."""
+    """What this process's user may use."""
 
 
 def room(directory: Path) -> Room:
-    """Return the room on a directory's volume; NaN while the system does not tell, as of a disk that failed."""
+    """Return the room on a directory's volume; NaN if that cannot be read, as from a failed disk."""
     try:
         usage = shutil.disk_usage(directory)
     except OSError:

@@ -1,4 +1,4 @@
-"""A file of one line in the state directory, written on a thread that nobody waits for: the disk may hang."""
+"""A file of one line in the state directory, written on a separate thread, because the disk may hang."""
 
 import asyncio
 import threading
@@ -9,14 +9,14 @@ from aurora_bridge.state.thread import on_thread
 
 
 class LineFile:
-    """The file. Its lines are written one after the other."""
+    """The file. Writes run one after the other."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
 
     def write(self, line: str) -> "asyncio.Future[None]":
-        """Write another line durably; the result is an `OSError` where that cannot be."""
+        """Replace the line, durably. The future raises `OSError` if that fails."""
 
         def write() -> None:
             with self._lock:

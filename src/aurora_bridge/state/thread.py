@@ -1,4 +1,4 @@
-"""Blocking work beside the event loop, on a thread that nobody has to wait for: the disk may hang."""
+"""Blocking work on a daemon thread, so that a disk that hangs blocks neither the event loop nor the exit."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from functools import partial
 
 
 def on_thread(name: str, work: Callable[[], None]) -> "asyncio.Future[None]":
-    """Run `work` on a thread of its own, called `name`. The future gets what `OSError` it raises."""
+    """Run `work` on a new thread called `name`. The future raises its `OSError`, if any."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 

@@ -1,14 +1,14 @@
-"""One thread for one SQLite file: takes jobs, commits them in groups, and answers on the event loop.
+"""One thread for one SQLite file: runs jobs, commits them in groups, and delivers the results on the event loop.
 
-All jobs that wait when the thread is free share one transaction: one fsync answers for all of them. A group that fails
-is taken back and its jobs run one by one, so that a job's failure is its own; but after an I/O error, or when the file
-is broken, nothing is tried again: nobody knows what the disk holds. Answers come in the order of the jobs.
+All jobs that wait when the thread is free share one transaction, and so one fsync. If a group fails, it is rolled back
+and its jobs run one by one, so that a job only fails by its own error. But after an I/O error, or if the file is
+broken, nothing is retried: nobody knows what the disk holds. Results come in the order of the jobs.
 
-The thread opens the file itself: a disk that hangs holds up nobody else. If it cannot be opened, every job gets that
-error.
+The thread opens the file itself, so that a disk that hangs does not block the event loop. If it cannot be opened, every
+job gets that error.
 
-A job should be few statements over many rows (`json_each`), not many statements: each `sqlite3_step` gives up the GIL,
-and a busy event loop takes its time to give it back.
+A job should have few statements over many rows (`json_each`), not many statements: each `sqlite3_step` releases the
+GIL, and a busy event loop is slow to give it back.
 """
 
 import asyncio
@@ -46,10 +46,10 @@ async def result_of(post: Callable[[Job, Done], object], job: Job) -> Any:  # no
 
 
 class Worker:
-    """Runs jobs on one connection. `start` and `stop` belong to the loop that gets the answers."""
+    """Runs jobs on one connection. Call `start` and `stop` on the event loop that gets the results."""
 
     def __init__(self, name: str, connect: Connect) -> None:
-        """Run jobs on a thread called `name`, on the connection (in autocommit) that `connect` opens there."""
+        """Run jobs on a thread called `name`, on the autocommit connection that `connect` opens there."""
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._jobs: SimpleQueue[_Posted | Connect | None] = SimpleQueue()
@@ -58,26 +58,26 @@ class Worker:
         self._broken: Exception | None = None
 
     def start(self) -> None:
-        """Start the thread; answers go to the running loop."""
+        """Start the thread; results go to the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     async def stop(self, patience: float) -> bool:
-        """Run what is queued, then end the thread; False if it did not end within `patience` seconds."""
+        """Run the queued jobs, then end the thread. Returns False if it did not end within `patience` seconds."""
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join, patience)
         return not self._thread.is_alive()
 
     def reopen(self, connect: Connect) -> None:
-        """Close the connection, behind the jobs that are queued, and go on with the one that `connect` opens."""
+        """Replace the connection, after the queued jobs, by one that `connect` opens."""
         self._jobs.put(connect)
 
     def post(self, job: Job, done: Done) -> None:
-        """Queue a job. `done` is called on the loop with its result, or the exception of job or commit."""
+        """Queue a job. `done` is called on the event loop with its result, or the error of the job or its commit."""
         self._jobs.put((job, done))
 
     async def call(self, job: Job) -> Any:  # noqa: ANN401 - whatever the job returns
-        """Run a job and return its result."""
+        """Run a job and return its result. Raises what the job or its commit raised."""
         return await result_of(self.post, job)
 
     def _run(self) -> None:
@@ -97,9 +97,9 @@ class Worker:
         self._close()
 
     def _next(self) -> tuple[list[_Posted], Connect | _Posted | None]:
-        """Return the jobs that wait, and the last of them or what is to be done behind them.
+        """Return the waiting jobs, and what to do after them: open another connection, stop (None), or continue.
 
-        What was posted behind the word to stop is done before it.
+        Jobs that were posted after a stop still run before it.
         """
         posted: list[_Posted] = []
         stop = False
@@ -150,7 +150,7 @@ def _rollback(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
     except sqlite3.Error:
-        """SQLite rolled back by itself, or the file is beyond help: the next job's error says so."""
+        """SQLite has rolled back by itself, or the file has failed: then the next job's error says so."""
 
 
 def _deliver(answers: list[_Answer]) -> None:
