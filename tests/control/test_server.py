@@ -113,7 +113,7 @@ async def test_a_daemon_that_stops_before_it_answers_is_told(tmp_path: Path) -> 
     async with listening(tmp_path, {"begin": begin}):
         asking = asyncio.create_task(asyncio.to_thread(ask, tmp_path, "begin"))
         await began.wait()
-    with pytest.raises(ControlError, match="it closed the connection, since it stops"):
+    with pytest.raises(ControlError, match="it closed the connection: it is stopping"):
         await asking
 
 
@@ -152,7 +152,7 @@ async def test_garbage_is_an_error_and_harms_nobody(tmp_path: Path, garbage: byt
     async with listening(tmp_path, COMMANDS):
         answer = await said(tmp_path, garbage)
         assert await asked(tmp_path, 1) == 2
-    told = b'{"error":"no request of one line; the commands are double, refuse, hang"}\n'
+    told = b'{"error":"not a valid request; the commands are double, refuse, hang"}\n'
     cut = {b""} if len(garbage) > MAX_LINE_BYTES else set()  # what is not read may cost the answer
     assert answer in {told, *cut}
 

@@ -1,5 +1,5 @@
-"""How commands ask a living daemon to change what only it may change.
+"""Lets commands ask a running daemon to change what only the daemon may change.
 
-The daemon listens on a Unix socket in its state directory (`server`). A command sends one line of JSON and gets one
-back (`client`). What can be asked is in `commands`.
+The daemon listens on a Unix socket in its state directory (`server`). A client sends one line of JSON and gets one back
+(`client`). `commands` has the requests.
 """

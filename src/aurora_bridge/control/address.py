@@ -1,4 +1,4 @@
-"""Where the daemon of a state directory is asked: a Unix socket in it, and lines of JSON."""
+"""The daemon's control socket: a Unix socket in the state directory, and its limits."""
 
 import os
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from pathlib import Path
 
 SOCKET = "control.sock"
 MAX_LINE_BYTES = 262_144
-"""Of a request or an answer: the longest is a dead letter with a target of 64 KiB, all of it percent-encoded."""
+"""Limit of a request or response: the longest is a dead letter with a target of 64 KiB, all percent-encoded."""
 MAX_ROWS = 1000
-"""Rows of the spool in one request: their numbers fit into a line."""
+"""Limit of spool rows in one request: so many row numbers fit into a line."""
 _LONGEST = 100
-"""Bytes of a path that fit into the address of a Unix socket everywhere: Linux takes 107, others 103."""
+"""Bytes of a path that every system accepts as a Unix socket's address: Linux takes 107, others 103."""
 
 
 @contextmanager
 def address(directory: Path) -> Iterator[str]:
-    """Yield a path of the directory's socket that is short enough for its system call.
+    """Yield a path of the directory's socket that is short enough for a socket address.
 
-    Where the usual one is too long, it goes by way of the open directory, which Linux shows below /proc.
+    If the ordinary path is too long, it goes through an open directory, which Linux shows under /proc.
     """
     path = str(directory / SOCKET)
     if len(os.fsencode(path)) <= _LONGEST:

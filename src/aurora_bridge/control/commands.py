@@ -1,4 +1,4 @@
-"""What a living daemon can be asked to do."""
+"""The commands that a running daemon accepts."""
 
 from time import time
 
@@ -21,11 +21,11 @@ RESEND_BEGIN, RESEND_END, RESEND_STATUS = "resend.begin", "resend.end", "resend.
 def commands(
     spool: Spool | None, publisher: Publisher, guard: ClusterGuard, dedup: Deduplicator, replay: Replay
 ) -> dict[str, Command]:
-    """Return what can be asked of a daemon, by name.
+    """Return the commands by name.
 
-    About the spool, if there is one: `seq` are rows, and in the answer those found. About the cluster: the answer is
-    an `Accepted`. About a dead letter: `event` is its CloudEvent, and the answer a `Result`. About a re-send: the
-    answer is a `Declaration`, and how many `others` published within 24 h.
+    Quarantine commands, if there is a spool: `seq` lists rows, in the response those that were found. Cluster: the
+    response is an `Accepted`. Dead letters: `event` is the CloudEvent of one, the response a `Result`. Re-sends: the
+    response is a `Declaration`, with `others`, the number of other replicas that published within 24 h.
     """
 
     async def accept(_request: Request) -> dict[str, object]:

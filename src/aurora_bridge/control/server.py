@@ -1,8 +1,8 @@
-"""The daemon's side: listens in the state directory for as long as the daemon lives.
+"""The server: listens in the state directory for as long as the daemon runs.
 
-A connection is one request, `{"command": NAME, ...}`, and one answer: what the command returns, or `{"error": WHY}`.
-Everything is bounded: the line, the time, and the connections. Who may open the socket (mode 0600) is the daemon's own
-user or root, so nothing else is checked.
+A connection carries one request, `{"command": NAME, ...}`, and one response: the command's result, or `{"error": WHY}`.
+Line length, time and connections are limited. Only the daemon's user and root can open the socket (mode 0600), so
+nothing else is checked.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from aurora_bridge.refusal import Reason, Refusal
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 8
-"""At once; one more is closed. Each can hold two lines in memory: 4 MiB together."""
+"""Limit of open connections; one more is closed. Each can hold two lines in memory: 4 MiB in all."""
 SECONDS = 10.0
-"""For a request to come, be done and its answer be taken."""
+"""Timeout for receiving a request, running it, and sending the response."""
 
 Request = Mapping[str, Any]
 Command = Callable[[Request], Awaitable[dict[str, object]]]
-"""Raises `ValueError` for a request that makes no sense, and `Refusal`."""
+"""Handles a request. Raises `ValueError` if it is invalid, and `Refusal`."""
 
 
 @asynccontextmanager
 async def listening(directory: Path, commands: Mapping[str, Command]) -> AsyncIterator[None]:
-    """Answer requests to the daemon that holds the directory. Where there can be no socket, a warning says so."""
+    """Serve requests to the daemon that holds the directory's lock. Logs a warning if there can be no socket."""
     path = directory / SOCKET
     server = _Server(commands)
     try:
         listener = await asyncio.start_unix_server(server.connect, sock=_bind(directory), limit=MAX_LINE_BYTES)
     except OSError as error:
-        log.warning("no control socket at %s: %s; commands that change something need this daemon stopped", path, error)
+        log.warning("no control socket at %s: %s; stop this daemon to run commands that change something", path, error)
         yield
         return
     try:
@@ -52,7 +52,7 @@ async def listening(directory: Path, commands: Mapping[str, Command]) -> AsyncIt
 
 
 def _bind(directory: Path) -> socket.socket:
-    """Return a socket in place of one that a dead daemon left: the directory's lock says that no other lives."""
+    """Return a bound socket. Replaces one that a former daemon left: the lock shows that no other is running."""
     (directory / SOCKET).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -73,14 +73,14 @@ class _Server:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel all connections."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def connect(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Take a connection, or close it at once."""
+        """Serve a connection, or close it if there are too many."""
         if len(self._tasks) >= CONNECTIONS:
             writer.close()
             return
@@ -105,7 +105,7 @@ class _Server:
             request = orjson.loads(await reader.readline())
             command = self._commands[request["command"]]
         except (ValueError, TypeError, KeyError):
-            return {"error": f"no request of one line; the commands are {', '.join(self._commands)}"}
+            return {"error": f"not a valid request; the commands are {', '.join(self._commands)}"}
         try:
             return await command(request)
         except ValueError as error:

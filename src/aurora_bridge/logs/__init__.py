@@ -1,6 +1,7 @@
-"""What the daemon says on standard error, and what it must never say.
+"""Logs to standard error, without secrets.
 
-`formats` makes the lines, `libraries` keeps other people's texts out, `quota` bounds a flood, `setup` puts all to work.
+`formats` makes the lines, `libraries` replaces messages of libraries that quote their input, `quota` limits floods of
+lines, `setup` installs them.
 """
 
 from aurora_bridge.logs.formats import fields, origin

@@ -1,6 +1,6 @@
-"""A record as one line: a JSON object for machines, text for people at a terminal.
+"""Formats a log record as one line: a JSON object for machines, text for people at a terminal.
 
-What belongs to a message goes into fields, not into its text, so that messages can be counted and fields queried:
+Values go into fields, not into the message, so that messages can be counted and fields queried:
 `log.info("spool is full", extra=fields(topic=topic, bytes=size))`. `setup` chooses the format.
 """
 
@@ -19,14 +19,14 @@ _LONGEST_ERROR = 2000  # characters
 
 
 def fields(**values: object) -> dict[str, dict[str, object]]:
-    """Return `values` as the `extra` of a log call. Secrets do not belong here; `SecretStr` prints as asterisks."""
+    """Return `values` as the `extra` of a log call. Must not contain secrets; a `SecretStr` prints as asterisks."""
     return {"fields": values}
 
 
 def compact(error: BaseException) -> str:
     """Return an exception on one line, with its causes: `OSError: no space at spool.py:31 commit < spool.py:12 run`.
 
-    The exception's own text is part of it, so that of a library which quotes its input must not come here.
+    This includes the exception's text, so do not use it for exceptions of libraries that quote their input.
     """
     chain = [error]
     while len(chain) < _CAUSES and (cause := _cause(chain[-1])) is not None:
@@ -64,7 +64,7 @@ def _content(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (RFC 3339, UTC, microseconds), `level`, `logger`, `message`, `error`, fields."""
+    """One JSON object per line: `time` (RFC 3339, UTC, microseconds), `level`, `logger`, `message`, `error`, fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line. Never raises for a field, however odd: a log line must not end what it reports on."""
@@ -72,10 +72,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same for people: time, level, logger and message, then `name=value`."""
+    """The same for people: time, level, logger and message, then fields as `name=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; what could move the cursor of a terminal or forge a second line is escaped."""
+        """Return the line. Escapes what could move a terminal's cursor or forge a second line."""
         content = _content(record)
         head = f"{content.pop('time')} {content.pop('level'):<7} {content.pop('logger')}: {content.pop('message')}"
         return _printable(" ".join([head, *(f"{name}={_json(value)}" for name, value in content.items())]))
@@ -84,7 +84,7 @@ class TextFormatter(logging.Formatter):
 def _json(value: object) -> str:
     try:
         return orjson.dumps(value, default=str).decode()
-    except orjson.JSONEncodeError:  # a lone surrogate, an integer beyond 64 bits, a key that is no string
+    except orjson.JSONEncodeError:  # a lone surrogate, an integer beyond 64 bits, a key that is not a string
         return json.dumps(value, default=str)
 
 

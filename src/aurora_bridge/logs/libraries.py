@@ -1,7 +1,7 @@
-"""Keeps out of the log what libraries would put there of a client's input, and keeps them from flooding it.
+"""Keeps client input that libraries log out of the log, and keeps libraries from flooding it.
 
-aiohttp's server logs each malformed request with a traceback that holds its raw bytes, asyncio the arguments of a
-callback that failed. Neither text is ours to redact, so it is replaced. `setup` installs the filters.
+aiohttp's server logs each malformed request with a traceback that contains its raw bytes, and asyncio logs the
+arguments of a callback that failed. Such text cannot be redacted, so it is replaced. `setup` installs the filters.
 """
 
 import logging
@@ -15,9 +15,9 @@ from aurora_bridge.logs.quota import Quota
 class LibraryErrors(logging.Filter):
     """Rewrites the records of a library's logger that carry an exception.
 
-    A malformed HTTP request becomes "malformed request". Any other exception is a fault, logged as `fault` with its
-    type and place. Of each of the two at most `lines` a minute pass; the next that does says how many were
-    left out before it. `monotonic` gives seconds.
+    A malformed HTTP request becomes "malformed request". Any other exception is a fault, logged with the message
+    `fault`, its type and its place. Of each kind, at most `lines` per minute pass; the next line that passes has the
+    number of those left out. `monotonic` returns seconds.
     """
 
     def __init__(self, fault: str, lines: int, monotonic: Callable[[], float]) -> None:
@@ -27,11 +27,11 @@ class LibraryErrors(logging.Filter):
         self._fault_quota = Quota(lines, monotonic)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place; False leaves it out."""
+        """Rewrite the record in place. Returns False to leave it out."""
         if not record.exc_info:
             return True
         error = record.exc_info[1]
-        malformed = type(error).__module__ == "aiohttp.http_exceptions"  # by name: only the web room knows aiohttp
+        malformed = type(error).__module__ == "aiohttp.http_exceptions"  # by name: only `web` imports aiohttp
         left_out = (self._malformed_quota if malformed else self._fault_quota).take()
         if left_out is None:
             return False
@@ -43,9 +43,9 @@ class LibraryErrors(logging.Filter):
 
 
 class LibraryLines(logging.Filter):
-    """Lets at most `lines` a minute pass of each message of a library, whatever its arguments.
+    """Lets at most `lines` per minute pass of each message of a library, whatever its arguments.
 
-    aiokafka writes a line for each attempt at a broker that is away, dozens a second. Goes on a handler, since a
+    aiokafka logs each attempt to reach a broker that is away, dozens per second. Install it on a handler, because a
     logger's filters do not see what its children log.
     """
 
@@ -55,7 +55,7 @@ class LibraryLines(logging.Filter):
         self._quotas: defaultdict[str, Quota] = defaultdict(lambda: Quota(lines, monotonic))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Leave a record out when its message had its lines; else say how many were left out before it."""
+        """Return False if the message has used up its lines; else add to the record how many were left out before."""
         if record.name.partition(".")[0] != self._library:
             return True
         left_out = self._quotas[str(record.msg)].take()

@@ -1,4 +1,4 @@
-"""Bounds how much a flood of one kind can write into the log."""
+"""Limits the number of log lines of one kind."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ _WINDOW_SECONDS = 60
 
 
 class Quota:
-    """Lets a number of lines a minute pass and counts the others."""
+    """Lets a number of lines per minute pass, and counts the others."""
 
     def __init__(self, lines: int, monotonic: Callable[[], float]) -> None:
         self._lines = lines
@@ -16,7 +16,7 @@ class Quota:
         self._left_out = 0
 
     def take(self) -> int | None:
-        """Return how many lines were left out since the last that passed, or None if this one is left out as well."""
+        """Return how many lines were left out since the last one that passed; None to leave this one out, too."""
         now = self._monotonic()
         if now >= self._window_ends:
             self._window_ends, self._passed = now + _WINDOW_SECONDS, 0

@@ -1,4 +1,4 @@
-"""Puts the formats and the filters to work, on the root logger and on those of the libraries that print secrets."""
+"""Installs formats and filters on the root logger, and on the loggers of libraries that would log secrets."""
 
 import logging
 import sys
@@ -16,9 +16,9 @@ def configure(
     format: Literal["auto", "json", "text"] = "auto",  # noqa: A002 - the name of the setting
     stream: TextIO | None = None,
 ) -> None:
-    """Log from now on to `stream`, standard error unless given, and nowhere else.
+    """Log to `stream` (default: standard error) and nowhere else.
 
-    `auto` is text where the stream is a terminal, JSON elsewhere. Calling it again replaces what the last call set.
+    `auto` is text if the stream is a terminal, else JSON. Calling it again replaces the earlier configuration.
     """
     stream = stream or sys.stderr
     text = format == "text" or (format == "auto" and stream.isatty())
@@ -28,14 +28,14 @@ def configure(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # A line that cannot be written is dropped: logging's own report of it would print the arguments of the call.
+    # A line that cannot be written is dropped: logging's report of that would print the arguments of the call.
     logging.raiseExceptions = False
     # At DEBUG aiokafka prints SASL passwords and payloads.
     logging.getLogger("aiokafka").setLevel(max(logging.INFO, root.level))
-    # Those of AWS print signed addresses and session tokens then, and at INFO a line for each token.
+    # At DEBUG AWS's libraries print signed URLs and session tokens, at INFO a line for each token.
     for library in ("boto3", "botocore", "urllib3"):
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
-    # aiohttp's access log has whole request lines, secrets among them, and halves the throughput.
+    # aiohttp's access log has complete request lines, with secrets, and halves the throughput.
     logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL + 1)
     for library, fault in {"aiohttp.server": "fault in the HTTP server", "asyncio": "fault in the event loop"}.items():
         logging.getLogger(library).filters = [LibraryErrors(fault, _LINES_A_MINUTE, time.monotonic)]
