@@ -1,8 +1,8 @@
-"""What is counted and logged of an answered delivery.
+"""Counts and logs answered deliveries.
 
-Nothing is logged of an ordinary one unless asked for: the metrics tell the same. What is out of the ordinary gets one
-line with its cause, its origin and its remedy, and a flood of one kind only so many a minute, with the number of those
-left out. The last refusals that got one are kept for the status page.
+Ordinary ones are only logged on request: metrics count them anyway. Any other gets a line with its cause, origin and
+remedy. The number of lines of one kind per minute is limited, and the next line has the number of those left out. The
+last refusals that were logged are kept for the status page.
 """
 
 import logging
@@ -27,25 +27,25 @@ log = logging.getLogger(__name__)
 
 _LINES_A_MINUTE = 20
 _FAILURE = 300
-"""For Aurora, everything but a 2xx is one (Aurora: "Delivery")."""
+"""Aurora counts every status but 2xx as a failure (Aurora: "Delivery")."""
 _KEPT = 5
-"""Refusals of each kind, at 1 kB."""
+"""Refusals kept of each kind, about 1 kB each."""
 
 
 class RefusedRequest(NamedTuple):
-    """What is remembered of a refused request, for people: nothing of its query."""
+    """A refused request, as shown on the status page: without its query."""
 
     time: float
     """When it was refused, seconds since the epoch."""
     reason: Reason
     credential: Credential | None
     client: str
-    """The address it came from."""
+    """The client's address."""
     path: str
-    """Its path, without what may be an identifier or a secret; empty for what was not HTTP."""
+    """Its path, with what may be an identifier or a secret replaced by `***`; empty if it was not HTTP."""
     route: str | None
     known_path: bool
-    """Whether it is Aurora's, by its path."""
+    """Whether its path is one that Aurora uses."""
 
 
 class AccessLog:
@@ -54,22 +54,22 @@ class AccessLog:
     def __init__(
         self, metrics: Metrics, attempts: Attempts, *, log_deliveries: bool, trusted_proxies: Networks = ()
     ) -> None:
-        """Count in `metrics` and `attempts`; with `log_deliveries`, each ordinary delivery gets a line, too.
+        """Count in `metrics` and `attempts`; with `log_deliveries`, log ordinary deliveries, too.
 
-        What the `trusted_proxies` say of where a delivery came from is believed.
+        `trusted_proxies` may name the address that a delivery came from.
         """
         self._metrics = metrics
         self.attempts = attempts
         self._answer_seconds = metrics.stage_seconds["answer"]
         self._log_deliveries = log_deliveries
         self._trusted_proxies = trusted_proxies
-        # Strangers must not use up the lines of what is Aurora's, nor its place on the status page.
+        # Requests of strangers must not use up Aurora's lines, nor its place on the status page.
         kinds = list(product((*Reason, *DeadLetterReason), (True, False)))
         self._quotas = {kind: Quota(_LINES_A_MINUTE, monotonic) for kind in kinds}
         self._refused = {kind: deque[RefusedRequest](maxlen=_KEPT) for kind in kinds}
 
     def enter(self, delivery: Delivery, answer: Answer, since: float, *, handed: bool) -> None:
-        """Enter one answer, which was ready at monotonic time `since`; not `handed`, the client was gone."""
+        """Enter an answer that was ready at monotonic time `since`. If not `handed`, the client was gone."""
         now = monotonic()
         metrics = self._metrics
         self._answer_seconds.observe(now - since)
@@ -84,12 +84,12 @@ class AccessLog:
             log.info("delivery", extra=_fields(answer, seconds=round(now - delivery.received, 4)))
 
     def _is_strangers(self, subscription: tuple[str, str], answer: Answer, delivery: Delivery) -> bool:
-        """Whether a request came without a credential where Aurora sends one."""
+        """Whether a request lacks the credential that Aurora sends for this subscription."""
         missing = answer.credential is Credential.MISSING
         return missing and self.attempts.accepted_lately(subscription, delivery.received_us)
 
     def enter_refusal(self, reason: Reason, peer: str = "", **more: str) -> None:
-        """Enter what was refused before it was a delivery, on a connection from `peer`; `more` is said in the log."""
+        """Enter a request from `peer` that was refused before it became a delivery; `more` goes to the log."""
         known = reason is Reason.MALFORMED_WITH_CREDENTIAL  # nobody else has one
         answer = Answer(reason.status, Outcome.REFUSED, NO_EVENT, None, reason, known_path=known)
         self._enter_reason(Delivery("", b"", (), 0, 0, peer), answer, reason, more)

@@ -1,12 +1,15 @@
-"""Aurora's attempts of the last 48 h, by route and event: how near Aurora is to switching a subscription off.
+"""Aurora's attempts of the last 48 h, by route and event: how close Aurora is to switching a subscription off.
 
 Aurora does so when all its retries fail within 48 h, with at least 100 attempts in these 48 h (Aurora: "Delivery").
-Our reading: as a delivery's last retry fails, if no attempt of the subscription succeeded in the 48 h before, and they
-had that many. Here the failures since the last success stand for it, even if that was less than 48 h ago, and nothing
-tells which retry was the last: so a warning comes early rather than late. Aurora does not tell that it acts, nor which
-subscription an attempt belongs to: route and event stand for it, and those that share both are counted together.
-The time of the last success is kept: it tells when an event last came, and that a request without a credential is not
-Aurora's. `auto_disable` keeps all of it, and warns.
+We read this as: when a delivery's last retry fails, after 48 h with at least 100 attempts and no success.
+
+We count the failures since the last success instead, even if that was less than 48 h ago, because nothing tells which
+retry is the last. So a warning comes too early rather than too late. Aurora tells neither that it has switched a
+subscription off, nor which one an attempt belongs to: we go by route and event, and subscriptions that share both are
+counted together.
+
+The time of the last success tells when an event last came, and that a request without a credential is not Aurora's.
+`auto_disable` saves the attempts, and warns.
 """
 
 from collections.abc import Iterator
@@ -16,31 +19,31 @@ from typing import NamedTuple
 import orjson
 
 DISABLED_AT = 100
-"""Attempts, all of them failed, from which on Aurora may switch a subscription off."""
+"""Number of attempts, all failed, at which Aurora may switch a subscription off."""
 WARNED_AT = 20
-"""Failures in a row from which on there is a risk: five replicas, each of which knows its own alone, warn in time."""
+"""Failures in a row that are a risk. Each replica only knows its own: even with five, the warning comes in time."""
 NO_ROUTE = "none"
-"""The route of what names an event, or carries a valid credential, on a path that no route has."""
+"""Stands for the route if no route has the path, but the request names an event or has a valid credential."""
 _KNOWN_US = 30 * 86_400 * 1_000_000
-"""How long an accepted attempt shows that Aurora sends a credential: an event can be as rare as one a month."""
+"""How long an accepted attempt shows that Aurora sends a credential. Some events come once a month."""
 _BUCKET_US = 15 * 60 * 1_000_000
 _WINDOW_BUCKETS = 48 * 4
-"""And the one under way: the window is 48 h to 48 h 15 min long. A subscription has as many buckets, 20 kB."""
+"""Besides the current one: the window is 48 h to 48 h 15 min long. A subscription's buckets take 20 kB."""
 _RECENT_BUCKETS = 4
-"""And the one under way: an hour or a little more, whose failures are the present rate."""
+"""Besides the current one: failures in this hour or a little more are the present rate."""
 
 
 class Subscription(NamedTuple):
-    """What came of one in the last 48 h."""
+    """The attempts of one subscription in the last 48 h."""
 
     route: str
     event: str
     attempts: int
     failures: int
     in_a_row: int
-    """How many of the latest attempts failed, one after the other."""
+    """Number of failures since the last success, within the 48 h."""
     seconds_left: float
-    """Until Aurora may switch it off at the present rate; infinity if there is no risk, or nothing comes any more."""
+    """Time until Aurora may switch it off, at the present rate; infinity if there is no risk, or no attempt comes."""
 
     @property
     def at_risk(self) -> bool:
@@ -53,12 +56,12 @@ class _Tally:
 
     def __init__(self) -> None:
         self.buckets: dict[int, list[int]] = {}
-        """Attempts and failures by bucket of time."""
+        """Numbers of attempts and failures, by bucket of time."""
         self.in_a_row = 0
-        """Older than the window, too."""
+        """Includes failures before the window."""
         self.row_began_us = 0
         self.accepted_us = 0
-        """When the last success came; 0: never."""
+        """Time of the last success; 0: never."""
 
 
 class Attempts:
@@ -67,10 +70,10 @@ class Attempts:
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], _Tally] = {}
         self._unrouted: dict[str, _Tally] = {}
-        """Those of `NO_ROUTE`, by event."""
+        """Attempts of `NO_ROUTE`, by event."""
 
     def enter(self, subscription: tuple[str, str], time_us: int, *, failed: bool) -> None:
-        """Enter an attempt of a route and an event."""
+        """Enter an attempt of a subscription, which is a route and an event."""
         tally = self._tallies.get(subscription) or self._begin(subscription)
         bucket = tally.buckets.get(time_us // _BUCKET_US)
         if bucket is None:
@@ -93,12 +96,12 @@ class Attempts:
         return tally
 
     def accepted_lately(self, subscription: tuple[str, str], now_us: int) -> bool:
-        """Whether Aurora's attempts of a route and an event have been successful within 30 days."""
+        """Whether an attempt of a subscription has succeeded within 30 days."""
         tally = self._tallies.get(subscription)
         return tally is not None and tally.accepted_us > now_us - _KNOWN_US
 
     def last_accepted(self) -> dict[str, int]:
-        """Return when the last success of each event came, over all routes."""
+        """Return the time of the last success of each event, over all routes."""
         found: dict[str, int] = {}
         for (_, event), tally in self._tallies.items():
             if tally.accepted_us > found.get(event, 0):
@@ -106,7 +109,7 @@ class Attempts:
         return found
 
     def look(self, now_us: int) -> list[Subscription]:
-        """Return all that were ever entered as they stand, and forget what the window has left behind."""
+        """Return all subscriptions ever entered; drop attempts that are older than the window."""
         return [_look(route, event, tally, now_us) for (route, event), tally in self._tallies.items()]
 
     def dump(self) -> str:
@@ -126,7 +129,7 @@ class Attempts:
         return orjson.dumps(rows).decode()
 
     def load(self, line: str) -> None:
-        """Take what `dump` returned. Raises `ValueError` for anything else, and takes nothing."""
+        """Load what `dump` returned. Raises `ValueError` for anything else, and loads nothing."""
         for subscription, tally in list(_parse(line)):
             known = self._begin(subscription)
             known.buckets, known.in_a_row, known.row_began_us = tally.buckets, tally.in_a_row, tally.row_began_us
@@ -135,7 +138,7 @@ class Attempts:
 
 def _look(route: str, event: str, tally: _Tally, now_us: int) -> Subscription:
     now = now_us // _BUCKET_US
-    # A clock that was set back leaves counts of the future; one bucket of them is a step like those of NTP.
+    # If the clock was set back, counts are in the future. One bucket ahead is kept: NTP makes such steps.
     for bucket in [bucket for bucket in tally.buckets if not now - _WINDOW_BUCKETS <= bucket <= now + 1]:
         del tally.buckets[bucket]
     attempts = sum(attempts for attempts, _ in tally.buckets.values())
@@ -167,13 +170,13 @@ def _parse(line: str) -> Iterator[tuple[tuple[str, str], _Tally]]:
             tally.accepted_us = _whole(accepted[0]) if accepted else 0  # an older version wrote none
             yield (str(route), str(event)), tally
     except TypeError as error:
-        msg = "not what was written"
+        msg = "damaged content"
         raise ValueError(msg) from error
 
 
 def _whole(value: object) -> int:
-    """Return a count or a time; what is too long for 64 bits is a float in JSON."""
+    """Return a count or a time. Raises `ValueError` for a float: JSON integers beyond 64 bits are parsed as one."""
     if not isinstance(value, int) or value < 0:
-        msg = "not what was written"
+        msg = "damaged content"
         raise ValueError(msg)
     return value

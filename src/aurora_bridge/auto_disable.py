@@ -1,9 +1,9 @@
-"""Keeps `attempts` across restarts, shows them as metrics, and warns when a risk begins.
+"""Keeps `attempts` across restarts, exports them as metrics, and warns when a subscription comes to be at risk.
 
-A start knows from them when each event last came: an event that is silent must not vanish from sight at a rollout.
+They also tell, after a restart, when each event last came: a silent event must not disappear from sight at a rollout.
 
-The file is written behind, every few seconds: a crash forgets the attempts of the last ones. It is a help and no
-journal, so a file that cannot be read or written holds nothing up.
+The file is written every few seconds, and a crash loses what came since. The daemon works without it, so a file that
+cannot be read or written does not stop anything.
 """
 
 import asyncio
@@ -32,32 +32,32 @@ _LAST_WRITE_SECONDS = 2.0
 
 
 class AutoDisableGuard:
-    """Looks at the attempts, and keeps them in a state directory. All methods belong to the event loop."""
+    """Checks the attempts, and saves them in a state directory. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, directory: Path, metrics: Metrics) -> None:
-        """Go on with what the directory has, which the caller has locked."""
+        """Continue with the attempts in a directory that the caller has locked."""
         self.path = directory / FILE
-        """Where they are kept."""
+        """The file they are saved in."""
         self._metrics = metrics
         self._at_risk: set[tuple[str, str]] = set()
         self._unwritable = False
         self._lock = threading.Lock()
         self.attempts = Attempts()
-        """Where the attempts are entered."""
+        """Enter attempts here."""
         try:
             self.attempts.load(self.path.read_text())
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
-            why = reason(error) if isinstance(error, OSError) else "not what was written"
-            log.warning("%s cannot be read (%s): Aurora's attempts are counted from now on", self.path, why)
+            why = reason(error) if isinstance(error, OSError) else "damaged content"
+            log.warning("%s cannot be read (%s); counting Aurora's attempts from now on", self.path, why)
         self._written = self.attempts.dump()
         for event, time_us in self.attempts.last_accepted().items():
-            if event in metrics.event_last_received:  # another version may have known others
+            if event in metrics.event_last_received:  # another version may know other events
                 metrics.event_last_received[event] = time_us / 1e6
 
     def look(self, now_us: int) -> None:
-        """Bring the metrics up to date, and log each subscription that came to be at risk."""
+        """Update the metrics, and log each subscription that came to be at risk."""
         metrics, found = self._metrics, self.attempts.look(now_us)
         for subscription in found:
             key = subscription.route, subscription.event
@@ -70,32 +70,32 @@ class AutoDisableGuard:
         self._at_risk = {(one.route, one.event) for one in found if one.at_risk}
 
     async def run(self, now_us: Callable[[], int] = lambda: time_ns() // 1000) -> None:
-        """Look every few seconds, until cancelled."""
+        """Check every few seconds, until cancelled."""
         while True:
             self.look(now_us())
             await asyncio.sleep(_SECONDS)
 
     async def keep(self) -> None:
-        """Write every few seconds, until cancelled. The disk may hang."""
+        """Save every few seconds, until cancelled. Apart from `run`, because the disk may hang."""
         while True:
             await self.write()
             await asyncio.sleep(_SECONDS)
 
     async def write(self) -> None:
-        """Write what changed."""
+        """Save the attempts if they changed."""
         line = self.attempts.dump()
         if line == self._written:
             return
 
         def write() -> None:
-            with self._lock:  # the last one may come while another hangs
+            with self._lock:  # the last write may start while another one hangs
                 write_durably(self.path, line)
 
         try:
             await on_thread("attempts", write)
         except OSError as error:
             if not self._unwritable:
-                log.warning("%s cannot be written (%s): a restart forgets Aurora's attempts", self.path, reason(error))
+                log.warning("%s cannot be written (%s); a restart loses Aurora's attempts", self.path, reason(error))
             self._unwritable = True
         else:
             self._written, self._unwritable = line, False
@@ -103,7 +103,7 @@ class AutoDisableGuard:
 
 @asynccontextmanager
 async def guarding(directory: Path, metrics: Metrics) -> AsyncIterator[Attempts]:
-    """Guard the attempts that are entered meanwhile, and write the last of them at the end."""
+    """Guard the attempts that are entered in this context, and save them once more at its end."""
     guard = AutoDisableGuard(directory, metrics)
     tasks = [
         asyncio.create_task(keep_running("looking at Aurora's attempts", guard.run)),
@@ -118,7 +118,7 @@ async def guarding(directory: Path, metrics: Metrics) -> AsyncIterator[Attempts]
         try:
             await asyncio.wait_for(guard.write(), _LAST_WRITE_SECONDS)
         except TimeoutError:
-            log.warning("%s cannot be written in time: the last of Aurora's attempts are forgotten", guard.path)
+            log.warning("%s cannot be written in time; the last of Aurora's attempts are lost", guard.path)
 
 
 def _warn(subscription: Subscription) -> None:

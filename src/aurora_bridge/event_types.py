@@ -1,6 +1,6 @@
-"""The catalogue with what an operator knows better: `[events.NAME]` of the settings, and what is wrong with it.
+"""Applies an operator's `[events.NAME]` settings to the catalogue, and reports what is wrong with them.
 
-`routing` gives the result to the rules of its routes.
+`routing` passes the result to the rules of its routes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from aurora_bridge.webhook.text import canonical_name
 
 
 def overridden(settings: Settings, problems: list[str], warnings: list[str]) -> Mapping[str, EventType]:
-    """Return the type of every event that is known; `problems` and `warnings` get a line each."""
+    """Return the type of every known event. Appends a line to `problems` or `warnings` for each finding."""
     types = dict(CATALOGUE)
     for name, known in settings.events.items():
         event, where = todays_name(name), f"[events.{name}]"
@@ -25,12 +25,12 @@ def overridden(settings: Settings, problems: list[str], warnings: list[str]) -> 
         if event_type.recurrence is not Recurrence.SIGNAL and event_type.identifier is None:
             problems.append(
                 f"{where}: recurrence = {event_type.recurrence.value!r}, but nothing says which attribute "
-                "identifies the thing. Add identifier = with its name, or leave recurrence out."
+                "identifies the thing. Set identifier to its name, or leave recurrence out."
             )
         elif known.recurrence == "state" and event_type.state_attribute is None and event not in CATALOGUE:
             problems.append(
                 f"{where}: recurrence = 'state', but nothing says which attribute holds the state. "
-                "Add state_attribute = with its name, or leave recurrence out."
+                "Set state_attribute to its name, or leave recurrence out."
             )
         problems += _lost(f"{where}: volatile_attributes", event_type.volatile, {event: event_type})
     problems += _lost(both_names("index.volatile_attributes"), settings.index.volatile_attributes, types)
@@ -38,21 +38,21 @@ def overridden(settings: Settings, problems: list[str], warnings: list[str]) -> 
 
 
 def todays_name(event: str) -> str:
-    """Return the name that an event has today, in canonical form."""
+    """Return the current name of an event, in canonical form."""
     name = canonical_name(event)
     return LEGACY_NAMES.get(name, name)
 
 
 def unknown(event: str) -> str:
-    """Return what to say of an event without a row in the catalogue."""
+    """Return a message about an event that is not in the catalogue."""
     meant = get_close_matches(event, CATALOGUE, n=1)
     guess = f" Did you mean {meant[0]}?" if meant else ""
-    return f"the bridge knows no event {event!r}; what comes of it goes to the topic {UNRECOGNIZED}.{guess}"
+    return f"the bridge knows no event {event!r}; its events go to the topic {UNRECOGNIZED}.{guess}"
 
 
 def _override(event_type: EventType, known: EventSettings) -> EventType:
     subject = event_type.subject
-    if known.identifier is not None:  # what a state is the latest of is its subject
+    if known.identifier is not None:  # the identifier is also the subject that the latest state is kept for
         subject = ((known.identifier.removesuffix("_id"), known.identifier), *subject)
     return replace(
         event_type,
@@ -66,13 +66,13 @@ def _override(event_type: EventType, known: EventSettings) -> EventType:
 
 
 def _lost(setting: str, volatile: Iterable[str], types: Mapping[str, EventType]) -> Iterable[str]:
-    """Yield a line for each attribute that tells two events apart: without it the second is lost as a duplicate."""
+    """Yield a line for each volatile attribute that tells events apart: without it, the second would be a duplicate."""
     for attribute in sorted(volatile):
         for event, event_type in types.items():
             told_by = {event_type.identifier, event_type.state_attribute}
             if event_type.recurrence is not Recurrence.SIGNAL and attribute in told_by:
                 yield (
                     f"{setting}: {attribute} tells one {event} from the next, which would be lost as a "
-                    "duplicate. Leave it out; what is volatile for one event only stands below [events.NAME]."
+                    "duplicate. Leave it out; list what is volatile for one event only under [events.NAME]."
                 )
                 break

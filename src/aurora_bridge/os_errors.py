@@ -1,4 +1,4 @@
-"""The words for an error of the operating system: what is wrong, with which file, for which user."""
+"""Messages for errors of the operating system: what is wrong, with which file, for which user."""
 
 import os
 import pwd
@@ -7,7 +7,7 @@ _LONGEST_SHOWN = 200
 
 
 def user() -> str:
-    """Return the name of this process's user, or its number where the system has no name for it."""
+    """Return the name of this process's user, or its number if the system has no name for it."""
     uid = os.geteuid()
     try:
         return pwd.getpwuid(uid).pw_name
@@ -16,13 +16,13 @@ def user() -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return what is wrong, and for whom where that matters: `Permission denied for the user nobody`."""
+    """Return what is wrong and, for a lack of permission, the user: `Permission denied for the user nobody`."""
     words = error.strerror or type(error).__name__
     return f"{words} for the user {user()}" if isinstance(error, PermissionError) else words
 
 
 def explain(error: OSError) -> str:
-    """Return a line of its own for an error that nobody has better words for."""
+    """Return a complete message for an error that has no more specific one."""
     names = [str(name)[:_LONGEST_SHOWN] for name in (error.filename, error.filename2) if name is not None]
     where = f"{' to '.join(names)}: " if names else ""
     words = error.strerror or str(error) or type(error).__name__

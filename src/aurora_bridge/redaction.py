@@ -1,7 +1,7 @@
-"""The one rule for the name of a secret, and what is shown in the place of its value.
+"""Recognises the names of secrets, and replaces their values by `***`.
 
-Events, dead letters, routes, credentials and messages about settings ask `SecretNames`. A parameter of such a name is
-dropped from an event; in any other text, what is assigned to the name becomes `***`, and nothing else changes.
+Events, dead letters, routes, credentials and messages about settings all use `SecretNames`. A parameter with such a
+name is dropped from an event; in any other text, the value assigned to the name becomes `***`, and the rest stays.
 """
 
 import re
@@ -10,13 +10,13 @@ from typing import Final, Self
 from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes
 
 HIDDEN: Final = "***"
-_MOST_LEVELS = 3  # of percent-encoding that are undone in a decoded text
+_MOST_LEVELS = 3  # of percent-encoding that are decoded in a text that was decoded once
 _BYTES = "surrogateescape"
-_READABLE = "!\"$'()*,/:;<=>?@[\\]^`{|}"  # all that is printable and means nothing in a query's value
+_READABLE = "!\"$'()*,/:;<=>?@[\\]^`{|}"  # all printable characters without a meaning in a query's value
 _USER_INFO = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*://|//)?[^/?#]*@")
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 _ASSIGNED = r"""
-    (?: [.\[\]]+ [\w-]+ ){0,3} [^\w?&;,/=:]*    # what is left of the name, as in token[0]= and "token":
+    (?: [.\[\]]+ [\w-]+ ){0,3} [^\w?&;,/=:]*    # the rest of the name, as in token[0]= and "token":
     [=:]+ >? \s*
 """
 _VALUE = r"""
@@ -33,11 +33,11 @@ _FLAGS = re.DOTALL | re.IGNORECASE | re.VERBOSE
 
 
 class SecretNames:
-    """The names of what reaches no event and no eye.
+    """Names of parameters that are secrets.
 
-    Of a name its letters and digits count, once percent-encoding is undone: `sessionToken`, `SESSION-TOKEN` and
-    `session%5Ftoken` are all `session_token`. It may be a part of a longer name, between anything but letters, digits,
-    `_`, `-` and white space: `amp;token`, `x[token]` and `x.token` are secrets, `my_token` and `my token` are not.
+    Names are compared by their letters and digits, after percent-decoding: `sessionToken`, `SESSION-TOKEN` and
+    `session%5Ftoken` are all `session_token`. A secret's name may be part of a longer name, if no letter, digit, `_`,
+    `-` or white space adjoins it: `amp;token`, `x[token]` and `x.token` are secrets, `my_token` and `my token` are not.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -48,18 +48,18 @@ class SecretNames:
         self._assignment = re.compile(f"(?P<name> {name} {_ASSIGNED}) {_VALUE}", _FLAGS)
 
     def __contains__(self, name: str) -> bool:
-        """Whether a decoded name is a secret's, or has one in it, such as `token=x` whose `=` was encoded."""
+        """Whether a decoded name is a secret's or contains one, like `token=x` if its `=` was encoded."""
         return any(map(self._name.search, _levels(name)))
 
     def __or__(self, names: Iterable[str]) -> Self:
-        """Return these names and others."""
+        """Return the union of these names and others."""
         return type(self)(self._names.union(names))
 
     def redact(self, text: str, levels: int = _MOST_LEVELS) -> str:
-        """Return a decoded text, `***` for each value behind a secret's name and `=` or `:`, encoded or not.
+        """Return a decoded text with `***` for each value after a secret's name and `=` or `:`, encoded or not.
 
-        Such a value is the string in quotes that begins there; all the rest of the text, if it begins with a bracket;
-        else what comes before white space or one of `?&;,`.
+        The value is a quoted string if one begins there; the whole rest of the text, if it begins with a bracket; or
+        else everything up to white space or one of `?&;,`.
         """
         if "=" in text or ":" in text:
             text = self._assignment.sub(rf"\g<name>\g<quote>{HIDDEN}", text)
@@ -75,9 +75,9 @@ class SecretNames:
         return values
 
     def redact_target(self, target: bytes) -> str:
-        """Return a request target, or a URL, as printable ASCII: without its user info, its secrets as `***`.
+        """Return a request target or URL as printable ASCII, without user info, and with `***` for secrets.
 
-        What is not printable is percent-encoded; what has no secret in it stays as it came.
+        Unprintable bytes are percent-encoded; parts without a secret are not changed.
         """
         text = _USER_INFO.sub(r"\1", target.decode(errors=_BYTES), count=1)
         path, mark, query = text.partition("?")
@@ -98,12 +98,12 @@ class SecretNames:
 
 
 def _any_spelling(name: str) -> str:
-    """Return a pattern for every spelling of a name; one without letters and digits has no other."""
+    """Return a pattern for every spelling of a name. A name without letters and digits has only one."""
     return r"(?:_|[^\w?&;,/=:])*".join(filter(str.isalnum, name)) or re.escape(name)
 
 
 def _levels(text: str) -> Iterator[str]:
-    """Yield a text, and what comes of it each time that it is decoded once more."""
+    """Yield a text, and the results of percent-decoding it again and again."""
     yield text
     for _ in range(_MOST_LEVELS):
         if "%" not in text:
@@ -113,9 +113,9 @@ def _levels(text: str) -> Iterator[str]:
 
 
 def redact_path(path: bytes) -> str:
-    """Return the path of a target for people: its words, and `***` for a segment that may be an identifier or a secret.
+    """Return a target's path for people: words, and `***` for segments that may be identifiers or secrets.
 
-    A word is short and has at most one digit. What stands behind it after a `?`, `;` or `&` is hidden as well.
+    A word is short and has at most one digit. What follows it after a `?`, `;` or `&` is hidden as well.
     """
     *segments, rest = path.split(b"/", _MOST_SEGMENTS)
     return "/".join([*map(_redact_segment, segments), "..." if b"/" in rest else _redact_segment(rest)])

@@ -1,7 +1,7 @@
-"""Every outcome of a delivery and every "no", as closed sets.
+"""Every outcome of a delivery, and every reason for a refusal or a dead letter.
 
-One token serves as the body's `reason`, the metric's label and the log's key, so that whoever meets it in one place
-finds it in the others.
+The same token is the `reason` in the response's body, in the metric's label and in the log, so that it can be found in
+all of them.
 """
 
 from enum import StrEnum
@@ -49,7 +49,7 @@ class Reason(StrEnum):
 
 
 class Credential(StrEnum):
-    """What was wrong with the credential of a delivery that was refused for it. The answer does not tell."""
+    """What was wrong with the credential, if a delivery was refused for it. The response does not say."""
 
     MISSING = "missing"
     WRONG = "wrong"
@@ -67,15 +67,15 @@ class DeadLetterReason(StrEnum):
     NOT_AS_TEMPLATE = "not_as_template"
 
 
-class Refusal(Exception):  # noqa: N818 - a "no" is an answer, not an error of ours
-    """The delivery is not taken. Nothing of it is acknowledged.
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
+    """A delivery is refused, and not acknowledged.
 
-    `doubtful` says that the event may still become durable (a send or a commit is under way): a retry must then
-    re-use its id.
+    `doubtful` says that the event may still become durable, because a send or a commit is in progress. A retry must
+    then reuse its id.
     """
 
     def __init__(self, reason: Reason, *, doubtful: bool = False, credential: Credential | None = None) -> None:
-        """Refuse for `reason`, and for the `credential` if that is it."""
+        """Refuse for `reason`; `credential` says what was wrong with the credential, if that is why."""
         super().__init__(reason.value)
         self.reason = reason
         self.doubtful = doubtful
@@ -86,6 +86,6 @@ class Malformed(Exception):  # noqa: N818 - the delivery is kept, as a dead lett
     """An authenticated delivery on a known route that carries no readable event."""
 
     def __init__(self, reason: DeadLetterReason) -> None:
-        """Name the reason."""
+        """Keep the reason."""
         super().__init__(reason.value)
         self.reason = reason

@@ -1,4 +1,4 @@
-"""What to do about each reason of a refusal and of a dead letter, in words for the log and the status page."""
+"""What to do about each reason for a refusal or a dead letter, for the log and the status page."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,15 +7,15 @@ from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
 
 AUTO_DISABLE = (
     "Aurora does so when 100 attempts within 48 h have all failed, and the subscription stays off until somebody "
-    "switches it on. Fix the cause of the refusals, which have a line and a remedy of their own; one success ends the "
-    "risk. Then look in Aurora whether the subscription is still on."
+    "switches it on. Fix the cause of the refusals, which are logged with remedies of their own; one success ends the "
+    "risk. Then check in Aurora that the subscription is still on."
 )
 """About a subscription that Aurora may switch off."""
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
         Reason.NO_ROUTE: (
             "No route has this path. If it was Aurora: compare its URL template with those that the status page and "
-            "`aurora-bridge templates` show, and INGRESS__BASE_PATH with what the proxy in front leaves of the path."
+            "`aurora-bridge templates` show, and INGRESS__BASE_PATH with the path that the proxy in front forwards."
         ),
         Reason.METHOD_NOT_ALLOWED: "Not a GET, so not Aurora.",
         Reason.UNAUTHORIZED: (
@@ -23,19 +23,20 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "route's header and secret file."
         ),
         Reason.CROSS_SITE: (
-            "A browser asked it for the page of another site, so not Aurora. Only where no credential is needed: set "
-            "AUTH__TOKENS_FILE."
+            "A browser requested it for a page of another site, so not Aurora. This is possible only because no "
+            "credential is required: set AUTH__TOKENS_FILE."
         ),
         Reason.MALFORMED_HTTP: "Not HTTP, so not Aurora: a scanner, or TLS spoken to a plain port.",
         Reason.MALFORMED_WITH_CREDENTIAL: (
-            "Not HTTP, but with a valid credential, so perhaps Aurora. Send the same request by hand, and compare what "
-            "the proxy in front makes of it; the log has the kind of mistake."
+            "Not HTTP, but with a valid credential, so perhaps Aurora. Send the same request by hand, and check what "
+            "the proxy in front makes of it; the log has the kind of error."
         ),
         Reason.TARGET_TOO_LONG: (
-            "A URL above INGRESS__MAX_TARGET_BYTES. If it was Aurora: take parameters out of the template, or raise it."
+            "The URL is longer than INGRESS__MAX_TARGET_BYTES. If it was Aurora: remove parameters from the template, "
+            "or raise the limit."
         ),
         Reason.OVERLOADED: (
-            "More at once than INGRESS__MAX_IN_FLIGHT or INGRESS__MAX_CONNECTIONS. Something hangs: look at Kafka and "
+            "More at once than INGRESS__MAX_IN_FLIGHT or INGRESS__MAX_CONNECTIONS. Something hangs: check Kafka and "
             "the disk."
         ),
         Reason.SPOOL_FULL: (
@@ -43,48 +44,48 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
             "volume, or raise SPOOL__MAX_BYTES and restart the daemon."
         ),
         Reason.SPOOL_FAILED: (
-            "The disk failed, and the daemon ends. Start it again once the disk is sound: what was committed is there."
+            "The disk failed, and the daemon ends. Start it again once the disk works: everything committed is kept."
         ),
         Reason.KAFKA_UNAVAILABLE: "Kafka is away, and there is no spool. Bring Kafka back, or set SPOOL__ENABLED=true.",
         Reason.KAFKA_REFUSED: (
-            "Kafka refuses the topic or the event, and there is no spool. The log has Kafka's own word for it."
+            "Kafka rejects the topic or the event, and there is no spool. Fix the cause: the log has Kafka's error."
         ),
-        Reason.TOO_LATE: "Neither Kafka nor the disk answered in time: look at the load and the disk of this machine.",
-        Reason.INTERNAL_ERROR: "A fault in the bridge: the log has the place. Please report it.",
+        Reason.TOO_LATE: "Neither Kafka nor the disk answered in time: check the load and the disk of this machine.",
+        Reason.INTERNAL_ERROR: "A bug in the bridge: the log has its location. Please report it.",
     }
 )
-"""By reason of a refusal."""
+"""By reason for a refusal."""
 DEAD_LETTERS: Mapping[str, str] = MappingProxyType(
     {
         DeadLetterReason.NO_ATTRIBUTES: (
-            "None of the event's attributes came: paste the template of `aurora-bridge templates`."
+            "None of the event's attributes came: paste the template from `aurora-bridge templates`."
         ),
         DeadLetterReason.UNFILLED_PLACEHOLDER: (
-            "Aurora does not know a placeholder of the template, or it is not written like <THIS>: paste the template "
-            "of `aurora-bridge templates`, or take that parameter out."
+            "Aurora does not know a placeholder in the template, or it is not written like <THIS>: paste the template "
+            "from `aurora-bridge templates`, or remove that parameter."
         ),
         DeadLetterReason.CONFLICTING_VALUES: (
-            "One attribute came twice, with different values: leave one of the parameters out."
+            "One attribute came twice, with different values: remove one of the parameters."
         ),
-        DeadLetterReason.CONFLICTING_EVENT: "Path and aurora_event name different events: leave one of them out.",
+        DeadLetterReason.CONFLICTING_EVENT: "The path and aurora_event name different events: remove one of them.",
         DeadLetterReason.NOT_UTF8: "A value is not UTF-8 after decoding.",
         DeadLetterReason.CONTROL_CHARACTERS: "A value has control characters.",
         DeadLetterReason.NOT_AS_TEMPLATE: (
-            "A value does not look as the route's template says: compare it with Aurora's."
+            "A value does not match the route's template: compare the template with Aurora's."
         ),
     }
 )
-"""By reason of a dead letter."""
+"""By reason for a dead letter."""
 CREDENTIALS: Mapping[Credential, str] = MappingProxyType(
     {
         Credential.MISSING: (
-            "No credential came where the route expects one. If it was Aurora: set the subscription's authentication, "
-            "with the header that the route has (AUTH__HEADER), and let no proxy in front take it away."
+            "The request has no credential, but the route requires one. If it was Aurora: set the subscription's "
+            "authentication, with the route's header (AUTH__HEADER), and make sure that no proxy in front removes it."
         ),
         Credential.WRONG: (
-            "A credential came that is not in the route's secret file. If it was Aurora: compare the subscription's "
-            "authentication with the file; old and new secret may both stand in it, one a line."
+            "The credential is not in the route's secret file. If it was Aurora: compare the subscription's "
+            "authentication with the file, which may list both the old and the new secret, one per line."
         ),
     }
 )
-"""By what was wrong with a credential: the remedies of `unauthorized`."""
+"""Remedies for `unauthorized`, by what was wrong with the credential."""

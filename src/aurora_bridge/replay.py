@@ -1,8 +1,8 @@
-"""Replays dead letters: what could not be read when it came goes the way of a webhook again, by the present routes.
+"""Replays dead letters: matches them against the current routes, and publishes their events.
 
-`dedup.replays` decides whether its event is known by now. That a dead letter was replayed is an event as well
-(`webhook.dead_letter`), of the kind that happens once, so that the index and every replica know it, and it is made
-durable after the other. A crash in between costs a copy with the same id.
+`dedup.replays` decides whether the event is already known. The replay itself is recorded as another event
+(`webhook.dead_letter`) that happens `once`, so that the index and every replica know of it. It is published after the
+replayed event: a crash in between costs a copy with the same id.
 """
 
 import logging
@@ -25,39 +25,39 @@ from aurora_bridge.webhook.routes import Match, Routes
 log = logging.getLogger(__name__)
 
 HIDDEN_VALUE = "hidden_value"
-"""Why a dead letter is not replayed: one of its attributes was taken for a secret, so that nobody knows its value."""
+"""Reason not to replay a dead letter: an attribute was taken for a secret, so its value was not kept."""
 _UNKNOWN = "aurora-bridge-hidden-value"
-"""What stands for such a value while a target is read: HIDDEN itself would count as empty."""
+"""Stands for such a value while a target is parsed: HIDDEN itself would count as empty."""
 READABLE = "readable"
-"""What a dry run says of a dead letter that carries an event now."""
+"""Outcome of a dry run, if the dead letter now has a readable event."""
 REPLAYED = "replayed_before"
 
 
 class Result(NamedTuple):
-    """What became of a dead letter, or would."""
+    """Result of a replay, or of a dry run."""
 
     outcome: str
-    """An `Outcome`, or one of the words of this module."""
+    """An `Outcome`, `READABLE` or `REPLAYED`."""
     reason: str | None = None
-    """Why it carries no event still."""
+    """Why it still has no readable event, or was refused."""
     event: str | None = None
     id: str | None = None
-    """Of the event."""
+    """Id of the event."""
 
 
 class Replay:
     """Replays dead letters, one at a time."""
 
     def __init__(self, settings: IngressSettings, routes: Routes, dedup: Deduplicator, bridge: Bridge) -> None:
-        """Read them by these routes and publish them through the bridge."""
+        """Match dead letters against `routes`, and publish their events through `bridge`."""
         self._retried = settings.malformed_status >= HTTPStatus.BAD_REQUEST
         self._routes = routes
         self._dedup = dedup
         self._bridge = bridge
 
     async def __call__(self, letter: StoredDeadLetter, *, dry_run: bool) -> Result:
-        """Publish the event of a dead letter. Raises `Refusal`: not now; then it can be replayed later."""
-        # Its credentials were good when it came, and are no part of it.
+        """Publish the event of a dead letter. Raises `Refusal` if that is not possible now; try again later."""
+        # Its credentials were checked when it came; it does not contain them.
         target = letter.target.replace(HIDDEN, _UNKNOWN).encode()
         delivery = Delivery("GET", target, (), letter.time_us, monotonic())
         try:
@@ -89,7 +89,7 @@ class Replay:
                 dedup.refused(entry, Refusal(Reason.TOO_LATE))
                 raise
             mark = mark._replace(data=mark.data | {"event": event.name, "event_id": event_id})
-            begun = delivery._replace(received=monotonic())  # its deadlines are its own
+            begun = delivery._replace(received=monotonic())  # with deadlines of its own
             await self._bridge.publish(mark, mark.fingerprint, entry, match, begun)
             extra = fields(dead_letter=letter.id, outcome=outcome.value, event=event.name, id=event_id)
             log.info("a dead letter was replayed", extra=extra)
@@ -98,7 +98,7 @@ class Replay:
             dedup.answered(entry, now_us, in_time=True)
 
     async def _publish(self, event: Event, match: Match, delivery: Delivery) -> tuple[Outcome, str]:
-        """Make the event durable, unless it is known; return its id."""
+        """Make the event durable, unless it is a duplicate; return the outcome and its id."""
         replays = self._dedup.replays
         claim = await replays.claim(event, delivery.received_us // 1000, retried=self._retried)
         if claim.entry is None:

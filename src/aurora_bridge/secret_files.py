@@ -1,9 +1,9 @@
-"""Files that change while the daemon runs: tokens, passwords, certificates.
+"""Reloads files that change while the daemon runs: tokens, passwords, certificates.
 
-They are looked at every few seconds, and at once on SIGHUP, by content, not by time or name, so that the swap of a
-symbolic link (as Kubernetes does it:
-https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically) is a change like
-any other. What cannot be used leaves the last good content in force, and says so in log and metric.
+They are read every few seconds, and at once on SIGHUP, and compared by content, not by time or name. So it does not
+matter whether a file is written or a symbolic link is swapped, as Kubernetes does:
+https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically
+If the new content cannot be used, the last good content stays in force, and log and metric say so.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Take = Callable[[Sequence[bytes]], None]
 
 
 class SecretFileError(Exception):
-    """A file cannot be used. The message says which and why, never what is in it."""
+    """A file cannot be used. The message says which file and why, but never quotes its content."""
 
 
 class _Followed:
@@ -40,21 +40,22 @@ class _Followed:
 
 
 class SecretFiles:
-    """Follows files and hands their content over, at first and whenever it has changed."""
+    """Follows files: passes on their content at start and after each change."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Say in `metrics` which file cannot be used."""
+        """Export to `metrics` which files cannot be used, and how often each was reloaded."""
         self._failing = metrics.secret_file_failing
         self._reloads = metrics.secret_file_reloads
         self._followed: list[_Followed] = []
         self._asked = asyncio.Event()
         self.exposed: list[Path] = []
-        """Files that every user of this machine may read, as they were when they were first read."""
+        """Files that every user of this machine could read when they were first read."""
 
     def follow(self, paths: Sequence[Path], take: Take) -> None:
-        """Hand the content of files that belong together to `take`, now and after each change.
+        """Pass the contents of files that belong together to `take`, now and after each change.
 
-        `take` raises `ValueError` or `OSError` for content it cannot use. Raises `SecretFileError` if that is so now.
+        `take` raises `ValueError` or `OSError` for content that it cannot use. If it does so now, this raises
+        `SecretFileError`.
         """
         followed = _Followed(paths, take)
         for path in paths:
@@ -71,12 +72,12 @@ class SecretFiles:
             self.note(path)
 
     def note(self, path: Path | None) -> None:
-        """Note whether every user of this machine may read a file of secrets."""
+        """Add a file of secrets to `exposed` if every user of this machine may read it."""
         if path is not None and path.stat().st_mode & _OTHERS_MAY_READ:
             self.exposed.append(path)
 
     async def run(self) -> None:
-        """Look every few seconds and whenever asked, until cancelled."""
+        """Check the files every few seconds and whenever asked, until cancelled."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -85,12 +86,12 @@ class SecretFiles:
             await self.look()
 
     def look_soon(self) -> None:
-        """Ask for a look without waiting for the next."""
-        log.info("looking at the secret files, as asked")
+        """Make `run` check the files now."""
+        log.info("checking the secret files, as requested")
         self._asked.set()
 
     async def look(self) -> None:
-        """Look at every file once."""
+        """Check every file once."""
         for followed in self._followed:
             try:
                 contents = await asyncio.to_thread(_read, followed.paths)  # a mounted volume can be slow
@@ -109,7 +110,7 @@ class SecretFiles:
             log.info("reloaded the secret file", extra=fields(files=[str(path) for path in followed.paths]))
 
     def _note(self, followed: _Followed, error: Exception | None) -> None:
-        """Say that files can be used or not, when that changes."""
+        """Log and export whether files can be used, when that changes."""
         why = "" if error is None else _why(followed.paths, error)
         if why == followed.why:
             return
@@ -123,13 +124,13 @@ class SecretFiles:
 
 
 class FilesElsewhere(SecretFiles):
-    """Files of another machine, of which only the paths are known: nothing is read."""
+    """Files on another machine: only their paths are known, and nothing is read."""
 
     def follow(self, paths: Sequence[Path], take: Take) -> None:
-        """Hand nothing over."""
+        """Do nothing."""
 
     def note(self, path: Path | None) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
 
 def _read(paths: Sequence[Path]) -> list[bytes]:

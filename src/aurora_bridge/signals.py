@@ -1,4 +1,4 @@
-"""What the daemon does on signals: SIGTERM and SIGINT stop it, SIGHUP never ends it."""
+"""Signal handling: SIGTERM and SIGINT stop the daemon; SIGHUP never ends it."""
 
 import asyncio
 import signal
@@ -8,16 +8,16 @@ from typing import Literal
 
 
 class Stop:
-    """Whether the daemon is to stop, and why. To ask a second time cuts the pause short."""
+    """A request to stop the daemon, and its reason. A second request cuts the pause short."""
 
     def __init__(self) -> None:
         self.reason = ""
-        """Of the first who asked; empty before."""
+        """Reason of the first request; empty before it."""
         self._asked = asyncio.Event()
         self._asked_again = asyncio.Event()
 
     def ask(self, reason: str) -> None:
-        """Ask the daemon to stop."""
+        """Request a stop."""
         if self._asked.is_set():
             self._asked_again.set()
         else:
@@ -25,18 +25,18 @@ class Stop:
             self._asked.set()
 
     async def wait(self) -> Literal[True]:
-        """Return once the daemon is to stop."""
+        """Wait until a stop is requested."""
         return await self._asked.wait()
 
     async def pause(self, seconds: float) -> None:
-        """Return after some seconds, or once asked a second time."""
+        """Wait for some seconds, or until a stop is requested a second time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._asked_again.wait()
 
 
 def stop_on_signals() -> Stop:
-    """Return what SIGTERM and SIGINT ask to stop, in the running loop."""
+    """Return a `Stop` that SIGTERM and SIGINT request, in the running event loop."""
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.ask, number.name)
@@ -45,9 +45,9 @@ def stop_on_signals() -> Stop:
 
 @contextmanager
 def on_hangup(act: Callable[[], object]) -> Iterator[None]:
-    """Call `act` in the running loop on SIGHUP, which is ignored afterwards.
+    """Call `act` in the running event loop on SIGHUP, which is ignored after this context.
 
-    Not by `add_signal_handler`: a loop that closes leaves the default behind, which ends the process.
+    Does not use `add_signal_handler`: a closing loop restores the default handler, which ends the process.
     """
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(act))

@@ -1,7 +1,4 @@
-"""Background tasks: those without which no event gets on its way end the daemon, all others only help.
-
-What a helper raises is logged, and never ends the daemon.
-"""
+"""Background tasks: if an essential one fails, the daemon stops; a helper that fails is logged and restarted."""
 
 import asyncio
 import logging
@@ -58,7 +55,7 @@ async def helper(name: str, work: Callable[[], Coroutine[None, None, object]]) -
 
 
 async def keep_running(name: str, work: Callable[[], Coroutine[None, None, object]]) -> None:
-    """Run `work` until it returns, and again each time it raises; `name` says in the log what failed."""
+    """Run `work` until it returns, restarting it each time it raises. `name` says in the log what failed."""
     quota = Quota(LINES_A_MINUTE, monotonic)
     while True:
         try:

@@ -48,7 +48,7 @@ def test_a_hangup_reads_the_secret_files_and_ends_nothing(tmp_path: Path) -> Non
             lambda daemon: daemon.get("/lead_changed?lead_id=1", [("X-Aurora-Webhook-Token", "new")]).status == 200,
         )
         messages = [line["message"] for line in daemon.log_lines()]
-        assert "looking at the secret files, as asked" in messages
+        assert "checking the secret files, as requested" in messages
         assert daemon.terminate() == 0
 
 
