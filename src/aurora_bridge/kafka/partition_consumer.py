@@ -191,7 +191,7 @@ class PartitionConsumer:
     def _take(self, part: PartitionData) -> list[Stored]:
         place = part.place
         if part.code:
-            self._heed(place, for_code(part.code)())
+            self._handle_error(place, for_code(part.code)())
             return []
         if part.data:
             del self._empty[place]
@@ -204,7 +204,7 @@ class PartitionConsumer:
         self._undecodable |= decoded.undecodable
         return decoded.events
 
-    def _heed(self, place: TopicPartition, error: Exception) -> None:
+    def _handle_error(self, place: TopicPartition, error: Exception) -> None:
         """Handle one of Kafka's errors."""
         if isinstance(error, OffsetOutOfRangeError):
             self._tell(
