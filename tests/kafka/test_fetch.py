@@ -43,8 +43,8 @@ async def place(kafka: KafkaCluster | NamedKafka, client: Client, topic: str) ->
 
 def leader(client: Client, place: TopicPartition) -> dict[TopicPartition, int]:
     """Return who leads a partition."""
-    nodes, missing, dark = leaders(client, [place.topic])
-    assert (missing, dark) == (set(), set())
+    nodes, missing, leaderless = leaders(client, [place.topic])
+    assert (missing, leaderless) == (set(), set())
     return {place: nodes[place]}
 
 
@@ -72,8 +72,8 @@ async def test_a_topic_that_is_not_there_has_no_leader(client: Client, place: To
     assert leaders(client, ["nowhere", place.topic])[1:] == ({"nowhere"}, set())
 
 
-async def test_a_partition_without_a_leader_makes_its_topic_dark(kafka3: KafkaCluster, prefix: str) -> None:
-    topic = prefix + "dark"
+async def test_a_partition_without_a_leader_makes_its_topic_leaderless(kafka3: KafkaCluster, prefix: str) -> None:
+    topic = prefix + "leaderless"
     await asyncio.to_thread(create_topics, kafka3.bootstrap, topic, replicas=[[1], [2]])
     made = client_of(kafka3.bootstrap)()
     try:

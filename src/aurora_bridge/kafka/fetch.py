@@ -74,7 +74,7 @@ def leaders(client: Client, topics: Iterable[str]) -> tuple[dict[TopicPartition,
     """
     nodes: dict[TopicPartition, int] = {}
     missing: set[str] = set()
-    dark: set[str] = set()
+    leaderless: set[str] = set()
     for topic in topics:
         partitions = client.cluster.partitions_for_topic(topic)
         if not partitions:
@@ -83,10 +83,10 @@ def leaders(client: Client, topics: Iterable[str]) -> tuple[dict[TopicPartition,
             place = TopicPartition(topic, partition)
             leader = client.cluster.leader_for_partition(place)
             if leader is None or leader < 0:
-                dark.add(topic)
+                leaderless.add(topic)
             else:
                 nodes[place] = leader
-    return nodes, missing, dark
+    return nodes, missing, leaderless
 
 
 async def offsets(

@@ -130,7 +130,7 @@ class Follower:
             self._metadata_at = now
             self._partitions.refused.clear()  # permissions may have changed
             await client.refresh()
-        nodes, missing, dark = leaders(client, self._topics)
+        nodes, missing, incomplete = leaders(client, self._topics)
         partitions = self._partitions
         await partitions.begin(client, nodes)
         seen = await partitions.see_ends(client, nodes, self._stored())
@@ -138,9 +138,9 @@ class Follower:
         await self._read(client, partitions.gaps(nodes, at_once=at_once))
         partitions.tell(nodes)
         self._problems.set("read_denied", {place.topic for place in partitions.refused - partitions.unreadable})
-        dark |= missing & client.cluster.unauthorized_topics
-        self._all_seen = not missing and not dark and seen == nodes.keys()
-        if not dark and all(place in seen and partitions.is_known(place) for place in nodes):
+        incomplete |= missing & client.cluster.unauthorized_topics
+        self._all_seen = not missing and not incomplete and seen == nodes.keys()
+        if not incomplete and all(place in seen and partitions.is_known(place) for place in nodes):
             self._log.succeeded(self._reading, now + _STALE_SECONDS if self._log.recent_others else inf)
         elif partitions.refused:
             self._log.doubted(self._reading, now + _STALE_SECONDS)
