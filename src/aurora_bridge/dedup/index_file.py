@@ -62,7 +62,7 @@ class IndexFile:
         self._posted: deque[float] = deque()
         """Monotonic times at which the unanswered jobs were posted, in order."""
         self._opening = False
-        self._anew = False
+        self._must_recreate = False
         self._told = ""
         """The last error in opening it that was logged."""
         self._inode = 0
@@ -113,7 +113,7 @@ class IndexFile:
 
     async def recreate(self) -> None:
         """Remove the file and open a new one, after the queued jobs. Raises what opening it raises."""
-        self.failed = self._anew = True
+        self.failed = self._must_recreate = True
         self._reopen()
         await self.call(lambda _db: None)
 
@@ -134,11 +134,11 @@ class IndexFile:
                 log.warning("The index is full; its oldest events are forgotten early.")
             self.full = True
             return
-        self._anew |= is_broken(error)
+        self._must_recreate |= is_broken(error)
         if not self.failed:
             log.error("The index failed (%r); events are published without a look-up until it is open again.", error)
             self.failed = True
-            if self._anew:
+            if self._must_recreate:
                 self._reopen()
 
     def _reopen(self) -> None:
@@ -148,9 +148,9 @@ class IndexFile:
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file, on its thread."""
-        if self._anew:
+        if self._must_recreate:
             index.remove(self._path)
-            self._anew = False
+            self._must_recreate = False
         connection = index.open_index(self._path, self._max_bytes)
         self._inode = self._path.stat().st_ino
         return connection
@@ -194,7 +194,7 @@ class IndexFile:
                     self._reopen()
             elif await self._keep_bounds(expire=expire):
                 log.error("%s was removed or replaced; rebuilding it from the log.", self._path)
-                self.failed = self._anew = True
+                self.failed = self._must_recreate = True
                 self._reopen()
         except (sqlite3.Error, OSError):
             """`post` has noted the failure; a later step does the rest."""
