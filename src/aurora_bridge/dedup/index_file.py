@@ -63,7 +63,7 @@ class IndexFile:
         """Monotonic times at which the unanswered jobs were posted, in order."""
         self._opening = False
         self._must_recreate = False
-        self._told = ""
+        self._logged_error = ""
         """The last error in opening it that was logged."""
         self._inode = 0
         self.used_bytes = 0
@@ -158,11 +158,11 @@ class IndexFile:
     def _opened(self, found: index.Found | None, error: Exception | None) -> None:
         self._opening = False
         if error is not None or found is None:
-            if repr(error) != self._told:
+            if repr(error) != self._logged_error:
                 log.error("%s cannot be opened (%r); retrying each second.", self._path, error)
-            self.failed, self._told = True, repr(error)
+            self.failed, self._logged_error = True, repr(error)
             return
-        self._told = ""
+        self._logged_error = ""
         self.failed = self.full = False
         self.forgotten_ms, self.used_bytes = found.forgotten_ms, found.bytes
         self._on_opened(found)
