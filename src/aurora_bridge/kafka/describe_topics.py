@@ -27,7 +27,7 @@ _TOPIC = 2
 _UNKNOWN_TOPIC = 3
 _FORBIDDEN = 29
 _WAIT_SECONDS = 15.0
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 class Topic(NamedTuple):
@@ -88,7 +88,7 @@ async def create_and_wait(settings: KafkaSettings, events: Sequence[str], check_
         there = {topic.name for topic in await describe_topics(settings, events, check_cluster) if topic.exists}
         if there.issuperset(creation.created):
             break
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     return creation
 
 

@@ -26,7 +26,7 @@ from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _REFUSED = {DeliveryStatus.RECORD_REFUSED, DeliveryStatus.TOPIC_REFUSED}
 
 Tell = Callable[[str], None]
@@ -81,7 +81,7 @@ class _Republisher:
                 raise RepublishError(msg)
             self._changed.clear()
             try:
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with asyncio.timeout(_POLL_SECONDS):
                     await self._changed.wait()
             except TimeoutError:
                 """Check the clock."""
