@@ -2,7 +2,7 @@
 
 import pytest
 
-from aurora_bridge.kafka.broker import CARRYING_SECONDS, FIRST_REQUEST_BYTES, MAX_REQUEST_BYTES, Broker
+from aurora_bridge.kafka.broker import FIRST_REQUEST_BYTES, MAX_REQUEST_BYTES, TRANSFER_SECONDS, Broker
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import DeadlinesSettings
 
@@ -32,7 +32,7 @@ def test_a_slow_line_whose_first_request_is_large_is_not_taken_for_a_long_one() 
 @pytest.mark.parametrize("round_trip", [0.0005, 0.3])
 def test_a_slow_line_gets_requests_that_it_carries_in_time(rate: float, round_trip: float) -> None:
     longest = max(draining(rate, round_trip, 1000)) - round_trip
-    assert longest <= max(2 * CARRYING_SECONDS, FIRST_REQUEST_BYTES / rate)
+    assert longest <= max(2 * TRANSFER_SECONDS, FIRST_REQUEST_BYTES / rate)
     assert longest < TIMEOUT_SECONDS
 
 
@@ -85,7 +85,7 @@ def test_what_a_quota_is_paid_for_with_pauses_makes_requests_small() -> None:
     for _ in range(20):
         size = broker.limit_bytes
         broker.answered(size, 0.002, 0.0, size / quota)
-    assert broker.limit_bytes / quota <= 2 * CARRYING_SECONDS
+    assert broker.limit_bytes / quota <= 2 * TRANSFER_SECONDS
 
 
 @pytest.mark.parametrize("rate", [100_000, 1_000_000, 5_000_000])

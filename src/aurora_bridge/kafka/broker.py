@@ -11,7 +11,7 @@ from aurora_bridge.metrics import Metrics
 MAX_REQUEST_BYTES = 1024 * 1024
 FIRST_REQUEST_BYTES = 64 * 1024
 """Limit for the first request, also after a lost connection: at 26 kB/s it arrives before its timeout."""
-CARRYING_SECONDS = 0.25
+TRANSFER_SECONDS = 0.25
 """How long a request may take beyond the round trip, or make a quota pause us. A live event can wait this long behind
 a request of a backlog."""
 _SLOW_SECONDS = 0.5
@@ -77,12 +77,12 @@ class Broker:
             self._round_trip = seconds
         if size <= self.limit_bytes // 2:
             return  # too small to show what the link can carry
-        carrying = max(seconds - self._round_trip, throttled_seconds)
-        if throttled_seconds > CARRYING_SECONDS:  # within the quota's ten seconds, more bytes mean longer pauses
+        transfer = max(seconds - self._round_trip, throttled_seconds)
+        if throttled_seconds > TRANSFER_SECONDS:  # within the quota's ten seconds, more bytes mean longer pauses
             self.limit_bytes, self._carried = _SMALL_BYTES, 0
-        elif carrying > CARRYING_SECONDS:
-            self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * CARRYING_SECONDS / carrying))
-        elif carrying < CARRYING_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
+        elif transfer > TRANSFER_SECONDS:
+            self.limit_bytes = max(FIRST_REQUEST_BYTES, int(size * TRANSFER_SECONDS / transfer))
+        elif transfer < TRANSFER_SECONDS / _GROWTH and seconds < _SLOW_SECONDS:
             most = max(_CAUTIOUS_BYTES, self._carried // _CAUTIOUS_SHARE)
             self.limit_bytes = max(self.limit_bytes, min(_GROWTH * self.limit_bytes, most, MAX_REQUEST_BYTES))
 
