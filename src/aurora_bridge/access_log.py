@@ -90,7 +90,7 @@ class AccessLog:
 
     def enter_refusal(self, reason: Reason, peer: str = "", **more: str) -> None:
         """Enter a request from `peer` that was refused before it became a delivery; `more` goes to the log."""
-        known = reason is Reason.MALFORMED_WITH_CREDENTIAL  # nobody else has one
+        known = reason is Reason.MALFORMED_WITH_CREDENTIAL  # only Aurora has a credential
         answer = Answer(reason.status, Outcome.REFUSED, NO_EVENT, None, reason, known_path=known)
         self._enter_reason(Delivery("", b"", (), 0, 0, peer), answer, reason, more)
 

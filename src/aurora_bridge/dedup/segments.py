@@ -77,7 +77,7 @@ def begin_when_due(db: sqlite3.Connection, now_ms: int, max_bytes: int) -> None:
 
 
 def expire(db: sqlite3.Connection, before_ms: int) -> bool:
-    """Drop the closed segments whose events are all older; return whether there was one."""
+    """Drop closed segments with no event since `before_ms`; return whether there was one."""
     old = db.execute("SELECT number FROM segments WHERE newest_ms < ?", (before_ms,)).fetchall()
     for (number,) in old:
         _drop(db, number)

@@ -112,7 +112,7 @@ class PartitionQueue:
         return batch.data
 
     def _fit(self, max_bytes: int) -> None:
-        """Take apart a batch that was never sent and is now too large, so that it is made anew."""
+        """Return a batch that was never sent, and is now too large, to the queue: `load` builds a smaller one."""
         if len(self._batches) == 1:
             batch = self._batches[0]
             if batch.state is _READY and batch.data is not None and len(batch.data) > max_bytes:

@@ -163,7 +163,7 @@ class Problem(NamedTuple):
 
 
 def explain(error: BaseException, about: str) -> Problem:
-    """Return the problem that an error of a broker or of topics stands for."""
+    """Return the problem that an error means. `about` is the broker, or the topics, that it came from."""
     while True:
         if isinstance(error, TokenError):
             return Problem(error.reason, about, f"{error.about}: {error.why}")
