@@ -1,8 +1,8 @@
 """Obtains tokens from an identity provider, by OAuth 2.0 client credentials (RFC 6749, section 4.4).
 
-Each request, minutes apart, uses a new connection. Redirects are not followed, since the secret would go along. Of what
-the endpoint sends, only the status and the RFC's error codes are ever reported. No aiohttp error is passed on: some
-contain the request's headers, with the secret.
+Requests are usually minutes apart, so each uses a new connection. Redirects are not followed, since the secret would go
+along. Of what the endpoint sends, only the status and the RFC's error codes are ever reported. No aiohttp error is
+passed on: some contain the request's headers, with the secret.
 """
 
 import asyncio

@@ -39,9 +39,9 @@ async def read_topics(  # noqa: PLR0913 - what to read, and callbacks
 ) -> None:
     """Pass the events in the topics of `events` to `show`, in groups as they come, and what is skipped to `tell`.
 
-    With `since_ms`, reads from the first record with that timestamp, and leaves out older ones. Returns where the
-    topics ended when it began. With `follow` it calls `caught_up` there instead, and continues for ever. Raises
-    `ReadError`, after everything readable was read.
+    With `since_ms`, it begins at the first record with this timestamp or a later one, and leaves out older ones. It
+    returns where the topics ended when it began; with `follow`, it calls `caught_up` there, and continues for ever.
+    Raises `ReadError`, after everything readable was read.
     """
     topics = [settings.topic_prefix + event for event in events]
     client = make_client(settings, check_cluster=check_cluster)

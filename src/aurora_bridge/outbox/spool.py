@@ -151,7 +151,7 @@ class Spool:
         while not self.failed.is_set():
             try:
                 self.stats, may_grow_to = await self._worker.call(self._poll)
-                # Nothing else clears `full`: a daemon that is not ready gets no webhooks that would try an append.
+                # Only this notices room that others made: a daemon that is not ready gets no webhooks to append.
                 self.full &= may_grow_to <= self._may_grow_to
                 self._may_grow_to = may_grow_to
                 self._removals.retry()
