@@ -21,7 +21,7 @@ BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo cast unit test test-compiled compiled search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench lock \
+.PHONY: help run demo cast unit test test-compiled compiled search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench profile lock \
 	actionlint release-check release-notes package push-chart push-image clean
 
 help:  ## list the targets
@@ -72,7 +72,7 @@ check-chart-live: $(VENV)/.dev  ## install, upgrade and roll back the chart in a
 # Go and npm only where they are missing: Debian's conflict with those that another repository brought.
 tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get update --quiet
-	apt-get install --quiet --yes --no-install-recommends prometheus prometheus-alertmanager prometheus-blackbox-exporter buildah podman runc mmdebstrap chromium systemd nginx-light haproxy jq openssl gcc libc6-dev iproute2 iptables \
+	apt-get install --quiet --yes --no-install-recommends prometheus prometheus-alertmanager prometheus-blackbox-exporter buildah podman runc mmdebstrap chromium systemd nginx-light haproxy jq openssl gcc libc6-dev valgrind iproute2 iptables \
 		$$(command -v go >/dev/null || echo golang-go) $$(command -v npm >/dev/null || echo npm)
 
 faults: $(VENV)/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)
@@ -112,8 +112,11 @@ look: $(VENV)/.dev  ## take pictures of the status page in its states, into buil
 kafka: $(VENV)/.dev  ## start an Apache Kafka broker to play with, until Ctrl-C
 	@exec $(BIN)/python -m tests.support.play
 
-bench: $(VENV)/.dev $(if $(COMPILE),$(WHEELS)/.made)  ## measure the daemon beside a bare hello-world, its compiled build (COMPILE=1), another revision (AGAINST=REV), peers (PEERS=1)
-	$(BIN)/python -m bench $(if $(COMPILE),--compiled $(WHEELS)/*.whl) $(if $(AGAINST),--against $(AGAINST)) $(if $(PEERS),--peers)
+bench: $(VENV)/.dev $(WHEELS)/.made  ## measure both builds of the daemon beside a bare hello-world and peers (an hour), or NAMES="64 idle"; another revision, too: AGAINST=REV
+	$(BIN)/python -m bench $(NAMES) --compiled $(WHEELS)/*.whl --peers --json build/bench.json $(if $(AGAINST),--against $(AGAINST)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+profile: $(VENV)/.dev .tools/profile/bin/py-spy $(if $(COMPILE),$(WHEELS)/.made)  ## show where the time of a daemon under load goes, native frames among it (COMPILE=1: of the compiled build, too)
+	$(BIN)/python -m bench profile $(if $(COMPILE),--compiled $(WHEELS)/*.whl)
 
 # Made with the lowest Python that is supported, whose list is the longest. UPGRADE=--upgrade takes the newest versions.
 lock: $(VENV)/.dev  ## write the lock files anew after a change of pyproject.toml
@@ -193,6 +196,10 @@ $(COMPILED)/.dev: $(WHEELS)/.made requirements-dev.lock
 .tools/audit/bin/pip-audit: | $(BIN)/python
 	$(BIN)/python -m venv .tools/audit
 	.tools/audit/bin/python -m pip install --quiet pip-audit==2.10.1
+
+.tools/profile/bin/py-spy: | $(BIN)/python
+	$(BIN)/python -m venv .tools/profile
+	.tools/profile/bin/python -m pip install --quiet py-spy==0.4.3
 
 ifneq ($(PYTHON),python3)
 # pyenv's commands run only its default versions unless told otherwise.

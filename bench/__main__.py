@@ -1,175 +1,253 @@
-"""`python -m bench`: the options, and what is measured for them."""
+"""`python -m bench`: the list of measurements, and which of them were asked for."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import os
+import platform
 import tempfile
-from functools import partial
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from bench import drain, following, index, revisions, routes, runs, servers, simulator, tables
+from bench import (
+    drain,
+    following,
+    index,
+    profile,
+    revisions,
+    routes,
+    runs,
+    servers,
+    simulator,
+    soak,
+    tables,
+    targets,
+    unloaded,
+)
 from bench.peers.catalogue import PEERS, PeerMissingError, peer
-from bench.runs import SCENARIOS, Scenario
+from bench.runs import Contender, Daemon, Scenario
 from tests.support.broker import KafkaCluster
-from tests.support.ports import HOST, free_ports
 
-if TYPE_CHECKING:
-    from bench.runs import Contender
+Figures = list[Any]
 
-COMPILED = "compiled build"
-MILLION = 1_000_000
-FOLLOWED = 200_000
-FINGERPRINTS = 10_000_000
-BACKLOG = 200_000
-SIMULATOR_SECONDS = 300
 
-Figures = dict[str, Any]
+class Bench:
+    """What the measurements share, each part made when it is first asked for."""
+
+    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+        self._options, self._stack = options, stack
+        self.rounds: int = options.rounds
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-")))
+
+    def folder(self, name: str) -> Path:
+        """Return a new folder."""
+        return Path(tempfile.mkdtemp(prefix=name.replace("/", "-"), dir=self._folder))
+
+    @cached_property
+    def kafka(self) -> KafkaCluster:
+        """A real broker."""
+        return self._stack.enter_context(KafkaCluster())
+
+    @cached_property
+    def sources(self) -> dict[str, Path]:
+        """Where the daemons' packages are: this checkout's, then the others that were asked for."""
+        found = {servers.DAEMON_NAME: servers.SOURCES}
+        if self._options.compiled:
+            found[servers.COMPILED] = revisions.unpack(self._options.compiled, self.folder("compiled"))
+        if self._options.against:
+            revision, sources = revisions.extract(self._options.against, self.folder("revision"))
+            found[revision] = sources
+        return found
+
+    @property
+    def daemons(self) -> dict[str, Daemon]:
+        """The daemons, by name."""
+        return {name: partial(servers.daemon, name=name, sources=path) for name, path in self.sources.items()}
+
+    @cached_property
+    def peers(self) -> list[Contender]:
+        """The peers that can be run here; of the others it is said what is missing."""
+        found: list[Contender] = []
+        for name in dict.fromkeys(self._options.peer):
+            try:
+                command = PEERS[name].install()
+            except PeerMissingError as error:
+                print(f"the peer {name} is left out: {error}", flush=True)
+            else:
+                found.append(partial(peer, title=PEERS[name].title, command=command))
+        return found
+
+
+class Measurement(NamedTuple):
+    """One entry of the list."""
+
+    measure: Callable[[Bench, int], Figures]
+    size: int
+    what: str
+    """What it measures, with `{}` for its size."""
+
+
+def _imports(bench: Bench, rounds: int) -> Figures:
+    found = unloaded.imports(rounds, bench.sources)
+    for times in found:
+        times.show("import")
+    return found
+
+
+def _start(bench: Bench, rounds: int) -> Figures:
+    down = unloaded.starts(rounds, bench.daemons, bench.folder("start"), servers.nowhere())
+    for times in down:
+        times.show("listens without Kafka after")
+    found = unloaded.starts(rounds, bench.daemons, bench.folder("start"), bench.kafka.bootstrap)
+    for times in found:
+        times.show("listens after")
+    return found
+
+
+def _idle(bench: Bench, seconds: int) -> Figures:
+    found = unloaded.idle(seconds, list(bench.daemons.values()), bench.folder("idle"), bench.kafka.bootstrap)
+    for idle in found:
+        print(f"{idle.server}: idle, {idle.megabytes:.1f} MB, {100 * idle.cpu:.2f} % CPU", flush=True)
+    return found
+
+
+def _follow(bench: Bench, records: int) -> Figures:
+    found = following.follow(records, bench.folder("follow"), bench.kafka.bootstrap)
+    each = 1e6 * found.cpu_seconds / found.records
+    print(f"follower: {found.records:,} records in {found.seconds:.1f} s, ", end="")
+    print(f"{found.records / found.seconds:,.0f} a second, {each:.1f} us of CPU each", flush=True)
+    return [found]
+
+
+def _index(bench: Bench, fingerprints: int) -> Figures:
+    daemon = bench.daemons[servers.DAEMON_NAME]
+    found = index.measure(fingerprints, bench.rounds, daemon, bench.folder("index"), bench.kafka.bootstrap)
+    tables.show_index(found)
+    return found
+
+
+def _drain(bench: Bench, backlog: int) -> Figures:
+    found = []
+    for daemon in bench.daemons.values():
+        found.append(drain.measure(backlog, daemon, bench.folder("drain"), bench.kafka))
+        drain.show(found[-1])
+    return found
+
+
+def _soak(bench: Bench, seconds: int, rate: float) -> Figures:
+    daemons = list(bench.daemons.values())
+    found = soak.measure(seconds, rate, daemons, bench.folder("soak"), bench.kafka.bootstrap)
+    for figures in found:
+        soak.show(figures)
+    return found
+
+
+def _routes(bench: Bench, rounds: int) -> Figures:
+    del bench
+    found = routes.measure(rounds)
+    tables.show_routes(found)
+    return found
+
+
+def _profile(bench: Bench, seconds: int) -> Figures:
+    for daemon in bench.daemons.values():
+        profile.measure(seconds, daemon, bench.folder("profile"), bench.kafka.bootstrap)
+    return []
+
+
+def _scenario(bench: Bench, scenario: Scenario, name: str) -> Figures:
+    contenders = runs.contenders(scenario, list(bench.daemons.values()), bench.peers)
+    found = runs.compare(scenario, bench.rounds, contenders, bench.folder(name), bench.kafka.bootstrap)
+    tables.show_scenario(scenario, found)
+    return found
+
+
+MEASUREMENTS = {
+    "import": Measurement(_imports, 9, "the time to import the daemon, {} rounds"),
+    "start": Measurement(_start, 9, "the time from the start until it listens, {} rounds"),
+    "idle": Measurement(_idle, 30, "memory and CPU without webhooks, for {} s"),
+    "routes": Measurement(_routes, 5, "what few and many routes cost, {} rounds"),
+    "follow": Measurement(_follow, 200_000, "how fast {} records of others are read into an index"),
+    "index": Measurement(_index, 10_000_000, "what {} fingerprints in the index cost"),
+    "drain": Measurement(_drain, 1_000_000, "how fast {} events drain after an outage, beside live traffic"),
+    "soak-1000/s": Measurement(partial(_soak, rate=1000.0), 600, "whether memory grows, at 1,000/s for {} s"),
+    "soak": Measurement(partial(_soak, rate=50.0), 86_400, "whether memory grows, at 50/s for {} s"),
+    "simulator": Measurement(
+        lambda bench, seconds: simulator.measure(seconds, bench.folder("simulator")),
+        300,
+        "CPU and memory of the simulator at 2,000 webhooks a second, for {} s",
+    ),
+    "profile": Measurement(_profile, 20, "where the time of a busy daemon goes, by py-spy for {} s"),
+}
+SCENARIOS = ("64", "256", "2000/s", "100/s", "burst-64", "duplicates-64", "spool-64", "spool-2000/s")
+USUAL = ("import", "start", "idle", *SCENARIOS, "follow", "index", "drain", "soak-1000/s")
 
 
 def main() -> None:
     """Measure what was asked for."""
     options = _options()
-    figures: Figures = {}
-    if options.routes:
-        measured = routes.measure(options.rounds)
-        tables.show_routes(measured)
-        figures["routes"] = [few_or_many._asdict() for few_or_many in measured]
-    if options.simulator:
-        with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as folder:
-            figures["simulator"] = [each._asdict() for each in simulator.measure(options.simulator, Path(folder))]
-    if options.start or options.million or options.follow or options.index or options.drain or options.scenarios:
-        with tempfile.TemporaryDirectory(prefix="aurora-bridge-bench-") as folder:
-            _measure_servers(options, Path(folder), figures)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1, default=dataclasses.asdict) + "\n")
+    about = {
+        "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "rounds": options.rounds,
+    }
+    figures: dict[str, Figures] = {}
+    with ExitStack() as stack:
+        bench = Bench(options, stack)
+        for name, measure in options.measurements.items():
+            print(f"\n== {name}, load of the machine {os.getloadavg()[0]:.1f}", flush=True)
+            figures[name] = measure(bench)
+            plain = json.dumps({"about": about, "figures": figures}, indent=1, default=dataclasses.asdict)
+            if options.json:
+                options.json.parent.mkdir(parents=True, exist_ok=True)
+                options.json.write_text(plain + "\n")
+    print("\n" + targets.table(json.loads(plain)["figures"]))
 
 
-def _measure_servers(options: argparse.Namespace, folder: Path, figures: Figures) -> None:
-    daemons = _daemons(options, folder)
-    _, *others = daemons
-    peers = _installed(options.peer) if options.scenarios else []
-    with KafkaCluster() as kafka:
-        bootstrap = kafka.bootstrap
-        if options.start:
-            figures["seconds_to_listen"] = _start(options.rounds, daemons, folder / "start", bootstrap)
-        if options.million:
-            figures["memory"] = []
-            for step in runs.memory(options.count or MILLION, options.connections or 64, folder, bootstrap):
-                print("after {:>9,} webhooks: {:4.0f} MB resident, {:4.0f} MB at the peak".format(*step), flush=True)
-                figures["memory"].append(step)
-        if options.follow:
-            speed = following.follow(options.count or FOLLOWED, folder / "following", bootstrap)
-            rate, cpu = speed.records / speed.seconds, speed.cpu_seconds / speed.records
-            print(f"follower: {speed.records:,} records in {speed.seconds:.1f} s, {rate:,.0f} a second", end="")
-            print(f", {1e6 * cpu:.1f} us of CPU each", flush=True)
-            figures["follower"] = speed._asdict()
-        if options.index:
-            scenario = dataclasses.replace(index.SCENARIO, count=options.count or index.SCENARIO.count)
-            indexes = index.measure(options.index, scenario, options.rounds, folder / "index", bootstrap)
-            tables.show_index(indexes)
-            figures["index"] = [each._asdict() for each in indexes]
-        if options.drain:
-            drained = [
-                drain.measure(options.drain, each, folder / "drain" / name, kafka) for name, each in daemons.items()
-            ]
-            for figure in drained:
-                drain.show(figure)
-            figures["drain"] = drained
-        contenders = [servers.hello_world, *daemons.values(), *peers]
-        for number, scenario in enumerate(options.scenarios):
-            records = runs.compare(scenario, options.rounds, contenders, folder / str(number), bootstrap)
-            tables.show_scenario(scenario, records, others[0] if others else None)
-            figures[scenario.name] = records
-
-
-def _daemons(options: argparse.Namespace, folder: Path) -> dict[str, Contender]:
-    """Return the daemon of this checkout, then the others that were asked for."""
-    daemons: dict[str, Contender] = {"aurora-bridge": servers.daemon}
-    if options.against:
-        revision, sources = revisions.extract(options.against, folder / "revision")
-        daemons[revision] = partial(servers.daemon, name=revision, sources=sources)
-    if options.compiled:
-        daemons[COMPILED] = partial(servers.daemon, name=COMPILED, sources=revisions.unpack(options.compiled, folder))
-    return daemons
-
-
-def _installed(names: list[str]) -> list[Contender]:
-    """Return the peers that can be run here; say of the others what is missing."""
-    found: list[Contender] = []
-    for name in dict.fromkeys(names):
-        try:
-            command = PEERS[name].install()
-        except PeerMissingError as error:
-            print(f"the peer {name} is left out: {error}", flush=True)
-        else:
-            found.append(partial(peer, title=PEERS[name].title, command=command))
-    return found
-
-
-def _start(rounds: int, daemons: dict[str, Contender], folder: Path, bootstrap: str) -> dict[str, dict[str, float]]:
-    figures: dict[str, dict[str, float]] = {}
-    for state, address in (("up", bootstrap), ("down", f"{HOST}:{free_ports(1)[0]}")):
-        for name, daemon in daemons.items():
-            seconds = runs.seconds_to_listen(rounds, daemon, folder / state / name, address)
-            print(f"Kafka {state}: {name} listens {seconds:.2f} s after its start", flush=True)
-            figures.setdefault(name, {})[state] = seconds
-    return figures
+def measurement(argument: str) -> tuple[str, Callable[[Bench], Figures]]:
+    """Read `NAME` or `NAME=SIZE`; return the name, and what measures."""
+    name, _, size = argument.partition("=")
+    number = int(size.replace("_", "").replace(",", "")) if size else None
+    if name in MEASUREMENTS:
+        entry = MEASUREMENTS[name]
+        return name, lambda bench: entry.measure(bench, number or entry.size)
+    scenario = Scenario.named(name, number)
+    return name, lambda bench: _scenario(bench, scenario, name)
 
 
 def _options() -> argparse.Namespace:
-    names = [scenario.name for scenario in SCENARIOS]
-    parser = argparse.ArgumentParser(prog="python -m bench", description="What a webhook costs.")
+    lines = [f"  {name:14}{entry.what.format(f'{entry.size:,}')}" for name, entry in MEASUREMENTS.items()]
+    lines += [
+        "  64            any number of connections, each of which sends its next webhook as soon as it has its answer",
+        "  2000/s        any number of webhooks a second by the clock",
+        "  burst-, duplicates-, spool- before these two: one event type and partition; the same again; without Kafka",
+    ]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="What a webhook costs. NAME is one of these; =SIZE replaces the number in its line, or is the "
+        "webhooks a round.\n\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
+    add("measurements", nargs="*", metavar="NAME[=SIZE]", help=f"what to measure (default: {' '.join(USUAL)})")
     add("--against", metavar="REV", help="measure the daemon of another revision, too (any name that git knows)")
     add("--compiled", type=Path, metavar="WHEEL", help="measure the daemon of a wheel that `make compiled` made, too")
     add("--peer", action="append", default=[], choices=PEERS, help="measure a hand-written peer, too (several times)")
     add("--peers", dest="peer", action="store_const", const=list(PEERS), help="measure all of them")
-    add("--scenario", action="append", default=[], choices=names, help="only this one (can be given several times)")
-    add("--connections", type=int, help="a scenario of your own, with so many connections (default 64)")
-    add("--rate", type=float, help="a scenario of your own, with so many webhooks a second by the clock")
-    add("--count", type=int, help="webhooks a round, instead of the scenario's own number")
     add("--rounds", type=int, default=5, help="how often each server is measured (default 5)")
-    add("--million", action="store_true", help="the daemon's memory on the way to a million webhooks (or to --count)")
-    add("--follow", action="store_true", help="how fast a replica learns what others published (--count records)")
-    add("--start", action="store_true", help="the time from the daemon's start until it listens")
-    add(
-        "--drain",
-        nargs="?",
-        type=int,
-        const=BACKLOG,
-        metavar="N",
-        help="how fast N events drain after an outage, beside live traffic (default 200,000)",
-    )
-    add("--routes", action="store_true", help="what finding and reading cost with few and with many routes")
-    add(
-        "--simulator",
-        nargs="?",
-        type=int,
-        const=SIMULATOR_SECONDS,
-        metavar="SECONDS",
-        help="CPU and memory of the simulator at 2,000 webhooks a second (default 300 s)",
-    )
     add("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
-    add(
-        "--index",
-        nargs="?",
-        type=int,
-        const=FINGERPRINTS,
-        metavar="N",
-        help="what N fingerprints in the index cost (default ten million)",
-    )
     options = parser.parse_args()
-    options.scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenario]
-    if (options.connections or options.rate) and not options.million:
-        options.scenarios.append(Scenario("own", options.connections or 64, 40_000, options.rate))
-    others = (options.start, options.million, options.follow, options.routes, options.index, options.drain)
-    if not (any(others) or options.simulator or options.scenarios):
-        options.start, options.scenarios = True, list(SCENARIOS)
-    if options.count:
-        options.scenarios = [dataclasses.replace(scenario, count=options.count) for scenario in options.scenarios]
+    try:
+        options.measurements = dict(map(measurement, options.measurements or USUAL))
+    except ValueError as error:
+        parser.error(f"no such measurement: {error}")
     return options
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import resource
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 import uvloop
 from confluent_kafka import Producer
@@ -26,6 +26,7 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings, KafkaSettings
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.event import day_of, rfc3339
+from bench.servers import DAEMON_NAME
 from tests.support.topics import create_topics, unique_prefix
 
 DATA = '"data":{"agreement_id":"03b0a7c2-5c1e-4f0e-9d0b-6f1f0e7f2a11","project_id":"fefa0000-5c1e","status":"signed"}'
@@ -37,9 +38,11 @@ LOOK_SECONDS = 0.02
 STOP_SECONDS = 30.0
 
 
-class Speed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Speed:
     """How long it took to follow so many records."""
 
+    server: str
     records: int
     seconds: float
     cpu_seconds: float
@@ -105,7 +108,7 @@ async def _measure(events: list[str], prefix: str, folder: Path, bootstrap: str)
     tasks = [asyncio.create_task(work) for work in (dedup.run(), follower.run())]
     while not dedup.log.current.caught_up:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(LOOK_SECONDS)
-    speed = Speed(int(metrics.followed_records[()]), monotonic() - began, _cpu_seconds() - cpu_before)
+    speed = Speed(DAEMON_NAME, int(metrics.followed_records[()]), monotonic() - began, _cpu_seconds() - cpu_before)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

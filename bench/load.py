@@ -1,4 +1,4 @@
-"""The load generator, a process of its own: unique webhooks over the 19 core events on keep-alive connections.
+"""The load generator, a process of its own: webhooks over the 19 core events on keep-alive connections.
 
 Closed loop (no rate): every connection sends its next webhook as soon as it has its answer. Open loop (a rate): the
 webhooks fall due one by one, evenly spaced, whatever the server does, and go out on the connection that has been idle
@@ -8,7 +8,7 @@ It must cost less than any server, and must not shape the load. So the requests 
 sends and receives, and answers are searched for status and length and nothing else. An event loop would have timers of
 whole milliseconds: at 2,000 webhooks a second they would go out in pairs, which costs a server a quarter less.
 
-`runs` passes the arguments of `measure` as JSON and reads a `Result` as JSON from standard output.
+`runs` passes an `Order` as JSON and reads a `Result` as JSON from standard output.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from array import array
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Self
 
-from bench.servers import TOKEN, cpu_seconds
+from bench.servers import TOKEN, cpu_seconds, written_bytes
 from tests.support.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 REST_SECONDS, REST_SHARE, REST_LOOKS = 1.0, 0.02, 10
 """A server rests that used less than this share of a core for a second. It has to before both readings of its CPU time,
@@ -63,8 +63,23 @@ TEMPLATES = (
     "web_proposal_url_created?design_id={}&source=app",
 )
 EVENTS = tuple(template.partition("?")[0] for template in TEMPLATES)
+SIGNALS = {"consumption_profile_changed", "lead_changed", "web_proposal_url_created"}
+"""Events that are never duplicates."""
 HEADERS = f"Host: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nX-Aurora-Webhook-Token: {TOKEN}\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """What to send, and where to."""
+
+    port: int
+    pid: int
+    traffic: str
+    """A name in `TRAFFIC`."""
+    count: int
+    connections: int
+    rate: float | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +94,13 @@ class Result:
     p50: float
     p99: float
     p999: float
+    max: float
+    written: int
+    """Bytes that the server caused to be written to disk."""
+    requests: float = 0.0
+    """Produce requests of the daemon that a broker answered."""
+    lag: float = 0.0
+    """Of the daemon's event loop: the histogram's bucket that holds the worst of this round."""
 
     @property
     def cpu_per_webhook(self) -> float:
@@ -91,15 +113,30 @@ class Result:
         return sum(self.outcomes.values()) / self.seconds
 
 
-def webhooks() -> Iterator[bytes]:
+def webhooks(templates: Iterable[str] = TEMPLATES, source: random.Random | None = None) -> Iterator[bytes]:
     """Yield requests for ever, the events in turn, every identifier of them random and in the shape of a UUID."""
-    for template, identifiers in itertools.cycle([(template, template.count("{}")) for template in TEMPLATES]):
-        target = template.format(*[_identifier() for _ in range(identifiers)])
+    source = source or random.Random()  # noqa: S311 - no cryptography
+    for template, identifiers in itertools.cycle([(template, template.count("{}")) for template in templates]):
+        target = template.format(*[_identifier(source) for _ in range(identifiers)])
         yield f"GET /{target} HTTP/1.1\r\n{HEADERS}".encode()
 
 
-def _identifier() -> str:
-    digits = f"{random.getrandbits(128):032x}"
+def one_type() -> Iterator[bytes]:
+    """Yield new events of one type."""
+    return webhooks(TEMPLATES[:1])
+
+
+def same_again() -> Iterator[bytes]:
+    """Yield the same requests each time; all but the first time they are duplicates."""
+    templates = [template for template in TEMPLATES if template.partition("?")[0] not in SIGNALS]
+    return webhooks(templates, random.Random(1))  # noqa: S311 - no cryptography
+
+
+TRAFFIC = {"new": webhooks, "one type": one_type, "same again": same_again}
+
+
+def _identifier(source: random.Random) -> str:
+    digits = f"{source.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
@@ -197,18 +234,26 @@ class Load:
             self._idle.append(connection)
 
 
-def measure(port: int, pid: int, count: int, connections: int, rate: float | None) -> Result:
-    """Connect to the server `pid`, send everything, and measure that; the server rests before and after."""
-    requests = list(itertools.islice(webhooks(), count))
-    with Load(port, connections) as load:
+def measure(order: Order) -> Result:
+    """Connect to the server, send everything, and measure that; the server rests before and after."""
+    pid = order.pid
+    requests = list(itertools.islice(TRAFFIC[order.traffic](), order.count))
+    with Load(order.port, order.connections) as load:
         gc.disable()  # its pauses would be taken for the server's
-        server_cpu, generator_cpu, started = _cpu_at_rest(pid), time.process_time(), time.perf_counter()
-        load.run(requests, rate)
+        server_cpu, written = _cpu_at_rest(pid), written_bytes(pid)
+        generator_cpu, started = time.process_time(), time.perf_counter()
+        load.run(requests, order.rate)
         seconds, generator_cpu = time.perf_counter() - started, time.process_time() - generator_cpu
-        server_cpu = _cpu_at_rest(pid) - server_cpu
-    latencies = sorted(load.latencies) or [0.0]
-    p50, p99, p999 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99, 0.999))
-    return Result(dict(load.outcomes), seconds, server_cpu, generator_cpu, p50, p99, p999)
+        server_cpu, written = _cpu_at_rest(pid) - server_cpu, written_bytes(pid) - written
+    latencies = quantiles(load.latencies)
+    return Result(dict(load.outcomes), seconds, server_cpu, generator_cpu, *latencies, written)
+
+
+def quantiles(latencies: Iterable[float]) -> tuple[float, float, float, float]:
+    """Return p50, p99, p99.9 and the maximum."""
+    ordered = sorted(latencies) or [0.0]
+    p50, p99, p999 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99, 0.999))
+    return p50, p99, p999, ordered[-1]
 
 
 def _cpu_at_rest(pid: int) -> float:
@@ -223,4 +268,4 @@ def _cpu_at_rest(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(dataclasses.asdict(measure(**json.loads(sys.argv[1])))))
+    print(json.dumps(dataclasses.asdict(measure(Order(**json.loads(sys.argv[1]))))))

@@ -1,4 +1,4 @@
-"""What routes cost (`python -m bench --routes`): to find and read a webhook's own among few and among many.
+"""What routes cost (`python -m bench routes`): to find and read a webhook's own among few and among many.
 
 Four kinds of route in equal parts: a path of its own, a placeholder in the path, a placeholder as part of a segment,
 and a static parameter on a path that all of its kind share. Measured are CPU time from the target to the canonical
@@ -11,9 +11,9 @@ from __future__ import annotations
 import gc
 import statistics
 import tracemalloc
+from dataclasses import dataclass
 from itertools import cycle, islice
 from time import process_time
-from typing import NamedTuple
 
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
@@ -36,7 +36,8 @@ KINDS = (
 )
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Figures:
     """What so many routes cost."""
 
     routes: int

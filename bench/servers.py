@@ -22,18 +22,39 @@ from tests.support.ports import HOST, free_ports
 from tests.support.topics import unique_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 TOKEN = "bench-token"  # noqa: S105 (of a server on loopback that lives for a minute)
 SOURCES = Path(__file__).parents[1] / "src"
 """The daemon of this checkout."""
 DAEMON = (sys.executable, "-c", "import sys; from aurora_bridge.cli import main; sys.exit(main())", "serve")
 """Not the installed script: that of another revision may have begun elsewhere."""
+HELLO, DAEMON_NAME, COMPILED = "hello-world", "aurora-bridge", "compiled build"
 STATE = "state"
 PATIENCE_SECONDS = 30.0
 """For a process to listen, to find Kafka, or to stop."""
 LOOK_SECONDS = 0.002
 """Pause between two looks whether a server listens; it bounds the precision of `Server.listening_after`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variant:
+    """Another way that webhooks take through the daemon."""
+
+    title: str = ""
+    traffic: str = "new"
+    """What is sent: a name in `load.TRAFFIC`."""
+    kafka: bool = True
+    """Whether there is one."""
+    settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+DIRECT = Variant()
+VARIANTS = {
+    "burst": Variant("one event type, one partition", "one type", settings={"KAFKA__PARTITIONS": "1"}),
+    "duplicates": Variant("duplicates", "same again"),
+    "spool": Variant("Kafka away", kafka=False, settings={"SPOOL__MAX_BYTES": "8GiB"}),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,6 +73,7 @@ class Server:
     """Of the topics that it writes to; None: it has nothing to do with Kafka."""
     admin_port: int | None = None
     """The daemon's."""
+    variant: Variant = DIRECT
 
     @property
     def last_words(self) -> str:
@@ -71,16 +93,24 @@ def resident_megabytes(pid: int) -> tuple[float, float]:
     return now, peak
 
 
+def written_bytes(pid: int) -> int:
+    """Return how many bytes the process caused to be written to disk (proc(5): io)."""
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return int(dict(line.split(": ", 1) for line in lines)["write_bytes"])
+
+
 @contextlib.contextmanager
 def hello_world(folder: Path, _bootstrap: str) -> Iterator[Server]:
     """Run the yardstick."""
     (port,) = free_ports(1)
-    with running("hello-world", [sys.executable, "-m", "bench.hello"], {"PORT": str(port)}, folder, port) as server:
+    with running(HELLO, [sys.executable, "-m", "bench.hello"], {"PORT": str(port)}, folder, port) as server:
         yield server
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, bootstrap: str, *, name: str = "aurora-bridge", sources: Path = SOURCES) -> Iterator[Server]:
+def daemon(
+    folder: Path, bootstrap: str, *, name: str = DAEMON_NAME, sources: Path = SOURCES, variant: Variant = DIRECT
+) -> Iterator[Server]:
     """Run the daemon of a checkout as people run it: tokens, index and spool on.
 
     Its topics are its own: no measurement inherits another's events. So is its state, in `folder / STATE`, unless
@@ -94,13 +124,20 @@ def daemon(folder: Path, bootstrap: str, *, name: str = "aurora-bridge", sources
         "INGRESS__PORT": str(port),
         "ADMIN__PORT": str(admin_port),
         "STATE_DIR": str(folder / STATE),
-        "KAFKA__BOOTSTRAP_SERVERS": bootstrap,
+        "KAFKA__BOOTSTRAP_SERVERS": bootstrap if variant.kafka else nowhere(),
         "KAFKA__TOPIC_PREFIX": topic_prefix,
         "AUTH__TOKENS_FILE": str(folder / "tokens"),
+        **variant.settings,
     }
     environment = {f"AURORA_BRIDGE_{key}": value for key, value in settings.items()} | {"PYTHONPATH": str(sources)}
+    name = f"{name}, {variant.title}" if variant.title else name
     with running(name, DAEMON, environment, folder, port) as server:
-        yield dataclasses.replace(server, topic_prefix=topic_prefix, admin_port=admin_port)
+        yield dataclasses.replace(server, topic_prefix=topic_prefix, admin_port=admin_port, variant=variant)
+
+
+def nowhere() -> str:
+    """Return an address on which no Kafka listens."""
+    return f"{HOST}:{free_ports(1)[0]}"
 
 
 @contextlib.contextmanager

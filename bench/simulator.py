@@ -1,4 +1,4 @@
-"""What the simulator costs (`python -m bench --simulator`): 2,000 webhooks a second, to the hello-world.
+"""What the simulator costs (`python -m bench simulator`): 2,000 webhooks a second, to the hello-world.
 
 Its clock goes a day a second, so that after some seconds as many stories end as begin. Its ledger is full after 50 s,
 the things that its API serves after 200 s: from then on its memory has to be flat. It prints a line for each attempt,
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
 from aurora_bridge.simulator.aurora import LEDGER_DELIVERIES
 from aurora_bridge.simulator.stories import STORIES
@@ -27,7 +28,8 @@ STORIES_PER_DAY = RATE * len(STORIES) / sum(map(len, STORIES.values()))
 STEP_SECONDS = 10
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Figures:
     """Of one step."""
 
     webhooks: int
@@ -44,7 +46,10 @@ def measure(seconds: int, folder: Path) -> list[Figures]:
     print(f"simulator: {RATE:,} webhooks a second; the ledger is full after {LEDGER_DELIVERIES:,}", flush=True)
     found = []
     for figures in _steps(seconds, folder):
-        print("{:>9,} webhooks, {:5,.0f} a second, {:.2f} cores, {:4.0f} MB resident".format(*figures), flush=True)
+        print(
+            "{:>9,} webhooks, {:5,.0f} a second, {:.2f} cores, {:4.0f} MB resident".format(*astuple(figures)),
+            flush=True,
+        )
         found.append(figures)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,20 +10,18 @@ if TYPE_CHECKING:
     from bench.index import Figures
     from bench.runs import Record, Scenario
 
-LATENCIES = ("p50", "p99", "p999")
-COST = ("per CPU-s", "CPU us", "ratio")
-SERVICE = ("per s", "p50 ms", "p99 ms", "p99.9 ms", "RSS MB", "peak MB")
-INDEX = ("complete s", "complete MB", "answered", "slowest ms", "CPU us", "ratio", "RSS MB", "peak MB")
+SERVICE = ("per s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "RSS MB", "peak MB", "written B", "requests")
+INDEX = ("complete s", "complete MB", "slowest ms", "CPU us", "to empty", "RSS MB", "peak MB", "loop lag ms")
 
 
-def show_scenario(scenario: Scenario, records: list[Record], revision: str | None) -> None:
-    """Print what the servers did, the hello-world being the first; `revision` is the name of one of them."""
+def show_scenario(scenario: Scenario, records: list[Record]) -> None:
+    """Print what the servers did, the hello-world being the first and the daemon the second."""
     speed = f"{scenario.rate:,.0f} webhooks a second" if scenario.rate else "as fast as the answers come"
     print(f"\n{scenario.connections} connections, {speed}; {scenario.count:,} webhooks a round, medians of the rounds")
-    before = next((record for record in records if record.server == revision), None)
-    to_revision = (f"to {revision}",) if before else ()
-    _show([("", *COST, *to_revision, *SERVICE)] + [_cells(record, records[0], before) for record in records])
-    print("every webhook got 200 and has its record in Kafka; what the daemons count, warm-up included:")
+    yardsticks = records[:2]
+    heads = ("CPU us", *(f"to {yardstick.server}" for yardstick in yardsticks), *SERVICE)
+    _show([("", *heads)] + [_cells(record, yardsticks) for record in records])
+    print("every webhook got 200 and is stored; what the daemons count, warm-up included:")
     for record in records:
         if record.outcomes:
             counted = ", ".join(f"{count:,} {outcome}" for outcome, count in record.outcomes.items())
@@ -33,16 +32,17 @@ def show_index(figures: list[Figures]) -> None:
     """Print what an empty and a filled index cost."""
     empty = figures[0].record
     lines: list[tuple[str, ...]] = [("", *INDEX)]
-    for _, start, record in figures:
+    for figure in figures:
+        start, record = figure.start, figure.record
         cells = (
             f"{start.seconds:.2f}",
             f"{start.megabytes:.0f}",
-            f"{start.answered:,}",
             f"{1e3 * start.slowest:.1f}",
-            f"{1e6 * record.median('cpu_per_webhook'):.1f}",
-            f"{record.cpu_ratio(empty):.2f}",
+            spread([1e6 * cpu for cpu in record.values("cpu_per_webhook")]),
+            f"{record.ratio(empty):.2f}",
             f"{record.megabytes:.0f}",
             f"{record.megabytes_peak:.0f}",
+            f"{1e3 * max(record.values('lag')):g}",
         )
         lines.append((record.server, *cells))
     print("\nfrom the start until the index is complete; then measured in turns, medians of the rounds")
@@ -59,23 +59,30 @@ def show_routes(measured: list[routes.Figures]) -> None:
     print(f"{'CPU s to make them':30}{few.seconds_to_make:12.3f}{many.seconds_to_make:12.3f}", flush=True)
 
 
+def spread(values: list[float]) -> str:
+    """Return the median of the rounds, and their least and largest."""
+    return f"{statistics.median(values):.1f} ({min(values):.0f}-{max(values):.0f})"
+
+
 def _show(lines: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) + 3 for column in zip(*lines, strict=True)]
+    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
     for name, *cells in lines:
         aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
-        print(f"{name:{widths[0] - 3}}" + "".join(aligned), flush=True)
+        print(f"{name:{widths[0] - 2}}" + "".join(aligned), flush=True)
 
 
-def _cells(record: Record, hello: Record, before: Record | None) -> tuple[str, ...]:
-    cpu = record.median("cpu_per_webhook")
+def _cells(record: Record, yardsticks: list[Record]) -> tuple[str, ...]:
+    webhooks = sum(record.rounds[0].outcomes.values())
+    requests = record.median("requests") / webhooks
     return (
         record.server,
-        f"{1 / cpu:,.0f}",
-        f"{1e6 * cpu:.1f}",
-        f"{hello.cpu_ratio(record):.2f}",
-        *((f"{record.cpu_ratio(before):.2f}",) if before else ()),
+        spread([1e6 * cpu for cpu in record.values("cpu_per_webhook")]),
+        *(f"{record.ratio(yardstick):.2f}" for yardstick in yardsticks),
         f"{record.median('per_second'):,.0f}",
-        *(f"{1e3 * record.median(latency):.2f}" for latency in LATENCIES),
+        *(f"{1e3 * record.median(latency):.2f}" for latency in ("p50", "p99", "p999")),
+        f"{1e3 * max(record.values('max')):.1f}",
         f"{record.megabytes:.0f}",
         f"{record.megabytes_peak:.0f}",
+        f"{record.median('written') / webhooks:,.0f}",
+        f"{requests:.3f}" if requests else "-",
     )

@@ -1,0 +1,109 @@
+"""Each measurement gives figures of its shape, at tiny counts; no figure is judged."""
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
+from bench import profile, servers, soak, unloaded
+from bench.__main__ import MEASUREMENTS, USUAL, Bench, measurement
+from bench.load import SIGNALS, TRAFFIC
+from bench.servers import written_bytes
+from tests.support.broker import KafkaCluster
+
+
+@pytest.fixture
+def bench(kafka1: KafkaCluster) -> Iterator[Bench]:
+    options = Namespace(rounds=2, against=None, compiled=None, peer=[])
+    with ExitStack() as stack:
+        bench = Bench(options, stack)
+        bench.kafka = kafka1
+        yield bench
+
+
+def requests(traffic: str, count: int = 100) -> list[bytes]:
+    return list(islice(TRAFFIC[traffic](), count))
+
+
+def test_new_events_are_all_different_and_the_same_again_are_not() -> None:
+    assert len(set(requests("new") + requests("new"))) == 200
+    assert requests("same again") == requests("same again")
+    assert len(set(requests("same again"))) == 100
+
+
+def test_a_burst_is_of_one_type() -> None:
+    assert {request.split(b"?")[0] for request in requests("one type")} == {b"GET /agreement_status_changed"}
+
+
+def test_no_signal_is_sent_again() -> None:
+    """They are never duplicates."""
+    assert {
+        name for name, event in CATALOGUE.items() if event.core and event.recurrence is Recurrence.SIGNAL
+    } == SIGNALS
+    paths = {request.split(b"?")[0].removeprefix(b"GET /").decode() for request in requests("same again")}
+    assert not paths & SIGNALS
+
+
+def test_written_bytes_are_those_of_the_process(tmp_path: Path) -> None:
+    before = written_bytes(os.getpid())
+    with (tmp_path / "file").open("wb") as file:
+        file.write(bytes(100_000))
+        os.fsync(file.fileno())
+    assert written_bytes(os.getpid()) - before >= 100_000
+
+
+def test_a_straight_line_has_its_slope_and_a_narrow_interval() -> None:
+    """Until half-way caches fill; then 2 bytes a webhook."""
+    samples = [(1000 * i, min(i, 50) + 0.002 * i) for i in range(100)]
+    figures = soak.Figures.of("daemon", 50.0, samples)
+    assert figures.slope == pytest.approx(2.0)
+    assert figures.margin == pytest.approx(0.0, abs=0.01)
+
+
+def test_the_hottest_frames_are_those_in_which_stacks_end() -> None:
+    assert profile.hottest(["main;run;write 6", "main;run 1", "main;other;write 3"]) == [("write", 0.9), ("run", 0.1)]
+
+
+def test_import_is_timed_once_a_round() -> None:
+    (times,) = unloaded.imports(2, {"aurora-bridge": servers.SOURCES})
+    assert len(times.seconds) == 2
+
+
+def test_every_usual_measurement_is_one() -> None:
+    assert [measurement(name)[0] for name in (*USUAL, *MEASUREMENTS)] == [*USUAL, *MEASUREMENTS]
+    with pytest.raises(ValueError, match="nothing"):
+        measurement("nothing=5")
+
+
+@pytest.mark.parametrize(
+    ("argument", "outcome"),
+    [
+        ("8=50", {"published": 2100}),
+        ("200/s=50", {"published": 2100}),
+        ("burst-8=50", {"published": 2100}),
+        ("duplicates-8=50", {"published": 2000, "duplicate": 100}),
+        ("spool-8=50", {"spooled": 2100}),
+    ],
+)
+def test_a_scenario_sends_its_webhooks_the_way_it_names(bench: Bench, argument: str, outcome: dict[str, int]) -> None:
+    _, measure = measurement(argument)
+    hello, *daemons = measure(bench)
+    assert hello.server == "hello-world"
+    assert daemons[0].server == "aurora-bridge"
+    assert daemons[-1].outcomes == outcome
+    assert [sum(each.outcomes.values()) for record in (hello, *daemons) for each in record.rounds] == [50] * (
+        2 + 2 * len(daemons)
+    )
+
+
+@pytest.mark.parametrize("argument", ["start=2", "idle=1", "soak=2", "index=1000", "drain=2000", "follow=500"])
+def test_a_measurement_names_the_daemon(bench: Bench, argument: str) -> None:
+    _, measure = measurement(argument)
+    figures = measure(bench)
+    assert figures
+    assert {getattr(each, "server", "aurora-bridge") for each in figures} == {"aurora-bridge"}
