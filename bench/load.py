@@ -99,6 +99,8 @@ class Result:
     """Bytes that the server caused to be written to disk."""
     requests: float = 0.0
     """Produce requests of the daemon that a broker answered."""
+    sent: float = 0.0
+    """Bytes of the batches in them."""
     lag: float = 0.0
     """Of the daemon's event loop: the histogram's bucket that holds the worst of this round."""
 

@@ -36,7 +36,8 @@ WARM_UP_WEBHOOKS = 2_000
 CONNECTIONS, COUNT, OPEN_SECONDS = 64, 40_000, 10
 """Of a scenario whose name does not say."""
 SPOOLED = "aurora_bridge_spool_events"
-REQUESTS = "aurora_bridge_kafka_request_seconds_count"
+REQUESTS = "aurora_bridge_kafka_request_seconds_count{"
+SENT = "aurora_bridge_kafka_request_bytes_total{"
 LAG = re.compile(r'aurora_bridge_loop_lag_seconds_bucket\{le="([^"]+)"\}')
 NAME = re.compile(rf"(?:({'|'.join(VARIANTS)})-)?([1-9]\d*)(/s)?")
 
@@ -164,7 +165,12 @@ def load(server: Server, scenario: Scenario) -> Result:
     result = Result(**json.loads(generator.stdout))
     check_answers(server, result.outcomes)
     after = _metrics(server)
-    return dataclasses.replace(result, requests=produce_requests(before, after), lag=worst_lag(before, after))
+    return dataclasses.replace(
+        result,
+        requests=counted(REQUESTS, before, after),
+        sent=counted(SENT, before, after),
+        lag=worst_lag(before, after),
+    )
 
 
 def check_answers(server: Server, outcomes: Mapping[str, int]) -> None:
@@ -174,9 +180,9 @@ def check_answers(server: Server, outcomes: Mapping[str, int]) -> None:
         raise SystemExit(message)
 
 
-def produce_requests(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """Return how many produce requests were answered between two looks at a daemon's metrics."""
-    return sum(value - before.get(series, 0) for series, value in after.items() if series.startswith(REQUESTS))
+def counted(start: str, before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Return how much all series that start so have grown between two looks at a daemon's metrics."""
+    return sum(value - before.get(series, 0) for series, value in after.items() if series.startswith(start))
 
 
 def worst_lag(before: Mapping[str, float], after: Mapping[str, float]) -> float:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.index import Figures
     from bench.runs import Record, Scenario
 
-SERVICE = ("per s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "RSS MB", "peak MB", "written B", "requests")
+SERVICE = ("per s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "RSS MB", "peak MB", "disk B", "Kafka B", "requests")
 INDEX = ("complete s", "complete MB", "slowest ms", "CPU us", "to empty", "RSS MB", "peak MB", "loop lag ms")
 
 
@@ -73,7 +73,7 @@ def _show(lines: list[tuple[str, ...]]) -> None:
 
 def _cells(record: Record, yardsticks: list[Record]) -> tuple[str, ...]:
     webhooks = sum(record.rounds[0].outcomes.values())
-    requests = record.median("requests") / webhooks
+    requests, sent = (record.median(figure) / webhooks for figure in ("requests", "sent"))
     return (
         record.server,
         spread([1e6 * cpu for cpu in record.values("cpu_per_webhook")]),
@@ -84,5 +84,6 @@ def _cells(record: Record, yardsticks: list[Record]) -> tuple[str, ...]:
         f"{record.megabytes:.0f}",
         f"{record.megabytes_peak:.0f}",
         f"{record.median('written') / webhooks:,.0f}",
+        f"{sent:,.0f}" if sent else "-",
         f"{requests:.3f}" if requests else "-",
     )

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import targets
 from bench.load import Result, quantiles
-from bench.runs import Record, Scenario, produce_requests, worst_lag
+from bench.runs import REQUESTS, Record, Scenario, counted, worst_lag
 from bench.tables import spread
 
 
@@ -64,10 +65,10 @@ def test_a_name_that_says_nothing_is_refused(name: str) -> None:
         Scenario.named(name, None)
 
 
-def test_requests_are_those_of_all_brokers_since_the_first_look() -> None:
+def test_what_is_counted_is_the_growth_of_all_brokers() -> None:
     series = 'aurora_bridge_kafka_request_seconds_count{{broker="{}"}}'.format
     before, after = {series(1): 5.0}, {series(1): 7.0, series(2): 4.0, "aurora_bridge_spool_events": 9.0}
-    assert produce_requests(before, after) == 6.0
+    assert counted(REQUESTS, before, after) == 6.0
 
 
 def test_the_worst_lag_is_the_bucket_that_holds_all_that_came_since() -> None:
@@ -123,3 +124,9 @@ def test_every_target_reads_what_its_measurement_writes() -> None:
     assert [row for row in rows if "not measured" in row] == []
     assert "| ... CPU | at most 1.1 times an empty index | 1.2, **missed** | `bench index` |" in rows
     assert "| rebuilding the index | at least 50,000 records/s | 50, **missed** | `bench follow` |" in rows
+
+
+def test_the_page_has_every_target() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+    rows = [target.row({}).split("| not")[0] for target in targets.TARGETS]
+    assert [row for row in rows if row not in page] == []
