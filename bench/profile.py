@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from bench import servers
+from bench.load import Load, webhooks
 from bench.revisions import REPOSITORY
-from bench.runs import CONNECTIONS, COUNT, Scenario, load
+from bench.runs import CONNECTIONS, check_answers
 
 if TYPE_CHECKING:
     from bench.runs import Contender
+    from bench.servers import Server
 
 PY_SPY = REPOSITORY / ".tools" / "profile" / "bin" / "py-spy"
 SHOWN = 25
+BATCH = 2_000
+LOOP = "MainThread"
+"""The other threads wait for it, or for the disk."""
 
 
 def measure(seconds: int, daemon: Contender, folder: Path, bootstrap: str) -> None:
@@ -28,7 +34,7 @@ def measure(seconds: int, daemon: Contender, folder: Path, bootstrap: str) -> No
         servers.wait_for_kafka(server)
         file = REPOSITORY / "build" / f"profile-{server.name.replace(' ', '-')}.txt"
         file.parent.mkdir(exist_ok=True)
-        options = ["--native", "--format", "raw", "--duration", str(seconds), "--output", str(file)]
+        options = ["--native", "--threads", "--format", "raw", "--duration", str(seconds), "--output", str(file)]
         over = Event()
         loading = Thread(target=_load, args=(server, over))
         loading.start()
@@ -45,14 +51,19 @@ def measure(seconds: int, daemon: Contender, folder: Path, bootstrap: str) -> No
 
 
 def hottest(stacks: list[str]) -> list[tuple[str, float]]:
-    """Return the innermost frames with most samples, and their share."""
+    """Return the innermost frames of the event loop's thread with most samples, and their share."""
     ends: Counter[str] = Counter()
     for line in stacks:
         stack, _, samples = line.rpartition(" ")
+        if LOOP not in stack.partition(";")[0]:
+            continue
         ends[stack.rpartition(";")[2]] += int(samples)
     return [(frame, count / ends.total()) for frame, count in ends.most_common(SHOWN)]
 
 
-def _load(server: servers.Server, over: Event) -> None:
-    while not over.is_set():
-        load(server, Scenario(CONNECTIONS, COUNT))
+def _load(server: Server, over: Event) -> None:
+    requests = webhooks()
+    with Load(server.port, CONNECTIONS) as load:
+        while not over.is_set():
+            load.run(list(islice(requests, BATCH)), None)
+    check_answers(server, load.outcomes)

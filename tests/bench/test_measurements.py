@@ -65,8 +65,9 @@ def test_a_straight_line_has_its_slope_and_a_narrow_interval() -> None:
     assert figures.margin == pytest.approx(0.0, abs=0.01)
 
 
-def test_the_hottest_frames_are_those_in_which_stacks_end() -> None:
-    assert profile.hottest(["main;run;write 6", "main;run 1", "main;other;write 3"]) == [("write", 0.9), ("run", 0.1)]
+def test_the_hottest_frames_are_those_in_which_stacks_of_the_event_loop_end() -> None:
+    stacks = ["MainThread;run;write 6", "MainThread;run 1", "MainThread;other;write 3", "spool;fsync 90"]
+    assert profile.hottest(stacks) == [("write", 0.9), ("run", 0.1)]
 
 
 def test_import_is_timed_once_a_round() -> None:
