@@ -101,10 +101,10 @@ def _imports(bench: Bench, rounds: int) -> Figures:
 
 
 def _start(bench: Bench, rounds: int) -> Figures:
-    down = unloaded.starts(rounds, bench.daemons, bench.folder("start"), servers.nowhere())
-    for times in down:
-        times.show("listens without Kafka after")
-    found = unloaded.starts(rounds, bench.daemons, bench.folder("start"), bench.kafka.bootstrap)
+    away = servers.VARIANTS["spool"]
+    daemons: dict[str, Contender] = {**bench.daemons}
+    daemons |= {f"{name}, {away.title}": partial(daemon, variant=away) for name, daemon in bench.daemons.items()}
+    found = unloaded.starts(rounds, daemons, bench.folder("start"), bench.kafka.bootstrap)
     for times in found:
         times.show("listens after")
     return found

@@ -51,7 +51,7 @@ class Speed:
 def follow(records: int, folder: Path, bootstrap: str) -> Speed:
     """Write so many records of another replica; measure how long it takes until they are known."""
     prefix = unique_prefix()
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     events = [name for name, kind in CATALOGUE.items() if kind.core]
     create_topics(bootstrap, *(prefix + event for event in events))
     _fill(records, events, prefix, bootstrap)
