@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SCENARIO = Scenario(connections=64, count=10_000, rate=1000)
 EMPTY = "empty index"
-COMPLETE = "aurora_bridge_index_complete"
 COMPLETE_SECONDS = 300.0
 LOOK_SECONDS = 0.05
 RATE, BATCH = 100.0, 10
@@ -92,11 +91,11 @@ def _wait_until_complete(server: Server) -> None:
         try:
             series = servers.metrics(server)
         except URLError:  # the admin port may open after the ingress
-            series = {COMPLETE: 0}
-        if COMPLETE not in series:
-            message = f"this daemon has no metric {COMPLETE}"
+            series = {servers.COMPLETE: 0}
+        if servers.COMPLETE not in series:
+            message = f"this daemon has no metric {servers.COMPLETE}"
             raise SystemExit(message)
-        if series[COMPLETE] == 1:
+        if series[servers.COMPLETE] == 1:
             return
         time.sleep(LOOK_SECONDS)
     message = f"FAILED: {server.name} is not complete {COMPLETE_SECONDS:g} s after its start\n{server.last_words}"

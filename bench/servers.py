@@ -31,6 +31,7 @@ DAEMON = (sys.executable, "-c", "import sys; from aurora_bridge.cli import main;
 """Not the installed script: that of another revision may have begun elsewhere."""
 HELLO, DAEMON_NAME, COMPILED = "hello-world", "aurora-bridge", "compiled build"
 STATE = "state"
+COMPLETE = "aurora_bridge_index_complete"
 PATIENCE_SECONDS = 30.0
 """For a process to listen, to find Kafka, or to stop."""
 LOOK_SECONDS = 0.002
@@ -185,12 +186,17 @@ def metrics(server: Server) -> dict[str, float]:
 
 
 def wait_for_kafka(server: Server) -> None:
-    """Wait until the daemon's topics have leaders; before, its webhooks would go the way through the spool."""
+    """Wait until the daemon's topics have leaders and its index is complete.
+
+    Before, its webhooks would go the way through the spool, and duplicates of states would pass.
+    """
     deadline = time.perf_counter() + PATIENCE_SECONDS
     while time.perf_counter() < deadline:
         with contextlib.suppress(URLError):  # the admin port may open after the ingress
-            if metrics(server).get("aurora_bridge_kafka_connected") == 1:
+            series = metrics(server)
+            if series.get("aurora_bridge_kafka_connected") == 1 and series.get(COMPLETE, 1) == 1:
                 return
         time.sleep(0.05)
-    message = f"after {PATIENCE_SECONDS:g} s the daemon's topics have no leaders\n{server.last_words}"
+    late = f"after {PATIENCE_SECONDS:g} s the daemon's topics have no leaders, or its index is incomplete"
+    message = f"{late}\n{server.last_words}"
     raise SystemExit(message)
