@@ -1,1 +1,1 @@
-"""The two HTTP edges, `ingress` for webhooks and `admin` for operators: the only room that knows aiohttp's server."""
+"""The two HTTP ports, `ingress` for webhooks and `admin` for operators: all that knows aiohttp's server."""

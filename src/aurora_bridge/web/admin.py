@@ -1,4 +1,4 @@
-"""The operators' edge: status page, probes and metrics, on a port of its own that is never routed to the public."""
+"""The port for operators: status page, probes and metrics. It is never exposed to the public."""
 
 from collections.abc import Callable
 from http import HTTPMethod
@@ -24,7 +24,7 @@ class Admin:
     """Serves operators over HTTP."""
 
     def __init__(self, readiness: Readiness, metrics: Metrics, look: Callable[[], Status]) -> None:
-        """Serve what `look` finds as the status page."""
+        """Serve `readiness` and `metrics`, and what `look` returns as the status page."""
         self._readiness = readiness
         self._metrics = metrics
         self._look = look
@@ -33,7 +33,7 @@ class Admin:
 
     @property
     def stopping(self) -> bool:
-        """Whether clients should go elsewhere."""
+        """Whether clients should connect elsewhere."""
         return self._readiness.bridge.stopping
 
     async def handle(self, message: RawRequestMessage, connection: Connection) -> None:
@@ -47,18 +47,18 @@ class Admin:
         else:
             try:
                 response = answer(message, query)
-            except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one answer's
+            except Exception as error:  # noqa: BLE001 - a bug of ours fails this answer only
                 connection.log_exception("fault", exc_info=error)
                 response = _refuse(500, "internal_error")
         connection.send(message, response)
 
     def refuse_malformed(self, refused: MalformedRequest, connection: Connection) -> Response:
-        """Return the answer to what is not HTTP: it repeats nothing of it."""
+        """Return the answer to what is not HTTP, which echoes nothing."""
         del refused, connection
         return _refuse(400, "malformed_http")
 
     def refuse_connection(self, peer: str) -> None:
-        """Note nothing: no webhook comes here, and the listener counts."""
+        """Do nothing: no webhook comes here, and the listener counts it."""
 
     def _status(self, _message: RawRequestMessage, query: bytes) -> Response:
         still = any(piece.partition(b"=")[0] == b"still" for piece in query.split(b"&"))
@@ -66,7 +66,7 @@ class Admin:
         return ready(200, text.encode(), HEADERS.items(), content_type="text/html; charset=utf-8")
 
     def _livez(self, _message: RawRequestMessage, _query: bytes) -> Response:
-        """Whether the event loop is alive: it answers."""
+        """Answer: the event loop is alive if it can."""
         return ready(200, b'{"alive":true}')
 
     def _readyz(self, _message: RawRequestMessage, _query: bytes) -> Response:

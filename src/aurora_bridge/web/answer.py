@@ -1,4 +1,4 @@
-"""The bytes of an answer: a head that is made once a second for each of its few lengths, and a body."""
+"""Serializes answers: a head, which is cached for a second, and a body."""
 
 from collections.abc import Iterable
 from email.utils import formatdate
@@ -16,7 +16,7 @@ JSON = "application/json"
 
 
 def respond(answer: Answer) -> Response:
-    """Return the response that tells `answer`."""
+    """Return `answer` as a response."""
     reason = answer.reason
     if reason is None:
         body = b'{"id":"%b","outcome":"%b"}' % ((answer.id or "").encode(), answer.outcome.encode())
@@ -31,14 +31,14 @@ def respond(answer: Answer) -> Response:
 
 
 def ready(status: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, content_type: str = JSON) -> Response:
-    """Return a response whose body is made already. No answer of either port may be kept by a cache."""
+    """Return a response with this body. No cache may keep it: a proxy would answer the next webhook itself."""
     head = _head(status, content_type, len(body), int(time()))
     return head + b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in headers), body
 
 
 @lru_cache(maxsize=64)
 def _head(status: int, content_type: str, length: int, second: int) -> bytes:
-    """Return the head of a response, made once a second for each of its few lengths."""
+    """Return a response's head. It is worth caching: bodies have few lengths, and `Date` changes once a second."""
     return (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {length}\r\nCache-Control: no-store\r\nDate: {formatdate(second, usegmt=True)}\r\n"

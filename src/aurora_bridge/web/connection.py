@@ -1,8 +1,8 @@
-"""A connection of either port: aiohttp's, with a shorter way from a request to its answer.
+"""A connection of either port: aiohttp's, with a shorter path from request to answer.
 
-aiohttp makes a request, a writer, a response and a task for each message that its parser found: half of what a
-hello-world costs, and nothing that a webhook needs. `Connection.start` is aiohttp's own loop without them; the parser,
-limits, time-outs, back-pressure and the shutdown stay aiohttp's. It leans on private names of `RequestHandler`:
+For each parsed message aiohttp makes a request, a writer, a response and a task: half the cost of a hello-world, and
+nothing that a webhook needs. `Connection.start` is aiohttp's own loop without them; parser, limits, timeouts,
+backpressure and shutdown stay aiohttp's. It relies on private names of `RequestHandler`:
 `tests/web/test_connection.py` tries whatever a client can do, and fails when a new aiohttp changes them.
 """
 
@@ -18,28 +18,28 @@ from aiohttp.web_protocol import ERROR, MAX_MSG_QUEUE_SIZE, RequestHandler, Requ
 from aurora_bridge.web.request_parser import MalformedRequest, RequestParser
 
 _UNREAD_LIMIT = 64 * 1024
-"""Bytes of answers a client may leave unread and still get another; a pipelining client that never reads is cut off."""
+"""Bytes of answers that a client may leave unread before it is cut off: one that pipelines and never reads."""
 
 
 Response = tuple[bytes, bytes]
-"""Head (status line and header lines, each with its end) and body. `Connection.send` adds what the connection needs."""
+"""Head (status line and header lines, each with its CRLF) and body. `Connection.send` adds the `Connection` header."""
 
 
 class Edge(Protocol):
-    """What a connection serves."""
+    """Answers the requests of connections."""
 
     @property
     def stopping(self) -> bool:
-        """Whether clients should go elsewhere: each answer then ends its connection."""
+        """Whether clients should connect elsewhere: each answer then closes its connection."""
 
     async def handle(self, message: RawRequestMessage, connection: "Connection") -> None:
-        """Answer a request by `connection.send`."""
+        """Answer a request through `connection.send`."""
 
     def refuse_malformed(self, malformed: MalformedRequest, connection: "Connection") -> Response:
-        """Return the answer to what is not HTTP; the connection ends behind it."""
+        """Return the answer to what is not HTTP; the connection is closed after it."""
 
     def refuse_connection(self, peer: str) -> None:
-        """Note that a connection from `peer` was closed unheard, since all others wait for their answers."""
+        """Note that a connection from `peer` was closed unread, since all others wait for their answers."""
 
 
 class Connection(RequestHandler):
@@ -47,7 +47,7 @@ class Connection(RequestHandler):
 
     __slots__ = ("_body", "_edge", "_half_closed", "_server", "peer")
     _parser: Any
-    """A `RequestParser`: aiohttp knows its own alone."""
+    """A `RequestParser`, for which aiohttp's annotation has no room."""
 
     def __init__(self, server: "Server", edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(server, **options)
@@ -56,9 +56,9 @@ class Connection(RequestHandler):
         self._body: StreamReader | None = None
         """The body of the request that is being answered, if it has one."""
         self._half_closed = False
-        """Whether the client has said all that it will."""
+        """Whether the client has closed its sending side."""
         self.peer = ""
-        """Whose connection it is: the address at the other end, or the one that a proxy there tells."""
+        """The address at the other end, or the client's if a proxy there announced it."""
         self._parser = RequestParser(self._parser, self._make_parser, self.max_line_size)
 
     def _make_parser(self, max_msg_queue_size: int = MAX_MSG_QUEUE_SIZE) -> HttpRequestParser:
@@ -80,39 +80,39 @@ class Connection(RequestHandler):
         return self._request_in_progress or bool(self._messages)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection that can be talked to, TLS agreed upon."""
+        """Begin, once TLS is established."""
         super().connection_made(transport)
         self._server.open[self] = self.transport
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what a client asked before it closed its side, and close then. TLS in asyncio closes at once."""
+        """Answer what the client asked before it closed its side, then close. With TLS, asyncio closes at once."""
         self._half_closed = True
         self._give_up_body()
         return self.busy and self.ssl_context is None
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End what is under way on the connection, except a delivery: that goes on to be durable."""
+        """End everything on the connection except a delivery, which continues until it is durable."""
         super().connection_lost(exc)
         self._server.open.pop(self, None)
         self._give_up_body()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's own
-        """Answer what is in flight, and close; a body that has not come is not waited for."""
+        """Answer what is in flight, then close, without waiting for an unfinished body."""
         self._give_up_body()
         transport = self.transport
         await super().shutdown(timeout)
         if transport is not None and transport.get_extra_info("sslcontext") and not transport.get_write_buffer_size():
-            transport.abort()  # nothing is left to say, and no TLS farewell is waited for
+            transport.abort()  # nothing left to send; do not wait for the TLS close_notify
 
     def force_close(self) -> None:
-        """Close the connection, whatever goes on on it."""
+        """Close the connection, whatever is in progress on it."""
         transport = self.transport
         super().force_close()
         if transport is not None:
             self._see_off(transport)
 
     def _see_off(self, transport: asyncio.WriteTransport) -> None:
-        """Give a client that reads as long for the rest of its answer as a silent one has; a close alone has no end."""
+        """Abort after the keep-alive time if the answer is still unread: a mere close would wait for ever."""
         if transport.get_write_buffer_size():
             self._loop.call_later(self._keepalive_timeout, transport.abort)
 
@@ -149,7 +149,7 @@ class Connection(RequestHandler):
                 self.transport.close()
                 self._see_off(self.transport)
 
-    async def _answer(self, message: Any) -> None:  # noqa: ANN401 - a `MalformedRequest`, too: aiohttp does not know it
+    async def _answer(self, message: Any) -> None:  # noqa: ANN401 - or a `MalformedRequest`, unknown to aiohttp
         self._request_in_progress = True
         connections = self._server.open
         if self in connections:
@@ -159,7 +159,7 @@ class Connection(RequestHandler):
                 await self._edge.handle(message, self)
             else:
                 self.send(ERROR, self._edge.refuse_malformed(message, self))
-        except Exception as error:  # noqa: BLE001 - a fault of ours, which this connection does not outlive
+        except Exception as error:  # noqa: BLE001 - a bug of ours ends this connection only
             self.log_exception("fault", exc_info=error)
             self.force_close()
         except BaseException:
@@ -171,7 +171,7 @@ class Connection(RequestHandler):
                 self._handler_waiter.set_result(None)
 
     def _stays(self) -> bool:
-        """Whether the connection is kept for another request; then its time-out starts over."""
+        """Whether the connection is kept for another request; if so, its keep-alive timer starts over."""
         if not self._keepalive or self._close or self._force_close:
             return False
         self._next_keepalive_close_time = close_time = self._loop.time() + self._keepalive_timeout
@@ -182,7 +182,7 @@ class Connection(RequestHandler):
     def send(self, message: RawRequestMessage, response: Response) -> bool:
         """Hand the answer to `message` to the socket; False if the client may be gone, or does not read.
 
-        Who has closed his side may have closed both: TCP does not tell.
+        A client that closed its sending side may have closed both: TCP does not tell.
         """
         head, body = response
         keep = not (
@@ -194,7 +194,7 @@ class Connection(RequestHandler):
         )
         old = message.version != HttpVersion11
         if old and message.chunked:
-            keep = False  # who passed it on may not know of chunks: RFC 9112, section 6.1
+            keep = False  # an old intermediary may not know chunks: RFC 9112, section 6.1
         self._keepalive = keep
         if not keep:
             head += b"Connection: close\r\n"
@@ -211,38 +211,34 @@ class Connection(RequestHandler):
         return not self._half_closed
 
     async def _read_over(self, payload: StreamReader) -> None:
-        """Read a body and forget it: a close while bytes are unread would take the answer from the client.
-
-        The next request is found behind one that came with its head.
-        """
+        """Read and discard a body: closing with bytes unread resets the connection, and the client loses the answer."""
         try:
             async with asyncio.timeout(self._lingering_time):
                 while not payload.is_eof():
                     await payload.readany()
-        except Exception:  # noqa: BLE001 - too long, broken or cut off: whatever it was, the connection is of no more use
+        except Exception:  # noqa: BLE001 - too slow, broken or cut off: the connection is useless now
             self.close()
 
 
 class Server(web.Server):
-    """aiohttp's low-level server with connections of ours, which keeps its routing, redirects and access log away."""
+    """aiohttp's low-level server with our connections: without its routing, redirects and access log."""
 
     def __init__(self, edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(self._unused, access_log=None, **options)
         self._edge = edge
         self.open: OrderedDict[Connection, asyncio.Transport | None] = OrderedDict()
-        """All connections from their accept to their end, that whose last request is the oldest first; without a
-        transport until TLS is agreed upon."""
+        """All connections from accept to close, longest idle first; the transport is None until TLS is established."""
 
     async def _unused(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Stand for aiohttp's kind of handler, which `Connection.start` does without."""
+        """Stand in for the handler that aiohttp wants and `Connection.start` never calls."""
         raise NotImplementedError
 
     def __call__(self) -> Connection:
-        """Make the protocol of a new connection."""
+        """Return the protocol of a new connection."""
         connection = Connection(self, self._edge, loop=self._loop, **self._kwargs)
         self.open[connection] = None
         return connection
 
     def refuse_connection(self, peer: str) -> None:
-        """Note that a connection from `peer` was closed unheard."""
+        """Note that a connection from `peer` was closed unread."""
         self._edge.refuse_connection(peer)

@@ -1,8 +1,7 @@
-"""How many files the system lets this process have open: connections are files, and so is what the daemon lives on.
+"""Raises the open-file limit, and keeps connections from using up what the rest of the daemon needs.
 
-A process that has no file left accepts nobody, reaches no broker and answers no probe, without a word. The usual limit
-of 1024 is the soft one, which a process may raise itself (`man 2 getrlimit`); only what the hard one leaves is given to
-connections.
+A process without a free file descriptor silently accepts no connection, reaches no broker and answers no probe. The
+usual limit of 1024 is the soft one, which a process may raise itself up to the hard one (`man 2 getrlimit`).
 """
 
 import logging
@@ -13,13 +12,13 @@ from aurora_bridge.logs import fields
 log = logging.getLogger(__name__)
 
 SPARE = 512
-"""Files that are no connection of the ingress: brokers, the two databases, secrets, the admin port, and room."""
+"""Descriptors for everything but the ingress: brokers, the two databases, secrets, the admin port, and headroom."""
 ADMIN_CONNECTIONS = 32
-"""Connections of the admin port at once, out of these: a probe or a scrape holds one for milliseconds."""
+"""Connections of the admin port at once, out of `SPARE`: a probe or a scrape holds one for milliseconds."""
 
 
 def connections_allowed(wanted: int) -> int:
-    """Raise the limit of open files for so many connections; return how many may be open at once."""
+    """Raise the open-file limit for `wanted` connections; return how many may be open at once."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + SPARE
     if soft == resource.RLIM_INFINITY or soft >= needed:
@@ -30,7 +29,7 @@ def connections_allowed(wanted: int) -> int:
     if allowed >= wanted:
         return wanted
     log.warning(
-        "the limit of open files leaves fewer connections than AURORA_BRIDGE_INGRESS__MAX_CONNECTIONS; raise the hard "
+        "the open-file limit allows fewer connections than AURORA_BRIDGE_INGRESS__MAX_CONNECTIONS; raise the hard "
         "limit (ulimit -Hn, LimitNOFILE=), or lower the setting",
         extra=fields(limit=limit, needed=needed, connections=allowed),
     )

@@ -1,6 +1,6 @@
-"""What no single look at the daemon tells: how much came of late, how fast the spool grows, since when Kafka is away.
+"""The daemon's last 15 minutes: rates and answer times, how fast the spool grows, since when Kafka is away.
 
-For that a sample is taken every few seconds, and kept for a quarter of an hour: 180 samples, 100 kB.
+A sample is taken every 5 s: at most 181 samples, 100 kB.
 """
 
 import asyncio
@@ -26,27 +26,27 @@ _TAKEN = tuple(outcome for outcome in Outcome if outcome is not Outcome.REFUSED)
 
 class _Sample(NamedTuple):
     time: float
-    """Monotonic."""
+    """Monotonic, in seconds."""
     taken: tuple[int, ...]
-    """Deliveries taken since the start, by how soon they were answered."""
+    """Deliveries accepted since the start, by bucket of the response-time histogram."""
     refused: int
     spool_bytes: int
 
 
 class Window(NamedTuple):
-    """The deliveries of the last minutes."""
+    """The deliveries of the last `seconds`."""
 
     seconds: float
     taken: int
     refused: int
     half: float
-    """Within how many seconds half of those taken were answered; infinity: none, or later than is told apart."""
+    """Median answer time of those accepted, in seconds: its bucket's bound, infinity above the last or without any."""
     most: float
-    """The same for 99 % of them."""
+    """The 99th percentile, likewise."""
 
 
 class History:
-    """The last minutes of the daemon."""
+    """Samples of the last 15 minutes."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class History:
         monotonic: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
     ) -> None:
-        """Begin now."""
+        """Take the first sample."""
         self._metrics = metrics
         self._sender = sender
         self._spool = spool
@@ -78,7 +78,7 @@ class History:
         self.away_since()
 
     def away_since(self) -> float:
-        """Return since when topics cannot be written, seconds since the epoch; 0 where all can, or without Kafka."""
+        """Return since when any topic cannot be written, in seconds since the epoch; 0 if all can, or without Kafka."""
         if self._sender is None or not self._sender.missing():
             self._away_since = 0.0
         elif not self._away_since:
@@ -86,7 +86,7 @@ class History:
         return self._away_since
 
     def windows(self) -> Iterator[Window]:
-        """Yield the last minute, the last five and the last fifteen, as far as the daemon has run."""
+        """Yield the last 1, 5 and 15 minutes. The first that exceeds the uptime is cut to it, and ends the series."""
         now, told = self._look(), None
         bounds = self._metrics.response_seconds[Outcome.PUBLISHED].bounds
         for seconds in WINDOWS_SECONDS:
@@ -98,14 +98,14 @@ class History:
                 yield Window(now.time - then.time, running[-1], now.refused - then.refused, half, most)
 
     def spool_growth(self) -> float:
-        """Return by how many bytes a second the spool grew in the last five minutes; below 0, it shrank."""
+        """Return the growth of the spool over the last 5 minutes in bytes per second, negative if it shrank."""
         now = self._look()
         then = self._before(now.time - WINDOWS_SECONDS[1])
         seconds = now.time - then.time
         return (now.spool_bytes - then.spool_bytes) / seconds if seconds else 0.0
 
     def _before(self, moment: float) -> _Sample:
-        """Return the last sample from before a moment, or the first there is."""
+        """Return the last sample not later than `moment`, or the oldest there is."""
         return self._samples[max(0, bisect_right(self._samples, moment, key=lambda sample: sample.time) - 1)]
 
     def _look(self) -> _Sample:
@@ -116,7 +116,10 @@ class History:
 
 
 def kept_bound(bounds: Sequence[float], running: Sequence[int], share: float) -> float:
-    """Return the bound that this share of the observations kept, infinity if there is none or there were none."""
+    """Return the lowest bound that holds this share of the observations; infinity above the last, or without any.
+
+    `running` has the cumulative counts of `bounds`.
+    """
     if not running[-1]:
         return inf
     return next((bound for bound, kept in zip(bounds, running, strict=False) if kept >= share * running[-1]), inf)

@@ -1,7 +1,6 @@
-"""The edge where webhooks come in: from an HTTP request to a `Delivery`, and from an `Answer` back to bytes.
+"""The port for webhooks: turns HTTP requests into deliveries for the bridge, and its answers into responses.
 
-What is asked is the bridge's to understand. A client that disconnects does not end its delivery, which goes on to be
-durable: its retry is then known.
+A client that disconnects does not cancel its delivery: it still becomes durable, so that its retry is recognised.
 """
 
 import logging
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 HEALTHY = b"/-/healthy"
 _PROBES = ("GET", "HEAD")
 _LINES_A_MINUTE = 20
-_NO_ROUTE = Reason.NO_ROUTE  # in Python 3.11 each look-up of a member of an enumeration is a call
+_NO_ROUTE = Reason.NO_ROUTE  # in Python 3.11 each access to an enum member is a call
 
 
 class Ingress:
@@ -41,7 +40,7 @@ class Ingress:
         access_log: AccessLog,
         settings: IngressSettings,
     ) -> None:
-        """Hand deliveries to `bridge`, and enter their answers in `access_log`.
+        """Hand deliveries to `bridge`, and record their answers in `access_log`.
 
         `is_ready` says whether deliveries can be accepted durably.
         """
@@ -55,7 +54,7 @@ class Ingress:
 
     @property
     def stopping(self) -> bool:
-        """Whether this instance is about to end: clients should find another."""
+        """Whether this instance is stopping, so that clients should connect to another."""
         return self._bridge.stopping
 
     async def handle(self, message: RawRequestMessage, connection: Connection) -> None:
@@ -69,7 +68,7 @@ class Ingress:
         delivery = Delivery(message.method, target, message.raw_headers, time_ns() // 1000, received, connection.peer)
         try:
             answer = await self._bridge.accept(delivery)
-        except Exception as error:  # noqa: BLE001 - a fault of ours, whatever it is, is one delivery's
+        except Exception as error:  # noqa: BLE001 - a bug of ours fails this delivery only
             self._note_fault(error)
             answer = self._bridge.fault(delivery)
         if answer.reason is _NO_ROUTE and self._is_probe(delivery):
@@ -81,7 +80,7 @@ class Ingress:
         self._access_log.enter(delivery, answer, done, handed=handed)
 
     def _is_probe(self, delivery: Delivery) -> bool:
-        """Whether what no route takes is a load balancer's question, also of one that was told no path, as Google's."""
+        """Whether a request without a route is a load balancer's probe; Google's, by default, ask for `/`."""
         target, plain = delivery.target, _plain(delivery.target)
         if delivery.method not in _PROBES or not target.startswith(b"/"):
             return False
@@ -93,37 +92,37 @@ class Ingress:
         return ready(200 if is_ready else 503, body)
 
     def _note_fault(self, error: Exception) -> None:
-        """Log type and place of a fault: its own text can quote the delivery, and so a secret."""
+        """Log an error's type and place, not its text: that can quote the delivery, and so a secret."""
         left_out = self._faults.take()
         if left_out is not None:
             found = {"type": type(error).__name__, "at": origin(error)} | ({"left_out": left_out} if left_out else {})
-            log.error("a delivery failed in an unexpected way; Aurora will send it again", extra=fields(**found))
+            log.error("a delivery failed unexpectedly; Aurora will send it again", extra=fields(**found))
 
     def refuse_malformed(self, malformed: MalformedRequest, connection: Connection) -> Response:
-        """Return the answer to what is not HTTP: it repeats nothing of it, and is counted like any other refusal."""
+        """Return the answer to what is not HTTP, which echoes nothing, and count it like any other refusal."""
         error, reason = malformed.error, Reason.MALFORMED_HTTP
         if isinstance(error, LineTooLong) and str(error.args[1]) == str(connection.max_line_size):
             reason = Reason.TARGET_TOO_LONG
         elif self._bridge.recognizes(guess_delivery(malformed)):
             reason = Reason.MALFORMED_WITH_CREDENTIAL
-        # The kind of mistake: the error's own text quotes the request.
+        # Only the error's type: its text quotes the request.
         self._access_log.enter_refusal(reason, connection.peer, error=type(error).__name__)
         return ready(reason.status, orjson.dumps({"id": None, "outcome": Outcome.REFUSED, "reason": reason}))
 
     def refuse_connection(self, peer: str) -> None:
-        """Note a connection that was one too many: it may have been Aurora's."""
+        """Record a connection over the limit as refused: it may have been Aurora's."""
         self._access_log.enter_refusal(Reason.OVERLOADED, peer)
 
 
 def _plain(target: bytes) -> bytes:
-    """Return the path of a target without what may be one slash or a query too many."""
+    """Return a target's path without repeated slashes or a trailing one."""
     return merge_slashes(split_target(target)[0]).rstrip(b"/")
 
 
 def make_server(ingress: Ingress, settings: IngressSettings) -> Server:
-    """Return the server of an ingress."""
+    """Return a server for `ingress`."""
     return Server(
         ingress,
         keepalive_timeout=settings.keepalive_seconds,
-        max_line_size=2 * settings.max_target_bytes + 1,  # odd, and so never the limit of a header
+        max_line_size=2 * settings.max_target_bytes + 1,  # odd, so `LineTooLong` can tell it from a header's limit
     )

@@ -1,9 +1,9 @@
-"""Accepts the connections of a port and bounds them, from their accept to their end.
+"""Accepts the connections of a port, and limits their number from accept to close.
 
-The event loop's own servers know nothing of a connection before its TLS handshake is over, give it 60 s for that, and
-uvloop's stops listening for good once the process has no file left. So the sockets are accepted here. When a port has
-as many connections as it may, the one that has brought no request for longest makes room for the next: who only
-connects, or speaks slowly, keeps nobody out.
+The event loop's own servers cannot see a connection before its TLS handshake is over, allow it 60 s for that, and
+uvloop's stops listening for good once the process is out of file descriptors. So the sockets are accepted here. When a
+port is at its limit, the longest idle connection is closed to make room for the next: a client that only connects, or
+sends slowly, keeps nobody out.
 """
 
 import asyncio
@@ -23,22 +23,22 @@ from aurora_bridge.webhook.client import Networks, is_trusted
 log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
-"""Aurora waits no longer for its answer."""
+"""Aurora gives up after this long."""
 _BACKLOG = 1024
 _PAUSE_SECONDS = 1.0
-"""Rest of a port that could accept nobody, as in asyncio's own servers."""
+"""How long a port that could accept nothing stops accepting, as in asyncio's own servers."""
 _LINES_A_MINUTE = 1
 _EVERY_ADDRESS = "::"
 _TOO_MANY = (
-    "too many connections at once: those that have brought no request for longest are closed. Let nobody but Aurora or "
-    "your proxy reach the port; for a proxy that needs more, raise AURORA_BRIDGE_INGRESS__MAX_CONNECTIONS"
+    "too many connections at once: the longest idle ones are closed. Let only Aurora or your proxy reach the port; if "
+    "the proxy needs more connections, raise AURORA_BRIDGE_INGRESS__MAX_CONNECTIONS"
 )
 _NO_FILES = (
-    "no connection can be accepted: those that have brought no request for longest are closed. Raise the limit of open "
-    "files (ulimit -Hn, LimitNOFILE=)"
+    "no connection can be accepted: the longest idle ones are closed. Raise the open-file limit (ulimit -Hn, "
+    "LimitNOFILE=)"
 )
 _NO_PROXY_PROTOCOL = (
-    "a connection does not begin with the PROXY protocol, and is closed. Have the proxy in front send it, or set "
+    "a connection that does not begin with the PROXY protocol was closed. Let the proxy in front send it, or set "
     "AURORA_BRIDGE_INGRESS__PROXY_PROTOCOL=false"
 )
 
@@ -48,7 +48,7 @@ _Opening = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
 class Listener:
     """Listens on a port for a server."""
 
-    def __init__(  # noqa: PLR0913 - what it listens with
+    def __init__(  # noqa: PLR0913 - its dependencies
         self,
         server: Server,
         port: str,
@@ -58,9 +58,9 @@ class Listener:
         *,
         proxies: Networks | None = None,
     ) -> None:
-        """Have at most `limit` connections at once; what is closed for it is `port`'s in log and metric.
+        """Allow at most `limit` connections at once; `port` is the port's name in logs and metrics.
 
-        With `proxies`, each connection begins with the PROXY protocol, and what these say in it is believed.
+        With `proxies`, each connection must begin with the PROXY protocol, which is believed from these networks.
         """
         self._server = server
         self._port = port
@@ -74,7 +74,7 @@ class Listener:
         self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in ("limit", "descriptors", "handshake")}
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; return the port. Raises `OSError`."""
+        """Listen; return the port, which the system chooses if `port` is 0. Raises `OSError`."""
         try:
             for family, address in await self._addresses(host):
                 self._sockets.append(_listen(family, address, port))
@@ -87,13 +87,13 @@ class Listener:
         return port
 
     async def stop(self, seconds: float) -> None:
-        """Listen no more, answer what is in flight for up to so many seconds, and close all connections."""
+        """Stop listening, answer what is in flight for up to `seconds`, and close all connections."""
         self._close()
         for connection, opening in self._opening.items():
             if self._server.open.get(connection) is None:
                 opening.cancel()
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
-        await asyncio.sleep(0)  # requests that have come are under way then, and no idle connection's
+        await asyncio.sleep(0)  # lets requests that have arrived start: their connections are not idle
         self._server.pre_shutdown()
         await self._server.shutdown(seconds)
 
@@ -112,7 +112,7 @@ class Listener:
     def _accept(self, listening: socket.socket) -> None:
         try:
             accepted, address = listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # it is gone already
+        except (BlockingIOError, ConnectionAbortedError):  # the client is gone already
             return
         except OSError as error:
             self._drop("descriptors", _NO_FILES, error=error.strerror)
@@ -155,7 +155,7 @@ class Listener:
             opening.result()
         except ProxyProtocolError:
             self._drop("handshake", _NO_PROXY_PROTOCOL, peer=connection.peer)
-        except OSError:  # no TLS, none that both speak, or too late
+        except OSError:  # not TLS, no version in common, or too late
             self._dropped[self._port, "handshake"] += 1
 
     def _resume(self, listening: socket.socket) -> None:
@@ -163,7 +163,7 @@ class Listener:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _make_room(self) -> bool:
-        """Close the connection that has brought no request for longest; False if all wait for an answer."""
+        """Close the longest idle connection; False if all wait for an answer."""
         connection = next((connection for connection in self._server.open if not connection.busy), None)
         if connection is None:
             return False

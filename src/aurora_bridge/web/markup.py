@@ -1,7 +1,4 @@
-"""HTML without a template engine: what is not markup already is escaped, so that nothing can be forgotten.
-
-`components` makes the parts of the status page of it.
-"""
+"""HTML without a template engine: everything but `Html` is escaped, so that nothing can be forgotten."""
 
 from html import escape
 
@@ -9,13 +6,13 @@ _VOID = frozenset({"meta"})
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
 
 def element(tag: str, /, *content: str, **attributes: str) -> Html:
-    """Return an element around its content. `class_` is `class`, `aria_label` is `aria-label`."""
+    """Return an element with its content. `class_` becomes `class`, `aria_label` becomes `aria-label`."""
     given = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items())
     if tag in _VOID:
         return Html(f"<{tag}{given}>")
@@ -23,5 +20,5 @@ def element(tag: str, /, *content: str, **attributes: str) -> Html:
 
 
 def join(*content: str) -> Html:
-    """Return several pieces as one."""
+    """Return the pieces as one, those that are not `Html` escaped."""
     return Html("".join(piece if isinstance(piece, Html) else escape(piece) for piece in content))

@@ -1,7 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: a TCP proxy says before all else, TLS too, whose connection it passes on.
+"""The PROXY protocol, versions 1 and 2: a TCP proxy announces the client's address before anything else, even TLS.
 
-It is read from the socket before the event loop has it, and not a byte more than it is. Its specification is
-https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt.
+The header is read from the socket before the event loop gets it, and not a byte beyond the header. Specification:
+https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt
 """
 
 import asyncio
@@ -12,24 +12,24 @@ from ipaddress import ip_address
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _LONGEST_LINE = 107
 _LONGEST_BLOCK = 4096
-"""Bytes of a block of version 2. The addresses take up to 216; what follows, such as a certificate, is passed over."""
+"""Bytes of a block of version 2. The addresses take up to 216; what follows, such as a certificate, is skipped."""
 _LOCAL, _PROXY = 0x20, 0x21
-"""Version 2 and a command: the proxy speaks for itself, as in a check of our health; or for a client."""
+"""Version 2 and a command: the proxy connects for itself, as in a health check; or for a client."""
 _ADDRESS_BYTES = {1: 4, 2: 16}
 """By address family: IPv4 and IPv6."""
 _PORTS_BYTES = 4
 
 
 class ProxyProtocolError(ConnectionError):
-    """A connection does not begin with the PROXY protocol."""
+    """A connection does not begin with a valid PROXY protocol header."""
 
 
 async def read_client(accepted: socket.socket) -> str | None:
-    """Return the address of the client, None where the proxy speaks for itself or does not tell.
+    """Return the address of the client, None if the proxy connects for itself or does not tell.
 
-    Raises `ProxyProtocolError`, and `OSError` where the connection ends before.
+    Raises `ProxyProtocolError`, and `OSError` if the connection ends before the header does.
     """
-    accepted.settimeout(0)  # else it is the event loop that waits
+    accepted.settimeout(0)  # a blocking socket would block the event loop
     start = await _read(accepted, len(_SIGNATURE))
     try:
         return await (_read_block(accepted) if start == _SIGNATURE else _read_line(accepted, start))
@@ -55,7 +55,7 @@ async def _read_line(accepted: socket.socket, line: bytes) -> str | None:
 
 
 async def _read_block(accepted: socket.socket) -> str | None:
-    """Read version 2: version and command, address family, length; the addresses, and what else it has to say."""
+    """Read version 2: version and command, address family, length, the addresses, and optional extensions."""
     command, family, length = struct.unpack("!BBH", await _read(accepted, 4))
     if command not in {_LOCAL, _PROXY} or length > _LONGEST_BLOCK:
         raise ProxyProtocolError
@@ -73,6 +73,6 @@ async def _read(accepted: socket.socket, size: int) -> bytes:
     while len(data) < size:
         more = await asyncio.get_running_loop().sock_recv(accepted, size - len(data))
         if not more:
-            raise ConnectionAbortedError  # such as a load balancer's look whether somebody listens
+            raise ConnectionAbortedError  # such as a load balancer's TCP health check
         data += more
     return data

@@ -1,7 +1,7 @@
-"""Whether the daemon can durably accept, and why not: what `/readyz` says.
+"""Whether the daemon can accept deliveries durably, and if not, why: what `/readyz` reports.
 
-Kafka away is no reason while the spool accepts: to take this instance out then would lose webhooks. Nor are some topics
-that cannot be written while others can: every instance sees the same ones, and all events would be refused for a few.
+It stays ready while Kafka is away and the spool accepts: taking the instance out of service would lose webhooks. It
+stays ready while some topics cannot be written: every instance sees the same ones, and none would be left for the rest.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ _SHOWN = 5
 
 
 class Readiness(NamedTuple):
-    """The parts that readiness is about. Without a sender, the spool is the event log."""
+    """The parts that readiness depends on. Without a sender, the spool is the event log."""
 
     bridge: Bridge
     sender: Sender | None
@@ -26,7 +26,7 @@ class Readiness(NamedTuple):
         return self.report()[0]
 
     def report(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether the daemon is ready, and the document that says so."""
+        """Return whether the daemon is ready, and the JSON document of `/readyz`."""
         kafka_problem = self._kafka_problem()
         spool_problem = self._spool_problem()
         why = [f"kafka: {problem}" for problem in self.sender.problems] if self.sender else []

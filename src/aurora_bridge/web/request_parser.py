@@ -1,8 +1,8 @@
-"""The parser of requests: aiohttp's, which is strict, and a second look at what it refuses.
+"""Parses requests: with aiohttp's strict parser, and once more if a target was not escaped.
 
-How Aurora escapes a URL is not specified, and a target with a space or an umlaut in it is not HTTP. It is escaped here,
-and its request parsed again, as strictly as any other. Nothing can be smuggled by that: a request line with a CR or LF
-in it stays refused, what stands behind the line is parsed as ever, and nothing is read behind the request.
+How Aurora escapes URLs is not specified, and a target that contains a space or an umlaut is not HTTP. Such a target is
+escaped here, and the request parsed again, as strictly as any other. This cannot be used to smuggle requests: a request
+line that contains CR or LF stays rejected, the rest of the request is parsed as usual, and nothing after it is read.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ _METHOD = b"GET "
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 _MOST_LINES = 128
 _TAKEN = bytes(range(0x21, 0x7F))
-"""What the strict parser takes in a target: printable ASCII, also where RFC 3986 forbids it."""
+"""What the strict parser accepts in a target: printable ASCII, even where RFC 3986 forbids it."""
 
 
 class MalformedRequest(NamedTuple):
@@ -29,43 +29,43 @@ class MalformedRequest(NamedTuple):
 
     error: HttpProcessingError
     read: bytes
-    """What came of it, and perhaps of what follows; empty where its beginning is not known, as behind a body."""
+    """Its bytes so far, and perhaps some of what follows it; empty if its start is unknown, as after a body."""
 
 
 Request = tuple[RawRequestMessage | MalformedRequest, StreamReader]
-"""With its body."""
+"""A request and its body."""
 Parsed = tuple[Sequence[Request], bool, bytes]
-"""Requests, whether the last of them upgrades the connection, and what came behind that."""
+"""Requests, whether the last of them upgrades the connection, and the bytes after an upgrade."""
 
 
 class RequestParser:
-    """Takes the place of aiohttp's parser in a `RequestHandler`."""
+    """Replaces aiohttp's parser in a `RequestHandler`."""
 
     message_consumed: Callable[[], None]
     pause_reading: Callable[[], None]
 
     def __init__(self, strict: HttpRequestParser, make: Callable[..., HttpRequestParser], max_line_size: int) -> None:
-        """Parse with `strict`, and look again with others like it.
+        """Parse with `strict`, and a second time with new parsers that `make` returns.
 
-        `make` makes them, and takes as `max_msg_queue_size` behind how many requests one pauses.
+        `make` takes `max_msg_queue_size`: after how many requests a parser pauses.
         """
         self._make = make
         self._max_line_size = max_line_size
         self._most_bytes = 2 * max_line_size
-        """Of a head that are kept: 64 KiB a connection, unless `INGRESS__MAX_TARGET_BYTES` is set."""
+        """Longest head kept for a second parse: 64 KiB a connection by default (`INGRESS__MAX_TARGET_BYTES`)."""
         self._use(strict)
         self._unparsed: bytes | None = b""
-        """What came of a request whose head has not ended.
+        """The bytes so far of a request whose head has not ended.
 
-        None: not known any more, behind a body or a longer head. What is refused from then on stays refused.
+        None if they are no longer known, after a body or a longer head. What is rejected from then on stays rejected.
         """
         self._body: StreamReader = EMPTY_PAYLOAD
-        """Of the request that came last."""
+        """The body of the latest request."""
         self._error: HttpProcessingError | None = None
-        """Why the line in `_unparsed` was refused; its end is awaited, for another look."""
+        """Why the line in `_unparsed` was rejected. It is parsed again once its end has come."""
 
     def feed_data(self, data: bytes) -> Parsed:
-        """Return the requests that are complete now. Raises nothing: what is no HTTP is a `MalformedRequest`."""
+        """Return the requests that are now complete. Raises nothing: what is not HTTP becomes a `MalformedRequest`."""
         if self._unparsed is None:
             return self._feed(data, b"")
         read = self._unparsed + data
@@ -88,7 +88,7 @@ class RequestParser:
         self.pause_reading = strict.pause_reading
 
     def _behind(self, requests: Sequence[Request], read: bytes) -> bytes | None:
-        """Return what of `read` is behind `requests`, None if that is not known or too long."""
+        """Return the part of `read` after `requests`, None if that is unknown or too long."""
         *heads, rest = read.lstrip(_LINE_END).split(_HEAD_END)
         if requests:
             self._body = requests[-1][1]
@@ -100,14 +100,14 @@ class RequestParser:
             parsed: Parsed = self._strict.feed_data(data)
         except HttpProcessingError as error:
             if not self._body.is_eof():
-                self._body.set_exception(error)  # aiohttp's parser in C would leave its reader waiting
+                self._body.set_exception(error)  # aiohttp's C parser would leave its reader waiting
             return [(MalformedRequest(error, read), EMPTY_PAYLOAD)], False, b""
         if parsed[0]:
             self._body = parsed[0][-1][1]
         return parsed
 
     def _look_again(self, read: bytes, error: HttpProcessingError) -> Parsed:
-        """Parse what came since the last request: the strict parser refused a part of it, and forgot what is before."""
+        """Parse everything since the last request again: the strict parser rejected part of it and lost the rest."""
         self._unparsed = None
         requests: list[Request] = []
         while True:
@@ -134,7 +134,7 @@ class RequestParser:
         return [*requests, *found], upgraded, tail
 
     def _parse_alone(self, head: bytes) -> RawRequestMessage | None:
-        """Return the request of a head, None if it is not HTTP or has a body."""
+        """Return the request that a head makes, None if it is not HTTP or announces a body."""
         try:
             requests, _, _ = self._make().feed_data(head)
         except HttpProcessingError:
@@ -143,17 +143,17 @@ class RequestParser:
 
 
 class _LastRequest:
-    """Parses one request, strictly, and nothing behind it."""
+    """Parses one request, strictly, and ignores what follows it."""
 
     def __init__(self, strict: HttpRequestParser) -> None:
-        """Parse with `strict`, which pauses behind each request."""
+        """Parse with `strict`, which must pause after each request."""
         self._strict = strict
         self._body: StreamReader | None = None
         self.message_consumed = strict.message_consumed
         self.pause_reading = strict.pause_reading
 
     def feed_data(self, data: bytes) -> Parsed:
-        """Return the request, with the order to close the connection. Raises `HttpProcessingError`."""
+        """Return the request, marked to close the connection. Raises `HttpProcessingError`."""
         if self._body is not None and self._body.is_eof():
             return [], False, b""
         requests, upgraded, tail = self._strict.feed_data(data)
@@ -164,7 +164,7 @@ class _LastRequest:
 
 
 def guess_delivery(malformed: MalformedRequest) -> Delivery:
-    """Return what can be made out of a refused request, of no time: to look for a credential in it."""
+    """Return what is readable of a malformed request, with zero times: enough to look for a credential in it."""
     line, *lines = malformed.read.partition(_HEAD_END)[0].split(b"\n", _MOST_LINES)
     method, _, target = line.partition(b" ")
     pairs = (line.partition(b":") for line in lines)
@@ -173,7 +173,10 @@ def guess_delivery(malformed: MalformedRequest) -> Delivery:
 
 
 def escape_target(line: bytes) -> bytes | None:
-    """Return a request line with its target escaped; None if it is already, or it is not clear where it ends."""
+    """Return a GET request line with its target escaped.
+
+    None for any other line, and if nothing needs escaping, or the end of the target is ambiguous.
+    """
     target, _, version = line.removeprefix(_METHOD).rpartition(b" ")
     target = target.strip(b" ")
     if not line.startswith(_METHOD) or version not in _VERSIONS:
@@ -185,5 +188,5 @@ def escape_target(line: bytes) -> bytes | None:
 
 
 def _could_be_escaped(line: bytes) -> bool:
-    """Whether `escape_target` might help a line whose end is to come."""
+    """Whether `escape_target` might help once the rest of this line has come."""
     return line.startswith(_METHOD) and b"\n" not in line and b"\r" not in line[:-1]

@@ -1,4 +1,4 @@
-"""Listens on the two ports, and closes them."""
+"""Opens and closes the two HTTP ports."""
 
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -22,16 +22,16 @@ from aurora_bridge.web.status import Status
 from aurora_bridge.web.tls import server_context
 
 _KEEPALIVE_SECONDS = 75.0
-"""As the ingress's own by default."""
+"""The ingress's default."""
 _ADMIN_ANSWER_SECONDS = 1.0
 
 
 class ListenError(Exception):
-    """A port cannot be listened on. The message says which, why, and what to do."""
+    """Cannot listen on a port. The message says which, why, and what to do."""
 
 
 @asynccontextmanager
-async def ingress(  # noqa: PLR0913 - what it stands on
+async def ingress(  # noqa: PLR0913 - its dependencies
     bridge: Bridge,
     is_ready: Callable[[], bool],
     access_log: AccessLog,
@@ -41,12 +41,12 @@ async def ingress(  # noqa: PLR0913 - what it stands on
     files: SecretFiles,
     metrics: Metrics,
 ) -> AsyncIterator[str]:
-    """Serve webhooks; yield the URL. At the end, what is in flight is answered, for up to `answer_seconds`.
+    """Serve webhooks; yield the URL. On exit, answer what is in flight for up to `answer_seconds`.
 
     Raises `ListenError` and `SettingsError`.
     """
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
-        msg = "aiohttp runs without its C parser, which the safety of the ingress rests on. Install its wheel."
+        msg = "aiohttp runs without its C parser, which the ingress relies on for safety. Install its wheel."
         raise ListenError(msg)
     edge = Ingress(bridge, is_ready, access_log, settings)
     context = tls_context(settings, files)
@@ -61,7 +61,7 @@ async def ingress(  # noqa: PLR0913 - what it stands on
 async def admin(
     readiness: Readiness, metrics: Metrics, look: Callable[[], Status], settings: AdminSettings
 ) -> AsyncIterator[str]:
-    """Serve probes, metrics and the page of what `look` finds; yield the URL."""
+    """Serve probes, metrics, and what `look` returns as the status page; yield the URL."""
     server = Server(Admin(readiness, metrics, look), keepalive_timeout=_KEEPALIVE_SECONDS)
     listener = Listener(server, "admin", ADMIN_CONNECTIONS, metrics)
     async with _listening(listener, settings.host, settings.port, "ADMIN", _ADMIN_ANSWER_SECONDS) as port:
@@ -85,7 +85,7 @@ async def _listening(listener: Listener, host: str, port: int, group: str, answe
 
 
 def tls_context(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext | None:
-    """Return what TLS of the ingress needs, None without it. Raises `SettingsError`."""
+    """Return the TLS context of the ingress, None without TLS. Raises `SettingsError`."""
     certificate, key = settings.tls_certificate_file, settings.tls_key_file
     if certificate is None or key is None:
         return None
@@ -94,7 +94,7 @@ def tls_context(settings: IngressSettings, files: SecretFiles) -> ssl.SSLContext
     except SecretFileError as error:
         msg = (
             f"{error}. Fix the files that AURORA_BRIDGE_INGRESS__TLS_CERTIFICATE_FILE and "
-            "AURORA_BRIDGE_INGRESS__TLS_KEY_FILE name, or leave both out and put TLS in front."
+            "AURORA_BRIDGE_INGRESS__TLS_KEY_FILE name, or unset both and terminate TLS in front."
         )
         raise SettingsError([msg]) from error
 

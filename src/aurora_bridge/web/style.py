@@ -1,6 +1,6 @@
-"""How the status page looks, and the policy that lets nothing else in: no script, nothing from elsewhere.
+"""The status page's style sheet, and headers that allow nothing else: no script, nothing from another host.
 
-Colours repeat what words say.
+Colours only repeat what the text says.
 """
 
 from base64 import b64encode

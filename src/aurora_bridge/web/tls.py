@@ -1,4 +1,4 @@
-"""TLS of the ingress: a certificate and its key, reloaded for the connections that come after they changed."""
+"""TLS of the ingress: certificate and key are reloaded when their files change, for new connections."""
 
 import ssl
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from aurora_bridge.secret_files import SecretFiles
 
 
 def server_context(certificate: Path, key: Path, files: SecretFiles) -> ssl.SSLContext:
-    """Return a context for TLS 1.2 and newer, its files followed. Raises `SecretFileError`."""
+    """Return a context for TLS 1.2 and newer that follows its files. Raises `SecretFileError`."""
     context = _new_context()
 
     def take(_contents: Sequence[bytes]) -> None:
-        _load(_new_context(), certificate, key)  # a pair that does not fit would leave the context without a key
+        _load(_new_context(), certificate, key)  # loading a mismatched pair would leave `context` without a key
         _load(context, certificate, key)
 
     files.follow([certificate, key], take)
@@ -29,6 +29,6 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        why = error.reason.replace("_", " ").lower() if error.reason else "no PEM, or encrypted"
+        why = error.reason.replace("_", " ").lower() if error.reason else "not PEM, or encrypted"
         msg = f"do not hold a certificate (PEM, with its chain) and its matching, unencrypted key: {why}"
         raise ValueError(msg) from error

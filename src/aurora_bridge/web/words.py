@@ -1,4 +1,4 @@
-"""How the status page says times, sizes and counts: as they are spoken."""
+"""How the status page writes times, sizes and counts."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ _KIBI = 1024
 
 
 def duration(seconds: float) -> str:
-    """Return a time as it is spoken, in its largest unit: `3 min`, `2 days`."""
+    """Return a duration in its largest unit, rounded down: `3 min`, `2 days`."""
     for size, unit in _UNITS:
         if seconds >= size:
             count = int(seconds / size)
@@ -16,17 +16,17 @@ def duration(seconds: float) -> str:
 
 
 def moment(time: float) -> str:
-    """Return a time of the day, in seconds since the epoch, as people write it: `2027-01-15 07:57:00 UTC`."""
+    """Return a time in seconds since the epoch as `2027-01-15 07:57:00 UTC`."""
     return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def answer_time(seconds: float) -> str:
-    """Return a time within which answers left: `7.5 ms`, `2 s`."""
+    """Return an answer time in seconds as `7.5 ms` or `2 s`."""
     return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s"
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as it is spoken: `812 KiB`."""
+    """Return a number of bytes in its largest unit: `812 KiB`."""
     amount = float(count)
     for unit in ("bytes", "KiB", "MiB"):
         if amount < _KIBI:
@@ -36,5 +36,5 @@ def size(count: float) -> str:
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:
-    """Return how many there are of something: `1 event`, `12,345 events`; `nouns` is a plural without a mere s."""
+    """Return a count and its noun: `1 event`, `12,345 events`; `nouns` is an irregular plural."""
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
