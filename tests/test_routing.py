@@ -55,8 +55,8 @@ def tokens(tmp_path: Path) -> Path:
 @pytest.mark.proves("Where each secret lives: A token in a route's template is hidden wherever the template is shown")
 def test_a_template_that_cannot_be_used_is_told_with_the_routes_number_and_without_its_secrets() -> None:
     expected = (
-        "[[routes]] number 2: the template '/x?token=***&y=<Y' cannot be used: '<Y' has a < or > without its other "
-        "half. A placeholder is written <LIKE_THIS>."
+        "[[routes]] number 2: the template '/x?token=***&y=<Y' cannot be used: '<Y' has an unmatched < or >. "
+        "Write a placeholder as in <PROJECT_ID>."
     )
     assert problems(QUIET, {**QUIET, "template": "/x?token=canary&y=<Y"}) == (expected,)
 
@@ -104,7 +104,7 @@ def test_a_secret_file_that_cannot_be_used_is_told_with_the_route_that_names_it_
     tokens.write_text("\n")
     named = {**QUIET, "tokens_file": tokens}
     found = problems(QUIET | {"template": "/b"}, named, named | {"template": "/c"})
-    assert found == (f"[[routes]] number 2: {tokens} holds no token. Write one a line into it.",)
+    assert found == (f"[[routes]] number 2: {tokens} holds no token. Write one per line.",)
 
 
 def test_without_any_route_there_is_nothing_to_serve() -> None:

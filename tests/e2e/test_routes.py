@@ -195,7 +195,7 @@ def test_a_token_is_changed_under_deliveries_without_a_refusal(daemon: Daemon, f
     assert status("canary-new") == 200
     replace(file, SECRETS[file.name])
     errors = [line["message"] for line in daemon.log_lines() if line["level"] == "ERROR"]
-    assert errors == [f"{file} holds no token. Write one a line into it; what it held before stays in force"]
+    assert errors == [f"{file} holds no token. Write one per line; what it held before stays in force"]
 
 
 def test_what_is_wrong_with_the_routes_stops_the_start_with_every_problem_and_no_traceback(

@@ -1,5 +1,5 @@
 """The pure domain: what a webhook is, without I/O and without a clock of its own.
 
-A `delivery` is matched by the `routes`, checked against their `credentials`, looked up in the `catalogue` and made into
+A `delivery` is matched by `routes`, checked against their `credentials`, looked up in the `catalogue`, and turned into
 an `event`.
 """

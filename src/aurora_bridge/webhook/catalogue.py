@@ -1,9 +1,9 @@
-"""Every event that Aurora is known to send, as one table of data, and the three questions asked of it.
+"""Every event that Aurora is known to send, as one table, and the three questions asked of it.
 
-A row holds facts about Aurora, never about a delivery. What a particular delivery amounts to follows from its row and
-the attributes that it carries: `recurrence_of` and `subject_of` go into the canonical event (see `event`) and decide
-whether it can be a duplicate (see `recurrence`); `unknown_values` is only counted. An event without a row is as good as
-a bare `EventType(name)`: a signal about nothing in particular.
+A row holds facts about Aurora, never about a delivery. The rest follows from the row and the attributes that a delivery
+carries: `recurrence_of` and `subject_of` go into the canonical event (see `event`) and decide whether it can be a
+duplicate (see `recurrence`); `unknown_values` is only counted. An event without a row is treated as a bare
+`EventType(name)`: a signal without a subject.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 UNRECOGNIZED: Final = "unrecognized"
-"""Topic name for events that have no row here: the text of a URL never names a topic."""
+"""Topic name for events without a row here: text from a URL never names a topic."""
 
 DEAD_LETTER: Final = "dead_letter"
 """Topic name for authenticated deliveries that carry no readable event."""
@@ -31,10 +31,10 @@ class Recurrence(StrEnum):
 
 
 class Evidence(StrEnum):
-    """How well a fact about Aurora is supported; the less it is, the likelier a user has to override it."""
+    """How well a fact about Aurora is supported: a weak one is likelier to need an override."""
 
     DOCUMENTED = "doc"
-    """Stands on Aurora's own pages."""
+    """Stated on Aurora's own pages."""
     INTEGRATOR = "integrator"
     """Seen in other people's integrations only."""
     INFERRED = "inferred"
@@ -45,47 +45,47 @@ class Evidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One row of the catalogue; the defaults are those of an event of which only the name is known."""
+    """One row of the catalogue; the defaults fit an event of which only the name is known."""
 
     name: str
-    """Today's name, which is also the name of the topic below its prefix."""
+    """Today's name, and the topic's name without its prefix."""
     recurrence: Recurrence = Recurrence.SIGNAL
-    """What a delivery that carries `identifier` and state recurs as; any other recurs as a signal."""
+    """Recurrence of a delivery that carries `identifier` and state; any other is a signal."""
     attributes: tuple[str, ...] = ()
-    """What the event's placeholders carry, in lower snake_case, without secrets; empty where it is not known."""
+    """What the event's placeholders carry, in lower snake_case, without secrets; empty if unknown."""
     subject: tuple[tuple[str, str], ...] = ()
-    """Pairs of kind and attribute in order of preference: what the event is about, and is kept in order with."""
+    """What the event is about: kind and attribute, in order of preference. Events about one subject stay in order."""
     identifier: str | None = None
-    """The attribute that tells one thing from another of its kind; without it two events can look alike."""
+    """The attribute that identifies the object; without it, two different events can look alike."""
     state_attribute: str | None = None
     """The attribute that holds the state; None for a state means that the event's name itself is the state."""
     unannounced_states: bool = False
-    """Whether Aurora has no event for some of its states: it can come back unseen, as on a filtered route (`rules`)."""
+    """Whether Aurora has no event for some states, so one can come back unseen, as on a filtered route (`rules`)."""
     family: str = ""
     """Events of one family share their subject's latest state; empty stands for the event's own name."""
     values: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
-    """The known values of an attribute; one that is missing here can hold anything."""
+    """The known values by attribute; an attribute that is missing here can hold anything."""
     evidence: Evidence = Evidence.DOCUMENTED
     """How well the row as a whole is supported."""
     attribute_evidence: Mapping[str, Evidence] = field(default_factory=dict, hash=False)
     """The attributes that are supported less well than the row."""
     core: bool = False
-    """Whether a subscription to it is expected: the events for which the bridge was made."""
+    """Whether a subscription to it is expected: the events that the bridge was made for."""
     legacy_names: tuple[str, ...] = ()
     """Names on older pages of Aurora, which old subscriptions may still use."""
     volatile: frozenset[str] = frozenset()
-    """Attributes that an operator leaves out of the fingerprint: none, as Aurora is known."""
+    """Attributes that an operator leaves out of the fingerprint; none by default."""
     repeat_window_seconds: int | None = None
-    """An operator's repeat window for this event; None for the usual one."""
+    """An operator's repeat window for this event; None for the route's."""
 
     def __post_init__(self) -> None:
-        """Let an event that shares its states with no other be its own family."""
+        """Make an event without a family its own family."""
         if not self.family:
             object.__setattr__(self, "family", self.name)
 
 
 def recurrence_of(event_type: EventType, attributes: Mapping[str, str | None]) -> Recurrence:
-    """Return what this delivery recurs as: its type's recurrence if it carries all that takes, else a signal."""
+    """Return the type's recurrence if the delivery carries identifier and state, else `SIGNAL`."""
     identifier = event_type.identifier
     if identifier is None or not attributes.get(identifier):
         return Recurrence.SIGNAL
@@ -97,7 +97,7 @@ def recurrence_of(event_type: EventType, attributes: Mapping[str, str | None]) -
 
 
 def subject_of(event_type: EventType, attributes: Mapping[str, str | None]) -> str | None:
-    """Return the CloudEvents subject, such as `agreement/03b0…`: the first of the row's that is present, or None."""
+    """Return the CloudEvents subject, such as `agreement/03b0…`: the row's first attribute with a value, or None."""
     for kind, attribute in event_type.subject:
         if value := attributes.get(attribute):
             return f"{kind}/{value}"
@@ -105,9 +105,9 @@ def subject_of(event_type: EventType, attributes: Mapping[str, str | None]) -> s
 
 
 def unknown_values(event_type: EventType, attributes: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Return the attributes whose value is none of the known ones.
+    """Return the attributes whose value is not among the known ones.
 
-    Aurora announces new values as backward-compatible: they are worth counting, and no reason to refuse anything.
+    To Aurora, new values are backward-compatible changes: they are counted, never refused.
     """
     if not event_type.values:
         return ()
@@ -148,7 +148,7 @@ _EVENTS = (
               attribute_evidence=_evidence(Evidence.INTEGRATOR, "design_id", "financing_id")),
     EventType("ahj_lookup_completed", Recurrence.STATE, ("project_id", "ahj_id", "status"), core=True,
               subject=_subject("project_id"), identifier="project_id", state_attribute="status", values=_FINISHED,
-              unannounced_states=True),  # none says that a look-up began again
+              unannounced_states=True),  # no event says that a lookup began again
     EventType("asset_created", Recurrence.ONCE, ("design_id", "asset_id", "asset_type"), core=True,
               subject=_subject("design_id", "asset_id"), identifier="asset_id",
               values=_known(asset_type=(
@@ -168,11 +168,11 @@ _EVENTS = (
               attribute_evidence=_evidence(Evidence.INTEGRATOR, "design_id")),
     EventType("design_request_completed", Recurrence.STATE, ("design_request_id", "status"), core=True,
               subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
-              unannounced_states=True,  # none says that work on it began again
+              unannounced_states=True,  # no event says that work on it began again
               values=_known(status=("designer_completed",)), legacy_names=("design_request_completion",)),
     EventType("design_request_rejected", Recurrence.STATE, ("design_request_id", "status"), core=True,
               subject=_subject("design_request_id"), identifier="design_request_id", family="design_request",
-              unannounced_states=True,  # none says that work on it began again
+              unannounced_states=True,  # no event says that work on it began again
               values=_known(status=("designer_rejected",)), legacy_names=("design_request_rejection",)),
     EventType("lead_changed", Recurrence.SIGNAL, ("lead_id",), core=True, subject=_subject("lead_id")),
     EventType("lead_converted", Recurrence.ONCE, ("lead_id", "project_id"), core=True,
@@ -203,7 +203,7 @@ _EVENTS = (
     EventType("web_proposal_url_created", Recurrence.SIGNAL, ("design_id", "source"), core=True,
               subject=_subject("design_id"),  # no identifier: a URL expires and is made again for the same design
               values=_known(source=("app", "api", "APP"))),
-    # Others of which more than the name is known.
+    # Others with known attributes.
     EventType("app_status_changed", Recurrence.STATE, ("app_id", "status"),
               subject=_subject("app_id"), identifier="app_id", state_attribute="status",
               values=_known(status=("enabled", "disabled"))),
@@ -224,7 +224,7 @@ _EVENTS = (
               subject=_JOB_SUBJECT, identifier="job_id", evidence=Evidence.INTEGRATOR),
     EventType("site_survey_requested", Recurrence.SIGNAL, ("site_survey_request_id", "tenant_id"),
               subject=_subject("site_survey_request_id")),  # its session_token is a secret and no attribute
-    # Names without any more.
+    # Only the names are known.
     EventType("agreement_download_url_job_completed", evidence=Evidence.NAME_ONLY),
     EventType("ai_roof_job_completed", evidence=Evidence.NAME_ONLY),
     EventType("design_deleted", evidence=Evidence.NAME_ONLY),
@@ -244,9 +244,9 @@ EVENTS: Final[tuple[str, ...]] = (*CATALOGUE, UNRECOGNIZED, DEAD_LETTER)
 """Every event that has a topic."""
 
 PLACEHOLDER_ALIASES: Final[Mapping[str, str]] = MappingProxyType({"design_request_id_in_aurora": "design_request_id"})
-"""The attribute of a placeholder that is called otherwise than its attribute; both in lower snake_case."""
+"""Attributes of placeholders with another name than their attribute; both in lower snake_case."""
 
 LEGACY_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {legacy: event_type.name for event_type in _EVENTS for legacy in event_type.legacy_names}
 )
-"""Today's name of every legacy one."""
+"""Today's name of every legacy name."""

@@ -1,7 +1,7 @@
-"""Which address a request came from, also behind proxies: for people to read, never to decide who may come in.
+"""Which address a request came from, even behind proxies: for people to read, never to decide who may deliver.
 
-Of the headers that tell it only `X-Forwarded-For` is read. A proxy appends to the one it knows and passes the others on
-as a client wrote them, so that whoever reads several believes the client.
+Only `X-Forwarded-For` is read. A proxy appends to the header that it knows and passes others on as the client wrote
+them: whoever reads several believes the client.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ _MOST_HOPS = 32
 
 
 def client_address(delivery: Delivery, trusted: Networks) -> str:
-    """Return the last address on the request's way that is no proxy of the `trusted` networks.
+    """Return the last address on the request's path that is not a proxy in the `trusted` networks.
 
-    Each proxy appends the address that it was reached from, so that what stands left of a stranger's address is only
-    his word for it. Where all are trusted, it is the first; where a proxy appended no address, that proxy's own.
+    Each proxy appends the address that it was reached from, so what stands left of an untrusted address is only that
+    client's claim. If all are trusted, it is the first; if a proxy appended no address, it is that proxy's own.
     """
     client = _address(delivery.peer)
     if client is None:
@@ -36,7 +36,7 @@ def client_address(delivery: Delivery, trusted: Networks) -> str:
 
 
 def is_trusted(peer: str, trusted: Networks) -> bool:
-    """Whether the other end of a connection is a proxy of the `trusted` networks."""
+    """Whether the other end of a connection is a proxy in the `trusted` networks."""
     address = _address(peer)
     return address is not None and _is_trusted(address, trusted)
 
@@ -46,9 +46,9 @@ def _is_trusted(address: IPv4Address | IPv6Address, trusted: Networks) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` and `[2001:db8::1]:80`, None for what is none.
+    """Return the address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`, None for anything else.
 
-    An IPv4 address in IPv6 (RFC 4291, section 2.5.5.2) is the IPv4 address; a zone is left out.
+    An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) is returned as IPv4; a zone is dropped.
     """
     text = text.strip()
     if text.startswith("["):

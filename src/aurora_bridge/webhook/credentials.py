@@ -1,9 +1,9 @@
-"""Who may deliver: a header's token, HTTP Basic, a token in the query; several valid at once.
+"""Who may deliver: a token in a header, HTTP Basic, or a token in the query; several can be valid at once.
 
-That is how a secret is changed without a refusal: both are valid, Aurora's subscription moves over, and the count of
+That lets a secret be rotated without a refusal: both are valid, Aurora's subscription is changed, and the count of
 uses by position shows when the old one can go. The answer to a bad credential is the same whatever was wrong with it.
 
-The secrets of a file are one `Secrets`, which all routes share that name the file; `secret_files` replaces its content.
+The secrets of a file are one `Secrets`, shared by all routes that name the file; `secret_files` replaces its content.
 """
 
 from base64 import b64decode
@@ -23,7 +23,7 @@ Uses = MutableMapping[str | tuple[str, ...], int]
 
 HEADER, BASIC, QUERY, NONE = KINDS = ("header", "basic", "query", "none")
 UNNEEDED = ("", NONE, "0")
-"""What a delivery counts as that needs no credential and brought no valid one."""
+"""Key in `Uses` of deliveries that were let in without a valid credential, since none was needed."""
 _AUTHORIZATION = b"authorization"
 _SCHEME = b"basic "
 _BASIC_CHALLENGE = 'Basic realm="aurora-bridge", charset="UTF-8"'
@@ -34,20 +34,20 @@ _OWN_SITE = (b"none", b"same-origin")
 
 
 def parse_tokens(text: str) -> tuple[bytes, ...]:
-    """Return the tokens of a secret file: one a line, surrounding white space left out; `#` begins a comment line.
+    """Return the tokens of a secret file: one per line, white space around it stripped; `#` begins a comment line.
 
     Raises `ValueError` if there is none.
     """
     lines = map(str.strip, text.splitlines())
     tokens = tuple(line.encode() for line in lines if line and not line.startswith(_COMMENT))
     if not tokens:
-        msg = "holds no token. Write one a line into it"
+        msg = "holds no token. Write one per line"
         raise ValueError(msg)
     return tokens
 
 
 def parse_basic(text: str) -> tuple[bytes, ...]:
-    """Return the pairs of a secret file: `user:password` a line, taken as it stands; `#` begins a comment line.
+    """Return the pairs of a secret file: one `user:password` per line, not stripped; `#` begins a comment line.
 
     The user ends at the first colon (RFC 7617, section 2). Raises `ValueError` if there is none, or a line is no pair.
     """
@@ -58,10 +58,10 @@ def parse_basic(text: str) -> tuple[bytes, ...]:
     ]
     for number, line in lines:
         if not line.partition(":")[1]:
-            msg = f"has no colon in line {number}. Write user:password, one pair a line"
+            msg = f"has no colon in line {number}. Write user:password, one pair per line"
             raise ValueError(msg)
     if not lines:
-        msg = "holds no credentials. Write user:password into it, one pair a line"
+        msg = "holds no credentials. Write user:password, one pair per line"
         raise ValueError(msg)
     return tuple(line.encode() for _, line in lines)
 
@@ -70,7 +70,7 @@ class Secrets:
     """The valid secrets of one file. Keeps their digests only, so that no `repr` or traceback can show one."""
 
     def __init__(self, file: str, kinds: Sequence[str], uses: Uses) -> None:
-        """Count in `uses` which secret of `file` was used, and as which of `kinds`."""
+        """Count uses of the secrets of `file` in `uses`, by position and by which of `kinds` they came as."""
         self._file = file
         self._kinds = kinds
         self._uses = uses
@@ -78,7 +78,7 @@ class Secrets:
         self._keys: dict[str, tuple[tuple[str, ...], ...]] = dict.fromkeys(kinds, ())
 
     def replace(self, secrets: Sequence[bytes]) -> None:
-        """Make these the valid ones."""
+        """Make these the valid secrets."""
         self._digests = tuple(sha256(secret).digest() for secret in secrets)
         for kind in self._kinds:
             keys = [(self._file, kind, str(number)) for number in range(1, len(secrets) + 1)]
@@ -89,8 +89,8 @@ class Secrets:
     def admit(self, kind: str, secret: bytes, *, counted: bool = True) -> bool:
         """Whether the secret is valid, in UTF-8 or, as many clients send it, in ISO-8859-1.
 
-        Its use is counted, unless it lets nobody in. Digests are compared, in constant time and without an early exit:
-        neither length nor position of one shows.
+        Its use counts if `counted`. Digests are compared in constant time and without an early exit, so that the time
+        taken shows neither length nor position.
         """
         found = self._find(secret) or (not secret.isascii() and self._find(secret.decode("latin-1").encode()))
         if found and counted:
@@ -111,7 +111,7 @@ class Authenticator(Protocol):
 
     @property
     def challenges(self) -> Sequence[str]:
-        """What a 401 says that is taken (RFC 9110, section 11.6.1): the same whatever was wrong."""
+        """The `WWW-Authenticate` of a 401 (RFC 9110, section 11.6.1): the same whatever was wrong."""
 
     def admit(self, delivery: Delivery) -> None:
         """Raise `Refusal` unless the delivery may come in."""
@@ -120,11 +120,11 @@ class Authenticator(Protocol):
         """Whether the delivery carries a valid credential. Counts nothing."""
 
     def would_admit(self, delivery: Delivery) -> bool:
-        """Whether the delivery could come in, if no browser brings it. Counts nothing."""
+        """Whether the delivery could come in, unless a browser sends it. Counts nothing."""
 
 
 class Credentials:
-    """What a route takes: any one valid credential lets a delivery in."""
+    """The credentials of a route: any valid one lets a delivery in."""
 
     def __init__(  # noqa: PLR0913 - the kinds of credential
         self,
@@ -136,9 +136,9 @@ class Credentials:
         anonymous: bool = False,
         uses: Uses | None = None,
     ) -> None:
-        """Accept `tokens` in `header` (compared without case) and in `query_parameter`, and `basic` pairs.
+        """Accept `tokens` in `header` (case-insensitive) and in `query_parameter`, and `basic` pairs.
 
-        With `anonymous`, everybody is let in; who needed no credential is counted in `uses`.
+        With `anonymous`, everybody is let in; deliveries without a valid credential are counted in `uses`.
         """
         self.challenges = [*([_BASIC_CHALLENGE] if basic else []), *([_TOKEN_CHALLENGE] if tokens else [])]
         self._by_header: list[tuple[bytes, Callable[..., bool]]] = []
@@ -169,7 +169,7 @@ class Credentials:
         return self._find(delivery, counted=False)
 
     def would_admit(self, delivery: Delivery) -> bool:
-        """Whether the delivery could come in, if no browser brings it. Counts nothing."""
+        """Whether the delivery could come in, unless a browser sends it. Counts nothing."""
         return self._anonymous or self.recognizes(delivery)
 
     def _find(self, delivery: Delivery, *, counted: bool) -> bool:
@@ -182,12 +182,12 @@ class Credentials:
         return tokens is not None and any(
             tokens.admit(QUERY, unquote_to_bytes(way), counted=counted)
             for value in self._values_in_query(delivery.target)
-            # How Aurora encodes what is static in a template is not specified: a plus may be one, or a space.
+            # How Aurora encodes a template's static text is not specified: a plus may stand for itself or a space.
             for way in dict.fromkeys((value, value.replace(b"+", b" ")))
         )
 
     def _values_in_query(self, target: bytes) -> Iterator[bytes]:
-        """Yield what stands behind the parameter, as it is written first, then behind other spellings of its name."""
+        """Yield the parameter's values: first those under its exact name, then under other spellings of it."""
         query = target.partition(b"?")[2]
         pairs = [piece.partition(b"=") for piece in query.split(b"&")]
         yield from (value for name, _, value in pairs if name == self._parameter)
@@ -217,9 +217,9 @@ def _admit_basic(pairs: Secrets, value: bytes, *, counted: bool) -> bool:
 
 
 def _refuse_cross_site(delivery: Delivery) -> None:
-    """Refuse what a browser asks for the page of another site, which its user may know nothing of.
+    """Raise `Refusal` for what a browser requests on behalf of another site, perhaps unknown to its user.
 
-    Raises `Refusal`. https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
+    https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
     """
     for name, value in delivery.headers:
         if len(name) == len(_SITE) and name.lower() == _SITE and value not in _OWN_SITE:
@@ -227,20 +227,20 @@ def _refuse_cross_site(delivery: Delivery) -> None:
 
 
 class Anonymous:
-    """Admits everybody: for loopback, or where the operator allowed it explicitly."""
+    """Admits everybody: on loopback, or where the operator explicitly allowed it."""
 
     challenges: Sequence[str] = ()
 
     def admit(self, delivery: Delivery) -> None:
-        """Admit the delivery. Raises `Refusal` for a page of another site in somebody's browser."""
+        """Admit the delivery. Raises `Refusal` for a browser's request on behalf of another site."""
         _refuse_cross_site(delivery)
 
     def recognizes(self, delivery: Delivery) -> bool:
-        """Return False: no credential is valid."""
+        """Return False: there are no credentials."""
         del delivery
         return False
 
     def would_admit(self, delivery: Delivery) -> bool:
-        """Return True: nobody needs one."""
+        """Return True: nobody needs a credential."""
         del delivery
         return True

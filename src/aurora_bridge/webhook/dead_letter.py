@@ -1,8 +1,8 @@
-"""A malformed delivery as it is kept, and the mark that it was replayed: both are events of the dead-letter topic.
+"""Dead letters, which keep malformed deliveries, and marks that one was replayed: both go to the dead-letter topic.
 
-The mark's subject is the dead letter's id, and so is its record's key: it lies behind the dead letter in the same
-partition, and in a compacted topic takes its place. Its fingerprint is made of that id alone, whatever its data adds,
-so that a second mark of a dead letter is a duplicate to every replica.
+The subject of a mark is the dead letter's id, and so is its record's key: it follows the dead letter in the same
+partition, and replaces it in a compacted topic. Its fingerprint covers that id alone, whatever its data adds, so that a
+second mark is a duplicate to every replica.
 """
 
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ _SOURCE = "/aurora/"
 
 
 class StoredDeadLetter(NamedTuple):
-    """A dead letter as the log has it."""
+    """A dead letter as read from the log."""
 
     id: str
     tenant: str
     time_us: int
-    """When the delivery came: microseconds since the epoch."""
+    """Receipt of the delivery: microseconds since the epoch."""
     event: str
     reason: str
     route: str
@@ -49,7 +49,7 @@ def mark_replayed(letter: StoredDeadLetter) -> Event:
 
 
 def read_dead_letter(event: Mapping[str, Any]) -> StoredDeadLetter | None:
-    """Return the dead letter that a CloudEvent is, None if it is none."""
+    """Return a CloudEvent as a dead letter, None if it is not one."""
     try:
         if event["type"] != _TYPE:
             return None
@@ -62,5 +62,5 @@ def read_dead_letter(event: Mapping[str, Any]) -> StoredDeadLetter | None:
 
 
 def replayed_letter(event: Mapping[str, Any]) -> str | None:
-    """Return the id of the dead letter that a CloudEvent marks as replayed, None if it marks none."""
+    """Return the id of the dead letter that a CloudEvent marks as replayed, None if it is no such mark."""
     return event.get("subject") if event.get("type") == _REPLAYED else None

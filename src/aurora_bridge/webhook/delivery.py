@@ -1,13 +1,13 @@
-"""One HTTP request of Aurora, as it came: what the ingress hands to `routes`."""
+"""One HTTP request of Aurora, as received: what the ingress hands to `routes`."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Delivery(NamedTuple):
-    """A request's head, undecoded, with the two clocks at its receipt.
+    """A request's head, undecoded, with the time of its receipt by both clocks.
 
-    A named tuple, since one is made for every webhook and a frozen dataclass costs three times as much.
+    A named tuple: one is made for every webhook, and a frozen dataclass costs three times as much.
     """
 
     method: str
@@ -19,4 +19,4 @@ class Delivery(NamedTuple):
     received: float
     """Monotonic clock, in seconds: every deadline is measured from here."""
     peer: str = ""
-    """Whose connection it came on, which may be a proxy's: see `client`."""
+    """Address at the other end of the connection, which may be a proxy's: see `client`."""

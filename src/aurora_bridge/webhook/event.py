@@ -2,8 +2,8 @@
 
 `normalise` makes an `Event` from a match; `recurrence` then decides whether it is a new one and gives it its id;
 `encode` writes it as a CloudEvents 1.0 event in the JSON format (https://github.com/cloudevents/spec, version 1.0.2),
-`encode_binary` in the binary mode of its Kafka binding, and `structured` brings that back. `identity_of` reads from a
-record which event it is.
+`encode_binary` in the binary mode of its Kafka binding, which `structured` turns back into JSON. `identity_of` reads
+from a record which event it carries.
 """
 
 import re
@@ -24,23 +24,23 @@ from aurora_bridge.webhook.text import split_query
 
 Data = dict[str, str | None]
 Headers = list[tuple[str, bytes | None]]
-"""Of a Kafka record."""
+"""The headers of a Kafka record."""
 
 _DIGEST_CHARACTERS = 32
 ID = re.compile(r"(?P<fingerprint>[0-9a-f]{32})(\.(?P<day>[0-9]{8})(T(?P<time>[0-9]{6})(?P<millis>[0-9]{3}))?)?")
-"""An event's id: its fingerprint, with the day or the millisecond where its recurrence asks for one."""
+"""An event's id: its fingerprint, and the day or the millisecond if its recurrence needs one."""
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{3}|[0-9]{6})Z")
-"""An event's `time`; it had six digits once."""
+"""An event's `time`. Old records have six digits after the point."""
 _JSON = "application/json"
 _BINARY = "ce_"
 _BINARY_ID = "ce_id"
-"""Stands in records of binary mode alone."""
+"""Only records of binary mode have it."""
 _IDENTIFYING = (_BINARY_ID, "ce_fingerprint", "ce_time")
 _MILLION = 1_000_000
 
 
 class Event(NamedTuple):
-    """A canonical event, before it is known whether it is a new one."""
+    """A canonical event, before it is known whether it is new."""
 
     name: str
     """The topic's name without its prefix: a name of the catalogue, `unrecognized` or `dead_letter`."""
@@ -53,13 +53,13 @@ class Event(NamedTuple):
     fingerprint: str
     """32 hex digits: the digest of tenant, event type and canonical attributes."""
     family_key: str | None
-    """What a state is the latest of: a digest of family, tenant, subject and attribute names. None unless a state."""
+    """Digest of family, tenant, subject and attribute names, by which the latest state is kept. None unless a state."""
     repeat_window_us: int = 0
     """Microseconds within which the same state again is a duplicate."""
     emptied: bool = False
-    """Whether an identifier was a word for nothing, and counts as empty."""
+    """Whether an identifier was a word for nothing, such as `null`, and counts as empty."""
     garbled: tuple[str, ...] = ()
-    """Names of parameters that were not read as they came, see `text.meant_name`."""
+    """Parameter names as they came, if they had to be cleaned up: see `text.meant_name`."""
 
 
 def normalise(match: Match) -> Event:
@@ -113,7 +113,7 @@ def normalise(match: Match) -> Event:
 
 
 def fingerprint_of(tenant: str, event: str, data: Data) -> str:
-    """Return the digest of what makes two events the same: tenant, event type and attributes, nulls left out.
+    """Return the digest of what makes two events the same: tenant, event type, and attributes that are not null.
 
     The first 32 hex digits of SHA-256 over the canonical JSON (RFC 8785 for strings and white space; keys sorted by
     code point) of `[tenant, event, attributes]`; `tests/samples/fingerprints.json` has vectors for other languages.
@@ -145,7 +145,7 @@ def encode(event: Event, event_id: str, time: str, *, repeat: bool) -> bytes:
 def encode_binary(event: Event, event_id: str, time: str, *, repeat: bool) -> tuple[bytes, Headers]:
     """Return value and headers of an event in binary mode: its data, and its other attributes as `ce_` headers.
 
-    Kafka Protocol Binding for CloudEvents 1.0.2, section 3.2. A boolean is its word.
+    Kafka Protocol Binding for CloudEvents 1.0.2, section 3.2. Booleans are `true` and `false`.
     """
     headers: Headers = [
         ("content-type", _JSON.encode()),
@@ -164,9 +164,9 @@ def encode_binary(event: Event, event_id: str, time: str, *, repeat: bool) -> tu
 
 
 def structured(value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> bytes:
-    """Return the CloudEvents JSON of a record as one line, whichever mode it was written in.
+    """Return a record as one line of CloudEvents JSON, whichever mode it was written in.
 
-    Raises `ValueError`: the value is not JSON.
+    Raises `ValueError` if the value is not JSON.
     """
     found = dict(headers)
     if _BINARY_ID not in found:
@@ -188,13 +188,13 @@ class Identity(NamedTuple):
     time_us: int
     """The event's `time`: microseconds since the epoch."""
     id_ms: int
-    """The millisecond in its id, 0 where the id has none."""
+    """The time in its id: milliseconds since the epoch, 0 if the id has none."""
 
 
 def identity_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Identity | None:
-    """Return which event a record carries, whichever mode it was written in; None for one that no daemon wrote.
+    """Return which event a record carries, whichever mode it was written in; None if no daemon wrote it.
 
-    A record's key says nothing of it: `KAFKA__KEY` chooses that.
+    The record's key need not be the id: `KAFKA__KEY` chooses it.
     """
     found = dict(headers)
     try:
@@ -208,7 +208,7 @@ def identity_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
         time_us = _seconds(time[:19]) * _MILLION + int(time[20:-1].ljust(6, "0"))
         day, _, clock = event_id[_DIGEST_CHARACTERS + 1 :].partition("T")
         seconds = _seconds(f"{day}T{clock[:6] or '000000'}") if day else 0
-    except (KeyError, ValueError, TypeError):  # the last: something else than text
+    except (KeyError, ValueError, TypeError):  # TypeError: a field is not text
         return None
     return Identity(event_id, fingerprint, time_us, seconds * 1000 + int(clock[6:]) if clock else 0)
 
@@ -220,12 +220,12 @@ def rfc3339(time_us: int) -> str:
 
 
 def day_of(time_us: int) -> str:
-    """Return the UTC day of a time, as in `20261123`."""
+    """Return the UTC day of a time in microseconds since the epoch, as `20261123`."""
     return _utc(time_us // _MILLION)[1][:8]
 
 
 def millisecond_of(time_ms: int) -> str:
-    """Return a time in milliseconds since the epoch as in `20261123T172405123`, in UTC."""
+    """Return a time in milliseconds since the epoch in UTC, as `20261123T172405123`."""
     seconds, millis = divmod(time_ms, 1000)
     return f"{_utc(seconds)[1]}{millis:03d}"
 
@@ -238,7 +238,7 @@ def _utc(seconds: int) -> tuple[str, str]:
 
 @lru_cache(maxsize=1024)
 def _seconds(text: str) -> int:
-    """Return the seconds since the epoch of a time in UTC without its fraction. Raises `ValueError`."""
+    """Return the seconds since the epoch of an ISO 8601 time in UTC without fraction. Raises `ValueError`."""
     return int(datetime.fromisoformat(f"{text}+00:00").timestamp())
 
 

@@ -1,11 +1,11 @@
-"""Values that say nothing: placeholders that nobody filled, and words for nothing.
+"""Values that say nothing: unfilled placeholders, and words for nothing such as `null`.
 
-As an identifier such a value is the same for every thing: the first would be an event, all others its duplicates. A
-placeholder makes the delivery a dead letter; an identifier that is a word for nothing counts as empty. Both are looked
-for behind further encodings as well, since a template may have been encoded twice, or written as HTML. States and
-others of which the values are known are treated like identifiers.
+As an identifier, such a value is the same for every object: the first would be an event, all others its duplicates. An
+unfilled placeholder makes the delivery a dead letter; an identifier that is a word for nothing counts as empty. Both
+are also found under further encodings, since a template may have been encoded twice, or written as HTML. States, and
+other attributes whose values are known, are treated like identifiers.
 
-Free text, as a project's status is, can be any string. A placeholder in it is one that names a known attribute.
+Free text, such as a project's status, can be any string. In it, only placeholders that name a known attribute count.
 """
 
 import re
@@ -24,7 +24,7 @@ _ATTRIBUTES: Final = frozenset(
     | {*PLACEHOLDER_ALIASES, "tenant_id", "session_token"}
 )
 _LISTS_ATTRIBUTES: Final = "attributes"
-"""Of `project_changed`: it may hold the names of others."""
+"""An attribute of `project_changed` that may hold names of attributes."""
 _NOTHING: Final = frozenset(
     {
         *("null", "none", "nil", "undefined", "undef", "nan", "nat", "na", "void", "nothing", "empty", "blank"),
@@ -32,19 +32,19 @@ _NOTHING: Final = frozenset(
         *("notapplicable", "objectobject", "objectnull", "objectundefined", "0" * 32),
     }
 )
-"""Letters and digits of the words for nothing, in lower case: those of programming languages and spreadsheets."""
+"""Words for nothing in programming languages and spreadsheets, reduced to lower-case letters and digits."""
 _BLANK_LETTERS: Final = "\u115f\u1160\u3164\uffa0"
-"""Letters by their category that show nothing."""
+"""Invisible characters in Unicode's category of letters."""
 
 _BRACKETED = re.compile(r"[<{\[«](?![0-9A-Fa-f-]{8,}[>}\]»])([^<>{}\[\]«»]*)[>}\]»]|[$%]\(([^()]*)\)")
-"""In brackets, and no UUID or long number: that is an identifier with brackets around."""
+"""Text in brackets, except a UUID or a long number: that is an identifier with brackets around it."""
 _SIGIL = re.compile(r"\$\w|(?<![\w:]):[A-Za-z_]|^\s*%(?![0-9A-Fa-f]{2})[A-Za-z_]|%(?![0-9A-Fa-f]{2})[A-Za-z_][\w. -]*%")
-"""`$NAME`, `:name`, `%name`, `%NAME%`, and no percent-encoding."""
+"""`$NAME`, `:name`, `%name`, `%NAME%`, but not percent-encoding."""
 _SIGIL_AND_NAME = re.compile(r"(?<![\w:])[$%:]([A-Za-z_][\w.-]*)")
 _NAME = re.compile(r"[\w\s.%=$#@!-]*")
-"""What can stand in brackets beside a name: nothing that lists or quotes."""
+"""A name in brackets may contain these, but nothing that lists or quotes."""
 _AURORAS = re.compile(r"\s*<[A-Z0-9]+(_[A-Z0-9]+)+>\s*")
-"""A placeholder as Aurora writes it, and so perhaps one that Aurora does not know."""
+"""A placeholder as Aurora writes them: perhaps one that Aurora itself does not know."""
 _CAPITALS = re.compile(
     rf"(?<![A-Za-z0-9])({'|'.join(sorted(name.upper() for name in _ATTRIBUTES if '_' in name))})(?![A-Za-z0-9])"
 )
@@ -53,11 +53,11 @@ _is_usual = re.compile(r"(?!0{8})[A-Za-z_.~-]*+[0-9][\w.~-]*+").fullmatch
 _has_bracket_or_sigil = re.compile(r"[<{\[«$%:&]").search
 _MOST_ENCODINGS: Final = 3
 _LONGEST: Final = 256
-"""Characters of a value that is decoded again and, with its name, remembered."""
+"""Longest value, in characters, that is decoded again, and longest with its name that is cached."""
 
 
 def is_free_text(event_type: EventType, attribute: str) -> bool:
-    """Return whether an attribute can hold any string: it is no identifier, and nothing is known of its values."""
+    """Return whether an attribute can hold any string: it is not an identifier, and its values are not known."""
     return (
         not attribute.endswith("_id")
         and attribute not in ("id", event_type.identifier)
@@ -71,10 +71,10 @@ def screen(
     texts: Sequence[tuple[str, int]],
     plain: bool,  # noqa: FBT001 - by position, since this is done for every webhook
 ) -> list[int]:
-    """Return the places of identifiers and the like that are words for nothing.
+    """Return the indexes of identifiers and other codes that are words for nothing.
 
-    `codes` have the name, the place and the known values of what is no free text, `texts` name and place of what is.
-    `plain` is what `text.split_query` says. Raises `Malformed`: a placeholder.
+    `codes` and `texts` are those of a `Shape`, `plain` comes from `text.split_query`. Raises `Malformed` for an
+    unfilled placeholder.
     """
     nothing = []
     for name, place, known in codes:
@@ -93,7 +93,7 @@ def screen(
 
 
 def _names_nothing(value: str, attribute: str) -> bool:
-    """Return whether an identifier is nothing. Raises `Malformed`: a placeholder."""
+    """Return whether an identifier is a word for nothing. Raises `Malformed` for an unfilled placeholder."""
     if is_nothing(value):
         return True
     if is_placeholder(value, attribute):
@@ -105,12 +105,12 @@ _cached = lru_cache(maxsize=1024)(_names_nothing)  # 1.5 KiB each at most; ident
 
 
 def is_nothing(value: str) -> bool:
-    """Whether an identifier holds nothing visible, or a word for nothing."""
+    """Whether an identifier has nothing visible, or is a word for nothing."""
     return any(not (folded := _fold(text)) or folded in _NOTHING for text in _decodings(value))
 
 
 def is_placeholder(value: str, attribute: str, *, free_text: bool = False) -> bool:
-    """Whether the value of an attribute is, or holds, a placeholder that nobody filled, of any template language."""
+    """Whether an attribute's value is or contains an unfilled placeholder, of any template language."""
     if free_text:
         if not _has_bracket_or_sigil(value):
             return value == attribute.upper() and attribute in _ATTRIBUTES
@@ -133,7 +133,7 @@ def _names_one(text: str, names: AbstractSet[str]) -> bool:
 
 
 def _decodings(value: str) -> Iterator[str]:
-    """Yield a value, and what it was before it was encoded again."""
+    """Yield a value as it is, then with one further encoding undone, then two."""
     for _ in range(_MOST_ENCODINGS):
         yield value
         if len(value) > _LONGEST:

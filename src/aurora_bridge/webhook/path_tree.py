@@ -1,8 +1,7 @@
-"""Finds what lies at a path, however many paths there are: a tree of their segments.
+"""A tree of path segments, which finds what is at a path quickly, however many paths there are.
 
-A literal segment is looked up, and so are patterns, by what stands before and behind their placeholders. Segments are
-compared decoded, so that no other spelling of a path gets past a route. `routes` keeps the routes that were written by
-URL template in one.
+Literal segments are looked up as they are, patterns by the text before and after their placeholders. Segments are
+compared decoded, so that no other spelling of a path bypasses a route. `routes` keeps its URL templates in one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +21,10 @@ class _Node(Generic[Leaf]):
         self.literals: dict[str, _Node[Leaf]] = {}
         self.wildcard: _Node[Leaf] | None = None
         self.patterns: dict[tuple[int, int], dict[tuple[str, str], list[tuple[Pattern, _Node[Leaf]]]]] = {}
-        """By the lengths of what stands before and behind, then by these themselves."""
+        """By the lengths of the text before and after the placeholders, then by that text."""
 
     def child(self, segment: Segment) -> "_Node[Leaf]":
-        """Return the node below, made if it is missing."""
+        """Return the child node for a segment, created if missing."""
         if isinstance(segment, str):
             return self.literals.setdefault(segment, _Node())
         if segment.whole:
@@ -41,7 +40,7 @@ class _Node(Generic[Leaf]):
         return node
 
     def below(self, text: str) -> Iterator[tuple["_Node[Leaf]", tuple[str, ...]]]:
-        """Yield the nodes that a segment of a path leads to, each with what its placeholders carry."""
+        """Yield the child nodes that match a decoded segment, each with the values of its placeholders."""
         literal = self.literals.get(text)
         if literal is not None:
             yield literal, ()
@@ -55,14 +54,14 @@ class _Node(Generic[Leaf]):
 
 
 class PathTree(Generic[Leaf]):
-    """Leaves by the path that leads to them."""
+    """Leaves by path."""
 
     def __init__(self) -> None:
         self._root = _Node[Leaf]()
         self._lengths: set[int] = set()
 
     def add(self, segments: Sequence[Segment], leaf: Leaf) -> None:
-        """Put a leaf at the end of a path."""
+        """Put a leaf at a path."""
         self._lengths.add(len(segments))
         node = self._root
         for segment in segments:
@@ -70,8 +69,8 @@ class PathTree(Generic[Leaf]):
         node.leaf = leaf
 
     def find(self, path: bytes) -> Iterator[tuple[Leaf, tuple[str, ...]]]:
-        """Yield the leaf of every path that is this one, each with what its placeholders carry, as in `Segment`."""
-        if path.count(b"/") in self._lengths:  # nobody's long path is taken apart in vain
+        """Yield the leaf of every path that matches, each with its placeholders' values, decoded like a `Segment`."""
+        if path.count(b"/") in self._lengths:  # a path of any other length is not even split
             yield from _walk(self._root, [decode_segment(piece) for piece in path.split(b"/")[1:]], ())
 
 

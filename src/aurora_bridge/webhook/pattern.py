@@ -1,6 +1,6 @@
-"""A path segment, or a value, of a URL template, as it is compared with what a request has in its place.
+"""A path segment or parameter value of a URL template, and how it is matched with a request's.
 
-`template` reads one out of its text, `path_tree` looks for the segments that a path can be.
+`template` compiles them, `path_tree` looks path segments up.
 """
 
 import re
@@ -15,26 +15,26 @@ _ALIASES = {attribute: placeholder for placeholder, attribute in PLACEHOLDER_ALI
 
 
 class TemplateError(ValueError):
-    """A template cannot be used; the text says why, and what to do."""
+    """A template cannot be used. The message says why, and what to do."""
 
 
 class Pattern(NamedTuple):
-    """A path segment, or a value, with at least one placeholder; decoded, like what it is compared with."""
+    """A path segment or parameter value with at least one placeholder; decoded, like what it is compared with."""
 
     literals: tuple[str, ...]
-    """What stands before, between and behind the placeholders."""
+    """The text before, between and after the placeholders."""
     attributes: tuple[str, ...]
 
     @property
     def whole(self) -> bool:
-        """Whether there is nothing but one placeholder."""
+        """Whether it is a single placeholder and nothing else."""
         return self.literals == ("", "")
 
     def parts(self, text: str) -> tuple[str, ...] | None:
-        """Return what stands in a text in the place of each placeholder, None where the literals are not all there.
+        """Return the value of each placeholder in `text`, None if `text` does not match.
 
-        A value ends where the next literal first comes. No regular expression, since one with several placeholders
-        takes the square of a long text's length, and more, to find that it does not match.
+        A value ends where the next literal first occurs. Not a regular expression: with several placeholders, it takes
+        quadratic time or worse to find that a long text does not match.
         """
         before, *between, behind = self.literals
         if len(text) < len(before) + len(behind) or not text.startswith(before) or not text.endswith(behind):
@@ -50,11 +50,11 @@ class Pattern(NamedTuple):
 
 
 Segment = str | Pattern
-"""A literal or a pattern, both decoded to bytes and these read as Latin-1."""
+"""A literal or a pattern: percent-decoded bytes, read as Latin-1."""
 
 
 def segment_of(text: str) -> Segment:
-    """Return what a segment of a template's path is compared as. Raises `TemplateError`."""
+    """Compile a segment of a template's path. Raises `TemplateError`."""
     decoded = decode_segment(text.encode())
     return pattern_of(decoded) or decoded
 
@@ -64,27 +64,27 @@ def pattern_of(text: str) -> Pattern | None:
     pieces = PLACEHOLDER.split(text)
     literals, names = pieces[::2], pieces[1::2]
     if any("<" in literal or ">" in literal for literal in literals):
-        msg = f"{text!r} has a < or > without its other half. A placeholder is written <LIKE_THIS>"
+        msg = f"{text!r} has an unmatched < or >. Write a placeholder as in <PROJECT_ID>"
         raise TemplateError(msg)
     for name in names:
         if not _NAME.fullmatch(name):
-            msg = f"<{name}> is no placeholder. One is a name of letters, digits, - and _, as in <PROJECT_ID>"
+            msg = f"<{name}> is not a placeholder. Use only letters, digits, - and _, as in <PROJECT_ID>"
             raise TemplateError(msg)
     if not names:
         return None
     if not all(literals[1:-1]):
-        msg = f"{text!r} has two placeholders without anything between them, so nothing tells where one value ends"
+        msg = f"{text!r} has two adjacent placeholders: where one value ends is unknown. Write something between them"
         raise TemplateError(msg)
     return Pattern(tuple(literals), tuple(map(placeholder_attribute, names)))
 
 
 def share_a_text(one: Segment, other: Segment) -> bool:
-    """Tell whether there is a text that both match."""
+    """Return whether some text matches both."""
     if isinstance(one, str):
         return one == other if isinstance(other, str) else other.parts(one) is not None
     if isinstance(other, str):
         return one.parts(other) is not None
-    # What stands between can follow one another: only the ends must fit.
+    # Literals in the middle can always follow one another: only the ends must be compatible.
     (begin, *_, end), (others_begin, *_, others_end) = one.literals, other.literals
     return (begin.startswith(others_begin) or others_begin.startswith(begin)) and (
         end.endswith(others_end) or others_end.endswith(end)
@@ -98,5 +98,5 @@ def placeholder_attribute(placeholder: str) -> str:
 
 
 def placeholder(attribute: str) -> str:
-    """Return what stands for an attribute in a template: `<PROJECT_ID>` for `project_id`."""
+    """Return the placeholder of an attribute: `<PROJECT_ID>` for `project_id`."""
     return f"<{_ALIASES.get(attribute, attribute).upper()}>"

@@ -1,12 +1,12 @@
-"""Which route, and so which event, a request target means: the routes written by template, then the default route.
+"""Finds the route, and so the event, of a request target: first among the routes with a URL template, then the default.
 
-The path and the static parameters choose the route; extra parameters and slashes never unchoose it. A written route
-is found in a `path_tree`, and no request can mean two of them (`conflicts`).
+The path and the static parameters choose the route; extra parameters and slashes change nothing. Routes with a template
+are found in a `path_tree`, and no request can match two of them (`conflicts`).
 
 The default route takes Aurora's own suggested templates with the host replaced, `/{event}?{attribute}=...` below the
 base path, and the discriminator form `?aurora_event={event}`.
 
-What a match carries is read by `event`, after the credentials were checked.
+`event` reads what a match carries, after the credentials were checked.
 """
 
 import re
@@ -40,20 +40,20 @@ _KNOWN_SEGMENTS = {name.encode(): name for name in CATALOGUE} | {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where deliveries come in: its name in records and logs, its tenant, who may use it, and how they are read."""
+    """A route: its name in records and logs, its tenant, who may use it, and how its deliveries are read."""
 
     name: str
     tenant: str
     credentials: Authenticator
     rules: Rules
     template: Template | None = None
-    """What was written for it; None for the default route."""
+    """None for the default route."""
     event: str = ""
-    """Today's name of the event of a written route."""
+    """Today's name of its event; empty for the default route."""
 
 
 class Match(NamedTuple):
-    """A request target understood as far as it chooses the route."""
+    """The route and event of a request target, and what of it is still to be read."""
 
     route: Route
     event: str
@@ -62,7 +62,7 @@ class Match(NamedTuple):
     contradicted: bool = False
     """Whether path and discriminator name different events."""
     path_values: tuple[str, ...] = ()
-    """What the placeholders in the path carry, each byte a character: see `text.strict_text`."""
+    """Values of the placeholders in the path, one character a byte: see `text.strict_text`."""
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -74,7 +74,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 
 
 def merge_slashes(path: bytes) -> bytes:
-    """Return a path with one slash for several in a row, as nginx reads it."""
+    """Return a path with repeated slashes merged, as nginx does."""
     return _SLASHES.sub(b"/", path) if b"//" in path else path
 
 
@@ -82,7 +82,7 @@ class Routes:
     """All routes, compiled: chooses the route of a delivery."""
 
     def __init__(self, base_path: str, default: Route | None, written: Sequence[Route] = ()) -> None:
-        """Serve the routes `written` by template, and the `default` one, if any, below `base_path` (`/` for none)."""
+        """Serve the `written` routes, which have a template, and the `default` one, if any, below `base_path`."""
         self._base = base_path.rstrip("/").encode()
         self._default = default
         self._written = _Written(written)
@@ -95,7 +95,7 @@ class Routes:
                         self._known_paths[path] = default, name
 
     def match(self, delivery: Delivery) -> Match:
-        """Return the match of a delivery. Raises `Refusal`: outside every route, or another method than GET."""
+        """Return the match of a delivery. Raises `Refusal` outside every route, and for any method but GET."""
         target = delivery.target
         path, _, query = target.partition(b"?")
         known = self._known_paths.get(path)
@@ -104,7 +104,7 @@ class Routes:
         else:
             path, query = split_target(target)
             match = self._match(path, query)
-            if match is None and b"//" in path:  # only then: an empty placeholder has two slashes around it as well
+            if match is None and b"//" in path:  # only now: an empty placeholder also makes two slashes
                 match = self._match(merge_slashes(path), query)
         if match is None:
             raise Refusal(Reason.NO_ROUTE)
@@ -117,11 +117,11 @@ class Routes:
         return any(credentials.recognizes(delivery) for credentials in self._credentials)
 
     def is_known_path(self, target: bytes) -> bool:
-        """Whether a target without a route is Aurora's, by its path: a written route's, or one with a known event."""
+        """Whether a target without a route looks like Aurora's: a route has its path, or it names a known event."""
         return bool(self.known_event(target)) or self._written.covers(merge_slashes(split_target(target)[0]))
 
     def known_event(self, target: bytes) -> str:
-        """Return the event of the catalogue that a target without a route names, empty if it names none."""
+        """Return the catalogue event that a target without a route names, an empty string if none."""
         path, query = split_target(target)
         segments = path.split(b"/", _MOST_SEGMENTS)[:_MOST_SEGMENTS]
         named = (_event_name(_NAME_END.split(unquote_to_bytes(segment), maxsplit=1)[0]) for segment in segments)
@@ -148,7 +148,7 @@ class Routes:
         return Match(default, event, query, contradicted=discriminator is not None and discriminator != event)
 
     def _segment(self, path: bytes) -> bytes | None:
-        """Return what stands below the base path, None outside of it."""
+        """Return the path below the base path, None outside of it."""
         rest = path.removeprefix(self._base)
         if not path.startswith(self._base) or (rest and not rest.startswith(b"/")):
             return None
@@ -156,14 +156,14 @@ class Routes:
 
 
 def conflicts(written: Sequence[Route]) -> Iterator[tuple[Route, Route]]:
-    """Yield the pairs of routes that one request could mean."""
+    """Yield the pairs of routes that one request could match."""
     for one, other in combinations(written, 2):
         if one.template and other.template and could_match_one(one.template, other.template):
             yield one, other
 
 
 class _Written:
-    """The routes written by template."""
+    """The routes that have a template."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         places: dict[tuple[object, ...], list[Route]] = {}
@@ -174,11 +174,11 @@ class _Written:
             self._tree.add(_template(at_one_place[0]).segments, _choice(at_one_place))
 
     def covers(self, path: bytes) -> bool:
-        """Whether a route lies at this path, whatever its static parameters."""
+        """Whether any route has this path, whatever its static parameters."""
         return any(True for _ in self._find(path))
 
     def _find(self, path: bytes) -> Iterator[tuple["_Choice", tuple[str, ...]]]:
-        """Yield what lies at a path, and without the slash at its end, which may be one too many."""
+        """Yield what is at a path, then at the same path without its trailing slash."""
         yield from self._tree.find(path)
         if path.endswith(b"/"):
             yield from self._tree.find(path[:-1])
@@ -203,13 +203,13 @@ def _template(route: Route) -> Template:
 
 
 def _place(route: Route) -> tuple[object, ...]:
-    """Return what the paths of two routes have in common if they are the same."""
+    """Return a key that is equal for routes with the same path."""
     segments = _template(route).segments
     return tuple(segment if isinstance(segment, str) else segment.literals for segment in segments)
 
 
 class _Fork(NamedTuple):
-    """Routes at one path, told apart by the value of a static parameter that all of them have."""
+    """Routes at one path, distinguished by the value of a static parameter that all of them have."""
 
     parameter: str
     branches: dict[str, "_Choice"]
@@ -219,7 +219,7 @@ _Choice = Route | _Fork | list[Route]
 
 
 def _choice(routes: list[Route]) -> _Choice:
-    """Return the quickest way to choose one of `routes` by its static parameters."""
+    """Arrange `routes` so that static parameters choose one of them quickly."""
     if len(routes) == 1:
         return routes[0]
     shared = set[str].intersection(*(set(_template(route).static) for route in routes))
@@ -247,7 +247,7 @@ def _choose(choice: _Choice, parameters: Mapping[str, str]) -> Route | None:
 def _parameters(query: bytes) -> Mapping[str, str]:
     """Return a query's values by their parameters, decoded as far as static ones need.
 
-    The first value counts of a parameter that comes twice: an extra one never unchooses the route.
+    The first value of a repeated parameter counts: an extra one must not change the route.
     """
     found: dict[str, str] = {}
     for piece in query.split(b"&"):
@@ -261,7 +261,7 @@ def _text(raw: bytes) -> str:
 
 
 def _event_name(segment: bytes) -> str | None:
-    """Return today's event name for a path segment or discriminator, or None for what cannot be one."""
+    """Return today's event name for a path segment or discriminator, None if it cannot be one."""
     known = _KNOWN_SEGMENTS.get(segment)
     if known is not None:
         return known

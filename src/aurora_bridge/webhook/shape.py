@@ -1,10 +1,9 @@
-"""What follows from the shape of a query, worked out once for each.
+"""What the names in a query mean for its event, worked out once for each shape of query.
 
 A subscription's template is fixed: its queries differ in their values, and sometimes in which of them are empty. So an
-installation has few shapes, and what the names in a query mean for its event is looked up by the shape. `event` fills
-the values in.
+installation has few shapes, and the result is cached by shape. `event` fills in the values.
 
-Only small shapes are kept, the last 1024 of them: whoever may deliver can make up new ones.
+Only the last 1024 small shapes are kept: anyone who may deliver can make up new ones.
 """
 
 from functools import lru_cache
@@ -20,14 +19,14 @@ from aurora_bridge.webhook.text import Frame, canonical_name, meant_name, names_
 _MOST_BYTES = 1024
 _MOST_NAMES = 32
 ALL = ()
-"""Which values are not empty: all of them."""
+"""Stands for: no value is empty."""
 EMPTY = -1
-"""Place of an empty value: `event` puts None behind the last value."""
+"""Index of an empty value: `event` appends None to the values, which -1 finds."""
 _NONE: frozenset[str] = frozenset()
 
 
 class Shape(NamedTuple):
-    """What a query is for its event, whatever its values."""
+    """What a query means for its event, whatever its values."""
 
     name: str
     """The topic's name without its prefix."""
@@ -35,29 +34,29 @@ class Shape(NamedTuple):
     """CloudEvents `type`."""
     recurrence: Recurrence
     attributes: tuple[tuple[str, int], ...]
-    """Canonical names in their order, and where among the query's values each has its own."""
+    """Canonical names, sorted, each with the index of its value in the query."""
     twice: tuple[tuple[int, int], ...]
-    """Pairs of values that must be equal: their names are the same."""
+    """Pairs of indexes of values that must be equal, since they have the same name."""
     subject: tuple[str, int] | None
-    """Kind of the subject, and the place of its value."""
+    """Kind of the subject, and the index of its value."""
     family: list[object] | None
     """Family and attribute names, for a state."""
     volatile: frozenset[str]
-    """Those of its attributes that are left out of the fingerprint."""
+    """Attributes that are left out of the fingerprint."""
     window_us: int
     """Repeat window in microseconds."""
     codes: tuple[tuple[str, int, frozenset[str]], ...]
-    """Names, places and known values of the attributes that have a value and are no free text, see `junk`."""
+    """Name, index and known values of each attribute that has a value and is not free text, see `junk`."""
     texts: tuple[tuple[str, int], ...]
-    """Names and places of those that are."""
+    """Name and index of each attribute that has a value and is free text."""
     garbled: tuple[str, ...]
-    """Names that were not read as they came, but as they were meant."""
+    """Names as they came, if they had to be cleaned up."""
 
 
 def shape_of(event: str, query: bytes, frame: Frame, filled: tuple[bool, ...], rules: Rules) -> Shape:
-    """Return the shape of a query of `event`: its `frame`, and which of its values are not empty.
+    """Return the shape of a query of `event` with this `frame`; `filled` tells which of its values are not empty.
 
-    Secret parameters and the discriminator are no attributes. Raises `Malformed`.
+    Secret parameters and the discriminator are not attributes. Raises `Malformed`.
     """
     if len(query) > _MOST_BYTES or query.count(b"&") >= _MOST_NAMES:
         return _work_out(event, frame, filled, rules)

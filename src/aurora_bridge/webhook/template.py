@@ -6,8 +6,8 @@ Path and static parameters (`kind`) choose the route, see `routes`. The placehol
 parameters are called; a parameter that the template does not have is an attribute of its own name, since Aurora may
 add one. A placeholder can be a part of a path segment or of a value, as in `v-<PROJECT_ID>.json`.
 
-`Template.read` brings a query into the form that `shape` knows, with the attributes as its names. Like a shape, how to
-do that is worked out once for each frame of a query.
+`Template.read` turns a query into the form that `shape` knows, with the attributes as its names. Like a shape, how to
+do that is worked out once for each frame.
 """
 
 import re
@@ -37,30 +37,31 @@ _MOST_NAMES = 32
 
 
 class Reading(NamedTuple):
-    """How to bring the values of a frame into the form of the template's attributes."""
+    """How to turn a query into one that has the template's attributes as its names."""
 
     frame: Frame
+    """The frame of the result."""
     places: tuple[int, ...]
-    """Places among the query's values and, behind them, the path's."""
+    """Indexes into the query's values followed by the path's."""
     parts: tuple[tuple[int, Pattern], ...]
-    """Values of which only parts are attributes; these come last."""
+    """Indexes of values of which only parts are attributes, whose values come last."""
     garbled: tuple[str, ...]
-    """Names that were not read as they came, but as they were meant."""
+    """Names as they came, if they had to be cleaned up."""
 
 
 class Template:
     """One URL template."""
 
     def __init__(self, text: str, secrets: SecretNames) -> None:
-        """Compile `text`; `secrets` reach no event. Raises `TemplateError`."""
+        """Compile `text`; parameters in `secrets` reach no event. Raises `TemplateError`."""
         self.text = text
         self._secrets = secrets
         path, _, query = _origin_form(text).partition("?")
         self.segments: tuple[Segment, ...] = tuple(map(segment_of, path.split("/")[1:]))
         self.static: dict[str, str] = {}
-        """Parameters whose value is part of the template: they choose the route, and are no attributes."""
+        """Parameters with a fixed value: they choose the route, and are not attributes."""
         self.garbled: list[str] = []
-        """Names of its parameters that are not written as they are meant, see `text.meant_name`."""
+        """Its parameter names as written, if they had to be cleaned up: see `text.meant_name`."""
         self._parameters: dict[str, Pattern] = {}
         self._read_query(query)
         self.path_attributes = tuple(
@@ -75,8 +76,8 @@ class Template:
         for name in self.path_attributes:
             if name in secrets:
                 msg = (
-                    f"<{name.upper()}> is a secret and stands in the path, where proxies log it and nothing can take "
-                    f"it out. Move it into the query, or remove it"
+                    f"<{name.upper()}> is a secret in the path, where proxies log it and it cannot be redacted. Move "
+                    f"it into the query, or remove it"
                 )
                 raise TemplateError(msg)
 
@@ -89,7 +90,7 @@ class Template:
 
     @property
     def parameters(self) -> frozenset[str]:
-        """The names of its parameters, without those of secrets with a fixed value."""
+        """The names of its parameters, except secrets with a fixed value."""
         return frozenset((*self.static, *self._parameters))
 
     @property
@@ -103,20 +104,18 @@ class Template:
             written, value = _decoded(raw_name), _decoded(raw_value)
             name = meant_name(written)
             if PLACEHOLDER.search(raw_name):
-                msg = (
-                    f"{raw_name} is the name of a parameter; a placeholder stands for a value. Write name=<PLACEHOLDER>"
-                )
+                msg = f"the parameter name {raw_name} contains a placeholder. Write name=<PLACEHOLDER>"
                 raise TemplateError(msg)
             if not name:
-                msg = "a parameter without a name. Write name=<PLACEHOLDER> or name=value"
+                msg = "a parameter has no name. Write name=<PLACEHOLDER> or name=value"
                 raise TemplateError(msg)
             if name in self.static or name in self._parameters:
-                msg = f"the parameter {name} is there twice. Remove one of the two"
+                msg = f"the parameter {name} occurs twice. Remove one of the two"
                 raise TemplateError(msg)
             if name != written:
                 self.garbled.append(written)
             if written in self._secrets and not PLACEHOLDER.search(value):
-                continue  # it is checked as a credential, and chooses nothing
+                continue  # checked as a credential; it does not choose the route
             pattern = pattern_of(value)
             if pattern is not None:
                 self._parameters[name] = pattern
@@ -126,7 +125,7 @@ class Template:
     def read(
         self, query: bytes, frame: Frame, values: list[str], path_values: Sequence[str]
     ) -> tuple[Frame, list[str], tuple[str, ...]]:
-        """Return frame and values of a query in the form of the template's attributes, and the garbled names.
+        """Return frame and values of a query that has the template's attributes as its names, and the garbled names.
 
         Raises `Malformed`.
         """
@@ -143,7 +142,7 @@ class Template:
         return reading.frame, read, reading.garbled
 
     def work_out(self, frame: Frame) -> Reading:
-        """Return how to read queries of a frame. Raises `Malformed`."""
+        """Return how to read queries with this frame. Raises `Malformed`."""
         with_value: list[tuple[str, int]] = []
         bare: list[str] = []
         parts: list[tuple[int, Pattern]] = []
@@ -179,9 +178,9 @@ _known_reading = lru_cache(maxsize=1024)(Template.work_out)  # 2 KiB each at mos
 
 
 def could_match_one(one: Template, other: Template) -> bool:
-    """Tell whether there is a request that both templates match, so that nothing says which route it means.
+    """Return whether one request could match both templates, so that its route would be ambiguous.
 
-    A path may have a slash too many at its end, and a placeholder may be empty: `/a/` is both `/a` and `/a/<X>`.
+    A path may have a trailing slash, and a placeholder may be empty: `/a/` matches both `/a` and `/a/<X>`.
     """
     if abs(len(one.segments) - len(other.segments)) > 1:
         return False
@@ -196,14 +195,14 @@ def _origin_form(text: str) -> str:
     if rest == text and not text.startswith(("/", "?")):
         msg = (
             "it begins neither with a scheme and host, as in https://hooks.example.com/..., nor with a slash. "
-            "Copy it from Aurora as it stands"
+            "Copy it from Aurora unchanged"
         )
         raise TemplateError(msg)
     if "#" in rest:
-        msg = "a # begins a fragment, which is never sent. Remove it and what is behind it, or write %23"
+        msg = "a # begins a fragment, which is never sent. Remove it and what follows, or write %23"
         raise TemplateError(msg)
     if rest and not _PRINTABLE.fullmatch(rest):
-        msg = "it has white space or other characters that no URL has. Percent-encode them, as in %20"
+        msg = "it has white space or other characters that a URL cannot have. Percent-encode them, as in %20"
         raise TemplateError(msg)
     return rest if rest.startswith("/") else "/" + rest
 

@@ -1,7 +1,7 @@
 """From raw URL bytes to names and values: the decoding that `routes` and `event` share.
 
 How Aurora encodes values is not specified, and its only documented example with a space is malformed
-(`status=Project%Sold`): `%20`, `+` and a stray `%` are all taken, the last one standing for itself.
+(`status=Project%Sold`): `%20`, `+` and a stray `%` are all accepted, and a stray `%` stands for itself.
 """
 
 import re
@@ -17,16 +17,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _VALUE = re.compile(r"=([^&]*)")
 _PLAIN = (string.ascii_letters + string.digits + "-._~!&'()*,/@").encode()
 _BEFORE_A_NAME = re.compile(r"\W*(?:(?:amp|0*38|x0*26);\W*)*", re.IGNORECASE)
-"""With an ampersand as HTML writes it, without its own."""
+"""What may precede a name, such as the rest of an ampersand that was escaped as in HTML: `amp;`, `#38;`."""
 _THROUGH_LAST_LETTER = re.compile(r".*\w", re.DOTALL)
 _ESCAPED_BRACKET = "lt;"
-"""What `&lt;STATUS&gt;` has behind its ampersand."""
+"""What follows the ampersand in `&lt;STATUS&gt;`."""
 _is_verbatim = re.compile(r"[!-$&-*,-~]*+").fullmatch
-"""What decoding leaves as it is."""
+"""Text that decoding leaves unchanged."""
 _PERCENT_NAME = re.compile(r"%[A-Za-z_]+%")
 
 Frame = tuple[str, ...]
-"""What stands around the values of a query, undecoded: `("a", "&b", "&c")` of `a=1&b=2&c`."""
+"""The text around the values of a query, undecoded: `("a", "&b", "&c")` in `a=1&b=2&c`."""
 
 
 def canonical_name(name: str) -> str:
@@ -35,7 +35,7 @@ def canonical_name(name: str) -> str:
 
 
 def meant_name(name: str) -> str:
-    """Return a decoded name without what HTML or a framework put around it, the same for nearly every one.
+    """Return a decoded name without what HTML or a framework put around it; nearly every name is returned unchanged.
 
     `amp;status`, `status[]`, `[status]` and ` status ` are all `status`; so is `status[0]`, the first of a list.
     """
@@ -46,10 +46,10 @@ def meant_name(name: str) -> str:
 
 
 def split_query(query: bytes) -> tuple[Frame, list[str], bool]:
-    """Return a query's frame, which is its template's, and the decoded values in it.
+    """Return a query's frame, its decoded values, and whether it is plain.
 
-    Also, whether it is plain, as most are: nothing was encoded, and no value asks for a closer look. Raises `Malformed`
-    for values that are not UTF-8 or have control characters.
+    The frame is the same for all queries of a template. In a plain query, as most are, nothing is encoded and no value
+    looks like junk. Raises `Malformed` for values that are not UTF-8 or have control characters.
     """
     text = query.decode("latin-1")
     pieces = _VALUE.split(text)
@@ -61,9 +61,9 @@ def split_query(query: bytes) -> tuple[Frame, list[str], bool]:
 
 
 def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
-    """Yield the decoded names in a frame, each with the place of its value, or None for one without `=`.
+    """Yield the decoded names in a frame, each with the index of its value, or None if it has no `=`.
 
-    Raises `Malformed` like `split_query`, and for a placeholder whose brackets are written as in HTML.
+    Raises `Malformed` like `split_query`, and for a placeholder whose brackets are escaped as in HTML.
     """
     for place, piece in enumerate(frame):
         *bare, name = piece.split("&")
@@ -79,15 +79,15 @@ def names_in(frame: Frame) -> Iterator[tuple[str, int | None]]:
 
 
 def decode_segment(raw: bytes) -> str:
-    """Undo the percent-encoding of a path's segment, in which a plus stands for itself.
+    """Undo the percent-encoding of a path segment, in which a plus stands for itself.
 
-    The result has a character for each byte: whether they are UTF-8 only matters for a value, see `strict_text`.
+    The result has one character per byte: whether they are UTF-8 only matters for a value, see `strict_text`.
     """
     return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("latin-1")
 
 
 def strict_text(text: str) -> str:
-    """Return the text of bytes that were read as Latin-1. Raises `Malformed` like `split_query`."""
+    """Decode as UTF-8 what was read as Latin-1. Raises `Malformed` like `split_query`."""
     return text if text.isascii() and text.isprintable() else _strict(text.encode("latin-1"))
 
 
@@ -97,7 +97,7 @@ def _through_last_letter(text: str) -> str:
 
 
 def _decode(text: str) -> str:
-    """Undo the query's percent-encoding strictly: U+FFFD would let two different values share one identity."""
+    """Undo the query's percent-encoding strictly: U+FFFD would give two different values the same identity."""
     try:
         return _strict(unquote_to_bytes(text.replace("+", " ").encode("latin-1")))
     except Malformed:

@@ -1,7 +1,7 @@
-"""The trace that a delivery belongs to, by W3C Trace Context: its headers go into the record as they came.
+"""W3C Trace Context (https://www.w3.org/TR/trace-context/): its headers go into the record as they came.
 
-https://www.w3.org/TR/trace-context/. A proxy that traces, or Aurora itself, sets them, and a consumer's tracer goes on
-from them; the bridge takes no part in the trace. What is malformed is dropped without a word: no event is at fault.
+A tracing proxy, or Aurora itself, sets them, and a consumer's tracer continues the trace; the bridge adds no span. What
+is malformed is dropped silently: it is not the event's fault.
 """
 
 import re
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 MAX_TRACESTATE_BYTES: Final = 512
-"""What Trace Context asks everybody to pass on at least; a longer one is dropped, so that a record has its bound."""
+"""The least that Trace Context asks everybody to propagate; anything longer is dropped, which bounds a record."""
 _MAX_MEMBERS: Final = 32
 _BLANK: Final = b" \t"
 _TRACEPARENT: Final = b"traceparent"
 _TRACESTATE: Final = b"tracestate"
 _PARENT_LENGTH: Final = len(_TRACEPARENT)
-"""Looked at first: few headers have it, and this is done for every delivery."""
+"""Compared first, since every delivery is examined, and few headers have a name of this length."""
 _FIELDS: Final = rb"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _PARENT = re.compile(rb"00-%b|(?!00|ff)[0-9a-f]{2}-%b(-[!-~]{0,99})?" % (_FIELDS, _FIELDS))
 """Version 00, or a later one, which may have more behind the same fields (section 4.3)."""
@@ -23,7 +23,7 @@ _MEMBER = re.compile(rb"([a-z0-9][a-z0-9_*/@-]{0,255})=[ -+\--<>-~]{0,255}[!-+\-
 
 
 def trace_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, bytes | None]]:
-    """Return the headers of a record for those of a request, undecoded: `traceparent` and `tracestate`, if any."""
+    """Return the valid `traceparent` and `tracestate` of a request's headers, as headers of a record, undecoded."""
     for name, _ in headers:
         if len(name) == _PARENT_LENGTH:
             break
@@ -42,7 +42,7 @@ def trace_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, byt
 
 
 def _is_tracestate(state: bytes) -> bool:
-    """Whether this is a list of one to 32 members, with keys of their own; empty ones do not count."""
+    """Whether this is a list of 1 to 32 members with distinct keys; empty members do not count."""
     if len(state) > MAX_TRACESTATE_BYTES:
         return False
     pieces = [piece.strip(_BLANK) for piece in state.split(b",")]
