@@ -564,7 +564,7 @@ def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path: Path, conten
     file.write_bytes(content)
     expected = (
         f"--config or AURORA_BRIDGE_CONFIG: cannot read '{file}' ({why}); expected the path of a TOML "
-        "file. Fix the path or the file, or leave it out and set everything in the environment."
+        "file. Fix the path or the file, or omit it and set everything in the environment."
     )
     assert problems(file) == (expected,)
 
@@ -634,7 +634,7 @@ def test_without_credentials_it_serves_nowhere_else(host: str) -> None:
     expected = (
         f"AURORA_BRIDGE_INGRESS__HOST (ingress.host in the file): '{host}' without credentials; they are "
         "required off loopback (127.0.0.1, ::1 or localhost). Write a token into a file, set "
-        "AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file) to its path and have Aurora send it in the "
+        "AURORA_BRIDGE_AUTH__TOKENS_FILE (auth.tokens_file in the file) to its path and make Aurora send it in the "
         "header X-Aurora-Webhook-Token; or allow anonymous deliveries explicitly: "
         "AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true."
     )
@@ -663,8 +663,8 @@ def test_away_from_loopback_the_embedded_log_must_be_asked_for() -> None:
 def test_the_embedded_log_and_kafka_exclude_each_other() -> None:
     expected = (
         "AURORA_BRIDGE_EMBEDDED (embedded in the file): true conflicts with AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
-        "(kafka.bootstrap_servers in the file), 'kafka:9092'; expected one of the two. Leave EMBEDDED out to publish "
-        "to Kafka (what the embedded log holds drains into it), or leave the brokers out to keep events here."
+        "(kafka.bootstrap_servers in the file), 'kafka:9092'; expected one of the two. Unset EMBEDDED to publish to "
+        "Kafka (the embedded log drains into it), or unset the brokers to keep events here."
     )
     assert problems(EMBEDDED="true", KAFKA__BOOTSTRAP_SERVERS="kafka:9092") == (expected,)
 
@@ -678,7 +678,7 @@ def test_without_kafka_the_embedded_log_cannot_be_refused() -> None:
     expected = (
         "AURORA_BRIDGE_EMBEDDED (embedded in the file): false requires Kafka, which is not "
         "configured. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in the file) to your brokers, "
-        "as in kafka-1:9092, or leave EMBEDDED out."
+        "as in kafka-1:9092, or unset EMBEDDED."
     )
     assert problems(EMBEDDED="false") == (expected,)
 
@@ -687,7 +687,7 @@ def test_without_kafka_the_spool_cannot_be_switched_off() -> None:
     expected = (
         "AURORA_BRIDGE_SPOOL__ENABLED (spool.enabled in the file): false requires Kafka, which is not configured: "
         "the events would be stored nowhere. Set AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS "
-        "(kafka.bootstrap_servers in the file) to your brokers, as in kafka-1:9092, or leave SPOOL__ENABLED out."
+        "(kafka.bootstrap_servers in the file) to your brokers, as in kafka-1:9092, or unset SPOOL__ENABLED."
     )
     assert problems(SPOOL__ENABLED="false") == (expected,)
     assert not loaded(SPOOL__ENABLED="false", KAFKA__BOOTSTRAP_SERVERS="kafka:9092").spool.enabled
@@ -705,7 +705,7 @@ def test_deadlines_out_of_order_are_refused(publish: str, spool: str, answer: st
         "AURORA_BRIDGE_DEADLINES__SPOOL_SECONDS (deadlines.spool_seconds in the file), "
         "AURORA_BRIDGE_DEADLINES__ANSWER_SECONDS (deadlines.answer_seconds in the file): "
         f"invalid {publish}, {spool} and {answer} s; expected each less than the next, and the last less than the 10 s "
-        "after which Aurora gives up. Put them in that order, or leave all three out for the defaults, 3, 5 and 8 s."
+        "after which Aurora gives up. Put them in that order, or omit all three for the defaults, 3, 5 and 8 s."
     )
     assert problem == expected
 

@@ -129,7 +129,7 @@ def test_the_default_route_can_be_switched_off(file: Path) -> None:
             f'{ROUTE}tokens_file = "/run/credentials/x.service/tokens"',
             (
                 "[[routes]] number 1 in {file}: invalid tokens_file = '/run/credentials/x.service/tokens'; expected "
-                f"the path of a file that exists and that this user may read. This user is {user()}. It is there only "
+                f"the path of a file that exists and that this user may read. This user is {user()}. It exists only "
                 "while the service runs, for its user: otherwise name the file that systemd copies it from. Correct it "
                 "or leave it out."
             ),
@@ -187,7 +187,7 @@ def test_elsewhere_than_on_loopback_each_route_needs_credentials(file: Path) -> 
 @pytest.mark.parametrize("name", ["ROUTES", "ROUTES__0__TEMPLATE", "EVENTS", "EVENTS__LEAD_CREATED__RECURRENCE"])
 def test_the_environment_has_no_names_for_them(file: Path, name: str) -> None:
     (problem,) = problems(file, "", **{name: "canary"})
-    assert problem.startswith(f"AURORA_BRIDGE_{name}: this is set in the file only.")
+    assert problem.startswith(f"AURORA_BRIDGE_{name}: only the file can set this.")
     assert "canary" not in problem
 
 

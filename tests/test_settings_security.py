@@ -133,7 +133,7 @@ def test_a_setting_that_the_protocol_would_ignore_is_refused(
     expected = (
         f"{PREFIX}SECURITY_PROTOCOL (kafka.security_protocol in the file): {protocol} does not use "
         f"{PREFIX}{field.upper()} (kafka.{field} in the file); expected {allowed}. "
-        "Set it to one of the two, or remove the rest."
+        "Set it to one of these, or remove the settings that it does not use."
     )
     assert problem(security_protocol=protocol, **setting) == expected
 
@@ -142,7 +142,7 @@ def test_sasl_needs_a_mechanism() -> None:
     expected = (
         f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): required with {PREFIX}SECURITY_PROTOCOL="
         "SASL_SSL; expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM. Set "
-        "the one that the brokers' listener takes."
+        "the one that the brokers' listener accepts."
     )
     assert problem(security_protocol="SASL_SSL") == expected
 
@@ -151,7 +151,7 @@ def test_a_mechanism_without_its_credentials_is_refused() -> None:
     expected = (
         f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): SCRAM-SHA-512 with {PREFIX}SASL_USERNAME; "
         f"expected {PREFIX}SASL_USERNAME (kafka.sasl_username in the file) and {PREFIX}SASL_PASSWORD_FILE "
-        "(kafka.sasl_password_file in the file), and nothing of other mechanisms. Set just these."
+        "(kafka.sasl_password_file in the file), and nothing that belongs to another mechanism. Set only these."
     )
     given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "bridge"}
     assert problem(**given) == expected
@@ -159,7 +159,7 @@ def test_a_mechanism_without_its_credentials_is_refused() -> None:
 
 def test_a_mechanism_with_the_credentials_of_another_is_refused(secret: Path) -> None:
     given = {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "sasl_token_file": secret}
-    assert "nothing of other mechanisms" in problem(**given, sasl_username="bridge")
+    assert "nothing that belongs to another mechanism" in problem(**given, sasl_username="bridge")
 
 
 @pytest.mark.parametrize(
@@ -171,20 +171,20 @@ def test_an_identity_provider_takes_all_that_it_needs_and_nothing_of_others(
     said = problem(**oidc(secret, **settings))
     assert said.startswith(f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): OAUTHBEARER with {PREFIX}")
     assert said.endswith(
-        f"; expected {PREFIX}SASL_TOKEN_FILE (kafka.sasl_token_file in the file) (with them, if need be, "
+        f"; expected {PREFIX}SASL_TOKEN_FILE (kafka.sasl_token_file in the file) (and optionally "
         f"{PREFIX}OAUTH_EXTENSIONS), or {PREFIX}OAUTH_TOKEN_URL (kafka.oauth_token_url in the file) and "
         f"{PREFIX}OAUTH_CLIENT_ID (kafka.oauth_client_id in the file) and {PREFIX}OAUTH_CLIENT_SECRET_FILE "
-        f"(kafka.oauth_client_secret_file in the file) (with them, if need be, {PREFIX}OAUTH_CLIENT_AUTHENTICATION, "
-        f"{PREFIX}OAUTH_SCOPE, {PREFIX}OAUTH_EXTENSIONS, {PREFIX}OAUTH_CA_FILE), and nothing of other mechanisms. Set "
-        "just these."
+        f"(kafka.oauth_client_secret_file in the file) (and optionally {PREFIX}OAUTH_CLIENT_AUTHENTICATION, "
+        f"{PREFIX}OAUTH_SCOPE, {PREFIX}OAUTH_EXTENSIONS, {PREFIX}OAUTH_CA_FILE), and nothing that belongs to another "
+        "mechanism. Set only these."
     )
 
 
 def test_msk_needs_a_region_and_nothing_else() -> None:
     expected = (
         f"{PREFIX}SASL_MECHANISM (kafka.sasl_mechanism in the file): AWS_MSK_IAM with {PREFIX}SASL_USERNAME; "
-        f"expected {PREFIX}AWS_REGION (kafka.aws_region in the file), and nothing of other mechanisms. Set "
-        "just these."
+        f"expected {PREFIX}AWS_REGION (kafka.aws_region in the file), and nothing that belongs to another "
+        "mechanism. Set only these."
     )
     assert problem(**(MSK | {"aws_region": "", "sasl_username": "bridge"})) == expected
 

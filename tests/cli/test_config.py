@@ -42,7 +42,7 @@ def test_a_variable_that_overrides_the_file_is_a_warning(tmp_path: Path) -> None
     ended = here("config", "--config", str(file), admin__port=2, tenant="other")
     assert ended.returncode == 0
     assert sorted(ended.stderr.splitlines()) == [
-        f"warning: AURORA_BRIDGE_{name} in the environment overrides {key} in {file}, where a change has no effect. "
+        f"warning: AURORA_BRIDGE_{name} in the environment overrides {key} in {file}: a change there has no effect. "
         "Unset the variable, or remove the key."
         for name, key in (("ADMIN__PORT", "admin.port"), ("TENANT", "tenant"))
     ]

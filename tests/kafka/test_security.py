@@ -157,7 +157,7 @@ def test_a_certificate_that_is_swapped_for_a_broken_one_leaves_the_last_good_one
     first = security.options()["ssl_context"]
     certificate.write_text("no certificate")
     assert security.options()["ssl_context"] is first
-    assert told == [[], [f"{certificate}: OpenSSL cannot use it (no PEM)"]]
+    assert told == [[], [f"{certificate}: OpenSSL cannot use it (not PEM)"]]
 
 
 async def refusal(security: Security, certificate: Path) -> str:

@@ -1,7 +1,7 @@
 """Every setting of the daemon.
 
-`settings` holds `sections` and `overrides`, whose values are of `field_types`; `load` reads them. `names`, `checks`,
-`security`, `expected` and `problems` say what is wrong with them, `files` what is in the files that they name.
+`settings` combines `sections` and `overrides`, whose fields have `field_types`; `load` reads them. `names`, `checks`,
+`security`, `expected` and `problems` find and report mistakes; `files` reads the files that settings name.
 """
 
 from aurora_bridge.settings.load import load, redacted

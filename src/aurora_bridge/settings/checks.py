@@ -1,6 +1,6 @@
-"""What must hold between settings that are each right by themselves.
+"""Checks settings against one another, after each is valid by itself.
 
-Each check gives the words for what is wrong, in the manner of `problems`, or nothing. `load` runs them last.
+Each check yields messages in the form of `problems`. `load` runs them last.
 """
 
 import importlib.util
@@ -39,8 +39,8 @@ def _deadlines(settings: Settings) -> Iterator[str]:
         names = ", ".join(both_names(f"deadlines.{field}") for field in DeadlinesSettings.model_fields)
         yield (
             f"{names}: invalid {_in_words(given)}; expected each less than the next, and the last less than the "
-            f"{_AURORA_GIVES_UP_SECONDS} s after which Aurora gives up. Put them in that order, or leave all three out "
-            f"for the defaults, {_in_words(DeadlinesSettings())}."
+            f"{_AURORA_GIVES_UP_SECONDS} s after which Aurora gives up. Put them in that order, or omit all three for "
+            f"the defaults, {_in_words(DeadlinesSettings())}."
         )
 
 
@@ -48,8 +48,8 @@ def _ports(settings: Settings) -> Iterator[str]:
     ingress, admin = settings.ingress, settings.admin
     if ingress.port == admin.port != 0 and _overlap(ingress.host, admin.host):
         yield (
-            f"{both_names('ingress.port')} and {both_names('admin.port')}: both are {admin.port}; expected a "
-            "port for each. Change one of them."
+            f"{both_names('ingress.port')} and {both_names('admin.port')}: both are {admin.port}; expected "
+            "different ports. Change one of them."
         )
 
 
@@ -59,7 +59,7 @@ def _in_words(deadlines: DeadlinesSettings) -> str:
 
 def _credentials(settings: Settings) -> Iterator[str]:
     remedy = (
-        f"Write a token into a file, set {both_names('auth.tokens_file')} to its path and have Aurora send it in the "
+        f"Write a token into a file, set {both_names('auth.tokens_file')} to its path and make Aurora send it in the "
         f"header {settings.auth.header}; or allow anonymous deliveries explicitly: "
         f"{variable('auth.allow_anonymous')}=true."
     )
@@ -85,9 +85,9 @@ def _credentials(settings: Settings) -> Iterator[str]:
 
 
 def takes_from_anyone(settings: Settings) -> bool:
-    """Whether deliveries are taken without credentials though a proxy makes loopback public, and nobody asked for that.
+    """Whether a proxy makes loopback public and deliveries need no credentials, without `allow_anonymous`.
 
-    That there is a proxy is known by the URLs under which Aurora is to reach the bridge.
+    A public host in the URLs that Aurora is given reveals the proxy.
     """
     urls = (settings.ingress.public_url, *(route.template for route in settings.routes))
     return any(map(_is_elsewhere, urls)) and any(
@@ -97,7 +97,7 @@ def takes_from_anyone(settings: Settings) -> bool:
 
 
 def _takes(settings: Settings) -> Iterator[tuple[str, AuthSettings]]:
-    """Yield what each route takes, with the name of its table; that of the default route has none."""
+    """Yield each route's table name (empty for the default route) and its credentials."""
     if settings.default_route:
         yield "", settings.auth
     for number, route in enumerate(settings.routes):
@@ -115,8 +115,8 @@ def _tls(settings: Settings) -> Iterator[str]:
 def _proxies(settings: Settings) -> Iterator[str]:
     if settings.ingress.proxy_protocol and not settings.ingress.trusted_proxies:
         yield (
-            f"{both_names('ingress.proxy_protocol')}: true requires {both_names('ingress.trusted_proxies')}, else "
-            "nothing it says is trusted. Set them to the proxy's addresses."
+            f"{both_names('ingress.proxy_protocol')}: true requires {both_names('ingress.trusted_proxies')}, "
+            "else no announced address is trusted. Set them to the proxy's addresses."
         )
 
 
@@ -133,7 +133,7 @@ def _aurora(aurora: AuroraSettings) -> Iterator[str]:
             "Set both, or neither."
         )
     elif aurora.api_token_file is not None and not (aurora.tenant_id or aurora.partner_application_id):
-        yield f"{both_names(key)}: requires {' or '.join(ids)}, which says whose subscriptions to see. Set one."
+        yield f"{both_names(key)}: requires {' or '.join(ids)}, which says whose subscriptions to list. Set one."
     if urlsplit(aurora.api_url).scheme == "http" and _is_elsewhere(aurora.api_url):
         yield (
             f"{both_names('aurora.api_url')}: invalid {aurora.api_url!r}; plain http is allowed on loopback only, "
@@ -155,13 +155,13 @@ def _event_log(settings: Settings) -> Iterator[str]:
     if kafka and embedded:
         yield (
             f"{both_names('embedded')}: true conflicts with {both_names('kafka.bootstrap_servers')}, {kafka!r}; "
-            "expected one of the two. Leave EMBEDDED out to publish to Kafka (what the embedded log holds drains "
-            "into it), or leave the brokers out to keep events here."
+            "expected one of the two. Unset EMBEDDED to publish to Kafka (the embedded log drains into it), or unset "
+            "the brokers to keep events here."
         )
     if not kafka and embedded is False:
         yield (
             f"{both_names('embedded')}: false requires Kafka, which is not configured. "
-            f"{set_brokers}, or leave EMBEDDED out."
+            f"{set_brokers}, or unset EMBEDDED."
         )
     if not kafka and embedded is None and not _is_loopback(host):
         yield (
@@ -172,13 +172,13 @@ def _event_log(settings: Settings) -> Iterator[str]:
     if not kafka and not settings.spool.enabled:
         yield (
             f"{both_names('spool.enabled')}: false requires Kafka, which is not configured: the events would be "
-            f"stored nowhere. {set_brokers}, or leave SPOOL__ENABLED out."
+            f"stored nowhere. {set_brokers}, or unset SPOOL__ENABLED."
         )
 
 
 def _compression(settings: Settings) -> Iterator[str]:
     codec = settings.kafka.compression
-    # cramjam is the package behind these codecs in aiokafka, which would find out only when the first batch is built.
+    # aiokafka uses cramjam for these codecs, and would notice its absence only when it builds the first batch.
     if codec in _EXTRA_CODECS and importlib.util.find_spec("cramjam") is None:
         yield (
             f"{both_names('kafka.compression')}: the codec of {codec!r} is not installed; without it, expected one "
@@ -194,11 +194,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two addresses to listen on have one in common. Of names, only localhost is known."""
+    """Whether two addresses to listen on overlap. Of names, only localhost is known."""
     hosts = {one.lower(), other.lower()}
     if len(hosts) == 1 or "::" in hosts:
         return True
-    if "0.0.0.0" in hosts:  # noqa: S104 - is looked for
+    if "0.0.0.0" in hosts:  # noqa: S104 - a comparison
         return not any(":" in host for host in hosts)
     return "localhost" in hosts and all(map(_is_loopback, hosts))
 

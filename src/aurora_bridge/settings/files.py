@@ -1,6 +1,6 @@
-"""What is in the files that the settings of Kafka and of Aurora's API name: secrets and certificates.
+"""Reads the files that the settings of Kafka and of Aurora's API name: secrets and certificates.
 
-`security` and `checks` look into them at start; `kafka.security` and `aurora.client` again for each connection.
+`security` and `checks` read them at start, `kafka.security` and `aurora.client` again for each connection.
 """
 
 import ssl
@@ -13,7 +13,7 @@ _CA, _CERTIFICATE = "kafka.tls_ca_file", "kafka.tls_certificate_file"
 
 
 class FileError(Exception):
-    """A file cannot be used. The message says why, and nothing of what is in it."""
+    """A file cannot be used. The message says why, and quotes nothing of its content."""
 
     def __init__(self, key: str, path: Path, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -44,7 +44,7 @@ def read_bytes(key: str, path: Path) -> bytes:
 
 
 def tls_context(settings: KafkaSettings) -> ssl.SSLContext:
-    """Return what TLS connections to the brokers need. Raises `FileError`."""
+    """Return the TLS context for connections to the brokers. Raises `FileError`."""
     certificate = settings.tls_certificate_file
     context = trusting(_CA, settings.tls_ca_file)
     context.check_hostname = settings.tls_check_hostname
@@ -57,7 +57,7 @@ def tls_context(settings: KafkaSettings) -> ssl.SSLContext:
 
 
 def trusting(key: str, ca: Path | None) -> ssl.SSLContext:
-    """Return the context of a TLS client that trusts the authorities of a file, else those of the system.
+    """Return a TLS client's context that trusts the CA certificates in a file, or the system's without a file.
 
     Raises `FileError`.
     """
@@ -76,6 +76,6 @@ def _no_password() -> str:
 
 def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        why = error.reason.replace("_", " ").lower() if error.reason else "no PEM"
+        why = error.reason.replace("_", " ").lower() if error.reason else "not PEM"
         return f"OpenSSL cannot use it ({why})"
     return f"it cannot be read ({reason(error)})"

@@ -1,8 +1,9 @@
-"""From the environment and the TOML file to `Settings`, or to everything that is wrong with them at once.
+"""Reads the environment and the TOML file into `Settings`, or reports everything that is wrong with them at once.
 
-pydantic-settings merges the two sources, the environment first. An unknown name stops the start, because a misspelt
-setting that is silently ignored is found out only when it is needed: the file's are refused by the models
-(`extra="forbid"`), the environment's here, where those that Kubernetes sets are let through. Wording: `problems`.
+pydantic-settings merges the two sources; the environment wins. An unknown name prevents the start: a misspelt setting
+that is silently ignored is noticed only when it is needed. The models reject unknown names in the file
+(`extra="forbid"`); those in the environment are rejected here, except the ones that Kubernetes sets. `problems` has
+the messages.
 """
 
 import os
@@ -23,7 +24,7 @@ from aurora_bridge.settings.settings import Settings
 
 
 class _Environment(EnvSettingsSource):
-    """pydantic-settings' source over an environment that is handed in."""
+    """pydantic-settings' source for an environment that is passed in."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         super().__init__(Settings)
@@ -31,10 +32,10 @@ class _Environment(EnvSettingsSource):
 
 
 class FromElsewhere(NamedTuple):
-    """A settings file of another machine, which has the files that it names."""
+    """A settings file from another machine; the files that it names exist only there."""
 
     name: Path
-    """What messages call it."""
+    """Its name in messages."""
     toml: str
 
 
@@ -42,9 +43,9 @@ class Sources(NamedTuple):
     """What is set, before it is checked."""
 
     environment: dict[str, str]
-    """The key that each of our variables means, whether there is such a setting or not."""
+    """The key that each `AURORA_BRIDGE_` variable would set, by the variable's name; unknown ones too."""
     table: dict[str, Any]
-    """Of the file."""
+    """The content of the file."""
     file: Path | None
 
 
@@ -52,10 +53,10 @@ Config: TypeAlias = Path | FromElsewhere | None
 
 
 def read_sources(config_file: Config = None, environ: Mapping[str, str] = os.environ) -> Sources:
-    """Return what environment and file set.
+    """Return what the environment and the file set.
 
     The file is `config_file`, else the one that `AURORA_BRIDGE_CONFIG` names, else none. Relative paths in the file
-    start at its folder, those in the environment at the working directory. Raises `SettingsError`.
+    are relative to its folder, those in the environment to the working directory. Raises `SettingsError`.
     """
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
@@ -66,7 +67,7 @@ def read_sources(config_file: Config = None, environ: Mapping[str, str] = os.env
 
 
 def load(config_file: Config = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the effective settings: defaults, under the TOML file, under the environment.
+    """Return the effective settings: the environment overrides the TOML file, which overrides the defaults.
 
     Raises `SettingsError` with all problems.
     """
@@ -78,7 +79,7 @@ def load(config_file: Config = None, environ: Mapping[str, str] = os.environ) ->
 
 
 def settings_of(sources: Sources, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the effective settings of sources that were read with this environment. Raises `SettingsError`."""
+    """Return the effective settings of sources that were read from this environment. Raises `SettingsError`."""
     named, table, file = sources
     problems = [unknown_variable(name, key) for name, key in named.items() if key not in SETTINGS]
     environment = _Environment({name: environ[name] for name, key in named.items() if key in SETTINGS})
@@ -95,7 +96,7 @@ def settings_of(sources: Sources, environ: Mapping[str, str] = os.environ) -> Se
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
-    """Return the effective settings for people to see, JSON types only; a `SecretStr` among them becomes asterisks."""
+    """Return the effective settings for people to read, in JSON types; a `SecretStr` becomes asterisks."""
     return settings.model_dump(mode="json")
 
 
@@ -112,14 +113,14 @@ def _read(file: Path, text: str | None) -> dict[str, Any]:
         raise SettingsError([unreadable_file(file, "not UTF-8")]) from None
     except RecursionError:
         raise SettingsError([unreadable_file(file, "not TOML: nested too deeply")]) from None
-    except ValueError as error:  # tomllib's own, and that of a number with too many digits
+    except ValueError as error:  # also raised for a number with too many digits
         raise SettingsError([unreadable_file(file, f"not TOML: {error}")]) from None
     _resolve_paths(table, file.parent)
     return table
 
 
 def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
-    """Let relative paths start at `folder`."""
+    """Make relative paths relative to `folder`."""
     _resolve(table, Settings, folder)
     for name, field in Settings.model_fields.items():
         inner = table.get(name)

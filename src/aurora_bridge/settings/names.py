@@ -1,6 +1,6 @@
-"""The two names of each setting, and what to make of a name that is none.
+"""The two names of each setting, and suggestions for a name that is unknown.
 
-In here a setting goes by its key, `ingress.port`, as in the TOML file; `variable` gives its environment variable.
+The code identifies a setting by its key in the TOML file, `ingress.port`; `variable` gives its environment variable.
 """
 
 import difflib
@@ -15,10 +15,10 @@ from aurora_bridge.settings.settings import Settings
 
 PREFIX = "AURORA_BRIDGE_"
 CONFIG_VARIABLE = "AURORA_BRIDGE_CONFIG"
-"""Names the TOML file; the only variable with the prefix that is no setting."""
+"""Names the TOML file; the only variable with the prefix that is not a setting."""
 
-# What Kubernetes puts into pods beside a Service called aurora-bridge, aurora-bridge-admin and so on, in the shapes of
-# Docker's links. https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+# Variables that Kubernetes sets in pods next to a Service named aurora-bridge, aurora-bridge-admin and so on, like
+# Docker's links: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE_HOST_OR_PORT = re.compile(r"AURORA_BRIDGE(_[A-Z0-9]+)*_SERVICE_(HOST|PORT(_[A-Z0-9]+)*)")
 _SERVICE_LINK = re.compile(r"AURORA_BRIDGE(_[A-Z0-9]+)*_PORT(_[0-9]+_(TCP|UDP|SCTP))?")
 _SERVICE_LINK_PART = re.compile(r"AURORA_BRIDGE(_[A-Z0-9]+)*_PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)")
@@ -29,14 +29,14 @@ REPLACED = {
     "index.resend_in_progress": "`aurora-bridge resend begin` has taken its place, which needs no restart and ends by "
     "itself after 24 h"
 }
-"""Former settings, with what there is instead."""
+"""Former settings, with what replaced them."""
 
 FILE_ONLY: Mapping[str, type[BaseModel]] = {
     "routes": RouteSettings,
     "subscriptions": SubscriptionSettings,
     "events": EventSettings,
 }
-"""Tables of which there can be any number, with what is in each; the environment has no names for them."""
+"""Tables that can occur any number of times, with their fields; the environment has no names for them."""
 
 
 def _keys() -> dict[str, FieldInfo]:
@@ -64,14 +64,14 @@ def variable(key: str) -> str:
 
 
 def key_of(name: str) -> str:
-    """Return the key an environment variable means, whether there is such a setting or not."""
+    """Return the key that an environment variable would set, whether or not there is such a setting."""
     return name[len(PREFIX) :].lower().replace("__", ".")
 
 
 def is_service_link(name: str, value: str) -> bool:
-    """Tell whether Kubernetes, rather than a person, set this variable.
+    """Return whether Kubernetes, rather than a person, set this variable.
 
-    `AURORA_BRIDGE_INGRESS_PORT=8080` is a person's slip, `AURORA_BRIDGE_INGRESS_PORT=tcp://10.0.0.7:80` is not.
+    `AURORA_BRIDGE_INGRESS_PORT=8080` is a person's typo, `AURORA_BRIDGE_INGRESS_PORT=tcp://10.0.0.7:80` is not.
     """
     if _SERVICE_HOST_OR_PORT.fullmatch(name) or _SERVICE_LINK_PART.fullmatch(name):
         return True
@@ -79,7 +79,7 @@ def is_service_link(name: str, value: str) -> bool:
 
 
 def similar(key: str) -> list[str]:
-    """Return what the writer of the unknown `key` may have meant: settings, or a section."""
+    """Return what an unknown `key` may have meant: keys of settings, or a section."""
     close = difflib.get_close_matches(key, [*SETTINGS, *GROUPS, *FILE_ONLY], n=1, cutoff=0.75)
     last = key.rpartition(".")[2]
     return close or [known for known in SETTINGS if known.rpartition(".")[2] == last]

@@ -9,9 +9,9 @@ from aurora_bridge.settings.names import FILE_ONLY, SETTINGS
 
 
 def origins(sources: Sources) -> dict[str, Any]:
-    """Return a document of the form of the settings: of each `default`, `file` or `environment`.
+    """Return a document shaped like the settings, with `default`, `file` or `environment` for each value.
 
-    Of a setting that names a file with a secret, "secret file" as well: the path came from there, the secret is in it.
+    A setting that names a file with a secret has, for example, `secret file (environment)`: that is where the path is.
     """
     document: dict[str, Any] = {}
     for key, field in SETTINGS.items():
@@ -30,11 +30,11 @@ def origins(sources: Sources) -> dict[str, Any]:
 
 
 def overridden(sources: Sources) -> Iterator[str]:
-    """Yield a line for each setting of the file that has no effect."""
+    """Yield a line for each setting in the file that the environment overrides."""
     for name, key in sources.environment.items():
         if _in_file(key, sources.table):
             yield (
-                f"{name} in the environment overrides {key} in {sources.file}, where a change has no effect. "
+                f"{name} in the environment overrides {key} in {sources.file}: a change there has no effect. "
                 "Unset the variable, or remove the key."
             )
 

@@ -1,6 +1,6 @@
-"""The tables of which the file can have any number: `[[routes]]`, `[[subscriptions]]` and `[events.NAME]`.
+"""The tables that the file can repeat: `[[routes]]`, `[[subscriptions]]` and `[events.NAME]`.
 
-The environment has none.
+They cannot be set in the environment.
 """
 
 from typing import Annotated, Literal
@@ -29,25 +29,25 @@ from aurora_bridge.settings.sections import DAY, AuthSettings, Section
 
 
 class RouteSettings(Section):
-    """One route, written as `[[routes]]` in the file. Which credentials it names are all it takes."""
+    """One route, written as `[[routes]]` in the file. If it names any credentials, it accepts no others."""
 
     template: Template
-    """URL template as it stands in Aurora, with or without scheme and host."""
+    """URL template exactly as in Aurora, with or without scheme and host."""
 
     event: EventName
-    """Event that comes here."""
+    """Event that the route receives."""
 
     tenant: Tenant | None = None
-    """Aurora tenant whose webhooks these are. Left out: `tenant` at the top of the file."""
+    """Aurora tenant that sends its webhooks. Default: `tenant` at the top of the file."""
 
     filtered: bool = False
-    """Whether the subscription has a filter: the same state twice is then a duplicate within 60 s only.
+    """Whether the subscription has a filter: the same state again is then a duplicate only within 60 s.
 
     A filter can hide the state in between, so that two equal states in a row can be two events.
     """
 
     tokens_file: SecretFile = None
-    """As in `[auth]`, as are the next four."""
+    """As in `[auth]`; so are the next four."""
 
     header: HeaderName | None = None
     """Header in which Aurora sends the token."""
@@ -59,10 +59,10 @@ class RouteSettings(Section):
     """File with the valid pairs for HTTP Basic."""
 
     allow_anonymous: bool | None = None
-    """Whether deliveries without a valid credential are taken."""
+    """Whether deliveries without a valid credential are accepted."""
 
     def auth(self, default: AuthSettings) -> AuthSettings:
-        """Return what the route takes: the credentials it names, or those of `default` if it names none."""
+        """Return the route's effective credentials: those it names, or those of `default` if it names none."""
         names_some = self.tokens_file is not None or self.basic_file is not None or self.allow_anonymous
         credentials: RouteSettings | AuthSettings = self if names_some else default
         anonymous = credentials.allow_anonymous if self.allow_anonymous is None else self.allow_anonymous
@@ -79,69 +79,67 @@ class RouteSettings(Section):
 
 
 class EventSettings(Section):
-    """What is known better of one event than the catalogue does, written as `[events.NAME]` in the file."""
+    """Overrides of what the catalogue says of one event, written as `[events.NAME]` in the file."""
 
     recurrence: Literal["once", "state", "signal"] | None = None
     """Whether the same content again is the same event, a state that may have come back, or always a new event."""
 
     identifier: SnakeCase | None = None
-    """Attribute that tells one thing from another of its kind; without it, `once` and `state` cannot be told."""
+    """Attribute that identifies the object; without it, `once` and `state` have no effect."""
 
     state_attribute: SnakeCase | None = None
     """Attribute that holds the state."""
 
     volatile_attributes: AttributeNames = ()
-    """Attributes of this event that make it no new one."""
+    """Attributes of this event that are left out of its fingerprint: a change of them alone makes no new event."""
 
     repeat_window_seconds: Annotated[WholeSeconds | None, Field(ge=0, le=30 * DAY)] = None
     """Seconds within which the same state is a duplicate, on every route."""
 
 
 class SubscriptionSettings(Section):
-    """Subscriptions that Aurora is to have, one for each event, written as `[[subscriptions]]` in the file.
+    """Subscriptions that Aurora should have, one for each event, written as `[[subscriptions]]` in the file.
 
-    `aurora-bridge subscriptions` compares them with those that it has; the daemon itself changes none.
+    `aurora-bridge subscriptions` compares them with those that Aurora has; the daemon itself changes none.
     """
 
     events: EventNames
-    """Events that are subscribed to, each by a subscription of its own."""
+    """Events to subscribe to, each with a subscription of its own."""
 
     left_out: bool = False
-    """Whether there is to be none for these events, on purpose; then nothing else is set."""
+    """Whether these events intentionally have no subscription; then nothing else is set."""
 
     route: RouteName | None = None
-    """Route whose template and credentials these are: its name, as the header `aurora-bridge-route` has it, or
-    `default`. Left out: the one route that takes the event.
+    """Route whose template and credentials are used: its name as in the header `aurora-bridge-route`, or `default`.
+    Left out: the only route that receives the event.
     """
 
     url_template: Template | None = None
-    """URL template as it stands in Aurora, for one event, in the place of the route's. `***` leaves a secret in it as
-    it is.
-    """
+    """URL template exactly as in Aurora, for one event, instead of the route's. `***` keeps a secret unchanged."""
 
     filters: FilterValues | None = None
-    """By placeholder, the values that Aurora sends: `{ "<STATUS>" = ["signed"] }`. Left out: all."""
+    """Values that Aurora sends, by placeholder: `{ "<STATUS>" = ["signed"] }`. Left out: all."""
 
     description: Description | None = None
-    """What Aurora's dashboard shows. Left out: what stands there, `aurora-bridge` for a new one."""
+    """Text in Aurora's dashboard. Left out: unchanged, `aurora-bridge` for a new subscription."""
 
     enabled: bool = True
-    """Whether it sends. One that Aurora switched off is switched on again by `subscriptions reenable` alone."""
+    """Whether it sends. Only `subscriptions reenable` switches one on again that Aurora switched off."""
 
     authentication: Annotated[Literal["header", "basic", "none"] | None, EMPTY_IS_NONE] = None
-    """What Aurora sends as its credential. Left out: what the route takes, a header's token before Basic."""
+    """Credential that Aurora sends. Left out: what the route accepts, a token in the header rather than Basic."""
 
     header: HeaderName | None = None
     """Header that carries the token. Left out: the route's."""
 
     token_file: SecretFile = None
-    """File with the token: the last line, so that a new one is the route's newest. Left out: the route's file."""
+    """File with the token, which is its last line: append a new one there. Left out: the route's file."""
 
     basic_username: UserName | None = None
-    """User of HTTP Basic. Left out: that of the file's last line."""
+    """User name for HTTP Basic. Left out: the one in the file's last line."""
 
     basic_file: SecretFile = None
     """File with `user:password` lines. Left out: the route's file."""
 
     id: AuroraId = ""
-    """Id that Aurora has for it, for one event; tells apart what is alike. One that Aurora does not know is ignored."""
+    """Aurora's id of the subscription, for one event; distinguishes similar ones. Ignored if unknown to Aurora."""

@@ -1,6 +1,7 @@
-"""The words for what is wrong with the settings: which one, its value, what is expected, what to do.
+"""Messages about wrong settings: which one, its value, what is expected, what to do.
 
-pydantic finds a problem, the words are ours: its own speak of inputs, types and web pages. `load` collects them.
+pydantic finds a problem, but the message is ours: pydantic's speaks of inputs, types and web pages. `load` collects
+the messages.
 """
 
 import difflib
@@ -22,11 +23,11 @@ from aurora_bridge.settings.settings import Settings
 _LONGEST_SHOWN = 120
 _SECRETS = SecretNames((*Settings().ingress.secret_parameters, Settings().auth.header))
 _CREDENTIALS = "/run/credentials/"
-"""Where systemd hands a service its secrets, which are gone when it ends."""
+"""Where systemd puts a service's secrets, which are gone when it stops."""
 
 
 class SettingsError(Exception):
-    """The settings are wrong and the daemon must not start; `problems` has one readable line for each mistake."""
+    """The settings are wrong, and the daemon must not start. `problems` has one readable line per mistake."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -34,14 +35,14 @@ class SettingsError(Exception):
 
 
 def both_names(key: str) -> str:
-    """Return the setting as people know it, whether they use the environment or the file."""
+    """Return both names of a setting: its environment variable, and its key in the file."""
     return f"{variable(key)} ({key} in the file)"
 
 
 def shown(value: object) -> str:
     """Return a value for a message: on one line, short, without secrets and the `user:password@` of an address.
 
-    Of a table or a list only which of the two it is, since there may be a secret in it.
+    A table or a list becomes just that word, since it may contain a secret.
     """
     if isinstance(value, dict | list):
         return "table" if isinstance(value, dict) else "list"
@@ -54,9 +55,9 @@ def shown(value: object) -> str:
 
 
 def _shown_for(field: FieldInfo, value: object, folder: Path) -> str:
-    """Return the value of a setting for a message, that of a path only if it cannot be a secret.
+    """Return a setting's value for a message; hide a path that may be a secret pasted where a path belongs.
 
-    What came from a file was joined to its `folder`, if it was relative.
+    `folder` is what `load` joined relative paths of the settings file to.
     """
     if value and isinstance(value, str | Path) and is_path(field) and not _begins_in_a_folder(Path(value), folder):
         return f"{HIDDEN} (hidden, since it may be a secret)"
@@ -64,14 +65,14 @@ def _shown_for(field: FieldInfo, value: object, folder: Path) -> str:
 
 
 def _begins_in_a_folder(path: Path, start: Path) -> bool:
-    """Whether a path has folders in it, behind `start` if it begins there, and the first of them exists."""
+    """Whether a path, relative to `start` if it is below it, begins with an existing folder and goes on from there."""
     inner = path.relative_to(start) if path.is_relative_to(start) else path
     first = 1 + inner.is_absolute()
     return len(inner.parts) > first and os.path.isdir(start.joinpath(*inner.parts[:first]))  # noqa: PTH112 - no OSError
 
 
 def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path | None) -> str:
-    """Return the words for one of pydantic's errors; `from_environment` has the keys of the variables that are set."""
+    """Return the message for one of pydantic's errors; `from_environment` has the keys that the environment sets."""
     section, *rest = (str(part) for part in error["loc"])
     if section in FILE_ONLY:
         return _wrong_in_table(section, rest, error, file)
@@ -89,12 +90,12 @@ def wrong_value(error: ErrorDetails, from_environment: Iterable[str], file: Path
 
 
 def table_name(section: str, which: str) -> str:
-    """Return what a table of which there can be many is called: the second `[[routes]]`, `[events.lead_created]`."""
+    """Return how messages call one of many tables: `[[routes]] number 2`, `[events.lead_created]`."""
     return f"[{section}.{which}]" if section == "events" else f"[[{section}]] number {int(which) + 1}"
 
 
 def _wrong_in_table(section: str, rest: Sequence[str], error: ErrorDetails, file: Path | None) -> str:
-    """Return the words for an error in one of the tables of which there can be any number."""
+    """Return the message for an error in one of the tables in `FILE_ONLY`."""
     fields = FILE_ONLY[section].model_fields
     if len(rest) < 2 or rest[1] == "[key]":  # noqa: PLR2004 - the table's number or name, and a key in it
         what = Settings.model_fields[section]
@@ -115,9 +116,9 @@ def _wrong_in_table(section: str, rest: Sequence[str], error: ErrorDetails, file
 
 
 def unknown_variable(name: str, key: str) -> str:
-    """Return the words for an environment variable that is no setting. Its value may be a secret and is left out."""
+    """Return the message for an unknown environment variable, without its value, which may be a secret."""
     if key.partition(".")[0] in FILE_ONLY:
-        return f"{name}: this is set in the file only. Write it into the file that {CONFIG_VARIABLE} or --config names."
+        return f"{name}: only the file can set this. Move it to the file that {CONFIG_VARIABLE} or --config names."
     if key in REPLACED:
         return f"{name}: this setting is gone; {REPLACED[key]}. Unset it."
     meant = [variable(known) for known in similar(key) if known in SETTINGS]
@@ -128,7 +129,7 @@ def unknown_variable(name: str, key: str) -> str:
 
 
 def unknown_key(key: str, file: Path | None) -> str:
-    """Return the words for a key of the file that is no setting."""
+    """Return the message for an unknown key in the file."""
     if key in REPLACED:
         return f"{key} in {file}: this setting is gone; {REPLACED[key]}. Remove it."
     meant = [f"[{known}]" if known in GROUPS else known for known in similar(key)]
@@ -139,22 +140,22 @@ def unknown_key(key: str, file: Path | None) -> str:
 
 
 def unreadable_file(file: Path, why: str) -> str:
-    """Return the words for a settings file that cannot be had; `why` is the system's or the parser's reason."""
+    """Return the message for a settings file that cannot be read; `why` is the system's or the parser's reason."""
     return (
         f"--config or {CONFIG_VARIABLE}: cannot read {shown(file)} ({why}); expected the path of a TOML file. "
-        "Fix the path or the file, or leave it out and set everything in the environment."
+        "Fix the path or the file, or omit it and set everything in the environment."
     )
 
 
 def _about_file(field: FieldInfo, value: object) -> str:
-    """Return for whom a file cannot be read, and why that may be though the setting is right for the service."""
+    """Return who cannot read a file, and when the setting may be right for the service nevertheless."""
     if Path not in get_args(field.annotation):
         return ""
     who = f"This user is {user()}. "
     if not str(value).startswith(_CREDENTIALS):
         return who
     return who + (
-        "It is there only while the service runs, for its user: otherwise name the file that systemd copies it from. "
+        "It exists only while the service runs, for its user: otherwise name the file that systemd copies it from. "
     )
 
 

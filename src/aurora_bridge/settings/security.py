@@ -1,6 +1,6 @@
-"""What must hold between the settings of Kafka's security, and in the files that they name.
+"""Checks Kafka's security settings against one another, and the files that they name.
 
-A setting that would be silently ignored is refused: whoever set it believes in a protection that is not there.
+A setting that would have no effect is rejected: whoever set it relies on a protection that is not there.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ _MSK = "AWS_MSK_IAM"
 
 
 class _Way(NamedTuple):
-    """A way to sign in: what it needs, and what else it takes."""
+    """A way to sign in: the settings it needs, and those it may have."""
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def _of_the_protocol(kafka: KafkaSettings) -> Iterator[str]:
             yield (
                 f"{both_names('kafka.security_protocol')}: {protocol} does not use "
                 f"{', '.join(both_names(f'kafka.{field}') for field in useless)}; expected {allowed}. "
-                "Set it to one of the two, or remove the rest."
+                "Set it to one of these, or remove the settings that it does not use."
             )
 
 
@@ -88,7 +88,7 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
     if mechanism is None:
         yield (
             f"{both_names('kafka.sasl_mechanism')}: required with {variable('kafka.security_protocol')}="
-            f"{protocol}; expected one of {', '.join(_WAYS)}. Set the one that the brokers' listener takes."
+            f"{protocol}; expected one of {', '.join(_WAYS)}. Set the one that the brokers' listener accepts."
         )
         return
     given = set(_given(kafka, _CREDENTIALS))
@@ -97,7 +97,7 @@ def _of_the_mechanism(kafka: KafkaSettings) -> Iterator[str]:
         came = ", ".join(variable(f"kafka.{field}") for field in _CREDENTIALS if field in given) or "nothing else"
         yield (
             f"{both_names('kafka.sasl_mechanism')}: {mechanism} with {came}; expected "
-            f"{', or '.join(map(_in_words, ways))}, and nothing of other mechanisms. Set just these."
+            f"{', or '.join(map(_in_words, ways))}, and nothing that belongs to another mechanism. Set only these."
         )
 
 
@@ -113,7 +113,7 @@ def _of_the_signer(kafka: KafkaSettings) -> Iterator[str]:
 def _in_words(way: _Way) -> str:
     needed = " and ".join(both_names(f"kafka.{field}") for field in way.needed)
     optional = ", ".join(variable(f"kafka.{field}") for field in way.optional)
-    return f"{needed} (with them, if need be, {optional})" if optional else needed
+    return f"{needed} (and optionally {optional})" if optional else needed
 
 
 def _of_the_files(kafka: KafkaSettings) -> Iterator[str]:

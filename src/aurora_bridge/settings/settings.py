@@ -1,4 +1,4 @@
-"""All settings together: what stands at the top of the file, the sections and the tables. `load` makes it."""
+"""All settings together: the top level of the file, the sections and the tables. `load` creates them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,7 @@ from aurora_bridge.settings.sections import (
 
 
 class Settings(BaseSettings):
-    """Every setting of the daemon. Made by `load`; `Settings()` is the defaults, whatever the environment holds."""
+    """Every setting of the daemon. `load` creates it; `Settings()` has the defaults and ignores the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix="AURORA_BRIDGE_",
@@ -38,19 +38,19 @@ class Settings(BaseSettings):
     )
 
     tenant: Tenant = "default"
-    """Aurora tenant whose webhooks these are: `/aurora/<tenant>` is the source of each event."""
+    """Aurora tenant that sends the webhooks: `/aurora/<tenant>` is the source of each event."""
 
     state_dir: Folder = Path("aurora-bridge-state")
-    """Folder of spool, index, instance's and cluster's names, a declared re-send; on a local disk, made if missing."""
+    """Folder of the spool, the index and other state; on a local disk, created if missing."""
 
     embedded: Annotated[bool | None, EMPTY_IS_NONE] = None
-    """Whether the spool is the event log, without Kafka. Empty: on loopback it is when no Kafka is configured.
+    """Whether the spool is the event log, without Kafka. Empty: it is if no Kafka is configured, on loopback only.
 
-    Elsewhere it must be asked for, so that a forgotten setting never swallows a production stream.
+    Elsewhere it must be set, so that a forgotten setting never swallows a production stream.
     """
 
     default_route: bool = True
-    """Whether `/{event}?{attribute}=...` is taken beside the routes of the file."""
+    """Whether `/{event}?{attribute}=...` is accepted in addition to the routes in the file."""
 
     routes: Annotated[tuple[RouteSettings, ...], Expected("a list of tables, each below a line [[routes]]")] = ()
     """Routes with a URL template of their own; in the file only."""
@@ -58,10 +58,10 @@ class Settings(BaseSettings):
     subscriptions: Annotated[
         tuple[SubscriptionSettings, ...], Expected("a list of tables, each below a line [[subscriptions]]")
     ] = ()
-    """Subscriptions that Aurora is to have; in the file only."""
+    """Subscriptions that Aurora should have; in the file only."""
 
     events: Annotated[dict[EventName, EventSettings], Expected("tables, each below a line [events.NAME]")] = {}
-    """What is known better of an event than the catalogue does; in the file only."""
+    """Overrides of what the catalogue says of an event; in the file only."""
 
     ingress: IngressSettings = IngressSettings()
     admin: AdminSettings = AdminSettings()
@@ -87,6 +87,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read nothing by itself: `load` brings the sources."""
+        """Use no source of pydantic-settings' own: `load` supplies them."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)

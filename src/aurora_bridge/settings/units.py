@@ -1,4 +1,4 @@
-"""Durations and sizes with a unit, `24h` and `1GiB`, in the environment and as strings in the file."""
+"""Durations and sizes with a unit, such as `24h` and `1GiB`, in the environment and as strings in the file."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _BYTES = TypeAdapter(ByteSize)
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a number counts, and the units that it may be written with."""
+    """What a number counts, and the units it may be written in."""
 
     noun: str
     units: str
@@ -26,19 +26,19 @@ def duration(text: str) -> float | None:
 
 
 def in_seconds(value: object) -> object:
-    """Return a duration as a number of seconds, and anything else as it is."""
+    """Return a duration as a number of seconds, and anything else unchanged."""
     seconds = duration(value) if isinstance(value, str) else None
     return value if seconds is None else seconds
 
 
 def in_days(value: object) -> object:
-    """Return a duration as a number of days, and anything else as it is."""
+    """Return a duration as a number of days, and anything else unchanged."""
     seconds = duration(value) if isinstance(value, str) else None
     return value if seconds is None else seconds / _SECONDS["d"]
 
 
 def in_bytes(value: object) -> object:
-    """Return a size as a number of bytes: 1 GiB is 2**30 of them, 1 GB 10**9. Raises `ValueError` for other text."""
+    """Return a size as a number of bytes (1 GiB is 2**30, 1 GB 10**9). Raises `ValueError` for other text."""
     if not isinstance(value, str):
         return value
     if not _SIZE.fullmatch(value.strip()):  # pydantic ignores what follows the unit
