@@ -202,7 +202,7 @@ async def test_each_status_has_its_reason_with_auroras_own_words(
     assert (error.reason, error.status, error.in_doubt) == (reason, status, in_doubt)
     assert error.messages == ("header_auth_value *** is bad, ***, token=***", "second")
     assert str(error).startswith(f"POST {PATH}: ")
-    assert str(error).endswith(" The change may have been made all the same.") == in_doubt
+    assert str(error).endswith(" The change may have been made nevertheless.") == in_doubt
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"errors": {}}', b'{"errors": [{"message": 1}, null, {}]}'])

@@ -59,7 +59,7 @@ def test_a_written_route_of_the_event_comes_before_the_default_route(tmp_path: P
 def test_of_several_routes_one_is_named(tmp_path: Path) -> None:
     event = '["agreement_status_changed"]'
     name = "/a/<PROJECT_ID>?kind=all"
-    assert f"Choose one by route = {name!r} or" in problem(tmp_path, TWO_ROUTES, table(events=event))
+    assert f"Choose one with route = {name!r} or" in problem(tmp_path, TWO_ROUTES, table(events=event))
     wanted = only(tmp_path, TWO_ROUTES, events=event, route=f'"{name}"')
     assert wanted.url_template.startswith("https://other.example.com/a/<PROJECT_ID>?a=")
     assert wanted.authentication.words == "Basic as bridge"
@@ -119,19 +119,19 @@ def test_a_secret_that_is_not_there_is_told_when_it_is_needed(tmp_path: Path) ->
         (TOKENS, table(events=LEAD, authentication='"header"', basic_username='"x"'), "'header' with basic_username"),
         (TOKENS, table(events=LEAD, header='"X"', basic_username='"x"'), "expected one credential"),
         (TOKENS, table(events=LEAD, authentication='"basic"'), "Add basic_username or basic_file"),
-        (TOKENS, 2 * table(events=LEAD, id='"w-1"'), "the id w-1 is there twice"),
-        (TOKENS, table(events=LEAD, route='"/none"'), "the route '/none' is not there. Name one of 'default'"),
+        (TOKENS, 2 * table(events=LEAD, id='"w-1"'), "the id w-1 occurs twice"),
+        (TOKENS, table(events=LEAD, route='"/none"'), "the route '/none' does not exist. Name one of 'default'"),
         (TOKENS, table(events='["roof_painted"]'), "does not know its attributes. Write url_template"),
         ("", table(events=LEAD), "Set AURORA_BRIDGE_INGRESS__PUBLIC_URL"),
         (
             TWO_ROUTES,
             table(events='["lead_changed"]', route='"/sunny"'),
-            "the route '/sunny' takes lead_created. Name one of 'default'",
+            "the route '/sunny' receives lead_created. Name one of 'default'",
         ),
         (
             f"default_route = false\n{PUBLIC}[[routes]]\ntemplate = '/x?id=<LEAD_ID>'\nevent = 'lead_changed'\n",
             table(events=LEAD),
-            "no route takes it. Write one below [[routes]]",
+            "no route receives it. Add one below [[routes]]",
         ),
     ],
 )

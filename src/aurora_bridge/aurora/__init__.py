@@ -1,1 +1,1 @@
-"""Aurora's API for subscriptions: `client` calls it, `page` and `subscription` read it, `errors` says what failed."""
+"""Aurora's API for subscriptions: `client` calls it, `page` and `subscription` parse it, `errors` has what can fail."""

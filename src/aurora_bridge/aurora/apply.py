@@ -1,4 +1,4 @@
-"""Carries a plan out: one call after the other, as far as it goes. Run again, the rest is planned again."""
+"""Carries out a plan, one call after another, until one fails for good. The next run plans what is left."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -17,18 +17,18 @@ _ENDING: Final = frozenset(
         ApiReason.UNREACHABLE,
     }
 )
-"""What the next change would meet as well."""
+"""Errors that the next change would meet as well."""
 
 
 class Failure(NamedTuple):
-    """A change that Aurora did not take."""
+    """A change that failed."""
 
     change: Change
     error: AuroraError
 
 
 class Applied(NamedTuple):
-    """What became of a plan."""
+    """The result of a plan."""
 
     done: int
     failures: Sequence[Failure]
@@ -38,9 +38,9 @@ class Applied(NamedTuple):
 async def carry_out(
     client: AuroraClient, changes: Sequence[Change], on_done: Callable[[int, Change, AuroraError | None], None]
 ) -> Applied:
-    """Make changes; `on_done` hears of each, with its number from 1 and what went wrong.
+    """Make changes; call `on_done` after each, with its number (from 1) and its error, if any.
 
-    Raises `ValueError` and `OSError` for a secret file.
+    Raises `ValueError` and `OSError` if a secret file cannot be used.
     """
     failures: list[Failure] = []
     for number, change in enumerate(changes, 1):

@@ -1,10 +1,10 @@
-"""Calls Aurora's API for subscriptions: those of a tenant, or of a partner application.
+"""Calls Aurora's API for the subscriptions of a tenant or of a partner application.
 
-Paths, the fields that are sent, 90 requests a minute and the form of an error are documented or seen at integrators;
-everything else is read leniently (`page`, `subscription`).
+The paths, the fields to send, the limit of 90 requests a minute and the form of errors are documented, or known from
+integrators; everything else is parsed leniently (`page`, `subscription`).
 
-No redirect is followed, since the token would go with it. Nothing that is raised has a secret in it: aiohttp's errors,
-which carry the headers of a request, are not passed on.
+No redirect is followed, since the token would be sent along. No exception contains a secret: aiohttp's, which carry the
+request's headers, are not passed on.
 """
 
 import asyncio
@@ -32,17 +32,17 @@ from aurora_bridge.settings.files import FileError, read_secret
 from aurora_bridge.settings.names import variable
 
 REQUEST_SECONDS: Final = 30.0
-"""For a whole response; Aurora documents none."""
+"""Timeout of a whole response; Aurora documents none."""
 REQUESTS_A_MINUTE: Final = 80
-"""Below the documented 90 of a key, so that whoever shares it is not shut out."""
+"""Below the documented 90 per key, so that others with the same key are not locked out."""
 PATIENCE_SECONDS: Final = 300.0
-"""How long one call waits for the rate limit, altogether."""
+"""How long one call waits for the rate limit in total."""
 _USUAL_WAIT_SECONDS: Final = 10.0
-"""After a 429 that does not say how long."""
+"""Wait after a 429 without `Retry-After`."""
 _LONGEST_WAIT_SECONDS: Final = 120.0
-"""What a `Retry-After` may ask for: the limit is by the minute."""
+"""Longest `Retry-After` that is honoured: the limit is per minute."""
 _MOST_BYTES: Final = 8 * 2**20
-"""Of one response, and of the pages of one list together: every event, 5 subscriptions each, has some 200 kB."""
+"""Limit of one response, and of all pages of a list: 5 subscriptions for every event take some 200 kB."""
 _MOST_PAGES: Final = 50
 _INVALID: Final = (ApiReason.INVALID, "Aurora refuses it")
 _MEANINGS: Final[Mapping[int, tuple[ApiReason, str]]] = MappingProxyType(
@@ -67,7 +67,7 @@ class _Response(NamedTuple):
     body: bytes
     retry_after: str
     link: str | None
-    """Where a list goes on, by the header `Link` (RFC 8288)."""
+    """URL of the list's next page, from the header `Link` (RFC 8288)."""
 
 
 def _ignore(_: float) -> None:
@@ -78,7 +78,7 @@ def _ignore(_: float) -> None:
 async def connected(
     settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS, on_wait: Wait = _ignore
 ) -> AsyncIterator["AuroraClient"]:
-    """Yield a client with connections of its own, which are closed behind it; see `AuroraClient`."""
+    """Yield a client with its own connections, which are closed on exit; see `AuroraClient`."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield AuroraClient(settings, session, patience_seconds=patience_seconds, on_wait=on_wait)
 
@@ -97,7 +97,7 @@ class AuroraClient:
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Let a call wait for the rate limit for `patience_seconds`, each time after it told `on_wait` how long."""
+        """Let a call wait up to `patience_seconds` for the rate limit; `on_wait` gets the seconds before each wait."""
         aurora = settings.aurora
         self._token_file = aurora.api_token_file
         of_partner = bool(aurora.partner_application_id)
@@ -113,7 +113,7 @@ class AuroraClient:
         self._sleep = sleep
         self._clock = clock
         self._sent: deque[float] = deque(maxlen=REQUESTS_A_MINUTE)
-        """When the last requests left."""
+        """When the last requests were sent, by `clock`."""
 
     async def list(self) -> Sequence[Subscription]:
         """Return every subscription, in Aurora's order."""
@@ -135,14 +135,14 @@ class AuroraClient:
         return tuple(found.values())
 
     async def create(self, fields: Mapping[str, object]) -> None:
-        """Create a subscription with these fields of the API."""
+        """Create a subscription from these fields of the API."""
         await self._change(f"POST {self._path}", fields)
 
     async def update(self, subscription_id: str, fields: Mapping[str, object]) -> None:
-        """Change these fields of one.
+        """Change these fields of a subscription.
 
-        By PUT with a partial body, which is documented for partner applications and inferred for tenants; by PATCH
-        where Aurora does not serve that.
+        With PUT and a partial body, which is documented for partner applications and inferred for tenants; with PATCH
+        if Aurora answers 405.
         """
         path = f"{self._path}/{quote(subscription_id, safe='')}"
         try:
@@ -153,7 +153,7 @@ class AuroraClient:
             await self._change(f"PATCH {path}", fields)
 
     async def delete(self, subscription_id: str) -> None:
-        """Delete one; it is no error that it is gone already."""
+        """Delete a subscription; one that no longer exists is not an error."""
         call = f"DELETE {self._path}/{quote(subscription_id, safe='')}"
         try:
             await self._call(call)
@@ -168,7 +168,7 @@ class AuroraClient:
     async def _call(
         self, call: str, url: str | None = None, body: bytes | None = None, secrets: Sequence[str] = ()
     ) -> _Response:
-        """Return the 2xx that comes for a call, of its own path or of `url`, once the rate limit lets it."""
+        """Make a call, to its path or to `url`, waiting for the rate limit; return the 2xx response."""
         method, _, path = call.partition(" ")
         patience = self._patience_seconds
         while True:
@@ -185,7 +185,7 @@ class AuroraClient:
             await self._sleep(error.retry_after)
 
     async def _pace(self) -> None:
-        """Wait while the last minute has had its requests."""
+        """Wait until fewer than `REQUESTS_A_MINUTE` were sent in the last minute."""
         if len(self._sent) == REQUESTS_A_MINUTE and (wait := self._sent[0] + 60 - self._clock()) > 0:
             self._on_wait(wait)
             await self._sleep(wait)
@@ -239,7 +239,7 @@ class AuroraClient:
                 return ApiReason.UNEXPECTED_RESPONSE, f"the connection broke ({type(error).__name__})"
 
     def _error(self, response: _Response, call: str, *, changes: bool, secrets: Sequence[str]) -> AuroraError:
-        """Return what a response means that is no 2xx."""
+        """Return the error that a response other than 2xx means."""
         reason, why = _meaning(response.status)
 
         def redact(text: str) -> str:
@@ -262,12 +262,12 @@ def _meaning(status: int) -> tuple[ApiReason, str]:
     if status >= 500:  # noqa: PLR2004 - server errors
         return ApiReason.SERVER_ERROR, "Aurora failed"
     if 300 <= status < 400:  # noqa: PLR2004 - redirection
-        return ApiReason.UNEXPECTED_RESPONSE, "a redirect, which is not followed: the API key would go with it"
+        return ApiReason.UNEXPECTED_RESPONSE, "a redirect, which is not followed: the API key would be sent along"
     return _MEANINGS.get(status, (ApiReason.UNEXPECTED_RESPONSE, "an unexpected status"))
 
 
 async def _read(response: aiohttp.ClientResponse, call: str) -> bytes:
-    """Return a body that is not too long."""
+    """Return a response's body. Raises `AuroraError` if it is too long."""
     try:
         await response.content.readexactly(_MOST_BYTES + 1)
     except asyncio.IncompleteReadError as end:
@@ -276,7 +276,7 @@ async def _read(response: aiohttp.ClientResponse, call: str) -> bytes:
 
 
 def _following(response: aiohttp.ClientResponse, call: str) -> str | None:
-    """Return where a list goes on by its header `Link`. Raises `AuroraError` for one that cannot be read."""
+    """Return the next page's URL from the header `Link`, None without one. Raises `AuroraError` if it is malformed."""
     try:
         following = response.links.get("next")
     except ValueError:
@@ -285,12 +285,12 @@ def _following(response: aiohttp.ClientResponse, call: str) -> str | None:
 
 
 def _seconds(retry_after: str) -> float:
-    """Return the seconds of a `Retry-After` (RFC 9110, section 10.2.3), bounded."""
+    """Return the seconds of a `Retry-After` (RFC 9110, section 10.2.3), within bounds."""
     try:
         seconds = float(retry_after)
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):  # no date, or none with an offset
+        except (TypeError, ValueError):  # not a date, or one without an offset
             seconds = _USUAL_WAIT_SECONDS
     return min(max(seconds, 1.0), _LONGEST_WAIT_SECONDS) if isfinite(seconds) else _USUAL_WAIT_SECONDS

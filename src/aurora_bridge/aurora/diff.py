@@ -1,7 +1,7 @@
-"""What has to change in Aurora, so that it has the subscriptions that the file wants. Pure.
+"""What has to change in Aurora, so that it has the subscriptions that the file declares. Pure.
 
-Whatever is not wanted stays as it is, unless its id is named for deletion. Nothing is switched on again, since Aurora
-may have switched it off for a reason: `subscriptions reenable` does so, on an operator's word.
+Any other subscription stays unchanged, unless its id is named for deletion. Nothing is switched on again, since Aurora
+may have switched it off for a reason: that takes an operator, with `subscriptions reenable`.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.webhook.pattern import placeholder
 
 MOST_PER_EVENT: Final = 5
-"""Subscriptions of an event and tenant (Aurora: documented)."""
+"""Aurora's documented limit of subscriptions for an event and tenant."""
 _DESCRIPTION: Final = "aurora-bridge"
-"""Of a new subscription whose table has none."""
+"""Description of a new subscription whose table has none."""
 _CREDENTIALS: Final = {
     "header": ("header_auth_key", "header_auth_value"),
     "basic": ("basic_auth_username", "basic_auth_password"),
@@ -27,32 +27,32 @@ _CREDENTIALS: Final = {
 
 
 class Difference(NamedTuple):
-    """A field that is not as it is wanted, for people: nothing secret."""
+    """A field that differs, for people to read: nothing secret."""
 
     field: str
     before: str
-    """Empty for one that is created."""
+    """Empty for a new subscription."""
     after: str | None
-    """None: whether it differs is not known, since Aurora does not show it."""
+    """None if it cannot be compared, since Aurora does not show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done to one subscription."""
+    """A change to one subscription."""
 
     kind: Literal["create", "update", "delete"]
     event: str
     id: str
-    """Empty for one that is created."""
+    """Empty for a new one."""
     differences: Sequence[Difference] = ()
     fields: Mapping[str, object] = field(default_factory=dict, repr=False)
-    """Of the API, without the credential."""
+    """Fields of the API, without the credential."""
     wanted: Wanted | None = None
     credential: Authentication | None = None
-    """What is sent with the fields."""
+    """Sent along with the fields."""
 
     def body(self) -> dict[str, object]:
-        """Return the fields to send, the secret of the credential among them. Raises `ValueError`, `OSError`."""
+        """Return the fields to send, including the credential's secret. Raises `ValueError`, `OSError`."""
         if self.credential is None:
             return dict(self.fields)
         names = _CREDENTIALS[self.credential.kind]
@@ -60,25 +60,25 @@ class Change:
 
 
 class Pair(NamedTuple):
-    """A wanted subscription, and Aurora's that it is."""
+    """A wanted subscription, and its counterpart at Aurora."""
 
     wanted: Wanted
     actual: Subscription
 
 
 class Plan(NamedTuple):
-    """All that is to be done, and what is left alone."""
+    """All changes to make, and what stays unchanged."""
 
     wanted: Sequence[Wanted]
     changes: Sequence[Change]
     pairs: Sequence[Pair]
-    """Every wanted subscription that Aurora has, to be changed or not."""
+    """Every wanted subscription that Aurora has, whether it changes or not."""
     unmanaged: Sequence[Subscription]
-    """Aurora's that no table wants, and whose id was not named for deletion."""
+    """Aurora's subscriptions that no table declares and whose id was not named for deletion."""
     not_compared: Mapping[str, int]
-    """By field, of how many subscriptions Aurora does not show it."""
+    """By field, the number of subscriptions of which Aurora does not show it."""
     not_there: Sequence[str]
-    """Ids in the file that Aurora does not know."""
+    """Ids in the file that are unknown to Aurora."""
 
 
 def plan(
@@ -89,9 +89,9 @@ def plan(
     delete: Collection[str] = (),
     resend_credentials: bool = False,
 ) -> Plan:
-    """Return what has to change; `redact` hides the secrets of a template.
+    """Return what has to change; `redact` hides secrets in templates.
 
-    With `resend_credentials` each secret is sent again, since those that Aurora has cannot be compared.
+    With `resend_credentials` every secret is sent again, since Aurora's cannot be compared.
     """
     left = [one for one in actual if one.id not in delete]
     pairs = paired(wanted, left, redact)
@@ -117,17 +117,17 @@ def plan(
 
 
 def filters_in_words(filters: Filters) -> str:
-    """Return filters for people."""
+    """Return filters for people to read."""
     return "; ".join(f"{name}: {', '.join(allowed)}" for name, allowed in as_placeholders(filters).items()) or "none"
 
 
 def as_placeholders(filters: Filters) -> dict[str, list[str]]:
-    """Return filters as the API has them, by placeholder."""
+    """Return filters in the API's form, by placeholder."""
     return {placeholder(name): sorted(allowed) for name, allowed in sorted(filters.items())}
 
 
 def _in_order(creates: Sequence[Change], deletes: Sequence[Change], actual: Sequence[Subscription]) -> list[Change]:
-    """Delete behind creating, so that nothing is missed between; before it where an event has no room for one more."""
+    """Delete after creating, so that nothing is missed in between; before it if an event is at Aurora's limit."""
     counts = Counter(todays_name(one.event or "") for one in actual)
     counts.update(todays_name(one.event) for one in creates)
     first = [one for one in deletes if counts[todays_name(one.event)] > MOST_PER_EVENT]
@@ -166,7 +166,7 @@ def _of_authentication(
     shown = [*([f"header {header}"] if header else []), *([f"Basic as {username}"] if username else [])]
     before = (" and ".join(shown) or "none") if known else "unknown"
     after = wanted.words
-    if known and before.lower() != after.lower():  # names of headers have no case
+    if known and before.lower() != after.lower():  # header names are case-insensitive
         yield Difference("authentication", before, after)
     elif wanted.kind == "none":
         if not known:

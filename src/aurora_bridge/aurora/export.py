@@ -1,7 +1,7 @@
-"""Writes the subscriptions that Aurora has as `[[subscriptions]]`, of which a plan is then empty. Pure.
+"""Writes Aurora's subscriptions as `[[subscriptions]]`, so that a plan from them is empty. Pure.
 
-What is the route's own (its template, its credentials) is left to the route. No secret is written: in a template it is
-`***`, which leaves it as it is.
+What equals the route's template or credentials is left to the route. No secret is written: in a template it becomes
+`***`, which keeps it unchanged.
 """
 
 import json
@@ -30,7 +30,7 @@ def exported(actual: Sequence[Subscription], settings: Settings, receiver: Recei
     subscribed = {todays_name(one.event or "") for one in here}
     missing = [name for name, event_type in CATALOGUE.items() if event_type.core and name not in subscribed]
     if missing:
-        yield "# Of these, none comes to the bridge."
+        yield "# No subscription to these reaches the bridge."
         yield from _lines({"events": missing, "left_out": True})
 
 
@@ -57,7 +57,7 @@ def _written(one: Subscription, settings: Settings, receiver: Receiver, redact: 
 def _place(
     event: str, url_template: str, settings: Settings, receiver: Receiver, redact: Redact
 ) -> tuple[Table, Wanted | None]:
-    """Return how to write where a subscription sends to, and what is then wanted: by its route, or by its template."""
+    """Return the keys for where a subscription sends, by route if possible, and what they then declare."""
     route = receiver.route_of(event, url_template)
     for place in (Table(), Table(route=route)):
         wanted = _wanted({"events": [event], **place}, settings, receiver)
@@ -68,7 +68,7 @@ def _place(
 
 
 def _authentication(one: Subscription, wanted: Wanted | None) -> Table:
-    """Return what a subscription sends, as far as it is not what its route takes."""
+    """Return the keys for a subscription's credential, none if it is what its route accepts."""
     header, username = one.header_auth_key, one.basic_auth_username
     if not one.authentication_is_known:
         return {}
@@ -81,7 +81,7 @@ def _authentication(one: Subscription, wanted: Wanted | None) -> Table:
 
 
 def _wanted(table: Mapping[str, object], settings: Settings, receiver: Receiver) -> Wanted | None:
-    """Return what a table would want, None for one that would be refused."""
+    """Return the subscription that a table would declare, None if the table would be rejected."""
     try:
         (wanted,) = wanted_of([SubscriptionSettings.model_validate(table)], settings, receiver).subscriptions
     except (ValidationError, SettingsError):
@@ -96,7 +96,7 @@ def _lines(table: Mapping[str, object]) -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    """Return a value in TOML, whose strings, lists and booleans are JSON's, but for DEL, which JSON lets stand."""
+    """Return a value in TOML. Strings, lists and booleans are written as in JSON, but JSON does not escape DEL."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_toml(name)} = {_toml(inner)}" for name, inner in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,7 +1,7 @@
-"""Judges the subscriptions that Aurora has: how many there are of each event, and what is wrong with them.
+"""Inspects Aurora's subscriptions: counts them by event, and finds what is wrong with them.
 
-Each goes through the daemon's own routes (`checks`). Of a credential only header or user can be checked: Aurora does
-not show the secret. Pure but for the secret files of the routes.
+Each is tried on the daemon's own routes (`checks`). Of a credential only the header's or user's name can be checked:
+Aurora does not show the secret. Pure, except that it reads the routes' secret files.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED
 
 _REENABLE: Final = (
     "Correct what made its webhooks fail, then run aurora-bridge subscriptions reenable with its event or id. Aurora's "
-    "support can send what was missed, up to 30 days back. If it is meant to be off, declare it with enabled = false "
+    "support can re-send what was missed, up to 30 days back. If it should be off, declare it with enabled = false "
     "below [[subscriptions]]."
 )
 SUBSCRIPTION_REMEDIES: Final[Mapping[Check, str]] = MappingProxyType(
@@ -50,7 +50,7 @@ SUBSCRIPTION_REMEDIES: Final[Mapping[Check, str]] = MappingProxyType(
         Check.LEFT_OUT: "Remove it in Aurora, or remove the event from the table with left_out = true.",
     }
 )
-"""By problem that a subscription in Aurora can have."""
+"""Remedies by problem."""
 
 
 class State(StrEnum):
@@ -62,7 +62,7 @@ class State(StrEnum):
 
 
 class Inspection(NamedTuple):
-    """What was found."""
+    """The result of an inspection."""
 
     counts: Mapping[tuple[str, State], int]
     """Subscriptions by event and state; `unrecognized` stands for events that the bridge does not know."""
@@ -71,7 +71,7 @@ class Inspection(NamedTuple):
 
     @property
     def silent(self) -> Sequence[str]:
-        """Known events of which nothing arrives: a subscription is off, which nobody declared, and none is on."""
+        """Known events that do not arrive: a subscription is off that is not declared as off, and none is on."""
         off = [event for one in self.findings if one.check is Check.SWITCHED_OFF for event in one.events]
         return [one for one in dict.fromkeys(off) if one in CATALOGUE and (one, State.ENABLED) not in self.counts]
 
@@ -84,7 +84,7 @@ class Inspection(NamedTuple):
 def inspect(
     subscriptions: Sequence[Subscription], tables: Sequence[SubscriptionSettings], receiver: Receiver
 ) -> Inspection:
-    """Return what is wrong with Aurora's subscriptions; `tables` declare what is off or left out on purpose."""
+    """Return what is wrong with Aurora's subscriptions; `tables` declare which are intentionally off or left out."""
     counts = Counter((_event(one), _state(one, receiver)) for one in subscriptions)
     paused = [one for one in subscriptions if one.enabled is False and _is_to_be_off(one, tables)]
     others = [one for one in subscriptions if one not in paused]
@@ -116,7 +116,7 @@ def _state(one: Subscription, receiver: Receiver) -> State:
 
 
 def _is_to_be_off(one: Subscription, tables: Sequence[SubscriptionSettings]) -> bool:
-    """Whether every table that may mean this subscription says so."""
+    """Whether all tables that may mean this subscription have `enabled = false`."""
     event = todays_name(one.event or "")
     meant = [
         table
@@ -131,5 +131,5 @@ def _event(one: Subscription) -> str:
 
 
 def _known(event: str) -> str:
-    """Return the label of an event: no text from Aurora becomes one."""
+    """Return an event's metric label: text from Aurora never becomes one."""
     return event if event in CATALOGUE else UNRECOGNIZED

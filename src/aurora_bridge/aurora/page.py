@@ -1,7 +1,7 @@
-"""Reads what Aurora's API responds: a page of subscriptions, and the messages of an error. Pure.
+"""Parses responses of Aurora's API: a page of subscriptions, and the messages of an error. Pure.
 
-Neither the envelope of a list nor its pagination is documented. So every usual form is taken, and a list that may go on
-in another one raises `INCOMPLETE`: nobody shall conclude from a part of it that a subscription does not exist.
+Neither the envelope of a list nor its pagination is documented. So every common form is accepted, and a list that may
+continue in an unknown way raises `INCOMPLETE`: nobody must conclude from a part that a subscription does not exist.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,30 +15,30 @@ from aurora_bridge.aurora.subscription import Subscription, read_subscription
 
 _ENVELOPES: Final = ("webhooks", "partner_application_webhooks", "data")
 _PAGING: Final = ("links", "meta", "pagination", "paging")
-"""Objects beside the list that may say how it goes on."""
+"""Objects next to the list that may say how it continues."""
 _NEXT: Final = ("next", "next_url")
 _MORE: Final = ("has_more", "has_next", "next_cursor", "next_page", "next_page_token")
 _TOTALS: Final = ("total", "total_count", "count")
-MALFORMED_LINK: Final = "the list goes on at what is no URL"
-"""Why it is incomplete."""
+MALFORMED_LINK: Final = "the link to the next page is not a URL"
+"""Why a list is incomplete."""
 _MOST_MESSAGES: Final = 5
 _LONGEST_MESSAGE: Final = 300
 
 
 class Page(NamedTuple):
-    """A part of a list, or all of it."""
+    """A page of a list, or the whole list."""
 
     subscriptions: Sequence[Subscription]
     next_url: str | None
-    """Where it goes on; None at its end."""
+    """The next page; None on the last."""
     total: int
-    """How many the whole list has, as far as the page says; else 0."""
+    """Length of the whole list according to the page, 0 if it does not say."""
 
 
 def read_page(body: bytes, call: str, url: str, link: str | None = None) -> Page:
-    """Return the page that was read from `url`; `link` is where its header `Link` says that it goes on.
+    """Return the page that was read from `url`; `link` is the next page according to its header `Link`.
 
-    Raises `AuroraError`, with `call` in it.
+    Raises `AuroraError`, which names `call`.
     """
     try:
         document = orjson.loads(body)
@@ -62,7 +62,7 @@ def read_page(body: bytes, call: str, url: str, link: str | None = None) -> Page
 
 
 def read_messages(body: bytes, redact: Callable[[str], str]) -> list[str]:
-    """Return Aurora's own words for an error, `{"errors": [{"message": ...}]}`, each on one line and redacted."""
+    """Return the messages of an error, `{"errors": [{"message": ...}]}`, each on one line and redacted."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -87,24 +87,24 @@ def _rows(document: object, call: str) -> list[object]:
 
 
 def _link(place: dict[str, object], call: str) -> str | None:
-    """Return the URL by which a list goes on. Raises `AuroraError` where it does by something else."""
+    """Return the next page's URL, None without one. Raises `AuroraError` if the list continues in another way."""
     following = next(filter(None, map(place.get, _NEXT)), None)
     if isinstance(following, dict):
         following = following.get("href")
     if isinstance(following, str) and following.startswith(("http://", "https://", "/", "?")):
         return following
     if following or any(map(place.get, _MORE)):
-        raise AuroraError(ApiReason.INCOMPLETE, call, "the list goes on in a way that the bridge does not know")
+        raise AuroraError(ApiReason.INCOMPLETE, call, "the list continues in a way that the bridge does not know")
     return None
 
 
 def _same_origin(link: str, url: str, call: str) -> str:
-    """Return where a page's link leads. Raises `AuroraError` where that is another host, or nowhere."""
+    """Return a page's link as an absolute URL. Raises `AuroraError` if it leads to another host, or is malformed."""
     try:
         following = urljoin(url, link)
         origin = urlsplit(following)[:2]
     except ValueError:
         raise AuroraError(ApiReason.INCOMPLETE, call, MALFORMED_LINK) from None
     if origin != urlsplit(url)[:2]:
-        raise AuroraError(ApiReason.INCOMPLETE, call, "the list goes on at another host, where the API key never goes")
+        raise AuroraError(ApiReason.INCOMPLETE, call, "the list continues on another host, which gets no API key")
     return following

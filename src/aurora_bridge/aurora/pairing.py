@@ -1,4 +1,4 @@
-"""Which of Aurora's subscriptions a wanted one is. Pure."""
+"""Matches wanted subscriptions with those that Aurora has. Pure."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
@@ -13,11 +13,11 @@ Key = Callable[[Wanted | Subscription, Redact], Hashable]
 
 
 def paired(wanted: Sequence[Wanted], actual: Sequence[Subscription], redact: Redact) -> dict[int, Subscription]:
-    """Return by its place each wanted subscription that Aurora has, with that one.
+    """Return Aurora's counterpart of each wanted subscription that has one, by its index in `wanted`.
 
-    It is the one of its id; else one with the same event and template, the more alike first; else the only one with the
-    same event and description; else the only one with the same event and host: templates are fixed in place, since
-    what Aurora owes to a subscription goes by its latest. `redact` hides the secrets of a template, which change too.
+    It is the one with its id; else one with the same event and template, the most similar first; else the only one with
+    the same event and description; else the only one with the same event and host. So a wrong template is corrected in
+    place, and Aurora's pending retries use the new one. `redact` hides secrets in templates, since they change, too.
     """
     ids = {one.id: one for one in actual}
     pairs = {place: ids[one.id] for place, one in enumerate(wanted) if one.id in ids}
@@ -50,7 +50,7 @@ def _host(one: Wanted | Subscription, redact: Redact) -> Hashable:
     del redact
     try:
         host = urlsplit(one.url_template or "").netloc.lower()
-    except ValueError:  # somebody's template that is no URL
+    except ValueError:  # a template at Aurora that is not a URL
         return None
     return (_event(one), host) if host else None
 
@@ -60,4 +60,4 @@ def _event(one: Wanted | Subscription) -> str:
 
 
 _KEYS: Final[Sequence[tuple[Key, bool]]] = ((_whole, False), (_template, False), (_description, True), (_host, True))
-"""The surest first, and whether it counts only where it leaves no choice."""
+"""From the surest on, and whether a key counts only if it is unambiguous."""

@@ -1,7 +1,7 @@
-"""What the daemon would make of a subscription's webhooks: its own routes, credentials and events, tried beforehand.
+"""Tries out what the daemon would do with a subscription's webhooks, by its own routes, credentials and events.
 
-A template is filled with plausible values, as Aurora would, and goes the way of a delivery as far as that has no state:
-route, credentials, canonical event. `trials` tries all subscriptions so, `checks` makes findings of what comes out.
+A template is filled with plausible values, as Aurora would do, and takes the stateless steps of a delivery: route,
+credentials, canonical event. `trials` tries all subscriptions, and `checks` turns the results into findings.
 """
 
 import re
@@ -28,13 +28,13 @@ _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<host>[^/?#]*)")
 _ID: Final = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 _TEXT: Final = "In Progress"
 _OF_PARTNERS: Final = frozenset({"tenant_id", "session_token"})
-"""What Aurora fills in for partner applications alone, in any template."""
+"""What Aurora fills in for partner applications only, in any template."""
 
 Header = tuple[str, str]
 
 
 class Fate(StrEnum):
-    """What becomes of a subscription's webhooks."""
+    """What happens to a subscription's webhooks."""
 
     TAKEN = "taken"
     ELSEWHERE = "elsewhere"
@@ -45,7 +45,7 @@ class Fate(StrEnum):
 
 
 class Trial(NamedTuple):
-    """How a webhook fared."""
+    """The result of trying a webhook."""
 
     fate: Fate
     match: Match | None = None
@@ -56,7 +56,7 @@ class Trial(NamedTuple):
 
 
 class Receiver:
-    """The daemon of some settings, as far as it can be tried without one."""
+    """Does what the daemon with these settings would do, without a daemon."""
 
     def __init__(self, settings: Settings, routes: Routes) -> None:
         self._routes = routes
@@ -67,28 +67,28 @@ class Receiver:
         self.written: Mapping[str, RouteSettings] = {
             Template(route.template, secrets).name: route for route in settings.routes
         }
-        """The routes of the file by their names."""
+        """The routes in the file, by name."""
         urls = (self._public_url, *(route.template for route in settings.routes))
         self._hosts = frozenset(match["host"].lower() for match in map(_ABSOLUTE.match, urls) if match)
 
     def auth(self, route: str) -> AuthSettings:
-        """Return the credentials that a route of this name takes."""
+        """Return the credentials that the route of this name accepts."""
         return self._default_auth if route == DEFAULT else self.written[route].auth(self._default_auth)
 
     def route_of(self, event: str, url_template: str) -> str | None:
-        """Return the name of the route that takes a template's webhooks, None if there is none."""
+        """Return the name of the route that receives a template's webhooks, None if there is none."""
         target = self._target(url_template)
         match = None if target is None else self._match(_fill(target, _type_of(event)))
         return None if match is None else match.route.name
 
     def comes_here(self, url_template: str) -> bool:
-        """Whether a template's webhooks come to the bridge, as far as its hosts are known."""
+        """Whether a template's webhooks reach the bridge, as far as its hosts are known."""
         return self._target(url_template) is not None
 
     def credentials(self, route: str, header: str, username: str) -> list[list[Header]]:
-        """Return the headers with which Aurora may send, one for each secret of the route that fits.
+        """Return the headers that Aurora may send, one list for each secret of the route that fits.
 
-        `header` is the one that it sends, `username` that of Basic; both empty for none.
+        `header` names the header with the token, `username` the user for Basic; both are empty for no credential.
         """
         auth = self.auth(route)
         if header:
@@ -104,9 +104,9 @@ class Receiver:
         return [[]]
 
     def try_out(self, event: str, url_template: str, credentials: Sequence[Sequence[Header]] | None) -> Trial:
-        """Return how a webhook of this event and template fares that comes with any of these headers.
+        """Return what happens to a webhook of this event and template if it has any of these lists of headers.
 
-        None: nobody knows with which, and they are not looked at.
+        `credentials` is None if they are unknown; then they are not checked.
         """
         target = self._target(url_template)
         if target is None:
@@ -128,7 +128,7 @@ class Receiver:
         return Trial(Fate.TAKEN, match, made, unknown=unknown)
 
     def _fills(self, event_type: EventType, attribute: str) -> bool:
-        """Whether Aurora is known to fill in a placeholder; of an event whose attributes nobody knows, every one."""
+        """Whether Aurora is known to fill in a placeholder; any, if the event's attributes are unknown."""
         if attribute in _OF_PARTNERS:
             return self._of_partner or attribute in event_type.attributes
         return not event_type.attributes or attribute in event_type.attributes
@@ -140,7 +140,7 @@ class Receiver:
             return None
 
     def _target(self, url: str) -> str | None:
-        """Return what reaches the daemon of a URL, None if it goes to another host."""
+        """Return the part of a URL that reaches the daemon as the target, None if the host is another one."""
         public = self._public_url
         if public and (url.startswith((f"{public}/", f"{public}?")) or url == public):
             return url[len(public) :]
@@ -158,7 +158,7 @@ def basic(pair: str) -> Header:
 
 
 def secrets_of(file: Path | None, parse: Callable[[str], Sequence[bytes]]) -> Sequence[bytes]:
-    """Return the secrets of a file, none if there is no file. Raises `ValueError` and `OSError`."""
+    """Return the secrets in a file, none without a file. Raises `ValueError`, `OSError`."""
     return () if file is None else parse(file.read_text(encoding="utf-8-sig"))
 
 
@@ -172,7 +172,7 @@ def _attributes(target: str) -> list[str]:
 
 
 def _fill(target: str, event_type: EventType) -> str:
-    """Return a target with a plausible value in the place of each placeholder."""
+    """Return a target with each placeholder replaced by a plausible value."""
 
     def value(attribute: str) -> str:
         known = event_type.values.get(attribute)

@@ -1,7 +1,7 @@
-"""A subscription as Aurora's API shows it, read leniently: but for an `id`, no field of an answer is documented.
+"""A subscription as Aurora's API returns it, parsed leniently: no field of a response but `id` is documented.
 
-What is not there, or is not of the kind that was expected, is unknown (None). No secret is kept, only whether there is
-one; a URL template may have one in it, so that it is no part of the `repr`.
+What is missing, or not of the expected type, is unknown (None). No secret is kept, only whether there is one; a URL
+template may contain one, so it is left out of the `repr`.
 """
 
 from collections.abc import Mapping
@@ -12,40 +12,40 @@ from typing import Any, Final
 from aurora_bridge.webhook.pattern import placeholder_attribute
 
 Filters = Mapping[str, frozenset[str]]
-"""By attribute in lower snake_case, the values that are let through."""
+"""The values that pass, by attribute in lower snake_case."""
 
 _WRAPPERS: Final = ("webhook", "partner_application_webhook")
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Who is told of an event, and how. Every field but the id may be unknown (None)."""
+    """Where Aurora sends an event, and how. Every field but the id may be unknown (None)."""
 
     id: str
     event: str | None = None
-    """As Aurora calls it: perhaps by a legacy name."""
+    """Aurora's name of the event, perhaps a legacy one."""
     url_template: str | None = field(default=None, repr=False)
-    """As it is sent, with any secret in it."""
+    """With any secret in it."""
     enabled: bool | None = None
     description: str | None = None
     filters: Filters | None = None
     """Empty: none."""
     header_auth_key: str | None = None
-    """Header that carries a secret. Empty: none."""
+    """Header that carries the secret. Empty: none."""
     basic_auth_username: str | None = None
-    """User of HTTP Basic. Empty: none."""
+    """User name for HTTP Basic. Empty: none."""
     secret_is_set: bool | None = None
-    """Whether a header's value or a password is set; null may be how Aurora hides one, and is unknown."""
+    """Whether a header's value or a password is set. Null in the response is unknown: it may hide a secret."""
 
     @property
     def authentication_is_known(self) -> bool:
-        """Whether Aurora shows what is sent as a credential, or that nothing is."""
+        """Whether Aurora shows which credential it sends, or that it sends none."""
         pair = (self.header_auth_key, self.basic_auth_username)
         return any(pair) or None not in pair
 
 
 def read_subscription(document: object) -> Subscription | None:
-    """Return the subscription of one object of an answer, None where that has no id."""
+    """Return the subscription in an object of a response, None if it has no id."""
     if not isinstance(document, dict):
         return None
     inner = next((document[name] for name in _WRAPPERS if isinstance(document.get(name), dict)), document)
@@ -72,7 +72,7 @@ def _read(document: Mapping[str, Any]) -> Subscription | None:
 
 
 def _text(document: Mapping[str, Any], name: str) -> str | None:
-    """Return a text, the empty one for null; None where it is not known."""
+    """Return a text, empty for null; None if it is missing or not a text."""
     value = document.get(name, ...)
     if value is None:
         return ""

@@ -1,7 +1,7 @@
-"""From `[[subscriptions]]` of the settings to the subscriptions that Aurora is to have, and all that is wrong there.
+"""Turns `[[subscriptions]]` in the settings into the subscriptions that Aurora should have, or reports all mistakes.
 
-A template is that of its route, with the host under which Aurora reaches the bridge. A secret is only named here, by
-its file: `Authentication.secret` reads it when it is sent.
+By default, a template is its route's, with the host at which Aurora reaches the bridge. Secrets are only named by their
+files: `Authentication.secret` reads one when it is sent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,26 +23,26 @@ from aurora_bridge.webhook.credentials import parse_basic, parse_tokens
 from aurora_bridge.webhook.pattern import placeholder_attribute
 
 _NOBODY: Final = AuthSettings(allow_anonymous=True)
-"""What is known of the credentials of a receiver that is not the bridge."""
+"""Stands for the unknown credentials of a receiver other than the bridge."""
 
 
 class Authentication(NamedTuple):
-    """What Aurora is to send as its credential."""
+    """The credential that Aurora should send."""
 
     kind: Literal["header", "basic", "none"] = "none"
     name: str = ""
-    """Of the header, or of the user; empty where no file says it."""
+    """Name of the header, or the user name; empty if unknown."""
     file: Path | None = None
 
     @property
     def words(self) -> str:
-        """For people, as in `header X-Aurora-Webhook-Token`."""
+        """Description for people, such as `header X-Aurora-Webhook-Token`."""
         return {"header": f"header {self.name}", "basic": f"Basic as {self.name}"}.get(self.kind, "none")
 
     def secret(self) -> str:
-        """Return the token or the password: the last of the file, which is the newest.
+        """Return the token or the password: the last one in the file, which is the newest.
 
-        Raises `ValueError` where there is none, and `OSError`.
+        Raises `ValueError` if there is none, and `OSError`.
         """
         if self.kind == "header":
             tokens = secrets_of(self.file, parse_tokens)
@@ -69,31 +69,31 @@ class Authentication(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A subscription that Aurora is to have."""
+    """A subscription that Aurora should have."""
 
     where: str
-    """Its table in the file, for people."""
+    """Its table in the file, for messages."""
     event: str
     url_template: str = field(repr=False)
-    """As it is sent, with any secret in it."""
+    """With any secret in it."""
     authentication: Authentication
     filters: Filters
     description: str | None
-    """None: whatever stands there."""
+    """None: leave unchanged."""
     enabled: bool
     id: str
 
 
 class WantedSubscriptions(NamedTuple):
-    """What the file says."""
+    """What the file declares."""
 
     subscriptions: Sequence[Wanted]
     left_out: Mapping[str, str]
-    """Events that are not subscribed to on purpose, by today's names, with the table that says so."""
+    """Events that intentionally have no subscription, by today's names, with the table that says so."""
 
 
 def wanted_of(tables: Sequence[SubscriptionSettings], settings: Settings, receiver: Receiver) -> WantedSubscriptions:
-    """Return the subscriptions that some tables want, for the routes of `settings`. Raises `SettingsError`."""
+    """Return the subscriptions that `tables` declare, for the routes of `settings`. Raises `SettingsError`."""
     problems: list[str] = []
     found: list[Wanted] = []
     left_out: dict[str, str] = {}
@@ -110,7 +110,7 @@ def wanted_of(tables: Sequence[SubscriptionSettings], settings: Settings, receiv
                 except (ValueError, OSError) as error:
                     problems.append(f"{where}: {event}: {error}")
     ids = [one.id for one in found if one.id]
-    problems += (f"[[subscriptions]]: the id {one} is there twice. Remove one of the two." for one in _twice(ids))
+    problems += (f"[[subscriptions]]: the id {one} occurs twice. Remove one of the two." for one in _twice(ids))
     if problems:
         raise SettingsError(problems)
     return WantedSubscriptions(found, MappingProxyType(left_out))
@@ -135,11 +135,11 @@ def _contradictions(table: SubscriptionSettings) -> Iterator[str]:
 
 
 def _wanted(where: str, event: str, table: SubscriptionSettings, settings: Settings, receiver: Receiver) -> Wanted:
-    """Return what a table wants of an event. Raises `ValueError`, `OSError`."""
+    """Return the subscription that a table declares for an event. Raises `ValueError`, `OSError`."""
     url = table.url_template or _template(event, table.route, settings, receiver.written)
     if url.startswith(f"{NO_HOST}/"):
         msg = (
-            "nothing says under which host Aurora reaches the bridge. Set "
+            "the host at which Aurora reaches the bridge is unknown. Set "
             f"{both_names('ingress.public_url')}, or write url_template."
         )
         raise ValueError(msg)
@@ -164,37 +164,37 @@ def _wanted(where: str, event: str, table: SubscriptionSettings, settings: Setti
 
 
 def _template(event: str, route: str | None, settings: Settings, written: Mapping[str, RouteSettings]) -> str:
-    """Return the template of a route for an event. Raises `ValueError` where there is not just one."""
+    """Return the template of the event's route, with the host. Raises `ValueError` unless there is exactly one."""
     today = todays_name(event)
     taking = {name: one for name, one in written.items() if todays_name(one.event) == today}
     if route is None:
         taking = {name: one for name, one in taking.items() if one.tenant in {None, settings.tenant}}
         if len(taking) > 1:
-            msg = f"several routes take it. Choose one by route = {' or '.join(map(repr, sorted(taking)))}."
+            msg = f"several routes receive it. Choose one with route = {' or '.join(map(repr, sorted(taking)))}."
             raise ValueError(msg)
         route = next(iter(taking), DEFAULT)
     if route in taking:
         return with_host(taking[route].template, settings)
     if route != DEFAULT:
-        why = f"takes {written[route].event}" if route in written else "is not there"
+        why = f"receives {written[route].event}" if route in written else "does not exist"
         msg = f"the route {route!r} {why}. Name one of {', '.join(map(repr, (*sorted(taking), DEFAULT)))}."
         raise ValueError(msg)
     if not settings.default_route:
-        msg = "no route takes it. Write one below [[routes]], or name the event in a table with left_out = true."
+        msg = "no route receives it. Add one below [[routes]], or name the event in a table with left_out = true."
         raise ValueError(msg)
     template = default_template(today, settings)
     if template is None:
         msg = (
-            "the bridge does not know its attributes. Write url_template, with the placeholders of Aurora's dashboard."
+            "the bridge does not know its attributes. Write url_template, with the placeholders in Aurora's dashboard."
         )
         raise ValueError(msg)
     return template
 
 
 def _with_token(url: str, auth: AuthSettings) -> tuple[str, bool]:
-    """Return a template with the route's token where its static parameter is, and whether it has that parameter.
+    """Return a template with the route's token as the value of its query parameter, and whether it has that parameter.
 
-    What stands there already is a placeholder for people: `docs/routes.md` says to leave the token out of the file.
+    A value in the file is not the token: `docs/routes.md` says to leave the token out of it.
     """
     head, mark, query = url.partition("?")
     pieces = query.split("&")
@@ -209,7 +209,7 @@ def _with_token(url: str, auth: AuthSettings) -> tuple[str, bool]:
 
 
 def _authentication(table: SubscriptionSettings, auth: AuthSettings) -> Authentication:
-    """Return what a table says that Aurora sends; where it says nothing, what the route takes."""
+    """Return the credential that a table declares, or else one that the route accepts."""
     own_header, own_basic = table.header or table.token_file, table.basic_username or table.basic_file
     kind = table.authentication
     if kind is None:
@@ -223,7 +223,7 @@ def _authentication(table: SubscriptionSettings, auth: AuthSettings) -> Authenti
         return Authentication()
     file, name = table.basic_file or auth.basic_file, table.basic_username
     if name is None and file is None:
-        msg = "nothing names the user of Basic. Add basic_username or basic_file."
+        msg = "the user name for Basic is missing. Add basic_username or basic_file."
         raise ValueError(msg)
     if name is None:
         name = secrets_of(file, parse_basic)[-1].decode().partition(":")[0]

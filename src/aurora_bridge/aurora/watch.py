@@ -1,8 +1,8 @@
 """Polls Aurora's subscriptions, since Aurora switches them off without notice.
 
 Every replica polls, with jitter, and changes nothing: switching on takes an operator, `aurora-bridge subscriptions
-reenable`. Problems (`inspection`) become metrics, lines of the status page, and a log line when they appear and when
-they are solved. While Aurora does not answer, the last good result stays.
+reenable`. Problems (`inspection`) become metrics, lines on the status page, and a log line when they appear and when
+they are solved. While Aurora does not answer, the last good result remains.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ class Seen(NamedTuple):
     """Aurora's subscriptions as the status page shows them."""
 
     time: float = 0.0
-    """When they were last listed, seconds since the epoch; 0: not since start."""
+    """When they were last listed, in seconds since the epoch; 0: not since start."""
     inspection: Inspection = Inspection({}, ())
-    """Of that time."""
+    """The result at that time."""
     error: AuroraError | None = None
     """Why they cannot be listed now."""
 
@@ -60,7 +60,7 @@ class SubscriptionWatch:
         clock: Callable[[], float] = monotonic,
         chance: Callable[[], float] = random,
     ) -> None:
-        """Every `poll_seconds`, more or less, have `inspect` check on a thread what `fetch` returns."""
+        """About every `poll_seconds`, pass what `fetch` returns to `inspect`, on another thread."""
         self._fetch = fetch
         self._inspect = inspect
         self._metrics = metrics
@@ -78,7 +78,7 @@ class SubscriptionWatch:
         """Poll until cancelled: at once, then every `poll_seconds` or so, sooner after a failure."""
         while True:
             await self._sleep(max(0.0, self._due - self._clock()))
-            self._due = self._clock() + self._jittered(self._poll_seconds)  # holds whatever is raised
+            self._due = self._clock() + self._jittered(self._poll_seconds)  # even if `poll` raises
             await self.poll()
 
     async def poll(self) -> None:
@@ -138,7 +138,7 @@ class SubscriptionWatch:
 
 @asynccontextmanager
 async def watching(settings: Settings, routes: Routes, metrics: Metrics) -> AsyncIterator[SubscriptionWatch | None]:
-    """Watch the subscriptions meanwhile, and try them on `routes`, if the settings have a key of Aurora's API."""
+    """Watch the subscriptions, and try them on `routes`; yield None if the settings have no key for Aurora's API."""
     if not settings.aurora.polled:
         yield None
         return
