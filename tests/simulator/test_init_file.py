@@ -43,14 +43,14 @@ def test_without_stories_it_is_the_usual_ones() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x", "no TOML"),
-        ("[story]", "none of stories, subscriptions"),
-        ("[subscriptions]", "no list of tables"),
+        ("x", "not TOML"),
+        ("[story]", "not one of stories, subscriptions"),
+        ("[subscriptions]", "not a list of tables"),
         ("stories = 1", "stories.NAME"),
         ("[[subscriptions]]\nevent = 'lead_created'", "number 1: url_template is missing"),
-        ("[[stories.quick]]\nevent = 'lead_created'\nafter = 'soon'", "a step is"),
-        ("[[stories.quick]]\nevents = 'lead_created'", "a step is"),
-        (2 * "[[subscriptions]]\nname = 'a'\nevent = 'lead_created'\nurl_template = 'http://x.test/'\n", "one name"),
+        ("[[stories.quick]]\nevent = 'lead_created'\nafter = 'soon'", "a step needs"),
+        ("[[stories.quick]]\nevents = 'lead_created'", "a step needs"),
+        (2 * "[[subscriptions]]\nname = 'a'\nevent = 'lead_created'\nurl_template = 'http://x.test/'\n", "the same name"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, words: str) -> None:

@@ -25,13 +25,13 @@ def test_secrets_are_shown_as_asterisks_and_filters_as_they_were_sent() -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (None, "no object"),
+        (None, "not an object"),
         ({"url_template": URL}, "event is missing"),
         ({"event": EVENT}, "url_template is missing"),
         ({"event": EVENT, "url_template": "x"}, "absolute"),
-        ({"event": EVENT, "url_template": URL, "enabled": "yes"}, "enabled is no boolean"),
+        ({"event": EVENT, "url_template": URL, "enabled": "yes"}, "enabled is not a boolean"),
         ({"event": EVENT, "url_template": URL, "header_auth_key": "X"}, "belong together"),
-        ({"event": EVENT, "url_template": URL, "filters": {"<STATUS>": "signed"}}, "filters is no object of lists"),
+        ({"event": EVENT, "url_template": URL, "filters": {"<STATUS>": "signed"}}, "filters is not an object of lists"),
     ],
 )
 def test_a_body_that_is_wrong_is_refused_with_the_reason(body: object, words: str) -> None:

@@ -1,5 +1,5 @@
-"""An Aurora in one process: it lives through stories, delivers their webhooks as documented, and serves its API.
+"""An Aurora in one process: it plays stories, delivers their webhooks as documented, and serves Aurora's API.
 
-`stories` says what happens, `aurora` what is delivered when and what its answer leads to: both are pure, with time as a
-parameter. `engine` runs them against a clock and a socket; `api` is what a consumer calls.
+`stories` generates what happens; `aurora` decides what is delivered when, and handles the answers. Both are pure, with
+time as a parameter. `engine` runs them with a clock and a sender; `api` is what a consumer calls.
 """

@@ -1,7 +1,7 @@
-"""The HTTP API of the simulated Aurora: subscriptions and objects as Aurora serves them; and what steers it.
+"""The HTTP API of the simulated Aurora: subscriptions and objects as Aurora serves them, and controls of its own.
 
-`/tenants/...` and `/partner_applications/...` want a bearer token and are limited in rate; what begins with an
-underscore is the simulator's own and wants neither.
+`/tenants/...` and `/partner_applications/...` require a bearer token and are rate-limited; paths that begin with an
+underscore control the simulator, and are neither.
 """
 
 import json
@@ -38,7 +38,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serving(
     engine: Engine, host: str, port: int, *, token: str = TOKEN, requests_a_minute: int = MOST
 ) -> AsyncIterator[str]:
-    """Serve the API; yield its URL. Raises `OSError` where it cannot listen."""
+    """Serve the API; yield its URL. Raises `OSError` if it cannot listen."""
     api = _Api(engine, token, requests_a_minute)
     runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=1)
     await runner.setup()
@@ -56,7 +56,7 @@ class _Api:
         self._token = token
         self._limits: dict[str, RateLimit] = defaultdict(lambda: RateLimit(requests_a_minute))
         self._failures: deque[int] = deque()
-        """Statuses of the next answers, as asked for."""
+        """Statuses of the next answers, as requested by `/_fail`."""
         self._random = Random()  # noqa: S311 - no cryptography
 
     def application(self) -> web.Application:
@@ -91,15 +91,15 @@ class _Api:
         except web.HTTPMethodNotAllowed as error:
             return _error(error.status, f"{request.method} is not served here", Allow=error.headers["Allow"])
         except web.HTTPException as error:
-            return _error(error.status, "no such thing" if error.status == 404 else error.reason)  # noqa: PLR2004
+            return _error(error.status, "not found" if error.status == 404 else error.reason)  # noqa: PLR2004
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if self._failures:
-            return _error(self._failures.popleft(), "failed, as /_fail has asked for")
+            return _error(self._failures.popleft(), "failed, as requested by /_fail")
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or key.strip() != self._token:
             return _error(401, "the bearer token is missing or wrong")
-        wait = self._limits[key].take(monotonic())  # real time: whoever waits for it waits in real time
+        wait = self._limits[key].take(monotonic())  # real time, in which the client waits
         return None if wait is None else _error(429, "too many requests", **{"Retry-After": str(wait)})
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -154,11 +154,11 @@ class _Api:
         body = await _body(request)
         event, given = body.get("event"), body.get("attributes", {})
         if not isinstance(event, str) or not isinstance(given, dict):
-            msg = 'a trigger is {"event": NAME, "attributes": {NAME: VALUE}}'
+            msg = 'the body must be {"event": NAME, "attributes": {NAME: VALUE}}'
             raise RefusedError(msg)
         attributes = plausible(event, self._random, {name: str(value) for name, value in given.items()})
         deliveries = self._engine.happen(Occurrence(self._engine.clock.now(), event, attributes))
-        await self._engine.advance(0)  # so that the answers are there
+        await self._engine.advance(0)  # waits for the answers
         return _json({"attributes": attributes, "deliveries": [one.shown() for one in deliveries]})
 
     async def _resend(self, request: web.Request) -> web.Response:
@@ -171,7 +171,7 @@ class _Api:
         body = await _body(request)
         status, times = body.get("status"), body.get("times", 1)
         if not (isinstance(status, int) and status in _FAILURES and isinstance(times, int) and times in _TIMES):
-            msg = 'a failure is {"status": 403, "times": 1}: a status from 400 to 599, and up to 1000 times'
+            msg = 'the body must be like {"status": 403, "times": 1}: status 400 to 599, times 1 to 1000'
             raise RefusedError(msg)
         self._failures.extend([status] * times)
         return web.Response(status=204)
@@ -197,13 +197,13 @@ async def _body(request: web.Request) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        msg = "the body is no JSON object"
+        msg = "the body is not a JSON object"
         raise RefusedError(msg)
     return body
 
 
 async def _webhook(request: web.Request) -> object:
-    """Return what stands below `webhook`, or the name that partner applications have for it."""
+    """Return the member `webhook` of the body, or `partner_application_webhook`. Raises `RefusedError`."""
     name = _SCOPES[request.match_info["scope"]]
     body = await _body(request)
     if name not in body:
@@ -215,7 +215,7 @@ async def _webhook(request: web.Request) -> object:
 async def _hours(request: web.Request) -> float:
     hours = (await _body(request)).get("hours")
     if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 <= hours <= _MOST_HOURS:
-        msg = f'hours is no number from 0 to {_MOST_HOURS:g}, as in {{"hours": 24}}'
+        msg = f'hours must be a number from 0 to {_MOST_HOURS:g}, as in {{"hours": 24}}'
         raise RefusedError(msg)
     return float(hours)
 

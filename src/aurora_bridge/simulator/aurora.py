@@ -1,6 +1,6 @@
-"""What Aurora does, as a machine without I/O: who is told of what happens, when, how often, and until when.
+"""Aurora's behaviour without I/O: which subscriptions an event is delivered to, when, and with which retries.
 
-Time is a parameter, in seconds since the epoch. `engine` asks `due` for what to send, and brings each answer to
+Time is a parameter, in seconds since the epoch. `engine` gets what to send from `due`, and passes each answer to
 `answered`.
 """
 
@@ -19,13 +19,13 @@ from aurora_bridge.simulator.switch_off import Window
 from aurora_bridge.simulator.template import Spaces
 
 LEDGER_DELIVERIES: Final = 100_000
-"""That the ledger keeps, the newest: about 1 KiB each."""
+"""The ledger keeps the newest, about 1 KiB each."""
 MOST_PENDING: Final = 100_000
-"""Deliveries, at most; likewise. A receiver that is away for long makes more, which Aurora would owe, too."""
+"""Limit of pending deliveries, about 1 KiB each. A receiver that is away for long would exceed it."""
 
 
 class Aurora:
-    """Subscriptions, what they still get, and a ledger of what was sent."""
+    """Subscriptions, their pending deliveries, and a ledger of all deliveries."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Aurora:
         self.objects = Objects()
         self.ledger: deque[Delivery] = deque(maxlen=ledger_deliveries)
         self.totals: Counter[str] = Counter()
-        """Of `happened`, `attempts`, `refused` attempts, `switched_off` subscriptions, and deliveries by state.
+        """Counts of `happened`, `attempts`, `refused` attempts, `switched_off` subscriptions, and deliveries by state.
 
-        Also of `left_out` deliveries: those that began while as many were pending as there may be.
+        Also of `left_out` deliveries, which were dropped because too many were pending.
         """
         self._most_pending = most_pending
         self._spaces = spaces
@@ -50,11 +50,11 @@ class Aurora:
         self._numbers = 0
         self._pending: dict[int, Delivery] = {}
         self._queue: list[tuple[float, int]] = []
-        """A heap of times and numbers; what is no longer pending is skipped."""
+        """A heap of due times and delivery numbers; what is no longer pending is skipped."""
         self._windows: dict[str, Window] = {}
 
     def happen(self, occurrence: Occurrence) -> list[Delivery]:
-        """Tell everybody who subscribed to it; return the deliveries that this takes."""
+        """Begin a delivery to each subscription to the event; return the deliveries."""
         self.totals["happened"] += 1
         self.objects.see(occurrence)
         delays = self._disturbances.delays(self._random)
@@ -67,7 +67,7 @@ class Aurora:
         ]
 
     def resend(self, since: float, now: float) -> int:
-        """Deliver again what was first sent since then, as Aurora's support does on request; return how many."""
+        """Deliver again what was first sent since then, as Aurora's support does on request; return the number."""
         sent = [delivery for delivery in self.ledger if delivery.attempts and delivery.attempts[0][0] >= since]
         resent = 0
         for delivery in sent:
@@ -78,13 +78,13 @@ class Aurora:
         return resent
 
     def next_due(self) -> float | None:
-        """Return when the next attempt is due, None if nothing is pending that waits for its time."""
+        """Return when the next attempt is due, None if none is scheduled."""
         while self._queue and self._queue[0][1] not in self._pending:
             heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
     def due(self, now: float) -> Request | None:
-        """Return an attempt that is due, None if there is none. It is returned once; `answered` takes it back."""
+        """Return an attempt that is due, once, or None. Its answer goes to `answered`."""
         at = self.next_due()
         if at is None or at > now:
             return None
@@ -95,7 +95,7 @@ class Aurora:
         return self._disturbances.disturb(request(delivery, present, now, self._spaces, self._random), present)
 
     def answered(self, asked: Request, answer: Answer, now: float) -> None:
-        """Take in what came back until now: the end of a delivery or its next retry, perhaps of the subscription."""
+        """Handle an attempt's answer: finish the delivery or schedule a retry, and perhaps disable the subscription."""
         delivery = asked.delivery
         delivery.attempts.append((asked.at, asked.url, answer))
         self.totals["attempts"] += 1
@@ -116,19 +116,19 @@ class Aurora:
                 self.change(replace(subscription, enabled=False))
 
     def change(self, subscription: Subscription) -> None:
-        """Add or replace a subscription; one that is disabled gets nothing more. Raises `RefusedError`."""
+        """Add or replace a subscription; a disabled one loses its pending deliveries. Raises `RefusedError`."""
         self.subscriptions.add(subscription)
         if not subscription.enabled:
             self._end(subscription.id)
 
     def remove(self, subscription_id: str) -> None:
-        """Delete a subscription that is there, and what is pending for it."""
+        """Delete an existing subscription, and its pending deliveries."""
         self.subscriptions.remove(subscription_id)
         self._windows.pop(subscription_id, None)
         self._end(subscription_id)
 
     def pending(self) -> int:
-        """Return how many deliveries wait for an attempt or for its answer."""
+        """Return the number of deliveries that wait for an attempt or an answer."""
         return len(self._pending)
 
     def _deliver(self, subscription: Subscription, occurrence: Occurrence, at: float) -> Delivery | None:

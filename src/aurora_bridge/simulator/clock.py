@@ -1,10 +1,10 @@
-"""The simulated clock: it runs, faster if so wished, and can be put forward."""
+"""The simulated clock, which can run faster than real time and be set forward."""
 
 from collections.abc import Callable
 
 
 class Clock:
-    """Seconds since the epoch, from a beginning on, `speed` of them each second of the `monotonic` clock."""
+    """Counts seconds since the epoch, from `begin` on, `speed` times as fast as the `monotonic` clock."""
 
     def __init__(self, begin: float, monotonic: Callable[[], float], speed: float = 1.0) -> None:
         self._speed = speed
@@ -16,9 +16,9 @@ class Clock:
         return self._at + (self._monotonic() - self._since) * self._speed
 
     def set(self, at: float) -> None:
-        """Go on from another time."""
+        """Continue from another time."""
         self._at, self._since = at, self._monotonic()
 
     def seconds_until(self, at: float) -> float:
-        """Return how long the wait for a simulated time is in real seconds, 0 for one that is over."""
+        """Return the real seconds until a simulated time, 0 if it has passed."""
         return max(0.0, (at - self.now()) / self._speed)

@@ -1,4 +1,4 @@
-"""One event on its way to one subscription, as the ledger keeps it."""
+"""Deliveries, as the ledger keeps them: one event for one subscription, with its attempts and answers."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from aurora_bridge.simulator.template import Spaces, fill
 from aurora_bridge.simulator.values import new_id
 
 RETRY_SECONDS: Final = (30.0, 300.0, 1800.0, 10_800.0, 72_000.0)
-"""Documented, about: between an attempt and the next one."""
+"""Documented intervals between one attempt and the next, which are approximate."""
 JITTER: Final = 0.015
-"""Share by which an interval is longer or shorter at most: the last retry comes within 24 h. Aurora's is not known."""
+"""Largest share by which an interval varies, so that the last retry comes within 24 h. Aurora's own is not known."""
 _SECRETS: Final = SecretNames(("token", "session_token", "api_key", "password", "secret"))
-"""A static parameter of such a name is how some subscriptions authenticate."""
+"""Names of static parameters with which some subscriptions authenticate."""
 
 
 class State(StrEnum):
-    """What has become of a delivery."""
+    """State of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -33,22 +33,22 @@ class State(StrEnum):
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """The answer to an attempt."""
 
     status: int | None
-    """None where nothing came in time."""
+    """None if there was no answer in time."""
     text: str
     """The body's beginning, or why there is none."""
 
     @property
     def succeeded(self) -> bool:
-        """Whether Aurora is content: all but a 2xx is a failure, redirects too (documented)."""
+        """Whether it is a 2xx: to Aurora everything else is a failure, even a redirect (documented)."""
         return self.status is not None and self.status // 100 == 2  # noqa: PLR2004 - the class of RFC 9110
 
 
 @dataclass(slots=True)
 class Delivery:
-    """An event for a subscription, with its attempts so far: when, to which URL, with which answer."""
+    """An event for a subscription, with its attempts so far: time, URL and answer."""
 
     number: int
     subscription: str
@@ -58,7 +58,7 @@ class Delivery:
     attempts: list[tuple[float, str, Answer]] = field(default_factory=list)
 
     def shown(self) -> dict[str, Any]:
-        """Return it as JSON, secrets in URLs as asterisks."""
+        """Return it as a JSON document, with asterisks for secrets in URLs."""
         return {
             "delivery": self.number,
             "event": self.event,
@@ -76,17 +76,17 @@ class Request(NamedTuple):
     url: str
     headers: Mapping[str, str]
     at: float
-    """By the simulated clock."""
+    """Seconds since the epoch, by the simulated clock."""
 
 
 def shown_attempt(at: float, url: str, answer: Answer) -> dict[str, Any]:
-    """Return an attempt as JSON, secrets in its URL as asterisks."""
+    """Return an attempt as a JSON document, with asterisks for secrets in its URL."""
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"at": when, "url": redacted(url), "status": answer.status, "answer": answer.text}
 
 
 def request(delivery: Delivery, subscription: Subscription, at: float, spaces: Spaces, random: Random) -> Request:
-    """Return the next attempt of a delivery by the present definition of its subscription."""
+    """Return the next attempt of a delivery, by the present definition of its subscription."""
     attributes = dict(delivery.attributes)
     if subscription.of_partner:  # a session token is single-use, so each attempt has its own
         attributes |= {"tenant_id": attributes.get("tenant_id", "simulated"), "session_token": new_id(random)}
@@ -104,5 +104,5 @@ def credentials(subscription: Subscription) -> Mapping[str, str]:
 
 
 def redacted(url: str) -> str:
-    """Return a URL with its secrets as asterisks."""
+    """Return a URL with asterisks for its secrets."""
     return _SECRETS.redact_target(url.encode())

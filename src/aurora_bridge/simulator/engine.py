@@ -1,7 +1,7 @@
-"""Runs an `Aurora` against a clock and a sender: what is due is sent, what is not is waited for.
+"""Runs an `Aurora` with a clock and a sender: sends attempts when they are due.
 
-`advance` is the test clock: it goes from one due attempt to the next, and on only once all answers are there, so that
-each retry comes at its time however far the clock is put forward.
+`advance` sets the clock forward from one due attempt to the next, and waits for all answers in between: so each retry
+is sent at its time, however far the clock advances.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from aurora_bridge.simulator.stories import Occurrence
 
 
 class World(NamedTuple):
-    """What a simulation begins with."""
+    """The initial state of a simulation, and what will happen."""
 
     aurora: Aurora
     begin: float
     """Seconds since the epoch."""
     occurrences: Iterator[Occurrence] = iter(())
     resend_at: float = inf
-    """When what was sent since `resend_since` is sent again."""
+    """When to re-send everything sent since `resend_since`."""
     resend_since: float = inf
 
 
 class Engine:
-    """Sends what is due, from `run()` until it is cancelled."""
+    """Sends what is due, while `run` runs or `advance` is called."""
 
     def __init__(self, make_world: Callable[[], World], clock: Clock, send: Send) -> None:
         self._make_world = make_world
@@ -38,12 +38,12 @@ class Engine:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._advancing = asyncio.Lock()
-        """Held while the clock is put forward: meanwhile `run` sends nothing of its own."""
+        """Held by `advance`, during which `run` sends nothing."""
         self.on_answer: Callable[[Delivery], None] = lambda _: None
         self.reset()
 
     def reset(self) -> None:
-        """Start over. What is in flight is answered to the world that ends."""
+        """Start over with a new world. Answers in flight still go to the old one."""
         world = self._make_world()
         self.aurora = world.aurora
         self._occurrences = world.occurrences
@@ -53,16 +53,16 @@ class Engine:
         self.wake()
 
     def wake(self) -> None:
-        """Look again at what is due."""
+        """Make `run` check again what is due."""
         self._changed.set()
 
     def happen(self, occurrence: Occurrence) -> list[Delivery]:
-        """Let something happen now, beside the stories; return its deliveries."""
+        """Make something happen in addition to the stories; return its deliveries."""
         self.wake()
         return self.aurora.happen(occurrence)
 
     async def run(self) -> None:
-        """Send what is due when it is, without an end."""
+        """Send what is due, until cancelled."""
         while True:
             self._changed.clear()
             wait = None
@@ -76,7 +76,7 @@ class Engine:
                 """Something is due."""
 
     async def advance(self, seconds: float) -> None:
-        """Put the clock forward; return once all that was due until then was sent and answered."""
+        """Advance the clock; return once everything due until then was sent and answered."""
         async with self._advancing:
             target = self.clock.now() + seconds
             while True:
@@ -94,13 +94,13 @@ class Engine:
             await asyncio.wait(self._in_flight)
 
     async def stop(self) -> None:
-        """Give up what is in flight."""
+        """Cancel what is in flight."""
         for task in self._in_flight:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     def _seconds_to_wait(self) -> float | None:
-        """Return the real seconds until something is due, None for as long as it takes until something changes."""
+        """Return the real seconds until something is due, None to wait for a change."""
         at = self._next_at()
         return None if at == inf or len(self._in_flight) >= MOST_IN_FLIGHT else self.clock.seconds_until(at)
 
@@ -110,7 +110,7 @@ class Engine:
         return min(occurrence.at if occurrence else inf, inf if due is None else due, self._resend_at)
 
     def _take_due(self) -> None:
-        """Begin what is due, in its order: so what is late stays in the stories, where it takes no memory."""
+        """Start what is due, in order of time. What is late stays in the stories, where it takes no memory."""
         now = self.clock.now()
         while len(self._in_flight) < MOST_IN_FLIGHT and (at := self._next_at()) <= now:
             if at == self.aurora.next_due() and (asked := self.aurora.due(now)) is not None:

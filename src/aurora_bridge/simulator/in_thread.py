@@ -1,4 +1,4 @@
-"""A simulated Aurora for programs that block, as most tests do: it runs in a thread of its own."""
+"""A simulated Aurora in a thread of its own, for synchronous programs, such as most tests."""
 
 import asyncio
 import threading
@@ -19,18 +19,18 @@ from aurora_bridge.simulator.template import is_template, suggested
 from aurora_bridge.simulator.values import new_id, plausible
 
 _SECONDS: Final = 120.0
-"""Of one call at most: an advance over many deliveries that time out takes 10 s each."""
+"""Timeout of one call: an advance through many deliveries that time out takes 10 s for each."""
 _OWNER: Final = "tenants/simulated"
 
 Result = TypeVar("Result")
 
 
 class Simulator:
-    """What the fixture `aurora_simulator` gives: nothing happens but what is triggered. Calls wait for the answers."""
+    """What the fixture `aurora_simulator` provides. Nothing happens unless it is triggered; calls wait for answers."""
 
     def __init__(self, engine: Engine, url: str, loop: asyncio.AbstractEventLoop) -> None:
         self.url: Final = url
-        """Of the API, for a consumer that calls Aurora."""
+        """URL of the API, for a consumer that calls Aurora."""
         self.token: Final = TOKEN
         """The API's bearer token."""
         self._engine = engine
@@ -40,7 +40,7 @@ class Simulator:
     def subscribe(self, event: str, to: str, **fields: object) -> str:
         """Subscribe to an event, with the API's fields; `to` is a base URL or a whole template. Return the id.
 
-        Raises `RefusedError`, as the API would refuse it.
+        Raises `RefusedError` for what the API would refuse.
         """
         body = {"event": event, "url_template": to if is_template(to) else suggested(to, event), **fields}
         subscription = created(new_id(self._random), _OWNER, body)
@@ -52,7 +52,7 @@ class Simulator:
         return subscription.id
 
     def trigger(self, event: str, **attributes: str) -> list[dict[str, Any]]:
-        """Let something happen now, with plausible values for what is not given; return its deliveries."""
+        """Make an event happen now, with plausible values for missing attributes; return its deliveries."""
 
         async def happen() -> list[dict[str, Any]]:
             values = plausible(event, self._random, attributes)
@@ -63,11 +63,11 @@ class Simulator:
         return self._call(happen())
 
     def advance(self, *, hours: float = 0, seconds: float = 0) -> None:
-        """Put Aurora's clock forward, through every retry that is due until then."""
+        """Advance Aurora's clock, through every retry that is due until then."""
         self._call(self._engine.advance(hours * 3600 + seconds))
 
     def resend(self, *, hours: float) -> int:
-        """Send again what was sent in the last hours; return how many deliveries that were."""
+        """Re-send what was sent in the last `hours`; return the number of deliveries."""
 
         async def again() -> int:
             now = self._engine.clock.now()
@@ -99,7 +99,7 @@ class Simulator:
 
 @contextmanager
 def running() -> Iterator[Simulator]:
-    """Yield a simulated Aurora without subscriptions, and with an API on a free port of loopback."""
+    """Yield a simulated Aurora without subscriptions, with its API on a free loopback port."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="aurora-simulator", daemon=True)
     thread.start()

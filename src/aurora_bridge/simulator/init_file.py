@@ -1,4 +1,4 @@
-"""The file that a simulation begins with (TOML): subscriptions with the API's fields, and stories of one's own."""
+"""The file that a simulation can begin with (TOML): subscriptions with the API's fields, and one's own stories."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ class InitFileError(Exception):
 
 
 class Beginning(NamedTuple):
-    """What a file says."""
+    """The content of a file."""
 
     subscriptions: Sequence[Subscription] = ()
     """Their ids are the names in the file."""
@@ -29,18 +29,18 @@ def parse(text: str) -> Beginning:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        msg = f"it is no TOML: {error}"
+        msg = f"not TOML: {error}"
         raise InitFileError(msg) from None
     if others := document.keys() - _SECTIONS:
-        msg = f"[{min(others)}] is none of {', '.join(sorted(_SECTIONS))}"
+        msg = f"[{min(others)}] is not one of {', '.join(sorted(_SECTIONS))}"
         raise InitFileError(msg)
     subscriptions = [_subscription(n, one) for n, one in enumerate(_tables(document, "subscriptions"), 1)]
     if len({one.id for one in subscriptions}) < len(subscriptions):
-        msg = "two [[subscriptions]] have one name"
+        msg = "two [[subscriptions]] have the same name"
         raise InitFileError(msg)
     stories = document.get("stories", {})
     if not isinstance(stories, dict):
-        msg = "stories are written [[stories.NAME]], a table for each step"
+        msg = "stories must be written as [[stories.NAME]], one table for each step"
         raise InitFileError(msg)
     told = {name: tuple(_step(name, step) for step in _tables(stories, name)) for name in stories}
     return Beginning(subscriptions, told or STORIES)
@@ -49,7 +49,7 @@ def parse(text: str) -> Beginning:
 def _tables(document: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
     tables = document.get(name, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        msg = f"{name} is no list of tables, as [[...]] begins one"
+        msg = f"{name} is not a list of tables; write each below a line [[...]]"
         raise InitFileError(msg)
     return tables
 
@@ -68,8 +68,8 @@ def _step(story: str, table: Mapping[str, Any]) -> Step:
     event, after, values = table.get("event"), duration(str(table.get("after", "0s"))), table.get("values", {})
     if not isinstance(event, str) or after is None or not isinstance(values, dict) or table.keys() - _STEP:
         msg = (
-            f'[[stories.{story}]]: a step is event = "NAME", after = "2h" (90s, 15m, 1d) and '
-            'values = { status = "signed" }, the last two as needed'
+            f'[[stories.{story}]]: a step needs event = "NAME", and can have after = "2h" (90s, 15m, 1d) and '
+            'values = { status = "signed" }'
         )
         raise InitFileError(msg)
     return Step(event, after, {name: str(value) for name, value in values.items()})

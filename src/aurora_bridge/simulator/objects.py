@@ -1,4 +1,4 @@
-"""The things whose ids were sent, with the few fields that a consumer which calls Aurora reads back."""
+"""The objects whose ids were sent, with the few fields that consumers read from Aurora's API."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -11,25 +11,25 @@ from aurora_bridge.simulator.stories import Occurrence
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {"projects": "project", "designs": "design", "agreements": "agreement", "leads": "lead"}
 )
-"""By their name in the API's paths, which is inferred, as is the form of a response."""
+"""Kinds by their name in the API's paths; these and the form of a response are inferred."""
 _KEPT: Final = frozenset({"project_id", "design_id", "lead_id"})
-"""What a thing says of others."""
+"""References to other objects."""
 _MOST: Final = 10_000
-"""Of each kind; the oldest goes."""
+"""Limit of each kind; the oldest is dropped."""
 
 
 class Objects:
-    """The latest that was told of each thing."""
+    """The latest known fields of each object."""
 
     def __init__(self) -> None:
         self._by_kind: dict[str, OrderedDict[str, dict[str, str]]] = {kind: OrderedDict() for kind in KINDS.values()}
 
     def get(self, kind: str, object_id: str) -> Mapping[str, str] | None:
-        """Return the thing, None if none was sent or it was deleted."""
+        """Return an object, None if its id was never sent or it was deleted."""
         return self._by_kind[kind].get(object_id)
 
     def see(self, occurrence: Occurrence) -> None:
-        """Learn of the things that an event speaks of."""
+        """Update the objects that an event mentions."""
         attributes = occurrence.attributes
         for kind, things in self._by_kind.items():
             if not (object_id := attributes.get(f"{kind}_id")):

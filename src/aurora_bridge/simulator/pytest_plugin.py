@@ -9,6 +9,6 @@ from aurora_bridge.simulator.in_thread import Simulator, running
 
 @pytest.fixture
 def aurora_simulator() -> Iterator[Simulator]:
-    """A simulated Aurora of the test's own: nothing happens but what it triggers, and its clock can be put forward."""
+    """A simulated Aurora for one test: nothing happens unless it is triggered, and its clock can be advanced."""
     with running() as simulator:
         yield simulator

@@ -1,4 +1,4 @@
-"""The API's rate limit, by key."""
+"""The API's rate limit, which applies per key."""
 
 from collections import deque
 from math import ceil

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, in a span of time: what `simulate run --scenario` can choose."""
+"""What `simulate run --scenario` lets go wrong on purpose, some of it during a span of time."""
 
 import re
 from dataclasses import dataclass, replace
@@ -22,20 +22,20 @@ class Scenario(StrEnum):
     OUTAGE = "outage"
     """Nothing reaches the receiver."""
     BAD_TOKEN = "bad-token"  # noqa: S105 - a name
-    """Deliveries have another credential than the receiver expects."""
+    """Deliveries have a credential that the receiver does not expect."""
     WRONG_TEMPLATE = "wrong-template"
-    """The last placeholder of each template is one that Aurora does not know."""
+    """The last placeholder of each template is unknown to Aurora."""
     RESEND = "re-send"
-    """At the end of the span, what was sent in it is sent again."""
+    """Everything sent during the span is sent again at its end."""
     DUPLICATES = "duplicates"
     """One delivery in ten is sent twice, all the time."""
     DISORDER = "disorder"
-    """Each delivery is up to an hour late, all the time: `signed` can arrive before `viewed`."""
+    """Each delivery is up to an hour late, all the time, so that `signed` can arrive before `viewed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbances:
-    """Scenarios, and the span of time for those that have one."""
+    """Scenarios, and the time span for those that have one (seconds since the epoch)."""
 
     scenarios: frozenset[Scenario] = frozenset()
     begin: float = 0.0
@@ -48,7 +48,7 @@ class Disturbances:
         return (late, late + _SECONDS_LATER) if twice else (late,)
 
     def disturb(self, asked: Request, subscription: Subscription) -> Request:
-        """Return an attempt as it goes out; without a URL, it goes nowhere."""
+        """Return an attempt as it is sent; with an empty URL, it is not."""
         if not self.begin <= asked.at < self.end:
             return asked
         if Scenario.OUTAGE in self.scenarios:
@@ -60,7 +60,7 @@ class Disturbances:
         return asked
 
     def template(self, template: str, now: float) -> str:
-        """Return the template that is filled now."""
+        """Return the template to fill at this time."""
         if Scenario.WRONG_TEMPLATE not in self.scenarios or not self.begin <= now < self.end:
             return template
         return _LAST_PLACEHOLDER.sub(r"<\1_UNKNOWN>", template)

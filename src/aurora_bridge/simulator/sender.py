@@ -12,7 +12,7 @@ from aurora_bridge.simulator.deliveries import Answer, Request
 BUDGET_SECONDS: Final = 10.0
 MOST_IN_FLIGHT: Final = 256
 _MOST_BYTES: Final = 300
-"""Of an answer's body that are kept."""
+"""Bytes of an answer's body that are kept."""
 _HEADERS: Final = {"User-Agent": "aurora-bridge-simulator"}
 
 Send = Callable[[Request], Awaitable[Answer]]
@@ -20,7 +20,7 @@ Send = Callable[[Request], Awaitable[Answer]]
 
 @asynccontextmanager
 async def sending(budget_seconds: float = BUDGET_SECONDS) -> AsyncIterator[Send]:
-    """Yield what sends one attempt and returns its answer; it raises nothing."""
+    """Yield a function that sends one attempt and returns its answer; it raises nothing."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=MOST_IN_FLIGHT),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -32,7 +32,7 @@ async def sending(budget_seconds: float = BUDGET_SECONDS) -> AsyncIterator[Send]
             if not asked.url:
                 return Answer(None, "not reached: the outage of a scenario")
             try:
-                url = URL(asked.url, encoded=True)  # goes out as it stands, whatever is wrong with it
+                url = URL(asked.url, encoded=True)  # sent unchanged, even if malformed
                 async with session.get(url, headers=asked.headers, allow_redirects=False) as response:
                     body = await response.content.read(_MOST_BYTES)
                     return Answer(response.status, body.decode("utf-8", "replace").strip())

@@ -1,6 +1,6 @@
-"""What happens at Aurora: a table of stories, and the endless stream of occurrences that comes of living through them.
+"""What happens at Aurora: a table of stories, and the endless stream of occurrences that they generate.
 
-The same seed gives the same stream. The order within a story is that of life; stories overlap.
+The same seed gives the same stream. Events of a story happen in a realistic order; stories overlap.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ _DAY: Final = 86_400.0
 
 
 class Occurrence(NamedTuple):
-    """Something that happened at Aurora, of which whoever subscribed is told."""
+    """Something that happens at Aurora, and is delivered to whoever subscribed."""
 
     at: float
     """Seconds since the epoch, by the simulated clock."""
@@ -31,9 +31,9 @@ class Step(NamedTuple):
 
     event: str
     after: float
-    """Seconds since the step before, on average; 0.5 to 1.5 times that in a telling."""
+    """Average seconds since the step before; the actual time is 0.5 to 1.5 times that."""
     values: Mapping[str, str]
-    """What the story needs to be so; everything else is left to chance."""
+    """Values that the story fixes; all others are random."""
 
 
 def _step(event: str, after: float, **values: str) -> Step:
@@ -134,13 +134,13 @@ STORIES: Final[Mapping[str, tuple[Step, ...]]] = {
     **_WRITTEN,
     **({"others": tuple(_step(event, _HOUR) for event in sorted(_IN_NO_STORY))} if _IN_NO_STORY else {}),
 }
-"""By name. Together they fire every event of the catalogue; `others` has those that no written story tells of."""
+"""Stories by name. Together they have every event in the catalogue: `others` has those that no other story has."""
 
 
 def occurrences(
     seed: int, begin: float, stories_per_day: float, stories: Mapping[str, Sequence[Step]] = STORIES
 ) -> Iterator[Occurrence]:
-    """Yield what happens from `begin` on (seconds since the epoch), in order of time, without an end."""
+    """Yield what happens from `begin` on (seconds since the epoch), in order of time, for ever."""
     random = Random(seed)  # noqa: S311 - no cryptography
     telling: list[tuple[Occurrence, int, Iterator[Occurrence]]] = []
     begins = begin

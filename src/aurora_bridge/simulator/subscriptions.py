@@ -1,6 +1,6 @@
-"""Subscriptions as the API takes and gives them, and the bounds that it documents.
+"""Subscriptions as the API accepts and returns them, and its documented limits.
 
-What a response holds is not documented but for an `id`: here it is the fields that were sent, secrets as asterisks.
+Of a response only `id` is documented: here it also has the fields that were sent, with asterisks for secrets.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,18 +13,18 @@ from aurora_bridge.simulator.template import problem_of
 from aurora_bridge.webhook.pattern import placeholder, placeholder_attribute
 
 MOST_PER_EVENT: Final = 5
-"""Subscriptions of an event and tenant (documented)."""
+"""Limit of subscriptions for an event and tenant (documented)."""
 _SECRETS: Final = ("header_auth_value", "basic_auth_password")
 _PAIRS: Final = (("header_auth_key", "header_auth_value"), ("basic_auth_username", "basic_auth_password"))
 
 
 class RefusedError(Exception):
-    """The API does not take what was sent. The message says why."""
+    """The API refuses what was sent. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Who is told of an event, and how."""
+    """Where an event is sent, and how."""
 
     id: str
     owner: str
@@ -38,19 +38,19 @@ class Subscription:
     basic_auth_username: str = ""
     basic_auth_password: str = field(default="", repr=False)
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """By attribute, the values that are told; the API writes the names as placeholders, brackets included."""
+    """The values that pass, by attribute; the API writes attributes as placeholders, with brackets."""
 
     @property
     def of_partner(self) -> bool:
-        """Whether a partner application's: its templates can have TENANT_ID and SESSION_TOKEN."""
+        """Whether it belongs to a partner application: its template can have TENANT_ID and SESSION_TOKEN."""
         return self.owner.startswith("partner_applications/")
 
     def allows(self, attributes: Mapping[str, str]) -> bool:
-        """Whether the filters let an event through."""
+        """Whether an event passes the filters."""
         return all(attributes.get(name) in allowed for name, allowed in self.filters.items())
 
     def shown(self) -> dict[str, Any]:
-        """Return what the API shows of it."""
+        """Return it as a JSON document, as the API does."""
         document = {name: getattr(self, name) for name in _FIELDS}
         document |= {name: HIDDEN for name in _SECRETS if document[name]}
         filters = {placeholder(name): list(allowed) for name, allowed in self.filters.items()}
@@ -61,7 +61,7 @@ _FIELDS: Final = tuple(field.name for field in fields(Subscription) if field.nam
 
 
 class Subscriptions:
-    """All that there are."""
+    """All subscriptions, by id."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Subscription] = {}
@@ -73,24 +73,24 @@ class Subscriptions:
         return self._by_id[subscription_id]
 
     def get(self, subscription_id: str, owner: str | None = None) -> Subscription | None:
-        """Return the one of this id, None if there is none or it is another owner's."""
+        """Return the subscription with this id, None if there is none or it has another owner."""
         found = self._by_id.get(subscription_id)
         return found if found and owner in {None, found.owner} else None
 
     def add(self, subscription: Subscription) -> None:
-        """Add or replace one. Raises `RefusedError` where its event has as many as there may be."""
+        """Add or replace a subscription. Raises `RefusedError` if its event has reached the limit."""
         same = [one for one in self if (one.owner, one.event) == (subscription.owner, subscription.event)]
         if len([one for one in same if one.id != subscription.id]) >= MOST_PER_EVENT:
-            msg = f"{subscription.event} has {MOST_PER_EVENT} webhooks, which is as many as there may be"
+            msg = f"{subscription.event} already has {MOST_PER_EVENT} webhooks, which is the limit"
             raise RefusedError(msg)
         self._by_id[subscription.id] = subscription
 
     def remove(self, subscription_id: str) -> None:
-        """Delete one that is there."""
+        """Delete an existing subscription."""
         del self._by_id[subscription_id]
 
     def of(self, event: str) -> list[Subscription]:
-        """Return those of an event."""
+        """Return the subscriptions to an event."""
         return [one for one in self if one.event == event]
 
 
@@ -105,21 +105,21 @@ def created(subscription_id: str, owner: str, body: object) -> Subscription:
 
 
 def updated(subscription: Subscription, body: object) -> Subscription:
-    """Return a subscription with what a partial body changes. Raises `RefusedError`."""
+    """Return a subscription changed by a partial body. Raises `RefusedError`."""
     return _checked(replace(subscription, **_read(body)))
 
 
 def _read(body: object) -> dict[str, Any]:
     if not isinstance(body, dict):
-        msg = "the body holds no object of a webhook"
+        msg = "the webhook is not an object"
         raise RefusedError(msg)
     values: dict[str, Any] = {}
     for name, value in body.items():
         if name == "filters":
             values[name] = _filters(value)
-        elif name in _FIELDS:  # others are ignored, as they are by Aurora's own reading of backward compatibility
+        elif name in _FIELDS:  # Aurora, too, ignores unknown fields
             if not isinstance(value, bool if name == "enabled" else str):
-                msg = f"{name} is no {'boolean' if name == 'enabled' else 'string'}"
+                msg = f"{name} is not a {'boolean' if name == 'enabled' else 'string'}"
                 raise RefusedError(msg)
             values[name] = value
     return values
@@ -127,7 +127,7 @@ def _read(body: object) -> dict[str, Any]:
 
 def _filters(value: object) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(value, dict) or not all(isinstance(allowed, list) for allowed in value.values()):
-        msg = 'filters is no object of lists, as in {"<STATUS>": ["signed"]}'
+        msg = 'filters is not an object of lists, as in {"<STATUS>": ["signed"]}'
         raise RefusedError(msg)
     return MappingProxyType(
         {placeholder_attribute(name.strip("<>")): tuple(map(str, allowed)) for name, allowed in value.items()}
@@ -143,9 +143,9 @@ def _checked(subscription: Subscription) -> Subscription:
             msg = f"{key} and {value} belong together: send both or neither"
             raise RefusedError(msg)
     if subscription.header_auth_key and subscription.basic_auth_username:
-        msg = "a webhook has header or Basic credentials, not both"
+        msg = "header and Basic credentials are both set: send only one of them"
         raise RefusedError(msg)
     if "\n" in (header := f"{subscription.header_auth_key}{subscription.header_auth_value}") or "\r" in header:
-        msg = "header credentials have a line break"
+        msg = "the header credentials contain a line break"
         raise RefusedError(msg)
     return subscription

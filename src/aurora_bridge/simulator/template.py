@@ -1,4 +1,4 @@
-"""URL templates as Aurora fills them: a placeholder that it does not know stays as it stands."""
+"""URL templates, filled as Aurora does: a placeholder that it does not know is left as it is."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -12,7 +12,7 @@ _CONTROL: Final = frozenset("\r\n\t\x00")
 
 
 class Spaces(StrEnum):
-    """How a space in a value is written; which one Aurora does is not documented."""
+    """How a space in a value is encoded; Aurora's way is not documented."""
 
     PERCENT = "%20"
     PLUS = "+"
@@ -40,20 +40,20 @@ def suggested(base: str, event: str, more: Iterable[str] = ()) -> str:
 
 
 def is_template(url: str) -> bool:
-    """Whether a URL is for one event, rather than a host below which each has its path."""
+    """Whether a URL is the template of one event, rather than a base URL for all."""
     return "?" in url or bool(PLACEHOLDER.search(url))
 
 
 def problem_of(template: str) -> str | None:
-    """Return why no delivery can be made from a template, None for one that can be used."""
+    """Return why a template cannot be used, None if it can."""
     try:
         parts = urlsplit(template)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
     if not usable:
-        return "it is no absolute http or https URL, as in https://hooks.example.com/lead_created?lead_id=<LEAD_ID>"
-    return "it has a control character" if _CONTROL & {*template} else None
+        return "it is not an absolute http or https URL, as in https://hooks.example.com/lead_created?lead_id=<LEAD_ID>"
+    return "it contains a control character" if _CONTROL & {*template} else None
 
 
 def _encoded(value: str, spaces: Spaces) -> str:

@@ -9,9 +9,9 @@ from uuid import UUID
 from aurora_bridge.webhook.catalogue import CATALOGUE, EventType
 
 _ONE_OFF: Final = frozenset({"job_id", "asset_id"})
-"""What has an identifier of its own each time; every other thing keeps its identifier through a story."""
+"""Identifiers that are new each time; all others stay the same through a story."""
 _EMPTY_SHARE: Final = 0.5
-"""Of the agreements without a financing option, which leaves FINANCING_ID empty."""
+"""Share of agreements without a financing option, which have an empty FINANCING_ID."""
 _OTHERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "attributes": ("name", "address", "utility_rate"),
@@ -20,7 +20,7 @@ _OTHERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "status": ("succeeded", "failed"),
     }
 )
-"""Examples for attributes whose values the catalogue does not know. Some are Aurora's users' own words."""
+"""Examples for attributes whose values the catalogue does not know."""
 _STATUSES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"project_status_changed": ("In Progress", "Remote Assessment Completed", "Project Sold", "Completed")}
 )
@@ -29,10 +29,10 @@ _STATUSES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 def plausible(
     event: str, random: Random, given: Mapping[str, str] = MappingProxyType({}), cast: dict[str, str] | None = None
 ) -> dict[str, str]:
-    """Return the event's attributes with their values: the `given` ones, the `cast`'s identifiers, others by chance.
+    """Return an event's attributes: `given` values, identifiers from `cast`, and random values for the rest.
 
-    New identifiers join the cast, so that the next event of a story speaks of the same things. An event that is not in
-    the catalogue has only what is given.
+    New identifiers are added to `cast`, so that the next event of a story is about the same objects. An event that is
+    not in the catalogue has only `given`.
     """
     event_type = CATALOGUE.get(event, EventType(event))
     cast = {} if cast is None else cast

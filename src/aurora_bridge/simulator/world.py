@@ -1,4 +1,4 @@
-"""What a simulation is made of: subscriptions, stories and scenarios, the same for the same seed."""
+"""Makes a simulation from subscriptions, stories and scenarios: the same one for the same seed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,23 +17,23 @@ DAY_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be simulated."""
+    """What to simulate."""
 
     subscriptions: Sequence[Subscription] = ()
-    """Those that are there at the beginning; the API can add others."""
+    """Initial subscriptions; the API can add others."""
     seed: int = 0
     stories: Mapping[str, Sequence[Step]] = field(default_factory=lambda: STORIES)
     stories_per_day: float = 0.0
-    """0 for none: then only what is triggered happens."""
+    """0 for no stories: then only what is triggered happens."""
     days: float = inf
     """Simulated days after which the stories end."""
     scenarios: frozenset[Scenario] = frozenset()
-    """Those that have a span have the second day."""
+    """Scenarios; the time span of those that have one is the second day."""
     spaces: Spaces = Spaces.PERCENT
 
 
 def make_world(plan: Plan, now: Callable[[], float]) -> World:
-    """Return a world that begins now. Raises `RefusedError` for more subscriptions of an event than there may be."""
+    """Return a world that begins now. Raises `RefusedError` if an event has too many subscriptions."""
     begin = now()
     second_day = (begin + DAY_SECONDS, begin + 2 * DAY_SECONDS)
     aurora = Aurora(plan.seed, plan.spaces, Disturbances(plan.scenarios, *second_day))
