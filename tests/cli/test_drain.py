@@ -58,7 +58,7 @@ def test_what_kafka_rejects_is_told_and_stays_and_so_does_what_was_quarantined(
     settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
     drained = here("drain", str(tmp_path), **settings)
     assert drained.returncode == 0
-    assert f"2 are quarantined and stay: AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge quarantine" in drained.stderr
+    assert f"2 are quarantined and stay. AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge quarantine" in drained.stderr
     assert [stored.key for stored in spooled(tmp_path)] == ["quarantined", "large"]
     assert [stored.key for stored in Place(prefix, kafka.bootstrap).read(Daemon(tmp_path))] == ["small"]
 
@@ -69,7 +69,7 @@ def test_a_directory_in_which_a_daemon_lives_is_left_to_it(tmp_path: Path, nobod
         refused = here("drain", str(daemon.state), kafka__bootstrap_servers=nobody)
         assert daemon.get("/lead_changed?lead_id=2").status == 200
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert f"is used by a living aurora-bridge (process {daemon.process.pid})" in refused.stderr
+    assert f"is in use by a running aurora-bridge (process {daemon.process.pid})" in refused.stderr
 
 
 def test_when_kafka_is_away_it_gives_up_and_everything_stays(tmp_path: Path, nobody: str) -> None:
@@ -78,7 +78,7 @@ def test_when_kafka_is_away_it_gives_up_and_everything_stays(tmp_path: Path, nob
     assert left.returncode == 1
     waiting, problem = left.stderr.splitlines()
     assert waiting == "2 wait"
-    assert problem.startswith(f"2 are left: Kafka took nothing for 0.3 s. {nobody}: no connection; ")
+    assert problem.startswith(f"2 are left: Kafka accepted nothing for 0.3 s. {nobody}: no connection; ")
     assert f"What is left stays in {tmp_path}; run this again" in problem
     assert [stored.key for stored in spooled(tmp_path)] == ["1", "2"]
 
@@ -92,7 +92,8 @@ def test_a_topic_that_is_missing_is_named_and_the_others_are_drained(
     left = here("drain", str(tmp_path), "--patience", "2", kafka__create_topics=False, **settings)
     assert left.returncode == 1
     assert (
-        f"1 are left: Kafka took nothing for 2 s. Missing or without a leader: {prefix}project_created. " in left.stderr
+        f"1 are left: Kafka accepted nothing for 2 s. Missing or without a leader: {prefix}project_created. "
+        in left.stderr
     )
     assert [stored.key for stored in spooled(tmp_path)] == ["2"]
 
@@ -136,4 +137,4 @@ def test_without_kafka_in_the_settings_it_ends_with_exit_code_78(tmp_path: Path)
 def test_patience_is_a_number_of_seconds(tmp_path: Path, seconds: str) -> None:
     refused = here("drain", str(tmp_path), f"--patience={seconds}")
     assert refused.returncode == 2
-    assert f"'{seconds}' is no number of seconds above 0, as in 60, 0.5 or 10m." in refused.stderr
+    assert f"'{seconds}' is not a number of seconds above 0, as in 60, 0.5 or 10m." in refused.stderr

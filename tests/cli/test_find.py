@@ -69,7 +69,7 @@ def test_in_kafka_it_is_found_by_its_id_with_its_place_its_receipt_and_its_route
         "route": "default",
     }
     assert lines(found)[0]["instance"] == (daemon.state / "instance").read_text().strip()
-    assert found.stderr == f"2 copies: 2 in Kafka.\nBy the index it was first received {told['received']}.\n"
+    assert found.stderr == f"2 copies: 2 in Kafka.\nThe index has it as first received {told['received']}.\n"
 
     (line,) = lines(here("find", once, state_dir=daemon.state, **settings))
     assert (line["id"], line["event"]) == (once, "project_created")
@@ -77,7 +77,7 @@ def test_in_kafka_it_is_found_by_its_id_with_its_place_its_receipt_and_its_route
     assert [line["id"] for line in lines(by_fingerprint)] == [again]
     elsewhere = here("find", state, "--event", "lead_changed", state_dir=daemon.state, **settings)
     assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
-    assert f"{state} is nowhere in the spool in {daemon.state}; topic {prefix}lead_changed at" in elsewhere.stderr
+    assert f"{state} was not found in the spool in {daemon.state}; topic {prefix}lead_changed at" in elsewhere.stderr
 
 
 def test_a_topic_is_read_from_the_time_in_the_id_on(
@@ -141,7 +141,7 @@ def test_beside_a_living_daemon_the_spool_is_read(tmp_path: Path) -> None:
 def test_what_is_nowhere_is_told_with_exit_code_1_and_where_it_was_looked_for(tmp_path: Path) -> None:
     nowhere = here("find", PRINT, state_dir=tmp_path)
     assert (nowhere.returncode, nowhere.stdout) == (1, "")
-    assert f"{PRINT} is nowhere" in nowhere.stderr
+    assert f"{PRINT} was not found in" in nowhere.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,4 +157,4 @@ def test_when_kafka_is_away_what_the_spool_holds_is_printed_with_exit_code_1(tmp
 def test_what_is_no_id_is_wrong_usage_and_answered_with_an_example(text: str) -> None:
     ended = here("find", text)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert f"{text!r} is no id of an event" in ended.stderr
+    assert f"{text!r} is not an event's id" in ended.stderr

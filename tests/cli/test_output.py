@@ -40,7 +40,7 @@ COMMANDS: Final = (
     "tail -n 1",
 )
 """Every command that prints, on a state directory with one event in it that is quarantined."""
-FULL: Final = "Standard output cannot be written: No space left on device.\n"
+FULL: Final = "Cannot write to standard output: No space left on device.\n"
 CLOSED: Final = "Standard output is closed: redirect it to a file or to /dev/null.\n"
 
 
@@ -129,12 +129,12 @@ def test_what_cannot_be_printed_is_not_deleted(tmp_path: Path) -> None:
     filled(tmp_path)
     discard = "quarantine discard 1 --yes"
     with full() as stdout:
-        assert run(discard, stdout, state_dir=tmp_path) == (1, f"{FULL[:-1]} Nothing is deleted.\n")
+        assert run(discard, stdout, state_dir=tmp_path) == (1, f"{FULL[:-1]} Nothing was deleted.\n")
     with unread() as stdout:
-        gone = "Nobody reads standard output any more. Nothing is deleted.\n"
+        gone = "The reader of standard output closed it. Nothing was deleted.\n"
         assert run(discard, stdout, state_dir=tmp_path) == (1, gone)
     closed = run_closed(discard, ">&-", state_dir=tmp_path)
-    assert (closed.returncode, closed.stderr) == (1, f"{CLOSED[:-1]} Nothing is deleted.\n")
+    assert (closed.returncode, closed.stderr) == (1, f"{CLOSED[:-1]} Nothing was deleted.\n")
     assert here("quarantine", "show", "1", state_dir=tmp_path).returncode == 0
 
 

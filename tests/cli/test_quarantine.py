@@ -114,7 +114,7 @@ def test_everything_can_be_discarded(state: Path) -> None:
 def test_a_number_that_no_row_has_is_wrong_usage(state: Path, words: tuple[str, ...], row: str) -> None:
     ended = quarantine(state, *words, row)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "is no row: a row is a whole number above 0" in ended.stderr
+    assert "is not a row: use a whole number above 0" in ended.stderr
     assert len(spooled(state)) == 3
 
 

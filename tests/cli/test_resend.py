@@ -27,14 +27,16 @@ def run(state: Path, *arguments: str) -> CompletedProcess[str]:
 
 
 def test_it_is_declared_prolonged_and_ended_for_the_next_start(state: Path) -> None:
-    assert run(state, "status").stdout == "no re-send was declared\n"
+    assert run(state, "status").stdout == "no re-send has been declared\n"
     assert run(state, "end").returncode == 1
     left = "(1 day|23 h)"  # by whether a millisecond has passed
-    told = rf"a re-send goes on since {MOMENT}; it ends by itself at {MOMENT}, in {left}\nknown  0\nnew    0\n"
+    told = (
+        rf"a re-send declared at {MOMENT} is in effect; it ends by itself at {MOMENT}, in {left}\nknown  0\nnew    0\n"
+    )
     for command in ("begin", "begin", "status"):
         assert re.fullmatch(told, run(state, command).stdout)
         assert resend.read(state).lasts(int(time() * 1000))
-    assert run(state, "end").stdout.startswith("the last re-send went on from ")
+    assert run(state, "end").stdout.startswith("the last re-send lasted from ")
     assert not resend.read(state).lasts(int(time() * 1000))
 
 
@@ -65,7 +67,7 @@ def test_what_can_no_longer_come_is_asked_for(state: Path) -> None:
         rf"lead_created  {MOMENT}  to  {MOMENT}  1 refused\nall events    {MOMENT}  to  {MOMENT}\n",
         asked.stdout,
     )
-    assert "Aurora's retries may still bring 1 delivery, until " in asked.stderr
+    assert "Aurora may still retry 1 delivery, until " in asked.stderr
     assert "aurora-bridge resend begin, on each replica" in asked.stderr
     assert "order_created" in run(state, "request", "--pending").stdout
     assert "lead_created" not in run(state, "request", "--event", "order_created").stdout
@@ -83,8 +85,8 @@ def test_a_window_that_is_given_is_printed_in_utc_for_each_event(state: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--to", "1d"], "--to: requires --from"),
-        (["--from", "1d", "--to", "2d"], "the window ends before it begins"),
+        (["--to", "1d"], "--to requires --from"),
+        (["--from", "1d", "--to", "2d"], "--from must be before --to"),
     ],
 )
 def test_a_window_that_makes_no_sense_is_refused(state: Path, arguments: list[str], why: str) -> None:

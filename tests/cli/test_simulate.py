@@ -48,9 +48,9 @@ def test_a_whole_template_is_filled_and_its_secrets_are_not_printed() -> None:
         (("trigger", "lead_created", "--basic", "secret"), "USER:PASSWORD"),
         (("trigger", "lead_created", "--times", "0"), "above 0"),
         (("run", "--events", "lead_creatd"), "Did you mean lead_created"),
-        (("run", "--rate", "-1"), "no number from 0"),
-        (("run", "--speed", "0"), "no number above 0"),
-        (("run", "--port", "65536"), "no port"),
+        (("run", "--rate", "-1"), "is not a number of 0 or more"),
+        (("run", "--speed", "0"), "is not a number above 0"),
+        (("run", "--port", "65536"), "is not a port"),
         (("run", "--scenario", "flood"), "outage"),
     ],
 )
@@ -78,7 +78,7 @@ url_template = "{nowhere()}/mine?lead=<LEAD_ID>"
     ended = here("simulate", "trigger", "lead_created", "--subscription", "leads", *options)
     assert "/mine?lead=l-1" in ended.stdout
     other = here("simulate", "trigger", "lead_created", "--subscription", "lead", *options)
-    assert (other.returncode, other.stderr) == (64, "no subscription is called 'lead'. There are: leads.\n")
+    assert (other.returncode, other.stderr) == (64, "no subscription is called 'lead'. Known: leads.\n")
 
 
 def test_a_file_that_is_wrong_or_not_there_is_told(tmp_path: Path) -> None:
@@ -87,4 +87,4 @@ def test_a_file_that_is_wrong_or_not_there_is_told(tmp_path: Path) -> None:
     file.write_text("[story]")
     ended = here("simulate", "run", "--init", str(file))
     assert (ended.returncode, ended.stdout) == (64, "")
-    assert f"{file}: [story] is none of" in ended.stderr
+    assert f"{file}: [story] is not one of" in ended.stderr

@@ -82,7 +82,7 @@ def test_nineteen_events_are_subscribed_to_and_a_second_run_has_nothing_to_do(br
     for command in (["plan"], ["apply", "--yes"], ["apply"]):
         again = bridge.run(*command, file=EVERYTHING)
         assert (again.returncode, again.stderr) == (0, "")
-        assert again.stdout.endswith("Nothing to change: Aurora has the 19 subscriptions of the file.\n")
+        assert again.stdout.endswith("Nothing to change: Aurora has the 19 subscriptions in the file.\n")
 
 
 def test_a_partner_application_has_subscriptions_of_its_own(bridge: Bridge) -> None:
@@ -110,8 +110,8 @@ def test_an_export_of_what_was_made_by_hand_has_an_empty_plan(bridge: Bridge) ->
     planned = bridge.run("plan", file=exported.stdout)
     assert planned.returncode == 0, planned
     assert planned.stdout == (
-        "Not compared: the secret of 2 subscriptions, which Aurora does not show. After it was changed: "
-        "--resend-credentials.\nNothing to change: Aurora has the 3 subscriptions of the file.\n"
+        "Not compared: the secret of 2 subscriptions, which Aurora does not show. If you changed it, use "
+        "--resend-credentials.\nNothing to change: Aurora has the 3 subscriptions in the file.\n"
     )
     bridge.config.write_text(bridge.config.read_text() + exported.stdout)  # beside the routes
     assert bridge.run("plan").returncode == 0
@@ -148,7 +148,7 @@ def test_after_half_a_failure_it_goes_on_where_it_was(bridge: Bridge, failing_at
         (401, "Aurora does not accept the API key (401)"),
         (403, "the API key is not provisioned for this call (403)"),
         (404, "Aurora does not know it (404)"),
-        (422, "Aurora refuses it (422): failed, as /_fail has asked for"),
+        (422, "Aurora refuses it (422): failed, as requested by /_fail"),
         (500, "Aurora failed (500)"),
     ],
 )

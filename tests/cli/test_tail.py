@@ -129,7 +129,7 @@ def test_the_last_are_counted_among_those_that_are_asked_for(daemon: Daemon) -> 
 def test_a_number_of_events_that_is_out_of_range_is_wrong_usage(daemon: Daemon, n: str) -> None:
     ended = tail(daemon, f"--lines={n}")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "is no number of events: a whole number from 0 to 1000000." in ended.stderr
+    assert "is not a number of events: use a whole number from 0 to 1000000." in ended.stderr
 
 
 def test_what_follows_the_last_is_printed_as_it_comes(tmp_path: Path) -> None:
@@ -296,10 +296,10 @@ def test_a_condition_finds_an_event_by_its_id_and_what_came_empty_by_nothing(tmp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--since", "yesterday"), "'yesterday' is no time and no duration. A time is RFC 3339, as in 2026-11-23T17"),
-        (("--since", "5 months"), "a duration before now is 90s, 15m, 2h or 1d."),
-        (("--where", "status"), "'status' is no condition. It is NAME=VALUE: an attribute, as in status=signed"),
-        (("--where", "=x"), "'=x' is no condition."),
+        (("--since", "yesterday"), "'yesterday' is not a time or a duration. Write a time as in 2026-11-23T17"),
+        (("--since", "5 months"), "a duration before now as in 90s, 15m, 2h or 1d."),
+        (("--where", "status"), "'status' is not a condition. Write NAME=VALUE: an attribute, as in status=signed"),
+        (("--where", "=x"), "'=x' is not a condition."),
     ],
 )
 def test_what_is_no_time_or_no_condition_is_wrong_usage_and_answered_with_an_example(

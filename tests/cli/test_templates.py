@@ -114,7 +114,7 @@ def test_an_event_without_a_template_is_told_with_exit_code_1() -> None:
     event = "design_deleted"
     ended = here("templates", "--event", event)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert f"No route takes {event}, or nothing but its name is known." in ended.stderr
+    assert f"No route receives {event}, or only its name is known." in ended.stderr
 
 
 def test_without_a_public_url_the_setting_is_named_and_standard_output_stays_clean() -> None:

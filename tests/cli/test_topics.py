@@ -67,7 +67,7 @@ def test_what_could_lose_events_is_a_warning_with_the_remedy_and_exit_code_0(
     assert ended.returncode == 0
     copies, insync, unclean, retention, size = ended.stderr.splitlines()
     assert "set it to 2, with 3 replicas" in copies
-    assert insync.endswith(f"so that Kafka takes nothing; add replicas: {prefix}project_created.")
+    assert insync.endswith(f"so Kafka accepts nothing; add replicas: {prefix}project_created.")
     assert unclean.endswith(f"set unclean.leader.election.enable=false: {prefix}lead_changed.")
     assert retention.endswith(f"set retention.ms to at least {30 * DAY_MS}: {prefix}lead_created.")
     assert size.endswith(f"set max.message.bytes to at least 100352: {prefix}lead_converted.")
@@ -84,7 +84,7 @@ def test_with_the_subject_as_key_a_compacted_topic_of_anything_but_states_is_a_w
     ended = here("topics", kafka__key=key, **settings)
     told = [line for line in ended.stderr.splitlines() if "cleanup.policy" in line]
     expected = (
-        "warning: compaction keeps one event of each subject, though nothing replaces the others; set "
+        "warning: compaction keeps one event per subject, but it does not replace the others; set "
         f"cleanup.policy=delete: {prefix}lead_changed, {prefix}project_created, {prefix}unrecognized."
     )
     assert told == ([expected] if key == "subject" else [])
@@ -158,7 +158,7 @@ def test_an_acl_that_is_missing_is_named_with_exit_code_1(guarded: KafkaCluster)
     allow(guarded.bootstrap, ResourceType.TOPIC, "denied.", AclOperation.DESCRIBE, prefixed=True)
     everything_but_create = (AclOperation.CLUSTER_ACTION, AclOperation.ALTER, AclOperation.DESCRIBE)
     allow(guarded.bootstrap, ResourceType.BROKER, "kafka-cluster", *everything_but_create)
-    ended = until(f"missing still: all {len(EVENTS)} topics.", "--apply", kafka__topic_prefix="denied.", **settings)
+    ended = until(f"still missing: all {len(EVENTS)} topics.", "--apply", kafka__topic_prefix="denied.", **settings)
     assert ended.returncode == 1
     assert "not created: denied.agreement_download_url_job_completed, " in ended.stderr
     assert "grant it the operation Create on these topics" in ended.stderr
@@ -171,7 +171,7 @@ def test_more_replicas_than_brokers_are_told_with_the_remedy_and_exit_code_1(kaf
     created, why, missing = ended.stderr.splitlines()
     assert (created, why.partition(prefix)[0]) == ("0 created", "not created: ")
     assert "lower AURORA_BRIDGE_KAFKA__REPLICATION_FACTOR" in why
-    assert missing.startswith(f"missing still: all {len(EVENTS)} topics.")
+    assert missing.startswith(f"still missing: all {len(EVENTS)} topics.")
 
 
 def test_a_kafka_that_is_away_is_told_with_exit_code_1() -> None:

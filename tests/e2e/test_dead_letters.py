@@ -273,14 +273,14 @@ def test_without_a_daemon_nothing_is_replayed_and_the_message_says_why(bench: Be
     bench.daemon.terminate()
     done = bench.run("replay", letter["id"])
     assert done.returncode == 1
-    assert done.stderr.startswith(f"No daemon runs with {bench.daemon.state}, and a replay goes through it.")
+    assert done.stderr.startswith(f"No daemon is running with {bench.daemon.state}, and only a daemon can replay.")
     bench.daemon.start()
 
 
 def test_an_id_that_is_none_is_told(bench: Bench) -> None:
     done = bench.run("show", "nonsense")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("no dead letter that was asked for: nonsense.")
+    assert done.stderr.startswith("no such dead letter: nonsense.")
 
 
 @pytest.mark.proves("a dead letter is replayed once, and never with a hidden value")

@@ -47,7 +47,7 @@ def test_while_a_resend_is_declared_signals_are_duplicates_through_restarts_and_
 
         daemon.start()
         assert outcomes(daemon, signals[:1]) == ["duplicate"]
-        assert resend(daemon, "end").startswith("the last re-send went on from ")
+        assert resend(daemon, "end").startswith("the last re-send lasted from ")
         assert outcomes(daemon, signals[:1]) == ["spooled"]
         assert daemon.metrics().value("aurora_bridge_resend_in_progress") == 0
 
@@ -94,4 +94,4 @@ def test_what_one_replica_refused_is_pending_until_another_has_it_and_each_is_to
         one.wait_until("it came", lambda it: it.metrics().value(name, event="project_status_changed") == 0)
         begun = command("resend", "begin", cwd=one.folder, state_dir=one.state)
         assert "1 other replica published to these topics: run this on each of them" in begun.stderr
-        assert resend(other, "status") == "no re-send was declared\n"
+        assert resend(other, "status") == "no re-send has been declared\n"

@@ -1,7 +1,7 @@
-"""`aurora-bridge cluster`: which Kafka cluster the state directory belongs to, and to let it be another.
+"""`aurora-bridge cluster`: shows which Kafka cluster the state directory belongs to, and changes it to another.
 
-A living daemon is asked to accept the cluster that it met (`control`). Where none lives, Kafka is asked for its id, and
-the command takes the directory's lock and changes the files itself.
+A running daemon is asked to accept the cluster that it found (`control`). Without one, the command asks Kafka for its
+id, takes the directory's lock, and changes the files itself.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import InUseError, locked
 
 _EXAMPLES = """\
-  aurora-bridge cluster show    the cluster that is remembered, and the one that is there
-  aurora-bridge cluster accept  publish to the one that is there from now on
+  aurora-bridge cluster show    the cluster that is remembered, and the present one
+  aurora-bridge cluster accept  publish to the present one from now on
 """
 _SHOW_EXAMPLES = """\
   aurora-bridge cluster show
@@ -27,36 +27,35 @@ _SHOW_EXAMPLES = """\
 """
 _ACCEPT_EXAMPLES = """\
   aurora-bridge cluster accept
-  AURORA_BRIDGE_STATE_DIR=/mnt/old/state aurora-bridge cluster accept  before a drain of that directory
+  AURORA_BRIDGE_STATE_DIR=/mnt/old/state aurora-bridge cluster accept  before draining that directory
 """
 
 
 def add(subparsers: Subparsers) -> None:
-    """Register the command and those below it."""
+    """Register the command and its subcommands."""
     below = add_group(
         subparsers,
         "cluster",
         help="which Kafka cluster the state directory belongs to: show, accept",
-        description="The state directory remembers the id of its Kafka cluster; the daemon sends to no other.",
+        description="The state directory remembers the id of its Kafka cluster; the daemon publishes to no other.",
         examples=_EXAMPLES,
     )
     add_command(
         below,
         "show",
         _show,
-        help="print the id that is remembered, the one that is set, and Kafka's",
-        description="Prints the id of the cluster that is remembered, of the one that is set, and of the one that the "
-        "settings lead to. Exit 1 if the daemon does not send there.",
+        help="print the remembered id, the one in the settings, and Kafka's",
+        description="Prints the remembered id, the one in the settings, and the id of the cluster that the brokers in "
+        "the settings belong to. Exit 1 if the daemon does not publish to it.",
         examples=_SHOW_EXAMPLES,
     )
     add_command(
         below,
         "accept",
         _accept,
-        help="publish to the cluster that is there from now on",
-        description="Takes the cluster that the settings lead to for the right one. What waits in the spool goes "
-        "there. The index is recreated from its topics: what was published to the former cluster is not known any "
-        "more.",
+        help="publish to the present cluster from now on",
+        description="Accepts the cluster that the brokers in the settings belong to. Events waiting in the spool go "
+        "there. The index is recreated from its topics, and forgets what was published to the former cluster.",
         examples=_ACCEPT_EXAMPLES,
     )
 
@@ -75,7 +74,7 @@ def _accept(_arguments: argparse.Namespace, settings: Settings) -> int:
     need_kafka(settings, "cluster accept")
     directory = settings.state_dir
     if not directory.exists():
-        return _say(f"{directory} does not exist, so that there is nothing to accept: a new one takes any cluster.")
+        return _say(f"{directory} does not exist. There is nothing to accept: a new one takes any cluster.")
     try:
         with locked(directory):
             return _replace(settings)
@@ -86,13 +85,13 @@ def _accept(_arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _replace(settings: Settings) -> int:
-    """Accept the cluster of the settings in a directory that is locked."""
+    """Accept the cluster of the settings; the directory is locked. Return the exit code."""
     directory, setting = settings.state_dir, settings.kafka.cluster_id
     if setting:
-        return _say(f"{SETTING} names the cluster; set it to the other one's id, and the next start accepts that.")
+        return _say(f"{SETTING} names the cluster. Set it to the new one's id: the next start accepts that.")
     before, met = read_id(directory), asyncio.run(cluster_id(settings.kafka))
     if not before:
-        return _say(f"{directory} remembers no cluster, so that there is nothing to accept: the next start takes any.")
+        return _say(f"{directory} remembers no cluster. There is nothing to accept: the next start takes any.")
     if met in {"", before}:
         return _say(f"Kafka at {settings.kafka.bootstrap_servers} is the cluster {before}: there is nothing to accept.")
     replace_id(directory, met)

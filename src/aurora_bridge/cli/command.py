@@ -1,4 +1,4 @@
-"""What the commands have in common: settings from `--config` and the environment, examples in the help, exit codes."""
+"""What all commands share: settings from `--config` and the environment, examples in the help, exit codes."""
 
 import argparse
 import logging
@@ -20,11 +20,11 @@ from aurora_bridge.state.directory import StateError
 
 EX_FAILED = 1
 Run = Callable[[argparse.Namespace, Settings], int]
-"""Does what a command is for, and returns its exit code."""
+"""Carries out a command and returns its exit code."""
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - its type has no public name
 
 
-def add_command(  # noqa: PLR0913 - what argparse wants to know
+def add_command(  # noqa: PLR0913 - argparse needs them
     subparsers: Subparsers,
     name: str,
     run: Run,
@@ -33,7 +33,7 @@ def add_command(  # noqa: PLR0913 - what argparse wants to know
     description: str,
     examples: str,
 ) -> argparse.ArgumentParser:
-    """Register a command that is run with the effective settings; return its parser, for arguments of its own."""
+    """Register a command that runs with the effective settings; return its parser, to add arguments."""
     parser = subparsers.add_parser(
         name,
         help=help,
@@ -54,7 +54,7 @@ def add_group(
     description: str,
     examples: str,
 ) -> Subparsers:
-    """Register a command that has others below it; return where they are registered."""
+    """Register a command with subcommands; return where to register these."""
     parser = subparsers.add_parser(
         name,
         help=help,
@@ -67,13 +67,13 @@ def add_group(
 
 
 def add_config(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
-    """Let a parser take `--config`; by default, one that is not given leaves the one before the command in force."""
+    """Add `--config` to a parser; by default, if omitted, one given before the command still applies."""
     words = "settings file (TOML); default: the one AURORA_BRIDGE_CONFIG names"
     parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=words)
 
 
 def need_kafka(settings: Settings, name: str) -> None:
-    """Raise `SettingsError` if no Kafka is configured, which the command of this name needs."""
+    """Raise `SettingsError` if Kafka is not configured, which the command `name` needs."""
     if settings.embedded_log:
         brokers = both_names("kafka.bootstrap_servers")
         raise SettingsError(
@@ -85,7 +85,7 @@ def _run(run: Run, arguments: argparse.Namespace) -> int:
     try:
         settings = load(arguments.config)
         logs.configure("error", settings.log.format)  # `serve` says more
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what a command cannot do, it says itself, once
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a command itself reports what failed, once
         return run(arguments, settings)
     except SettingsError as error:
         tell(error)
@@ -97,5 +97,5 @@ def _run(run: Run, arguments: argparse.Namespace) -> int:
     except OSError as error:
         tell(explain(error))
     except KeyboardInterrupt:
-        """Whoever ended it knows."""
+        """Say nothing: whoever pressed Ctrl-C knows."""
     return EX_FAILED

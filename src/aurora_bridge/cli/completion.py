@@ -1,6 +1,6 @@
-"""`aurora-bridge completion`: prints a script by which a shell completes commands, options and names of events.
+"""`aurora-bridge completion`: prints a completion script for commands, options and event names.
 
-shtab makes it from the parser.
+shtab generates it from the parser.
 """
 
 import argparse
@@ -22,11 +22,11 @@ _EXAMPLES = """\
 
 
 def add(subparsers: Subparsers, parser: argparse.ArgumentParser) -> None:
-    """Register the command; `parser` is that of the whole command line."""
+    """Register the command; `parser` is the parser of the whole command line."""
     own = subparsers.add_parser(
         "completion",
-        help="print a script by which your shell completes commands",
-        description="Prints a script by which a shell completes commands, options and names of events.",
+        help="print a completion script for your shell",
+        description="Prints a script that makes a shell complete commands, options and event names.",
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,8 +41,8 @@ def _print(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
 
 
 def _complete_values(parser: argparse.ArgumentParser) -> None:
-    """Tell shtab which arguments are names of events, and which are files."""
-    for action in parser._actions:  # noqa: SLF001 - the only way to them, and shtab's own
+    """Tell shtab which arguments are event names, files or directories."""
+    for action in parser._actions:  # noqa: SLF001 - there is no public way; shtab does the same
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
             for below in action.choices.values():
                 _complete_values(below)

@@ -1,9 +1,8 @@
 """`aurora-bridge config`: checks the settings and prints the effective ones, without secrets.
 
-The output is one JSON object (TOML has no way to write "not set") with a member for each group of the settings file, so
-that `aurora-bridge config | jq .kafka` works, and with `sources` in the same form, which says where each value came
-from. Exit 0 when the daemon would start with these settings, 78 (EX_CONFIG) when it would not; then every problem is a
-line on standard error, as warnings are. Where settings come from is in `settings.load`.
+The output is one JSON object (TOML cannot express "not set") with a member for each section of the settings file, and
+with `sources` in the same form, which says where each value came from. Exit 0 if the daemon would start with these
+settings, 78 (EX_CONFIG) if not; then standard error has a line for each problem. `settings.load` reads the settings.
 
 `aurora-bridge config -` checks the settings of another machine, such as the ones that Helm renders: the files that they
 name are not read.
@@ -30,11 +29,11 @@ from aurora_bridge.settings.origins import origins, overridden
 from aurora_bridge.web.server import tls_context
 
 _EXAMPLES = """\
-  aurora-bridge config                              what holds in this environment
+  aurora-bridge config                              the settings in this environment
   aurora-bridge config --config aurora-bridge.toml  the same with a settings file
   aurora-bridge config | jq .sources.kafka          where the values came from
-  aurora-bridge config > /dev/null && echo fine     only the check
-  helm template ... | aurora-bridge config -        what the chart makes of your values
+  aurora-bridge config > /dev/null && echo fine     only check them
+  helm template ... | aurora-bridge config -        what the chart renders from your values
 """
 
 _IN_MANIFEST: Final = re.compile(r"^( *)aurora-bridge\.toml: \|\n((?:\1 +.*\n|\n)*)", re.MULTILINE)
@@ -57,13 +56,13 @@ def add(subparsers: Subparsers) -> None:
         type=_given,
         default=argparse.SUPPRESS,
         metavar="FILE",
-        help="the same as --config FILE; - is standard input, TOML or what `helm template` prints, of another machine: "
-        "the secret files that it names are not read",
+        help="the same as --config FILE; - is standard input: TOML or the output of `helm template`, for another "
+        "machine, so that the secret files it names are not read",
     )
 
 
 def _given(text: str) -> Path | FromElsewhere | str:
-    if text is argparse.SUPPRESS:  # argparse before 3.13 converts a default as well
+    if text is argparse.SUPPRESS:  # argparse before 3.13 also converts defaults
         return text
     if text != "-":
         return Path(text)

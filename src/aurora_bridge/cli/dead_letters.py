@@ -1,8 +1,7 @@
-"""`aurora-bridge dead-letters`: deliveries that carried no readable event: look at them, and replay them.
+"""`aurora-bridge dead-letters`: lists, shows and replays deliveries that carried no readable event.
 
-They are read in the topic, and in the spool, where they wait for Kafka, with the marks of those that were replayed. To
-replay one, the living daemon is asked (`control`): it reads the target by the routes that it has now, and dedup,
-routing and durability are its own.
+`cli.letters` reads them. To replay one, the running daemon is asked (`control`): it reads the target by its present
+routes, and deduplicates and publishes as usual.
 """
 
 import argparse
@@ -39,7 +38,7 @@ _COLUMNS = ("letters", "replayed", "reason", "route", "last", "template")
 _EXAMPLES = """\
   aurora-bridge dead-letters list                              how many, by reason, route and template
   aurora-bridge dead-letters show --reason not_as_template     each with its target
-  aurora-bridge dead-letters replay --reason not_as_template   dry run: what would become of them
+  aurora-bridge dead-letters replay --reason not_as_template   dry run: what would happen to them
   aurora-bridge dead-letters replay --reason not_as_template --yes
 """
 _LIST_EXAMPLES = """\
@@ -51,19 +50,19 @@ _SHOW_EXAMPLES = """\
   aurora-bridge dead-letters show 12ce9b27067856622ff6967e1acf4d41.20261124T092447107
 """
 _REPLAY_EXAMPLES = """\
-  aurora-bridge dead-letters replay                           dry run: what would become of all
+  aurora-bridge dead-letters replay                           dry run: what would happen to all
   aurora-bridge dead-letters replay --route /contracts --yes  those of a route whose template was fixed
   aurora-bridge dead-letters replay --since 2026-11-24 --yes > replayed.jsonl
 """
 
 
 def add(subparsers: Subparsers) -> None:
-    """Register the command and those below it."""
+    """Register the command and its subcommands."""
     below = add_group(
         subparsers,
         "dead-letters",
         help="deliveries that carried no readable event: list, show, replay",
-        description="Deliveries with good credentials that carried no readable event are kept as dead letters.",
+        description="Deliveries with valid credentials that carried no readable event are kept as dead letters.",
         examples=_EXAMPLES,
     )
     listing = add_command(
@@ -90,11 +89,11 @@ def add(subparsers: Subparsers) -> None:
         _replay,
         help="publish what the present routes can read",
         description="Asks the running daemon to read dead letters again, by its present routes, and to publish their "
-        "events with the time at which they came. Each is marked, and never replayed again. Without --yes, nothing is "
-        "published. Exit 1 if one of them still carries no readable event.",
+        "events with the time of their receipt. Each is marked, and never replayed again. Without --yes, nothing is "
+        "published. Exit 1 if any of them still carries no readable event.",
         examples=_REPLAY_EXAMPLES,
     )
-    replay.add_argument("--yes", action="store_true", help="publish; without it, say what would become of them")
+    replay.add_argument("--yes", action="store_true", help="publish; without it, say what would happen to them")
     for each in (listing, show, replay):
         _add_choice(each)
 
@@ -150,7 +149,7 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _template(target: str) -> str:
-    """Return what deliveries by one URL template have in common: the path's words and the names of parameters."""
+    """Return what all deliveries of one URL template share: the path, redacted, and the parameter names."""
     path, mark, query = target.partition("?")
     names = [name + ("=..." if sign else "") for name, sign, _ in (each.partition("=") for each in query.split("&"))]
     template = redact_path(path.encode()) + mark + "&".join(names)
@@ -172,7 +171,7 @@ def _replay(arguments: argparse.Namespace, settings: Settings) -> int:
     _need_daemon(settings)
     letters, failure = read_letters(arguments, settings)
     if failure:
-        raise ReadError(failure)  # a mark may be in what could not be read
+        raise ReadError(failure)  # the unread part may hold marks
     waiting = [(letter, event) for letter, event in letters if letter.id not in letters.replayed]
     known = len(letters.found) - len(waiting)
     tell(f"{len(waiting)} to replay" + (f", {known} replayed before" if known else ""))
@@ -188,12 +187,12 @@ def _need_daemon(settings: Settings) -> None:
     if directory.exists():
         try:
             with locked(directory):
-                """Nobody else has it."""
+                """No daemon holds the lock."""
         except InUseError:
             return
     msg = (
-        f"No daemon runs with {directory}, and a replay goes through it. Start it (aurora-bridge serve), or set "
-        "AURORA_BRIDGE_STATE_DIR to that of your daemon."
+        f"No daemon is running with {directory}, and only a daemon can replay. Start it (aurora-bridge serve), or set "
+        "AURORA_BRIDGE_STATE_DIR to your daemon's directory."
     )
     raise ControlError(msg)
 
@@ -201,9 +200,9 @@ def _need_daemon(settings: Settings) -> None:
 def _ask_all(
     waiting: Sequence[tuple[StoredDeadLetter, bytes]], settings: Settings, *, dry_run: bool
 ) -> Counter[tuple[str, str]]:
-    """Ask the daemon for each, print what it says; return how often what became of them, and why.
+    """Ask the daemon to replay each, and print its results; return the count of each pair of outcome and reason.
 
-    Raises `OutputError`, also where a reader has enough before all were replayed.
+    Raises `OutputError`, also if the reader closes standard output before all were replayed.
     """
     outcomes: Counter[tuple[str, str]] = Counter()
     told_at = monotonic()
@@ -230,7 +229,7 @@ def _summary(outcomes: Counter[tuple[str, str]], *, dry_run: bool) -> Iterator[s
         elif reason == HIDDEN_VALUE:
             yield f"{count} not replayed: a value in the target is hidden (***), since it was a secret"
         elif outcome == Outcome.DEAD_LETTERED:
-            yield f"{count} carry no readable event still: {reason}"
+            yield f"{count} still carry no readable event: {reason}"
         elif outcome == Outcome.REFUSED:
             yield f"{count} not replayed: {reason}"
         elif outcome == REPLAYED:
@@ -242,11 +241,11 @@ def _summary(outcomes: Counter[tuple[str, str]], *, dry_run: bool) -> Iterator[s
 
 
 def _missing(wanted: Sequence[str], letters: Letters) -> int:
-    """Say which ids are no dead letters that were found; return the exit code."""
+    """Report the ids that were not found; return the exit code."""
     missing = [each for each in wanted if each not in letters.found]
     if not missing:
         return os.EX_OK
-    tell(f"no dead letter that was asked for: {', '.join(missing)}. `aurora-bridge dead-letters show` shows all.")
+    tell(f"no such dead letter: {', '.join(missing)}. `aurora-bridge dead-letters show` shows all.")
     return EX_FAILED
 
 

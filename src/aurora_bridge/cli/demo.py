@@ -1,7 +1,7 @@
-"""`aurora-bridge demo`: a week of webhooks in two minutes, with an outage of a day, and whether every event is there.
+"""`aurora-bridge demo`: plays a week of webhooks in two minutes, with a day's outage, and checks that no event is lost.
 
-`demo_week` plays it, with the daemon and `tail` as processes of their own (`demo_programs`) and the simulator here.
-`demo_sums` holds what happened at Aurora against what is stored; `demo_screen` shows both.
+`demo_week` plays it, with the daemon and `tail` as separate processes (`demo_programs`) and the simulator in this one.
+`demo_sums` compares what happened at Aurora with what is stored; `demo_screen` shows both.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from aurora_bridge.os_errors import explain
 
 _SECONDS: Final = 120.0
 _EXAMPLES = """\
-  aurora-bridge demo                            a week in two minutes; needs nothing but this package
+  aurora-bridge demo                            a week in two minutes; needs only this package
   aurora-bridge demo --kafka localhost:9092     with Kafka: creates the topics aurora.*, and writes to them
-  aurora-bridge demo --seconds 10 | tail -n 20  the summary alone, soon
+  aurora-bridge demo --seconds 10 | tail -n 20  only the summary, quickly
 """
 
 
@@ -36,9 +36,9 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="play a week of webhooks, with an outage, in two minutes",
-        description="Starts a daemon, a simulated Aurora and `tail`, plays a week with an outage of a day, and checks "
-        "that each event is stored exactly once: exit 1 if one is not. State and ports are its own. Of the settings "
-        "it takes only AURORA_BRIDGE_KAFKA__... from the environment, and only with --kafka.",
+        description="Starts a daemon, a simulated Aurora and `tail`, plays a week with a day's outage, and checks that "
+        "each event is stored exactly once: exit 1 if not. It has its own state and ports. It uses no settings but "
+        "AURORA_BRIDGE_KAFKA__... in the environment, and these only with --kafka.",
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,10 +46,10 @@ def add(subparsers: Subparsers) -> None:
         "--kafka", metavar="BROKERS", help="publish to this Kafka, as in localhost:9092; default: the embedded log"
     )
     parser.add_argument(
-        "--seconds", type=patience, default=_SECONDS, metavar="N", help="that the week takes; default 120"
+        "--seconds", type=patience, default=_SECONDS, metavar="N", help="duration of the week; default 120"
     )
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="keep state and logs in this directory; default: a temporary one"
+        "--keep", type=Path, metavar="DIR", help="directory for state and logs, which is kept; default: a temporary one"
     )
     parser.set_defaults(run=run)
 
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
                 loop.add_signal_handler(number, playing.cancel)
             sums = loop.run_until_complete(playing)
     except asyncio.CancelledError:
-        tell("Stopped." if arguments.keep else "Stopped; nothing is left behind.")
+        tell("Stopped." if arguments.keep else "Stopped, and left nothing behind.")
         return 128 + signal.SIGINT
     except ProgramError as error:
         tell(error)

@@ -1,6 +1,6 @@
-"""The programs of the demo: commands of aurora-bridge, each in a process of its own, with state and ports of its own.
+"""Runs the programs of the demo: commands of aurora-bridge as processes, with state and ports of their own.
 
-Each has a session of its own, too: a Ctrl-C comes to the demo alone, which ends them in order.
+Each is in its own session, so that Ctrl-C reaches only the demo, which stops them in order.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from typing import Final
 from aurora_bridge.settings.names import PREFIX
 
 _MOST_BYTES: Final = 2**21
-"""Of a line: more than an event has that Kafka takes."""
+"""Longest line: more than an event that Kafka accepts."""
 _STOP_SECONDS: Final = 15.0
-"""More than a daemon takes in good order."""
+"""More than a daemon needs for a graceful stop."""
 _SHOWN_LINES: Final = 5
 
 
 class ProgramError(Exception):
-    """A program did not start, failed, or ended too early. The message has the last that it said."""
+    """A program did not start, failed, or ended too early. The message has its last lines of output."""
 
 
 class Program:
-    """A command that runs."""
+    """A running command."""
 
     def __init__(self, name: str, process: Process, log: Path) -> None:
         self.process: Final = process
@@ -45,12 +45,12 @@ class Program:
             raise self.failure()
 
     def failure(self) -> ProgramError:
-        """Return what to say of it once it has failed."""
+        """Return the error that reports its failure."""
         said = self._log.read_text("utf-8", "replace").splitlines()[-_SHOWN_LINES:]
-        return ProgramError("\n".join([f"`aurora-bridge {self._name}` has ended. The last that it said:", *said]))
+        return ProgramError("\n".join([f"`aurora-bridge {self._name}` has ended. Its last lines:", *said]))
 
     async def stop(self) -> None:
-        """End it, at once if it takes too long."""
+        """Stop it; kill it if that takes too long."""
         if self.process.returncode is not None:
             return
         self.process.terminate()
@@ -82,7 +82,7 @@ class Programs:
 
     @asynccontextmanager
     async def running(self, name: str, *arguments: str, **settings: int) -> AsyncIterator[Program]:
-        """Run a command, and stop it on the way out. Raises `OSError`."""
+        """Run a command; stop it on exit. Raises `OSError`."""
         path = self.folder / f"{name}.log"
         with path.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -110,7 +110,7 @@ class Programs:
 
 
 class Daemon:
-    """`aurora-bridge serve`, which comes back at the same addresses."""
+    """`aurora-bridge serve`, which a restart brings back on the same ports."""
 
     def __init__(self, programs: Programs) -> None:
         self.url = self.admin_url = ""
@@ -118,7 +118,7 @@ class Daemon:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Program]:
-        """Run it; it listens on the way in, and has ended on the way out. Raises `ProgramError`."""
+        """Run it; it is listening on entry, and has ended on exit. Raises `ProgramError`."""
         ports = {"ingress__port": _port(self.url), "admin__port": _port(self.admin_url)}
         async with self._programs.running("serve", **ports) as program:
             said = program.lines()
@@ -129,7 +129,7 @@ class Daemon:
 
 
 async def _announced(lines: AsyncIterator[bytes], name: str) -> str:
-    """Return the URL that the daemon prints behind a name, nothing if it ends before."""
+    """Return the URL that the daemon prints after `name`, an empty string if it ends first."""
     async for line in lines:
         word, _, rest = line.decode().partition(" ")
         if word == name:
@@ -138,5 +138,5 @@ async def _announced(lines: AsyncIterator[bytes], name: str) -> str:
 
 
 def _port(url: str) -> int:
-    """Return the port of a URL, 0 for any if there is none yet."""
+    """Return the port of a URL; 0, for any port, if the URL is empty."""
     return int(url.rpartition(":")[2] or 0)

@@ -1,6 +1,6 @@
-"""What the demo shows: a line for each event as it is accepted or first refused, how far it is, and the sums.
+"""What the demo prints: a line for each event when it is accepted or first refused, the progress, and the sums.
 
-A terminal gets colours, unless NO_COLOR is set, and a last line that counts; a pipe gets plain lines.
+A terminal gets colours, unless NO_COLOR is set, and a progress line at the bottom; a pipe gets plain lines.
 """
 
 import os
@@ -19,18 +19,18 @@ from aurora_bridge.web.words import duration
 
 _BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
 _OUTCOMES: Final = 13
-"""Width of the longest, `200 published`."""
+"""Width of the longest outcome, `200 published`."""
 
 
 class Screen:
-    """Standard output."""
+    """Prints to standard output."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout is not None and sys.stdout.isatty()
         self._colours = self._terminal and not os.environ.get("NO_COLOR")  # https://no-color.org
 
     def close(self) -> None:
-        """Leave a terminal without the line that counts."""
+        """Clear the progress line."""
         self._last("")
 
     def say(self, *lines: str) -> None:
@@ -40,11 +40,11 @@ class Screen:
             put(*lines)
 
     def headline(self, at: float, words: str) -> None:
-        """Show that something happens to the daemon, or at Aurora."""
+        """Announce what happens to the daemon, or at Aurora."""
         self.say("", self._in(_BOLD, f"{_spoken(at)}  {words}"), "")
 
     def attempt(self, delivery: Delivery, outcome: str) -> Iterator[str]:
-        """Yield the line of a delivery's last attempt; there is none for duplicates, and for retries that fail."""
+        """Yield a line for a delivery's last attempt, none for duplicates and failed retries."""
         at, _, answer = delivery.attempts[-1]
         number = len(delivery.attempts)
         if outcome.endswith("duplicate") or (number > 1 and not answer.succeeded):
@@ -56,7 +56,7 @@ class Screen:
         yield f"{self._in(_DIM, _spoken(at))}  {answered}  {event}{self._in(_YELLOW, late)}"
 
     def progress(self, now: float, aurora: Aurora, sums: Sums) -> None:
-        """Show how far it is, in a last line that the next one takes the place of."""
+        """Replace the progress line."""
         totals = aurora.totals
         self._last(
             f"{_spoken(now)}  attempts {totals['attempts']:,}, failed {totals['refused']:,}, "
@@ -74,7 +74,7 @@ class Screen:
 
 
 def opening(programs: Programs, daemon: Daemon, seconds: float) -> list[str]:
-    """Return where everything is."""
+    """Return the introduction: URLs and paths."""
     return [
         f"A week of Aurora's webhooks in {duration(seconds)}. Ctrl-C ends it.",
         "",
@@ -87,18 +87,18 @@ def opening(programs: Programs, daemon: Daemon, seconds: float) -> list[str]:
 
 
 def closing(aurora: Aurora, sums: Sums, resent: int, speed: float) -> list[str]:
-    """Return the sums, whether they are right, and what is not as in life."""
+    """Return the sums, whether they are right, and what differs from production."""
     totals, happened, last = aurora.totals, sums.happened.total(), RETRY_SECONDS[-1]
     retried = sum(len(one.attempts) > 1 and one.state is State.DELIVERED for one in aurora.ledger)
     table = (
         (happened, "events happened at Aurora"),
-        (len(aurora.ledger), f"deliveries: one of each, and {resent:,} that were sent again on request"),
+        (len(aurora.ledger), f"deliveries: one of each event, and {resent:,} sent again on request"),
         (totals["attempts"], f"attempts, of which {totals['refused']:,} were refused or got no answer"),
-        (retried, "deliveries came by a retry"),
+        (retried, "deliveries arrived with a retry"),
         (totals["failed"], "deliveries were given up after their sixth attempt"),
         (len(sums.stored), "events are stored"),
         (sums.outcomes["duplicate"], "deliveries were dropped as duplicates"),
-        (sums.copies, "copies are stored, with the id of the first"),
+        (sums.copies, "copies are stored, with the id of the original"),
     )
     problems = [f"WRONG: {problem}." for problem in sums.problems()]
     return [
@@ -107,9 +107,9 @@ def closing(aurora: Aurora, sums: Sums, resent: int, speed: float) -> list[str]:
         "",
         *(problems or [f"Right: each of the {happened:,} events is stored exactly once."]),
         "",
-        f"Not as in life: Aurora's clock went {speed:,.0f} times as fast as that of the daemon. To the daemon",
-        "- an event's `time`, which is that of its receipt, lies within this demo;",
-        f"- the retry after {duration(last)} came after {last / speed:.1f} s, which is no interval of Aurora's;",
+        f"Unlike in production, Aurora's clock ran {speed:,.0f} times as fast as the daemon's. To the daemon",
+        "- the `time` of an event, its receipt, is within this demo;",
+        f"- the retry after {duration(last)} came after {last / speed:.1f} s, which is not one of Aurora's intervals;",
         "- the repeat window of a day did not end.",
     ]
 

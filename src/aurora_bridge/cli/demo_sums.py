@@ -1,4 +1,4 @@
-"""What happened at Aurora against what is stored, by content: what happened twice has to be there twice."""
+"""Compares what happened at Aurora with what is stored, by content: what happened twice must be stored twice."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,23 +14,23 @@ _MOST_NAMED: Final = 3
 
 
 class Sums:
-    """The two sides, and what the daemon answered between them."""
+    """What happened, what is stored, and what the daemon answered in between."""
 
     def __init__(self) -> None:
         self.happened: Counter[bytes] = Counter()
         self.stored: dict[str, bytes] = {}
-        """Content by id: an id that comes again is the same event."""
+        """Content by id: the same id again is the same event."""
         self.copies = 0
-        """Records with an id that was there before."""
+        """Records with an id that was stored before."""
         self.outcomes: Counter[str] = Counter()
-        """Of deliveries, in the daemon's own words."""
+        """Deliveries by the outcome that the daemon answered."""
 
     def happen(self, occurrence: Occurrence) -> None:
-        """Enter what happened at Aurora."""
+        """Record what happened at Aurora."""
         self.happened[_content(occurrence.event, occurrence.attributes)] += 1
 
     def store(self, line: bytes) -> None:
-        """Enter an event as `tail` prints it. What did not happen here is by others, who write to the same topics."""
+        """Record a line of `tail`. Ignore what did not happen here: others write to the same topics."""
         event = orjson.loads(line)
         data = event.get("data")
         if not isinstance(data, dict):
@@ -41,7 +41,7 @@ class Sums:
             self.stored[event["id"]] = content
 
     def answer(self, answer: Answer) -> str:
-        """Enter what was answered; return it in words."""
+        """Record an answer; return its status and outcome in words."""
         if answer.status is None:
             return "no answer"
         if not answer.succeeded:
@@ -51,7 +51,7 @@ class Sums:
         return f"{answer.status} {outcome}"
 
     def problems(self) -> list[str]:
-        """Return what is wrong: each event has to be stored once, after dropping equal ids."""
+        """Return what is wrong: each event must be stored once, not counting copies with the same id."""
         stored = Counter(self.stored.values())
         missing, more = self.happened - stored, stored - self.happened
         return [
@@ -62,7 +62,7 @@ class Sums:
 
 
 def _content(event: str, attributes: Mapping[str, str | None]) -> bytes:
-    """Return an event and its attributes; what came empty is null in a CloudEvent."""
+    """Return event and attributes as comparable bytes; what came empty is null, as in a CloudEvent."""
     values = {name: value or None for name, value in attributes.items()}
     return orjson.dumps([event, values], option=orjson.OPT_SORT_KEYS)
 

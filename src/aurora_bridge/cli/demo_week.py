@@ -1,7 +1,7 @@
 """The week of the demo: stories, a day on which the daemon is stopped, Aurora's retries, and a re-send at the end.
 
-The simulated clock stands still but where it is put forward, a little at a time, and each attempt is answered before
-the next one is sent: so the week is the same at any speed, on any machine.
+The simulated clock only advances in small steps, and each attempt is answered before the next one is sent: the week is
+the same at any speed, on any machine.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ _END: Final = _BEGIN + _DAYS * DAY_SECONDS
 _OUTAGE: Final = (_BEGIN + 3 * DAY_SECONDS, _BEGIN + 4 * DAY_SECONDS)
 _STORIES_PER_DAY: Final = 5.0
 _SEED: Final = 0
-"""With one seed in three, the outage delays a state that lay between two equal ones: to the bridge those two are one,
-and the sums are off by it."""
+"""Not any seed will do: in one of three, the outage delays a state between two equal ones, which the bridge takes for
+one, and the sums differ."""
 _TICK_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 30.0
-"""For which an event may be late in the log or in Kafka."""
+"""How long to wait for late events in the log or in Kafka."""
 
 
 async def play(programs: Programs, seconds: float, screen: Screen) -> Sums:
-    """Play the week in about so many seconds; return the sums. Raises `ProgramError`, `OutputError`, `OSError`."""
+    """Play the week in about `seconds`; return the sums. Raises `ProgramError`, `OutputError`, `OSError`."""
     daemon, sums, speed = Daemon(programs), Sums(), _DAYS * DAY_SECONDS / seconds
     async with AsyncExitStack() as stack:
-        if programs.kafka:  # `tail` follows topics that are there
+        if programs.kafka:  # `tail` needs existing topics
             await programs.run("topics", "--apply")
         async with daemon.running() as serving:
             since = datetime.now(UTC).isoformat()
@@ -58,9 +58,9 @@ async def play(programs: Programs, seconds: float, screen: Screen) -> Sums:
         screen.headline(_OUTAGE[0], "The daemon is stopped for a day. Aurora gets no answer, and will retry.")
         await week.live(_OUTAGE[1], tail)
         async with daemon.running() as serving:
-            screen.headline(_OUTAGE[1], "The daemon is started again. Aurora's retries come, hours late.")
+            screen.headline(_OUTAGE[1], "The daemon is started again. Aurora's retries arrive, hours late.")
             await week.live(_END, serving, tail)
-            screen.headline(_END, "The outage was longer than Aurora's retries: it is asked to send all since then.")
+            screen.headline(_END, "The outage outlasted Aurora's retries: it is asked to re-send all since then.")
             begun = await programs.run("resend", "begin")
             screen.say("$ aurora-bridge resend begin", *begun.splitlines()[:1])
             resent = await week.resend(_OUTAGE[0])
@@ -80,7 +80,7 @@ class _Week:
         engine.on_answer = self._answered
 
     async def live(self, until: float, *needed: Program) -> None:
-        """Let the clock go on until then, and the programs that are needed live."""
+        """Advance the clock until then. Raises `ProgramError` if one of the `needed` programs ends."""
         while (now := self._engine.clock.now()) < until:
             began = monotonic()
             await self._advance(min(_TICK_SECONDS * self._speed, until - now))
@@ -89,13 +89,13 @@ class _Week:
             await asyncio.sleep(_TICK_SECONDS - (monotonic() - began))
 
     async def resend(self, since: float) -> int:
-        """Send again what was first sent since then, until nothing is pending; return how many deliveries."""
+        """Re-send what was first sent since then, until nothing is pending; return the number of deliveries."""
         resent = self._engine.aurora.resend(since, self._engine.clock.now())
         await self._advance(2 * DAY_SECONDS)
         return resent
 
     async def catch_up(self, *needed: Program) -> None:
-        """Return once all is stored, or late beyond patience."""
+        """Wait until everything is stored, but no longer than `_PATIENCE_SECONDS`."""
         deadline = monotonic() + _PATIENCE_SECONDS
         while self._sums.problems() and monotonic() < deadline:
             await self.live(self._engine.clock.now() + self._speed * _TICK_SECONDS, *needed)
@@ -117,7 +117,7 @@ async def _store(tail: Program, sums: Sums) -> None:
 
 
 def _world(url: str, sums: Sums) -> World:
-    """Return the week, with identifiers of its own: topics remember those of an earlier demo."""
+    """Return the week, with new identifiers: topics may hold those of an earlier demo."""
     subscriptions = tuple(
         created(event, "tenants/demo", {"event": event, "url_template": suggested(url, event)}) for event in CATALOGUE
     )

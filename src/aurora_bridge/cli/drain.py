@@ -1,7 +1,7 @@
-"""`aurora-bridge drain`: empties a state directory that a replica left behind into Kafka.
+"""`aurora-bridge drain`: publishes what a departed replica left in its state directory.
 
-It does what a daemon does with its backlogs, through the same sender, publisher and drainer, and takes no webhooks. The
-directory's lock keeps it from one in which a daemon lives.
+It empties the backlogs as a daemon does, through the same sender, publisher and drainer, but receives no webhooks. The
+directory's lock keeps it out while a daemon is running.
 """
 
 import argparse
@@ -44,8 +44,8 @@ _FLUSH_SECONDS = 2.0
 _ELSEWHERE = "they are meant for another Kafka cluster"
 
 _EXAMPLES = """\
-  aurora-bridge drain /mnt/old/aurora-bridge-state                with the Kafka of this environment
-  aurora-bridge drain /mnt/old/state --config aurora-bridge.toml  with that of a settings file
+  aurora-bridge drain /mnt/old/aurora-bridge-state                to the Kafka in this environment
+  aurora-bridge drain /mnt/old/state --config aurora-bridge.toml  to the one in a settings file
   aurora-bridge drain /mnt/old/state --patience 600               wait longer for a Kafka that is away
 """
 
@@ -56,9 +56,9 @@ def add(subparsers: Subparsers) -> None:
         subparsers,
         "drain",
         run,
-        help="empty a state directory that a replica left behind into Kafka",
-        description="Publishes what waits in the spool of a state directory where no daemon lives, in order. Exit 0 "
-        "once nothing waits, 1 if something is left. What was quarantined stays.",
+        help="publish what a departed replica left in its state directory",
+        description="Publishes, in order, what waits in the spool of a state directory that no daemon uses. Exit 0 "
+        "once nothing waits, 1 if something is left. Quarantined events stay.",
         examples=_EXAMPLES,
     )
     parser.add_argument("state_dir", type=Path, metavar="STATE_DIR", help="state directory of a daemon that is gone")
@@ -67,7 +67,7 @@ def add(subparsers: Subparsers) -> None:
         type=patience,
         default=_PATIENCE_SECONDS,
         metavar="SECONDS",
-        help="give up when Kafka took nothing for so long (default: 60)",
+        help="give up if Kafka accepts nothing for this long (default: 60)",
     )
 
 
@@ -78,21 +78,21 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not (directory / FILE).exists():
         msg = f"{directory} holds no {FILE}: it is not the state directory of a daemon. Correct the path."
         raise StateError(msg)
-    os.umask(0o077)  # the state directory holds customers' data
+    os.umask(0o077)  # the state directory holds customer data
     try:
         with locked(directory), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             problem = runner.run(_drain(directory, settings, arguments.patience))
     except InUseError as error:
         msg = (
-            f"{directory} is used by a living aurora-bridge (process {error.holder}), which drains it by itself. "
-            "Stop that one first if this command is to do it."
+            f"{directory} is in use by a running aurora-bridge (process {error.holder}), which drains it by itself. "
+            "To use this command instead, stop that process first."
         )
         raise StateError(msg) from error
     with closing(inspect_spool(directory)) as db:
         quarantined = sum(1 for _ in quarantine.listed(db))
     if quarantined:
         tell(
-            f"{quarantined} are quarantined and stay: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge quarantine "
+            f"{quarantined} are quarantined and stay. AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge quarantine "
             "list shows them, and why."
         )
     if problem is None:
@@ -102,13 +102,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _drain(directory: Path, settings: Settings, patience: float) -> str | None:
-    """Publish what waits, until nothing does; return why something is left, if so."""
+    """Publish until nothing waits; return why something is left, None if nothing is."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kafka, metrics = settings.kafka, Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
     problems = Problems(metrics)
-    problems.creating = True  # what is missing of the topics that nothing waits for is no matter here
+    problems.creating = True  # missing topics matter only if events wait for them
     security = Security(kafka)
     guard = ClusterGuard(directory, kafka.cluster_id)
     spool = Spool(directory, settings.spool.max_bytes)
@@ -126,20 +126,20 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
             reason = await _emptied(spool, problems, patience, stop)
             failure = _failure(kafka, sender, publisher, metrics)
             if reason == _ELSEWHERE:
-                failure += f" Here that is: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge cluster accept."
-            await sender.flush(_FLUSH_SECONDS)  # what is under way may still be acknowledged
+                failure += f" For this directory: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge cluster accept."
+            await sender.flush(_FLUSH_SECONDS)  # what is in flight may still be acknowledged
             for task in tasks:
                 task.cancel()
     finally:
         if not await spool.stop(_FLUSH_SECONDS):
-            tell("The disk does not answer: what Kafka took may be sent again by the next drain.")
+            tell("The disk does not respond: the next drain may send again what Kafka has already accepted.")
     if reason is None:
         return None
     return f"{spool.waiting} are left: {reason}. {failure}"
 
 
 async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyncio.Event) -> str | None:
-    """Return None once nothing waits, else why not; tell the progress meanwhile."""
+    """Report progress until nothing waits, and return None; else return why something is left."""
     total = left = told = spool.waiting
     moved_at = told_at = monotonic()
     tell(f"{total} wait")
@@ -154,7 +154,7 @@ async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyn
         if spool.waiting != left:
             left, moved_at = spool.waiting, now
         elif now - moved_at > patience:
-            return f"Kafka took nothing for {patience:g} s"
+            return f"Kafka accepted nothing for {patience:g} s"
         if left != told and now - told_at > _TELL_SECONDS:
             tell(f"{left} of {total} wait")
             told, told_at = left, now
@@ -164,7 +164,7 @@ async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyn
 
 
 def _failure(settings: KafkaSettings, sender: Sender, publisher: Publisher, metrics: Metrics) -> str:
-    """Return what is known of why Kafka takes nothing."""
+    """Return what is known of why Kafka accepts nothing."""
     problems = " ".join(f"{problem}." for problem in sender.problems)
     if problems:
         return problems

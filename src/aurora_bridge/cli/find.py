@@ -1,7 +1,7 @@
-"""`aurora-bridge find`: where the copies of an event are, when they were received, how often, by which route.
+"""`aurora-bridge find`: finds the copies of an event, with their time of receipt, route and attempt.
 
-It looks into the spool and the index beside a living daemon or without one, and into the topics, from the time in the
-id on. A record never has an older timestamp than the time of its event, so nothing before that needs to be read.
+It reads the spool and the index, with or without a running daemon, and the topics from the time in the id on: a
+record's timestamp is never earlier than its event's time.
 """
 
 import argparse
@@ -33,9 +33,9 @@ from aurora_bridge.webhook.event import ID, Identity, identity_of, rfc3339
 
 _HEADER = "aurora-bridge-"
 _PLACES = {"kafka": "in Kafka", "spool": "in the spool", "quarantine": "in quarantine"}
-"""Where a copy can be, and the words for it."""
+"""Where a copy can be, and how the summary says it."""
 _MARGIN_MS = 3_600_000
-"""Read from before the time in the id: after a step of the clock, ids go on from the time before it."""
+"""How far before the time in the id to read: after the clock steps back, ids continue from the earlier time."""
 
 _EXAMPLES = """\
   aurora-bridge find 9b34c925c662569cd98229fce412fa1e.20261124
@@ -45,12 +45,12 @@ _EXAMPLES = """\
 
 
 class Wanted(NamedTuple):
-    """An id, or the fingerprint of many."""
+    """An id, or a fingerprint that stands for all its ids."""
 
     id: str
     fingerprint: str
     since_ms: int
-    """Of the time in the id, 0 where it has none."""
+    """Where to begin in the topics: milliseconds since the epoch, 0 if the id has no time."""
 
     def is_in(self, identity: Identity) -> bool:
         """Whether a record with this identity is a copy."""
@@ -75,14 +75,14 @@ def add(subparsers: Subparsers) -> None:
         action="append",
         type=event_name,
         metavar="NAME",
-        help="read only this event's topic; can be given again",
+        help="read only this event's topic; can be repeated",
     )
     parser.add_argument(
         "--since",
         type=moment,
         default=0,
         metavar="TIME",
-        help="read topics from then on only, as `tail` does; default: from the time in the id, else all",
+        help="read topics only from then on, as with `tail`; default: from the time in the id, or all",
     )
 
 
@@ -90,12 +90,12 @@ def _wanted(text: str) -> Wanted:
     match = ID.fullmatch(text)
     try:
         if match is None:
-            raise ValueError  # noqa: TRY301 - told as a day that no calendar has
+            raise ValueError  # noqa: TRY301 - reported like an impossible date
         time = f"{match['time'] or '000000'}.{match['millis'] or '000'}+00:00"
         moment = datetime.fromisoformat(f"{match['day']}T{time}") if match["day"] else None
     except ValueError:
         msg = (
-            f"{text!r} is no id of an event. An id is 32 hex digits, alone or with a day or a millisecond: "
+            f"{text!r} is not an event's id. An id is 32 hex digits, alone or with a day or a millisecond: "
             "9b34c925c662569cd98229fce412fa1e.20261124, 9b34c925c662569cd98229fce412fa1e.20261124T030511454."
         )
         raise argparse.ArgumentTypeError(msg) from None
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _search_spool(directory: Path, wanted: Wanted, found: Counter[str]) -> set[str]:
-    """Print the copies in the spool; return their events, whose topics are the only ones that can have more."""
+    """Print the copies in the spool; return their event names: no other topic can have more copies."""
     events = set()
     with closing(inspect_spool(directory)) as db:
         for record in copies_of(db, wanted.fingerprint):
@@ -174,7 +174,7 @@ def _published(record: Stored, event: str) -> dict[str, object]:
 
 
 def _told(identity: Identity, event: str, headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """Return what a record says of its event, and its headers of its delivery."""
+    """Return what a record says about its event, and what its headers say about the delivery."""
     told = {
         name.removeprefix(_HEADER): (value or b"").decode(errors="replace")
         for name, value in headers
@@ -191,15 +191,15 @@ def _told(identity: Identity, event: str, headers: Iterable[tuple[str, bytes | N
 
 
 def _summary(wanted: Wanted, found: Counter[str], known: Row | None, looked: list[str]) -> Iterator[str]:
-    """Yield how often it is where, and what the index knows: of attempts only those for which a retry was expected."""
+    """Yield how many copies are where, and what the index knows: attempts only if a retry was expected."""
     if found:
         places = ", ".join(f"{found[where]} {words}" for where, words in _PLACES.items() if found[where])
         yield f"{found.total()} {'copy' if found.total() == 1 else 'copies'}: {places}."
     else:
-        places = "; ".join(looked) or "a spool or in Kafka: neither could be looked into"
-        yield f"{wanted.id} is nowhere in {places}."
+        places = "; ".join(looked) or "a spool or in Kafka: neither could be read"
+        yield f"{wanted.id} was not found in {places}."
     if known is not None:
         ids = {event_id(wanted.fingerprint, recurrence, known.time_ms, known.id_ms) for recurrence in Recurrence}
         if wanted.id in {*ids, wanted.fingerprint}:
             last = f", attempt {known.attempt} {rfc3339(known.attempt_ms * 1000)}" if known.attempt > 1 else ""
-            yield f"By the index it was first received {rfc3339(known.time_ms * 1000)}{last}."
+            yield f"The index has it as first received {rfc3339(known.time_ms * 1000)}{last}."

@@ -1,4 +1,4 @@
-"""Dead letters as they lie in the log, with the marks of those that were replayed: what `cli.dead_letters` works on."""
+"""Reads dead letters and the marks of replayed ones from Kafka and the spool, for `cli.dead_letters`."""
 
 import argparse
 import asyncio
@@ -20,20 +20,20 @@ from aurora_bridge.webhook.dead_letter import StoredDeadLetter, read_dead_letter
 from aurora_bridge.webhook.event import structured
 
 _GROUP = 500
-"""Events of one transaction: short enough not to hold up the daemon's checkpoints."""
+"""Events read in one transaction: short enough not to hold up the daemon's checkpoints."""
 
 
 @dataclass(slots=True)
 class Letters:
-    """The dead letters that were asked for, and which of all were replayed: in memory, about 1 kB each."""
+    """The requested dead letters, in memory (about 1 kB each), and the ids of all that were replayed."""
 
     arguments: argparse.Namespace
     found: dict[str, tuple[StoredDeadLetter, bytes]] = field(default_factory=dict)
-    """By their ids, so that copies of one are one; each with its CloudEvent."""
+    """By id, which merges copies; each with its CloudEvent."""
     replayed: set[str] = field(default_factory=set)
 
     def take(self, events: Iterable[bytes]) -> None:
-        """Take what the topic holds."""
+        """Take CloudEvents of the dead-letter topic."""
         for event in events:
             document = orjson.loads(event)
             letter = read_dead_letter(document)
@@ -58,7 +58,7 @@ class Letters:
 
 
 def read_letters(arguments: argparse.Namespace, settings: Settings) -> tuple[Letters, str]:
-    """Return the dead letters that were asked for, and why not all could be read, if so."""
+    """Return the requested dead letters, and why not all could be read (empty if all were)."""
     letters = Letters(arguments)
     if settings.embedded_log or (settings.state_dir / FILE).exists():
         _read_spool(letters, settings)

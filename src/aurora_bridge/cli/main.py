@@ -35,15 +35,15 @@ _EPILOG = """exit codes: 0 done, 1 failed while running, 2 wrong usage, 78 a set
 
 
 class _Parser(argparse.ArgumentParser):
-    """Prints help and version as commands print their results."""
+    """Prints help and version the way commands print their results."""
 
     usage_exit = 2
     """Exit code for wrong usage."""
     renamed: Mapping[str, str] = MappingProxyType({"set-aside": "quarantine"})
-    """Today's name of a command by its former one."""
+    """Today's name of a command by its former name."""
 
     def error(self, message: str) -> NoReturn:
-        """Tell wrong usage, with the exit code that the command has for it."""
+        """Report wrong usage, and exit with the command's code for it."""
         for former, name in self.renamed.items():
             if f"invalid choice: {former!r}" in message:
                 self.exit(self.usage_exit, f"{self.prog}: `{former}` is now `{name}`: run `{self.prog} {name}`.\n")

@@ -1,7 +1,7 @@
-"""`aurora-bridge quarantine`: events that Kafka rejects: look at them, send them again, or delete them.
+"""`aurora-bridge quarantine`: shows events that Kafka rejected, sends them again, or deletes them.
 
-To look, the spool is read beside a living daemon or without one. To change something, a living daemon is asked
-(`control`); where none lives, the command takes the directory's lock and changes the file itself.
+The spool is read with or without a running daemon. A change is made by the running daemon (`control`); without one, the
+command takes the directory's lock and changes the file itself.
 """
 
 import argparse
@@ -58,20 +58,20 @@ _DISCARD_EXAMPLES = """\
 
 
 def add(subparsers: Subparsers) -> None:
-    """Register the command and those below it."""
+    """Register the command and its subcommands."""
     below = add_group(
         subparsers,
         "quarantine",
         help="what Kafka rejected: list, show, retry, discard",
-        description="Events that Kafka rejects (too large, most likely) are quarantined in the spool.",
+        description="Events that Kafka rejects, most likely because they are too large, are quarantined in the spool.",
         examples=_EXAMPLES,
     )
     listing = add_command(
         below,
         "list",
         _list,
-        help="one line for each: row, event, bytes, reason, when received, id",
-        description="Lists what was quarantined, in order of receipt.",
+        help="one line per event: row, reason, bytes, time of receipt, event, id",
+        description="Lists what is quarantined, in order of receipt.",
         examples=_LIST_EXAMPLES,
     )
     listing.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
@@ -80,7 +80,7 @@ def add(subparsers: Subparsers) -> None:
         "show",
         _show,
         help="print events as JSON lines",
-        description="Prints events that were quarantined, as JSON lines.",
+        description="Prints quarantined events as JSON lines.",
         examples=_SHOW_EXAMPLES,
     )
     _add_rows(show)
@@ -89,8 +89,8 @@ def add(subparsers: Subparsers) -> None:
         "retry",
         _retry,
         help="send events again",
-        description="Puts events back into their topics' queues, at their place by receipt. Fix the cause before: "
-        "what Kafka refuses again is quarantined again. Without a living daemon, the next start sends them.",
+        description="Puts events back into their topics' queues, in order of receipt. Fix the cause first: what Kafka "
+        "rejects again is quarantined again. Without a running daemon, the next start sends them.",
         examples=_RETRY_EXAMPLES,
     )
     _add_rows_or_all(retry)
@@ -99,21 +99,21 @@ def add(subparsers: Subparsers) -> None:
         "discard",
         _discard,
         help="delete events for good",
-        description="Deletes events that were quarantined, and prints them as JSON lines, so that they can be kept.",
+        description="Deletes quarantined events, and prints them as JSON lines, so that you can keep them.",
         examples=_DISCARD_EXAMPLES,
     )
     _add_rows_or_all(discard)
-    discard.add_argument("--yes", action="store_true", required=True, help="needed: nothing brings them back")
+    discard.add_argument("--yes", action="store_true", required=True, help="required, since it cannot be undone")
 
 
 def _add_rows_or_all(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--all", action="store_true", help="everything that was quarantined")
+    which.add_argument("--all", action="store_true", help="everything in quarantine")
     _add_rows(which, "*")
 
 
 def _add_rows(parser: "argparse._ActionsContainer", nargs: Literal["+", "*"] = "+") -> None:
-    help_text = "number of a row, as `list` shows it"
+    help_text = "row number, as `list` shows it"
     parser.add_argument("seq", nargs=nargs, default=[], type=row, metavar="ROW", help=help_text)
 
 
@@ -154,9 +154,9 @@ def _retry(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
     try:
-        rows = _print_events(_chosen(arguments, settings), settings)  # before: what cannot be printed is not deleted
+        rows = _print_events(_chosen(arguments, settings), settings)  # first: what cannot be printed is not deleted
     except OutputError as error:
-        tell(f"{error} Nothing is deleted.")
+        tell(f"{error} Nothing was deleted.")
         return EX_FAILED
     found = _change(settings, DISCARD, rows)
     tell(f"{len(found)} deleted")
@@ -164,13 +164,13 @@ def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _chosen(arguments: argparse.Namespace, settings: Settings) -> list[int]:
-    """Return the rows that were asked for, of those that there are."""
+    """Return the requested rows that exist."""
     with closing(inspect_spool(settings.state_dir)) as db:
         return [each.seq for each in quarantine.listed(db) if arguments.all or each.seq in arguments.seq]
 
 
 def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
-    """Print the events of rows; return which there were."""
+    """Print the events of `rows`; return the rows that exist."""
     found: list[int] = []
     with closing(inspect_spool(settings.state_dir)) as db:
         for start in range(0, len(rows), MAX_ROWS):
@@ -181,7 +181,7 @@ def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
 
 
 def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:
-    """Return the rows that were found and changed, by the daemon or here."""
+    """Change rows, through the daemon or here; return those that were found."""
     directory = settings.state_dir
     try:
         with locked(directory), closing(open_spool(directory, settings.spool.max_bytes)) as db:
@@ -194,7 +194,7 @@ def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:
 
 
 def _missing(wanted: Sequence[int], found: Sequence[int]) -> int:
-    """Say which rows are not in quarantine; return the exit code."""
+    """Report the rows that are not in quarantine; return the exit code."""
     missing = [str(seq) for seq in wanted if seq not in found]
     if not missing:
         return os.EX_OK

@@ -1,7 +1,7 @@
 """`aurora-bridge replay`: republishes a window of a topic into another topic, for a consumer that lost its data.
 
-Never into one that the daemon follows: there the copies would be taken for what other replicas published. Dead letters
-are replayed by `cli.dead_letters`.
+Never into one that the daemon follows: it would take the copies for what other replicas published. `cli.dead_letters`
+replays dead letters.
 """
 
 import argparse
@@ -36,22 +36,22 @@ def add(subparsers: Subparsers) -> None:
         "replay",
         run,
         help="republish a window of a topic into another topic, for a consumer that lost its data",
-        description="Copies what was published to a topic within a time, keys, values and headers unchanged, so that a "
-        "consumer of both drops what it had by the id. Never into a topic that the daemon writes to. Interrupted, it "
-        "can be run again.",
+        description="Copies what was published to a topic in a time window. Keys, values and headers are unchanged, so "
+        "that a consumer can drop by id what it already has. Never writes to a topic that the daemon writes to. If "
+        "interrupted, run it again.",
         examples=_EXAMPLES,
     )
     parser.add_argument("--topic", required=True, metavar="TOPIC", help="topic to read, by its full name")
-    when = "when it was published to the topic: RFC 3339, or a duration before now (90s, 15m, 2h, 1d)"
-    parser.add_argument("--from", dest="start", required=True, type=moment, metavar="TIME", help=f"first {when}")
-    parser.add_argument("--to", dest="end", type=moment, metavar="TIME", help="end of that, itself left out (now)")
-    parser.add_argument("--into", required=True, metavar="TOPIC", help="topic to write, which has to exist")
+    start = "start of the window, by the time of publication: RFC 3339, or a duration before now (90s, 15m, 2h, 1d)"
+    parser.add_argument("--from", dest="start", required=True, type=moment, metavar="TIME", help=start)
+    parser.add_argument("--to", dest="end", type=moment, metavar="TIME", help="end, exclusive; default: now")
+    parser.add_argument("--into", required=True, metavar="TOPIC", help="topic to write to; it must exist")
     parser.add_argument(
         "--patience",
         type=patience,
         default=_PATIENCE_SECONDS,
         metavar="SECONDS",
-        help="give up when Kafka took nothing for so long (default: 60)",
+        help="give up if Kafka accepts nothing for this long (default: 60)",
     )
 
 
@@ -70,7 +70,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     now_ms = int(time() * 1000)
     window = range(arguments.start, now_ms if arguments.end is None else arguments.end)
     if not window:
-        tell(f"nothing lies between {rfc3339(window.start * 1000)} and {rfc3339(window.stop * 1000)}: --from is later.")
+        begin, end = rfc3339(window.start * 1000), rfc3339(window.stop * 1000)
+        tell(f"--from ({begin}) must be before --to ({end}). Correct one of the two.")
         return EX_FAILED
     progress = _Progress()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 class _Progress:
-    """Tells how far it is, once a second."""
+    """Reports progress, at most once a second."""
 
     def __init__(self) -> None:
         self._told_at = monotonic()

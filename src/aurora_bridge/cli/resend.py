@@ -1,7 +1,7 @@
-"""`aurora-bridge resend`: what to ask Aurora to send again, and to say that it is being sent.
+"""`aurora-bridge resend`: says what to ask Aurora to send again, and declares that it is being sent.
 
-A living daemon is asked (`control`). Where none lives, the command takes the directory's lock and changes the
-declaration itself; the next start goes on with it.
+A running daemon is asked (`control`). Without one, the command takes the directory's lock and changes the declaration
+itself; the next start honours it.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from aurora_bridge.web.words import counted, duration
 from aurora_bridge.web.words import moment as spoken
 
 _EXAMPLES = """\
-  aurora-bridge resend request  what to ask Aurora's representative for after an outage
+  aurora-bridge resend request  what to ask Aurora to send again after an outage
   aurora-bridge resend begin    before Aurora sends it
   aurora-bridge resend status
-  aurora-bridge resend end      once it has come
+  aurora-bridge resend end      once it has arrived
 """
 _BEGIN_EXAMPLES = """\
   aurora-bridge resend begin
@@ -43,21 +43,21 @@ _STATUS_EXAMPLES = """\
 """
 _REQUEST_EXAMPLES = """\
   aurora-bridge resend request
-  aurora-bridge resend request --pending     also what Aurora's retries may still bring
+  aurora-bridge resend request --pending     also what Aurora's retries may still deliver
   aurora-bridge resend request --from 2026-11-23T08:00Z --to 2026-11-23T17:30Z --event agreement_status_changed
 """
 _REACH_MS = 30 * 86_400_000
-"""Aurora sends again what is up to 30 days old (Aurora: "Delivery")."""
+"""Aurora can re-send what is up to 30 days old."""
 
 
 def add(subparsers: Subparsers) -> None:
-    """Register the command and those below it."""
+    """Register the command and its subcommands."""
     below = add_group(
         subparsers,
         "resend",
         help="webhooks that Aurora sends again on request: request, begin, status, end",
-        description="Aurora's support can send past webhooks again, up to 30 days. While that is declared, everything "
-        "that was accepted before is a duplicate.",
+        description="Aurora's support can send webhooks of the last 30 days again. While a re-send is declared, "
+        "everything that was accepted before is a duplicate.",
         examples=_EXAMPLES,
     )
     add_command(
@@ -65,8 +65,8 @@ def add(subparsers: Subparsers) -> None:
         "begin",
         _begin,
         help="declare that a re-send begins",
-        description="From now on everything that was accepted before is a duplicate, whenever it comes: for 24 h, "
-        "through restarts. Run again, it lasts 24 h from then. Each replica has to be told.",
+        description="For 24 h, across restarts, everything that was accepted before is a duplicate. Run it again to "
+        "start the 24 h anew. Run it on each replica.",
         examples=_BEGIN_EXAMPLES,
     )
     add_command(
@@ -74,16 +74,16 @@ def add(subparsers: Subparsers) -> None:
         "end",
         _end,
         help="declare that it is over",
-        description="Ends a re-send that was declared, and prints what came. Each replica has to be told.",
+        description="Ends a declared re-send, and prints what arrived. Run it on each replica.",
         examples=_END_EXAMPLES,
     )
     add_command(
         below,
         "status",
         _status,
-        help="print whether one goes on, and how much of it was known",
-        description="Prints whether a re-send is declared to this replica, and how many deliveries were known and how "
-        "many new since it began. Aurora marks none of them: its ordinary webhooks are counted, too.",
+        help="print whether one is declared, and how much of it was known",
+        description="Prints whether this replica has a declared re-send, and how many deliveries since its beginning "
+        "were known or new. Aurora does not mark re-sent webhooks, so ordinary ones are counted, too.",
         examples=_STATUS_EXAMPLES,
     )
     request = add_command(
@@ -91,17 +91,17 @@ def add(subparsers: Subparsers) -> None:
         "request",
         _request,
         help="print what to ask Aurora to send again",
-        description="Prints events and windows in UTC that can no longer come by themselves: of deliveries that this "
-        "replica refused, and of the time in which it did not run; or those that are given. What was refused by "
-        "something in front of the daemon, or for its credential, only you know. To ask for too much does no harm "
-        "while a re-send is declared.",
+        description="Prints events and time windows (UTC) that no retry of Aurora can still deliver: deliveries that "
+        "this replica refused, and the time in which it did not run; or the window in the options. Add what was "
+        "refused by a proxy in front, or for its credentials: the daemon does not know it. Asking for too much does "
+        "no harm while a re-send is declared.",
         examples=_REQUEST_EXAMPLES,
     )
-    request.add_argument("--from", dest="from_ms", type=moment, metavar="TIME", help="begin of the window")
+    request.add_argument("--from", dest="from_ms", type=moment, metavar="TIME", help="start of the window")
     request.add_argument("--to", dest="to_ms", type=moment, metavar="TIME", help="end of the window; default: now")
-    words = "only this event; may be given several times"
+    words = "only this event; can be repeated"
     request.add_argument("--event", action="append", type=event_name, metavar="EVENT", help=words)
-    request.add_argument("--pending", action="store_true", help="also what Aurora's retries may still bring")
+    request.add_argument("--pending", action="store_true", help="also what Aurora's retries may still deliver")
 
 
 def _begin(_arguments: argparse.Namespace, settings: Settings) -> int:
@@ -122,10 +122,10 @@ def _status(_arguments: argparse.Namespace, settings: Settings) -> int:
 def _change(
     settings: Settings, command: str, change: Callable[[Declaration, int], Declaration]
 ) -> tuple[Declaration, int]:
-    """Return the declaration after a change, by the daemon or here, and how many other replicas there are."""
+    """Change the declaration, through the daemon or here; return it, and the number of other known replicas."""
     directory = settings.state_dir
     if not directory.exists():
-        msg = f"The state directory {directory} does not exist. Set AURORA_BRIDGE_STATE_DIR to that of the daemon."
+        msg = f"The state directory {directory} does not exist. Set AURORA_BRIDGE_STATE_DIR to the daemon's."
         raise StateError(msg)
     try:
         with locked(directory):
@@ -144,14 +144,14 @@ def _show(answer: tuple[Declaration, int]) -> int:
     declared, others = answer
     now_ms = int(time() * 1000)
     if not declared.begun_ms:
-        put("no re-send was declared")
+        put("no re-send has been declared")
         return os.EX_OK
     begun, ends = _utc(declared.begun_ms), _utc(declared.ends_ms)
     if declared.lasts(now_ms):
         left = duration(ceil((declared.ends_ms - now_ms) / 1000))
-        put(f"a re-send goes on since {begun}; it ends by itself at {ends}, in {left}")
+        put(f"a re-send declared at {begun} is in effect; it ends by itself at {ends}, in {left}")
     else:
-        put(f"the last re-send went on from {begun} to {ends}")
+        put(f"the last re-send lasted from {begun} to {ends}")
     put(f"known  {declared.known}", f"new    {declared.new}")
     if others:
         tell(f"{counted(others, 'other replica')} published to these topics: run this on each of them.")
@@ -164,7 +164,7 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> int:
         to_ms = now_ms if arguments.to_ms is None else arguments.to_ms
         windows = [Window(event, arguments.from_ms, to_ms) for event in arguments.event or [""]]
     elif arguments.to_ms is not None:
-        return _fail("--to: requires --from; give the start of the window, too.")
+        return _fail("--to requires --from: add the start of the window.")
     else:
         found = missing_of(settings.state_dir)
         windows = to_request(found, now_ms, pending=arguments.pending)
@@ -174,11 +174,11 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> int:
         if pending and not arguments.pending:
             latest = _utc(outstanding(found, now_ms).latest_ms)
             tell(
-                f"Aurora's retries may still bring {counted(pending, 'delivery', 'deliveries')}, until {latest}. They "
-                "do not if the subscription was switched off: --pending asks for these, too."
+                f"Aurora may still retry {counted(pending, 'delivery', 'deliveries')}, until {latest}. It does not if "
+                "the subscription was switched off: --pending asks for these, too."
             )
     if any(window.from_ms >= window.to_ms for window in windows):
-        return _fail("--from: the window ends before it begins; correct one of the two.")
+        return _fail("--from must be before --to. Correct one of the two.")
     return _print(windows, now_ms)
 
 
@@ -190,8 +190,8 @@ def _print(windows: Iterable[Window], now_ms: int) -> int:
     ]
     if not wanted:
         tell(
-            "Nothing is missing that this state directory knows of and Aurora can still send (30 days). For an outage "
-            "in front of the daemon, give --from and --to."
+            "This state directory knows of nothing missing that Aurora can still send (30 days). For an outage in "
+            "front of the daemon, give --from and --to."
         )
         return os.EX_OK
     put("Please send these webhooks again (all times are UTC):", "")

@@ -1,6 +1,6 @@
-"""Whether a command meets the Kafka cluster that the daemon sends to: what changes topics refuses another, others warn.
+"""Checks that a command talks to the daemon's Kafka cluster: if not, what would change topics fails, the rest warns.
 
-A state directory that is not there, or that this user may not read, says nothing: then any cluster is right.
+Without a state directory that this user may read, any cluster is right.
 """
 
 from functools import cache, partial
@@ -14,12 +14,12 @@ from aurora_bridge.state.directory import StateError
 
 
 def refusing(settings: Settings) -> CheckCluster:
-    """Return what raises `WrongClusterError` for another cluster."""
+    """Return a check that raises `WrongClusterError` for another cluster."""
     return partial(require, _expected(settings))
 
 
 def warning(settings: Settings) -> CheckCluster:
-    """Return what tells of another cluster, once."""
+    """Return a check that warns of another cluster, once."""
     expected = _expected(settings)
 
     @cache

@@ -36,19 +36,19 @@ def add(subparsers: Subparsers) -> None:
         subparsers,
         "serve",
         run,
-        help="take webhooks until SIGTERM",
-        description="Takes webhooks and publishes their events, until SIGTERM or Ctrl-C.",
+        help="receive webhooks until SIGTERM",
+        description="Receives webhooks and publishes their events, until SIGTERM or Ctrl-C.",
         examples=_EXAMPLES,
     )
 
 
 def run(_arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve; return the exit code."""
-    os.umask(0o077)  # the state directory holds customers' data
+    os.umask(0o077)  # the state directory holds customer data
     logs.configure(settings.log.level, settings.log.format)
     brokers = settings.kafka.bootstrap_servers or "none, events stay in the embedded log"
     log.info("starting", extra=fields(version=version("aurora-bridge"), build=BUILD, pid=os.getpid(), brokers=brokers))
-    code, reason = EX_FAILED, "a fault of the program"
+    code, reason = EX_FAILED, "an internal error"
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             reason = runner.run(daemon.run(settings, lambda url, admin: _on_ready(settings, url, admin)))
@@ -57,7 +57,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
         reason = str(error)
     except SettingsError as error:
         tell(error)
-        code, reason = os.EX_CONFIG, "a setting is wrong, as told above"
+        code, reason = os.EX_CONFIG, "a setting is wrong, see above"
     except OSError as error:
         reason = explain(error)
     finally:
@@ -66,7 +66,7 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _on_ready(settings: Settings, url: str, admin: str) -> None:
-    """Tell a person at a terminal where everything is, and what to try."""
+    """Print the URLs, and what to try first."""
     lines = [f"webhooks  {url}", f"admin     {admin}  (/readyz, /metrics)"]
     if settings.embedded_log and settings.auth.tokens_file is None:
         lines += [
@@ -76,5 +76,5 @@ def _on_ready(settings: Settings, url: str, admin: str) -> None:
             "see its event:",
             f"    AURORA_BRIDGE_STATE_DIR={settings.state_dir} {sys.argv[0]} tail",
         ]
-    with suppress(OutputError):  # webhooks are taken all the same
+    with suppress(OutputError):  # no reason not to receive webhooks
         put(*lines)

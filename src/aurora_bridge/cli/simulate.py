@@ -1,7 +1,7 @@
-"""`aurora-bridge simulate`: an Aurora in one process, for trying the daemon and for testing consumers.
+"""`aurora-bridge simulate`: an Aurora in one process, to try the daemon and to test consumers.
 
-`trigger` sends one webhook and prints the answer. `run` lives through stories, delivers their webhooks with retries and
-serves Aurora's API. Standard output gets one JSON object a line: each attempt with its answer, then a summary.
+`trigger` sends one webhook and prints the answer. `run` plays stories, delivers their webhooks with retries, and serves
+Aurora's API. Standard output gets one JSON object per line: each attempt with its answer, then a summary.
 """
 
 import argparse
@@ -46,7 +46,7 @@ _A_DAY_A_MINUTE: Final = 1440.0
 
 _EXAMPLES = """\
   aurora-bridge simulate trigger agreement_status_changed --set status=signed
-  aurora-bridge simulate run --days 7 --seed 1             a week in seven minutes, against the daemon here
+  aurora-bridge simulate run --days 7 --seed 1             a week in seven minutes, to the daemon here
 """
 _TRIGGER_EXAMPLES = """\
   aurora-bridge simulate trigger agreement_status_changed --set status=signed
@@ -55,18 +55,18 @@ _TRIGGER_EXAMPLES = """\
 """
 _RUN_EXAMPLES = """\
   aurora-bridge simulate run --days 7 --seed 1                 a week in seven minutes
-  aurora-bridge simulate run --days 3 --scenario outage        on the second day, nothing reaches the daemon
+  aurora-bridge simulate run --days 3 --scenario outage        nothing reaches the daemon on the second day
   aurora-bridge simulate run --events agreement_status_changed,lead_created | jq -c .status
   aurora-bridge simulate run --port 8090 --rate 0 --speed 1    only the API: subscribe, then POST /_trigger
 """
 
 
 def add(subparsers: Subparsers) -> None:
-    """Register the command and those below it."""
+    """Register the command and its subcommands."""
     parser = subparsers.add_parser(
         "simulate",
-        help="be an Aurora: send webhooks, retry them, serve its API",
-        description="Simulates Aurora, for trying the daemon and for testing what calls Aurora.",
+        help="simulate Aurora: send webhooks, retry them, serve its API",
+        description="Simulates Aurora, to try the daemon and to test what calls Aurora.",
         epilog=f"examples:\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,39 +77,39 @@ def add(subparsers: Subparsers) -> None:
         "trigger",
         _trigger,
         help="send one webhook",
-        description="Sends one webhook with plausible values and prints the answer. Exit 1 unless it is a 2xx.",
+        description="Sends one webhook with plausible values and prints the answer. Exit 1 unless the answer is a 2xx.",
         examples=_TRIGGER_EXAMPLES,
     )
-    trigger.add_argument("event", metavar="EVENT", help="name of the event; one that nobody knows is sent, too")
+    trigger.add_argument("event", metavar="EVENT", help="name of the event; an unknown one is sent, too")
     trigger.add_argument(
-        "--set", action="append", type=attribute, metavar="NAME=VALUE", help="value of an attribute; can be given again"
+        "--set", action="append", type=attribute, metavar="NAME=VALUE", help="value of an attribute; can be repeated"
     )
-    trigger.add_argument("--subscription", metavar="NAME", help="as this subscription of the file of --init")
-    trigger.add_argument("--times", type=times, default=1, metavar="N", help="send the same one N times")
+    trigger.add_argument("--subscription", metavar="NAME", help="use this subscription of the --init file")
+    trigger.add_argument("--times", type=times, default=1, metavar="N", help="send it N times")
     add_target(trigger)
     running = add_command(
         below,
         "run",
         run,
-        help="live through stories, deliver their webhooks, serve the API",
-        description="Leads, projects, designs and agreements live through stories; their webhooks are delivered as "
-        "Aurora does, with its retries. Prints a JSON line for each attempt, or a line of progress on a terminal.",
+        help="play stories, deliver their webhooks, serve the API",
+        description="Plays stories of leads, projects, designs and agreements, and delivers their webhooks as Aurora "
+        "does, with its retries. Prints a JSON line for each attempt, or a progress line on a terminal.",
         examples=_RUN_EXAMPLES,
     )
-    running.add_argument("--seed", type=int, default=0, metavar="N", help="the same one tells the same stories again")
+    running.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed plays the same stories again")
     running.add_argument(
         "--rate",
         type=number_from_0,
         default=20.0,
         metavar="N",
-        help="stories that begin a simulated day; default 20",
+        help="stories that begin per simulated day; default 20",
     )
     running.add_argument(
         "--speed",
         type=speed,
         default=_A_DAY_A_MINUTE,
         metavar="N",
-        help="simulated seconds a second; default 1440, a day in a minute",
+        help="simulated seconds per second; default 1440, a day in a minute",
     )
     running.add_argument(
         "--days",
@@ -124,9 +124,9 @@ def add(subparsers: Subparsers) -> None:
         action="append",
         choices=list(Scenario),
         metavar="NAME",
-        help=f"what goes wrong: {', '.join(Scenario)}; can be given again",
+        help=f"what goes wrong: {', '.join(Scenario)}; can be repeated",
     )
-    running.add_argument("--port", type=port, default=0, metavar="PORT", help="of the API; default: any")
+    running.add_argument("--port", type=port, default=0, metavar="PORT", help="port of the API; default: any")
     running.add_argument("--host", default="127.0.0.1", help="address of the API; default: %(default)s")
     running.add_argument("--token", default=TOKEN, help="bearer token of the API; default: %(default)s")
     add_target(running)
@@ -135,7 +135,7 @@ def add(subparsers: Subparsers) -> None:
 def _trigger(arguments: argparse.Namespace, settings: Settings) -> int:
     event, given = todays_name(arguments.event), dict(arguments.set or [])
     if event not in CATALOGUE:
-        tell(f"{no_event(arguments.event, list(CATALOGUE))} It is sent all the same.")
+        tell(f"{no_event(arguments.event, list(CATALOGUE))} It is sent anyway.")
         event = arguments.event
     attributes = plausible(event, Random(), given)  # noqa: S311 - no cryptography
     try:

@@ -1,4 +1,4 @@
-"""What `simulate trigger` and `simulate run` have in common: where to send to, and with which subscriptions."""
+"""The options that `simulate trigger` and `simulate run` share: where to send webhooks, with which subscriptions."""
 
 import argparse
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ _HIGHEST_PORT: Final = 65_535
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """Let a parser take where to send to, and how."""
+    """Add the options for where and how to send."""
     parser.add_argument(
         "--to",
         metavar="URL",
         help="base URL of the receiver, or a whole URL template; default: the daemon of these settings",
     )
-    parser.add_argument("--init", type=Path, metavar="FILE", help="file of subscriptions and stories (TOML)")
+    parser.add_argument("--init", type=Path, metavar="FILE", help="file with subscriptions and stories (TOML)")
     parser.add_argument("--header", type=header, metavar="'NAME: VALUE'", help="header that authenticates Aurora")
     parser.add_argument("--basic", type=basic, metavar="USER:PASSWORD", help="HTTP Basic that authenticates Aurora")
     parser.add_argument(
@@ -39,7 +39,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def beginning(arguments: argparse.Namespace) -> Beginning:
-    """Return what the file of `--init` says, or what is usual. Raises `InitFileError`, `OSError`."""
+    """Return the content of the `--init` file, or the defaults. Raises `InitFileError`, `OSError`."""
     if arguments.init is None:
         return Beginning()
     try:
@@ -55,7 +55,7 @@ def named(name: str, among: Sequence[Subscription]) -> Subscription:
         if one.id == name:
             return one
     known = ", ".join(one.id for one in among) or "none; name the file with --init"
-    msg = f"no subscription is called {name!r}. There are: {known}"
+    msg = f"no subscription is called {name!r}. Known: {known}"
     raise InitFileError(msg)
 
 
@@ -83,31 +83,31 @@ def attribute(text: str) -> tuple[str, str]:
     """Return name and value of an attribute."""
     name, equals, value = text.partition("=")
     if not name or not equals:
-        msg = f"{text!r} is no value. It is NAME=VALUE, as in status=signed."
+        msg = f"{text!r} is not an attribute. Write NAME=VALUE, as in status=signed."
         raise argparse.ArgumentTypeError(msg)
     return canonical_name(name), value
 
 
 def header(text: str) -> tuple[str, str]:
-    """Return name and value of a header. No message repeats it, since it holds a secret."""
+    """Return name and value of a header. No message echoes them: the value is a secret."""
     name, colon, value = text.partition(":")
     if not name.strip() or not colon or not value.strip():
-        msg = "it is no header. It is 'NAME: VALUE', as in 'X-Aurora-Webhook-Token: secret'."
+        msg = "not a header. Write 'NAME: VALUE', as in 'X-Aurora-Webhook-Token: secret'."
         raise argparse.ArgumentTypeError(msg)
     return name.strip(), value.strip()
 
 
 def basic(text: str) -> tuple[str, str]:
-    """Return user and password. No message repeats them."""
+    """Return user and password. No message echoes them."""
     name, colon, password = text.partition(":")
     if not name or not colon or not password:
-        msg = "it is no pair of credentials. It is USER:PASSWORD."
+        msg = "not a user and a password. Write USER:PASSWORD."
         raise argparse.ArgumentTypeError(msg)
     return name, password
 
 
 def events(text: str) -> list[str]:
-    """Return the names of events, commas between."""
+    """Return comma-separated event names."""
     names = [todays_name(name) for name in text.split(",") if name.strip()]
     for name in names:
         if name not in CATALOGUE:
@@ -116,29 +116,29 @@ def events(text: str) -> list[str]:
 
 
 def times(text: str) -> int:
-    """Return how often."""
+    """Return a whole number above 0."""
     if not text.isdecimal() or not int(text):
-        msg = f"{text!r} is no whole number above 0."
+        msg = f"{text!r} is not a whole number above 0."
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
 
 def port(text: str) -> int:
-    """Return the number of a port, 0 for any."""
+    """Return a port number, 0 for any port."""
     if not text.isdecimal() or int(text) > _HIGHEST_PORT:
-        msg = f"{text!r} is no port: a whole number from 0 to {_HIGHEST_PORT}."
+        msg = f"{text!r} is not a port. Use a whole number from 0 to {_HIGHEST_PORT}."
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
 
 def number_from_0(text: str) -> float:
-    """Return a number from 0 on."""
+    """Return a finite number, 0 or more."""
     try:
         number = float(text)
     except ValueError:
         number = -1
     if not 0 <= number < inf:
-        msg = f"{text!r} is no number from 0 on."
+        msg = f"{text!r} is not a number of 0 or more."
         raise argparse.ArgumentTypeError(msg)
     return number
 
@@ -146,6 +146,6 @@ def number_from_0(text: str) -> float:
 def speed(text: str) -> float:
     """Return a number above 0."""
     if not (number := number_from_0(text)):
-        msg = f"{text!r} is no number above 0."
+        msg = f"{text!r} is not a number above 0."
         raise argparse.ArgumentTypeError(msg)
     return number

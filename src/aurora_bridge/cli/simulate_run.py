@@ -1,7 +1,7 @@
-"""`aurora-bridge simulate run`: lives through stories until they are over, or until Ctrl-C.
+"""`aurora-bridge simulate run`: plays stories until they are over, or until Ctrl-C.
 
-Standard output gets a JSON line for each attempt, or nothing where it is a terminal, which gets a line of progress
-instead; then the totals. Once the stories are over, the clock is put forward until nothing is pending.
+Standard output gets a JSON line for each attempt, unless it is a terminal, which has a progress line instead; then the
+totals. Once the stories are over, the clock is advanced until nothing is pending.
 """
 
 import argparse
@@ -78,7 +78,7 @@ async def _simulate(plan: Plan, arguments: argparse.Namespace) -> dict[str, int]
             working = [tasks.create_task(engine.run())]
             end = engine.clock.now() + plan.days * DAY_SECONDS
             await _until(stop, engine, end, terminal=terminal)
-            working.append(tasks.create_task(_finish(engine, stop)))  # what is still pending comes without a wait
+            working.append(tasks.create_task(_finish(engine, stop)))  # sends what is still pending without waiting
             await stop.wait()
             for task in working:
                 task.cancel()
@@ -112,7 +112,7 @@ def _totals(engine: Engine) -> dict[str, int]:
 
 
 class _Printer:
-    """Prints attempts, until nobody reads them."""
+    """Prints attempts, until standard output fails: then stops the simulation."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self.error: OutputError | None = None

@@ -1,6 +1,6 @@
-"""What `aurora-bridge subscriptions` prints: a plan, its findings, and how it went.
+"""What `aurora-bridge subscriptions` prints: a plan, its findings, and the result.
 
-What Aurora shows may be anybody's: `for_terminal` takes out what a terminal would obey.
+Anybody may have written what Aurora returns: `for_terminal` removes what a terminal would interpret.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from aurora_bridge.web.words import counted
 _SIGNS: Final[Mapping[str, str]] = {"create": "+", "update": "~", "delete": "-"}
 _DONE: Final[Mapping[str, str]] = {"create": "created", "update": "updated", "delete": "deleted"}
 _WIDTH: Final = 15
-"""Of the longest name of a field, authentication, and a space."""
+"""Length of the longest field name, authentication, and a space."""
 
 
 def for_terminal(lines: Iterable[str]) -> Iterator[str]:
@@ -26,17 +26,17 @@ def for_terminal(lines: Iterable[str]) -> Iterator[str]:
 
 
 def plan_in_words(plan: Plan) -> Iterator[str]:
-    """Yield a plan, a line for each field that differs."""
+    """Yield a plan, with a line for each field that differs."""
     for change in plan.changes:
         yield f"{_SIGNS[change.kind]} {change.kind} {change.event}{f' ({change.id})' if change.id else ''}"
         for name, before, after in change.differences:
             yield f"    {name:{_WIDTH}} {f'{before} -> {after}' if before else after}"
     if plan.unmanaged:
-        yield "Not in the file, and left as they are (--delete ID deletes one):"
+        yield "Not in the file, and left unchanged (--delete ID deletes one):"
         for one in plan.unmanaged:
             yield f"  {one.id}  {one.event or 'unknown event'}{f'  {one.description!r}' if one.description else ''}"
     for name, count in plan.not_compared.items():
-        after = " After it was changed: --resend-credentials." if name == "secret" else ""
+        after = " If you changed it, use --resend-credentials." if name == "secret" else ""
         yield f"Not compared: the {name} of {counted(count, 'subscription')}, which Aurora does not show.{after}"
     for identifier in plan.not_there:
         yield f"The id {identifier} in the file is unknown to Aurora. Remove it."
@@ -44,7 +44,7 @@ def plan_in_words(plan: Plan) -> Iterator[str]:
     if plan.changes:
         yield ", ".join(f"{count} to {kind}" for kind, count in counts.items()) + "."
     else:
-        yield f"Nothing to change: Aurora has the {counted(len(plan.pairs), 'subscription')} of the file."
+        yield f"Nothing to change: Aurora has the {counted(len(plan.pairs), 'subscription')} in the file."
 
 
 def findings_in_words(findings: Sequence[Finding]) -> Iterator[str]:
@@ -62,7 +62,7 @@ def change_in_words(total: int, number: int, change: Change, error: AuroraError 
 
 
 def outcome_in_words(applied: Applied) -> Iterator[str]:
-    """Yield how a plan was carried out, and what to do about what failed."""
+    """Yield the result of applying a plan, and what to do about failures."""
     yield from dict.fromkeys(failure.error.remedy for failure in applied.failures)
     leads = [
         failure.change.event

@@ -1,8 +1,8 @@
-"""`aurora-bridge tail`: prints events as JSON lines, from where they are kept.
+"""`aurora-bridge tail`: prints events as JSON lines, from Kafka or the embedded log.
 
-Kafka where it is configured (`kafka.topic_consumer`), else the embedded log, which is read beside a living daemon in
-short transactions. Standard output gets the events and nothing else, one CloudEvent a line, so that
-`aurora-bridge tail | jq .data` works; Ctrl-C and a reader that has enough (`| head`) end it without a word.
+From Kafka if it is configured (`kafka.topic_consumer`), else from the embedded log, which is read in short transactions
+while the daemon may be running. Standard output gets only events, one CloudEvent per line, so that
+`aurora-bridge tail | jq .data` works. Ctrl-C, and a reader that stops (`| head`), end it silently.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from aurora_bridge.webhook.catalogue import EVENTS
 from aurora_bridge.webhook.event import structured
 
 _GROUP = 500
-"""Events of one transaction: short enough not to hold up the daemon's checkpoints."""
+"""Events read in one transaction: short enough not to hold up the daemon's checkpoints."""
 _LOOK_SECONDS = 0.2
 
 _EXAMPLES = """\
-  aurora-bridge tail                                     everything there is
+  aurora-bridge tail                                     all events
   aurora-bridge tail -n 10                               the last ten
-  aurora-bridge tail --follow -n 0 | jq -c .data         what comes, as it comes
+  aurora-bridge tail --follow -n 0 | jq -c .data         new events as they arrive
   aurora-bridge tail --event lead_created --event project_created
   aurora-bridge tail --event dead_letter                 deliveries that carried no readable event
   aurora-bridge tail --since 2h                          also 90s, 15m, 1d, or 2026-11-23T17:24:05Z
@@ -50,34 +50,34 @@ def add(subparsers: Subparsers) -> None:
         "tail",
         run,
         help="print events as JSON lines",
-        description="Prints the events in Kafka, or in the embedded log where no Kafka is configured, as JSON lines. "
+        description="Prints the events in Kafka, or in the embedded log if Kafka is not configured, as JSON lines. "
         "Records that are not events are skipped, and named on standard error. Exit 1 if not everything could be read.",
         examples=_EXAMPLES,
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new events, until Ctrl-C")
     parser.add_argument(
         "-n",
         "--lines",
         type=count,
         metavar="N",
-        help="of what is there, only the last N; reads it all, which --event and --since shorten",
+        help="only the last N existing events; reads all of them, so narrow it with --event and --since",
     )
     parser.add_argument(
-        "--event", action="append", type=event_name, metavar="NAME", help="only events of this name; can be given again"
+        "--event", action="append", type=event_name, metavar="NAME", help="only events of this name; can be repeated"
     )
     parser.add_argument(
         "--since",
         type=moment,
         default=0,
         metavar="TIME",
-        help="only what was first received then or later: RFC 3339, or a duration before now (90s, 15m, 2h, 1d)",
+        help="only events first received then or later: RFC 3339, or a duration before now (90s, 15m, 2h, 1d)",
     )
     parser.add_argument(
         "--where",
         action="append",
         type=condition,
         metavar="NAME=VALUE",
-        help="only events with this attribute, or this id, subject or type; all of several must hold",
+        help="only events with this attribute, id, subject or type; can be repeated, and all must hold",
     )
 
 
@@ -125,23 +125,23 @@ def _tail_log(settings: Settings, events: Sequence[str], printer: "_Printer", *,
 
 
 async def _show_stored(printer: "_Printer", since_ms: int, records: Iterable[Stored]) -> None:
-    """Show those that were received since then: what waited in a spool has a later timestamp than its `time`."""
+    """Show the events received since then by their `time`: a record that waited in a spool has a later timestamp."""
     times = ((record.identity.time_us, record.event) for record in records)
     printer.show((time_us, event) for time_us, event in times if time_us >= since_ms * 1000)
 
 
 class _Printer:
-    """Prints the events that meet the conditions; of those before `release` only the last, where that is asked for."""
+    """Prints the events that meet the conditions. With `last`, keeps only that many until `release`."""
 
     def __init__(self, where: Sequence[Condition], last: int | None) -> None:
         self._where = where
         self._last = last
         self._held: list[tuple[int, int, bytes]] = []
-        """A heap: place in the order, number of receipt, event."""
+        """A heap of sort key, arrival number and event."""
         self._numbers = itertools.count()
 
     def show(self, events: Iterable[tuple[int, bytes]]) -> None:
-        """Print events, or hold them; each comes with its place in the order of all."""
+        """Print or hold events, each of which comes with its sort key."""
         wanted = ((place, event) for place, event in events if self._holds(event))
         if self._last is None:
             put(*(event for _, event in wanted))
@@ -151,7 +151,7 @@ class _Printer:
             add(self._held, (place, next(self._numbers), event))
 
     def release(self) -> None:
-        """Print what is held, and hold nothing any more."""
+        """Print the held events, and print later ones at once."""
         if self._held:
             put(*(event for _, _, event in sorted(self._held)))
         self._held, self._last = [], None

@@ -1,7 +1,7 @@
-"""`aurora-bridge templates`: prints the URL template to paste into Aurora, one subscription a line.
+"""`aurora-bridge templates`: prints the URL templates to paste into Aurora, one subscription per line.
 
-Standard output gets event and template, a tab between, in the order of the settings file and then of the catalogue.
-A secret in a template of the file is shown as asterisks: put it back when you paste. An event of which only the name is
+Standard output gets event and template, separated by a tab, first in the order of the settings file, then of the
+catalogue. A secret in a template is shown as asterisks: put it back when you paste. An event of which only the name is
 known has no line.
 """
 
@@ -17,8 +17,8 @@ from aurora_bridge.url_templates import to_paste
 from aurora_bridge.webhook.catalogue import EVENTS
 
 _EXAMPLES = """\
-  aurora-bridge templates                                what to paste for every event
-  aurora-bridge templates --event lead_created           for one, also by a legacy name and in any case
+  aurora-bridge templates                                for every event
+  aurora-bridge templates --event lead_created           for one; takes legacy names, in any case
   AURORA_BRIDGE_INGRESS__PUBLIC_URL=https://hooks.example.com aurora-bridge templates
 """
 
@@ -30,7 +30,8 @@ def add(subparsers: Subparsers) -> None:
         "templates",
         run,
         help="print the URL template to paste into Aurora for every event",
-        description="Prints event and URL template, one subscription a line, from the routes and INGRESS__PUBLIC_URL.",
+        description="Prints event and URL template, one subscription per line, from the routes and "
+        "INGRESS__PUBLIC_URL.",
         examples=_EXAMPLES,
     )
     parser.add_argument("--event", metavar="NAME", help="only this event")
@@ -46,12 +47,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             tell(no_event(arguments.event, names))
         elif not found:
             tell(
-                f"No route takes {event}, or nothing but its name is known. For the default route, take Aurora's own "
-                "suggestion and replace the host."
+                f"No route receives {event}, or only its name is known. For the default route, use Aurora's own "
+                "suggestion with your host."
             )
     if not found:
         return EX_FAILED
     put(*(f"{paste.event}\t{paste.url}" for paste in found))
     if not settings.ingress.public_url:
-        tell("HOST: set AURORA_BRIDGE_INGRESS__PUBLIC_URL to the URL that Aurora reaches.")
+        tell("HOST is a placeholder: set AURORA_BRIDGE_INGRESS__PUBLIC_URL to the URL that Aurora reaches.")
     return os.EX_OK

@@ -1,7 +1,7 @@
-"""`aurora-bridge topics`: the topics as Kafka has them, and what in them could lose events.
+"""`aurora-bridge topics`: shows the topics in Kafka, and which of their settings could lose events.
 
-Standard output gets the table (or JSON lines), standard error what is wrong and the remedy. Only `--apply` changes
-anything: it creates what is missing, as the daemon does at its start; existing topics stay as they are.
+Standard output gets the table (or JSON lines), standard error the problems and remedies. Only `--apply` changes
+anything: it creates missing topics, as the daemon does at start; existing topics stay unchanged.
 """
 
 import argparse
@@ -24,13 +24,13 @@ _FOR_EVER = -1
 _COLUMNS = ("topic", "partitions", "replicas", "min.insync", "retention", "max.message.bytes", "unclean election")
 _MOST_NAMED = 3
 _GROWTH = 6
-"""Bytes of a record for one byte of its webhook's target, at most: escaped in JSON, some as subject and key too."""
+"""Most bytes of a record for one byte of its target: escaped in JSON, and some of them again in subject and key."""
 _FRAME_BYTES = 2048
-"""What else a record holds."""
+"""The rest of a record."""
 
 _EXAMPLES = """\
-  aurora-bridge topics                what is there, and what to fix
-  aurora-bridge topics --apply        create what is missing, with the settings KAFKA__PARTITIONS and so on
+  aurora-bridge topics                existing topics, and what to fix
+  aurora-bridge topics --apply        create missing ones, according to KAFKA__PARTITIONS and so on
   aurora-bridge topics --json | jq -r 'select(.exists | not).topic'
 """
 
@@ -41,12 +41,12 @@ def add(subparsers: Subparsers) -> None:
         subparsers,
         "topics",
         run,
-        help="show the topics; create what is missing",
-        description="Shows every topic the daemon writes to, and warns of what could lose events. Exit 1 if one is "
-        "missing or may not be seen, 0 with warnings.",
+        help="show the topics; create missing ones",
+        description="Shows every topic that the daemon writes to, and warns of what could lose events. Exit 1 if a "
+        "topic is missing or this user may not see it; warnings alone exit 0.",
         examples=_EXAMPLES,
     )
-    parser.add_argument("--apply", action="store_true", help="create the topics that are missing")
+    parser.add_argument("--apply", action="store_true", help="create missing topics")
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
 
 
@@ -113,7 +113,7 @@ def _number(topic: Topic, name: str) -> int | None:
 def _absent(topics: Sequence[Topic], *, applied: bool) -> Iterator[str]:
     missing = [topic for topic in topics if not topic.exists and not topic.missing_acl]
     if missing and applied:
-        yield f"missing still: {_names(missing, topics)}. Kafka did not create them; the first lines say why."
+        yield f"still missing: {_names(missing, topics)}. Kafka did not create them; the first lines say why."
     elif missing:
         yield (
             f"missing: {_names(missing, topics)}. Create them with `aurora-bridge topics --apply`; meanwhile "
@@ -131,7 +131,7 @@ def _forbidden(topics: Sequence[Topic]) -> Iterator[str]:
 
 
 def _warnings(topics: Sequence[Topic], settings: Settings) -> Iterator[str]:
-    """Yield what could lose events, each with the remedy."""
+    """Yield a line for each way to lose events, with its remedy."""
     described = [topic for topic in topics if topic.config]
 
     def those(text: str, chosen: list[Topic]) -> Iterator[str]:
@@ -139,27 +139,27 @@ def _warnings(topics: Sequence[Topic], settings: Settings) -> Iterator[str]:
             yield f"warning: {text}: {_names(chosen, topics)}."
 
     yield from those(
-        "min.insync.replicas is 1, so that an acknowledgement may be in one broker alone; set it to 2, with 3 replicas",
+        "min.insync.replicas is 1, so an acknowledged event may be on one broker only; set it to 2, with 3 replicas",
         [topic for topic in described if _number(topic, "min.insync.replicas") == 1],
     )
     yield from those(
-        "min.insync.replicas is more than the replicas, so that Kafka takes nothing; add replicas",
+        "min.insync.replicas exceeds the number of replicas, so Kafka accepts nothing; add replicas",
         [topic for topic in described if (_number(topic, "min.insync.replicas") or 0) > topic.replicas],
     )
     yield from those(
-        "a lagging replica may become leader, without what was acknowledged; set unclean.leader.election.enable=false",
+        "a lagging replica may become leader and lose acknowledged events; set unclean.leader.election.enable=false",
         [topic for topic in described if topic.config.get("unclean.leader.election.enable") == "true"],
     )
     window_ms = settings.index.window_days * _DAY_MS
     yield from those(
-        f"events leave before the {settings.index.window_days} days of INDEX__WINDOW_DAYS; set retention.ms to at "
+        f"events expire before the {settings.index.window_days} days of INDEX__WINDOW_DAYS; set retention.ms to at "
         f"least {window_ms}",
         [topic for topic in described if 0 <= (_number(topic, "retention.ms") or 0) < window_ms],
     )
     if settings.kafka.key == "subject":
         compacted = [topic for topic in described if "compact" in topic.config.get("cleanup.policy", "")]
         yield from those(
-            "compaction keeps one event of each subject, though nothing replaces the others; set cleanup.policy=delete",
+            "compaction keeps one event per subject, but it does not replace the others; set cleanup.policy=delete",
             [topic for topic in compacted if not _is_of_states(topic.name.removeprefix(settings.kafka.topic_prefix))],
         )
     largest = _GROWTH * settings.ingress.max_target_bytes + _FRAME_BYTES

@@ -125,7 +125,9 @@ def test_while_it_is_stopped_roots_shell_of_the_runbooks_drains_and_checks_the_s
     command = "aurora-bridge drain /var/lib/aurora-bridge"
     assert command in (debian.REPOSITORY / "docs" / "runbooks" / "scale-down.md").read_text()
     drained = machine.try_run("sh", "-ec", f"{shell} bash -c '{command} --patience 1'")
-    assert (drained.returncode, "1 are left: Kafka took nothing for 1 s" in drained.stderr) == (1, True), drained.stderr
+    assert (drained.returncode, "1 are left: Kafka accepted nothing for 1 s" in drained.stderr) == (1, True), (
+        drained.stderr
+    )
     machine.run("systemctl", "start", "aurora-bridge")
     wait_until_ready(machine)
     assert '"outcome":"duplicate"' in deliver(machine)
