@@ -50,7 +50,10 @@ def test_without_stories_it_is_the_usual_ones() -> None:
         ("[[subscriptions]]\nevent = 'lead_created'", "number 1: url_template is missing"),
         ("[[stories.quick]]\nevent = 'lead_created'\nafter = 'soon'", "a step needs"),
         ("[[stories.quick]]\nevents = 'lead_created'", "a step needs"),
-        (2 * "[[subscriptions]]\nname = 'a'\nevent = 'lead_created'\nurl_template = 'http://x.test/'\n", "the same name"),
+        (
+            2 * "[[subscriptions]]\nname = 'a'\nevent = 'lead_created'\nurl_template = 'http://x.test/'\n",
+            "the same name",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, words: str) -> None:
