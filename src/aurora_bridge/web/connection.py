@@ -109,9 +109,9 @@ class Connection(RequestHandler):
         transport = self.transport
         super().force_close()
         if transport is not None:
-            self._see_off(transport)
+            self._abort_later(transport)
 
-    def _see_off(self, transport: asyncio.WriteTransport) -> None:
+    def _abort_later(self, transport: asyncio.WriteTransport) -> None:
         """Abort after the keep-alive time if the answer is still unread: a mere close would wait for ever."""
         if transport.get_write_buffer_size():
             self._loop.call_later(self._keepalive_timeout, transport.abort)
@@ -139,15 +139,15 @@ class Connection(RequestHandler):
                 self._body = payload
             await self._answer(message)
             if self._body is not None and not self._force_close:
-                await self._read_over(self._body)
+                await self._discard_body(self._body)
             self._body = None
-            if not self._stays():
+            if not self._keeps_alive():
                 break
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
-                self._see_off(self.transport)
+                self._abort_later(self.transport)
 
     async def _answer(self, message: Any) -> None:  # noqa: ANN401 - or a `MalformedRequest`, unknown to aiohttp
         self._request_in_progress = True
@@ -170,7 +170,7 @@ class Connection(RequestHandler):
             if self._handler_waiter is not None:
                 self._handler_waiter.set_result(None)
 
-    def _stays(self) -> bool:
+    def _keeps_alive(self) -> bool:
         """Whether the connection is kept for another request; if so, its keep-alive timer starts over."""
         if not self._keepalive or self._close or self._force_close:
             return False
@@ -210,7 +210,7 @@ class Connection(RequestHandler):
         transport.write(b"%b\r\n%b" % (head, body if message.method != "HEAD" else b""))
         return not self._half_closed
 
-    async def _read_over(self, payload: StreamReader) -> None:
+    async def _discard_body(self, payload: StreamReader) -> None:
         """Read and discard a body: closing with bytes unread resets the connection, and the client loses the answer."""
         try:
             async with asyncio.timeout(self._lingering_time):
