@@ -70,11 +70,11 @@ class RequestParser:
             return self._feed(data, b"")
         read = self._unparsed + data
         if self._error is not None:
-            return self._look_again(read, self._error)
+            return self._parse_again(read, self._error)
         try:
             parsed: Parsed = self._strict.feed_data(data)
         except HttpProcessingError as error:
-            return self._look_again(read, error)
+            return self._parse_again(read, error)
         requests = parsed[0]
         if requests and requests[-1][1] is EMPTY_PAYLOAD and read.find(_HEAD_END) == len(read) - len(_HEAD_END):
             self._unparsed = b""  # one request and nothing else, as usual
@@ -106,7 +106,7 @@ class RequestParser:
             self._body = parsed[0][-1][1]
         return parsed
 
-    def _look_again(self, read: bytes, error: HttpProcessingError) -> Parsed:
+    def _parse_again(self, read: bytes, error: HttpProcessingError) -> Parsed:
         """Parse everything since the last request again: the strict parser rejected part of it and lost the rest."""
         self._unparsed = None
         requests: list[Request] = []
