@@ -63,7 +63,7 @@ class History:
         self._spool = spool
         self._monotonic = monotonic
         self._wall = wall
-        self._samples = deque([self._look()], maxlen=_SAMPLES)
+        self._samples = deque([self._snapshot()], maxlen=_SAMPLES)
         self._away_since = 0.0
 
     async def run(self) -> None:
@@ -74,7 +74,7 @@ class History:
 
     def sample(self) -> None:
         """Take a sample."""
-        self._samples.append(self._look())
+        self._samples.append(self._snapshot())
         self.away_since()
 
     def away_since(self) -> float:
@@ -87,7 +87,7 @@ class History:
 
     def windows(self) -> Iterator[Window]:
         """Yield the last 1, 5 and 15 minutes. The first that exceeds the uptime is cut to it, and ends the series."""
-        now, told = self._look(), None
+        now, told = self._snapshot(), None
         bounds = self._metrics.response_seconds[Outcome.PUBLISHED].bounds
         for seconds in WINDOWS_SECONDS:
             then = self._before(now.time - seconds)
@@ -99,7 +99,7 @@ class History:
 
     def spool_growth(self) -> float:
         """Return the growth of the spool over the last 5 minutes in bytes per second, negative if it shrank."""
-        now = self._look()
+        now = self._snapshot()
         then = self._before(now.time - WINDOWS_SECONDS[1])
         seconds = now.time - then.time
         return (now.spool_bytes - then.spool_bytes) / seconds if seconds else 0.0
@@ -108,7 +108,7 @@ class History:
         """Return the last sample not later than `moment`, or the oldest there is."""
         return self._samples[max(0, bisect_right(self._samples, moment, key=lambda sample: sample.time) - 1)]
 
-    def _look(self) -> _Sample:
+    def _snapshot(self) -> _Sample:
         series = self._metrics.response_seconds
         taken = tuple(map(sum, zip(*(series[outcome].counts for outcome in _TAKEN), strict=True)))
         spool_bytes = self._spool.stats.bytes if self._spool else 0
