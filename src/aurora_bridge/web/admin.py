@@ -17,7 +17,7 @@ from aurora_bridge.web.status import Status
 from aurora_bridge.web.style import HEADERS
 from aurora_bridge.webhook.routes import merge_slashes, split_target
 
-_LOOKS = (HTTPMethod.GET, HTTPMethod.HEAD)
+_METHODS = (HTTPMethod.GET, HTTPMethod.HEAD)
 
 
 class Admin:
@@ -42,7 +42,7 @@ class Admin:
         answer = self._pages.get(merge_slashes(path).rstrip(b"/"))
         if answer is None:
             response = _refuse(404, "not_found")
-        elif message.method not in _LOOKS:
+        elif message.method not in _METHODS:
             response = _refuse(405, "method_not_allowed", Allow="GET,HEAD")
         else:
             try:
