@@ -38,7 +38,7 @@ from aurora_bridge.state.directory import InUseError, StateError, locked
 from aurora_bridge.webhook.catalogue import EVENTS
 
 _PATIENCE_SECONDS = 60.0
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _TELL_SECONDS = 1.0
 _FLUSH_SECONDS = 2.0
 _ELSEWHERE = "they are meant for another Kafka cluster"
@@ -158,7 +158,7 @@ async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyn
         if left != told and now - told_at > _TELL_SECONDS:
             tell(f"{left} of {total} wait")
             told, told_at = left, now
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     tell("nothing waits any more")
     return None
 

@@ -30,7 +30,7 @@ from aurora_bridge.webhook.event import structured
 
 _GROUP = 500
 """Events read in one transaction: short enough not to hold up the daemon's checkpoints."""
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 _EXAMPLES = """\
   aurora-bridge tail                                     all events
@@ -121,7 +121,7 @@ def _tail_log(settings: Settings, events: Sequence[str], printer: "_Printer", *,
             printer.release()
             if not follow:
                 return
-            sleep(_LOOK_SECONDS)
+            sleep(_POLL_SECONDS)
 
 
 async def _show_stored(printer: "_Printer", since_ms: int, records: Iterable[Stored]) -> None:
