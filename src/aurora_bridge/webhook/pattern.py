@@ -78,7 +78,7 @@ def pattern_of(text: str) -> Pattern | None:
     return Pattern(tuple(literals), tuple(map(placeholder_attribute, names)))
 
 
-def share_a_text(one: Segment, other: Segment) -> bool:
+def segments_overlap(one: Segment, other: Segment) -> bool:
     """Return whether some text matches both."""
     if isinstance(one, str):
         return one == other if isinstance(other, str) else other.parts(one) is not None

@@ -26,7 +26,7 @@ from aurora_bridge.webhook.pattern import (
     TemplateError,
     pattern_of,
     segment_of,
-    share_a_text,
+    segments_overlap,
 )
 from aurora_bridge.webhook.text import Frame, canonical_name, meant_name, names_in, strict_text
 
@@ -186,7 +186,7 @@ def could_match_one(one: Template, other: Template) -> bool:
         return False
     if any(name in other.static and other.static[name] != value for name, value in one.static.items()):
         return False
-    return all(starmap(share_a_text, zip_longest(one.segments, other.segments, fillvalue="")))
+    return all(starmap(segments_overlap, zip_longest(one.segments, other.segments, fillvalue="")))
 
 
 def _origin_form(text: str) -> str:
