@@ -142,9 +142,9 @@ async def watching(settings: Settings, routes: Routes, metrics: Metrics) -> Asyn
     if not settings.aurora.polled:
         yield None
         return
-    judge = partial(inspect, tables=settings.subscriptions, receiver=Receiver(settings, routes))
+    check = partial(inspect, tables=settings.subscriptions, receiver=Receiver(settings, routes))
     async with connected(settings) as client:
-        watch = SubscriptionWatch(client.list, judge, metrics, settings.aurora.poll_seconds)
+        watch = SubscriptionWatch(client.list, check, metrics, settings.aurora.poll_seconds)
         task = asyncio.create_task(keep_running("polling Aurora's subscriptions", watch.run))
         try:
             yield watch
