@@ -32,8 +32,8 @@ _END: Final = _BEGIN + _DAYS * DAY_SECONDS
 _OUTAGE: Final = (_BEGIN + 3 * DAY_SECONDS, _BEGIN + 4 * DAY_SECONDS)
 _STORIES_PER_DAY: Final = 5.0
 _SEED: Final = 0
-"""Not any seed will do: in one of three, the outage delays a state between two equal ones, which the bridge takes for
-one, and the sums differ."""
+"""Not every seed will do: with one in three, the outage delays a state between two equal ones, which the bridge then
+takes for one, and the sums differ."""
 _TICK_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 30.0
 """How long to wait for late events in the log or in Kafka."""

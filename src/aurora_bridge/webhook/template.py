@@ -1,4 +1,4 @@
-"""A URL template as it stands in Aurora, compiled: what it matches, and which attribute each value of a match is.
+"""Compiles a URL template of Aurora: what it matches, and which attribute each value of a match is.
 
     https://hooks.example.com/hooks/v2/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&kind=signed-only
 
