@@ -24,7 +24,7 @@ NAMED_OTHERWISE = dict(re.findall(r"`([A-Z_]+)`\s+is\s+`([A-Za-z_.]+)`", (RUNBOO
 @pytest.mark.parametrize("page", PAGES)
 def test_each_page_has_the_same_parts(page: str) -> None:
     headings = re.findall(r"^## (.*)", (RUNBOOKS / f"{page}.md").read_text(), re.MULTILINE)
-    assert headings == ["First", "Causes and fixes", "It is over when"]
+    assert headings == ["Check first", "Causes and fixes", "Escalate", "It is over when"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -33,7 +33,7 @@ def test_each_page_begins_with_three_commands_on_a_host_and_the_same_on_kubernet
     first = commands(host)
     assert len(first) == 3
     one = "$labels.pod" in ALERTS[page]["annotations"]["summary"]
-    said = "On Kubernetes, with the pod of the alert:" if one else "On Kubernetes, for all pods:"
+    said = "On Kubernetes, in the pod that the alert names:" if one else "On Kubernetes, in all pods:"
     assert said in (RUNBOOKS / f"{page}.md").read_text()
     assert kubernetes == (in_the_pod(first) if one else in_all_pods(first))
 
