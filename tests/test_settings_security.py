@@ -117,7 +117,7 @@ def test_relative_paths_start_at_the_file_that_has_them(tmp_path: Path) -> None:
     assert load(config, {}).kafka.sasl_token_file == tmp_path / "token"
 
 
-@pytest.mark.proves("To Kafka: a setting that would protect nothing is refused")
+@pytest.mark.proves("To Kafka: a security setting that would have no effect is refused")
 @pytest.mark.parametrize(
     ("protocol", "setting", "allowed"),
     [

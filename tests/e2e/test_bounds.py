@@ -52,7 +52,7 @@ def test_who_waits_for_an_answer_is_not_closed_for_one_too_many(tmp_path: Path) 
         assert daemon.metrics().value(DROPPED, port="ingress", reason="limit") == 1
 
 
-@pytest.mark.proves("An attacker cannot: use up the files that the daemon needs for Kafka")
+@pytest.mark.proves("An attacker cannot: exhaust the file descriptors that the daemon needs for Kafka")
 @pytest.mark.parametrize(
     ("limits", "warnings"), [("-Sn 200", 0), ("-n 200", 1)], ids=["which it may raise", "for good"]
 )
@@ -107,7 +107,7 @@ def test_both_ports_besieged_at_once_serve(tmp_path: Path) -> None:
         assert sorted(too_many(daemon)) == ["admin", "ingress"]
 
 
-@pytest.mark.proves("An attacker cannot: use up the files that the daemon needs for Kafka")
+@pytest.mark.proves("An attacker cannot: exhaust the file descriptors that the daemon needs for Kafka")
 def test_a_daemon_without_a_file_left_closes_silent_connections_and_goes_on(tmp_path: Path) -> None:
     """Whatever took them, and with whatever bounds: it does not cease to listen."""
     with Daemon(tmp_path, log__level="warning") as daemon, ExitStack() as stack:

@@ -144,7 +144,7 @@ def test_a_refused_token_is_told_and_fixed_in_its_file(
         fixed(daemon)
 
 
-@pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
+@pytest.mark.proves("To Kafka: a TLS broker gets nothing unless a trusted CA signed its certificate")
 def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -158,7 +158,7 @@ def test_an_expired_certificate_of_the_broker_is_told_until_it_is_renewed(
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
-@pytest.mark.proves("To Kafka: and if the certificate is for its host")
+@pytest.mark.proves("To Kafka: a broker whose certificate is for another host gets nothing")
 def test_a_certificate_for_another_host_is_refused_unless_the_check_is_switched_off(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -172,7 +172,7 @@ def test_a_certificate_for_another_host_is_refused_unless_the_check_is_switched_
     assert key in arrived(kafka_secure, f"{common}project_created")
 
 
-@pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
+@pytest.mark.proves("To Kafka: a TLS broker gets nothing unless a trusted CA signed its certificate")
 def test_an_untrusted_authority_is_told_and_fixed_in_its_file(
     kafka_secure: SecureCluster, common: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -239,7 +239,7 @@ def test_topics_that_may_not_be_seen_are_told(
         barred(daemon, "write_denied", "operation Write", f"{prefix}lead_changed")
 
 
-@pytest.mark.proves("To Kafka: the rights it needs are the documented ones and no others")
+@pytest.mark.proves("To Kafka: the daemon needs the documented rights and no others")
 def test_a_user_without_any_rights_is_told_what_is_missing_and_needs_no_more_than_the_documented_ones(
     kafka_secure: SecureCluster, prefix: str, scram: dict[str, Any], tmp_path: Path
 ) -> None:

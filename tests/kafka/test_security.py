@@ -175,7 +175,7 @@ async def refusal(security: Security, certificate: Path) -> str:
         return ""
 
 
-@pytest.mark.proves("To Kafka: and if the certificate is for its host")
+@pytest.mark.proves("To Kafka: a broker whose certificate is for another host gets nothing")
 @needs_openssl
 @pytest.mark.parametrize("check", [True, False])
 async def test_a_broker_with_the_certificate_of_another_host_is_refused_unless_the_settings_say_otherwise(
@@ -187,7 +187,7 @@ async def test_a_broker_with_the_certificate_of_another_host_is_refused_unless_t
     assert said.startswith("IP address mismatch") if check else not said
 
 
-@pytest.mark.proves("To Kafka: a broker is talked to only if an authority of ours signed its certificate")
+@pytest.mark.proves("To Kafka: a TLS broker gets nothing unless a trusted CA signed its certificate")
 @needs_openssl
 @pytest.mark.parametrize("check", [True, False])
 async def test_a_broker_whose_certificate_no_authority_of_ours_signed_is_refused_whatever_the_settings_say(

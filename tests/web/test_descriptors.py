@@ -10,7 +10,7 @@ from aurora_bridge.web.descriptors import SPARE, connections_allowed
 UNLIMITED = resource.RLIM_INFINITY
 
 
-@pytest.mark.proves("An attacker cannot: use up the files that the daemon needs for Kafka")
+@pytest.mark.proves("An attacker cannot: exhaust the file descriptors that the daemon needs for Kafka")
 @pytest.mark.parametrize(
     ("soft", "hard", "wanted", "allowed", "limit"),
     [

@@ -262,7 +262,7 @@ def test_a_hidden_secret_changes_no_fingerprint_and_the_text_around_it_does() ->
 awkward = st.lists(st.sampled_from(["Sold", "?", ";", "&", "=", "token", "secret", " ", "x"]), max_size=9).map("".join)
 
 
-@pytest.mark.proves("No secret comes out: and nothing else is hidden")
+@pytest.mark.proves("No secret comes out: nothing else is hidden")
 @given(awkward, awkward)
 def test_two_values_that_differ_in_more_than_a_secrets_value_are_two_states(one: str, other: str) -> None:
     name = r"(?<![^?;&=])( *(?:token|secret) *=+ *)(?:token +)?[^?;& ]+"
