@@ -77,7 +77,7 @@ class _Republisher:
                 moved_at, published = monotonic(), self.published
             elif monotonic() - moved_at > self._patience:
                 problems = "".join(f" {problem}." for problem in self.sender.problems)
-                msg = f"Kafka took nothing for {self._patience:g} s.{problems}"
+                msg = f"Kafka accepted nothing for {self._patience:g} s.{problems}"
                 raise RepublishError(msg)
             self._changed.clear()
             try:
