@@ -70,7 +70,7 @@ def test_a_deleted_topic_is_gone(kafka: KafkaCluster | NamedKafka, prefix: str) 
 
 def test_a_node_comes_back_on_its_old_address_with_its_records(kafka1: KafkaCluster, prefix: str) -> None:
     topic = f"{prefix}survivor"
-    create_topics(kafka1.bootstrap, topic)
+    create_topics(kafka1.bootstrap, topic, config=ANY_TIME)
     publish(kafka1.bootstrap, topic, b"before")
     (node,) = kafka1.nodes
     node.kill()
@@ -83,7 +83,7 @@ def test_a_node_comes_back_on_its_old_address_with_its_records(kafka1: KafkaClus
 
 def test_a_frozen_node_does_not_answer_until_it_is_resumed(kafka1: KafkaCluster, prefix: str) -> None:
     topic = f"{prefix}frozen"
-    create_topics(kafka1.bootstrap, topic)
+    create_topics(kafka1.bootstrap, topic, config=ANY_TIME)
     kafka1.nodes[0].pause()
     with pytest.raises(KafkaException):
         AdminClient({"bootstrap.servers": kafka1.bootstrap, "log_level": 0}).list_topics(timeout=0.2)
@@ -98,7 +98,7 @@ def test_the_brokers_are_of_the_series_that_was_chosen(kafka1: KafkaCluster) -> 
 
 def test_three_nodes_hold_three_copies_and_want_two_in_sync(kafka3: KafkaCluster, prefix: str) -> None:
     topic = f"{prefix}copies"
-    create_topics(kafka3.bootstrap, topic)
+    create_topics(kafka3.bootstrap, topic, config=ANY_TIME)
     kafka3.wait_until_ready()
     admin = AdminClient({"bootstrap.servers": kafka3.bootstrap})
     partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions.values()
@@ -110,7 +110,7 @@ def test_three_nodes_hold_three_copies_and_want_two_in_sync(kafka3: KafkaCluster
 
 def test_two_of_three_nodes_go_on_without_the_third(kafka3: KafkaCluster, prefix: str) -> None:
     topic = f"{prefix}two_of_three"
-    create_topics(kafka3.bootstrap, topic)
+    create_topics(kafka3.bootstrap, topic, config=ANY_TIME)
     publish(kafka3.bootstrap, topic, b"three")
     leader(kafka3, topic).kill()
     publish(kafka3.bootstrap, topic, b"two")
@@ -119,7 +119,7 @@ def test_two_of_three_nodes_go_on_without_the_third(kafka3: KafkaCluster, prefix
 
 def test_what_is_read_waits_for_the_successor_of_a_dead_leader(kafka3: KafkaCluster, prefix: str) -> None:
     topic = f"{prefix}successor"
-    create_topics(kafka3.bootstrap, topic)
+    create_topics(kafka3.bootstrap, topic, config=ANY_TIME)
     publish(kafka3.bootstrap, topic, b"kept")
     leader(kafka3, topic).kill()
     assert values(read_all(kafka3.bootstrap, [topic])) == [b"kept"]

@@ -44,7 +44,7 @@ class Following:
         self.life = Life(directory, kafka=True, **options)
         self.fetches = 0
         self.polls = 0
-        self._publishing = asyncio.Lock()
+        self._polling = asyncio.Lock()
         self.client: Any = None
         """The one that polled last."""
         self._stored: list[tuple[TopicPartition, int, int]] = []
@@ -74,10 +74,14 @@ class Following:
     async def offsets(self, client: Client, nodes: Nodes, when: int) -> dict[TopicPartition, int]:
         """Count the polls: each looks for the ends."""
         self.client = client
-        async with self._publishing:
+        async with self._polling:
             ends = await fetching.offsets(client, nodes, when)
         self.polls += when == LATEST
         return ends
+
+    def before_a_poll(self) -> asyncio.Lock:
+        """Return the lock within which no poll looks for the ends."""
+        return self._polling
 
     async def polled(self, times: int = 3) -> None:
         """Return after so many more polls."""
@@ -132,7 +136,7 @@ class Following:
         decision = await self.life.claim(event, at)
         entry = decision.entry
         made = outbox_record(event, entry)
-        async with self._publishing:
+        async with self._polling:
             await self.write(Record(self.topic, 0, -1, made.key, made.value, dict(made.headers), at))
             self.acknowledge(offset)
         self.life.dedup.stored(entry)

@@ -174,7 +174,8 @@ async def test_while_a_partition_cannot_be_decoded_not_all_is_known(
 ) -> None:
     await asyncio.to_thread(configure_topic, kafka.bootstrap, topic, {"compression.type": "zstd"})
     async with follow(tmp_path) as made:
-        await made.write(made.record(ONCE))
+        async with made.before_a_poll():
+            await made.write(made.record(ONCE))
         await until(lambda: "cannot be followed" in caplog.text)
         await made.polled(2)
         assert (made.followed, made.lag, made.life.log.current.caught_up) == (0, 1, False)

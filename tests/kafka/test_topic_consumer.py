@@ -248,7 +248,7 @@ async def test_following_reads_partitions_that_are_added(topics: Topics, monkeyp
 async def test_a_partition_without_a_leader_is_told_at_the_end_and_the_others_are_read(
     kafka3: KafkaCluster, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition_consumer, "_PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(partition_consumer, "_PATIENCE_SECONDS", 10.0)
     topics = Topics(kafka3.bootstrap, prefix)
     await asyncio.to_thread(create_topics, topics.bootstrap, topics.topic, replicas=[[1], [2]])
     await asyncio.to_thread(topics.write, 1)
