@@ -160,7 +160,7 @@ class Life:
     async def close(self) -> None:
         """Close the files."""
         await self.stop()
-        assert await self.dedup._file.stop(PATIENCE)  # noqa: SLF001 - of one that was killed, which writes nothing more
+        assert await self.dedup.file.stop(PATIENCE)  # of one that was killed, which writes nothing more
         assert await self.spool.stop(PATIENCE)
 
     # What can be seen of it.
@@ -178,7 +178,7 @@ class Life:
     @property
     def in_memory(self) -> dict[str, Entry]:
         """The events in memory, by fingerprint."""
-        return self.dedup._memory.entries  # noqa: SLF001 - nothing else tells
+        return self.dedup.memory.entries
 
     async def complete(self, at: int) -> None:
         """Return when nothing of the day of a time can be unknown."""
@@ -186,16 +186,21 @@ class Life:
 
     async def recovered(self, at: int) -> None:
         """Return when it is complete again; from now on a slow machine is waited for."""
-        self.dedup._lookups._patience = self.dedup._file._patience = PATIENCE  # noqa: SLF001
+        self.dedup.file.patience = PATIENCE
         await self.complete(at)
 
     async def written(self) -> None:
         """Return when the file has all that is not in flight, and memory nothing of it."""
         await until(lambda: not self.in_memory)
 
+    async def filtering(self) -> None:
+        """Return when the membership filter is built: before, everything may be known."""
+        for _ in ("opening the file", "reading its few fingerprints"):
+            await self.asked(lambda _db: None)  # behind that, which posts what comes next
+
     async def asked(self, job: Callable[[sqlite3.Connection], object]) -> None:
         """Return when the file's thread has done something."""
-        await self.dedup._file.call(job)  # noqa: SLF001 - a job like any other
+        await self.dedup.file.call(job)
 
     @asynccontextmanager
     async def hanging(self) -> AsyncIterator[Gate]:
@@ -210,7 +215,7 @@ class Life:
             self.hangs = False
 
         self.hangs = True
-        self.dedup._file.post(wait, done)  # noqa: SLF001 - a job like any other
+        self.dedup.file.post(wait, done)
         await until(entered.is_set)
         try:
             yield gate

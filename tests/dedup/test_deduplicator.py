@@ -41,7 +41,7 @@ def identity(decision: Decision) -> tuple[int, int]:
 
 
 async def test_a_new_event_touches_no_file(life: Life) -> None:
-    await until(lambda: life.dedup._members.built)  # noqa: SLF001 - before, everything may be known
+    await life.filtering()
     async with life.hanging():
         for event in (A, ONCE, SIGNAL):
             decision = await life.claim(event, NOON)

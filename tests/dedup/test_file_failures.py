@@ -133,8 +133,8 @@ async def test_memory_stays_bounded(tmp_path: Path, failure: Failure, monkeypatc
                 for number in range(500):
                     await life.deliver(once(f"{number}"), NOON)
                     await until(lambda: len(life.in_memory) <= 51)
-        life.dedup._lookups._patience = life.dedup._file._patience = PATIENCE  # noqa: SLF001
-        await until(lambda: life.log.current.caught_up and life.dedup._file.usable)  # noqa: SLF001
+        life.dedup.file.patience = PATIENCE
+        await until(lambda: life.log.current.caught_up and not life.failed)
         actions = {await life.act(once(f"{number}"), NOON + MINUTE) for number in range(500)}
         assert Action.DUPLICATE in actions
         assert len(actions) == 1 or failure is no_room

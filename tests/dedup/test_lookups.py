@@ -22,7 +22,7 @@ async def knowing(directory: Path, *, kafka: bool = False, patience: float = PAT
     async with living(directory, kafka=kafka, patience=patience) as life:
         if not kafka:
             await life.complete(NOON)
-        await until(lambda: life.dedup._members.built)  # noqa: SLF001 - before, everything may be known
+        await life.filtering()
         yield life
 
 

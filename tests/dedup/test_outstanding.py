@@ -30,7 +30,7 @@ async def life(tmp_path: Path) -> AsyncIterator[Life]:
 async def counted(life: Life) -> list[Refused]:
     """Return what the file has, once it has all that is in memory."""
     await life.written()
-    found: Found = await life.dedup._file.call(outstanding.look)  # noqa: SLF001 - behind what it was told
+    found: Found = await life.dedup.file.call(outstanding.look)  # behind what it was told
     assert found == missing_of(life.directory)
     return list(found.refused)
 

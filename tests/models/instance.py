@@ -132,17 +132,17 @@ class _Deduplicator(Deduplicator):
     @property
     def writable(self) -> bool:
         """Whether its file takes something."""
-        return self.usable and not self._file.full
+        return self.usable and not self.file.full
 
     def watch_memory(self) -> None:
         """Hear when memory is given up."""
-        give_up = self._memory.give_up
+        give_up = self.memory.give_up
 
         def given_up() -> None:
             give_up()
             self.on_loss()
 
-        self._memory.give_up = given_up  # type: ignore[method-assign]
+        self.memory.give_up = given_up  # type: ignore[method-assign]
 
     def claim(self, event: Event, received_us: int) -> Decision | None:
         request = _REQUEST.get()
@@ -181,17 +181,17 @@ class _Deduplicator(Deduplicator):
 
     @property
     def worker(self) -> SteppedWorker:
-        assert isinstance(self._file._worker, SteppedWorker)  # noqa: SLF001 - in place of its thread
-        return self._file._worker  # noqa: SLF001
+        assert isinstance(self.file._worker, SteppedWorker)  # noqa: SLF001 - in place of its thread
+        return self.file._worker  # noqa: SLF001
 
     @property
     def usable(self) -> bool:
         """Whether its file answers."""
-        return self._file.usable
+        return self.file.usable
 
     def knows(self, key: Key) -> Entry | None:
         """Return what memory holds of an event."""
-        entry = self._memory.entries.get(key[0])
+        entry = self.memory.entries.get(key[0])
         return entry if entry is not None and (entry.fingerprint, entry.time_ms, entry.id_ms) == key else None
 
     def is_posted(self, entry: Entry) -> bool:
@@ -200,11 +200,11 @@ class _Deduplicator(Deduplicator):
 
     def is_last(self, entry: Entry) -> bool:
         """Whether memory has no later event of its fingerprint, of which alone the file would learn."""
-        return self._memory.entries.get(entry.fingerprint) in {entry, None}
+        return self.memory.entries.get(entry.fingerprint) in {entry, None}
 
     def may_have_forgotten(self, time_ms: int) -> bool:
         """Whether events of a time may have left a full file."""
-        return time_ms <= self._file.forgotten_ms
+        return time_ms <= self.file.forgotten_ms
 
     def _opened(self, found: index.Found) -> None:
         super()._opened(found)
@@ -213,13 +213,13 @@ class _Deduplicator(Deduplicator):
     @property
     def unwritten(self) -> bool:
         """Whether the file lacks something that memory holds."""
-        changed = (*self._memory._changed.values(), *self._memory._changed_families.values())  # noqa: SLF001
+        changed = (*self.memory._changed.values(), *self.memory._changed_families.values())  # noqa: SLF001
         return any(changed) or self.worker.busy
 
     def check_calm(self) -> None:
         """Check that nothing is under way, and that the file has all."""
         assert not self._lookups.busy
-        left = self._memory.entries, self._memory.latest
+        left = self.memory.entries, self.memory.latest
         assert left == ({}, {}), f"what never leaves memory: {left}"
 
 

@@ -72,48 +72,47 @@ class Deduplicator:
         the topics, which a follower passes to `log`. `has_backlog` tells whether events of a name wait in the spool.
         """
         self.resend = Resend(directory)
-        self._patience = patience
         self._index_bypassed, self._expected_retries = metrics.index_bypassed, metrics.expected_retries
         self._has_backlog = has_backlog
-        self._memory = Memory()
-        self._file = IndexFile(directory, settings, patience, metrics, self._opened)
-        self._members = Membership(self._file)
-        self._lookups = Lookups[Decision](self._file, patience, self._decide, self._undo)
+        self.memory = Memory()
+        self.file = IndexFile(directory, settings, patience, metrics, self._opened)
+        self._members = Membership(self.file)
+        self._lookups = Lookups[Decision](self.file, self._decide, self._undo)
         self.log = LogReader(
-            self._memory, self._file, self._members, self._lookups, spool, instance=instance, kafka=kafka
+            self.memory, self.file, self._members, self._lookups, spool, instance=instance, kafka=kafka
         )
-        self.replays = Replays(self._memory, self._lookups, self.log, instance=instance)
+        self.replays = Replays(self.memory, self._lookups, self.log, instance=instance)
         metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         metrics.resend_in_progress.source = lambda: int(self.resend.lasts(int(time() * 1000)))
-        self.missing = Missing(self._file, metrics)
-        self._write_behind = WriteBehind(self._memory, self._file, self._members, self.log)
+        self.missing = Missing(self.file, metrics)
+        self._write_behind = WriteBehind(self.memory, self.file, self._members, self.log)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 
     def start(self) -> None:
         """Open the file, on its thread."""
-        self._file.start()
+        self.file.start()
 
     async def run(self) -> None:
         """Read the log, and keep the file up to date and within its bounds, until cancelled."""
         async with asyncio.TaskGroup() as group:
             parts = (self.log, self._lookups, self._write_behind, self.missing, self.resend)
-            for work in (*(part.run for part in parts), self._file.maintain):
+            for work in (*(part.run for part in parts), self.file.maintain):
                 group.create_task(keep_running(work.__qualname__, work))
 
     async def stop(self, patience: float) -> bool:
         """Write what is left, and close. Returns False if that took longer than `patience` seconds."""
         self._write_behind.flush()
         self.missing.note_alive()
-        return all(await asyncio.gather(self.resend.stop(patience), self._file.stop(patience)))
+        return all(await asyncio.gather(self.resend.stop(patience), self.file.stop(patience)))
 
     async def recreate(self) -> None:
         """Empty the index, and fill it again from the current log. Raises `sqlite3.Error`, `OSError`."""
-        self._memory.give_up()
-        await self._file.recreate()
+        self.memory.give_up()
+        await self.file.recreate()
 
     def _opened(self, found: index.Found) -> None:
         self._members.build(found.bytes)
-        self._memory.change_all()
+        self.memory.change_all()
         self.log.opened(found)
 
     # Deciding about a delivery.
@@ -128,13 +127,13 @@ class Deduplicator:
 
     def _decide(self, event: Event, now_ms: int, answer: index.Answer | None) -> Decision | None:
         """Return what to do with a delivery, None if the file must be consulted first."""
-        fingerprint, family_key, memory = event.fingerprint, event.family_key, self._memory
+        fingerprint, family_key, memory = event.fingerprint, event.family_key, self.memory
         known: Entry | index.Row | None = memory.entries.get(fingerprint)
         if known is None and answer is None and fingerprint not in self._members:
             return self._publish_new(event, now_ms)
         latest = None if family_key is None else memory.latest.get(family_key)
         if answer is None and (known is None or (latest is None and family_key is not None)):
-            if self._file.usable:
+            if self.file.usable:
                 return None
             self._index_bypassed[()] += 1
         answer = answer or _UNKNOWN
@@ -190,7 +189,7 @@ class Deduplicator:
         entry = Entry(event.fingerprint, event.family_key, IN_FLIGHT, now_ms, id_ms, now_ms, 1, repeat, event.name)
         entry.refcount = 1
         self.resend.count(now_ms, known=False)
-        self._memory.enter(entry)
+        self.memory.enter(entry)
         return Decision(action, entry, interval)
 
     def _undo(self, decision: Decision) -> None:
@@ -205,7 +204,7 @@ class Deduplicator:
         """Note that an event is durable."""
         self._end(entry, Happening.STORED, None)
         if entry.retry_left:
-            self._memory.apply(entry, Happening.UNHEARD)
+            self.memory.apply(entry, Happening.UNHEARD)
 
     def refused(self, entry: Entry, refusal: Refusal) -> None:
         """Note that an event's delivery is refused. The file gets this at once, even if nobody waits for that."""
@@ -214,17 +213,17 @@ class Deduplicator:
 
     async def note_durably(self, entry: Entry) -> None:
         """Wait until the file has a refused event, or does not answer in time."""
-        await self._write_behind.through(entry, self._patience)
+        await self._write_behind.through(entry)
 
     def stored_late(self, entry: Entry) -> None:
         """Note that an event became durable after its delivery was refused."""
-        if not self._memory.apply_to(entry, Happening.STORED_LATE) and not self._file.failed:
+        if not self.memory.apply_to(entry, Happening.STORED_LATE) and not self.file.failed:
             event = (entry.fingerprint, entry.time_ms, entry.id_ms)
             job = partial(index.change, events=[event], state=RETRY_PENDING, happening=Happening.STORED_LATE)
-            self._file.post(job)
+            self.file.post(job)
 
     def _end(self, entry: Entry, happening: Happening, refusal: Refusal | None) -> None:
-        self._memory.apply(entry, happening)
+        self.memory.apply(entry, happening)
         if entry.waiters is not None:
             waiters, entry.waiters = entry.waiters, None
             for waiter in waiters:
@@ -236,9 +235,9 @@ class Deduplicator:
         entry.refcount -= 1
         if not in_time and entry.state is SEEN:
             entry.attempt_ms = attempt_us // 1000
-            self._memory.apply(entry, Happening.UNHEARD)
+            self.memory.apply(entry, Happening.UNHEARD)
             self._expected_retries[()] += 1
         if entry.changed and (not in_time or entry.attempt > 1):
             self._write_behind.hasten(entry)  # the log does not tell whether a retry is expected
         if not entry.stays:
-            self._memory.release(entry)
+            self.memory.release(entry)

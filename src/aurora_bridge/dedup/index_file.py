@@ -48,7 +48,8 @@ class IndexFile:
         self._path = directory / index.FILE
         self._max_bytes = settings.max_bytes
         self._window_ms = settings.window_days * _DAY_MS
-        self._patience = patience
+        self.patience = patience
+        """How long anybody waits for an answer, in seconds."""
         self._on_opened = opened
         self._worker = Worker("index", self._connect)
         self.failed = False
@@ -168,7 +169,7 @@ class IndexFile:
         self._on_opened(found)
 
     def _is_overdue(self) -> bool:
-        return bool(self._posted) and time.monotonic() - self._posted[0] > self._patience
+        return bool(self._posted) and time.monotonic() - self._posted[0] > self.patience
 
     # Maintenance.
 

@@ -30,16 +30,14 @@ class Lookups(Generic[T]):
     def __init__(
         self,
         file: IndexFile,
-        patience: float,
         decide: Callable[[Event, int, index.Answer | None], T | None],
         undo: Callable[[T], None],
     ) -> None:
-        """Wait `patience` seconds at most for `file`, and as long for the log to be read.
+        """Wait for `file` as long as its patience lasts, and as long for the log to be read.
 
         `decide` returns None if the file must be queried first. `undo` reverts a decision that nobody waits for.
         """
         self._file = file
-        self._patience = patience
         self._decide = decide
         self._undo = undo
         self._queue: deque[_Waiting[T]] = deque()
@@ -89,7 +87,7 @@ class Lookups(Generic[T]):
 
     async def _wait_for_reading(self) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._file.patience):
                 await self._read.wait()
         except TimeoutError:
             self.release()
@@ -101,7 +99,7 @@ class Lookups(Generic[T]):
         names = [event.fingerprint for event in events]
         families = [event.family_key for event in events if event.family_key is not None]
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._file.patience):
                 answer: index.Answer = await self._file.call(partial(index.find, fingerprints=names, families=families))
         except (TimeoutError, sqlite3.Error, OSError):
             if self._file.usable:  # it took too long, or the error does not make it reopen

@@ -113,11 +113,11 @@ class WriteBehind:
                 self._loop.call_soon(self._write_urgent)
             self._urgent.append(entry.fingerprint)
 
-    async def through(self, entry: Entry, patience: float) -> None:
-        """Write one event before its slice's turn; return when the file has it, or after `patience` seconds."""
+    async def through(self, entry: Entry) -> None:
+        """Write one event before its slice's turn; return when the file has it, or its patience is over."""
         if self._file.usable:
             self.hasten(entry)
-            await asyncio.wait([self._urgent_written], timeout=patience)
+            await asyncio.wait([self._urgent_written], timeout=self._file.patience)
 
     def _write_urgent(self) -> None:
         urgent, self._urgent = self._urgent, []
