@@ -1,7 +1,9 @@
 """A token is obtained once for all connections, renewed before it ends, and used as long as it is valid."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from math import inf
+from unittest.mock import Mock
 
 import pytest
 from aiokafka.conn import OAuthAuthenticator
@@ -13,7 +15,7 @@ AWAY = TokenError("token_endpoint_failed", "https://identity.example/token", "it
 
 
 class Endpoint:
-    """Gives tokens of 100 s, numbered. The cache has its clock, so that no timer rings by itself within a test."""
+    """Gives tokens of 100 s, numbered. The cache has its clock and its timer, which rings only when a test lets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -22,7 +24,13 @@ class Endpoint:
         self.open = asyncio.Event()
         self.open.set()
         self.told: list[KafkaError | None] = []
-        self.cache = CachedToken(self.obtain, self.told.append, {}, lambda: self.now)
+        self.rings_in = inf
+        self.renew: Callable[[], object] = lambda: None
+        self.cache = CachedToken(self.obtain, self.told.append, {}, lambda: self.now, self.call_later)
+
+    def call_later(self, delay: float, renew: Callable[[], object]) -> asyncio.TimerHandle:
+        self.rings_in, self.renew = delay, renew
+        return Mock()
 
     async def obtain(self) -> Token:
         self.asked += 1
@@ -38,22 +46,16 @@ class Endpoint:
             return str(error)
 
     async def renewed(self) -> None:
-        """Do what the timer does when the renewal is due."""
-        await self.cache._renew()  # noqa: SLF001
-
-    @property
-    def rings_in(self) -> float:
-        timer = self.cache._timer  # noqa: SLF001
-        assert timer is not None
-        return timer.when() - asyncio.get_running_loop().time()
+        """Let the timer ring; return when the renewal has ended."""
+        ended = len(self.told) + 1
+        self.renew()
+        while len(self.told) < ended:  # noqa: ASYNC110 - it is the loop's next turns
+            await asyncio.sleep(0)
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    made = Endpoint()
-    yield made
-    if (timer := made.cache._timer) is not None:  # noqa: SLF001
-        timer.cancel()
+def endpoint() -> Endpoint:
+    return Endpoint()
 
 
 async def test_connections_at_the_same_time_and_later_ones_share_one_token(endpoint: Endpoint) -> None:
@@ -79,20 +81,21 @@ async def test_a_connection_that_is_given_up_takes_the_token_from_no_other(endpo
 
 async def test_a_renewal_is_due_when_a_fifth_of_the_lifetime_is_left(endpoint: Endpoint) -> None:
     await endpoint.outcome()
-    assert 79 < endpoint.rings_in <= 80
+    assert endpoint.rings_in == 80
     endpoint.now += 80
     await endpoint.renewed()
     assert await endpoint.outcome() == "canary-2"
 
 
-async def test_the_timer_renews_by_itself(endpoint: Endpoint) -> None:
-    await endpoint.outcome()
-    renewed = asyncio.Event()
-    endpoint.cache._on_token = lambda _: renewed.set()  # noqa: SLF001
-    endpoint.now += 79.99  # what is left until then, the event loop waits
-    endpoint.cache._schedule()  # noqa: SLF001
-    await asyncio.wait_for(renewed.wait(), 30)
-    assert await endpoint.outcome() == "canary-2"
+async def test_the_timer_is_the_event_loops(endpoint: Endpoint) -> None:
+    told: asyncio.Queue[KafkaError | None] = asyncio.Queue()
+    cache = CachedToken(endpoint.obtain, told.put_nowait, {}, lambda: endpoint.now)
+    assert await cache.token() == "canary-1"
+    endpoint.now += 80
+    cache.refused()  # it is due now
+    async with asyncio.timeout(30):
+        assert [await told.get(), await told.get()] == [None, None]
+    assert await cache.token() == "canary-2"
 
 
 async def test_the_old_token_is_used_while_it_is_valid_and_none_after_it(endpoint: Endpoint) -> None:
@@ -129,7 +132,7 @@ async def test_after_a_failure_attempts_are_paused_for_longer_and_longer_up_to_h
         asked = endpoint.asked
         assert await endpoint.outcome() == str(AWAY)
         assert endpoint.asked == asked  # the endpoint is left alone
-        pauses.append(round(endpoint.rings_in))
+        pauses.append(endpoint.rings_in)
         endpoint.now += pauses[-1]
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     endpoint.error = None
@@ -141,7 +144,7 @@ async def test_the_pause_ends_when_the_secret_has_changed(endpoint: Endpoint) ->
     await endpoint.outcome()
     endpoint.error = None
     endpoint.cache.retry()
-    assert endpoint.rings_in <= 0
+    assert endpoint.rings_in == 0
     assert await endpoint.outcome() == "canary-2"
 
 
@@ -155,10 +158,10 @@ async def test_a_token_that_a_broker_refuses_is_renewed_but_not_each_time(endpoi
     await endpoint.outcome()
     for _ in range(3):
         endpoint.cache.refused()
-        assert 9 < endpoint.rings_in <= 10
+        assert endpoint.rings_in == 10
     endpoint.now += 11
     endpoint.cache.refused()
-    assert endpoint.rings_in <= 0
+    assert endpoint.rings_in == 0
     await endpoint.renewed()
     assert await endpoint.outcome() == "canary-2"
 
@@ -170,7 +173,7 @@ async def test_a_token_that_a_broker_refuses_ends_no_pause_of_an_endpoint_that_i
     for _ in range(6):
         await endpoint.renewed()
     endpoint.cache.refused()
-    assert 29 < endpoint.rings_in <= 30
+    assert endpoint.rings_in == 30
 
 
 async def test_an_outage_leaves_no_trace_in_its_error(endpoint: Endpoint) -> None:

@@ -90,11 +90,14 @@ class CachedToken(TokenSource):
         on_token: OnToken,
         extensions: Mapping[str, str],
         clock: Callable[[], float] = monotonic,
+        call_later: Callable[[float, Callable[[], object]], asyncio.TimerHandle] | None = None,
     ) -> None:
+        """Obtain tokens with `obtain`, in the time of `clock` and `call_later` (None: the running loop's)."""
         super().__init__(extensions)
         self._obtain = obtain
         self._on_token = on_token
         self._clock = clock
+        self._call_later = call_later
         self._token: Token | None = None
         self._asked_at = 0.0
         self._due_at = 0.0
@@ -155,5 +158,5 @@ class CachedToken(TokenSource):
     def _schedule(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(0.0, self._due_at - self._clock()), self._renew)
+        call_later = self._call_later or asyncio.get_running_loop().call_later
+        self._timer = call_later(max(0.0, self._due_at - self._clock()), self._renew)
