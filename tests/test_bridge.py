@@ -42,12 +42,16 @@ class Stuck(Deduplicator):
         raise AssertionError(event, received_us)
 
 
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
+def bridge_of(dedup: Deduplicator) -> Bridge:
     settings, metrics = Settings(), Metrics(events=EVENTS, attributes=ATTRIBUTES)
     publisher = Publisher(settings.deadlines, EVENTS, None, None, metrics)
     route = Route("default", "default", Anonymous(), Rules(SecretNames(())))
-    made = Bridge(settings, Routes("/", route), Stuck(), publisher, instance="test", metrics=metrics)
+    return Bridge(settings, Routes("/", route), dedup, publisher, instance="test", metrics=metrics)
+
+
+@pytest.fixture
+async def bridge() -> AsyncIterator[Bridge]:
+    made = bridge_of(Stuck())
     with patch("aurora_bridge.bridge._SWEEP_SECONDS", 0):
         watch = asyncio.create_task(made.watch())
         yield made
@@ -104,9 +108,9 @@ class Judging(Stuck):
         entry.refcount -= 1
 
 
-async def test_a_fault_of_ours_leaves_nothing_in_memory_for_ever(bridge: Bridge) -> None:
+async def test_a_fault_of_ours_leaves_nothing_in_memory_for_ever() -> None:
     """The delivery has no answer that could be told, which is when an entry is let go of."""
-    bridge._dedup = dedup = Judging()  # noqa: SLF001
+    bridge = bridge_of(dedup := Judging())
     fault = patch.object(Publisher, "publish", side_effect=ZeroDivisionError)
     with fault, pytest.raises(ZeroDivisionError):
         await bridge.accept(overdue()._replace(received=monotonic()))

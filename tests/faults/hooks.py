@@ -39,7 +39,7 @@ _REMOVALS: Final = 1000
 
 def kill_before_answer() -> None:
     """Die between the spool's commit and the answers that it is for."""
-    stored, calls = Spool._stored, random.randint(1, _COMMITS)  # noqa: SLF001
+    stored, calls = Spool._stored, random.randint(1, _COMMITS)
 
     def dying(spool: Spool, appended: list[Any], seqs: list[int], error: Exception | None) -> None:
         nonlocal calls
@@ -48,12 +48,12 @@ def kill_before_answer() -> None:
             _die()
         stored(spool, appended, seqs, error)
 
-    Spool._stored = dying  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    Spool._stored = dying  # type: ignore[assignment, method-assign]
 
 
 def kill_before_removal() -> None:
     """Die between Kafka's acknowledgement of what was spooled and its removal from the spool."""
-    leave, calls = Publisher._leave_spool, random.randint(1, _REMOVALS)  # noqa: SLF001
+    leave, calls = Publisher._leave_spool, random.randint(1, _REMOVALS)
 
     def dying(publisher: Publisher, record: OutboxRecord, seq: int) -> None:
         nonlocal calls
@@ -62,7 +62,7 @@ def kill_before_removal() -> None:
             _die()
         leave(publisher, record, seq)
 
-    Publisher._leave_spool = dying  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    Publisher._leave_spool = dying  # type: ignore[assignment, method-assign]
 
 
 def metadata_task_dies() -> None:
@@ -78,8 +78,8 @@ def metadata_task_dies() -> None:
 
     def strike() -> None:
         for client in tuple(clients):
-            if client._sync_task is not None and not client._sync_task.done():  # noqa: SLF001
-                client._metadata_update = _fail  # type: ignore[assignment, method-assign]  # noqa: SLF001
+            if client._sync_task is not None and not client._sync_task.done():
+                client._metadata_update = _fail  # type: ignore[assignment, method-assign]
                 client.force_metadata_update()
         clients.clear()
 
@@ -88,7 +88,7 @@ def metadata_task_dies() -> None:
 
 def sender_dies() -> None:
     """Let the sender's own task die of an exception."""
-    run, watch = Sender.run, ProducerClient._watch  # noqa: SLF001
+    run, watch = Sender.run, ProducerClient._watch
     struck = asyncio.Event()
 
     async def listening(sender: Sender) -> None:
@@ -108,15 +108,15 @@ def sender_dies() -> None:
             striking.cancel()
 
     Sender.run = listening  # type: ignore[assignment, method-assign]
-    ProducerClient._watch = mortal  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    ProducerClient._watch = mortal  # type: ignore[assignment, method-assign]
 
 
 def slow_commits() -> None:
     """Have a disk that is slow, and note what each of the spool's commits made durable: an answer before it shows."""
-    commit, stored = Worker._commit, Spool._stored  # noqa: SLF001
+    commit, stored = Worker._commit, Spool._stored
 
     def slow(worker: Worker, posted: list[Any]) -> list[Any]:
-        if worker._thread.name == "spool":  # noqa: SLF001
+        if worker._thread.name == "spool":
             sleep(_COMMIT_SECONDS)
         return commit(worker, posted)
 
@@ -125,8 +125,8 @@ def slow_commits() -> None:
             _note(COMMITTED, ids=[record.key.decode() for records, _, _ in appended for record in records])
         stored(spool, appended, seqs, error)
 
-    Worker._commit = slow  # type: ignore[assignment, method-assign]  # noqa: SLF001
-    Spool._stored = noted  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    Worker._commit = slow  # type: ignore[assignment, method-assign]
+    Spool._stored = noted  # type: ignore[assignment, method-assign]
 
 
 HOOKS: Final[dict[str, Callable[[], None]]] = {

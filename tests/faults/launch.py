@@ -29,15 +29,15 @@ def run_faster(clock: float) -> None:
     """Make Aurora's schedule so many times as fast."""
     due = [seconds * 1000 / clock for _, seconds in recurrence.SCHEDULE]
     ends = [*(after / 2 for after in due[1:]), due[-1] * 3]
-    intervals = zip(recurrence._INTERVALS, (after / 2 for after in due), ends, strict=True)  # noqa: SLF001
-    recurrence._INTERVALS = tuple((interval, begin, end) for (interval, _, _), begin, end in intervals)  # noqa: SLF001
+    intervals = zip(recurrence._INTERVALS, (after / 2 for after in due), ends, strict=True)
+    recurrence._INTERVALS = tuple((interval, begin, end) for (interval, _, _), begin, end in intervals)
 
 
 def expire_faster(day_seconds: float) -> None:
     """Make a day of the index so long; it looks for what is too old eight times in that."""
-    index_file._DAY_MS = int(day_seconds * 1000)  # noqa: SLF001
-    segments._DAY_MS = int(day_seconds * 1000)  # noqa: SLF001
-    index_file._STEP_SECONDS = day_seconds / 8  # noqa: SLF001
+    index_file._DAY_MS = int(day_seconds * 1000)
+    segments._DAY_MS = int(day_seconds * 1000)
+    index_file._STEP_SECONDS = day_seconds / 8
 
 
 class Growth(Collector):

@@ -98,9 +98,9 @@ def no_dedup() -> None:
     """Take every delivery for a new event."""
 
     def new(dedup: Deduplicator, event: Event, now_ms: int, _answer: index.Answer | None) -> Decision:
-        return dedup._publish(Action.NEW, event, now_ms, now_ms, Interval.NONE, repeat=False)  # noqa: SLF001
+        return dedup._publish(Action.NEW, event, now_ms, now_ms, Interval.NONE, repeat=False)
 
-    Deduplicator._decide = new  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    Deduplicator._decide = new  # type: ignore[assignment, method-assign]
 
 
 def seen_early() -> None:
@@ -114,13 +114,13 @@ def seen_early() -> None:
 
 def fsync_ignored() -> None:
     """Take an I/O error of the spool for a success, and go on."""
-    stored = Spool._stored  # noqa: SLF001
+    stored = Spool._stored
 
     def blind(spool: Spool, appended: list[Any], seqs: list[int], _error: Exception | None) -> None:
         stored(spool, appended, seqs, None)
 
-    worker._FINAL = frozenset()  # noqa: SLF001
-    Spool._stored = blind  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    worker._FINAL = frozenset()
+    Spool._stored = blind  # type: ignore[assignment, method-assign]
 
 
 def commit_unsynced() -> None:

@@ -43,7 +43,7 @@ def unbounded() -> None:
     broker.FIRST_REQUEST_BYTES = _UNBOUNDED
     partition_queue.MAX_BATCH_BYTES = _LARGE_BATCH_BYTES
     drainer.WINDOW = _UNBOUNDED
-    rows._WINDOW_BYTES = _UNBOUNDED  # noqa: SLF001
+    rows._WINDOW_BYTES = _UNBOUNDED
 
 
 def impatient() -> None:
@@ -60,7 +60,7 @@ def impatient() -> None:
         one.producer = NOT_IDEMPOTENT
 
     Client.produce = hasty  # type: ignore[assignment, method-assign]
-    ProducerClient._take_producer_id = unnumbered  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    ProducerClient._take_producer_id = unnumbered  # type: ignore[assignment, method-assign]
 
 
 def round_trip_forgotten() -> None:
@@ -68,11 +68,11 @@ def round_trip_forgotten() -> None:
     answered = Broker.answered
 
     def hasty(one: Broker, size: int, seconds: float, now: float, throttled_seconds: float) -> None:
-        one._round_trip = 0.0  # noqa: SLF001
+        one._round_trip = 0.0
         answered(one, size, seconds, now, throttled_seconds)
 
     Broker.answered = hasty  # type: ignore[assignment, method-assign]
-    broker._SMALL_BYTES = 0  # noqa: SLF001
+    broker._SMALL_BYTES = 0
 
 
 def quota_unheard() -> None:
@@ -93,7 +93,7 @@ def believes_any_metadata() -> None:
     def keep(_queue: PartitionQueue) -> None:
         """Go on with the epoch and the sequence of before."""
 
-    PartitionQueue._begin_epoch = keep  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    PartitionQueue._begin_epoch = keep  # type: ignore[assignment, method-assign]
 
 
 def never_suspects() -> None:
@@ -110,7 +110,7 @@ def asks_once() -> None:
         except KafkaError:
             await asyncio.Event().wait()
 
-    ProducerClient._take_producer_id = once  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    ProducerClient._take_producer_id = once  # type: ignore[assignment, method-assign]
 
 
 def needs_controller() -> None:

@@ -42,8 +42,10 @@ class ScriptedClient(Client):
         self.throttle_ms = 0
         """For how long the broker wants nothing after each answer."""
         self._answers = answers
-        self._topics_led = topics
-        self._producer_id = 0
+        self.topics = topics
+        """What it leads, from its next metadata on."""
+        self.producer_id = 0
+        """The last that it gave out."""
 
     def connect(self, on_connection: OnConnection) -> Self:
         """Be the client of a sender, that hears of connections by `on_connection`."""
@@ -59,13 +61,11 @@ class ScriptedClient(Client):
 
     def learn(self, topics: dict[str, int]) -> None:
         """Let there be these topics and no others, and tell so."""
-        self._topics_led = topics
+        self.topics = topics
         self._tell()
 
     def _tell(self) -> None:
-        led = [
-            (0, name, [(0, index, 1, [1], [1]) for index in range(count)]) for name, count in self._topics_led.items()
-        ]
+        led = [(0, name, [(0, index, 1, [1], [1]) for index in range(count)]) for name, count in self.topics.items()]
         self.cluster.update_metadata(MetadataResponse_v0([(1, "127.0.0.1", 1)], led))
 
     async def send(self, node_id: int, request: Any, **_options: object) -> Any:  # noqa: ANN401 - aiokafka's own
@@ -73,8 +73,8 @@ class ScriptedClient(Client):
         if not isinstance(request, Produce):
             self.asked_for_producer_id.set()
             await self.producer_id_given.wait()
-            self._producer_id += 1
-            return SimpleNamespace(error_code=0, producer_id=self._producer_id, producer_epoch=0)
+            self.producer_id += 1
+            return SimpleNamespace(error_code=0, producer_id=self.producer_id, producer_epoch=0)
         body: Any = ProduceRequest_v7.decode(request.prepare({0: (7, 7)}).encode())
         batches = {(topic, partition): batch for topic, parts in body.topics for partition, batch in parts}
         self.sent.append(batches)

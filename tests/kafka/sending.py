@@ -7,6 +7,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.conn import AIOKafkaConnection
 
 from aurora_bridge.kafka.client import Client, OnConnection
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
@@ -119,8 +120,15 @@ class Running:
         self.metrics = sender_metrics()
         self.unreachable: list[str] = []
         """The events that were told as unreachable."""
+        self.clients: list[Client] = []
+        """Those that were made, the one in use last."""
+        self._connect = connect
         self._changed = asyncio.Event()
-        self.sender = sender_of(connect, prefix, events, self, self.metrics, idempotence=idempotence)
+        self.sender = sender_of(self._connected, prefix, events, self, self.metrics, idempotence=idempotence)
+
+    def _connected(self, on_connection: OnConnection) -> Client:
+        self.clients.append(self._connect(on_connection))
+        return self.clients[-1]
 
     def on_delivery(self, records: Sequence[Record], report: DeliveryReport) -> None:
         """Tell the journals what became of records."""
@@ -171,6 +179,18 @@ async def eventually(condition: Callable[[], bool]) -> None:
 def client_of(bootstrap: str) -> "partial[Client]":
     """Return what makes a client as the daemon has it."""
     return partial(make_client, KafkaSettings(bootstrap_servers=bootstrap), None)
+
+
+def end_metadata_task(client: Client | None) -> None:
+    """End the task that keeps a client's metadata, as an error does that aiokafka does not expect."""
+    assert client is not None
+    assert client._sync_task is not None  # noqa: SLF001 - aiokafka's
+    client._sync_task.cancel()  # noqa: SLF001 - aiokafka's
+
+
+def connections_of(client: Client) -> list[AIOKafkaConnection]:
+    """Return a client's connections; a test closes them as a broker does."""
+    return list(client._conns.values())  # noqa: SLF001 - aiokafka's
 
 
 class ThroughProxy(ClusterMetadata):

@@ -18,6 +18,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from aurora_bridge.kafka.client import Client, addresses, new_producer_id
 from aurora_bridge.kafka.produce import ProducerId
+from tests.kafka.sending import connections_of
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import create_topics, topic_names
 
@@ -130,7 +131,7 @@ async def test_each_connection_reloads_its_security_and_tells_how_it_went(
     node = client.get_random_node()
     assert all(await asyncio.gather(*(client.ready(node) for _ in range(3))))
     assert asked == 2  # to bootstrap, and to the node
-    for connection in client._conns.values():  # noqa: SLF001 - as when a broker closes it
+    for connection in connections_of(client):
         connection.close()
     assert await client.ready(node)
     assert asked == 3
@@ -166,11 +167,11 @@ async def test_a_broker_that_knows_a_request_in_no_version_of_ours_cannot_be_use
     kafka: KafkaCluster | NamedKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library raises NotImplementedError, which ended the daemon."""
-    real: Any = AIOKafkaConnection._do_version_lookup  # noqa: SLF001
+    real: Any = AIOKafkaConnection._do_version_lookup  # noqa: SLF001 - aiokafka's
 
     async def look_up(connection: AIOKafkaConnection) -> None:
         await real(connection)
-        connection._versions[MetadataRequest.API_KEY] = (99, 99)  # noqa: SLF001
+        connection._versions[MetadataRequest.API_KEY] = (99, 99)  # noqa: SLF001 - aiokafka's
 
     monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", look_up)
     told: list[Exception | None] = []
@@ -220,7 +221,7 @@ async def test_a_client_that_is_being_closed_can_be_cancelled() -> None:
             await asyncio.sleep(0)
 
     client = Client(bootstrap_servers="127.0.0.1:1")
-    client._sync_task = asyncio.create_task(keep_metadata())  # noqa: SLF001
+    client._sync_task = asyncio.create_task(keep_metadata())  # noqa: SLF001 - aiokafka's
     await asyncio.sleep(0)
     closing = asyncio.create_task(client.close())
     await ending.wait()

@@ -17,7 +17,7 @@ from aurora_bridge.settings import KafkaSettings
 from aurora_bridge.state import line_file
 from aurora_bridge.state.directory import StateError
 from tests.kafka.following import Follow
-from tests.kafka.sending import EVENT, client_of, eventually, running
+from tests.kafka.sending import EVENT, client_of, connections_of, eventually, running
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import topic_names
 
@@ -215,7 +215,7 @@ async def test_each_connection_is_asked_before_it_is_used(kafka: KafkaCluster | 
     barrier.down = True
     assert await client.ready(node)
     assert (barrier.asked, told) == (2, [None, None])
-    for connection in client._conns.values():  # noqa: SLF001 - as when a broker closes it
+    for connection in connections_of(client):
         connection.close()
     assert not await client.ready(node)
     assert barrier.asked == 3

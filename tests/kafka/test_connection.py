@@ -3,9 +3,11 @@
 import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext, create_default_context
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import uvloop
@@ -56,7 +58,7 @@ def _without_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections that ask for no versions, since the server answers nothing."""
 
     async def look_up(connection: AIOKafkaConnection) -> None:
-        connection._versions = {Produce.API_KEY: (0, 12)}  # noqa: SLF001
+        connection._versions = {Produce.API_KEY: (0, 12)}  # noqa: SLF001 - aiokafka's
 
     monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", look_up)
 
@@ -134,8 +136,10 @@ async def test_a_connection_that_is_idle_is_closed(kafka: KafkaCluster | NamedKa
 
 
 async def test_every_client_has_the_idle_time_of_the_settings() -> None:
-    client = make_client(KafkaSettings(connections_max_idle_seconds=90))
-    assert client._connections_max_idle_ms == 90_000  # noqa: SLF001 - what `client` hands to a connection
+    client = make_client(KafkaSettings(connections_max_idle_seconds=90, bootstrap_servers="127.0.0.1:1"))
+    with patch("aurora_bridge.kafka.client.connect", side_effect=OSError) as connect, suppress(KafkaConnectionError):
+        await client.bootstrap()
+    assert connect.call_args.kwargs["max_idle_ms"] == 90_000
     await client.close()
 
 

@@ -24,6 +24,7 @@ from tests.dedup.conftest import quick
 from tests.dedup.events import DAY, ONCE, SECOND, A, B, once
 from tests.dedup.life import PATIENCE, failing, held_up, until
 from tests.kafka.following import NOW, Follow, Following, record_of, running
+from tests.kafka.sending import end_metadata_task
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.ports import HOST, free_ports
 from tests.support.topics import configure_topic, delete_records, produce
@@ -208,12 +209,13 @@ async def test_a_broker_that_has_nothing_holds_up_what_others_have_only_once(fol
 
     places = [TopicPartition("topic", partition) for partition in range(2)]
     follower: Any = following.follower
+    read_group, known = follower._fetch, follower._partitions  # noqa: SLF001 - of two brokers, which `kafka` is not
     with (
         patch.object(module, "fetch", fetch),
-        patch.object(follower._partitions, "is_behind", lambda _, reached: reached < 3),  # noqa: SLF001
-        patch.object(follower._partitions, "lacks_today", lambda *_: False),  # noqa: SLF001
+        patch.object(known, "is_behind", lambda _, reached: reached < 3),
+        patch.object(known, "lacks_today", lambda *_: False),
     ):
-        await follower._fetch(None, dict(zip(places, (1, 2), strict=True)), dict.fromkeys(places, 0))  # noqa: SLF001
+        await read_group(None, dict(zip(places, (1, 2), strict=True)), dict.fromkeys(places, 0))
     assert asked == [{1, 2}, {1}, {1}]
 
 
@@ -230,7 +232,7 @@ async def test_a_client_whose_metadata_task_died_is_replaced(following: Followin
     """A wait for its metadata would never end."""
     await following.polled(1)
     dead = following.client
-    dead._sync_task.cancel()  # noqa: SLF001
+    end_metadata_task(dead)
     await until(lambda: following.client is not dead)
     await following.write(following.record(ONCE))
     await following.reached(1)

@@ -5,14 +5,16 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from ssl import create_default_context
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from aurora_bridge.kafka import oidc
+from aurora_bridge.kafka.oidc import ClientCredentials
 from aurora_bridge.kafka.security import Security
-from aurora_bridge.kafka.tokens import TokenError, TokenSource
+from aurora_bridge.kafka.tokens import Token, TokenError, TokenSource
 from aurora_bridge.settings import KafkaSettings
 from tests.support import certificates
 from tests.support.certificates import Authority
@@ -212,15 +214,15 @@ async def test_what_is_no_token_is_told_and_not_repeated(
     ("expires_in", "seconds"), [(60, 60), ("3599", 3599), (None, 300), (-1, 300), ("soon", 300), ([1], 300)]
 )
 async def test_a_token_lasts_as_long_as_its_answer_says(
-    identity: IdentityProvider, made: Made, expires_in: object, seconds: float
+    identity: IdentityProvider, authority: Authority, expires_in: object, seconds: float
 ) -> None:
     async def answer() -> web.Response:
         return web.json_response({"access_token": "a.b.c", "expires_in": expires_in})
 
     identity.answer = answer
-    source = source_of(made())
-    assert await source.token() == "a.b.c"
-    assert source._token.seconds == seconds  # type: ignore[attr-defined]  # noqa: SLF001
+    settings = KafkaSettings(oauth_token_url=identity.token_url, oauth_client_id=CLIENT)
+    client = ClientCredentials(settings, lambda: (SECRET, create_default_context(cafile=authority.file)))
+    assert await client.obtain() == Token("a.b.c", seconds)
 
 
 async def test_an_endpoint_that_is_away_is_told(made: Made) -> None:

@@ -50,7 +50,7 @@ async def test_what_was_in_doubt_in_the_former_cluster_is_given_back_and_sent_ag
         return dict.fromkeys(batches, 0)
 
     first, second = client_of("home", {EVENT: 1}, stores_one_and_falls_silent), client_of("away", {EVENT: 1})
-    second._producer_id = 10  # noqa: SLF001 - its cluster has given out others
+    second.producer_id = 10  # its cluster has given out others
     journal, before, doubtful, waiting = Journal(), *(make_record(name) for name in ("before", "doubtful", "waiting"))
     async with running(connecting(first, second), "", EVENT) as run:
         await run.until(lambda: run.sender.writable(EVENT))

@@ -1,10 +1,12 @@
 """Who listens to the sender cannot end it, and what moves to another partition stays what it is."""
 
 import asyncio
+from unittest.mock import patch
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from aurora_bridge.kafka import metadata
 from aurora_bridge.kafka.produce import murmur2
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient
@@ -44,7 +46,9 @@ async def test_a_listener_that_fails_at_metadata_ends_neither_the_sender_nor_its
 
 
 @pytest.mark.parametrize("backlog", [True, False])
-async def test_what_moves_from_a_partition_that_is_gone_stays_of_a_backlog(*, backlog: bool) -> None:
+async def test_what_moves_from_a_partition_that_is_gone_stays_of_a_backlog(
+    monkeypatch: pytest.MonkeyPatch, *, backlog: bool
+) -> None:
     """Else it would go before live events where not all fits into a request."""
     never = asyncio.Event()
 
@@ -60,9 +64,9 @@ async def test_what_moves_from_a_partition_that_is_gone_stays_of_a_backlog(*, ba
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(make_record("keeps the broker busy", subject=first))
         await eventually(lambda: bool(client.sent))
-        assert run.sender.submit(make_record("moves", subject=second), backlog=backlog)
-        run.sender._metadata._counts[EVENT] = 1  # noqa: SLF001 - that it is gone is known
-        client.learn({EVENT: 1})
-        (queue,) = run.sender._queues.by_event[EVENT]  # noqa: SLF001
-        assert [record.key for record in queue.waiting] == [b"moves"]
-        assert queue.backlog is backlog
+        moves = make_record("moves", subject=second)
+        assert run.sender.submit(moves, backlog=backlog)
+        monkeypatch.setattr(metadata, "GONE_SECONDS", 0.0)
+        with patch.object(run.sender, "submit", wraps=run.sender.submit) as submit:
+            client.learn({EVENT: 1})
+        submit.assert_called_once_with(moves, backlog=backlog)

@@ -17,6 +17,8 @@ from tests.kafka.sending import (
     Journal,
     Running,
     client_of,
+    connections_of,
+    end_metadata_task,
     eventually,
     numbers,
     running,
@@ -232,12 +234,9 @@ async def test_a_client_whose_metadata_task_died_is_recreated_while_nothing_is_w
     journal = Journal()
     sending.submit(*journal.hear([make_record("before")]))
     await journal.ended(1)
-    dead = sending.sender._client.client  # noqa: SLF001
-    assert dead is not None
-    assert dead._sync_task is not None  # noqa: SLF001
-    dead._sync_task.cancel()  # noqa: SLF001
-    await sending.until(lambda: sending.sender._client.client not in {dead, None})  # noqa: SLF001
-    await sending.until(lambda: sending.sender.writable(EVENT))
+    dead = sending.clients[-1]
+    end_metadata_task(dead)
+    await sending.until(lambda: sending.clients[-1] is not dead and sending.sender.writable(EVENT))
     sending.submit(*journal.hear([make_record("after")]))
     await journal.ended(2)
 
@@ -272,4 +271,4 @@ async def test_a_client_whose_metadata_task_died_is_recreated(
         async with asyncio.timeout(RENEWED_WITHIN):
             await run.until(lambda: run.sender.writable("lead_created"))
     assert len(clients) == before + 1
-    assert not [connection for connection in dead._conns.values() if connection.connected()]  # noqa: SLF001
+    assert not [connection for connection in connections_of(dead) if connection.connected()]

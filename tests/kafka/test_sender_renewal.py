@@ -53,7 +53,7 @@ async def test_a_leader_that_is_missing_is_asked_for_though_other_brokers_answer
     async with running(client.connect, "", EVENT, "lead_created") as run:
         await run.until(lambda: run.sender.writable(EVENT))
         run.submit(make_record("first"))
-        client._topics_led["lead_created"] = 1  # noqa: SLF001 - nobody tells
+        client.topics["lead_created"] = 1  # nobody tells
         async with asyncio.timeout(10):
             await run.until(lambda: run.sender.writable("lead_created"))
 
@@ -108,9 +108,9 @@ async def test_a_burst_that_had_no_time_to_begin_does_not_leave_its_broker_busy_
                 await watch(client)
             await run.until(lambda: run.sender.writable(EVENT))
             run.submit(*journal.hear([make_record("a")]))
-            run.sender._flush()  # noqa: SLF001
+            run.sender._flush()  # noqa: SLF001 - likewise
 
-        run.sender._client._watch = ends  # type: ignore[method-assign]  # noqa: SLF001
+        run.sender._client._watch = ends  # type: ignore[method-assign]  # noqa: SLF001 - likewise
         async with asyncio.timeout(10):
             await journal.ended(1)
     assert journal.ends("a")[-1] is DeliveryStatus.ACKNOWLEDGED

@@ -10,8 +10,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataResponse_v0
 
-from aurora_bridge.kafka import partition_queue
-from aurora_bridge.kafka.broker import FIRST_REQUEST_BYTES
+from aurora_bridge.kafka import broker, metadata, partition_queue
 from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.produce import Produce, murmur2
 from aurora_bridge.kafka.report import DeliveryStatus
@@ -98,7 +97,7 @@ class TwoBrokers(ScriptedClient):
     throttled = 1
 
     def _tell(self) -> None:
-        led = [(0, name, [(0, 0, 2 if name == "lead_created" else 1, [1], [1])]) for name in self._topics_led]
+        led = [(0, name, [(0, 0, 2 if name == "lead_created" else 1, [1], [1])]) for name in self.topics]
         self.cluster.update_metadata(MetadataResponse_v0([(1, "127.0.0.1", 1), (2, "127.0.0.1", 2)], led))
 
     async def send(self, node_id: int, request: Any, **options: object) -> Any:  # noqa: ANN401 - as the double has it
@@ -118,7 +117,7 @@ async def test_a_broker_that_throttles_us_holds_up_no_other() -> None:
         run.submit(*journal.hear([make_record("a")]))
         await journal.ended(1)
         run.submit(make_record("waits"))
-        await eventually(lambda: run.sender._flush_handle is None)  # noqa: SLF001 - until the sender has seen that
+        await eventually(lambda: run.sender._flush_handle is None)  # noqa: SLF001 - nobody hears of a look that sends nothing
         run.submit(*journal.hear([make_record("b", "lead_created")]))
         async with asyncio.timeout(PATIENCE / 2):
             await journal.ended(2)
@@ -135,7 +134,7 @@ async def test_a_partition_that_pauses_holds_up_no_other(monkeypatch: pytest.Mon
     async with running(client.connect, "", EVENT, "lead_created") as run:
         await run.until(lambda: not run.sender.missing())
         run.submit(make_record("waits"))
-        await eventually(lambda: bool(run.errors()) and run.sender._flush_handle is None)  # noqa: SLF001
+        await eventually(lambda: bool(run.errors()) and run.sender._flush_handle is None)  # noqa: SLF001 - likewise
         run.submit(*journal.hear([make_record("b", "lead_created")]))
         async with asyncio.timeout(PATIENCE / 2):
             await journal.ended(1)
@@ -159,30 +158,28 @@ async def test_batches_in_doubt_and_others_have_their_broker_in_turn(monkeypatch
     assert len(journal.acknowledged()) > rounds // 3
 
 
-async def test_a_backlog_goes_on_beside_a_trickle_of_live_events() -> None:
+async def test_a_backlog_goes_on_beside_a_trickle_of_live_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of it is made for what is left of the request."""
+    monkeypatch.setattr(broker, "MAX_REQUEST_BYTES", broker.FIRST_REQUEST_BYTES)
+    count = 200
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int]:
-        if not run.sender._queues.by_event["backlog"][0]:  # noqa: SLF001
-            drained.set()
-        else:
+        if len(journal.told) < count:
             run.submit(make_record("live", "live"))
-        for broker in run.sender._metadata.brokers.values():  # noqa: SLF001 - as on a slow line
-            broker.limit_bytes = FIRST_REQUEST_BYTES
         return dict.fromkeys(batches, 0)
 
-    drained = asyncio.Event()
-    client = ScriptedClient({"backlog": 1, "live": 1}, answers)
+    client, journal = ScriptedClient({"backlog": 1, "live": 1}, answers), Journal()
     async with running(client.connect, "", "backlog", "live") as run:
         await run.until(lambda: not run.sender.missing())
-        for number in range(200):
-            assert run.sender.submit(make_record(str(number), "backlog", size=1000), backlog=True)
+        for record in journal.hear(make_record(str(number), "backlog", size=1000) for number in range(count)):
+            assert run.sender.submit(record, backlog=True)
         run.submit(make_record("live", "live"))
-        async with asyncio.timeout(PATIENCE):
-            await drained.wait()
+        await journal.ended(count)
 
 
-async def test_records_of_a_partition_that_is_gone_stay_in_order_though_one_is_under_way() -> None:
+async def test_records_of_a_partition_that_is_gone_stay_in_order_though_one_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     go, sent = asyncio.Event(), asyncio.Event()
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int] | Exception:
@@ -199,7 +196,7 @@ async def test_records_of_a_partition_that_is_gone_stay_in_order_though_one_is_u
         run.submit(*journal.hear([make_record("first", subject=subject)]))
         await sent.wait()
         run.submit(*journal.hear([make_record("second", subject=subject)]))
-        run.sender._metadata._counts[EVENT] = 1  # noqa: SLF001 - that it is gone is known
+        monkeypatch.setattr(metadata, "GONE_SECONDS", 0.0)
         client.learn({EVENT: 1})
         run.submit(*journal.hear([make_record("third", subject=subject)]))
         go.set()
@@ -213,9 +210,9 @@ async def test_where_not_all_fits_into_a_request_a_backlog_goes_last() -> None:
     async with running(client.connect, "", *events) as run:
         await run.until(lambda: not run.sender.missing())
         for event in events[:-1]:
-            (record,) = journal.hear([make_record(event, event, size=FIRST_REQUEST_BYTES // 2)])
+            (record,) = journal.hear([make_record(event, event, size=broker.FIRST_REQUEST_BYTES // 2)])
             assert run.sender.submit(record, backlog=True)
-        run.submit(*journal.hear([make_record("urgent", events[-1], size=FIRST_REQUEST_BYTES // 2)]))
+        run.submit(*journal.hear([make_record("urgent", events[-1], size=broker.FIRST_REQUEST_BYTES // 2)]))
         await journal.ended(8)
     assert journal.acknowledged()[0] == "urgent"
     assert len(client.sent) > 1

@@ -294,8 +294,8 @@ class Reading:
     alive: Final = True
 
     def __init__(self, kafka: Kafka, topics: Iterable[str], wire: Wire) -> None:
-        self._kafka = kafka
-        self._nodes = {TopicPartition(topic, 0): 0 for topic in topics}
+        self.kafka = kafka
+        self.nodes = {TopicPartition(topic, 0): 0 for topic in topics}
         self._wire = wire
         self.answers = asyncio.Event()
         """Set while Kafka answers at once."""
@@ -303,11 +303,11 @@ class Reading:
 
     async def bootstrap(self) -> None:
         """Connect."""
-        await self._answer()
+        await self.answer()
 
     async def refresh(self) -> None:
         """Ask for metadata."""
-        await self._answer()
+        await self.answer()
 
     async def close(self) -> None:
         """End."""
@@ -323,13 +323,13 @@ class Reading:
     @staticmethod
     def leaders(client: "Reading", _topics: object) -> tuple[dict[TopicPartition, int], set[str], set[str]]:
         """Return every partition, with its node."""
-        return client._nodes, set(), set()  # noqa: SLF001 - itself
+        return client.nodes, set(), set()
 
     @staticmethod
     async def offsets(client: "Reading", nodes: Mapping[TopicPartition, int], when: int) -> dict[TopicPartition, int]:
         """Return an offset of each partition."""
-        found = {place: client._offset(place, when) for place in nodes}  # noqa: SLF001 - itself
-        await client._answer()  # noqa: SLF001
+        found = {place: client.offset(place, when) for place in nodes}
+        await client.answer()
         return found
 
     @staticmethod
@@ -339,21 +339,23 @@ class Reading:
         """Return what lies behind these offsets."""
         fetched = []
         for place in nodes:
-            stored = client._kafka.log[place.topic]  # noqa: SLF001
+            stored = client.kafka.log[place.topic]
             told = (log_record.read(one.value, one.headers, one.timestamp_ms) for one in stored[begins[place] :])
             fetched.append(Fetched(place, None, [record for record in told if record is not None], len(stored)))
-        await client._answer()  # noqa: SLF001
+        await client.answer()
         return fetched
 
-    def _offset(self, place: TopicPartition, when: int) -> int:
-        stored = self._kafka.log[place.topic]
+    def offset(self, place: TopicPartition, when: int) -> int:
+        """Return an offset, or where a time begins."""
+        stored = self.kafka.log[place.topic]
         if when == LATEST:
             return len(stored)
         if when == EARLIEST:
             return 0
         return next((offset for offset, one in enumerate(stored) if one.timestamp_ms >= when), -1)
 
-    async def _answer(self) -> None:
+    async def answer(self) -> None:
+        """Return once Kafka answers. Raises `OSError`."""
         await self.answers.wait()
         if not self._wire.up:
             msg = "Kafka is away"

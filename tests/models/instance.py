@@ -181,8 +181,9 @@ class _Deduplicator(Deduplicator):
 
     @property
     def worker(self) -> SteppedWorker:
-        assert isinstance(self.file._worker, SteppedWorker)  # noqa: SLF001 - in place of its thread
-        return self.file._worker  # noqa: SLF001
+        worker = self.file._worker  # noqa: SLF001 - in place of its thread
+        assert isinstance(worker, SteppedWorker)
+        return worker
 
     @property
     def usable(self) -> bool:
@@ -196,7 +197,7 @@ class _Deduplicator(Deduplicator):
 
     def is_posted(self, entry: Entry) -> bool:
         """Whether the file is about to learn how an event stands, or has, without waiting for its slice's turn."""
-        return not entry.changed or entry.fingerprint in self._write_behind._urgent  # noqa: SLF001
+        return not entry.changed or entry.fingerprint in self._write_behind._urgent  # noqa: SLF001 - no part of it asks that
 
     def is_last(self, entry: Entry) -> bool:
         """Whether memory has no later event of its fingerprint, of which alone the file would learn."""
@@ -213,7 +214,7 @@ class _Deduplicator(Deduplicator):
     @property
     def unwritten(self) -> bool:
         """Whether the file lacks something that memory holds."""
-        changed = (*self.memory._changed.values(), *self.memory._changed_families.values())  # noqa: SLF001
+        changed = (*self.memory._changed.values(), *self.memory._changed_families.values())  # noqa: SLF001 - as above
         return any(changed) or self.worker.busy
 
     def check_calm(self) -> None:

@@ -110,9 +110,10 @@ class KafkaCluster:
         """
         if not CLASSES.exists():
             keep_classes()
-        self._start()
+        self.start_nodes()
 
-    def _start(self) -> None:
+    def start_nodes(self) -> None:
+        """Do so without what earlier nodes wrote down of their classes. Raises `ClusterError`."""
         formatting = [(node, node.begin_format(self._properties_of(node))) for node in self._everyone]
         for node, process in formatting:
             if process.wait(READY_SECONDS) != 0:
@@ -214,7 +215,7 @@ def keep_classes() -> None:
     scratch = CLASSES.with_suffix(f".{os.getpid()}")
     node.jvm = [f"-XX:ArchiveClassesAtExit={scratch}"]
     try:
-        cluster._start()  # noqa: SLF001 - `start` would come back here
+        cluster.start_nodes()
         with suppress(subprocess.TimeoutExpired):  # a machine that is too busy goes without
             node.terminate()
             scratch.rename(CLASSES)

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from unittest.mock import patch
 
 import pytest
 from aiohttp.http import RawRequestMessage
@@ -221,18 +222,23 @@ async def test_such_an_answer_does_not_count_as_heard_since_the_client_may_be_go
 
 async def half_closed(serving: Serving, count: int) -> bytes:
     """Ask so often, close one side, let the server answer once it has seen that; return what came to the end."""
-    server = Server(serving)
+    seen, eof_received = asyncio.Event(), HttpConnection.eof_received
+
+    def eof_seen(connection: HttpConnection) -> bool:
+        seen.set()
+        return eof_received(connection)
+
     serving.may_answer.clear()
-    async with listening(server) as url, asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
-        writer.write(b"".join(request(f"/{number}") for number in range(count)))
-        writer.write_eof()
-        while not any(connection._half_closed for connection in server.open):  # noqa: ASYNC110, SLF001 - as below
-            await asyncio.sleep(0)
-        serving.may_answer.set()
-        answers = await reader.read()
-        writer.close()
-        return answers
+    with patch.object(HttpConnection, "eof_received", eof_seen):
+        async with listening(Server(serving)) as url, asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+            writer.write(b"".join(request(f"/{number}") for number in range(count)))
+            writer.write_eof()
+            await seen.wait()
+            serving.may_answer.set()
+            answers = await reader.read()
+            writer.close()
+            return answers
 
 
 async def test_what_was_pipelined_before_the_end_is_answered_also_where_the_server_had_stopped_reading(

@@ -136,7 +136,8 @@ async def test_one_connection_too_many_takes_the_place_of_that_silent_for_longes
             client.ask()
             assert await client.answered()
         assert (port.dropped("limit"), len(port.server.open), port.refused) == (1, LIMIT, 0)
-    assert [record.getMessage() for record in caplog.records] == [listener._TOO_MANY]  # noqa: SLF001
+    (record,) = caplog.records
+    assert record.getMessage().startswith("too many connections at once: ")
 
 
 @pytest.mark.proves("An attacker cannot: keep webhooks or probes out by connections that say nothing")
@@ -203,10 +204,8 @@ async def test_a_port_that_can_accept_nobody_and_close_nobody_rests_and_listens_
         assert await client.answered()
         assert port.dropped("descriptors") == 1
     (record,) = caplog.records
-    assert (record.getMessage(), record.fields["error"]) == (  # type: ignore[attr-defined]
-        listener._NO_FILES,  # noqa: SLF001
-        "Too many open files",
-    )
+    assert record.getMessage().startswith("no connection can be accepted: ")
+    assert record.fields["error"] == "Too many open files"  # type: ignore[attr-defined]
 
 
 # TLS

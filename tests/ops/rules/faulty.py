@@ -72,7 +72,7 @@ def stuck() -> None:
 
 def no_retries() -> None:
     """Have no delivery fit Aurora's schedule, however soon it comes."""
-    recurrence._INTERVALS = tuple((interval, -1, -1) for interval, _, _ in recurrence._INTERVALS)  # noqa: SLF001
+    recurrence._INTERVALS = tuple((interval, -1, -1) for interval, _, _ in recurrence._INTERVALS)
 
 
 FAULTS: Final[dict[str, Callable[[], None]]] = {
