@@ -24,6 +24,13 @@ async def topic(kafka: KafkaCluster | NamedKafka, prefix: str) -> str:
 
 
 @pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the sender's pauses, for scripted brokers: a real one takes its time."""
+    monkeypatch.setattr("aurora_bridge.kafka.producer_client._WATCH_SECONDS", 0.02)
+    monkeypatch.setattr("aurora_bridge.kafka.partition_queue._FIRST_PAUSE_SECONDS", 0.001)
+
+
+@pytest.fixture
 async def sending(kafka: KafkaCluster | NamedKafka, prefix: str, topic: str) -> AsyncIterator[Running]:
     del topic
     async with running(client_of(kafka.bootstrap), prefix, EVENT) as run:

@@ -21,6 +21,8 @@ from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored, keys_of
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, running
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.mark.parametrize(("code", "action"), [(code, action) for code, (action, _) in ACTIONS.items()])
 async def test_every_answer_has_its_effect(code: int, action: Action) -> None:
@@ -161,7 +163,6 @@ async def test_one_partitions_no_does_not_hold_up_the_others() -> None:
 
 
 async def test_a_record_that_cannot_be_encoded_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition_queue, "_FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(partition_queue, "SUSPECT_SECONDS", 0.0)
     client, journal = ScriptedClient({EVENT: 1}, all_stored), Journal()
     bad = make_record("bad")
@@ -195,7 +196,6 @@ async def test_a_failure_to_encode_that_passes_leaves_its_broker_free(monkeypatc
 async def test_a_record_that_never_gets_a_clear_answer_holds_nobody_up(
     code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition_queue, "_FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(partition_queue, "SUSPECT_SECONDS", 0.0)
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int]:

@@ -14,7 +14,10 @@ from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import EVENT, Journal, eventually, running
 
-pytestmark = pytest.mark.proves("nothing goes to another cluster than the remembered one")
+pytestmark = [
+    pytest.mark.usefixtures("quick"),
+    pytest.mark.proves("nothing goes to another cluster than the remembered one"),
+]
 
 
 async def all_stored(batches: Batches) -> dict[tuple[str, int], int]:

@@ -19,6 +19,8 @@ from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, running
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 async def test_a_broker_that_is_away_when_the_first_producer_id_is_asked_for_is_asked_again() -> None:
     clients: list[ScriptedClient] = []

@@ -13,7 +13,7 @@ import pytest
 
 from aurora_bridge.kafka.producer_client import Connect
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.outbox import rows
+from aurora_bridge.outbox import drainer, rows
 from aurora_bridge.outbox.drainer import WINDOW, Drainer
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
@@ -294,6 +294,13 @@ async def test_while_the_broker_is_away_events_are_spooled_and_afterwards_all_ar
 # A broker from a script
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    monkeypatch.setattr(drainer, "_RETRY_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
 async def test_a_topic_that_is_refused_keeps_its_backlog_and_is_tried_again(tmp_path: Path) -> None:
     refusals = 2
 
@@ -307,6 +314,7 @@ async def test_a_topic_that_is_refused_keeps_its_backlog_and_is_tried_again(tmp_
     assert [keys_of(batches[EVENT, 0]) for batches in client.sent] == [numbers(3)] * 3
 
 
+@pytest.mark.usefixtures("quick")
 async def test_behind_a_refused_batch_nothing_of_the_same_window_is_sent(tmp_path: Path) -> None:
     """A refusal can be over a moment later; what is sent then would be ahead of what was refused."""
     log: list[str] = []
@@ -324,6 +332,7 @@ async def test_behind_a_refused_batch_nothing_of_the_same_window_is_sent(tmp_pat
     assert log == numbers(4)
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_window_that_the_sender_did_not_take_does_not_open_the_direct_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

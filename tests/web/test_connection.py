@@ -156,7 +156,7 @@ async def test_a_body_that_turns_out_broken_ends_the_connection_behind_the_answe
     "Where one request ends: A body is never read as a request",
 )
 async def test_a_body_that_comes_byte_by_byte_is_read_over_for_so_long_and_no_longer(serving: Serving) -> None:
-    async with listening(Server(serving, lingering_time=0.5)) as url, asyncio.timeout(PATIENCE):
+    async with listening(Server(serving, lingering_time=0.2)) as url, asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
         writer.write(request("/a", [("Content-Length", "100000")]))
         await reader.readuntil(PUBLISHED)
@@ -306,7 +306,7 @@ async def test_a_connection_whose_last_answer_is_never_read_ends_in_time(
 ) -> None:
     """Closing it is not enough: a close waits until everything is sent."""
     serving.body = b"x" * 20_000
-    server = Server(serving, keepalive_timeout=1)
+    server = Server(serving, keepalive_timeout=0.2)
     async with listening(server) as url, asyncio.timeout(PATIENCE):
         host, port = url.removeprefix("http://").split(":")
         with socket.socket() as client:

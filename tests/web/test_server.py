@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from contextlib import AbstractAsyncContextManager, suppress
+from typing import Final
 
 import pytest
 from aiohttp import http_parser
@@ -22,6 +23,9 @@ from tests.web.looking import QUIET
 from tests.web.serving import PATIENCE, BridgeDouble, ready, talk
 
 pytestmark = pytest.mark.proves("a new aiokafka or aiohttp that changes what is used of it is noticed")
+
+IMPATIENT: Final = IngressSettings(port=0).model_copy(update={"keepalive_seconds": 0.2})
+"""Silent connections end sooner than anybody may set."""
 
 
 def served(
@@ -106,8 +110,7 @@ async def test_at_the_end_silent_connections_are_closed_and_none_is_accepted() -
 @pytest.mark.proves("An attacker cannot: keep a connection by saying little or slowly")
 @pytest.mark.parametrize("said", [b"", b"GET /lead_changed HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
 async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_time_out(said: bytes) -> None:
-    settings = IngressSettings(port=0, keepalive_seconds=1)
-    async with served(settings) as url:
+    async with served(IMPATIENT) as url:
         reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
         writer.write(said)
         async with asyncio.timeout(PATIENCE):
@@ -118,8 +121,7 @@ async def test_a_connection_that_says_too_little_is_closed_at_the_keep_alive_tim
 @pytest.mark.proves("An attacker cannot: keep a connection by saying little or slowly")
 @pytest.mark.parametrize("behind", [b"", request("/lead_changed")], ids=["the first head", "a later head"])
 async def test_a_head_that_comes_byte_by_byte_does_not_put_the_time_out_off(behind: bytes) -> None:
-    settings = IngressSettings(port=0, keepalive_seconds=1)
-    async with served(settings) as url:
+    async with served(IMPATIENT) as url:
         reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
         writer.write(behind + b"GET /lead_changed HTTP/1.1\r\nX-Slow: ")
         dripping = asyncio.create_task(drip(writer))
