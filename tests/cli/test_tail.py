@@ -206,12 +206,6 @@ def test_a_file_that_is_no_log_is_told_with_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_wrong_settings_are_told_with_exit_code_78() -> None:
-    ended = here("tail", state_dri="x")
-    assert (ended.returncode, ended.stdout) == (78, "")
-    assert "did you mean AURORA_BRIDGE_STATE_DIR?" in ended.stderr
-
-
 def test_the_settings_can_come_from_a_file(daemon: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "bridge.toml"
     file.write_text(f'state_dir = "{daemon.state}"\n')

@@ -100,16 +100,14 @@ def test_a_delivery_that_comes_in_pieces_is_one_delivery(connection: Connection)
     assert connection.receive().status == 200
 
 
-def test_a_body_on_a_get_is_read_over(connection: Connection) -> None:
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [(("Content-Length", "9"), b"some=body"), (("Transfer-Encoding", "chunked"), b"9\r\nsome=body\r\n0\r\n\r\n")],
+    ids=["whole", "chunked"],
+)
+def test_a_body_on_a_get_is_read_over(connection: Connection, header: tuple[str, str], body: bytes) -> None:
     for _ in range(2):
-        connection.send(request(target(), [*GOOD, ("Content-Length", "9")]) + b"some=body")
-        assert connection.receive().status == 200
-
-
-def test_a_chunked_body_on_a_get_is_read_over(connection: Connection) -> None:
-    for _ in range(2):
-        head = request(target(), [*GOOD, ("Transfer-Encoding", "chunked")])
-        connection.send(head + b"9\r\nsome=body\r\n0\r\n\r\n")
+        connection.send(request(target(), [*GOOD, header]) + body)
         assert connection.receive().status == 200
 
 

@@ -86,14 +86,6 @@ async def test_http_1_0_gets_its_answer_and_the_end_of_the_connection(serving: S
     assert (response.body, "keep-alive" in str(response.headers), ended) == (PUBLISHED, False, True)
 
 
-async def test_http_1_0_may_keep_the_connection_and_is_told_so(serving: Serving) -> None:
-    keep = [("Connection", "keep-alive")]
-    first, second = await talk(
-        serving.url, lambda connection: [connection.get(path, keep, version="1.0") for path in ("/a", "/b")]
-    )
-    assert (first.headers["connection"], second.json["id"]) == ("keep-alive", "/b")
-
-
 async def test_the_answer_to_a_head_has_no_body_and_the_connection_stays_in_step(serving: Serving) -> None:
     head, get = await talk(serving.url, lambda connection: (connection.get("/a", method="HEAD"), connection.get("/a")))
     assert (head.headers["content-length"], head.body, get.body) == (str(len(PUBLISHED)), b"", PUBLISHED)

@@ -282,16 +282,6 @@ async def test_the_end_does_not_wait_for_a_handshake(context: ssl.SSLContext) ->
 # Where
 
 
-async def test_every_address_means_both_families() -> None:
-    if not socket.has_dualstack_ipv6():
-        pytest.skip("this machine has no IPv6")
-    async with listening(Port(), "::") as port:
-        for host in (HOST, "::1"):
-            client = await port.connect(host)
-            client.ask()
-            assert await client.answered()
-
-
 async def test_every_address_of_a_machine_without_ipv6_is_every_address_of_ipv4(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

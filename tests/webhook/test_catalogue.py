@@ -81,19 +81,14 @@ def test_an_event_with_all_its_attributes_recurs_as_its_row_says(row: EventType)
     assert row.recurrence is recurrence_of(row, full(row))
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.identifier], ids=lambda row: row.name)
-def test_without_its_identifier_an_event_is_a_signal(row: EventType) -> None:
-    assert row.identifier is not None
-    absent = {name: value for name, value in full(row).items() if name != row.identifier}
-    for attributes in (absent, absent | {row.identifier: None}, absent | {row.identifier: ""}):
-        assert Recurrence.SIGNAL is recurrence_of(row, attributes)
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if row.state_attribute], ids=lambda row: row.name)
-def test_a_state_without_its_state_attribute_is_a_signal(row: EventType) -> None:
-    assert row.state_attribute is not None
-    absent = {name: value for name, value in full(row).items() if name != row.state_attribute}
-    for attributes in (absent, absent | {row.state_attribute: None}, absent | {row.state_attribute: ""}):
+@pytest.mark.parametrize(
+    ("row", "needed"),
+    [(row, name) for row in ROWS for name in (row.identifier, row.state_attribute) if name],
+    ids=lambda given: given if isinstance(given, str) else given.name,
+)
+def test_without_its_identifier_or_its_state_attribute_an_event_is_a_signal(row: EventType, needed: str) -> None:
+    absent = {name: value for name, value in full(row).items() if name != needed}
+    for attributes in (absent, absent | {needed: None}, absent | {needed: ""}):
         assert Recurrence.SIGNAL is recurrence_of(row, attributes)
 
 

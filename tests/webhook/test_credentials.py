@@ -51,10 +51,6 @@ def test_the_headers_name_has_no_case(name: bytes) -> None:
     CREDENTIALS.admit(delivery((name, b"canary-new")))
 
 
-def test_one_valid_token_among_several_headers_is_enough() -> None:
-    CREDENTIALS.admit(delivery((HEADER.encode(), b"wrong"), (HEADER.encode(), b"canary-new")))
-
-
 @pytest.mark.parametrize(
     "headers",
     [

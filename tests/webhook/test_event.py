@@ -293,12 +293,6 @@ def test_a_state_has_a_family_by_its_subject_and_the_names_of_its_attributes() -
     assert empty == others[1]
 
 
-def test_completed_and_rejected_design_requests_are_states_of_one_family() -> None:
-    completed = family_key(b"/design_request_completed?design_request_id=r")
-    assert completed is not None
-    assert completed == family_key(b"/design_request_rejected?design_request_id=r")
-
-
 @pytest.mark.parametrize(
     "target",
     [
