@@ -12,20 +12,15 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from aurora_bridge.bridge import Bridge
 from aurora_bridge.daemon import make_metrics
-from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.outbox.publisher import Publisher
-from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import EVENTS
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import structured
 from tests.e2e.stores import spooled
+from tests.support.embedded import PATIENCE, EmbeddedBridge
 
-PATIENCE: Final = 30.0
 NOON_US: Final = 1_795_521_600_000_000
 MILLION: Final = 1_000_000
 STATE: Final = "/project_status_changed?project_id=p&status=sold"
@@ -35,38 +30,20 @@ Consumed = list[dict[str, Any]]
 
 async def consumed(folder: Path, deliveries: Sequence[tuple[str, float]], **settings: Any) -> Consumed:  # noqa: ANN401 - settings
     """Return the events that a consumer gets of deliveries, each a target and the seconds since noon."""
-    given, metrics = Settings.model_validate(settings), make_metrics()
-    spool = Spool(folder, MILLION)
-    publisher = Publisher(given.deadlines, EVENTS, None, spool, metrics)
-    dedup = Deduplicator(
-        folder,
-        given.index,
-        PATIENCE,
-        metrics,
-        instance="test",
-        spool=spool,
-        kafka=False,
-        has_backlog=publisher.has_backlog,
-    )
-    spool.start()
-    dedup.start()
-    running = asyncio.create_task(dedup.run())
-    routes = make_routing(given, SecretFiles(metrics), metrics).routes
-    bridge = Bridge(given, routes, dedup, publisher, instance="test", metrics=metrics)
+    given, metrics = Settings.model_validate({"state_dir": folder} | settings), make_metrics()
+    core = EmbeddedBridge(given, make_routing(given, SecretFiles(metrics), metrics).routes, metrics)
     async with asyncio.timeout(PATIENCE):
+        await core.start()
         for target, seconds in deliveries:
             received_us = NOON_US + int(seconds * MILLION)
             delivery = Delivery("GET", target.encode(), (), received_us, monotonic())
-            answer = await bridge.accept(delivery)
+            answer = await core.bridge.accept(delivery)
             assert answer.status == 200
-            bridge.answered(delivery, answer, handed=True)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        assert await dedup.stop(PATIENCE)
-        assert await spool.stop(PATIENCE)
+            core.bridge.answered(delivery, answer, handed=True)
+        await core.stop()
     return [
         orjson.loads(structured(one.value, [(name, text.encode()) for name, text in one.headers.items()]))
-        for one in spooled(folder)
+        for one in core.stored()
     ]
 
 

@@ -8,25 +8,18 @@ from unittest.mock import patch
 
 import pytest
 
-from aurora_bridge.bridge import Bridge
-from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.metrics import Metrics
-from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.daemon import make_metrics
 from aurora_bridge.outbox.record import OutboxRecord
-from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.replay import REPLAYED, Replay, Result
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import HEADER, Credentials, Secrets
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter
 from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
-from tests.e2e.stores import Stored, spooled
+from tests.support.embedded import PATIENCE, EmbeddedBridge
 
-PATIENCE: Final = 30.0
-ATTRIBUTES: Final = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
 RECEIVED_US: Final = 1_795_489_511_454_000
 LETTER: Final = StoredDeadLetter(
     "12ce9b27067856622ff6967e1acf4d41.20261124T030511454",
@@ -39,52 +32,25 @@ LETTER: Final = StoredDeadLetter(
 )
 
 
-class Core:
-    """What a replay goes through, with the embedded log; `publish` can be barred."""
+class Replaying(EmbeddedBridge):
+    """A bridge, and what replays its dead letters; `publish` can be barred."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        settings, metrics = Settings(state_dir=directory), Metrics(events=EVENTS, attributes=ATTRIBUTES)
-        self._spool = Spool(directory, 2**20)
-        self.publisher = Publisher(settings.deadlines, EVENTS, None, self._spool, metrics)
-        self._dedup = Deduplicator(
-            directory,
-            settings.index,
-            PATIENCE,
-            metrics,
-            instance="test",
-            spool=self._spool,
-            kafka=False,
-            has_backlog=self.publisher.has_backlog,
-        )
         tokens = Credentials("x-token", Secrets("tokens", (HEADER,), {}))
         routes = Routes("/", Route("default", "default", tokens, Rules(SecretNames(()))))
-        bridge = Bridge(settings, routes, self._dedup, self.publisher, instance="test", metrics=metrics)
-        self.replay = Replay(settings.ingress, routes, self._dedup, bridge)
-
-    async def start(self) -> None:
-        self._spool.start()
-        self._dedup.start()
-        self._running = asyncio.create_task(self._dedup.run())
-
-    async def stop(self) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
-        assert await self._dedup.stop(PATIENCE)
-        assert await self._spool.stop(PATIENCE)
+        settings = Settings(state_dir=directory)
+        super().__init__(settings, routes, make_metrics())
+        self.replay = Replay(settings.ingress, routes, self.dedup, self.bridge)
 
     async def ask(self, letter: StoredDeadLetter, *, dry_run: bool) -> Result:
         """Replay a dead letter."""
         async with asyncio.timeout(PATIENCE):
             return await self.replay(letter, dry_run=dry_run)
 
-    def stored(self) -> list[Stored]:
-        return spooled(self._directory)
-
 
 @pytest.fixture
-async def core(tmp_path: Path) -> AsyncIterator[Core]:
-    core = Core(tmp_path)
+async def core(tmp_path: Path) -> AsyncIterator[Replaying]:
+    core = Replaying(tmp_path)
     await core.start()
     yield core
     await core.stop()
@@ -93,7 +59,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
 Publish = Callable[[OutboxRecord], Awaitable[Outcome]]
 
 
-def barring(core: Core, topic: str, how: BaseException) -> Publish:
+def barring(core: Replaying, topic: str, how: BaseException) -> Publish:
     """Return a `publish` that fails for one topic."""
     publish = core.publisher.publish
 
@@ -106,7 +72,7 @@ def barring(core: Core, topic: str, how: BaseException) -> Publish:
 
 
 @pytest.mark.parametrize("how", [Refusal(Reason.SPOOL_FULL), asyncio.CancelledError()], ids=["refused", "cancelled"])
-async def test_without_its_event_a_dead_letter_is_not_marked(core: Core, how: BaseException) -> None:
+async def test_without_its_event_a_dead_letter_is_not_marked(core: Replaying, how: BaseException) -> None:
     with (
         patch.object(core.publisher, "publish", barring(core, "lead_changed", how)),
         pytest.raises(type(how)),
@@ -120,7 +86,7 @@ async def test_without_its_event_a_dead_letter_is_not_marked(core: Core, how: Ba
 
 @pytest.mark.parametrize("how", [Refusal(Reason.SPOOL_FULL), asyncio.CancelledError()], ids=["refused", "cancelled"])
 async def test_without_its_mark_it_is_replayed_again_and_its_event_is_a_duplicate(
-    core: Core, how: BaseException
+    core: Replaying, how: BaseException
 ) -> None:
     with (
         patch.object(core.publisher, "publish", barring(core, "dead_letter", how)),
@@ -134,7 +100,7 @@ async def test_without_its_mark_it_is_replayed_again_and_its_event_is_a_duplicat
     assert (await core.ask(LETTER, dry_run=False)).outcome == REPLAYED
 
 
-async def test_a_dry_run_changes_nothing(core: Core) -> None:
+async def test_a_dry_run_changes_nothing(core: Replaying) -> None:
     assert (await core.ask(LETTER, dry_run=True)).event == "lead_changed"
     assert core.stored() == []
 
@@ -148,7 +114,7 @@ async def test_a_dry_run_changes_nothing(core: Core) -> None:
     ],
 )
 async def test_what_carries_no_event_still_is_told_and_not_marked(
-    core: Core, target: str, outcome: str, reason: str
+    core: Replaying, target: str, outcome: str, reason: str
 ) -> None:
     result = await core.ask(LETTER._replace(target=target), dry_run=False)
     assert (result.outcome, result.reason) == (outcome, reason)

@@ -14,27 +14,22 @@ from typing import Final
 
 import pytest
 
-from aurora_bridge.bridge import Answer, Bridge
-from aurora_bridge.dedup.deduplicator import Deduplicator
-from aurora_bridge.dedup.recurrence import Interval
-from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
-from aurora_bridge.outbox.publisher import Publisher
-from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.bridge import Answer
+from aurora_bridge.daemon import make_metrics
+from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
-from tests.e2e.stores import Place, Stored, spooled
+from tests.e2e.stores import Place, Stored
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon
+from tests.support.embedded import EmbeddedBridge
 from tests.support.http import Connection, request
 
-ROOM: Final = 2**20
-PATIENCE: Final = 30.0
 NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 RETRIES: Final = (30 * SECOND, 5 * MINUTE, 30 * MINUTE, 3 * HOUR, 20 * HOUR)
@@ -45,63 +40,30 @@ COMPLETED: Final = "/design_request_completed?design_request_id=d&status=designe
 REJECTED: Final = "/design_request_rejected?design_request_id=d&status=designer_rejected"
 
 
-class Core:
-    """Everything between the HTTP edge and the disk, with the embedded log, from its start to a clean end or none."""
+class Deliveries(EmbeddedBridge):
+    """A bridge that gets deliveries at any time, however they are answered."""
 
     def __init__(self, directory: Path, *, window: timedelta = DAY) -> None:
-        self._directory = directory
-        attributes = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]
-        metrics = Metrics(events=EVENTS, attributes=attributes, intervals=[interval.value for interval in Interval])
-        settings = Settings(state_dir=directory)
-        self._spool = Spool(directory, ROOM)
-        publisher = Publisher(settings.deadlines, EVENTS, None, self._spool, metrics)
-        self._dedup = Deduplicator(
-            directory,
-            settings.index,
-            PATIENCE,
-            metrics,
-            instance="test",
-            spool=self._spool,
-            kafka=False,
-            has_backlog=publisher.has_backlog,
-        )
         route = Route("default", "default", Anonymous(), Rules(SecretNames(()), window // timedelta(microseconds=1)))
-        self._bridge = Bridge(settings, Routes("/", route), self._dedup, publisher, instance="test", metrics=metrics)
-
-    async def start(self) -> None:
-        """Start, as the daemon does."""
-        self._spool.start()
-        self._dedup.start()
-        self._running = asyncio.create_task(self._dedup.run())
-
-    async def stop(self) -> None:
-        """End in order."""
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
-        assert await self._dedup.stop(PATIENCE)
-        assert await self._spool.stop(PATIENCE)
+        super().__init__(Settings(state_dir=directory), Routes("/", route), make_metrics())
 
     async def deliver(self, target: str, at: datetime, *, handed: bool | None = True, took: float = 0) -> Answer:
         """Receive a webhook; its answer is `handed` over after `took` seconds, or never made where that is None."""
         received_us = (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
         delivery = Delivery("GET", target.encode(), (), received_us, monotonic() - took)
-        answer = await self._bridge.accept(delivery)
+        answer = await self.bridge.accept(delivery)
         if handed is not None:
-            self._bridge.answered(delivery, answer, handed=handed)
+            self.bridge.answered(delivery, answer, handed=handed)
         return answer
-
-    def events(self) -> list[Stored]:
-        """Return what was stored."""
-        return spooled(self._directory)
 
 
 @pytest.fixture
-async def begin(tmp_path: Path) -> AsyncIterator[Callable[..., "asyncio.Future[Core]"]]:
-    """Start cores on one directory; each is left as a process leaves it that dies, and ends after the test."""
-    cores: list[Core] = []
+async def begin(tmp_path: Path) -> AsyncIterator[Callable[..., "asyncio.Future[Deliveries]"]]:
+    """Start bridges on one directory; each is left as a process leaves it that dies, and ends after the test."""
+    cores: list[Deliveries] = []
 
-    async def start(**options: timedelta) -> Core:
-        core = Core(tmp_path, **options)
+    async def start(**options: timedelta) -> Deliveries:
+        core = Deliveries(tmp_path, **options)
         cores.append(core)
         await core.start()
         return core
@@ -111,7 +73,7 @@ async def begin(tmp_path: Path) -> AsyncIterator[Callable[..., "asyncio.Future[C
         await core.stop()
 
 
-Begin = Callable[..., "asyncio.Future[Core]"]
+Begin = Callable[..., "asyncio.Future[Deliveries]"]
 
 
 def statuses(events: Sequence[Stored]) -> list[str]:
@@ -133,7 +95,7 @@ async def test_a_retry_is_a_duplicate_though_a_newer_state_came(
     await core.deliver(STATUS.format("signed"), NOON + SECOND)
     retry = await core.deliver(STATUS.format("viewed"), NOON + interval)
     assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
-    assert statuses(core.events()) == ["viewed", "signed"]
+    assert statuses(core.stored()) == ["viewed", "signed"]
 
 
 async def test_a_webhook_that_is_never_answered_in_time_is_one_event_over_all_its_attempts(begin: Begin) -> None:
@@ -144,7 +106,7 @@ async def test_a_webhook_that_is_never_answered_in_time_is_one_event_over_all_it
         at += interval + 2 * SECOND
         retry = await core.deliver(STATUS.format("viewed"), at, handed=False)
         assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
-    assert statuses(core.events()) == ["viewed", "sent", "signed", "sent", "signed", "sent"]
+    assert statuses(core.stored()) == ["viewed", "sent", "signed", "sent", "signed", "sent"]
 
 
 @pytest.mark.proves("An attacker can: With a valid credential")
@@ -154,7 +116,7 @@ async def test_a_state_that_comes_back_when_no_retry_is_expected_is_published(be
     await core.deliver(STATUS.format("signed"), NOON + SECOND)
     again = await core.deliver(STATUS.format("viewed"), NOON + 30 * SECOND)
     assert again.outcome is Outcome.SPOOLED
-    assert [event.event["repeat"] for event in core.events()] == [False, False, True]
+    assert [event.event["repeat"] for event in core.stored()] == [False, False, True]
 
 
 @pytest.mark.proves("an expected retry is a duplicate, also behind a newer state")
@@ -164,7 +126,7 @@ async def test_a_process_that_died_between_storing_and_answering_knows_the_retry
     await core.deliver(STATUS.format("signed"), NOON + SECOND)
     retry = await core.deliver(STATUS.format("viewed"), NOON + 30 * SECOND)
     assert (retry.outcome, retry.id) == (Outcome.DUPLICATE, first.id)
-    assert statuses(core.events()) == ["viewed", "signed"]
+    assert statuses(core.stored()) == ["viewed", "signed"]
 
 
 # Families, windows and days.
