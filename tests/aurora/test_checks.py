@@ -6,7 +6,7 @@ import pytest
 
 from aurora_bridge.aurora.checks import Check, Finding, examine
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from tests.aurora.having import TOKENS, Aurora, Bridge, table
+from tests.aurora.in_memory import TOKENS, Aurora, Bridge, table
 
 HOST = "https://hooks.example.com"
 HEADER = {"header_auth_key": "X-Aurora-Webhook-Token", "header_auth_value": "canary-old"}

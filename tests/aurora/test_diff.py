@@ -7,7 +7,7 @@ import pytest
 from aurora_bridge.aurora.diff import Change, Difference, plan
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
 from aurora_bridge.aurora.subscription import Subscription
-from tests.aurora.having import TOKENS, Aurora, Bridge, table
+from tests.aurora.in_memory import TOKENS, Aurora, Bridge, table
 
 LEAD = {"event": "lead_created", "url_template": "https://hooks.example.com/lead_created?lead_id=<LEAD_ID>"}
 HEADER = {"header_auth_key": "X-Aurora-Webhook-Token", "header_auth_value": "canary-old"}

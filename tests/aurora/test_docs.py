@@ -9,7 +9,7 @@ from aurora_bridge.aurora.checks import Check
 from aurora_bridge.aurora.client import PATIENCE_SECONDS, REQUEST_SECONDS, REQUESTS_A_MINUTE
 from aurora_bridge.aurora.errors import ApiReason
 from aurora_bridge.settings import load
-from tests.aurora.having import TOKENS, Bridge
+from tests.aurora.in_memory import TOKENS, Bridge
 
 PAGE = (Path(__file__).parents[2] / "docs" / "subscriptions.md").read_text()
 SETTINGS, TABLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from tests.aurora.having import TOKENS, Aurora, Bridge
+from tests.aurora.in_memory import TOKENS, Aurora, Bridge
 
 SUNNY = """
 [[routes]]

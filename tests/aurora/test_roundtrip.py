@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
-from tests.aurora.having import TOKENS, Aurora, Bridge, table
+from tests.aurora.in_memory import TOKENS, Aurora, Bridge, table
 
 SETTINGS: Final = (
     TOKENS

@@ -6,7 +6,7 @@ import pytest
 
 from aurora_bridge.aurora.wanted import Wanted
 from aurora_bridge.settings import SettingsError
-from tests.aurora.having import PUBLIC, TOKENS, Bridge, table
+from tests.aurora.in_memory import PUBLIC, TOKENS, Bridge, table
 
 LEAD = '["lead_created"]'
 TWO_ROUTES = (
