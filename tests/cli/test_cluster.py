@@ -7,7 +7,7 @@ import pytest
 
 from aurora_bridge.dedup.index import FILE as INDEX
 from aurora_bridge.state.directory import locked
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.support.broker import KafkaCluster
 from tests.support.node import CLUSTER_ID
 from tests.support.ports import HOST, free_ports

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.cli.here import here
+from tests.cli.in_process import here
 
 _COMPLETE: Final = """
 {script}

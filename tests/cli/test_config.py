@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aurora_bridge.settings import Settings, redacted
-from tests.cli.here import here
+from tests.cli.in_process import here
 
 
 def test_right_settings_are_printed_as_json_with_exit_code_0() -> None:

@@ -13,7 +13,7 @@ from aurora_bridge.cli.demo_sums import Sums
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.deliveries import Answer, Delivery
 from aurora_bridge.simulator.stories import Occurrence
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.simulator.acting import BEGIN
 
 SIGNED = {"project_id": "p-1", "agreement_id": "a-1", "status": "signed", "design_id": "d-1", "financing_id": ""}

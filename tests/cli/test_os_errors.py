@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from aurora_bridge.os_errors import user
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.cli.test_output import PRINT, filled
 from tests.support.ports import free_ports
 

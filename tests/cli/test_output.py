@@ -14,7 +14,7 @@ import pytest
 
 from aurora_bridge.control.address import SOCKET
 from tests.cli.filling import fill, value_of
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.outbox.records import make_record
 from tests.support import http
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from tests.cli.filling import value_of
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import Record, create_topics, produce, read_all
 

@@ -9,7 +9,7 @@ from time import time
 import pytest
 
 from aurora_bridge.dedup import index, outstanding, resend
-from tests.cli.here import here
+from tests.cli.in_process import here
 
 HOUR, DAY = 3_600_000, 86_400_000
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"

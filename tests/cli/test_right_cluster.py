@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from aurora_bridge.webhook.catalogue import EVENTS
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.node import OTHER_CLUSTER_ID
 from tests.support.topics import create_topics, topic_names

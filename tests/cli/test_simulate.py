@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.support.ports import free_ports
 
 

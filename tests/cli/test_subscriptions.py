@@ -19,7 +19,7 @@ from aurora_bridge.cli import confirm, subscriptions
 from aurora_bridge.cli.output import ReaderGoneError
 from aurora_bridge.simulator.in_thread import Simulator
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from tests.cli.here import here
+from tests.cli.in_process import here
 
 pytest_plugins = ["aurora_bridge.simulator.pytest_plugin"]
 

@@ -13,7 +13,7 @@ from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, Recurrence
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
-from tests.cli.here import here
+from tests.cli.in_process import here
 
 CORE: Final = [name for name, event_type in CATALOGUE.items() if event_type.core]
 

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 )
 
 from aurora_bridge.webhook.catalogue import EVENTS
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import SECONDS
 from tests.support.ports import HOST, free_ports

@@ -18,7 +18,7 @@ from aurora_bridge.cli import dead_letters
 from aurora_bridge.cli.output import ReaderGoneError
 from aurora_bridge.control.client import ask
 from aurora_bridge.control.commands import REPLAY
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.e2e.stores import Place, Stored
 from tests.support.daemon import PATIENT, Daemon
 from tests.support.ports import HOST, free_ports

@@ -9,7 +9,7 @@ import pytest
 
 from aurora_bridge.cli import demo_week
 from aurora_bridge.cli.demo_sums import Sums
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.e2e.stores import published, spooled
 from tests.support import http
 from tests.support.broker import KafkaCluster, NamedKafka

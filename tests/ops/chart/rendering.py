@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.cli.here import here
+from tests.cli.in_process import here
 
 CHART: Final = Path(__file__).parents[3] / "helm" / "aurora-bridge"
 SCENARIOS: Final = sorted((CHART / "ci").glob("*.yaml"))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cli.filling import fill
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.ops.chart.rendering import Objects, render, settings_folder
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka

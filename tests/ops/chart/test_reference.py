@@ -15,7 +15,7 @@ import yaml
 
 from aurora_bridge.settings import Settings
 from aurora_bridge.settings.names import SETTINGS
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.ops.chart.rendering import CHART, MINIMAL, SCENARIOS, merged, render, settings_folder
 
 VALUES: Final = yaml.safe_load((CHART / "values.yaml").read_text())

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.cli.here import here
+from tests.cli.in_process import here
 from tests.ops.chart.rendering import CHART, MINIMAL, manifests, merged, refusal, render
 
 SECRET: Final = {"existingSecret": "s", "key": "k"}
