@@ -40,7 +40,7 @@ from aurora_bridge.webhook.routes import Route, Routes
 from aurora_bridge.webhook.rules import Rules
 from tests.models.clock import Clock, Loop
 from tests.models.doubles import NUMBER, Kafka, Reading, SteppedWorker, Wire
-from tests.models.remains import Key
+from tests.models.state_directory import Key
 
 TOPICS: Final = ("project_status_changed", "project_created", "lead_changed")
 """A state, a once, a signal."""

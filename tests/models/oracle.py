@@ -27,7 +27,7 @@ from aurora_bridge.webhook.catalogue import Recurrence
 from tests.models.aurora import Webhook, at_retry_interval
 from tests.models.clock import SECOND
 from tests.models.instance import DEADLINES, PATIENCE, Instance, Request
-from tests.models.remains import Index, Key
+from tests.models.state_directory import Index, Key
 
 RETRY_STATES = {State.RETRY_EXPECTED, State.RETRY_PENDING}
 LAST_US = 10 * SECOND

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.models.remains import index_of
+from tests.models.state_directory import index_of
 from tests.models.test_way import Far, Way
 
 STATUS: Final = "project_status_changed"

@@ -32,7 +32,7 @@ from tests.models.clock import SECOND, Clock
 from tests.models.doubles import Kafka, Reading, SteppedWorker
 from tests.models.instance import DEADLINES, SWEEP_SECONDS, TOPICS, Instance, Request, doubled
 from tests.models.oracle import Oracle
-from tests.models.remains import damage, index_of, spool_id, spool_of
+from tests.models.state_directory import damage, index_of, spool_id, spool_of
 
 NOON: Final = 1_795_435_200 * SECOND
 """2026-11-23, 12:00 UTC."""
