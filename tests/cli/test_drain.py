@@ -8,8 +8,8 @@ from threading import Timer
 
 import pytest
 
-from tests.cli.filling import fill
 from tests.cli.in_process import here
+from tests.cli.spools import fill
 from tests.e2e.load import Load, lost, out_of_order
 from tests.e2e.stores import Place, spooled
 from tests.outbox.records import make_record

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from aurora_bridge.outbox.record import OutboxRecord
-from tests.cli.filling import fill, value_of
 from tests.cli.in_process import here
+from tests.cli.spools import fill, value_of
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import Daemon

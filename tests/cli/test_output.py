@@ -13,8 +13,8 @@ from typing import IO, Final
 import pytest
 
 from aurora_bridge.control.address import SOCKET
-from tests.cli.filling import fill, value_of
 from tests.cli.in_process import here
+from tests.cli.spools import fill, value_of
 from tests.outbox.records import make_record
 from tests.support import http
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aurora_bridge.state.directory import locked
-from tests.cli.filling import fill
 from tests.cli.in_process import here
+from tests.cli.spools import fill
 from tests.e2e.stores import Place, spooled
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cli.filling import value_of
 from tests.cli.in_process import here
+from tests.cli.spools import value_of
 from tests.e2e.stores import published
 from tests.samples.load import load_old_records, make_old_spool
 from tests.support.broker import KafkaCluster, NamedKafka

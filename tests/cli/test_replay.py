@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.cli.filling import value_of
 from tests.cli.in_process import here
+from tests.cli.spools import value_of
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import Record, create_topics, produce, read_all
 

@@ -15,8 +15,8 @@ import pytest
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.event import Event, Headers, encode, encode_binary, rfc3339
-from tests.cli.filling import fill, value_of
 from tests.cli.in_process import here
+from tests.cli.spools import fill, value_of
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.daemon import PATIENT, PROGRAM, SECONDS, Daemon, command, environment

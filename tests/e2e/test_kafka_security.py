@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation
 
-from tests.cli.filling import value_of
+from tests.cli.spools import value_of
 from tests.support import http
 from tests.support.barred import MINIMAL, arrived, barred, deliver, fixed, problems, secrets_seen, told
 from tests.support.certificates import Authority

@@ -18,7 +18,7 @@ from aurora_bridge.kafka.partition_consumer import PartitionConsumer
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.settings import KafkaSettings
-from tests.cli.filling import value_of
+from tests.cli.spools import value_of
 from tests.kafka.sending import EVENT, PATIENCE, client_of
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import (

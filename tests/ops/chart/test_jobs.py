@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.filling import fill
 from tests.cli.in_process import here
+from tests.cli.spools import fill
 from tests.ops.chart.rendering import Objects, render, settings_folder
 from tests.outbox.records import make_record
 from tests.support.broker import KafkaCluster, NamedKafka
