@@ -14,7 +14,7 @@ from typing import Final
 from tests.faults.faulty import FaultyDaemon
 from tests.faults.histories import EXPECTED_SECONDS
 from tests.faults.index_file import damage, make_older, overwrite, remove
-from tests.faults.known import Known
+from tests.faults.known_events import Known
 from tests.faults.looks import timed_start
 from tests.faults.mutants import TROUBLE
 from tests.faults.preloaded import compile_library

@@ -12,7 +12,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from tests.e2e.recompute import partition_of
-from tests.faults.known import Known
+from tests.faults.known_events import Known
 from tests.faults.manual_sender import Answer, Webhook
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
