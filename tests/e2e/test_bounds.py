@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.faults.looks import descriptors
+from tests.faults.process_stats import descriptors
 from tests.support import certificates
 from tests.support.certificates import Authority
 from tests.support.daemon import PROGRAM, Daemon

@@ -16,7 +16,7 @@ from aurora_bridge.attempts import NO_ROUTE
 from aurora_bridge.routing import DEFAULT
 from aurora_bridge.webhook.catalogue import EVENTS
 from tests.faults.flood import pour
-from tests.faults.looks import resident_bytes
+from tests.faults.process_stats import resident_bytes
 from tests.support.daemon import Daemon, Metrics
 from tests.support.http import Connection, request
 

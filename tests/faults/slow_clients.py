@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from tests.faults.looks import clients_of
+from tests.faults.process_stats import clients_of
 
 _TICK_MS: Final = 100
 _LOOK_SECONDS: Final = 0.5

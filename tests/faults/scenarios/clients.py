@@ -7,7 +7,7 @@ from typing import Final
 from tests.faults.aurora import LEFT
 from tests.faults.flood import pour
 from tests.faults.journal import p99
-from tests.faults.looks import resident_bytes
+from tests.faults.process_stats import resident_bytes
 from tests.faults.scenario import Scenario
 from tests.faults.slow_clients import SlowClients
 from tests.faults.stage import EVENTS, Stage

@@ -10,8 +10,8 @@ from typing import Final
 
 from aurora_bridge.outbox.inspect import inspect_spool
 from tests.faults.hooks import BREAK, BROKEN, REPLACED, times
-from tests.faults.looks import timed_start
 from tests.faults.manual_sender import KINDS, Answer, Webhook
+from tests.faults.process_stats import timed_start
 from tests.faults.scenario import Scenario
 from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.daemon import PROGRAM, Daemon, environment

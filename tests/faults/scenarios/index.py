@@ -15,9 +15,9 @@ from tests.faults.faulty import FaultyDaemon
 from tests.faults.histories import EXPECTED_SECONDS
 from tests.faults.index_file import damage, make_older, overwrite, remove
 from tests.faults.known_events import Known
-from tests.faults.looks import timed_start
 from tests.faults.mutants import TROUBLE
 from tests.faults.preloaded import compile_library
+from tests.faults.process_stats import timed_start
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.disk import end_kafka, mount_tmpfs, occupy
 from tests.faults.stage import SETTLE_SECONDS, Stage, Turns

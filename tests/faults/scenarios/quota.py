@@ -11,7 +11,7 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
-from tests.faults.looks import connections_to
+from tests.faults.process_stats import connections_to
 from tests.faults.scenario import Scenario
 from tests.faults.scenarios.line import leave_behind, left
 from tests.faults.stage import SETTLE_SECONDS, Stage

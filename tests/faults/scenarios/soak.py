@@ -6,7 +6,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Final
 
-from tests.faults.looks import bytes_of, descriptors, remembered, resident_bytes, threads
+from tests.faults.process_stats import bytes_of, descriptors, remembered, resident_bytes, threads
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
 from tests.faults.trend import Trend, trend

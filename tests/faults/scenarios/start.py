@@ -9,7 +9,7 @@ from typing import cast
 
 from confluent_kafka.admin import AclOperation
 
-from tests.faults.looks import timed_start
+from tests.faults.process_stats import timed_start
 from tests.faults.scenario import Scenario
 from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.support.broker import KafkaCluster
