@@ -43,3 +43,14 @@ async def test_an_ordinary_delay_is_not_logged(metrics: Metrics, caplog: pytest.
     assert sum(metrics.loop_lag_seconds[()].counts) > 0
     assert metrics.loop_lag_seconds[()].sum < LONG
     assert caplog.records == []
+
+
+async def test_observations_are_counted_before_they_fill_the_memory(metrics: Metrics) -> None:
+    """Also where nobody reads the metrics."""
+    series = metrics.response_seconds["published"]
+    series.observe(0.5)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert series._new == []  # noqa: SLF001
+    assert sum(series.counts) == 1
+    assert series.sum == 0.5

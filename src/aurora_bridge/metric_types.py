@@ -5,9 +5,10 @@ would cost 10 us a webhook together, a fifth of the whole way. Label values come
 from the start, and an unknown one raises `KeyError`.
 """
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
+from math import inf
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -71,19 +72,46 @@ class Gauge(dict[Key, float]):
 
 
 class Series:
-    """One series of a histogram: how many observations fell between its bounds."""
+    """One series of a histogram: how many observations fell between its bounds.
 
-    __slots__ = ("bounds", "counts", "sum")
+    An observation is appended to a list. All that came are counted together: when somebody asks, and four times a
+    second (`Metrics.settle`). The list holds a quarter of a second's webhooks at most, at 32 bytes each.
+    """
+
+    __slots__ = ("_counts", "_new", "_sum", "bounds", "observe")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+        self._new: list[float] = []
+        self.observe: Callable[[float], None] = self._new.append
+        """Take one observation. A function in Python would cost four times as much to call."""
 
-    def observe(self, seconds: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
+    @property
+    def counts(self) -> Sequence[int]:
+        """The number of observations up to each bound and above the previous one; the last is for those above all."""
+        self.settle()
+        return self._counts
+
+    @property
+    def sum(self) -> float:
+        """The sum of all observations."""
+        self.settle()
+        return self._sum
+
+    def settle(self) -> None:
+        """Count the new observations."""
+        new, below = self._new, 0
+        if not new:
+            return
+        new.sort()
+        for place, bound in enumerate((*self.bounds, inf)):
+            up_to = bisect_right(new, bound)
+            self._counts[place] += up_to - below
+            below = up_to
+        self._sum += sum(new)
+        new.clear()
 
 
 class Histogram(dict[Key, Series]):

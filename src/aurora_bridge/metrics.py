@@ -377,6 +377,13 @@ class Metrics(Collector):
         known = self.kafka_request_seconds
         return str(node) if str(node) in known or len(known) < _MOST_BROKERS else _OTHER_BROKER
 
+    def settle(self) -> None:
+        """Count the observations since the last call."""
+        for metric in vars(self).values():
+            if isinstance(metric, Histogram):
+                for series in metric.values():
+                    series.settle()
+
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it stands."""
         for metric in vars(self).values():
