@@ -61,7 +61,7 @@ Positions = Mapping[Place, int]
 Cursor = tuple[int, str]
 """Number of a segment, and the last fingerprint that was read from it."""
 Event = tuple[str, int, int]  # fingerprint, time and millisecond of the id
-SeenRow = tuple[str, int, int, int, int, int, bool]
+SeenRow = tuple[str, int, int, int, int, int, int]
 
 
 class Row(NamedTuple):
@@ -134,7 +134,7 @@ def find(db: sqlite3.Connection, fingerprints: Sequence[str], families: Sequence
     return Answer({row.fingerprint: row for row in seen}, {row[0]: Latest(*row) for row in latest})
 
 
-def write(db: sqlite3.Connection, rows: list[SeenRow], latest: list[Latest]) -> None:
+def write(db: sqlite3.Connection, rows: Sequence[SeenRow], latest: list[Latest]) -> None:
     """Write what changed in memory."""
     current = segments.numbers(db)[0]
     _insert(db, f"seen_{current}", 7, _REPLACE, sorted(rows))
@@ -177,7 +177,7 @@ def learn(
         rows[fingerprint] = event
     newer = [each for each in latest if (old := states.get(each.family_key)) is None or each.time_ms >= old.time_ms]
     outstanding.settle(db, settled)
-    write(db, [(row.fingerprint, int(row.state), *row[2:]) for row in rows.values()], newer)
+    write(db, [(row.fingerprint, int(row.state), *row[2:-1], int(row.repeat)) for row in rows.values()], newer)
     db.executemany(_INSTANCE, {record.instance: record.time_ms for record in records}.items())
     return new_records
 
