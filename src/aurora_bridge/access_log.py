@@ -26,6 +26,7 @@ from aurora_bridge.webhook.routes import split_target
 log = logging.getLogger(__name__)
 
 _LINES_A_MINUTE = 20
+_MISSING = Credential.MISSING  # in Python 3.11 each look-up of a member of an enumeration is a call
 _FAILURE = 300
 """Aurora counts every status but 2xx as a failure (Aurora: "Delivery")."""
 _KEPT = 5
@@ -85,7 +86,7 @@ class AccessLog:
 
     def _is_strangers(self, subscription: tuple[str, str], answer: Answer, delivery: Delivery) -> bool:
         """Whether a request lacks the credential that Aurora sends for this subscription."""
-        missing = answer.credential is Credential.MISSING
+        missing = answer.credential is _MISSING
         return missing and self.attempts.accepted_lately(subscription, delivery.received_us)
 
     def enter_refusal(self, reason: Reason, peer: str = "", **more: str) -> None:

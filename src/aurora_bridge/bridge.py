@@ -42,6 +42,7 @@ _DEAD_LETTERS_KEPT = 20
 """At most as many names of events, each as long as a target: 160 kB."""
 # In Python 3.11 each look-up of a member of an enumeration is a call.
 _DUPLICATE, _JOIN, _REPEAT, _NO_RETRY = Action.DUPLICATE, Action.JOIN, Action.REPEAT, Interval.NONE
+_UNFILLED_PLACEHOLDER = DeadLetterReason.UNFILLED_PLACEHOLDER
 
 
 class Answer(NamedTuple):
@@ -172,7 +173,7 @@ class Bridge:
             reason = malformed.reason
             event = dead_letter(match, reason, match.route.rules.secrets.redact_target(delivery.target))
         metrics = self._metrics
-        if reason is DeadLetterReason.UNFILLED_PLACEHOLDER:
+        if reason is _UNFILLED_PLACEHOLDER:
             metrics.junk_values[match.route.rules.type_of(match.event).name, PLACEHOLDER] += 1
         if event.emptied:
             metrics.junk_values[event.name, NOTHING] += 1

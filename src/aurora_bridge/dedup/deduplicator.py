@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 # In Python 3.11, each access to an enum member is a call.
 _ONCE, _STATE = Recurrence.ONCE, Recurrence.STATE
+_NEW, _NO_RETRY, _STORED = Action.NEW, Interval.NONE, Happening.STORED
 _UNKNOWN = index.Answer({}, {})
 
 
@@ -181,7 +182,7 @@ class Deduplicator:
             behind = self.log.others and self._has_backlog(event.name)
             complete = not behind and self.log.complete(now_ms)
         id_ms = new_id_ms(recurrence, now_ms, complete=complete)
-        return self._publish(Action.NEW, event, now_ms, id_ms, Interval.NONE, repeat=False)
+        return self._publish(_NEW, event, now_ms, id_ms, _NO_RETRY, repeat=False)
 
     def _publish(  # noqa: PLR0913 - the properties of one event
         self, action: Action, event: Event, now_ms: int, id_ms: int, interval: Interval, *, repeat: bool
@@ -202,7 +203,7 @@ class Deduplicator:
 
     def stored(self, entry: Entry) -> None:
         """Note that an event is durable."""
-        self._end(entry, Happening.STORED, None)
+        self._end(entry, _STORED, None)
         if entry.retry_left:
             self.memory.apply(entry, Happening.UNHEARD)
 
