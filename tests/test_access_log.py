@@ -1,5 +1,6 @@
 """What is logged and remembered of an answer: why, from where, and what to do."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 from time import monotonic, time
 from typing import Any
@@ -33,7 +34,7 @@ def refuse(
     headers = [(b"X-Forwarded-For", b"203.0.113.9")]
     status, outcome = (reason.status, Outcome.REFUSED) if isinstance(reason, Reason) else (200, Outcome.DEAD_LETTERED)
     answer = Answer(status, outcome, NO_EVENT if outcome is Outcome.REFUSED else "dead_letter", None, reason)
-    access_log.enter(Delivery("GET", target, headers, 0, 0.0, PROXY), answer._replace(**more), 0.0, handed=True)
+    access_log.enter(Delivery("GET", target, headers, 0, 0.0, PROXY), replace(answer, **more), 0.0, handed=True)
 
 
 def found(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
@@ -141,7 +142,7 @@ def test_a_request_without_a_credential_is_a_strangers_where_aurora_sends_one(
     if taken_before:
         access_log.enter(delivery, TAKEN, monotonic(), handed=True)
     refused = Answer(401, Outcome.REFUSED, EVENT, None, Reason.UNAUTHORIZED, credential=credential)
-    access_log.enter(delivery, refused._replace(subscription=SUBSCRIPTION), monotonic(), handed=True)
+    access_log.enter(delivery, replace(refused, subscription=SUBSCRIPTION), monotonic(), handed=True)
     (found,) = access_log.attempts.look(now_us)
     assert found.failures == failures
 
@@ -151,16 +152,16 @@ def test_a_request_without_a_credential_is_a_strangers_where_aurora_sends_one(
     [
         (TAKEN, True, 0, False),
         (
-            TAKEN._replace(outcome=Outcome.DEAD_LETTERED, event="dead_letter", reason=DeadLetterReason.NOT_UTF8),
+            replace(TAKEN, outcome=Outcome.DEAD_LETTERED, event="dead_letter", reason=DeadLetterReason.NOT_UTF8),
             True,
             0,
             False,
         ),
         (TAKEN, False, 0, True),
         (TAKEN, True, BUDGET_SECONDS, True),
-        (TAKEN._replace(status=422, outcome=Outcome.DEAD_LETTERED, event="dead_letter"), True, 0, True),
-        (TAKEN._replace(status=503, outcome=Outcome.REFUSED, reason=Reason.TOO_LATE), True, 0, True),
-        (TAKEN._replace(status=401, outcome=Outcome.REFUSED, reason=Reason.UNAUTHORIZED), True, 0, True),
+        (replace(TAKEN, status=422, outcome=Outcome.DEAD_LETTERED, event="dead_letter"), True, 0, True),
+        (replace(TAKEN, status=503, outcome=Outcome.REFUSED, reason=Reason.TOO_LATE), True, 0, True),
+        (replace(TAKEN, status=401, outcome=Outcome.REFUSED, reason=Reason.UNAUTHORIZED), True, 0, True),
     ],
     ids=["taken", "dead letter", "unheard", "too late", "422", "503", "401"],
 )

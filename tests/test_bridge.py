@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from time import monotonic
 from unittest.mock import patch
 
@@ -113,7 +114,7 @@ async def test_a_fault_of_ours_leaves_nothing_in_memory_for_ever() -> None:
     bridge = bridge_of(dedup := Judging())
     fault = patch.object(Publisher, "publish", side_effect=ZeroDivisionError)
     with fault, pytest.raises(ZeroDivisionError):
-        await bridge.accept(overdue()._replace(received=monotonic()))
+        await bridge.accept(replace(overdue(), received=monotonic()))
     assert dedup.entry.refcount == 0
 
 
@@ -128,7 +129,7 @@ async def test_a_fault_of_ours_leaves_nothing_in_memory_for_ever() -> None:
 def test_a_fault_of_ours_is_an_attempt_of_auroras_where_the_path_is(
     bridge: Bridge, target: bytes, subscription: tuple[str, str] | None
 ) -> None:
-    answer = bridge.fault(overdue()._replace(target=target))
+    answer = bridge.fault(replace(overdue(), target=target))
     assert (answer.status, answer.reason, answer.subscription) == (500, Reason.INTERNAL_ERROR, subscription)
 
 
@@ -150,13 +151,13 @@ async def test_what_has_no_route_is_an_attempt_of_auroras_if_it_names_an_event_o
     secrets.replace([b"valid"])
     route = Route("default", "default", Credentials("X-Token", secrets), Rules(SecretNames(())))
     made = Bridge(settings, Routes("/below", route), Stuck(), publisher, instance="test", metrics=metrics)
-    answer = await made.accept(overdue()._replace(target=target, headers=((b"x-token", token),)))
+    answer = await made.accept(replace(overdue(), target=target, headers=((b"x-token", token),)))
     assert (answer.reason, answer.subscription) == (Reason.NO_ROUTE, subscription)
     assert answer.known_path is (subscription is not None)
 
 
 async def test_who_cancels_a_delivery_that_is_not_overdue_is_obeyed(bridge: Bridge) -> None:
-    task = asyncio.create_task(bridge.accept(overdue()._replace(received=monotonic())))
+    task = asyncio.create_task(bridge.accept(replace(overdue(), received=monotonic())))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import NamedTuple
@@ -45,7 +46,8 @@ _DUPLICATE, _JOIN, _REPEAT, _NO_RETRY = Action.DUPLICATE, Action.JOIN, Action.RE
 _UNFILLED_PLACEHOLDER = DeadLetterReason.UNFILLED_PLACEHOLDER
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True)
+class Answer:
     """What a delivery is told, and the event it made or refers to."""
 
     status: int
@@ -131,7 +133,7 @@ class Bridge:
             read = monotonic()
             decision = dedup.claim(event, received_us) or await dedup.wait(event, received_us)
             decided = monotonic()
-            action, entry, *_ = decision
+            action, entry = decision.action, decision.entry
             id_ = event_id(event.fingerprint, event.recurrence, entry.time_ms, entry.id_ms)
             if action is _DUPLICATE or action is _JOIN:
                 outcome = await self._share_result(event, id_, decision)
@@ -148,7 +150,7 @@ class Bridge:
                 raise
             task.uncancel()  # the connection has the same task, and goes on
             answer = _refused(Reason.TOO_LATE, event_of(match, event), entry, id_)
-            return answer._replace(subscription=match and subscription_of(match))
+            return replace(answer, subscription=None if match is None else subscription_of(match))
         except Exception:  # a bug: there is no answer to report, and memory would keep the entry
             if entry is not None:
                 dedup.answered(entry, received_us, in_time=False)
@@ -262,7 +264,8 @@ class Bridge:
     def _attributed(self, answer: Answer, refusal: Refusal, match: Match | None, delivery: Delivery) -> Answer:
         """Return the answer to a refused delivery, and whether it was Aurora's by path or credential."""
         if match is not None:
-            return answer._replace(
+            return replace(
+                answer,
                 route=match.route.name,
                 credential=refusal.credential,
                 known_path=is_auroras(match),
@@ -271,11 +274,11 @@ class Bridge:
             )
         known_path = self._routes.is_known_path(delivery.target)
         if refusal.reason is not Reason.NO_ROUTE:
-            return answer._replace(known_path=known_path)
+            return replace(answer, known_path=known_path)
         event = self._routes.known_event(delivery.target)
         if not event and self._routes.recognizes(delivery):
             known_path, event = True, NO_EVENT
-        return answer._replace(known_path=known_path, subscription=(NO_ROUTE, event) if event else None)
+        return replace(answer, known_path=known_path, subscription=(NO_ROUTE, event) if event else None)
 
     def fault(self, delivery: Delivery) -> Answer:
         """Return the answer to a delivery that ran into a bug of ours."""
@@ -284,7 +287,7 @@ class Bridge:
             match = self._routes.match(delivery)
         except Exception:  # noqa: BLE001 - perhaps that is the bug
             return answer
-        return answer._replace(subscription=subscription_of(match) if is_auroras(match) else None)
+        return replace(answer, subscription=subscription_of(match) if is_auroras(match) else None)
 
     def recognizes(self, delivery: Delivery) -> bool:
         """Whether a delivery that cannot be accepted carries a valid credential."""

@@ -6,6 +6,7 @@ replayed event: a crash in between costs a copy with the same id.
 """
 
 import logging
+from dataclasses import replace
 from http import HTTPStatus
 from time import monotonic, time_ns
 from typing import NamedTuple
@@ -88,8 +89,8 @@ class Replay:
             except BaseException:
                 dedup.refused(entry, Refusal(Reason.TOO_LATE))
                 raise
-            mark = mark._replace(data=mark.data | {"event": event.name, "event_id": event_id})
-            begun = delivery._replace(received=monotonic())  # with deadlines of its own
+            mark = replace(mark, data=mark.data | {"event": event.name, "event_id": event_id})
+            begun = replace(delivery, received=monotonic())  # with deadlines of its own
             await self._bridge.publish(mark, mark.fingerprint, entry, match, begun)
             extra = fields(dead_letter=letter.id, outcome=outcome.value, event=event.name, id=event_id)
             log.info("a dead letter was replayed", extra=extra)

@@ -1,5 +1,6 @@
 """Events for tests of the dedup room, the records that tell of them, and the times that they come at."""
 
+from dataclasses import replace
 from hashlib import sha256
 from time import time
 from typing import Final
@@ -50,13 +51,13 @@ def digest(text: str) -> str:
 def once(subject: str = "1") -> Event:
     """Return what happens once."""
     event = state("created", subject)
-    return event._replace(name="project_created", recurrence=Recurrence.ONCE, family_key=None)
+    return replace(event, name="project_created", recurrence=Recurrence.ONCE, family_key=None)
 
 
 def signal(subject: str = "1") -> Event:
     """Return a bare "something changed"."""
     event = state("changed", subject)
-    return event._replace(name="lead_changed", recurrence=Recurrence.SIGNAL, family_key=None)
+    return replace(event, name="lead_changed", recurrence=Recurrence.SIGNAL, family_key=None)
 
 
 A, B, C = state("A"), state("B"), state("C")

@@ -140,7 +140,7 @@ def forgets_refused() -> None:
         subject = _subject_of(delivery)
         target, stored = latest.get(subject, (b"", None))
         if subject and target == delivery.target and stored is not None:
-            return stored._replace(outcome=Outcome.DUPLICATE, entry=None)
+            return replace(stored, outcome=Outcome.DUPLICATE, entry=None)
         answer = await accept(bridge, delivery)
         if answer.status == OK:
             latest[subject] = (delivery.target, answer)
@@ -160,7 +160,7 @@ def stale_in_trouble() -> None:
         target, stored = latest.get(subject, (b"", None))
         trouble = has_trouble()
         if trouble and subject and target == delivery.target and stored is not None:
-            return stored._replace(outcome=Outcome.DUPLICATE, entry=None)
+            return replace(stored, outcome=Outcome.DUPLICATE, entry=None)
         answer = await accept(bridge, delivery)
         if answer.status == OK and not trouble:
             latest[subject] = (delivery.target, answer)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -36,7 +37,7 @@ MIDNIGHT = NOW - NOW % DAY
 async def is_new_with_an_id_of_the_day(following: Following, at: int) -> bool:
     """Tell whether a state that is unknown is known to be new."""
     letter = f"of {at}"
-    decision = await following.life.deliver(A._replace(fingerprint=once(letter).fingerprint), at)
+    decision = await following.life.deliver(replace(A, fingerprint=once(letter).fingerprint), at)
     assert decision.action is Action.NEW
     return decision.entry.id_ms == 0
 

@@ -1,6 +1,7 @@
 """Placeholders that nobody filled and words for nothing are found however they are written, and nothing else is."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import process_time
 from typing import Final
 from urllib.parse import quote
@@ -214,7 +215,7 @@ def test_so_is_one_that_looks_a_little_like_a_placeholder_or_a_word_for_nothing(
 def test_an_identifier_that_is_a_word_for_nothing_counts_as_empty(value: str) -> None:
     event = event_of(f"/lead_created?lead_id={quote(value, safe='')}&source=api")
     empty = event_of("/lead_created?lead_id=&source=api")
-    assert event._replace(emptied=False) == empty
+    assert replace(event, emptied=False) == empty
     assert event.emptied == bool(value)
     assert (event.data["lead_id"], event.recurrence) == (None, Recurrence.SIGNAL)
 

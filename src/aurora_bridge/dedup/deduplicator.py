@@ -8,10 +8,10 @@ written later. `recurrence` has the rules, `lifecycle` the states of an event.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import time
-from typing import NamedTuple
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.index_file import IndexFile
@@ -41,7 +41,8 @@ _NEW, _NO_RETRY, _STORED = Action.NEW, Interval.NONE, Happening.STORED
 _UNKNOWN = index.Answer({}, {})
 
 
-class Decision(NamedTuple):
+@dataclass(slots=True)
+class Decision:
     """What to do with a delivery, and the event that it creates or repeats."""
 
     action: Action

@@ -8,6 +8,7 @@ from a record which event it carries.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -39,7 +40,8 @@ _IDENTIFYING = (_BINARY_ID, "ce_fingerprint", "ce_time")
 _MILLION = 1_000_000
 
 
-class Event(NamedTuple):
+@dataclass(slots=True)
+class Event:
     """A canonical event, before it is known whether it is new."""
 
     name: str

@@ -52,7 +52,8 @@ class Route:
     """Today's name of its event; empty for the default route."""
 
 
-class Match(NamedTuple):
+@dataclass(slots=True)
+class Match:
     """The route and event of a request target, and what of it is still to be read."""
 
     route: Route

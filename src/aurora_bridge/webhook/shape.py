@@ -6,8 +6,8 @@ installation has few shapes, and the result is cached by shape. `event` fills in
 Only the last 1024 small shapes are kept: anyone who may deliver can make up new ones.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence, recurrence_of, subject_of
@@ -25,7 +25,8 @@ EMPTY = -1
 _NONE: frozenset[str] = frozenset()
 
 
-class Shape(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shape:
     """What a query means for its event, whatever its values."""
 
     name: str
