@@ -239,7 +239,8 @@ class Deduplicator:
             entry.attempt_ms = attempt_us // 1000
             self.memory.apply(entry, Happening.UNHEARD)
             self._expected_retries[()] += 1
-        if entry.changed and (not in_time or entry.attempt > 1):
-            self._write_behind.hasten(entry)  # the log does not tell whether a retry is expected
-        if not entry.stays:
+        if entry.changed:
+            if not in_time or entry.attempt > 1:
+                self._write_behind.hasten(entry)  # the log does not tell whether a retry is expected
+        elif not entry.stays:
             self.memory.release(entry)

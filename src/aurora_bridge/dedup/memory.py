@@ -57,7 +57,7 @@ class Entry:
     @property
     def stays(self) -> bool:
         """Whether it is in use, or the file does not have its current state."""
-        return self.changed or self.writes > 0 or self.in_use
+        return self.changed or self.writes > 0 or self.refcount > 0 or self.state is IN_FLIGHT
 
 
 class Batch(NamedTuple):
@@ -88,7 +88,8 @@ class Memory:
         """Apply a transition to an event."""
         before = entry.state
         entry.state = after = TRANSITIONS[before, happening]
-        entry.listed |= after is RETRY_PENDING
+        if after is RETRY_PENDING:
+            entry.listed = True
         if after is not before and after is not IN_FLIGHT and self.entries.get(entry.fingerprint) is entry:
             self.change(entry)
 

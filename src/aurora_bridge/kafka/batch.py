@@ -39,6 +39,8 @@ class Batch:
 
 def take(waiting: deque[Record], max_bytes: int) -> list[Record]:
     """Remove and return the next records of a queue: about `max_bytes`, at least one record."""
+    if len(waiting) == 1:  # as nearly always
+        return [waiting.popleft()]
     size = 0
     records: list[Record] = []
     while waiting:

@@ -14,7 +14,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
-from typing import cast
 
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
@@ -99,7 +98,7 @@ class Publisher:
 
     def on_delivery(self, sent: Sequence[Record], report: DeliveryReport) -> None:
         """Act on a delivery report."""
-        records = cast("Sequence[OutboxRecord]", sent)  # the sender has no others
+        records: Sequence[OutboxRecord] = sent  # type: ignore[assignment]  # the sender has no others
         status = report.status
         if status is _ACKNOWLEDGED:
             self._acknowledged(records)
