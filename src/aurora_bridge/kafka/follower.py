@@ -30,7 +30,7 @@ from aurora_bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 _FETCH_BYTES = 2**20
 """Limit of one response: about a thousand records, decoded in some ten milliseconds."""
 _GROUP = 20_000

@@ -28,7 +28,7 @@ from aurora_bridge.settings import DeadlinesSettings
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 0.05
+SWEEP_SECONDS = 0.25
 # In Python 3.11, each access to an enum member is a call.
 _ACKNOWLEDGED, _PUBLISHED = DeliveryStatus.ACKNOWLEDGED, Outcome.PUBLISHED
 

@@ -26,7 +26,7 @@ COPIED: Final = ("once",)
 """A replica that has not read up to the end of Kafka, or knows nothing of what is in the spool of another, can give the
 copy of a state an id of its own, as docs/guarantees.md says; that of a once-event never."""
 KNOWN_SECONDS: Final = 10.0
-"""Within which a replica knows what was published beside it. It takes 1.5 s on a calm cluster."""
+"""Within which a replica knows what was published beside it. It takes 2 s on a calm cluster."""
 LEFT: Final = 50
 """Webhooks of each kind that are in the spool that is left behind, and come again."""
 
