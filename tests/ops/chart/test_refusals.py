@@ -86,8 +86,8 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
         "alerts would count everything twice",
     ),
     "an alert that there is not": (
-        {"prometheusRule": {"disabled": {"AuroraBridgeSilence": True}}},
-        "prometheusRule.disabled: AuroraBridgeSilence is no alert's name",
+        {"prometheusRule": {"disabled": {"Silent": True}}},
+        "prometheusRule.disabled: Silent is no alert's name",
     ),
     "an Ingress that leads elsewhere": (
         {"ingress": below("/hooks")},

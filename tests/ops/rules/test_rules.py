@@ -102,6 +102,17 @@ def test_each_page_is_an_alerts_and_in_the_index() -> None:
     assert set(ALERTS) == pages == {name for name, page in index if name == page}
 
 
+def test_an_alert_that_is_named_is_there() -> None:
+    texts = [path for part in ("docs", "helm", "tests/ops") for path in (REPOSITORY / part).rglob("*")]
+    named = {
+        name
+        for path in texts
+        if path.suffix in {".md", ".yaml", ".json", ".py"}
+        for name in re.findall(r"\bAuroraBridge[A-Z]\w+", path.read_text())
+    }
+    assert named == ALERTS.keys()
+
+
 @pytest.mark.parametrize("rule", EVERY, ids=[rule.get("alert") or rule["record"] for rule in EVERY])
 def test_rules_name_metrics_and_labels_that_the_daemon_has(rule: dict[str, Any]) -> None:
     for name, matchers in selectors(rule["expr"]):
