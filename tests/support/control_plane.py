@@ -251,8 +251,11 @@ def _go(*arguments: str, folder: Path) -> str:
             text=True,
             timeout=BUILD_SECONDS,
         )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        message = f"go {arguments[0]} failed in {folder}:\n{str(error.stderr)[-2000:]}"
+    except subprocess.CalledProcessError as error:
+        message = f"go {arguments[0]} failed in {folder}:\n{error.stderr[-2000:]}"
+        raise ControlPlaneError(message) from error
+    except subprocess.TimeoutExpired as error:
+        message = f"go {arguments[0]} took more than {BUILD_SECONDS} s in {folder}; the next try goes on from there"
         raise ControlPlaneError(message) from error
     return ended.stdout
 
