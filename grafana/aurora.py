@@ -93,7 +93,8 @@ _REFUSED = Section(
             "Failed in a row",
             About(
                 "Of the last 48 h, how many attempts of an event have failed since the last success, over all "
-                "replicas. Aurora may switch a subscription off at 100.",
+                "replicas. Aurora may switch a subscription off at 100. none: with a good credential, to a path that "
+                "no route has.",
                 "0: no bar.",
                 "From 20 on: fix the reason of the refusals first. The runbook AuroraBridgeAutoDisable has the rest.",
             ),

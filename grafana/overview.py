@@ -16,7 +16,10 @@ _RESPONSE = "aurora_bridge_response_seconds"
 _DAY = 86_400
 _LATE = [(3, YELLOW), (8, ORANGE), (BUDGET_SECONDS, RED)]
 """Slow for Kafka, for the disk, for Aurora."""
-_LAST = 'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event"} > 0)'
+_LAST = (
+    'max by (event) (aurora_bridge_event_last_received_timestamp_seconds{event=~"$event",'
+    'event!~"dead_letter|unrecognized"} > 0)'
+)
 _LONGEST_GAP = f"max_over_time((time() - {_LAST})[2w:1h] offset 1w)"
 _A_DAY = f"{_DAY} * group by (event) ({_LAST})"
 
@@ -34,7 +37,7 @@ _ANSWERS = Section(
                 "subscriptions are off. The panel on the right shows which event is silent.",
             ),
             Query("time() - max(aurora_bridge_event_last_received_timestamp_seconds > 0)"),
-            unit=units.DurationSeconds,
+            unit=units.Seconds,
             steps=[(_DAY, YELLOW), (4 * _DAY, RED)],
             width=4,
             height=8,
@@ -91,6 +94,7 @@ _ANSWERS = Section(
             unit=units.PercentUnit,
             base=GREEN,
             steps=[(1, YELLOW), (2, ORANGE)],
+            highest=1,
         ),
     ),
 )

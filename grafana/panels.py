@@ -164,13 +164,16 @@ def bars(  # noqa: PLR0913 - as above
     unit: str = units.NoUnit,
     base: str = BLUE,
     steps: Steps = (),
+    highest: float | None = None,
     width: int = 8,
 ) -> Panel:
-    """Return a panel of a bar for each series, as they stand at the end of the range."""
+    """Return a panel of a bar for each series at the end of the range; one is full at `highest`, or as the longest."""
     panel = bargauge.Panel().id(panel_id).title(title).description(str(about)).datasource(DATASOURCE)
     panel.height(_GRAPH_HEIGHT).span(width).targets(_targets(queries, instant=True))
     panel.unit(unit).decimals(0).min(0).no_value("none yet").display_mode(BarGaugeDisplayMode.BASIC)
     panel.orientation(VizOrientation.HORIZONTAL).thresholds(_thresholds(base, steps))
+    if highest is not None:
+        panel.max(highest)
     return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
 
 

@@ -222,8 +222,8 @@ INDEX = Section(
                 "Deliveries decided without the index's file, and times that a full index forgot its oldest part, in "
                 "the time of a point, of all pods.",
                 "0.",
-                "Without the index: look at the disk of the state directory, and at Lag of the event loop. Forgot early: raise "
-                "INDEX__MAX_BYTES and restart; an event takes 70 to 170 bytes, for INDEX__WINDOW_DAYS.",
+                "Without the index: look at the disk of the state directory, and at Lag of the event loop. Forgot "
+                "early: raise INDEX__MAX_BYTES and restart; an event takes 70 to 170 bytes, for INDEX__WINDOW_DAYS.",
             ),
             Query(f"sum(increase(aurora_bridge_index_bypassed_total{INTERVAL}))", "without the index"),
             Query(f"sum(increase(aurora_bridge_index_forgotten_total{INTERVAL}))", "forgot early"),
