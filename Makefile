@@ -77,7 +77,7 @@ check-chart-live: $(VENV)/.dev  ## install, upgrade and roll back the chart in a
 # Go and npm only where they are missing: Debian's conflict with those that another repository brought.
 tools:  ## install what the checks of operations need, with Debian's apt-get
 	apt-get update --quiet
-	apt-get install --quiet --yes --no-install-recommends prometheus prometheus-alertmanager prometheus-blackbox-exporter buildah podman runc mmdebstrap chromium systemd nginx-light haproxy jq openssl gcc libc6-dev iproute2 iptables \
+	apt-get install --quiet --yes --no-install-recommends prometheus prometheus-alertmanager prometheus-blackbox-exporter buildah podman runc mmdebstrap chromium fonts-inter systemd nginx-light haproxy jq openssl gcc libc6-dev iproute2 iptables \
 		$$(command -v go >/dev/null || echo golang-go) $$(command -v npm >/dev/null || echo npm)
 
 faults: $(VENV)/.dev  ## kill, freeze and bounce brokers and daemon under load, and hold what was acknowledged against Kafka (SCALE=0.1)

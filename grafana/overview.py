@@ -23,6 +23,9 @@ _LAST = (
 _LONGEST_GAP = f"max_over_time((time() - {_LAST})[2w:1h] offset 1w)"
 _A_DAY = f"{_DAY} * group by (event) ({_LAST})"
 
+_FIRST_HEIGHT = 9
+"""Lower bars would cut the longest of seven names."""
+
 _ANSWERS = Section(
     "Is anything being lost? Is Aurora's budget of 10 s safe? Which event is silent?",
     (
@@ -40,7 +43,7 @@ _ANSWERS = Section(
             unit=units.Seconds,
             steps=[(_DAY, YELLOW), (4 * _DAY, RED)],
             width=4,
-            height=8,
+            height=_FIRST_HEIGHT,
         ),
         bars(
             110,
@@ -64,6 +67,7 @@ _ANSWERS = Section(
             Query("sum(aurora_bridge_broken_files)", "broken spools"),
             base=GREEN,
             steps=[(0.5, RED)],
+            height=_FIRST_HEIGHT,
         ),
         number(
             202,
@@ -78,23 +82,24 @@ _ANSWERS = Section(
             unit=units.PercentUnit,
             base=RED,
             steps=[(0.25, YELLOW), (0.5, GREEN)],
-            height=8,
+            height=_FIRST_HEIGHT,
         ),
         bars(
             111,
             "Most silent events: since the last one, against its longest gap",
             About(
                 "Time since a delivery of each event last came to any instance, as a share of its longest gap in two "
-                "weeks before the last one; of a day where nothing is known of these. The eight "
+                "weeks before the last one; of a day where nothing is known of these. The six "
                 "highest; events that never came are not shown.",
                 "Below 100 %, nights and weekends included.",
                 "Above it: look at the subscription in Aurora. After failures without an end, Aurora switches it off.",
             ),
-            Query(f"topk(8, (time() - {_LAST}) / ({_LONGEST_GAP} or {_A_DAY}))", "{{event}}"),
+            Query(f"topk(6, (time() - {_LAST}) / ({_LONGEST_GAP} or {_A_DAY}))", "{{event}}"),
             unit=units.PercentUnit,
             base=GREEN,
             steps=[(1, YELLOW), (2, ORANGE)],
             highest=1,
+            height=_FIRST_HEIGHT,
         ),
     ),
 )

@@ -166,10 +166,11 @@ def bars(  # noqa: PLR0913 - as above
     steps: Steps = (),
     highest: float | None = None,
     width: int = 8,
+    height: int = _GRAPH_HEIGHT,
 ) -> Panel:
     """Return a panel of a bar for each series at the end of the range; one is full at `highest`, or as the longest."""
     panel = bargauge.Panel().id(panel_id).title(title).description(str(about)).datasource(DATASOURCE)
-    panel.height(_GRAPH_HEIGHT).span(width).targets(_targets(queries, instant=True))
+    panel.height(height).span(width).targets(_targets(queries, instant=True))
     panel.unit(unit).decimals(0).min(0).no_value("none yet").display_mode(BarGaugeDisplayMode.BASIC)
     panel.orientation(VizOrientation.HORIZONTAL).thresholds(_thresholds(base, steps))
     if highest is not None:
