@@ -24,8 +24,8 @@ IMAGE = "localhost/aurora-bridge:test"
 VERSION = metadata.version("aurora-bridge")
 REVISION = "0123456789abcdef"
 STATE = "/var/lib/aurora-bridge"
-MOST_BYTES = 55_000_000
-"""Of what we add to the base: docs/deploy.md says 49 MB."""
+MOST_BYTES = 60_000_000
+"""Of what we add to the base: docs/deploy.md says 55 MB."""
 ANONYMOUS = "--env=AURORA_BRIDGE_EMBEDDED=true", "--env=AURORA_BRIDGE_AUTH__ALLOW_ANONYMOUS=true"
 KAFKA_AWAY = "--env=AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9", ANONYMOUS[1]
 GRACE_SECONDS = 30
