@@ -31,6 +31,7 @@ _BOUNDS: Final = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "l
 """pydantic leaves bounds behind a validator as they are in Python."""
 
 _BROKER = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+_NETWORK = r"([0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*(/[0-9]{1,3})?)"
 _SNAKE_CASE = "^[a-z0-9]+(_[a-z0-9]+)*$"
 
 _STRICTER: Final[Mapping[str, Schema]] = {
@@ -40,6 +41,7 @@ _STRICTER: Final[Mapping[str, Schema]] = {
     "event": {"pattern": _SNAKE_CASE, "maxLength": 128},
     "api_url": {"pattern": r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9_.~/-]*)?$"},  # what urlParse takes
     "sasl_username": {"pattern": "^[ -~]{0,255}$"},
+    "trusted_proxies": {"items": {"type": "string", "pattern": f"^{_NETWORK}$"}},
 }
 
 _DNS_NAME: Final = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
@@ -122,8 +124,10 @@ def _kind(field: Schema, models: Mapping[str, Schema]) -> Schema:
         name = field["$ref"].rpartition("/")[2]
         return _object(name, models[name], models)
     if "anyOf" in field:
-        first, _null = field["anyOf"]
+        first, second = field["anyOf"]
         kind = _kind(first, models)
+        if second["type"] != "null":
+            return {"anyOf": [kind, _kind(second, models)]}
         kind["type"] = [kind["type"], "null"]
         if "enum" in kind:
             kind["enum"] = [*kind["enum"], None]
