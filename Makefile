@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE  # some 200 processes of a test run would compile the daemon each
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
-# Most of the time tests wait for brokers and daemons. Each of these processes starts its own brokers.
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
+# Most of the time tests wait for brokers and daemons. Each of these processes starts its own brokers. The files come in
+# their own order: pytest-xdist would begin with those of many tests, and end with one slow test on a single process.
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 # The compiled build's wheel, and an environment that has it in place of the sources.
 WHEELS := build/wheels$(patsubst .venv%,%,$(VENV))

@@ -64,7 +64,7 @@ def test_silent_connections_never_take_the_files_that_the_daemon_itself_needs(
         assert get(daemon.url, "/lead_changed?lead_id=1").status == 200
         assert daemon.ready()[0] == 200
         assert bool(daemon.metrics().value(DROPPED, port="ingress", reason="limit")) is bool(warnings)
-        assert sum("open files" in line["message"] for line in daemon.log_lines()) == warnings
+        assert sum("open-file limit" in line["message"] for line in daemon.log_lines()) == warnings
 
 
 @pytest.mark.proves("An attacker cannot: keep webhooks or probes out by connections that say nothing")

@@ -78,7 +78,7 @@ def test_a_signal_ends_it_at_any_time_and_nothing_is_left_behind(tmp_path: Path,
             seen += demo.stdout.readline()
         demo.send_signal(signal.SIGINT)
         demo.stdout.read()
-        assert (demo.wait(SECONDS), demo.stderr.read()) == (130, "Stopped; nothing is left behind.\n")
+        assert (demo.wait(SECONDS), demo.stderr.read()) == (130, "Stopped, and left nothing behind.\n")
     assert list(tmp_path.iterdir()) == []
     url = re.findall(r"http://\S+:\d+", seen)[0]
     with pytest.raises(ConnectionRefusedError):
