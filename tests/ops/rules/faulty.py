@@ -52,7 +52,7 @@ def failing_index() -> None:
             raise error
         return used_bytes(connection)
 
-    index_file.used_bytes = fail  # type: ignore[attr-defined]
+    index.used_bytes = index_file.used_bytes = fail  # type: ignore[attr-defined]
 
 
 def stuck() -> None:
