@@ -67,9 +67,10 @@ check: $(VENV)/.dev  ## linters, formatter, types, the layers of imports, and wh
 	$(BIN)/python -m helm.reference --check
 	$(BIN)/python -m grafana --check
 
+# The set-up of some takes minutes on a busy machine: nineteen daemons and two brokers, an image.
 check-ops: $(VENV)/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
 	$(BIN)/python -m tests.support.control_plane
-	$(BIN)/python -m pytest tests/ops -m "ops or not ops" -ra
+	$(BIN)/python -m pytest tests/ops -m "ops or not ops" -ra --override-ini=faulthandler_timeout=1200
 
 check-chart-live: $(VENV)/.dev  ## install, upgrade and roll back the chart in a real Kubernetes API (needs Go; 5 minutes the first time)
 	$(BIN)/python -m tests.support.control_plane

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 _LIMITS: Final = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
 _ENOUGH: Final = 4096
-_BUILD_SECONDS: Final = 300
-_SECONDS: Final = 60
+_BUILD_SECONDS: Final = 900
+_SECONDS: Final = 300
+"""Bounds. Starting a container copies the image, some 240 MB, which a busy machine may take minutes for."""
 
 RESTRICTED: Final = ("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 """As a cluster that is strict runs a container."""
