@@ -23,7 +23,7 @@ from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import Settings
-from aurora_bridge.tasks import keep_running
+from aurora_bridge.tasks import helper
 from aurora_bridge.webhook.routes import Routes
 
 log = logging.getLogger(__name__)
@@ -145,9 +145,5 @@ async def watching(settings: Settings, routes: Routes, metrics: Metrics) -> Asyn
     check = partial(inspect, tables=settings.subscriptions, receiver=Receiver(settings, routes))
     async with connected(settings) as client:
         watch = SubscriptionWatch(client.list, check, metrics, settings.aurora.poll_seconds)
-        task = asyncio.create_task(keep_running("polling Aurora's subscriptions", watch.run))
-        try:
+        async with helper("polling Aurora's subscriptions", watch.run):
             yield watch
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
