@@ -41,7 +41,7 @@ class Figures:
     server: str
     backlog: int
     until_first: float
-    """From the broker's return until the first event left the spool."""
+    """From the broker's return until the last look at which no event had left the spool."""
     seconds: float
     """From then until the spool was empty."""
     cpu_per_event: float
@@ -62,7 +62,7 @@ def measure(backlog: int, daemon: Daemon, folder: Path, kafka: KafkaCluster) -> 
             node.pause()
         try:
             _deliver(server, backlog)
-            waiting = int(servers.metrics(server)[SPOOLED])
+            before = servers.metrics(server)
         finally:
             for node in kafka.nodes:
                 node.resume()
@@ -71,12 +71,13 @@ def measure(backlog: int, daemon: Daemon, folder: Path, kafka: KafkaCluster) -> 
         with ThreadPoolExecutor(1) as pool:
             live = pool.submit(_deliver_live, server, empty)
             try:
-                first, last = _drained(server, returned)
+                first, last = drained(server, returned, before[DRAINED])
             finally:
                 empty.set()
             latencies = live.result()
         cpu = servers.cpu_seconds(server.pid) - cpu
         p50, p99, _, worst = quantiles(latencies)
+        waiting = int(before[SPOOLED])
         return Figures(server.name, waiting, first, last - first, cpu / waiting, len(latencies), p50, p99, worst)
 
 
@@ -102,21 +103,25 @@ def _deliver(server: Server, count: int) -> None:
 def _deliver_live(server: Server, empty: Event) -> list[float]:
     requests = webhooks()
     with Load(server.port, CONNECTIONS) as load:
-        while not empty.is_set():
+        while True:
             load.run(list(islice(requests, LIVE_BATCH)), LIVE_RATE)
+            if empty.is_set():
+                break
     check_answers(server, load.outcomes)
     return list(load.latencies)
 
 
-def _drained(server: Server, returned: float) -> tuple[float, float]:
-    """Return when the first event left the spool, and when the last did, in seconds since the broker's return."""
-    first = None
-    begin = servers.metrics(server)[DRAINED]
+def drained(server: Server, returned: float, begin: float) -> tuple[float, float]:
+    """Return when the drain began and ended, in seconds since the broker's return.
+
+    It begins with the last look that found no event gone, so that even a drain between two looks takes time.
+    """
+    first = 0.0
     while (after := time.perf_counter() - returned) < PATIENCE_SECONDS:
         series = servers.metrics(server)
-        if first is None and series[DRAINED] > begin:
+        if series[DRAINED] == begin:
             first = after
-        if first is not None and series[SPOOLED] == 0:
+        elif series[SPOOLED] == 0:
             return first, after
         time.sleep(LOOK_SECONDS)
     message = f"FAILED: {server.name} has not drained after {PATIENCE_SECONDS:g} s\n{server.last_words}"

@@ -1,18 +1,20 @@
 """Each measurement gives figures of its shape, at tiny counts; no figure is judged."""
 
 import os
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
-from bench import profile, servers, soak, unloaded
+from bench import drain, profile, servers, soak, unloaded
 from bench.__main__ import MEASUREMENTS, USUAL, Bench, measurement
 from bench.load import SIGNALS, TRAFFIC
+from bench.runs import SPOOLED
 from bench.servers import written_bytes
 from tests.support.broker import KafkaCluster
 
@@ -26,8 +28,8 @@ def bench(kafka1: KafkaCluster) -> Iterator[Bench]:
         yield bench
 
 
-def requests(traffic: str, count: int = 100) -> list[bytes]:
-    return list(islice(TRAFFIC[traffic](), count))
+def requests(traffic: str, many: int = 100) -> list[bytes]:
+    return list(islice(TRAFFIC[traffic](), many))
 
 
 def test_new_events_are_all_different_and_the_same_again_are_not() -> None:
@@ -63,6 +65,24 @@ def test_a_straight_line_has_its_slope_and_a_narrow_interval() -> None:
     figures = soak.Figures.of("daemon", 50.0, samples)
     assert figures.slope == pytest.approx(2.0)
     assert figures.margin == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("looks", "span"),
+    [([(0, 5), (2, 3), (5, 0)], [1.0, 3.0]), ([(0, 5), (5, 0)], [1.0, 2.0]), ([(5, 0)], [0.0, 1.0])],
+    ids=["seen", "between two looks", "before the first look"],
+)
+def test_a_drain_takes_time_however_short(
+    monkeypatch: pytest.MonkeyPatch, looks: list[tuple[int, int]], span: list[float]
+) -> None:
+    clock, answers = count(0.0), iter(looks)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(
+        servers, "metrics", lambda _: dict(zip((drain.DRAINED, SPOOLED), map(float, next(answers)), strict=True))
+    )
+    server = servers.Server("daemon", 0, 0, Path(), 0.0, 0.0)
+    assert list(drain.drained(server, -1.0, 0.0)) == span
 
 
 def test_the_hottest_frames_are_those_in_which_stacks_of_the_event_loop_end() -> None:
