@@ -6,7 +6,7 @@ What the bridge does with it is in `pipeline`.
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from aurora_bridge.attempts import DISABLED_AT, WARNED_AT
+from aurora_bridge.auto_disable.attempts import DISABLED_AT, WARNED_AT
 from grafana.frame import Section, framed
 from grafana.panels import BLUE, GREEN, ORANGE, RED, YELLOW, About, bars, lines
 from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query

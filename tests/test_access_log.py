@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aurora_bridge.access_log import AccessLog, RefusedRequest
-from aurora_bridge.attempts import Attempts
+from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
 from aurora_bridge.refusal import Credential, DeadLetterReason, Outcome, Reason
@@ -143,7 +143,7 @@ def test_a_request_without_a_credential_is_a_strangers_where_aurora_sends_one(
         access_log.enter(delivery, TAKEN, monotonic(), handed=True)
     refused = Answer(401, Outcome.REFUSED, EVENT, None, Reason.UNAUTHORIZED, credential=credential)
     access_log.enter(delivery, replace(refused, subscription=SUBSCRIPTION), monotonic(), handed=True)
-    (found,) = access_log.attempts.look(now_us)
+    (found,) = access_log.attempts.evaluate(now_us)
     assert found.failures == failures
 
 
@@ -171,11 +171,11 @@ def test_for_aurora_everything_but_a_2xx_in_time_failed(
     now = time()
     delivery = Delivery("GET", b"/lead_created", (), int(now * 1e6), monotonic() - seconds, PROXY)
     access_log.enter(delivery, answer, monotonic(), handed=handed)
-    (found,) = access_log.attempts.look(int(now * 1e6))
+    (found,) = access_log.attempts.evaluate(int(now * 1e6))
     assert (found.route, found.event, found.attempts, found.failures) == (*SUBSCRIPTION, 1, int(failed))
 
 
 def test_what_is_not_auroras_is_no_attempt(access_log: AccessLog) -> None:
     refuse(access_log, Reason.NO_ROUTE, b"/wp-login.php")
     access_log.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")
-    assert access_log.attempts.look(0) == []
+    assert access_log.attempts.evaluate(0) == []

@@ -8,7 +8,7 @@ import pytest
 
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
-from aurora_bridge.secret_files import LOOK_SECONDS, SecretFiles
+from aurora_bridge.secret_files import CHECK_SECONDS, SecretFiles
 from aurora_bridge.settings import load
 
 PAGE: Final = (Path(__file__).parents[1] / "docs" / "routes.md").read_text()
@@ -30,4 +30,4 @@ def test_every_example_is_taken(example: str, tmp_path: Path) -> None:
 
 def test_there_are_examples_and_the_page_knows_how_often_files_are_looked_at() -> None:
     assert len(EXAMPLES) >= 4
-    assert f"every {LOOK_SECONDS:g} s" in PAGE
+    assert f"every {CHECK_SECONDS:g} s" in PAGE

@@ -357,7 +357,7 @@ def test_routes_that_name_one_file_share_it(tokens: Path) -> None:
     settings = Settings.model_validate({"routes": [named, named | {"template": "/b"}], "auth": {"tokens_file": tokens}})
     make_routing(settings, files, metrics)
     tokens.write_text("two\n")
-    asyncio.run(files.look())
+    asyncio.run(files.check())
     assert metrics.secret_file_reloads[str(tokens)] == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from aurora_bridge import secret_files
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.secret_files import LOOK_SECONDS, SecretFileError, SecretFiles
+from aurora_bridge.secret_files import CHECK_SECONDS, SecretFileError, SecretFiles
 
 
 class Taker:
@@ -44,9 +44,9 @@ class Observed:
         """Follow the file, or others that belong together."""
         self.files.follow(paths or [self.file], self.taker)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look once."""
-        asyncio.run(self.files.look())
+        asyncio.run(self.files.check())
 
     @property
     def failing(self) -> float:
@@ -61,15 +61,15 @@ def observed(tmp_path: Path) -> Observed:
 
 @pytest.mark.proves("Where each secret lives: tokens and Basic pairs of Aurora")
 def test_a_look_comes_often_enough_for_a_change_to_hold_within_ten_seconds() -> None:
-    assert LOOK_SECONDS <= 5
+    assert CHECK_SECONDS <= 5
 
 
 def test_the_content_is_handed_over_at_once_and_after_each_change_only(observed: Observed) -> None:
     observed.follow()
-    observed.look()
+    observed.check()
     observed.file.write_bytes(b"two")
-    observed.look()
-    observed.look()
+    observed.check()
+    observed.check()
     assert observed.taker.taken == [[b"one"], [b"two"]]
     assert observed.metrics.secret_file_reloads[str(observed.file)] == 1
 
@@ -79,7 +79,7 @@ def test_a_change_that_leaves_time_and_size_alone_is_seen(observed: Observed) ->
     before = observed.file.stat()
     observed.file.write_bytes(b"two")
     os.utime(observed.file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    observed.look()
+    observed.check()
     assert observed.taker.taken[-1] == [b"two"]
 
 
@@ -95,7 +95,7 @@ def test_the_swap_of_a_symbolic_link_is_seen_as_kubernetes_does_it(observed: Obs
     (folder / "..data_tmp").symlink_to("..2026_2")
     (folder / "..data_tmp").rename(folder / "..data")
     (folder / "..2026_1" / "secret").unlink()
-    observed.look()
+    observed.check()
     assert observed.taker.taken == [[b"one"], [b"two"]]
 
 
@@ -120,8 +120,8 @@ def test_what_cannot_be_used_leaves_the_last_good_and_says_so_once_until_it_is_f
 ) -> None:
     observed.follow()
     spoil(observed.file)
-    observed.look()
-    observed.look()
+    observed.check()
+    observed.check()
     assert (observed.taker.taken, observed.failing) == ([[b"one"]], 1)
     (line,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert line.getMessage() == f"{observed.file} {words}; what it held before stays in force"
@@ -129,16 +129,16 @@ def test_what_cannot_be_used_leaves_the_last_good_and_says_so_once_until_it_is_f
     if observed.file.is_dir():
         observed.file.rmdir()
     observed.file.write_bytes(b"two")
-    observed.look()
+    observed.check()
     assert (observed.taker.taken, observed.failing) == ([[b"one"], [b"two"]], 0)
 
 
 def test_a_file_that_comes_back_as_it_was_is_no_change(observed: Observed) -> None:
     observed.follow()
     observed.file.unlink()
-    observed.look()
+    observed.check()
     observed.file.write_bytes(b"one")
-    observed.look()
+    observed.check()
     assert (observed.taker.taken, observed.failing) == ([[b"one"]], 0)
     assert observed.metrics.secret_file_reloads[str(observed.file)] == 0
 
@@ -150,7 +150,7 @@ def test_one_file_that_fails_holds_up_no_other(observed: Observed) -> None:
     observed.follow(other)
     observed.file.unlink()
     other.write_bytes(b"four")
-    observed.look()
+    observed.check()
     assert observed.taker.taken == [[b"one"], [b"three"], [b"four"]]
 
 
@@ -159,10 +159,10 @@ def test_files_that_belong_together_are_handed_over_together(observed: Observed)
     key.write_bytes(b"k-one")
     observed.follow(observed.file, key)
     key.write_bytes(b"k-two")
-    observed.look()
+    observed.check()
     assert observed.taker.taken == [[b"one", b"k-one"], [b"one", b"k-two"]]
     key.unlink()
-    observed.look()
+    observed.check()
     assert observed.failing == 1 == observed.metrics.secret_file_failing[str(key)]
 
 
@@ -191,12 +191,12 @@ def test_what_is_wrong_is_said_again_when_it_changes_and_so_is_that_it_is_fixed(
     caplog.set_level(logging.INFO)
     observed.follow()
     observed.file.write_bytes(b"")
-    observed.look()
-    observed.look()
+    observed.check()
+    observed.check()
     observed.file.unlink()
-    observed.look()
+    observed.check()
     observed.file.write_bytes(b"one")
-    observed.look()
+    observed.check()
     said = [record.getMessage() for record in caplog.records]
     assert [line.removeprefix(str(observed.file)) for line in said] == [
         " holds nothing; what it held before stays in force",
@@ -209,12 +209,12 @@ def test_what_is_wrong_is_said_again_when_it_changes_and_so_is_that_it_is_fixed(
 async def test_who_asks_gets_a_look_without_waiting_for_the_next(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(secret_files, "LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(secret_files, "CHECK_SECONDS", 1e6)
     taken = asyncio.Event()
     observed.files.follow([observed.file], lambda _contents: taken.set())
     taken.clear()
     observed.file.write_bytes(b"two")
     run = asyncio.create_task(observed.files.run())
-    observed.files.look_soon()
+    observed.files.check_soon()
     await taken.wait()
     run.cancel()

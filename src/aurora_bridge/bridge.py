@@ -14,8 +14,8 @@ from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
-from aurora_bridge.attempts import NO_ROUTE
-from aurora_bridge.attribution import event_of, is_attempt, is_auroras, subscription_of
+from aurora_bridge.auto_disable.attempts import NO_ROUTE
+from aurora_bridge.auto_disable.attribution import event_of, is_attempt, is_auroras, subscription_of
 from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id

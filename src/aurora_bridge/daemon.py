@@ -19,20 +19,21 @@ from aurora_bridge.access_log import AccessLog
 from aurora_bridge.aurora.errors import ApiReason
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
 from aurora_bridge.aurora.watch import watching
-from aurora_bridge.auto_disable import guarding
+from aurora_bridge.auto_disable.guard import guarding
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.control.commands import commands
 from aurora_bridge.control.server import listening
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Interval
+from aurora_bridge.kafka.client import make_client
 from aurora_bridge.kafka.cluster_guard import ClusterGuard
+from aurora_bridge.kafka.create_topics import create_at_start
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.topics import create_at_start, make_client
 from aurora_bridge.logs import fields
 from aurora_bridge.loop_lag import measure
 from aurora_bridge.metrics import Metrics
@@ -208,7 +209,7 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
 async def _reloading(files: SecretFiles) -> AsyncIterator[None]:
     """Reload secret files that changed: look every few seconds, and on SIGHUP."""
     async with helper("looking at the secret files", files.run):
-        with on_hangup(files.look_soon):
+        with on_hangup(files.check_soon):
             yield
 
 

@@ -19,7 +19,7 @@ from aurora_bridge.os_errors import reason
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 3.0
+CHECK_SECONDS = 3.0
 _OTHERS_MAY_READ = 0o004
 
 Take = Callable[[Sequence[bytes]], None]
@@ -80,17 +80,17 @@ class SecretFiles:
         """Check the files every few seconds and whenever asked, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(CHECK_SECONDS):
                     await self._asked.wait()
             self._asked.clear()
-            await self.look()
+            await self.check()
 
-    def look_soon(self) -> None:
+    def check_soon(self) -> None:
         """Make `run` check the files now."""
         log.info("checking the secret files, as requested")
         self._asked.set()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Check every file once."""
         for followed in self._followed:
             try:

@@ -30,7 +30,7 @@ async def life(tmp_path: Path) -> AsyncIterator[Life]:
 async def counted(life: Life) -> list[Refused]:
     """Return what the file has, once it has all that is in memory."""
     await life.written()
-    found: Found = await life.dedup.file.call(outstanding.look)  # behind what it was told
+    found: Found = await life.dedup.file.call(outstanding.read)  # behind what it was told
     assert found == missing_of(life.directory)
     return list(found.refused)
 
@@ -92,7 +92,7 @@ def test_an_index_of_the_format_before_goes_on(tmp_path: Path) -> None:
         db.execute("INSERT INTO instances VALUES ('another', 17)")
         db.execute("PRAGMA user_version=5")
     with closing(index.open_index(path, 2**26)) as db:
-        assert outstanding.look(db) == Found([], [])
+        assert outstanding.read(db) == Found([], [])
         assert index.found(db).instances == {"another": 17}
 
 
@@ -102,7 +102,7 @@ def test_what_is_old_is_forgotten(tmp_path: Path) -> None:
         for began, alive in ((NOON - DAY, NOON - HOUR), (NOON, NOON + HOUR)):
             outstanding.note_alive(db, began, alive)
         outstanding.forget(db, NOON)
-        assert outstanding.look(db) == Found([Refused(A.name, AT, 1)], [])
+        assert outstanding.read(db) == Found([Refused(A.name, AT, 1)], [])
 
 
 # Until when.
@@ -168,4 +168,4 @@ def test_the_time_between_two_runs_is_a_gap() -> None:
         db.executescript(outstanding.SCHEMA)
         for began, alive in ((NOON, NOON), (NOON, NOON + HOUR), (NOON + 3 * HOUR, NOON + 4 * HOUR)):
             outstanding.note_alive(db, began, alive)
-        assert outstanding.look(db).gaps == [Gap(NOON + HOUR, NOON + 3 * HOUR)]
+        assert outstanding.read(db).gaps == [Gap(NOON + HOUR, NOON + 3 * HOUR)]

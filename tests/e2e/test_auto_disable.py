@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from aurora_bridge.attempts import WARNED_AT
-from aurora_bridge.auto_disable import FILE
+from aurora_bridge.auto_disable.attempts import WARNED_AT
+from aurora_bridge.auto_disable.guard import FILE
 from tests.ops.rules.process import still
 from tests.support import http
 from tests.support.daemon import Daemon

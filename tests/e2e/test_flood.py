@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from aurora_bridge.attempts import NO_ROUTE
+from aurora_bridge.auto_disable.attempts import NO_ROUTE
 from aurora_bridge.routing import DEFAULT
 from aurora_bridge.webhook.catalogue import EVENTS
 from tests.faults.flood import pour

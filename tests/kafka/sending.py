@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 
-from aurora_bridge.kafka.client import Client, OnConnection
+from aurora_bridge.kafka.client import Client, OnConnection, make_client
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.producer_client import Connect
@@ -17,7 +17,6 @@ from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 from tests.support.ports import HOST

@@ -9,10 +9,10 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from aurora_bridge.dedup.index import FILE as INDEX
-from aurora_bridge.kafka.client import addresses
+from aurora_bridge.kafka.client import addresses, make_client
 from aurora_bridge.kafka.cluster_guard import ClusterGuard, WrongClusterError, read_id
+from aurora_bridge.kafka.create_topics import create_missing
 from aurora_bridge.kafka.reasons import explain
-from aurora_bridge.kafka.topics import create_missing, make_client
 from aurora_bridge.settings import KafkaSettings
 from aurora_bridge.state import line_file
 from aurora_bridge.state.directory import StateError

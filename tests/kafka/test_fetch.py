@@ -10,9 +10,8 @@ from aiokafka.structs import TopicPartition
 from confluent_kafka import Producer
 
 from aurora_bridge.kafka import fetch as module
-from aurora_bridge.kafka.client import Client
+from aurora_bridge.kafka.client import Client, make_client
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, UnreadableError, fetch, leaders, offsets
-from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.settings import KafkaSettings
 from tests.dedup.events import HOUR, OTHER, A, entry_of, once, outbox_record
 from tests.kafka.following import NOW, record_of

@@ -13,10 +13,9 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from aurora_bridge.kafka import partition_consumer, topic_consumer
-from aurora_bridge.kafka.client import Client
+from aurora_bridge.kafka.client import Client, make_client
 from aurora_bridge.kafka.partition_consumer import PartitionConsumer
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
-from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.settings import KafkaSettings
 from tests.cli.spools import value_of
 from tests.kafka.sending import EVENT, PATIENCE, client_of

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, Action
-from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
+from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.produce import ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryStatus
@@ -182,7 +182,7 @@ class PartitionQueueModel(RuleBasedStateMachine):
     def _hear(self, action: Action, reason: str, offset: int = -1) -> None:
         self._tell(self.queue.apply(action, reason, self.now, offset))
 
-    def _tell(self, told: list[Told]) -> None:
+    def _tell(self, told: list[Report]) -> None:
         for records, report in told:
             offset = report.offset
             names = [record.key.decode() for record in records]

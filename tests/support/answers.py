@@ -18,14 +18,14 @@ from aurora_bridge.dedup.recurrence import decide, event_id, new_id_ms
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION
 from aurora_bridge.kafka.pace import Pace
-from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
+from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.produce import ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.redaction import SecretNames, redact_path
 from aurora_bridge.refusal import Malformed, Refusal
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.client import client_address
+from aurora_bridge.webhook.client_address import client_address
 from aurora_bridge.webhook.credentials import Credentials, Secrets, Uses
 from aurora_bridge.webhook.dead_letter import dead_letter
 from aurora_bridge.webhook.delivery import Delivery
@@ -197,7 +197,7 @@ def _queues() -> Iterator[str]:
         yield repr((_told(queue.give_up()[1]), list(queue.stored.take())))
 
 
-def _told(told: list[Told]) -> object:
+def _told(told: list[Report]) -> object:
     return [([record.key for record in records], report) for records, report in told]
 
 

@@ -19,8 +19,8 @@ from aurora_bridge.web.server import admin
 from aurora_bridge.webhook.catalogue import EVENTS
 from tests.support.html import Page
 from tests.support.http import Connection, Response, request
-from tests.web.looking import QUIET
 from tests.web.serving import BridgeDouble, talk
+from tests.web.statuses import QUIET
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "MKCOL")

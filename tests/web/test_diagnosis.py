@@ -4,11 +4,11 @@ from math import inf
 
 import pytest
 
-from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.checks import Check
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
+from aurora_bridge.auto_disable.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
@@ -18,7 +18,7 @@ from aurora_bridge.refusal import DeadLetterReason, Reason
 from aurora_bridge.remedies import AUTO_DISABLE
 from aurora_bridge.web.diagnosis import LAG_RECORDS, RECENT_SECONDS, Level, diagnose
 from aurora_bridge.web.status import Reading, Status
-from tests.web.looking import AWAY, KAFKA, NOW, QUIET, SPOOL, found, refused
+from tests.web.statuses import AWAY, KAFKA, NOW, QUIET, SPOOL, found, refused
 
 UNREACHABLE = Problem("unreachable", "kafka:9092")
 DEAD_LETTER = DeadLetter(NOW - 60, DeadLetterReason.NOT_UTF8, "lead_created", "default", "the-id")

@@ -9,7 +9,7 @@ from time import monotonic, time
 import pytest
 
 from aurora_bridge.access_log import AccessLog
-from aurora_bridge.attempts import Attempts
+from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.refusal import Outcome, Reason

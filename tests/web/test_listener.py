@@ -18,7 +18,7 @@ from aurora_bridge.web.answer import ready
 from aurora_bridge.web.connection import Connection, Response, Server
 from aurora_bridge.web.listener import Listener
 from aurora_bridge.web.request_parser import MalformedRequest
-from aurora_bridge.webhook.client import Networks
+from aurora_bridge.webhook.client_address import Networks
 from tests.support import certificates
 from tests.support.certificates import Authority
 from tests.support.http import request

@@ -7,10 +7,10 @@ from math import inf, nan
 
 import pytest
 
-from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.checks import Check
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
+from aurora_bridge.auto_disable.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.garbled_templates import GarbledTemplate
 from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
@@ -18,7 +18,7 @@ from aurora_bridge.web.page import page
 from aurora_bridge.web.status import Reading, Status, Volume
 from aurora_bridge.web.style import HEADERS
 from tests.support.html import Page
-from tests.web.looking import AWAY, NOW, QUIET, SPOOL, eventful, found, refused
+from tests.web.statuses import AWAY, NOW, QUIET, SPOOL, eventful, found, refused
 
 MARKUP = "'\"><script>alert(1)</script>&amp;"
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import http_parser
 
 from aurora_bridge.access_log import AccessLog
-from aurora_bridge.attempts import Attempts
+from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFiles
@@ -19,8 +19,8 @@ from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.server import ListenError, admin, ingress
 from tests.support.http import request
 from tests.support.ports import HOST
-from tests.web.looking import QUIET
 from tests.web.serving import PATIENCE, BridgeDouble, ready, talk
+from tests.web.statuses import QUIET
 
 pytestmark = pytest.mark.proves("a new aiokafka or aiohttp that changes what is used of it is noticed")
 

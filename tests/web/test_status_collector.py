@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from aurora_bridge.access_log import AccessLog
-from aurora_bridge.attempts import Attempts
+from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.outstanding import Outstanding

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from aurora_bridge.access_log import AccessLog
-from aurora_bridge.attempts import Attempts
+from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import IngressSettings, SettingsError
@@ -118,7 +118,7 @@ async def test_a_renewed_certificate_holds_for_the_next_connection_and_ends_no_o
         with connected(url, pair) as before:
             assert await whose(before) == "first"
             pair.put(pair.second, pair.second)
-            await pair.files.look()
+            await pair.files.check()
             assert await whose_now(url, pair) == "second"
             assert await whose(before) == "first"
     assert pair.metrics.secret_file_reloads[str(pair.certificate)] == 1
@@ -130,12 +130,12 @@ async def test_a_key_that_does_not_fit_leaves_the_pair_before_in_force(
     async with pair.serving() as url:
         pair.put(pair.second, pair.first)
         strip_key(pair.certificate)
-        await pair.files.look()
+        await pair.files.check()
         assert await whose_now(url, pair) == "first"
         assert pair.metrics.secret_file_failing[str(pair.key)] == 1
         assert "matching, unencrypted key" in caplog.text
         pair.put(pair.second, pair.second)
-        await pair.files.look()
+        await pair.files.check()
         assert await whose_now(url, pair) == "second"
     assert pair.metrics.secret_file_failing[str(pair.key)] == 0
 

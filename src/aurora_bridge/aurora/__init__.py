@@ -1,1 +1,1 @@
-"""Aurora's API for subscriptions: `client` calls it, `page` and `subscription` parse it, `errors` has what can fail."""
+"""Aurora's API for subscriptions: `client` calls it, `responses` and `subscription` parse, `errors` lists failures."""

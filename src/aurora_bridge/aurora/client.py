@@ -1,7 +1,7 @@
 """Calls Aurora's API for the subscriptions of a tenant or of a partner application.
 
 The paths, the fields to send, the limit of 90 requests a minute and the form of errors are documented, or known from
-integrators; everything else is parsed leniently (`page`, `subscription`).
+integrators; everything else is parsed leniently (`responses`, `subscription`).
 
 No redirect is followed, since the token would be sent along. No exception contains a secret: aiohttp's, which carry the
 request's headers, are not passed on.
@@ -23,7 +23,7 @@ import aiohttp
 import orjson
 
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
-from aurora_bridge.aurora.page import MALFORMED_LINK, read_messages, read_page
+from aurora_bridge.aurora.responses import MALFORMED_LINK, read_messages, read_page
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.routing import secret_names

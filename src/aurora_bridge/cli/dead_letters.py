@@ -1,7 +1,7 @@
 """`aurora-bridge dead-letters`: lists, shows and replays deliveries that carried no readable event.
 
-`cli.letters` reads them. To replay one, the running daemon is asked (`control`): it reads the target by its present
-routes, and deduplicates and publishes as usual.
+`read_dead_letters` reads them. To replay one, the running daemon is asked (`control`): it reads the target by its
+present routes, and deduplicates and publishes as usual.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import orjson
 
 from aurora_bridge.cli.arguments import moment
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group
-from aurora_bridge.cli.letters import Letters, read_letters
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
+from aurora_bridge.cli.read_dead_letters import Letters, read_letters
 from aurora_bridge.control.client import ControlError, ask
 from aurora_bridge.control.commands import REPLAY
 from aurora_bridge.event_types import todays_name

@@ -15,7 +15,7 @@ from aurora_bridge.cli.demo_sums import Sums
 from aurora_bridge.cli.output import put
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.deliveries import RETRY_SECONDS, Delivery, State
-from aurora_bridge.web.words import duration
+from aurora_bridge.web.formatting import duration
 
 _BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
 _OUTCOMES: Final = 13

@@ -8,7 +8,7 @@ import orjson
 
 from aurora_bridge.simulator.deliveries import Answer
 from aurora_bridge.simulator.stories import Occurrence
-from aurora_bridge.web.words import counted
+from aurora_bridge.web.formatting import counted
 
 _MOST_NAMED: Final = 3
 

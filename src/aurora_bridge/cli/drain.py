@@ -19,13 +19,14 @@ import uvloop
 from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import tell
+from aurora_bridge.kafka.client import make_client
 from aurora_bridge.kafka.cluster_guard import ClusterGuard
+from aurora_bridge.kafka.create_topics import create_at_start
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
-from aurora_bridge.kafka.topics import create_at_start, make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox import quarantine
 from aurora_bridge.outbox.drainer import Drainer

@@ -21,8 +21,8 @@ from aurora_bridge.dedup.outstanding import Window, outstanding, to_request
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import InUseError, StateError, locked
-from aurora_bridge.web.words import counted, duration
-from aurora_bridge.web.words import moment as spoken
+from aurora_bridge.web.formatting import counted, duration
+from aurora_bridge.web.formatting import moment as spoken
 
 _EXAMPLES = """\
   aurora-bridge resend request  what to ask Aurora to send again after an outage

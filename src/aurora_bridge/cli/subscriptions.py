@@ -37,7 +37,7 @@ from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings, SettingsError
 from aurora_bridge.settings.load import read_sources, settings_of
 from aurora_bridge.settings.problems import both_names
-from aurora_bridge.web.words import counted
+from aurora_bridge.web.formatting import counted
 
 EX_CHANGES: Final = 2
 """Of `plan`: there is something to apply, as with terraform's `-detailed-exitcode`."""

@@ -24,6 +24,6 @@ def missing_of(directory: Path) -> outstanding.Found:
     """Return what the index of a state directory knows of deliveries that did not get in. Raises `StateError`."""
     with closing(open_beside(directory / index.FILE)) as db:
         try:
-            return outstanding.look(db)
+            return outstanding.read(db)
         except sqlite3.Error:
             return outstanding.Found()  # damaged, or of another version: the daemon recreates it

@@ -40,7 +40,7 @@ class Missing:
             if self._file.usable:
                 self.note_alive()
                 try:
-                    self._found = await self._file.call(outstanding.look)
+                    self._found = await self._file.call(outstanding.read)
                 except (sqlite3.Error, OSError):
                     """The file is reopened; until then, the last result is shown."""
             await asyncio.sleep(_EVERY_SECONDS)

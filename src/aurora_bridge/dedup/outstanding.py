@@ -133,7 +133,7 @@ def note_alive(db: sqlite3.Connection, began_ms: int, now_ms: int) -> None:
     db.execute(_RUN, (began_ms, now_ms))
 
 
-def look(db: sqlite3.Connection) -> Found:
+def read(db: sqlite3.Connection) -> Found:
     """Return what the file lists."""
     refused = map(Refused._make, db.execute("SELECT * FROM refused_by_minute ORDER BY event, minute"))
     runs = db.execute("SELECT * FROM runs ORDER BY began_ms").fetchall()

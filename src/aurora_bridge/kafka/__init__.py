@@ -3,5 +3,5 @@
 `sender` queues records by partition: `partition_queue` holds the state of each batch, `error_actions` says what each of
 Kafka's error codes does to it, `requests` and `broker` decide what goes to a broker and when. `client` and `produce`
 are the layer below aiokafka's producer; `client_keeper` reconnects. `follower` reads what other replicas published,
-`topics` creates missing topics. `security` secures the connections, `problems` reports what is wrong with them.
+`create_topics` creates missing topics. `security` secures the connections, `problems` reports what is wrong with them.
 """

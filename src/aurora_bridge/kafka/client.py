@@ -22,12 +22,16 @@ from aiokafka.structs import BrokerMetadata
 
 from aurora_bridge.kafka.connection import connect
 from aurora_bridge.kafka.produce import Produce, ProduceAnswer, ProducerId
+from aurora_bridge.kafka.security import Security
+from aurora_bridge.settings import KafkaSettings
 
 logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)  # a line per topic and refresh; readiness says it once
 
 PRODUCE = ConnectionGroup.COORDINATION
 """aiokafka's second connection to a broker, which its consumers use for coordination."""
 _ANY_NODE_ATTEMPTS = 3
+REQUEST_TIMEOUT_MS = 2500
+"""Below the publish deadline: a frozen broker delays requests to the others for no longer than this."""
 
 OnConnection = Callable[[str, Exception | None], None]
 """Called after an attempt to connect with the `host:port` and the error, None on success."""
@@ -153,6 +157,21 @@ class Client(AIOKafkaClient):
             self.open_at[node_id] = monotonic() + throttle_ms / 1000
         return answer
 
+    async def ask(self, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
+        """Return the response of any available broker. Raises `KafkaError`, `TimeoutError`."""
+        for _ in range(_ANY_NODE_ATTEMPTS - 1):
+            try:
+                return await self.send(self._any_node(), request)
+            except NodeNotReadyError:
+                """That broker is away; another may be available."""
+        return await self.send(self._any_node(), request)
+
+    def _any_node(self) -> int:
+        node: int | None = self.get_random_node()
+        if node is None:
+            raise NodeNotReadyError
+        return node
+
     async def produce(self, node_id: int, request: Produce) -> ProduceAnswer:
         """Send a produce request over a separate connection. Raises like `send`.
 
@@ -214,6 +233,26 @@ class Client(AIOKafkaClient):
         cluster.update_metadata(metadata)
 
 
+def make_client(
+    settings: KafkaSettings,
+    security: Security | None = None,
+    on_connection: OnConnection = lambda *_: None,
+    timeout_ms: int = REQUEST_TIMEOUT_MS,
+    check_cluster: CheckCluster | None = None,
+) -> Client:
+    """Return a client that is not connected yet. Successive clients should share one `security`."""
+    return Client(
+        check_cluster=check_cluster,
+        on_connection=on_connection,
+        security=(security or Security(settings)).options,
+        bootstrap_servers=settings.bootstrap_servers,
+        client_id=settings.client_id,
+        request_timeout_ms=timeout_ms,
+        metadata_max_age_ms=60_000,
+        connections_max_idle_ms=int(settings.connections_max_idle_seconds * 1000),
+    )
+
+
 def addresses(cluster: ClusterMetadata) -> dict[int, str]:
     """Return the `host:port` of each broker of a cluster, by node."""
     nodes = [broker.nodeId for broker in cluster.brokers()]
@@ -230,11 +269,8 @@ def _address(broker: BrokerMetadata) -> str:
 
 async def new_producer_id(client: Client) -> ProducerId:
     """Return a new producer id. Raises `KafkaError`."""
-    node = client.get_random_node()
-    if node is None:
-        raise NodeNotReadyError
     no_transactions = cast("str", None)  # aiokafka's annotation is narrower than the protocol
-    answer = await client.send(node, InitProducerIdRequest(no_transactions, 0))
+    answer = await client.ask(InitProducerIdRequest(no_transactions, 0))
     if answer.error_code:
         raise for_code(answer.error_code)
     return ProducerId(answer.producer_id, answer.producer_epoch)

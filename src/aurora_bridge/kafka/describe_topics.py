@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from aurora_bridge.kafka.client import CheckCluster, Client
+from aurora_bridge.kafka.client import CheckCluster, Client, make_client
+from aurora_bridge.kafka.create_topics import Creation, create_missing
 from aurora_bridge.kafka.topic_consumer import unreadable
-from aurora_bridge.kafka.topics import Creation, ask, create_missing, make_client
 from aurora_bridge.settings import KafkaSettings
 
 CONFIGS = (
@@ -93,7 +93,7 @@ async def create_and_wait(settings: KafkaSettings, events: Sequence[str], check_
 
 
 async def _described(client: Client, names: list[str]) -> list[Topic]:
-    answer = await ask(client, MetadataRequest(names, allow_auto_topic_creation=False))
+    answer = await client.ask(MetadataRequest(names, allow_auto_topic_creation=False))
     described = {topic["topic"]: topic for topic in answer.to_object()["topics"]}
     return [_topic(name, described[name]) for name in names]
 
@@ -111,7 +111,7 @@ async def _configs(client: Client, names: list[str]) -> dict[str, tuple[int, dic
     """Return each topic's error code and configuration, by name."""
     if not names:
         return {}
-    answer = await ask(client, DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))
+    answer = await client.ask(DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))
     return {
         resource["resource_name"]: (
             resource["error_code"],

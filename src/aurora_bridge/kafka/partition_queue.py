@@ -30,7 +30,7 @@ _SEQUENCE_LIMIT = 2**31
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 """Pause between two attempts to send a batch. It doubles each time, as in KIP-580."""
 
-Told = tuple[Sequence[Record], DeliveryReport]
+Report = tuple[Sequence[Record], DeliveryReport]
 """Records of one partition, and the report to deliver on them."""
 
 
@@ -125,7 +125,7 @@ class PartitionQueue:
         batch.state = _SENT if batch.state is _READY else _RESENT
         self.under_way = True
 
-    def apply(self, action: Action, reason: str, now: float, offset: int = -1) -> list[Told]:
+    def apply(self, action: Action, reason: str, now: float, offset: int = -1) -> list[Report]:
         """Apply a response to the batch in flight; return the reports to deliver.
 
         `reason` is Kafka's name for the response, `now` the monotonic time, `offset` the first record's offset (-1:
@@ -156,14 +156,14 @@ class PartitionQueue:
                 return self.refuse(reason)
         return self._stalled(reason) if action in {Action.STALL, Action.STALL_DOUBTFUL} else []
 
-    def _acknowledge(self, offset: int) -> list[Told]:
+    def _acknowledge(self, offset: int) -> list[Report]:
         records = self._batches.popleft().records
         self._pause = _FIRST_PAUSE_SECONDS
         self._sequence = (self._sequence + len(records)) % _SEQUENCE_LIMIT
         self.stored.add(offset, len(records))
         return [(records, DeliveryReport(_ACKNOWLEDGED, "", offset))]
 
-    def _suspect(self, batch: Batch, reason: str, now: float) -> list[Told]:
+    def _suspect(self, batch: Batch, reason: str, now: float) -> list[Report]:
         """Resend a batch that gets no clear response; split it if that does not help."""
         if batch.data is not None:  # else it could not be encoded
             batch.state = _DOUBTFUL
@@ -177,25 +177,25 @@ class PartitionQueue:
         others = self.broker is not None and self.broker.acknowledged_at > batch.suspected_at
         return now - batch.suspected_at >= (SUSPECT_SECONDS if others else UNCLEAR_SECONDS)
 
-    def _split(self, reason: str, *, doubtful: bool) -> list[Told]:
+    def _split(self, reason: str, *, doubtful: bool) -> list[Report]:
         """Find the record at fault: queue the batch again in halves, and reject a record that is alone."""
         batch = self._batches.popleft()
         records = batch.records
-        told = self._end_epoch(records, reason) if doubtful else []
+        reports = self._end_epoch(records, reason) if doubtful else []
         if len(records) == 1:
-            return [*told, (records, DeliveryReport(DeliveryStatus.RECORD_REFUSED, reason))]
+            return [*reports, (records, DeliveryReport(DeliveryStatus.RECORD_REFUSED, reason))]
         middle, state = len(records) // 2, _DOUBTFUL if doubtful else _READY
         for part in (records[middle:], records[:middle]):
             self._batches.appendleft(Batch(part, state, suspected_at=batch.suspected_at))
         self.retry_at = 0.0
-        return told
+        return reports
 
-    def refuse(self, reason: str) -> list[Told]:
+    def refuse(self, reason: str) -> list[Report]:
         """Refuse all records: the topic is refused, and later ones must not overtake the batch in flight."""
-        told = self._end_epoch(self.in_flight, reason) if self.doubtful else []
-        return [*told, (self._clear(), DeliveryReport(DeliveryStatus.TOPIC_REFUSED, reason))]
+        reports = self._end_epoch(self.in_flight, reason) if self.doubtful else []
+        return [*reports, (self._clear(), DeliveryReport(DeliveryStatus.TOPIC_REFUSED, reason))]
 
-    def _end_epoch(self, doubtful: Sequence[Record], reason: str) -> list[Told]:
+    def _end_epoch(self, doubtful: Sequence[Record], reason: str) -> list[Report]:
         self._begin_epoch()
         return [(tuple(doubtful), DeliveryReport(DeliveryStatus.IN_DOUBT, reason))]
 
@@ -210,9 +210,9 @@ class PartitionQueue:
         if self._batches:
             self._batches[0].data = None
 
-    def _stalled(self, reason: str) -> list[Told]:
+    def _stalled(self, reason: str) -> list[Report]:
         """Return a report for every record: in doubt if it may be in the log, else stalled."""
-        told: list[Told] = [
+        reports: list[Report] = [
             (
                 tuple(batch.records),
                 DeliveryReport(DeliveryStatus.STALLED if batch.state is _READY else DeliveryStatus.IN_DOUBT, reason),
@@ -220,13 +220,13 @@ class PartitionQueue:
             for batch in self._batches
         ]
         if self.waiting:
-            told.append((tuple(self.waiting), DeliveryReport(DeliveryStatus.STALLED, reason)))
-        return told
+            reports.append((tuple(self.waiting), DeliveryReport(DeliveryStatus.STALLED, reason)))
+        return reports
 
-    def give_up(self) -> tuple[list[Record], list[Told]]:
+    def give_up(self) -> tuple[list[Record], list[Report]]:
         """Empty the queue of a partition that is gone; return its records in order, and reports on those in doubt."""
-        told = self._end_epoch(self.in_flight, "unknown_topic_or_partition") if self.doubtful else []
-        return self._clear(), told
+        reports = self._end_epoch(self.in_flight, "unknown_topic_or_partition") if self.doubtful else []
+        return self._clear(), reports
 
     def _clear(self) -> list[Record]:
         records = [*(record for batch in self._batches for record in batch.records), *self.waiting]

@@ -1,7 +1,7 @@
 """Current problems between the daemon and Kafka: shown by readiness and metrics, and logged when they change.
 
 An unusable broker is a problem until a connection to it works, or Kafka no longer lists it; a denied operation, until
-it is allowed. `client`, `producer_client` and `topics` report here; `reasons` has the texts.
+it is allowed. `client`, `producer_client` and `create_topics` report here; `reasons` has the texts.
 """
 
 import logging

@@ -16,6 +16,8 @@ from murmurhash2 import murmurhash2
 
 from aurora_bridge.kafka.record import Record
 
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+"""Codec numbers of the batch format, by their names in the settings."""
 _ACKS_ALL = -1
 _HEAD = struct.Struct(">hhii")  # transactional id (null), acks, timeout in ms, number of topics
 _SHORT = struct.Struct(">h")

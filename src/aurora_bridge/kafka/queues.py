@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.metadata import Metadata
-from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
+from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
 
@@ -24,7 +24,7 @@ class Routed(NamedTuple):
 
     moved: list[tuple[Record, bool]]
     """Records of partitions that are gone, to be queued elsewhere, and whether each belongs to a backlog."""
-    told: list[Told]
+    reports: list[Report]
     """Reports on those of them that may be stored all the same."""
     unreachable: set[str]
     """Events with a partition whose leader cannot be connected to."""
@@ -94,18 +94,18 @@ class Queues:
                 broker = None
             queue.broker = broker
             if partition >= counts[topic] > 0:
-                records, told = queue.give_up()
+                records, reports = queue.give_up()
                 routed.moved.extend((record, queue.backlog) for record in records)
-                routed.told.extend(told)
+                routed.reports.extend(reports)
         self._note_connection()
         return routed
 
-    def refuse_all(self, reason: str) -> list[Told]:
+    def refuse_all(self, reason: str) -> list[Report]:
         """Refuse all records and forget all sequences; return the reports to deliver."""
-        told = [each for queue in self._all.values() if queue for each in queue.refuse(reason)]
+        reports = [each for queue in self._all.values() if queue for each in queue.refuse(reason)]
         self._all.clear()
         self.by_event = {}
-        return told
+        return reports
 
     def lose(self, broker: Broker) -> None:
         """Forget a broker's leaderships until new metadata."""

@@ -12,7 +12,7 @@ from typing import cast
 
 import orjson
 
-from aurora_bridge.kafka.client import CheckCluster
+from aurora_bridge.kafka.client import CheckCluster, make_client
 from aurora_bridge.kafka.describe_topics import describe_topics
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problems import Problems
@@ -22,7 +22,6 @@ from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
-from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 

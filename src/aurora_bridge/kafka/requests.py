@@ -19,7 +19,7 @@ from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, NOT_ENCODED, Action
-from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
+from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.produce import Part, Produce, ProducerId
 from aurora_bridge.kafka.producer_client import ProducerClient
@@ -41,7 +41,7 @@ _BACKLOG = attrgetter("backlog")
 
 Sent = dict[tuple[str, int], PartitionQueue]
 """The queues of the batches in a request, by topic and partition."""
-OnEnd = Callable[[Iterable[PartitionQueue], list[Told], Broker | None], None]
+OnEnd = Callable[[Iterable[PartitionQueue], list[Report], Broker | None], None]
 """Called at the end of a request with its queues, the reports to deliver, and the broker if it did not answer."""
 
 
@@ -51,7 +51,7 @@ class Requests:
     def __init__(
         self, client: ProducerClient, compression: int, on_end: OnEnd, *, problems: Problems, metrics: Metrics
     ) -> None:
-        """Send over `client`, compressed by a codec number of `topics.CODECS`; call `on_end` after each request."""
+        """Send over `client`, compressed by a codec number of `produce.CODECS`; call `on_end` after each request."""
         self._client = client
         self._compression = compression
         self._on_end = on_end
@@ -61,7 +61,7 @@ class Requests:
 
     def send(
         self, client: Client, producer: ProducerId, broker: Broker, queues: list[PartitionQueue], now: float
-    ) -> list[Told]:
+    ) -> list[Report]:
         """Send an idle broker one request with as many of `queues` as it takes, at monotonic time `now`.
 
         Doubtful batches get requests of their own, in turn with the others, so as not to put these in doubt too. Live
@@ -72,7 +72,7 @@ class Requests:
         broker.doubtful_last = again
         if doubtful:
             queues = doubtful if again else [queue for queue in queues if queue.state is not _DOUBTFUL]
-        told: list[Told] = []
+        reports: list[Report] = []
         batches: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
         sent: Sent = {}
         size = 0
@@ -83,7 +83,7 @@ class Requests:
                 data = queue.load(producer, self._compression, broker.limit_bytes - size)
             except Exception:
                 log.exception("%s-%d: records cannot be encoded", queue.topic, queue.partition)
-                told += self._apply(queue, *NOT_ENCODED, now)
+                reports += self._apply(queue, *NOT_ENCODED, now)
                 continue
             if sent and again and size + len(data) > broker.limit_bytes:
                 continue  # its bytes must not change: it goes in another request
@@ -100,7 +100,7 @@ class Requests:
             broker.busy = True
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, broker, sent, size, now))
-        return told
+        return reports
 
     async def cancel(self) -> None:
         """Cancel the requests in flight; their batches are in doubt."""
@@ -113,13 +113,13 @@ class Requests:
         self._tasks.discard(task)
         broker.busy = False
         now = monotonic()
-        told: list[Told] = []
+        reports: list[Report] = []
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             self._client.heard_at = now
             answer = task.result()
             broker.answered(size, now - began, now, answer.throttle_time_ms / 1000)
-            told += self._settle(broker, sent, answer.parts, now)
+            reports += self._settle(broker, sent, answer.parts, now)
         else:
             broker.lost()
             self._client.ask()
@@ -128,12 +128,12 @@ class Requests:
         without_answer = NO_CONNECTION if isinstance(error, _NOTHING_SENT) else NO_ANSWER
         for queue in sent.values():
             if queue.under_way:
-                told += self._apply(queue, *without_answer, now)
-        self._on_end(sent.values(), told, None if error is None else broker)
+                reports += self._apply(queue, *without_answer, now)
+        self._on_end(sent.values(), reports, None if error is None else broker)
 
-    def _settle(self, broker: Broker, sent: Sent, parts: list[Part], now: float) -> list[Told]:
+    def _settle(self, broker: Broker, sent: Sent, parts: list[Part], now: float) -> list[Report]:
         """Apply the response to each batch; return the reports to deliver."""
-        told: list[Told] = []
+        reports: list[Report] = []
         refused = self._problems.refused_topics
         for topic, partition, code, offset in parts:
             queue = sent.get((topic, partition))
@@ -142,18 +142,18 @@ class Requests:
                 log.warning("%s-%d: a response for a batch that was not sent", topic, partition)
             elif action is _ACKNOWLEDGE:
                 broker.acknowledged_at = now
-                told += queue.apply(action, reason, now, offset)
+                reports += queue.apply(action, reason, now, offset)
                 if topic in refused:
                     self._problems.accepted(topic)
             else:
-                told += self._apply(queue, action, reason, now)
-        return told
+                reports += self._apply(queue, action, reason, now)
+        return reports
 
-    def _apply(self, queue: PartitionQueue, action: Action, reason: str, now: float) -> list[Told]:
+    def _apply(self, queue: PartitionQueue, action: Action, reason: str, now: float) -> list[Report]:
         """Apply an error to a batch; return the reports to deliver."""
         self._metrics.publish_errors[reason] += 1
         before = queue.producer
-        told = queue.apply(action, reason, now)
+        reports = queue.apply(action, reason, now)
         if queue.producer != before:
             log.warning("%s-%d: %s; beginning a new producer epoch", queue.topic, queue.partition, reason)
             self._metrics.producer_ids[()] += 1
@@ -163,4 +163,4 @@ class Requests:
             self._problems.refused(queue.topic, reason)
         if action in _LOOK_FOR_LEADER:
             self._client.ask()
-        return told
+        return reports

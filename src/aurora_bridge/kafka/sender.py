@@ -21,15 +21,14 @@ from aiokafka.structs import TopicPartition
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.metadata import Metadata
 from aurora_bridge.kafka.pace import Pace
-from aurora_bridge.kafka.partition_queue import PartitionQueue, Told
+from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.produce import murmur2
+from aurora_bridge.kafka.produce import CODECS, murmur2
 from aurora_bridge.kafka.producer_client import Connect, ProducerClient
 from aurora_bridge.kafka.queues import Queues
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import SenderListener
 from aurora_bridge.kafka.requests import Requests
-from aurora_bridge.kafka.topics import CODECS
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 
@@ -145,13 +144,13 @@ class Sender:
         if client is None or producer is None:
             return
         now = monotonic()
-        told: list[Told] = []
+        reports: list[Report] = []
         due, wake = self._due(now)
         if due:
             self._pace.note(self._submitted, now - self._flushed_at)
             self._flushed_at, self._submitted = now, 0
         for broker, queues in due.items():
-            told += self._requests.send(client, producer, broker, queues, now)
+            reports += self._requests.send(client, producer, broker, queues, now)
             for queue in queues:
                 if queue.under_way:
                     del self._ready[queue]
@@ -160,7 +159,7 @@ class Sender:
         if self._wake_handle is not None:
             self._wake_handle.cancel()
         self._wake_handle = self._loop.call_later(wake - now, self._wake) if wake < inf else None
-        self._tell(told)
+        self._deliver(reports)
 
     def _wake(self) -> None:
         if self._flush_handle is None:
@@ -182,7 +181,7 @@ class Sender:
                 due[broker].append(queue)
         return due, wake
 
-    def _on_end(self, queues: Iterable[PartitionQueue], told: list[Told], lost: Broker | None) -> None:
+    def _on_end(self, queues: Iterable[PartitionQueue], reports: list[Report], lost: Broker | None) -> None:
         """Make the queues of a request ready again. Partitions of a lost broker have no leader until new metadata."""
         if lost is not None:
             self._queues.lose(lost)
@@ -191,10 +190,10 @@ class Sender:
         self._ready.update(dict.fromkeys(queue for queue in queues if queue))
         if self._ready and self._flush_handle is None:
             self._schedule()
-        self._tell(told)
+        self._deliver(reports)
 
-    def _tell(self, told: list[Told]) -> None:
-        for records, report in told:
+    def _deliver(self, reports: list[Report]) -> None:
+        for records, report in reports:
             try:
                 self._listener.on_delivery(records, report)
             except Exception:
@@ -221,7 +220,7 @@ class Sender:
         routed = self._queues.route()
         for record, backlog in routed.moved:
             self.submit(record, backlog=backlog)
-        self._tell(routed.told)
+        self._deliver(routed.reports)
         for event in routed.unreachable:
             self._notify(self._listener.on_unreachable, event)
         self._notify(self._listener.on_metadata)
@@ -231,7 +230,7 @@ class Sender:
     def on_other_cluster(self) -> None:
         """Give all records back. Those in doubt may be in the former cluster, and get a copy in this one."""
         self._ready.clear()
-        self._tell(self._queues.refuse_all("cluster_replaced"))
+        self._deliver(self._queues.refuse_all("cluster_replaced"))
 
     async def on_lost(self) -> None:
         """Report every event as unreachable, so that nothing waits for a lost client until its deadline.

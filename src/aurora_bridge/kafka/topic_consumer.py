@@ -9,11 +9,10 @@ from collections.abc import Iterable
 
 from aiokafka.errors import KafkaError
 
-from aurora_bridge.kafka.client import CheckCluster
+from aurora_bridge.kafka.client import CheckCluster, make_client
 from aurora_bridge.kafka.partition_consumer import CaughtUp, PartitionConsumer, ReadError, Show, Tell, listed
 from aurora_bridge.kafka.reasons import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
-from aurora_bridge.kafka.topics import make_client
 from aurora_bridge.settings import KafkaSettings
 
 __all__ = ["ReadError", "Stored", "read_topics", "unreadable"]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from aurora_bridge.web.formatting import duration, moment
 from aurora_bridge.web.markup import Html, element, join
-from aurora_bridge.web.words import duration, moment
 
 _LONGEST_NAME = 60
 

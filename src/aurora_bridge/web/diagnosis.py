@@ -18,8 +18,8 @@ from aurora_bridge.kafka.reasons import NOT_CREATED
 from aurora_bridge.metrics import NO_EVENT
 from aurora_bridge.refusal import Reason
 from aurora_bridge.remedies import AUTO_DISABLE, CREDENTIALS, DEAD_LETTERS, REMEDIES
+from aurora_bridge.web.formatting import counted, duration, moment, size
 from aurora_bridge.web.status import Reading, Refused, Spool, Status
-from aurora_bridge.web.words import counted, duration, moment, size
 
 RECENT_SECONDS = 330.0
 """Refusals are going on for so long after the last one: Aurora's second retry comes 5 min after its first."""

@@ -18,7 +18,7 @@ from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.web.connection import Connection, Server
 from aurora_bridge.web.proxy_protocol import ProxyProtocolError, read_client
-from aurora_bridge.webhook.client import Networks, is_trusted
+from aurora_bridge.webhook.client_address import Networks, is_trusted
 
 log = logging.getLogger(__name__)
 

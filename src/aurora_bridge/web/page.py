@@ -6,11 +6,11 @@ its policy allows, is in `style`.
 
 from aurora_bridge.web.components import timestamp
 from aurora_bridge.web.diagnosis import Line, diagnose
+from aurora_bridge.web.formatting import duration
 from aurora_bridge.web.markup import Html, element
 from aurora_bridge.web.page_sections import sections
 from aurora_bridge.web.status import Status
 from aurora_bridge.web.style import STYLE
-from aurora_bridge.web.words import duration
 
 REFRESH_SECONDS = 15
 

@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import isinf, isnan
 
-from aurora_bridge.attempts import DISABLED_AT, Subscription
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
 from aurora_bridge.aurora.watch import Seen
+from aurora_bridge.auto_disable.attempts import DISABLED_AT, Subscription
 from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.refusal import Outcome
 from aurora_bridge.remedies import DEAD_LETTERS, REMEDIES
 from aurora_bridge.web.components import ago, cell, facts, key, number, section, shortened, table, timestamp
+from aurora_bridge.web.formatting import answer_time, counted, duration, moment, size
 from aurora_bridge.web.history import Window
 from aurora_bridge.web.markup import Html, element
 from aurora_bridge.web.status import Answers, Kafka, Spool, Status, Topic, Volume
-from aurora_bridge.web.words import answer_time, counted, duration, moment, size
 
 _REFUSED_SHOWN = 20
 _OUTCOMES = {

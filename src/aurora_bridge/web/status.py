@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aurora_bridge.access_log import RefusedRequest
-from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.watch import Seen
+from aurora_bridge.auto_disable.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration

@@ -8,8 +8,8 @@ from math import inf
 from time import time
 
 from aurora_bridge.access_log import AccessLog
-from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.watch import SubscriptionWatch
+from aurora_bridge.auto_disable.attempts import Subscription
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.garbled_templates import GarbledTemplate
 from aurora_bridge.metric_types import Counter, Series
@@ -157,7 +157,7 @@ class StatusCollector:
         )
 
     def _failing(self, now: float) -> list[Subscription]:
-        found = [one for one in self._access_log.attempts.look(int(now * 1e6)) if one.failures]
+        found = [one for one in self._access_log.attempts.evaluate(int(now * 1e6)) if one.failures]
         return sorted(found, key=lambda one: (not one.at_risk, one.seconds_left, -one.in_a_row))
 
     def _refused(self) -> list[Refused]:

@@ -21,4 +21,4 @@ class Delivery:
     received: float
     """Monotonic clock, in seconds: every deadline is measured from here."""
     peer: str = ""
-    """Address at the other end of the connection, which may be a proxy's: see `client`."""
+    """Address at the other end of the connection, which may be a proxy's: see `client_address`."""

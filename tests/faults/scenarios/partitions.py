@@ -13,7 +13,7 @@ from typing import Final, cast
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclOperation, PartitionMetadata
 
-from aurora_bridge.kafka.topics import REQUEST_TIMEOUT_MS
+from aurora_bridge.kafka.client import REQUEST_TIMEOUT_MS
 from tests.faults.broker_proxy import ProxiedBrokers
 from tests.faults.journal import p99
 from tests.faults.scenario import Scenario

@@ -8,7 +8,7 @@ import pytest
 from aurora_bridge.web.page import page
 from aurora_bridge.web.status import Status
 from tests.support.browser import Browser
-from tests.web.looking import AWAY, QUIET, eventful
+from tests.web.statuses import AWAY, QUIET, eventful
 
 PHONE = 375
 LONG = "/var/lib/" + "a-long-name" * 10

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka.admin import AclOperation
 
-from aurora_bridge.attempts import DISABLED_AT
+from aurora_bridge.auto_disable.attempts import DISABLED_AT
 from tests.ops.rules.alone import ALONE, GOOD, Happening
 from tests.ops.rules.faulty import FAILS, make_faulty
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.webhook.client import client_address
+from aurora_bridge.webhook.client_address import client_address
 from aurora_bridge.webhook.delivery import Delivery
 
 PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.1", "fd00::/8")))

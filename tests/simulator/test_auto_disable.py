@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from aurora_bridge.attempts import DISABLED_AT, Attempts
-from aurora_bridge.simulator.switch_off import LEAST_ATTEMPTS, WINDOW_SECONDS, Window
+from aurora_bridge.auto_disable.attempts import DISABLED_AT, Attempts
+from aurora_bridge.simulator.auto_disable import LEAST_ATTEMPTS, WINDOW_SECONDS, Window
 from tests.simulator.acting import BEGIN, DAY, EVENT
 
 
@@ -44,7 +44,7 @@ def test_the_guard_of_the_daemon_sees_no_time_left_wherever_the_rule_holds() -> 
         attempts.enter(("default", EVENT), int(now * 1e6), failed=not succeeded)
         counted.count(now, succeeded=succeeded)
         if counted.condemns(now):
-            (seen,) = attempts.look(int(now * 1e6))
+            (seen,) = attempts.evaluate(int(now * 1e6))
             assert (seen.in_a_row >= DISABLED_AT, seen.seconds_left) == (True, 0)
             condemned += 1
     assert condemned > 100

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from aurora_bridge.attempts import DISABLED_AT, NO_ROUTE, WARNED_AT, Attempts, Subscription
+from aurora_bridge.auto_disable.attempts import DISABLED_AT, NO_ROUTE, WARNED_AT, Attempts, Subscription
 
 ROUTE, EVENT = "default", "lead_created"
 MINUTE = 60 * 1_000_000
@@ -19,7 +19,7 @@ def enter(attempts: Attempts, count: int, at: int = BEGAN, *, failed: bool = Tru
 
 
 def only(attempts: Attempts, now: int = BEGAN) -> Subscription:
-    (found,) = attempts.look(now)
+    (found,) = attempts.evaluate(now)
     return found
 
 
@@ -29,7 +29,7 @@ def test_attempts_and_failures_are_counted_by_route_and_event() -> None:
     attempts.enter(("a", "lead_created"), BEGAN, failed=True)
     attempts.enter(("a", "lead_changed"), BEGAN, failed=True)
     attempts.enter(("b", "lead_changed"), BEGAN, failed=False)
-    assert attempts.look(BEGAN) == [
+    assert attempts.evaluate(BEGAN) == [
         ("a", "lead_created", 2, 1, 1, inf),
         ("a", "lead_changed", 1, 1, 1, inf),
         ("b", "lead_changed", 1, 0, 0, inf),
@@ -121,11 +121,11 @@ def test_what_has_no_route_is_at_risk_until_its_event_comes_by_one() -> None:
     attempts = Attempts()
     enter(attempts, 30, route=NO_ROUTE)
     attempts.enter((ROUTE, "lead_changed"), BEGAN, failed=False)
-    assert [one.event for one in attempts.look(BEGAN) if one.at_risk] == [EVENT]
+    assert [one.event for one in attempts.evaluate(BEGAN) if one.at_risk] == [EVENT]
     enter(attempts, 1, failed=True)
-    assert [one.event for one in attempts.look(BEGAN) if one.at_risk] == [EVENT]
+    assert [one.event for one in attempts.evaluate(BEGAN) if one.at_risk] == [EVENT]
     enter(attempts, 1, failed=False)
-    assert [one.event for one in attempts.look(BEGAN) if one.at_risk] == []
+    assert [one.event for one in attempts.evaluate(BEGAN) if one.at_risk] == []
 
 
 def test_a_restart_forgets_nothing() -> None:
@@ -136,10 +136,10 @@ def test_a_restart_forgets_nothing() -> None:
     enter(before, 30, route=NO_ROUTE)
     after.load(before.dump())
     later = BEGAN + 40 * MINUTE
-    assert after.look(later) == before.look(later)
+    assert after.evaluate(later) == before.evaluate(later)
     assert after.dump() == before.dump()
     enter(after, 1, later, failed=False)
-    assert not any(one.at_risk for one in after.look(later))
+    assert not any(one.at_risk for one in after.evaluate(later))
 
 
 def test_the_last_success_of_each_event_is_known_after_a_restart_and_when_the_window_has_left_it_behind() -> None:
@@ -148,7 +148,7 @@ def test_the_last_success_of_each_event_is_known_after_a_restart_and_when_the_wi
     before.enter(("b", "lead_created"), BEGAN + HOUR, failed=False)
     before.enter(("a", "lead_created"), BEGAN + 2 * HOUR, failed=True)
     before.enter(("a", "lead_changed"), BEGAN, failed=True)
-    before.look(BEGAN + 20 * 24 * HOUR)
+    before.evaluate(BEGAN + 20 * 24 * HOUR)
     after.load(before.dump())
     assert after.last_accepted() == {"lead_created": BEGAN + HOUR}
     assert after.accepted_lately(("a", "lead_created"), BEGAN + 29 * 24 * HOUR)
@@ -176,7 +176,7 @@ def test_anything_else_is_refused_and_nothing_of_it_taken(line: str) -> None:
     attempts = Attempts()
     with pytest.raises(ValueError, match=r"."):
         attempts.load(line)
-    assert attempts.look(BEGAN) == []
+    assert attempts.evaluate(BEGAN) == []
 
 
 def test_a_clock_that_was_ahead_leaves_nothing_behind() -> None:
@@ -191,5 +191,5 @@ def test_memory_is_bounded() -> None:
     attempts = Attempts()
     for quarter in range(5000):
         enter(attempts, 1, BEGAN + quarter * 15 * MINUTE)
-        attempts.look(BEGAN + quarter * 15 * MINUTE)
+        attempts.evaluate(BEGAN + quarter * 15 * MINUTE)
     assert len(attempts.dump()) < 200 * 20

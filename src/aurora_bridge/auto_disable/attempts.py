@@ -9,7 +9,7 @@ subscription off, nor which one an attempt belongs to: we go by route and event,
 counted together.
 
 The time of the last success tells when an event last came, and that a request without a credential is not Aurora's.
-`auto_disable` saves the attempts, and warns.
+`guard` saves the attempts, and warns.
 """
 
 from collections.abc import Iterator
@@ -108,9 +108,9 @@ class Attempts:
                 found[event] = tally.accepted_us
         return found
 
-    def look(self, now_us: int) -> list[Subscription]:
+    def evaluate(self, now_us: int) -> list[Subscription]:
         """Return all subscriptions ever entered; drop attempts that are older than the window."""
-        return [_look(route, event, tally, now_us) for (route, event), tally in self._tallies.items()]
+        return [_evaluate(route, event, tally, now_us) for (route, event), tally in self._tallies.items()]
 
     def dump(self) -> str:
         """Return everything as a line of JSON."""
@@ -136,7 +136,7 @@ class Attempts:
             known.accepted_us = tally.accepted_us
 
 
-def _look(route: str, event: str, tally: _Tally, now_us: int) -> Subscription:
+def _evaluate(route: str, event: str, tally: _Tally, now_us: int) -> Subscription:
     now = now_us // _BUCKET_US
     # If the clock was set back, counts are in the future. One bucket ahead is kept: NTP makes such steps.
     for bucket in [bucket for bucket in tally.buckets if not now - _WINDOW_BUCKETS <= bucket <= now + 1]:

@@ -4,11 +4,11 @@ from math import inf
 from typing import Any
 
 from aurora_bridge.access_log import RefusedRequest
-from aurora_bridge.attempts import Subscription
 from aurora_bridge.aurora.checks import Check, Finding
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
 from aurora_bridge.aurora.inspection import Inspection, State
 from aurora_bridge.aurora.watch import Seen
+from aurora_bridge.auto_disable.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration

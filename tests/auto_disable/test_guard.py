@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from aurora_bridge import auto_disable
-from aurora_bridge.attempts import WARNED_AT
-from aurora_bridge.auto_disable import FILE, AutoDisableGuard, guarding
+from aurora_bridge.auto_disable import guard as module
+from aurora_bridge.auto_disable.attempts import WARNED_AT
+from aurora_bridge.auto_disable.guard import FILE, AutoDisableGuard, guarding
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.remedies import AUTO_DISABLE
 
@@ -30,18 +30,18 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [vars(record)["fields"] for record in caplog.records if "switch a subscription off" in record.getMessage()]
 
 
-def test_the_metrics_are_those_of_the_last_look(tmp_path: Path) -> None:
+def test_the_metrics_are_those_of_the_last_update(tmp_path: Path) -> None:
     metrics = Metrics()
     guard = AutoDisableGuard(tmp_path, metrics)
     guard.attempts.enter(KEY, NOW, failed=False)
     fail(guard)
-    guard.look(NOW)
+    guard.update(NOW)
     gauges = (metrics.attempts, metrics.failed_attempts, metrics.failed_in_a_row, metrics.auto_disable_risk)
     assert [gauge[KEY] for gauge in gauges] == [WARNED_AT + 1, WARNED_AT, WARNED_AT, 1]
     guard.attempts.enter(KEY, NOW, failed=False)
-    guard.look(NOW)
+    guard.update(NOW)
     assert [gauge[KEY] for gauge in gauges] == [WARNED_AT + 2, WARNED_AT, 0, 0]
-    guard.look(NOW + 49 * 3_600_000_000)
+    guard.update(NOW + 49 * 3_600_000_000)
     assert [gauge[KEY] for gauge in gauges] == [0, 0, 0, 0]
 
 
@@ -50,17 +50,17 @@ def test_a_risk_is_logged_when_it_begins_and_when_it_begins_again(
 ) -> None:
     guard = AutoDisableGuard(tmp_path, Metrics())
     fail(guard, WARNED_AT - 1)
-    guard.look(NOW)
+    guard.update(NOW)
     assert warnings(caplog) == []
     for _ in range(3):
         fail(guard, 1)
-        guard.look(NOW + 60_000_000)
+        guard.update(NOW + 60_000_000)
     expected = {"route": "default", "event": "lead_created", "attempts": 20, "failures": 20, "in_a_row": 20}
     assert warnings(caplog) == [expected | {"seconds_left": 240, "remedy": AUTO_DISABLE}]
     guard.attempts.enter(KEY, NOW, failed=False)
-    guard.look(NOW)
+    guard.update(NOW)
     fail(guard)
-    guard.look(NOW)
+    guard.update(NOW)
     assert len(warnings(caplog)) == 2
 
 
@@ -71,7 +71,7 @@ async def test_a_restart_goes_on_with_what_was_written_and_warns_again(
     fail(guard)
     await guard.write()
     metrics = Metrics()
-    AutoDisableGuard(tmp_path, metrics).look(NOW)
+    AutoDisableGuard(tmp_path, metrics).update(NOW)
     assert (metrics.failed_in_a_row[KEY], len(warnings(caplog))) == (WARNED_AT, 1)
 
 
@@ -86,9 +86,10 @@ async def test_after_a_restart_it_is_known_when_an_event_last_came_if_there_is_s
 
 
 async def test_what_came_last_is_written_at_the_end(tmp_path: Path) -> None:
+    now = time_ns() // 1000
     async with guarding(tmp_path, Metrics()) as attempts:
-        attempts.enter(KEY, NOW, failed=True)
-    assert AutoDisableGuard(tmp_path, Metrics()).attempts.look(NOW)[0].failures == 1
+        attempts.enter(KEY, now, failed=True)
+    assert AutoDisableGuard(tmp_path, Metrics()).attempts.evaluate(now)[0].failures == 1
 
 
 async def until(look: Callable[[], object]) -> None:
@@ -97,8 +98,8 @@ async def until(look: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-async def test_it_looks_and_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto_disable, "_SECONDS", 0)
+async def test_it_updates_and_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SECONDS", 0)
     metrics = Metrics()
     async with guarding(tmp_path, metrics) as attempts:
         attempts.enter(KEY, time_ns() // 1000, failed=True)
@@ -109,9 +110,9 @@ async def test_a_disk_that_hangs_holds_up_neither_the_warning_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sound = Event()
-    monkeypatch.setattr(auto_disable, "_SECONDS", 0)
-    monkeypatch.setattr(auto_disable, "_LAST_WRITE_SECONDS", 0)
-    monkeypatch.setattr(auto_disable, "write_durably", lambda _path, _line: sound.wait(PATIENCE))
+    monkeypatch.setattr(module, "_SECONDS", 0)
+    monkeypatch.setattr(module, "_LAST_WRITE_SECONDS", 0)
+    monkeypatch.setattr(module, "write_durably", lambda _path, _line: sound.wait(PATIENCE))
     metrics = Metrics()
     try:
         async with guarding(tmp_path, metrics) as attempts:
@@ -140,7 +141,7 @@ def test_a_file_that_cannot_be_read_is_told_and_counting_starts_over(
 ) -> None:
     (tmp_path / FILE).write_bytes(found)
     guard = AutoDisableGuard(tmp_path, Metrics())
-    assert guard.attempts.look(NOW) == []
+    assert guard.attempts.evaluate(NOW) == []
     assert "cannot be read" in caplog.text
 
 
@@ -158,4 +159,4 @@ async def test_a_disk_that_fails_is_told_once_and_written_again_when_it_is_sound
         await guard.write()
     assert caplog.text.count("cannot be written (Input/output error)") == 1
     await guard.write()
-    assert AutoDisableGuard(tmp_path, Metrics()).attempts.look(NOW)[0].failures == WARNED_AT
+    assert AutoDisableGuard(tmp_path, Metrics()).attempts.evaluate(NOW)[0].failures == WARNED_AT

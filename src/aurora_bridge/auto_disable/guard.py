@@ -15,14 +15,14 @@ from math import isfinite
 from pathlib import Path
 from time import time_ns
 
-from aurora_bridge.attempts import Attempts, Subscription
+from aurora_bridge.auto_disable.attempts import Attempts, Subscription
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.os_errors import reason
 from aurora_bridge.remedies import AUTO_DISABLE
 from aurora_bridge.state.directory import write_durably
 from aurora_bridge.state.thread import on_thread
-from aurora_bridge.tasks import keep_running
+from aurora_bridge.tasks import helper
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class AutoDisableGuard:
             if event in metrics.event_last_received:  # another version may know other events
                 metrics.event_last_received[event] = time_us / 1e6
 
-    def look(self, now_us: int) -> None:
+    def update(self, now_us: int) -> None:
         """Update the metrics, and log each subscription that came to be at risk."""
-        metrics, found = self._metrics, self.attempts.look(now_us)
+        metrics, found = self._metrics, self.attempts.evaluate(now_us)
         for subscription in found:
             key = subscription.route, subscription.event
             metrics.attempts[key] = subscription.attempts
@@ -72,7 +72,7 @@ class AutoDisableGuard:
     async def run(self, now_us: Callable[[], int] = lambda: time_ns() // 1000) -> None:
         """Check every few seconds, until cancelled."""
         while True:
-            self.look(now_us())
+            self.update(now_us())
             await asyncio.sleep(_SECONDS)
 
     async def keep(self) -> None:
@@ -105,16 +105,13 @@ class AutoDisableGuard:
 async def guarding(directory: Path, metrics: Metrics) -> AsyncIterator[Attempts]:
     """Guard the attempts that are entered in this context, and save them once more at its end."""
     guard = AutoDisableGuard(directory, metrics)
-    tasks = [
-        asyncio.create_task(keep_running("looking at Aurora's attempts", guard.run)),
-        asyncio.create_task(keep_running("keeping Aurora's attempts", guard.keep)),
-    ]
     try:
-        yield guard.attempts
+        async with (
+            helper("evaluating Aurora's attempts", guard.run),
+            helper("saving Aurora's attempts", guard.keep),
+        ):
+            yield guard.attempts
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             await asyncio.wait_for(guard.write(), _LAST_WRITE_SECONDS)
         except TimeoutError:

@@ -1,7 +1,7 @@
 """When Aurora switches a subscription off: the documented rule, over a sliding window.
 
 "Auto-disabled when all its retries fail within 48 h and it had at least 100 attempts in those 48 h" is ambiguous. Here,
-as in the daemon's guard (`attempts`), it means: when a delivery's last retry fails, and the window has at least 100
+as in the daemon (`auto_disable`), it means: when a delivery's last retry fails, and the window has at least 100
 attempts of the subscription, none of which succeeded.
 """
 

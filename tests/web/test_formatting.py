@@ -2,7 +2,7 @@
 
 import pytest
 
-from aurora_bridge.web.words import answer_time, counted, duration, size
+from aurora_bridge.web.formatting import answer_time, counted, duration, size
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from aiokafka.errors import (
     BrokerResponseError,
     KafkaError,
-    NodeNotReadyError,
     NoError,
     TopicAlreadyExistsError,
     for_code,
@@ -21,7 +20,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from aurora_bridge.kafka.client import CheckCluster, Client, OnConnection
+from aurora_bridge.kafka.client import CheckCluster, Client, make_client
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.settings import KafkaSettings
@@ -32,15 +31,10 @@ log = logging.getLogger(__name__)
 _DAY_MS = 86_400_000
 _BROKERS_DEFAULT = -1
 """Replication factor that stands for the brokers' default (KIP-464)."""
-CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
-"""Codec numbers of the batch format, by their names in the settings."""
-REQUEST_TIMEOUT_MS = 2500
-"""Below the publish deadline: a frozen broker delays requests to the others for no longer than this."""
 _ADMIN_TIMEOUT_MS = 30_000
 _RETRY_SECONDS = 1.0
 _LASTING_SECONDS = 5.0
 """Pause between attempts once a topic has failed twice in a row."""
-_ATTEMPTS = 3
 _LEADER_NOT_AVAILABLE = 5
 """Error code in the metadata of a topic that is being created."""
 
@@ -51,26 +45,6 @@ class Creation(NamedTuple):
     created: list[str]
     failed: dict[str, BrokerResponseError]
     """Kafka's error, by topic."""
-
-
-def make_client(
-    settings: KafkaSettings,
-    security: Security | None = None,
-    on_connection: OnConnection = lambda *_: None,
-    timeout_ms: int = REQUEST_TIMEOUT_MS,
-    check_cluster: CheckCluster | None = None,
-) -> Client:
-    """Return a client that is not connected yet. Successive clients should share one `security`."""
-    return Client(
-        check_cluster=check_cluster,
-        on_connection=on_connection,
-        security=(security or Security(settings)).options,
-        bootstrap_servers=settings.bootstrap_servers,
-        client_id=settings.client_id,
-        request_timeout_ms=timeout_ms,
-        metadata_max_age_ms=60_000,
-        connections_max_idle_ms=int(settings.connections_max_idle_seconds * 1000),
-    )
 
 
 async def create_at_start(
@@ -126,7 +100,7 @@ async def create_missing(
     client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS, check_cluster=check_cluster)
     try:
         await client.bootstrap()
-        metadata = await ask(client, MetadataRequest(names, allow_auto_topic_creation=False))
+        metadata = await client.ask(MetadataRequest(names, allow_auto_topic_creation=False))
         there = {
             topic["topic"]
             for topic in metadata.to_object()["topics"]
@@ -146,7 +120,7 @@ async def _create(client: Client, settings: KafkaSettings, names: Iterable[str])
     topics: list[Any] = [(name, settings.partitions, replicas, [], config) for name in names]
     request = CreateTopicsRequest(topics, _ADMIN_TIMEOUT_MS, validate_only=False)
     controller = client.cluster.controller
-    answer = await (ask(client, request) if controller is None else client.send(controller.nodeId, request))
+    answer = await (client.ask(request) if controller is None else client.send(controller.nodeId, request))
     creation = Creation([], {})
     for name, code, *message in answer.topic_errors:
         if code == NoError.errno:
@@ -154,20 +128,3 @@ async def _create(client: Client, settings: KafkaSettings, names: Iterable[str])
         elif code != TopicAlreadyExistsError.errno:
             creation.failed[name] = for_code(code)(*filter(None, message))
     return creation
-
-
-async def ask(client: Client, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
-    """Return the response of any available broker. Raises `KafkaError`, `TimeoutError`."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return await client.send(_any_node(client), request)
-        except NodeNotReadyError:
-            """That broker is away; another may be available."""
-    return await client.send(_any_node(client), request)
-
-
-def _any_node(client: Client) -> int:
-    node: int | None = client.get_random_node()
-    if node is None:
-        raise NodeNotReadyError
-    return node

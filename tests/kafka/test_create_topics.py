@@ -20,12 +20,13 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from aurora_bridge import tasks
-from aurora_bridge.kafka import topics as module
-from aurora_bridge.kafka.client import Client
+from aurora_bridge.kafka import create_topics as module
+from aurora_bridge.kafka.client import Client, make_client
+from aurora_bridge.kafka.create_topics import Creation, create_at_start, create_missing
 from aurora_bridge.kafka.problems import Problems
+from aurora_bridge.kafka.produce import CODECS
 from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
-from aurora_bridge.kafka.topics import CODECS, Creation, create_at_start, create_missing, make_client
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 from tests.kafka.sending import PATIENCE
