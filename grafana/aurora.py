@@ -11,6 +11,41 @@ from grafana.frame import Section, framed
 from grafana.panels import BLUE, GREEN, ORANGE, RED, YELLOW, About, bars, lines
 from grafana.queries import AT_THE_DOOR, INTERVAL, RANGE, Query
 
+_TENANTS = Section(
+    "Attempts of the last 48 h, by tenant",
+    (
+        lines(
+            101,
+            "Attempts",
+            About(
+                "Aurora's attempts of the last 48 h, by the tenant of their route, over all replicas; with one tenant, "
+                "all of them. Without a name: no route has the path.",
+                "Each tenant's usual week: fewer at the weekend, never 0 for long.",
+                "0: this tenant's subscriptions were switched off, or its URL changed. Choose the tenant and look at "
+                "the next panel; the runbook AuroraBridgeEventSilent has the rest.",
+            ),
+            Query('sum by (tenant) (aurora_bridge_attempts{event=~"$event",tenant=~"$tenant"})', "{{tenant}}"),
+            unit=units.Short,
+            width=12,
+        ),
+        lines(
+            102,
+            "... of which failed",
+            About(
+                "Those of them that failed for Aurora: no 2xx, later than 10 s, or the client was gone.",
+                "No line.",
+                "Compare with all attempts, to the left. All of one tenant's: its credential, or its templates; failed "
+                "in a row, below, has the event and the route.",
+            ),
+            Query(
+                'sum by (tenant) (aurora_bridge_failed_attempts{event=~"$event",tenant=~"$tenant"}) > 0', "{{tenant}}"
+            ),
+            unit=units.Short,
+            width=12,
+        ),
+    ),
+)
+
 _RETRIED = Section(
     "Retries: what Aurora sends again",
     (
@@ -99,7 +134,8 @@ _REFUSED = Section(
                 "From 20 on: fix the reason of the refusals first. The runbook AuroraBridgeAutoDisable has the rest.",
             ),
             Query(
-                'sort_desc(sum by (route, event) (aurora_bridge_failed_attempts_in_a_row{event=~"$event"})) > 0',
+                'sort_desc(sum by (route, event) (aurora_bridge_failed_attempts_in_a_row{event=~"$event",'
+                'tenant=~"$tenant"})) > 0',
                 "{{event}} {{route}}",
             ),
             base=YELLOW,
@@ -224,8 +260,9 @@ def aurora() -> Dashboard:
     return framed(
         "aurora",
         "Aurora",
-        "What Aurora sends again, what is turned away, and what is not understood.",
+        "What each tenant sends, what comes again, what is turned away, and what is not understood.",
         "now-24h",
+        _TENANTS,
         _RETRIED,
         _REFUSED,
         _UNKNOWN,

@@ -26,6 +26,7 @@ _VARIABLES = (
         "aurora_bridge_deliveries_total",
         "Aurora's events, for the panels that tell them apart; none: refused before it was known.",
     ),
+    ("tenant", "tenant", "aurora_bridge_attempts", "Of the routes, for the panels of Aurora's attempts."),
 )
 """Name, label, the metric that has it, and what it chooses; each within what those before it chose."""
 _ALL = model.VariableOption(selected=True, text="All", value="$__all")

@@ -146,7 +146,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, stop: Stop) -> _Star
     replay = Replay(settings.ingress, routing.routes, dedup, bridge)
     await enter(listening(settings.state_dir, commands(spool, publisher, guard, dedup, replay)))
     await enter(_reloading(files))
-    attempts = await enter(guarding(settings.state_dir, metrics))
+    attempts = await enter(guarding(settings.state_dir, metrics, routing.routes.tenants))
     access_log = AccessLog(
         metrics,
         attempts,

@@ -25,7 +25,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon on the embedded log that wants a token, with a route of its own, too."""
     (tmp_path / "tokens").write_text("good-token\n")
     (tmp_path / "settings.toml").write_text(
-        '[[routes]]\nevent = "project_status_changed"\n'
+        '[[routes]]\nevent = "project_status_changed"\ntenant = "sunny"\n'
         'template = "/hooks/sold?project_id=<PROJECT_ID>&status=<STATUS>"\n'
     )
     with Daemon(
@@ -121,6 +121,18 @@ def test_what_counts_as_auroras_attempt(daemon: Daemon) -> None:
         ("none", "lead_changed"): (1, 1, 1),
         ("none", "none"): (1, 1, 1),
     }
+
+
+def test_attempts_have_the_tenant_of_their_route(daemon: Daemon) -> None:
+    targets = ("/hooks/sold?project_id=1&status=Sold", "/lead_created?lead_id=1", "/elsewhere/lead_changed?lead_id=1")
+    for target in targets:
+        daemon.get(target, GOOD)
+
+    def by_tenant(daemon: Daemon) -> dict[str, float]:
+        series = daemon.metrics().items()
+        return {dict(labels)["tenant"]: value for (name, labels), value in series if name == "aurora_bridge_attempts"}
+
+    daemon.wait_until("each is told", lambda daemon: by_tenant(daemon) == {"sunny": 1, "default": 1, "": 1})
 
 
 def test_a_client_that_left_before_its_200_is_a_failure(daemon: Daemon) -> None:

@@ -9,7 +9,7 @@ cannot be read or written does not stop anything.
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from math import isfinite
 from pathlib import Path
@@ -34,11 +34,12 @@ _LAST_WRITE_SECONDS = 2.0
 class AutoDisableGuard:
     """Checks the attempts, and saves them in a state directory. Not thread-safe: call it from the event loop only."""
 
-    def __init__(self, directory: Path, metrics: Metrics) -> None:
-        """Continue with the attempts in a directory that the caller has locked."""
+    def __init__(self, directory: Path, metrics: Metrics, tenants: Mapping[str, str]) -> None:
+        """Continue with the attempts in a directory that the caller has locked. `tenants` are those of the routes."""
         self.path = directory / FILE
         """The file they are saved in."""
         self._metrics = metrics
+        self._tenants = tenants
         self._at_risk: set[tuple[str, str]] = set()
         self._unwritable = False
         self._lock = threading.Lock()
@@ -60,12 +61,12 @@ class AutoDisableGuard:
         """Update the metrics, and log each subscription that came to be at risk."""
         metrics, found = self._metrics, self.attempts.evaluate(now_us)
         for subscription in found:
-            key = subscription.route, subscription.event
+            key = self._tenants.get(subscription.route, ""), subscription.route, subscription.event
             metrics.attempts[key] = subscription.attempts
             metrics.failed_attempts[key] = subscription.failures
             metrics.failed_in_a_row[key] = subscription.in_a_row
             metrics.auto_disable_risk[key] = subscription.at_risk
-            if subscription.at_risk and key not in self._at_risk:
+            if subscription.at_risk and key[1:] not in self._at_risk:
                 _warn(subscription)
         self._at_risk = {(one.route, one.event) for one in found if one.at_risk}
 
@@ -102,9 +103,9 @@ class AutoDisableGuard:
 
 
 @asynccontextmanager
-async def guarding(directory: Path, metrics: Metrics) -> AsyncIterator[Attempts]:
+async def guarding(directory: Path, metrics: Metrics, tenants: Mapping[str, str]) -> AsyncIterator[Attempts]:
     """Guard the attempts that are entered in this context, and save them once more at its end."""
-    guard = AutoDisableGuard(directory, metrics)
+    guard = AutoDisableGuard(directory, metrics, tenants)
     try:
         async with (
             helper("evaluating Aurora's attempts", guard.run),

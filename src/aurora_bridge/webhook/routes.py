@@ -87,7 +87,10 @@ class Routes:
         self._base = base_path.rstrip("/").encode()
         self._default = default
         self._written = _Written(written)
-        self._credentials = {route.credentials for route in (default, *written) if route is not None}
+        routes = [route for route in (default, *written) if route is not None]
+        self._credentials = {route.credentials for route in routes}
+        self.tenants = {route.name: route.tenant for route in routes}
+        """By the route's name."""
         self._known_paths: dict[bytes, tuple[Route, str]] = {}
         if default is not None:
             for segment, name in _KNOWN_SEGMENTS.items():

@@ -231,7 +231,6 @@ def test_every_metric_of_the_daemon_has_a_panel_or_a_reason() -> None:
     missing = {name for name in families if not any(metric.startswith(name) for metric in shown)}
     assert missing == {
         "aurora_bridge_auto_disable_risk",  # of one replica; the dashboards show what it is made of
-        "aurora_bridge_attempts",  # failed in a row is shown; alerts compare with them
         "aurora_bridge_aurora_api_last_success_timestamp_seconds",  # failed looks are shown
         "aurora_bridge_in_flight_deliveries",  # the age of the oldest is shown, and overloaded among the answers 5xx
         "aurora_bridge_last_refused_timestamp_seconds",  # refusals are shown over time
@@ -244,7 +243,14 @@ def test_every_metric_of_the_daemon_has_a_panel_or_a_reason() -> None:
 def test_the_variables_are_those_of_the_scrape_and_of_the_events_and_choose_everything_at_first(name: str) -> None:
     source, *others = dashboards()[name]["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
-    assert [variable["name"] for variable in others] == ["cluster", "namespace", "release", "instance", "event"]
+    assert [variable["name"] for variable in others] == [
+        "cluster",
+        "namespace",
+        "release",
+        "instance",
+        "event",
+        "tenant",
+    ]
     for variable in others:
         assert (variable["includeAll"], variable["multi"], variable["allValue"]) == (True, True, ".*")
         assert variable["current"]["value"] == "$__all"
