@@ -43,14 +43,15 @@ def archive(*packages: str) -> Path:
     return path
 
 
-def download_wheels(folder: Path) -> Path:
-    """Put the locked packages into `folder`, as wheels for that Debian's Python; return a pip.conf that finds them.
+def download_wheels(folder: Path, *locks: str) -> Path:
+    """Put the packages of these lock files into `folder`, for that Debian's Python; return a pip.conf that finds them.
 
     It is for an environment that sees the folder as `/wheels`.
     """
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-    lock = REPOSITORY / "requirements.lock"
-    subprocess.run([*pip, f"--python-version={PYTHON}", f"--requirement={lock}", f"--dest={folder}"], check=True)
+    for lock in locks:
+        requirements = f"--requirement={REPOSITORY / lock}"
+        subprocess.run([*pip, f"--python-version={PYTHON}", requirements, f"--dest={folder}"], check=True)
     settings = folder / "pip.conf"
     settings.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
     return settings

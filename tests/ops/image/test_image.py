@@ -64,13 +64,17 @@ def deliver(container: Container) -> str:
     return container.python(DELIVER)
 
 
+def archive(*packages: str) -> Path:
+    try:
+        return debian.archive("python3", "python3-venv", "python3-pip", "ca-certificates", *packages)
+    except (debian.DebianError, ToolMissingError) as error:
+        unavailable(str(error))
+
+
 @pytest.fixture(scope="module")
 def base() -> Path:
     """The files of the base."""
-    try:
-        return debian.archive("python3", "python3-venv", "python3-pip", "ca-certificates")
-    except (debian.DebianError, ToolMissingError) as error:
-        unavailable(str(error))
+    return archive()
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +93,23 @@ def image(base: Path, storage: Storage, tmp_path_factory: pytest.TempPathFactory
     """Build it, as `IMAGE`."""
     storage.podman("import", str(base), f"docker.io/library/python:{debian.PYTHON}-slim-{debian.SUITE}")
     wheels = tmp_path_factory.mktemp("wheels")
-    settings = debian.download_wheels(wheels)
+    settings = debian.download_wheels(wheels, "requirements.lock")
     mounts = f"--volume={wheels}:/wheels:ro", f"--volume={settings}:/etc/pip.conf:ro"
     arguments = f"--build-arg=VERSION={VERSION}", f"--build-arg=REVISION={REVISION}"
     storage.build(debian.REPOSITORY, IMAGE, *mounts, *arguments)
+
+
+@pytest.fixture(scope="module")
+def variant(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Build it as the compiled build, for Amazon MSK; return its tag."""
+    tag = "localhost/aurora-bridge:variant"
+    storage.podman("import", str(archive("python3-dev", "gcc")), "docker.io/library/python:with-compiler")
+    wheels = tmp_path_factory.mktemp("wheels")
+    settings = debian.download_wheels(wheels, "requirements-msk.lock", "requirements-compile.lock")
+    mounts = f"--volume={wheels}:/wheels:ro", f"--volume={settings}:/etc/pip.conf:ro"
+    arguments = ("PYTHON_TAG=with-compiler", "EXTRA=msk", "COMPILE=1")
+    storage.build(debian.REPOSITORY, tag, *mounts, *(f"--build-arg={argument}" for argument in arguments))
+    return tag
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +179,13 @@ def test_the_spool_on_a_volume_survives_while_kafka_is_away(storage: Storage) ->
     with storage.running(*KAFKA_AWAY, volume, IMAGE) as container:
         container.python(WAIT_UNTIL_READY)
         assert container.python(SPOOLED).split() == ["aurora_bridge_spool_events", "1.0"]
+
+
+def test_the_compiled_variant_for_msk_says_so_takes_a_webhook_and_can_sign(storage: Storage, variant: str) -> None:
+    assert storage.run(variant, "--version").stdout == f"aurora-bridge {VERSION} (compiled)\n"
+    with storage.running(*ANONYMOUS, f"--volume=variant:{STATE}", variant) as container:
+        assert '"outcome":"spooled"' in deliver(container)
+        container.python("import aws_msk_iam_sasl_signer")
 
 
 def test_it_is_as_small_as_the_page_says(storage: Storage) -> None:

@@ -46,7 +46,9 @@ def installed(program: Callable[[str], str]) -> Iterator[Machine]:
             stack.enter_context(machine.running())
         except (debian.DebianError, ToolMissingError, MachineError) as error:
             unavailable(str(error))
-        shutil.copy(debian.download_wheels(machine.root / "wheels"), machine.root / "etc" / "pip.conf")
+        shutil.copy(
+            debian.download_wheels(machine.root / "wheels", "requirements.lock"), machine.root / "etc" / "pip.conf"
+        )
         checkout = machine.root / "root" / "checkout"
         for name in ("src", "systemd"):
             shutil.copytree(debian.REPOSITORY / name, checkout / name)
