@@ -5,7 +5,6 @@ The rest of this module makes the index file fail.
 """
 
 import asyncio
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
@@ -142,15 +141,27 @@ class Life:
         return self.directory
 
     async def kill(self) -> Path:
-        """Die as by SIGKILL; return the directory that this leaves, which is a copy: a thread cannot be killed."""
+        """Die as by SIGKILL; return the directory that this leaves, which is a copy: a thread cannot be killed.
+
+        The threads go on writing meanwhile: what was read twice alike is how the disk was between.
+        """
         left = self.directory.with_name(f"{self.directory.name}-killed")
         left.mkdir()
+        before, now = None, self._contents()
+        while before != now:
+            before, now = now, self._contents()
+        for name, content in now.items():
+            (left / name).write_bytes(content)
+        await self._cease()
+        return left
+
+    def _contents(self) -> dict[str, bytes]:
+        found = {}
         for file in self.directory.iterdir():
             with suppress(FileNotFoundError):  # a file that is being recreated
                 if not file.name.endswith("-shm"):
-                    shutil.copy2(file, left)
-        await self._cease()
-        return left
+                    found[file.name] = file.read_bytes()
+        return found
 
     async def _cease(self) -> None:
         self._ended = True

@@ -13,13 +13,15 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from aurora_bridge.kafka import partition_consumer, topic_consumer
-from aurora_bridge.kafka.client import Client, make_client
+from aurora_bridge.kafka.client import REQUEST_TIMEOUT_MS, Client, make_client
 from aurora_bridge.kafka.partition_consumer import PartitionConsumer
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.settings import KafkaSettings
 from tests.cli.spools import value_of
 from tests.kafka.sending import EVENT, PATIENCE, client_of
 from tests.support.broker import KafkaCluster, NamedKafka
+from tests.support.ports import HOST
+from tests.support.proxy import Proxy
 from tests.support.topics import (
     Record,
     begin_transaction,
@@ -257,6 +259,15 @@ async def test_a_partition_without_a_leader_is_told_at_the_end_and_the_others_ar
     assert read.failure.startswith(f"{topics.topic}-1 cannot be read: no connection; is it up")
 
 
+async def test_a_broker_that_takes_seconds_to_answer_is_waited_for(topics: Topics) -> None:
+    """As a busy one does. The daemon, which has deadlines, would try another one."""
+    await asyncio.to_thread(topics.write, 1)
+    async with Proxy(int(topics.bootstrap.rpartition(":")[2])) as slow:
+        slow.delay_seconds = 0.6 * REQUEST_TIMEOUT_MS / 1000
+        read = await Topics(f"{HOST}:{slow.port}", topics.prefix).read()
+    assert (read.numbers, read.failure) == ([1], "")
+
+
 # What strangers wrote.
 
 STRANGE: Final = {
@@ -299,7 +310,8 @@ async def test_the_data_of_an_event_in_binary_mode_has_to_be_json(topics: Topics
     headers = {"ce_id": "1" * 32, "ce_fingerprint": "1" * 32, "ce_time": "2026-11-24T03:05:11.454Z"}
     await asyncio.to_thread(topics.write, b"hello", None, b"{}", headers=headers)
     read = await topics.read()
-    assert [(stored.offset, json.loads(stored.event)["data"]) for stored in read.events] == [(2, {})]
+    events = [(stored.offset, json.loads(stored.event)["data"]) for stored in read.events]
+    assert (events, read.failure) == ([(2, {})], "")
     assert read.told == [f"{topics.topic}-0@0 is not JSON; skipped.", f"{topics.topic}-0@1 has no value; skipped."]
 
 

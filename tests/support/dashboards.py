@@ -1,6 +1,7 @@
 """The dashboards as Grafana reads them: their panels, and their queries with the variables replaced."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -48,6 +49,4 @@ def asked() -> Iterator[Asked]:
 def replaced(expression: str, *, interval: str = "1m", shown: str = "1h") -> str:
     """Return an expression as Grafana sends it when everything is chosen."""
     found = expression.replace("$__rate_interval", interval).replace("$__range", shown)
-    for variable in ("cluster", "namespace", "release", "instance", "event"):
-        found = found.replace(f"${variable}", ".*")
-    return found
+    return re.sub(r"\$\w+", ".*", found)

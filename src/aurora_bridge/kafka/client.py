@@ -32,6 +32,8 @@ PRODUCE = ConnectionGroup.COORDINATION
 _ANY_NODE_ATTEMPTS = 3
 REQUEST_TIMEOUT_MS = 2500
 """Below the publish deadline: a frozen broker delays requests to the others for no longer than this."""
+COMMAND_TIMEOUT_MS = 10_000
+"""For commands that read: nobody waits for them but a person, and a busy broker is not an absent one."""
 
 OnConnection = Callable[[str, Exception | None], None]
 """Called after an attempt to connect with the `host:port` and the error, None on success."""

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from aurora_bridge.kafka.client import CheckCluster, Client, make_client
+from aurora_bridge.kafka.client import COMMAND_TIMEOUT_MS, CheckCluster, Client, make_client
 from aurora_bridge.kafka.create_topics import Creation, create_missing
 from aurora_bridge.kafka.topic_consumer import unreadable
 from aurora_bridge.settings import KafkaSettings
@@ -52,7 +52,7 @@ class Topic(NamedTuple):
 async def describe_topics(settings: KafkaSettings, events: Iterable[str], check_cluster: CheckCluster) -> list[Topic]:
     """Return the topics of `events`. Raises `ReadError`, also for a cluster that `check_cluster` refuses."""
     names = [settings.topic_prefix + event for event in events]
-    client = make_client(settings, check_cluster=check_cluster)
+    client = make_client(settings, timeout_ms=COMMAND_TIMEOUT_MS, check_cluster=check_cluster)
     try:
         await client.bootstrap()
         topics = await _described(client, names)
@@ -66,7 +66,7 @@ async def describe_topics(settings: KafkaSettings, events: Iterable[str], check_
 
 async def cluster_id(settings: KafkaSettings) -> str:
     """Return the cluster's id, empty if its brokers report none. Raises `ReadError`."""
-    client = make_client(settings)
+    client = make_client(settings, timeout_ms=COMMAND_TIMEOUT_MS)
     try:
         await client.bootstrap()
     except (KafkaError, OSError, TimeoutError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from aiokafka.errors import KafkaError
 
-from aurora_bridge.kafka.client import CheckCluster, make_client
+from aurora_bridge.kafka.client import COMMAND_TIMEOUT_MS, CheckCluster, make_client
 from aurora_bridge.kafka.partition_consumer import CaughtUp, PartitionConsumer, ReadError, Show, Tell, listed
 from aurora_bridge.kafka.reasons import REASONS, explain
 from aurora_bridge.kafka.stored import Stored
@@ -43,7 +43,7 @@ async def read_topics(  # noqa: PLR0913 - what to read, and callbacks
     Raises `ReadError`, after everything readable was read.
     """
     topics = [settings.topic_prefix + event for event in events]
-    client = make_client(settings, check_cluster=check_cluster)
+    client = make_client(settings, timeout_ms=COMMAND_TIMEOUT_MS, check_cluster=check_cluster)
     try:
         await client.bootstrap()
         client.set_topics(topics)
