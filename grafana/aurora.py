@@ -19,7 +19,7 @@ _TENANTS = Section(
             "Attempts",
             About(
                 "Aurora's attempts of the last 48 h, by the tenant of their route, over all replicas; with one tenant, "
-                "all of them. Without a name: no route has the path.",
+                "all of them. none: no route has the path.",
                 "Each tenant's usual week: fewer at the weekend, never 0 for long.",
                 "0: this tenant's subscriptions were switched off, or its URL changed. Choose the tenant and look at "
                 "the next panel; the runbook AuroraBridgeEventSilent has the rest.",

@@ -85,9 +85,9 @@ class Metrics(Collector):
         subscription: Labels = (("tenant", ()), ("route", ()), ("event", ()))
         self.attempts = Gauge(
             "aurora_bridge_attempts",
-            "Aurora's attempts of the last 48 h that this replica answered, by tenant, route and event. Route none: no "
-            "route has the path, but it names a known event or came with a valid credential; then the tenant is empty. "
-            "Kept across restarts; sum over replicas.",
+            "Aurora's attempts of the last 48 h that this replica answered, by tenant, route and event. Tenant and "
+            "route none: no route has the path, but it names a known event or came with a valid credential. Kept "
+            "across restarts; sum over replicas.",
             subscription,
         )
         self.failed_attempts = Gauge(

@@ -132,7 +132,7 @@ def test_attempts_have_the_tenant_of_their_route(daemon: Daemon) -> None:
         series = daemon.metrics().items()
         return {dict(labels)["tenant"]: value for (name, labels), value in series if name == "aurora_bridge_attempts"}
 
-    daemon.wait_until("each is told", lambda daemon: by_tenant(daemon) == {"sunny": 1, "default": 1, "": 1})
+    daemon.wait_until("each is told", lambda daemon: by_tenant(daemon) == {"sunny": 1, "default": 1, "none": 1})
 
 
 def test_a_client_that_left_before_its_200_is_a_failure(daemon: Daemon) -> None:

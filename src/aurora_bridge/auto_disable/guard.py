@@ -15,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from time import time_ns
 
-from aurora_bridge.auto_disable.attempts import Attempts, Subscription
+from aurora_bridge.auto_disable.attempts import NO_ROUTE, Attempts, Subscription
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.os_errors import reason
@@ -61,7 +61,7 @@ class AutoDisableGuard:
         """Update the metrics, and log each subscription that came to be at risk."""
         metrics, found = self._metrics, self.attempts.evaluate(now_us)
         for subscription in found:
-            key = self._tenants.get(subscription.route, ""), subscription.route, subscription.event
+            key = self._tenants.get(subscription.route, NO_ROUTE), subscription.route, subscription.event
             metrics.attempts[key] = subscription.attempts
             metrics.failed_attempts[key] = subscription.failures
             metrics.failed_in_a_row[key] = subscription.in_a_row
