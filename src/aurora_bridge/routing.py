@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from aurora_bridge.event_types import overridden, todays_name, unknown
+from aurora_bridge.event_overrides import overridden, unknown
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings, SettingsError
 from aurora_bridge.settings.checks import takes_from_anyone
-from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
+from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence, todays_name
 from aurora_bridge.webhook.credentials import (
     BASIC,
     HEADER,

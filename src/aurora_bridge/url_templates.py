@@ -6,10 +6,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.routing import secret_names
 from aurora_bridge.settings import Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
 from aurora_bridge.webhook.pattern import placeholder
 
 NO_HOST = "https://HOST"

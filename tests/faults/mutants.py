@@ -22,7 +22,7 @@ from aurora_bridge.dedup.deduplicator import Decision, Deduplicator
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval
 from aurora_bridge.kafka.client import Client
-from aurora_bridge.kafka.produce import Produce, ProduceAnswer
+from aurora_bridge.kafka.produce_protocol import Produce, ProduceAnswer
 from aurora_bridge.outbox import spool_file
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
@@ -58,9 +58,9 @@ def acks_0() -> None:
             self.places = [(topic, place, 0, -1) for topic, parts in batches.items() for place, _ in parts]
 
     Client.produce = careless  # type: ignore[assignment, method-assign]
-    from aurora_bridge.kafka import requests  # noqa: PLC0415 - it has taken its own name of the class
+    from aurora_bridge.kafka import produce_requests  # noqa: PLC0415 - it has taken its own name of the class
 
-    requests.Produce = Remembering  # type: ignore[attr-defined]
+    produce_requests.Produce = Remembering  # type: ignore[attr-defined]
 
 
 def no_spool() -> None:

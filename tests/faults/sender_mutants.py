@@ -15,7 +15,7 @@ from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.client import Client, new_producer_id
 from aurora_bridge.kafka.error_actions import ACTIONS, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue
-from aurora_bridge.kafka.produce import NOT_IDEMPOTENT, Produce, ProduceAnswer
+from aurora_bridge.kafka.produce_protocol import NOT_IDEMPOTENT, Produce, ProduceAnswer
 from aurora_bridge.kafka.producer_client import ProducerClient
 from aurora_bridge.outbox import drainer, rows
 

@@ -10,7 +10,7 @@ from aiokafka.protocol.produce import ProduceRequest_v7
 from aiokafka.record.memory_records import MemoryRecords
 
 from aurora_bridge.kafka.client import Client, OnConnection
-from aurora_bridge.kafka.produce import Produce
+from aurora_bridge.kafka.produce_protocol import Produce
 
 Batches = dict[tuple[str, int], bytes]
 """What a request carries, by topic and partition."""

@@ -17,7 +17,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from aurora_bridge.kafka.client import Client, addresses, new_producer_id
-from aurora_bridge.kafka.produce import ProducerId
+from aurora_bridge.kafka.produce_protocol import ProducerId
 from tests.kafka.sending import connections_of
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import create_topics, topic_names

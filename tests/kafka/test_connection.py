@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from aurora_bridge.kafka.client import make_client
 from aurora_bridge.kafka.connection import connect
-from aurora_bridge.kafka.produce import Produce
+from aurora_bridge.kafka.produce_protocol import Produce
 from aurora_bridge.settings import KafkaSettings
 from tests.kafka.sending import PATIENCE, eventually
 from tests.support import certificates

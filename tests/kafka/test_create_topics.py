@@ -24,7 +24,7 @@ from aurora_bridge.kafka import create_topics as module
 from aurora_bridge.kafka.client import Client, make_client
 from aurora_bridge.kafka.create_topics import Creation, create_at_start, create_missing
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.produce import CODECS
+from aurora_bridge.kafka.produce_protocol import CODECS
 from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.metrics import Metrics

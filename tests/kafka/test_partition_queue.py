@@ -15,7 +15,7 @@ from aurora_bridge.kafka.partition_queue import (
     UNCLEAR_SECONDS,
     PartitionQueue,
 )
-from aurora_bridge.kafka.produce import NOT_IDEMPOTENT, ProducerId
+from aurora_bridge.kafka.produce_protocol import NOT_IDEMPOTENT, ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.metrics import Metrics

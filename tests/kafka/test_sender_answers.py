@@ -14,7 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from aurora_bridge.kafka import partition_queue
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, Action
-from aurora_bridge.kafka.produce import encode_batch
+from aurora_bridge.kafka.produce_protocol import encode_batch
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from tests.kafka.records import make_record

@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 
 from aurora_bridge.kafka.client import Client, OnConnection
-from aurora_bridge.kafka.produce import murmur2
+from aurora_bridge.kafka.produce_protocol import murmur2
 from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored

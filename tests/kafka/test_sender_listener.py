@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from aurora_bridge.kafka import metadata
-from aurora_bridge.kafka.produce import murmur2
+from aurora_bridge.kafka.produce_protocol import murmur2
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient
 from tests.kafka.sending import EVENT, Journal, eventually, running

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
-from aurora_bridge.kafka.produce import ProducerId
+from aurora_bridge.kafka.produce_protocol import ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record

@@ -19,7 +19,7 @@ from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION
 from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
-from aurora_bridge.kafka.produce import ProducerId
+from aurora_bridge.kafka.produce_protocol import ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.redaction import SecretNames, redact_path

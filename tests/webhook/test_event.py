@@ -33,7 +33,7 @@ from aurora_bridge.webhook.event import (
     normalise,
     rfc3339,
 )
-from aurora_bridge.webhook.junk import is_placeholder
+from aurora_bridge.webhook.placeholders import is_placeholder
 from aurora_bridge.webhook.routes import DISCRIMINATOR, Route, Routes
 from aurora_bridge.webhook.rules import Rules
 from tests.samples.load import Sample, load_fingerprints, load_old_records, load_samples

@@ -75,9 +75,3 @@ app.kubernetes.io/component: bridge
 {{- printf "https://%s" (first $hosts) }}
 {{- end }}
 {{- end }}
-
-{{/* What the daemon may need to end, and the margin: a number of seconds. 10 are for Kafka, the index and the spool. */}}
-{{- define "aurora-bridge.gracePeriod" -}}
-{{- $settings := .Values.settings }}
-{{- addf $settings.ingress.shutdown_pause_seconds $settings.deadlines.answer_seconds 10 .Values.terminationMarginSeconds | ceil | int64 }}
-{{- end }}

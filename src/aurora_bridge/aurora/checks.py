@@ -14,10 +14,9 @@ from aurora_bridge.aurora.diff import MOST_PER_EVENT, Plan
 from aurora_bridge.aurora.receiver import Fate, Receiver
 from aurora_bridge.aurora.subscription import Filters, Subscription
 from aurora_bridge.aurora.trials import Tried, tried_actual, tried_wanted
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.remedies import DEAD_LETTERS
-from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, Recurrence
+from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, Recurrence, todays_name
 from aurora_bridge.webhook.pattern import placeholder
 from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US
 

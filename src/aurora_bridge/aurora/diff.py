@@ -12,8 +12,8 @@ from typing import Final, Literal, NamedTuple
 from aurora_bridge.aurora.pairing import Redact, paired
 from aurora_bridge.aurora.subscription import Filters, Subscription
 from aurora_bridge.aurora.wanted import Authentication, Wanted
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.redaction import HIDDEN
+from aurora_bridge.webhook.catalogue import todays_name
 from aurora_bridge.webhook.pattern import placeholder
 
 MOST_PER_EVENT: Final = 5

@@ -14,9 +14,8 @@ from aurora_bridge.aurora.pairing import Redact
 from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.aurora.wanted import Wanted, wanted_of
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.settings import Settings, SettingsError, SubscriptionSettings
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
 
 Table = dict[str, object]
 

@@ -13,9 +13,8 @@ from typing import Final, NamedTuple
 from aurora_bridge.aurora.checks import Check, Finding, examine_all
 from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.settings import SubscriptionSettings
-from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED
+from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, todays_name
 
 _REENABLE: Final = (
     "Correct what made its webhooks fail, then run aurora-bridge subscriptions reenable with its event or id. Aurora's "

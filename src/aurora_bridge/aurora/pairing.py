@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from aurora_bridge.aurora.subscription import Subscription
 from aurora_bridge.aurora.wanted import Wanted
-from aurora_bridge.event_types import todays_name
+from aurora_bridge.webhook.catalogue import todays_name
 
 Redact = Callable[[str], str]
 Key = Callable[[Wanted | Subscription, Redact], Hashable]

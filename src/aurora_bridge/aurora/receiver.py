@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.refusal import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.routing import DEFAULT, secret_names
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings
-from aurora_bridge.webhook.catalogue import CATALOGUE, EventType
+from aurora_bridge.webhook.catalogue import CATALOGUE, EventType, todays_name
 from aurora_bridge.webhook.credentials import parse_basic, parse_tokens
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise

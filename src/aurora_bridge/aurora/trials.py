@@ -10,8 +10,8 @@ from aurora_bridge.aurora.diff import Plan
 from aurora_bridge.aurora.receiver import Header, Receiver, Trial
 from aurora_bridge.aurora.subscription import Filters, Subscription
 from aurora_bridge.aurora.wanted import Wanted
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.redaction import HIDDEN
+from aurora_bridge.webhook.catalogue import todays_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from aurora_bridge.aurora.receiver import Header, Receiver, basic, secrets_of
 from aurora_bridge.aurora.subscription import Filters
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.routing import DEFAULT
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings, SettingsError, SubscriptionSettings
 from aurora_bridge.settings.problems import both_names
 from aurora_bridge.url_templates import NO_HOST, default_template, with_host
+from aurora_bridge.webhook.catalogue import todays_name
 from aurora_bridge.webhook.credentials import parse_basic, parse_tokens
 from aurora_bridge.webhook.pattern import placeholder_attribute
 

@@ -8,9 +8,8 @@ from math import inf
 from time import time
 from typing import Any, NamedTuple
 
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.settings.units import duration
-from aurora_bridge.webhook.catalogue import EVENTS
+from aurora_bridge.webhook.catalogue import EVENTS, todays_name
 from aurora_bridge.webhook.text import canonical_name
 
 _MOST_SHOWN = 3

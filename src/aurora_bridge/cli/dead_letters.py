@@ -19,7 +19,6 @@ from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 from aurora_bridge.cli.read_dead_letters import Letters, read_letters
 from aurora_bridge.control.client import ControlError, ask
 from aurora_bridge.control.commands import REPLAY
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.kafka.topic_consumer import ReadError
 from aurora_bridge.redaction import redact_path
 from aurora_bridge.refusal import DeadLetterReason, Outcome
@@ -27,6 +26,7 @@ from aurora_bridge.replay import HIDDEN_VALUE, READABLE, REPLAYED
 from aurora_bridge.routing import secret_names
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import InUseError, locked
+from aurora_bridge.webhook.catalogue import todays_name
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter
 from aurora_bridge.webhook.event import rfc3339
 

@@ -30,7 +30,6 @@ from aurora_bridge.cli.simulate_options import (
     times,
 )
 from aurora_bridge.cli.simulate_run import run
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.settings import Settings
 from aurora_bridge.simulator.api import TOKEN
 from aurora_bridge.simulator.deliveries import Delivery, request, shown_attempt
@@ -40,7 +39,7 @@ from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.subscriptions import RefusedError, Subscription
 from aurora_bridge.simulator.template import Spaces
 from aurora_bridge.simulator.values import plausible
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
 
 _A_DAY_A_MINUTE: Final = 1440.0
 

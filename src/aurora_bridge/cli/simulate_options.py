@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from aurora_bridge.cli.arguments import no_event
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.settings import Settings
 from aurora_bridge.simulator.init_file import Beginning, InitFileError, parse
 from aurora_bridge.simulator.subscriptions import Subscription, created
 from aurora_bridge.simulator.template import Spaces, is_template, suggested
-from aurora_bridge.webhook.catalogue import CATALOGUE
+from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
 from aurora_bridge.webhook.text import canonical_name
 
 _OWNER: Final = "tenants/simulated"

@@ -30,7 +30,6 @@ from aurora_bridge.cli.subscriptions_words import (
     outcome_in_words,
     plan_in_words,
 )
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, secret_names
 from aurora_bridge.secret_files import SecretFiles
@@ -38,6 +37,7 @@ from aurora_bridge.settings import Settings, SettingsError
 from aurora_bridge.settings.load import read_sources, settings_of
 from aurora_bridge.settings.problems import both_names
 from aurora_bridge.web.formatting import counted
+from aurora_bridge.webhook.catalogue import todays_name
 
 EX_CHANGES: Final = 2
 """Of `plan`: there is something to apply, as with terraform's `-detailed-exitcode`."""

@@ -10,8 +10,8 @@ from aurora_bridge.aurora.apply import Applied
 from aurora_bridge.aurora.checks import Finding
 from aurora_bridge.aurora.diff import Change, Plan
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
-from aurora_bridge.event_types import todays_name
 from aurora_bridge.web.formatting import counted
+from aurora_bridge.webhook.catalogue import todays_name
 
 _SIGNS: Final[Mapping[str, str]] = {"create": "+", "update": "~", "delete": "-"}
 _DONE: Final[Mapping[str, str]] = {"create": "created", "update": "updated", "delete": "deleted"}

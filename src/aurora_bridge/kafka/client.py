@@ -1,8 +1,9 @@
-"""aiokafka's client, with our own connections. An upgrade of aiokafka can break this, `connection`, `produce`, `fetch`.
+"""aiokafka's client, with our own connections.
 
-aiokafka provides TLS, SASL, API versions and metadata. Added here: connections take fresh credentials (`security`),
-check the cluster's id, and report how connecting went; metadata requests never create a topic; quotas are obeyed.
-`tests/kafka/test_client.py` fails when aiokafka changes.
+An upgrade of aiokafka can break this, `connection`, `produce_protocol` and `fetch`. aiokafka provides TLS, SASL, API
+versions and metadata. Added here: connections take fresh credentials (`security`), check the cluster's id, and report
+how connecting went; metadata requests never create a topic; quotas are obeyed. `tests/kafka/test_client.py` fails when
+aiokafka changes.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.structs import BrokerMetadata
 
 from aurora_bridge.kafka.connection import connect
-from aurora_bridge.kafka.produce import Produce, ProduceAnswer, ProducerId
+from aurora_bridge.kafka.produce_protocol import Produce, ProduceAnswer, ProducerId
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.settings import KafkaSettings
 

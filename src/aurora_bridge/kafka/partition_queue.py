@@ -14,7 +14,7 @@ from aurora_bridge.kafka.batch import Batch, State, take
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import Action
 from aurora_bridge.kafka.offset_runs import OffsetRuns
-from aurora_bridge.kafka.produce import ProducerId, encode_batch
+from aurora_bridge.kafka.produce_protocol import ProducerId, encode_batch
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 

@@ -24,7 +24,7 @@ from aurora_bridge.kafka.client import PRODUCE, Client, OnConnection, addresses,
 from aurora_bridge.kafka.client_keeper import keep_client
 from aurora_bridge.kafka.metadata import Metadata
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.produce import NOT_IDEMPOTENT, ProducerId
+from aurora_bridge.kafka.produce_protocol import NOT_IDEMPOTENT, ProducerId
 from aurora_bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)

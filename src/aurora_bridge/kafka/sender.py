@@ -1,9 +1,9 @@
 """The idempotent sender: sends records to their partitions, in order, many per request.
 
 One request per broker is in flight. Records that arrive meanwhile, or within a short gap after the previous request,
-form the next one (`requests`). The rules are elsewhere: `partition_queue` and `error_actions` for the state of a batch,
-`broker` for how much a broker gets, `metadata` for the partitions, `producer_client` for the client. Deadlines are the
-publisher's.
+form the next one (`produce_requests`). The rules are elsewhere: `partition_queue` and `error_actions` for the state of
+a batch, `broker` for how much a broker gets, `metadata` for the partitions, `producer_client` for the client. Deadlines
+are the publisher's.
 
 Queues outlive their client: a batch in doubt still goes first. Reports are collected first and delivered afterwards,
 because the listener then submits and withdraws records.
@@ -23,12 +23,12 @@ from aurora_bridge.kafka.metadata import Metadata
 from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.produce import CODECS, murmur2
+from aurora_bridge.kafka.produce_protocol import CODECS, murmur2
+from aurora_bridge.kafka.produce_requests import Requests
 from aurora_bridge.kafka.producer_client import Connect, ProducerClient
 from aurora_bridge.kafka.queues import Queues
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.kafka.report import SenderListener
-from aurora_bridge.kafka.requests import Requests
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 

@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from aurora_bridge.webhook.text import canonical_name
+
 UNRECOGNIZED: Final = "unrecognized"
 """Topic name for events without a row here: text from a URL never names a topic."""
 
@@ -250,3 +252,9 @@ LEGACY_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {legacy: event_type.name for event_type in _EVENTS for legacy in event_type.legacy_names}
 )
 """Today's name of every legacy name."""
+
+
+def todays_name(event: str) -> str:
+    """Return the current name of an event, in canonical form."""
+    name = canonical_name(event)
+    return LEGACY_NAMES.get(name, name)

@@ -18,7 +18,7 @@ import orjson
 
 from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence
-from aurora_bridge.webhook.junk import screen
+from aurora_bridge.webhook.placeholders import screen
 from aurora_bridge.webhook.routes import Match
 from aurora_bridge.webhook.shape import ALL, shape_of
 from aurora_bridge.webhook.text import split_query

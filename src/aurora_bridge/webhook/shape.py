@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence, recurrence_of, subject_of
-from aurora_bridge.webhook.junk import is_free_text
+from aurora_bridge.webhook.placeholders import is_free_text
 from aurora_bridge.webhook.routes import DISCRIMINATOR
 from aurora_bridge.webhook.rules import Rules
 from aurora_bridge.webhook.text import Frame, canonical_name, meant_name, names_in
@@ -47,7 +47,7 @@ class Shape:
     window_us: int
     """Repeat window in microseconds."""
     codes: tuple[tuple[str, int, frozenset[str]], ...]
-    """Name, index and known values of each attribute that has a value and is not free text, see `junk`."""
+    """Name, index and known values of each attribute that has a value and is not free text, see `placeholders`."""
     texts: tuple[tuple[str, int], ...]
     """Name and index of each attribute that has a value and is free text."""
     garbled: tuple[str, ...]

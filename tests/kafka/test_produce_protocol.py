@@ -9,7 +9,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.kafka.produce import Produce, ProducerId, encode_batch, murmur2
+from aurora_bridge.kafka.produce_protocol import Produce, ProducerId, encode_batch, murmur2
 from aurora_bridge.kafka.record import Record
 from tests.kafka.records import make_record
 

@@ -10,8 +10,7 @@ from types import MappingProxyType
 
 from aurora_bridge.settings import EventSettings, Settings
 from aurora_bridge.settings.problems import both_names
-from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES, UNRECOGNIZED, EventType, Recurrence
-from aurora_bridge.webhook.text import canonical_name
+from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType, Recurrence, todays_name
 
 
 def overridden(settings: Settings, problems: list[str], warnings: list[str]) -> Mapping[str, EventType]:
@@ -35,12 +34,6 @@ def overridden(settings: Settings, problems: list[str], warnings: list[str]) -> 
         problems += _lost(f"{where}: volatile_attributes", event_type.volatile, {event: event_type})
     problems += _lost(both_names("index.volatile_attributes"), settings.index.volatile_attributes, types)
     return MappingProxyType(types)
-
-
-def todays_name(event: str) -> str:
-    """Return the current name of an event, in canonical form."""
-    name = canonical_name(event)
-    return LEGACY_NAMES.get(name, name)
 
 
 def unknown(event: str) -> str:

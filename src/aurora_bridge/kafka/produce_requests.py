@@ -21,7 +21,7 @@ from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, NOT_ENCODED, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.produce import Part, Produce, ProducerId
+from aurora_bridge.kafka.produce_protocol import Part, Produce, ProducerId
 from aurora_bridge.kafka.producer_client import ProducerClient
 from aurora_bridge.metrics import Metrics
 

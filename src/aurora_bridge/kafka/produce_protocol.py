@@ -1,7 +1,7 @@
 """Encodes record batches and produce requests, and decodes the response.
 
 aiokafka's `ProduceRequest` takes 75 us to encode for 57 partitions, this one 9 us. The connection, API versions and the
-rest of the protocol are aiokafka's (`client`). `tests/kafka/test_produce.py` compares both requests.
+rest of the protocol are aiokafka's (`client`). `tests/kafka/test_produce_protocol.py` compares both requests.
 """
 
 import struct
