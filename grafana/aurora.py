@@ -34,8 +34,8 @@ _TENANTS = Section(
             About(
                 "Those of them that failed for Aurora: no 2xx, later than 10 s, or the client was gone.",
                 "No line.",
-                "Compare with all attempts, to the left. All of one tenant's: its credential, or its templates; failed "
-                "in a row, below, has the event and the route.",
+                "Compare with all attempts, to the left. If all of one tenant's fail: its credential or its templates. "
+                "Failed in a row, below, names the event and the route.",
             ),
             Query(
                 'sum by (tenant) (aurora_bridge_failed_attempts{event=~"$event",tenant=~"$tenant"}) > 0', "{{tenant}}"
@@ -267,4 +267,5 @@ def aurora() -> Dashboard:
         _REFUSED,
         _UNKNOWN,
         _SETTINGS,
+        tenants=True,
     )

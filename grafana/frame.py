@@ -26,9 +26,9 @@ _VARIABLES = (
         "aurora_bridge_deliveries_total",
         "Aurora's events, for the panels that tell them apart; none: refused before it was known.",
     ),
-    ("tenant", "tenant", "aurora_bridge_attempts", "Of the routes, for the panels of Aurora's attempts."),
 )
 """Name, label, the metric that has it, and what it chooses; each within what those before it chose."""
+_TENANT = ("tenant", "tenant", "aurora_bridge_attempts", "Tenants of the routes, for the panels of Aurora's attempts.")
 _ALL = model.VariableOption(selected=True, text="All", value="$__all")
 
 
@@ -41,8 +41,10 @@ class Section(NamedTuple):
     """What is rarely read: Grafana asks nothing for it until it is opened."""
 
 
-def framed(uid: str, title: str, description: str, since: str, *sections: Section) -> model.Dashboard:
-    """Return a dashboard that shows the time since `since`."""
+def framed(
+    uid: str, title: str, description: str, since: str, *sections: Section, tenants: bool = False
+) -> model.Dashboard:
+    """Return a dashboard that shows the time since `since`, and with `tenants` lets them be chosen."""
     board = Dashboard(f"aurora-bridge / {title}").uid(f"aurora-bridge-{uid}").description(description).tags([TAG])
     board.editable().time(since, "now").refresh("30s").timezone("browser").tooltip(model.DashboardCursorSync.CROSSHAIR)
     board.annotations([])
@@ -57,7 +59,7 @@ def framed(uid: str, title: str, description: str, since: str, *sections: Sectio
     source = DatasourceVariable("datasource").label("Data source").type("prometheus")
     board.with_variable(source.description("The Prometheus that scrapes the daemon."))
     chosen: list[str] = []
-    for name, label, metric, chooses in _VARIABLES:
+    for name, label, metric, chooses in (*_VARIABLES, *([_TENANT] if tenants else ())):
         board.with_variable(_variable(name, label, f"{metric}{{{','.join(chosen)}}}", chooses))
         chosen.append(f'{label}=~"${name}"')
     for number, section in enumerate(sections, start=1):

@@ -14,7 +14,7 @@ LONG, SHORT = 1.1, 0.9
 
 
 class Clock:
-    """The loop's, which stands still unless a test sets it on."""
+    """The loop's clock: it stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -51,3 +51,13 @@ async def test_an_ordinary_delay_is_not_logged(clock: Clock, caplog: pytest.LogC
         await clock.late(SHORT)
     assert clock.metrics.loop_lag_seconds[()].sum == pytest.approx(3 * SHORT)
     assert caplog.records == []
+
+
+async def test_observations_are_counted_before_they_fill_the_memory(clock: Clock) -> None:
+    """Also where nobody reads the metrics."""
+    series = clock.metrics.response_seconds["published"]
+    series.observe(0.5)
+    await clock.late(0.0)
+    assert series._new == []  # noqa: SLF001
+    assert sum(series.counts) == 1
+    assert series.sum == 0.5

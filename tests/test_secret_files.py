@@ -45,7 +45,7 @@ class Observed:
         self.files.follow(paths or [self.file], self.taker)
 
     def check(self) -> None:
-        """Look once."""
+        """Check once."""
         asyncio.run(self.files.check())
 
     @property

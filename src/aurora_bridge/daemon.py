@@ -207,8 +207,8 @@ async def _start_sender(  # noqa: PLR0913, PLR0917 - what it sends with
 
 @asynccontextmanager
 async def _reloading(files: SecretFiles) -> AsyncIterator[None]:
-    """Reload secret files that changed: look every few seconds, and on SIGHUP."""
-    async with helper("looking at the secret files", files.run):
+    """Reload secret files that changed, checked every few seconds, and on SIGHUP."""
+    async with helper("checking the secret files", files.run):
         with on_hangup(files.check_soon):
             yield
 

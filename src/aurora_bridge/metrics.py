@@ -86,8 +86,8 @@ class Metrics(Collector):
         self.attempts = Gauge(
             "aurora_bridge_attempts",
             "Aurora's attempts of the last 48 h that this replica answered, by tenant, route and event. Tenant and "
-            "route none: no route has the path, but it names a known event or came with a valid credential. Kept "
-            "across restarts; sum over replicas.",
+            "route are none where no route has the path, but it names a known event or came with a valid credential; "
+            "the tenant also for a route that is no longer in the settings. Kept across restarts; sum over replicas.",
             subscription,
         )
         self.failed_attempts = Gauge(

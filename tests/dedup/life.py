@@ -143,7 +143,7 @@ class Life:
     async def kill(self) -> Path:
         """Die as by SIGKILL; return the directory that this leaves, which is a copy: a thread cannot be killed.
 
-        The threads go on writing meanwhile: what was read twice alike is how the disk was between.
+        The threads go on writing meanwhile: two equal readings in a row are what the disk held between them.
         """
         left = self.directory.with_name(f"{self.directory.name}-killed")
         left.mkdir()

@@ -259,7 +259,8 @@ async def test_a_partition_without_a_leader_is_told_at_the_end_and_the_others_ar
     assert read.failure.startswith(f"{topics.topic}-1 cannot be read: no connection; is it up")
 
 
-async def test_a_broker_that_takes_seconds_to_answer_is_waited_for(topics: Topics) -> None:
+@pytest.mark.slow
+async def test_a_first_broker_that_takes_seconds_to_answer_is_waited_for(topics: Topics) -> None:
     """As a busy one does. The daemon, which has deadlines, would try another one."""
     await asyncio.to_thread(topics.write, 1)
     async with Proxy(int(topics.bootstrap.rpartition(":")[2])) as slow:

@@ -1,1 +1,4 @@
-"""Aurora's API for subscriptions: `client` calls it, `responses` and `subscription` parse, `errors` lists failures."""
+"""Aurora's API for subscriptions.
+
+`client` calls it, `responses` and `subscription` parse its answers, `errors` lists what can fail.
+"""

@@ -35,7 +35,7 @@ class AutoDisableGuard:
     """Checks the attempts, and saves them in a state directory. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, directory: Path, metrics: Metrics, tenants: Mapping[str, str]) -> None:
-        """Continue with the attempts in a directory that the caller has locked. `tenants` are those of the routes."""
+        """Continue with the attempts in a directory that the caller has locked. `tenants`: by the names of routes."""
         self.path = directory / FILE
         """The file they are saved in."""
         self._metrics = metrics

@@ -160,7 +160,7 @@ class Client(AIOKafkaClient):
             self.open_at[node_id] = monotonic() + throttle_ms / 1000
         return answer
 
-    async def ask(self, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
+    async def send_to_any(self, request: Any) -> Any:  # noqa: ANN401 - aiokafka's requests have no common type
         """Return the response of any available broker. Raises `KafkaError`, `TimeoutError`."""
         for _ in range(_ANY_NODE_ATTEMPTS - 1):
             try:
@@ -273,7 +273,7 @@ def _address(broker: BrokerMetadata) -> str:
 async def new_producer_id(client: Client) -> ProducerId:
     """Return a new producer id. Raises `KafkaError`."""
     no_transactions = cast("str", None)  # aiokafka's annotation is narrower than the protocol
-    answer = await client.ask(InitProducerIdRequest(no_transactions, 0))
+    answer = await client.send_to_any(InitProducerIdRequest(no_transactions, 0))
     if answer.error_code:
         raise for_code(answer.error_code)
     return ProducerId(answer.producer_id, answer.producer_epoch)

@@ -100,7 +100,7 @@ async def create_missing(
     client = make_client(settings, security, timeout_ms=_ADMIN_TIMEOUT_MS, check_cluster=check_cluster)
     try:
         await client.bootstrap()
-        metadata = await client.ask(MetadataRequest(names, allow_auto_topic_creation=False))
+        metadata = await client.send_to_any(MetadataRequest(names, allow_auto_topic_creation=False))
         there = {
             topic["topic"]
             for topic in metadata.to_object()["topics"]
@@ -120,7 +120,7 @@ async def _create(client: Client, settings: KafkaSettings, names: Iterable[str])
     topics: list[Any] = [(name, settings.partitions, replicas, [], config) for name in names]
     request = CreateTopicsRequest(topics, _ADMIN_TIMEOUT_MS, validate_only=False)
     controller = client.cluster.controller
-    answer = await (client.ask(request) if controller is None else client.send(controller.nodeId, request))
+    answer = await (client.send_to_any(request) if controller is None else client.send(controller.nodeId, request))
     creation = Creation([], {})
     for name, code, *message in answer.topic_errors:
         if code == NoError.errno:

@@ -93,7 +93,7 @@ async def create_and_wait(settings: KafkaSettings, events: Sequence[str], check_
 
 
 async def _described(client: Client, names: list[str]) -> list[Topic]:
-    answer = await client.ask(MetadataRequest(names, allow_auto_topic_creation=False))
+    answer = await client.send_to_any(MetadataRequest(names, allow_auto_topic_creation=False))
     described = {topic["topic"]: topic for topic in answer.to_object()["topics"]}
     return [_topic(name, described[name]) for name in names]
 
@@ -111,7 +111,7 @@ async def _configs(client: Client, names: list[str]) -> dict[str, tuple[int, dic
     """Return each topic's error code and configuration, by name."""
     if not names:
         return {}
-    answer = await client.ask(DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))
+    answer = await client.send_to_any(DescribeConfigsRequest([(_TOPIC, name, list(CONFIGS)) for name in names]))
     return {
         resource["resource_name"]: (
             resource["error_code"],

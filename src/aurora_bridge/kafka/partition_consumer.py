@@ -30,8 +30,8 @@ from aurora_bridge.kafka.stored import Stored, at, decode
 
 _WAIT_MS = 500
 _RETRY_SECONDS = 0.2
-_PATIENCE_SECONDS = 15.0
-"""How long a partition may fail, poll after poll, before it is given up."""
+_PATIENCE_SECONDS = 30.0
+"""How long a partition may fail, poll after poll, before it is given up: three polls that time out."""
 _MISSING_POLLS = 10
 """Polls in a row without a topic in the metadata before it counts as deleted: a broker's metadata can lag."""
 _EMPTY_POLLS = 6

@@ -51,7 +51,7 @@ class Requests:
     def __init__(
         self, client: ProducerClient, compression: int, on_end: OnEnd, *, problems: Problems, metrics: Metrics
     ) -> None:
-        """Send over `client`, compressed by a codec number of `produce.CODECS`; call `on_end` after each request."""
+        """Send over `client`, compressed by a number of `produce_protocol.CODECS`; call `on_end` after each request."""
         self._client = client
         self._compression = compression
         self._on_end = on_end

@@ -1,8 +1,8 @@
 """When Aurora switches a subscription off: the documented rule, over a sliding window.
 
 "Auto-disabled when all its retries fail within 48 h and it had at least 100 attempts in those 48 h" is ambiguous. Here,
-as in the daemon (`auto_disable`), it means: when a delivery's last retry fails, and the window has at least 100
-attempts of the subscription, none of which succeeded.
+as in the daemon (`aurora_bridge.auto_disable`), it means: when a delivery's last retry fails, and the window has at
+least 100 attempts of the subscription, none of which succeeded.
 """
 
 from collections import deque
