@@ -19,6 +19,7 @@ from bench import (
     drain,
     following,
     index,
+    instructions,
     profile,
     revisions,
     routes,
@@ -155,6 +156,13 @@ def _routes(bench: Bench, rounds: int) -> Figures:
     return found
 
 
+def _instructions(bench: Bench, webhooks: int) -> Figures:
+    daemons = list(bench.daemons.values())
+    found = instructions.measure(webhooks, bench.rounds, daemons, bench.folder("instructions"), bench.kafka.bootstrap)
+    instructions.show(found)
+    return found
+
+
 def _profile(bench: Bench, seconds: int) -> Figures:
     for daemon in bench.daemons.values():
         profile.measure(seconds, daemon, bench.folder("profile"), bench.kafka.bootstrap)
@@ -183,6 +191,7 @@ MEASUREMENTS = {
         300,
         "CPU and memory of the simulator at 2,000 webhooks a second, for {} s",
     ),
+    "instructions": Measurement(_instructions, 2_000, "instructions of a webhook, by Callgrind, {} webhooks a round"),
     "profile": Measurement(_profile, 20, "where the time of a busy daemon goes, by py-spy for {} s"),
 }
 SCENARIOS = ("64", "256", "2000/s", "100/s", "burst-64", "duplicates-64", "spool-64", "spool-2000/s")

@@ -49,7 +49,7 @@ class Daemon(Protocol):
     """`servers.daemon` of this checkout or of others."""
 
     def __call__(
-        self, folder: Path, bootstrap: str, /, *, name: str = ..., variant: Variant = ...
+        self, folder: Path, bootstrap: str, /, *, name: str = ..., variant: Variant = ..., launcher: Sequence[str] = ...
     ) -> AbstractContextManager[Server]:
         """Run it."""
 

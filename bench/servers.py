@@ -109,10 +109,16 @@ def hello_world(folder: Path, _bootstrap: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def daemon(
-    folder: Path, bootstrap: str, *, name: str = DAEMON_NAME, sources: Path = SOURCES, variant: Variant = DIRECT
+def daemon(  # noqa: PLR0913 - what can differ
+    folder: Path,
+    bootstrap: str,
+    *,
+    name: str = DAEMON_NAME,
+    sources: Path = SOURCES,
+    variant: Variant = DIRECT,
+    launcher: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Run the daemon of a checkout as people run it: tokens, index and spool on.
+    """Run the daemon of a checkout as people run it: tokens, index and spool on. A `launcher` gets its command.
 
     Its topics are its own: no measurement inherits another's events. So is its state, in `folder / STATE`, unless
     something was put there.
@@ -132,7 +138,7 @@ def daemon(
     }
     environment = {f"AURORA_BRIDGE_{key}": value for key, value in settings.items()} | {"PYTHONPATH": str(sources)}
     name = f"{name}, {variant.title}" if variant.title else name
-    with running(name, DAEMON, environment, folder, port) as server:
+    with running(name, (*launcher, *DAEMON), environment, folder, port) as server:
         yield dataclasses.replace(server, topic_prefix=topic_prefix, admin_port=admin_port, variant=variant)
 
 

@@ -1,6 +1,7 @@
 """Each measurement gives figures of its shape, at tiny counts; no figure is judged."""
 
 import os
+import shutil
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
-from bench import drain, profile, servers, soak, unloaded
+from bench import drain, instructions, profile, servers, soak, unloaded
 from bench.__main__ import MEASUREMENTS, USUAL, Bench, measurement
 from bench.load import BRIEF, SIGNALS, TRAFFIC
 from bench.runs import SPOOLED
@@ -87,6 +88,21 @@ def test_a_drain_takes_time_however_short(
 def test_the_hottest_frames_are_those_in_which_stacks_of_the_event_loop_end() -> None:
     stacks = ["MainThread;run;write 6", "MainThread;run 1", "MainThread;other;write 3", "spool;fsync 90"]
     assert profile.hottest(stacks) == [("write", 0.9), ("run", 0.1)]
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind")
+def test_instructions_are_those_of_webhooks_and_of_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "WARM_UP_WEBHOOKS", 20)
+    monkeypatch.setattr(instructions, "REST_SECONDS", 0.5)
+    (figures,) = measurement("instructions=20")[1](bench)
+    assert len(figures.webhook) == bench.rounds
+    assert figures.idle > 0
+
+
+def test_counting_instructions_without_valgrind_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(SystemExit, match="apt-get install valgrind"):
+        instructions.measure(1, 1, [], Path(), "")
 
 
 def test_import_is_timed_once_a_round() -> None:
