@@ -39,7 +39,7 @@ async def consumed(folder: Path, deliveries: Sequence[tuple[str, float]], **sett
             delivery = Delivery("GET", target.encode(), (), received_us, monotonic())
             answer = await core.bridge.accept(delivery)
             assert answer.status == 200
-            core.bridge.answered(delivery, answer, handed=True)
+            core.bridge.answered(delivery, answer, in_time=True)
         await core.stop()
     return [
         orjson.loads(structured(one.value, [(name, text.encode()) for name, text in one.headers.items()]))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.logs import Quota, fields
-from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, Metrics
+from aurora_bridge.metrics import NO_EVENT, Metrics
 from aurora_bridge.redaction import redact_path
 from aurora_bridge.refusal import Credential, DeadLetterReason, Outcome, Reason
 from aurora_bridge.remedies import CREDENTIALS, DEAD_LETTERS, REMEDIES
@@ -69,25 +69,26 @@ class AccessLog:
         self._quotas = {kind: Quota(_LINES_A_MINUTE, monotonic) for kind in kinds}
         self._refused = {kind: deque[RefusedRequest](maxlen=_KEPT) for kind in kinds}
 
-    def enter(self, delivery: Delivery, answer: Answer, since: float, *, handed: bool) -> None:
-        """Enter an answer that was ready at monotonic time `since`. If not `handed`, the client was gone."""
-        now = monotonic()
+    def enter(self, delivery: Delivery, answer: Answer, decided: float, answered: float, *, in_time: bool) -> None:
+        """Enter an answer that was decided and given at these monotonic times.
+
+        If not `in_time`, it was given too late for Aurora, or the client was gone.
+        """
+        seconds = answered - delivery.received
         metrics = self._metrics
-        self._answer_seconds.observe(now - since)
-        metrics.response_seconds[answer.outcome].observe(now - delivery.received)
+        self._answer_seconds.observe(answered - decided)
+        metrics.response_seconds[answer.outcome].observe(seconds)
         metrics.deliveries[answer.event, answer.outcome] += 1
-        if answer.subscription is not None and not self._is_strangers(answer.subscription, answer, delivery):
-            failed = answer.status >= _FAILURE or not handed or now - delivery.received > BUDGET_SECONDS
-            self.attempts.enter(answer.subscription, delivery.received_us, failed=failed)
+        subscription = answer.subscription
+        if subscription is not None and not (
+            answer.credential is _MISSING and self.attempts.accepted_lately(subscription, delivery.received_us)
+        ):  # without the credential that Aurora sends for this subscription, it is a stranger's
+            failed = answer.status >= _FAILURE or not in_time
+            self.attempts.enter(subscription, delivery.received_us, failed=failed)
         if answer.reason is not None:
             self._enter_reason(delivery, answer, answer.reason, {})
         elif self._log_deliveries:
-            log.info("delivery", extra=_fields(answer, seconds=round(now - delivery.received, 4)))
-
-    def _is_strangers(self, subscription: tuple[str, str], answer: Answer, delivery: Delivery) -> bool:
-        """Whether a request lacks the credential that Aurora sends for this subscription."""
-        missing = answer.credential is _MISSING
-        return missing and self.attempts.accepted_lately(subscription, delivery.received_us)
+            log.info("delivery", extra=_fields(answer, seconds=round(seconds, 4)))
 
     def enter_refusal(self, reason: Reason, peer: str = "", **more: str) -> None:
         """Enter a request from `peer` that was refused before it became a delivery; `more` goes to the log."""

@@ -21,7 +21,7 @@ from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
 from aurora_bridge.garbled_templates import GarbledTemplates
 from aurora_bridge.logs import Quota, fields
-from aurora_bridge.metrics import BUDGET_SECONDS, NO_EVENT, NOTHING, PLACEHOLDER, Metrics
+from aurora_bridge.metrics import NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.refusal import Credential, DeadLetterReason, Malformed, Outcome, Reason, Refusal
@@ -292,10 +292,9 @@ class Bridge:
         """Whether a delivery that cannot be accepted carries a valid credential."""
         return self._routes.recognizes(delivery)
 
-    def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
+    def answered(self, delivery: Delivery, answer: Answer, *, in_time: bool) -> None:
         """Note whether the answer reached the socket in time. If not, a retry is expected."""
         if answer.entry is not None:
-            in_time = handed and monotonic() - delivery.received <= BUDGET_SECONDS
             self._dedup.answered(answer.entry, delivery.received_us, in_time=in_time)
 
     async def watch(self) -> None:

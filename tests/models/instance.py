@@ -448,7 +448,7 @@ class Instance:
         answer = await self._bridge.accept(delivery)
         if not self._alive:
             return
-        self._bridge.answered(delivery, answer, handed=request.reaches)
+        self._bridge.answered(delivery, answer, in_time=request.reaches)
         request.answer = answer
         self.requests.remove(request)
         self._observer.answered(self, request)

@@ -53,7 +53,9 @@ class BridgeDouble(Bridge):
     def __init__(self) -> None:
         self.answer: Answer | Exception = Answer(200, Outcome.PUBLISHED, "lead_changed", "the-id")
         self.deliveries: list[Delivery] = []
-        self.handed: list[bool] = []
+        self.in_time: list[bool] = []
+        self.seconds = 0.0
+        """How long an answer takes."""
         self.told = asyncio.Event()
         """Set when an answer was handed over, or could not be."""
         self.asked = asyncio.Event()
@@ -69,6 +71,7 @@ class BridgeDouble(Bridge):
         self.deliveries.append(delivery)
         self.asked.set()
         await self.may_answer.wait()
+        delivery.received -= self.seconds
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -76,7 +79,7 @@ class BridgeDouble(Bridge):
     def recognizes(self, delivery: Delivery) -> bool:
         return self.known in [value for _, value in delivery.headers]
 
-    def answered(self, delivery: Delivery, answer: Answer, *, handed: bool) -> None:
+    def answered(self, delivery: Delivery, answer: Answer, *, in_time: bool) -> None:
         del delivery, answer
-        self.handed.append(handed)
+        self.in_time.append(in_time)
         self.told.set()

@@ -11,7 +11,7 @@ import pytest
 from aurora_bridge.access_log import AccessLog
 from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import Answer
-from aurora_bridge.metrics import Metrics
+from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.ingress import Ingress, make_server
@@ -92,7 +92,7 @@ async def test_the_target_is_not_read_by_the_server(serving: Serving, target: by
 async def test_the_bridges_answer_is_given_told_and_counted(serving: Serving) -> None:
     response = await talk(serving.url, lambda connection: connection.get("/a"))
     assert (response.status, response.json) == (200, {"id": "the-id", "outcome": "published"})
-    assert serving.bridge.handed == [True]
+    assert serving.bridge.in_time == [True]
     assert serving.metrics.deliveries[EVENT, "published"] == 1
 
 
@@ -106,7 +106,13 @@ async def test_a_delivery_goes_on_when_its_client_is_gone_and_that_is_told(servi
     serving.bridge.may_answer.set()
     async with asyncio.timeout(PATIENCE):
         await serving.bridge.told.wait()
-    assert serving.bridge.handed == [False]
+    assert serving.bridge.in_time == [False]
+
+
+async def test_an_answer_that_comes_later_than_aurora_waits_is_told_as_such(serving: Serving) -> None:
+    serving.bridge.seconds = BUDGET_SECONDS
+    assert (await talk(serving.url, lambda connection: connection.get("/a"))).status == 200
+    assert serving.bridge.in_time == [False]
 
 
 @pytest.mark.proves("No secret comes out: not in a traceback")

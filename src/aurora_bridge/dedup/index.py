@@ -195,16 +195,19 @@ def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happen
 
 
 def _insert(db: sqlite3.Connection, table: str, width: int, conflict: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows in chunks of a fixed size. The last chunk is padded with rows that the statement ignores."""
+    """Insert rows in chunks of a fixed size. The last chunk is padded with rows that the statement ignores.
+
+    They consist of numbers, since `sqlite3` takes ten times longer over None.
+    """
     for start in range(0, len(rows), _CHUNK):
         values = list(chain.from_iterable(rows[start : start + _CHUNK]))
-        db.execute(_insertion(table, width, conflict), values + [None] * (width * _CHUNK - len(values)))
+        db.execute(_insertion(table, width, conflict), values + [0] * (width * _CHUNK - len(values)))
 
 
 @cache
 def _insertion(table: str, width: int, conflict: str) -> str:
     rows = ",".join([f"({','.join('?' * width)})"] * _CHUNK)
-    return f"INSERT INTO {table} SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL {conflict}"  # noqa: S608 - constants
+    return f"INSERT INTO {table} SELECT * FROM (VALUES {rows}) WHERE column1 <> 0 {conflict}"  # noqa: S608 - constants
 
 
 def fingerprints(db: sqlite3.Connection, cursor: Cursor, limit: int) -> tuple[list[str], Cursor | None]:

@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aurora_bridge.access_log import AccessLog
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.logs import Quota, fields, origin
+from aurora_bridge.metrics import BUDGET_SECONDS
 from aurora_bridge.refusal import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.answer import ready, respond
@@ -74,10 +75,12 @@ class Ingress:
         if answer.reason is _NO_ROUTE and self._is_probe(delivery):
             connection.send(message, self._health())
             return
-        done = monotonic()
+        decided = monotonic()
         handed = connection.send(message, respond(answer))
-        self._bridge.answered(delivery, answer, handed=handed)
-        self._access_log.enter(delivery, answer, done, handed=handed)
+        answered = monotonic()
+        in_time = handed and answered - delivery.received <= BUDGET_SECONDS
+        self._bridge.answered(delivery, answer, in_time=in_time)
+        self._access_log.enter(delivery, answer, decided, answered, in_time=in_time)
 
     def _is_probe(self, delivery: Delivery) -> bool:
         """Whether a request without a route is a load balancer's probe; Google's, by default, ask for `/`."""
