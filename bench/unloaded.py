@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench.runs import Contender
 
-IMPORT = "from time import perf_counter as now; t = now(); import aurora_bridge.cli; print(now() - t)"
+IMPORT = "from time import perf_counter as now; t = now(); import aurora_bridge.cli.serve; print(now() - t)"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ shtab generates it from the parser.
 
 import argparse
 import os
-from functools import partial
 
 import shtab
 
 from aurora_bridge.cli.command import Subparsers
+from aurora_bridge.cli.main import make_parser
 from aurora_bridge.cli.output import put
 from aurora_bridge.webhook.catalogue import EVENTS
 
@@ -21,8 +21,8 @@ _EXAMPLES = """\
 """
 
 
-def add(subparsers: Subparsers, parser: argparse.ArgumentParser) -> None:
-    """Register the command; `parser` is the parser of the whole command line."""
+def add(subparsers: Subparsers) -> None:
+    """Register the command."""
     own = subparsers.add_parser(
         "completion",
         help="print a completion script for your shell",
@@ -31,10 +31,11 @@ def add(subparsers: Subparsers, parser: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     own.add_argument("shell", choices=_SHELLS, help="your shell")
-    own.set_defaults(run=partial(_print, parser))
+    own.set_defaults(run=_print)
 
 
-def _print(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+def _print(arguments: argparse.Namespace) -> int:
+    parser = make_parser()
     _complete_values(parser)
     put(shtab.complete(parser, shell=arguments.shell))
     return os.EX_OK

@@ -1,36 +1,27 @@
-"""`aurora-bridge`: finds the command and runs it."""
+"""`aurora-bridge`: finds the command and runs it.
+
+A command's module is imported when it is needed: the daemon would start later, and be larger, with all of them.
+"""
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
 from aurora_bridge.build import BUILD
-from aurora_bridge.cli import (
-    cluster,
-    completion,
-    config,
-    dead_letters,
-    demo,
-    drain,
-    find,
-    quarantine,
-    replay,
-    resend,
-    serve,
-    simulate,
-    subscriptions,
-    tail,
-    templates,
-    topics,
-)
 from aurora_bridge.cli.command import EX_FAILED, add_config
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 
+COMMANDS = (
+    *("serve", "config", "templates", "subscriptions", "topics", "tail", "find", "replay", "dead-letters"),
+    *("quarantine", "resend", "drain", "cluster", "simulate", "demo", "completion"),
+)
+"""In the order of the help. Each has a module that is named like it."""
 _EPILOG = """exit codes: 0 done, 1 failed while running, 2 wrong usage, 78 a setting is wrong (the message names it)"""
 
 
@@ -68,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    parser = make_parser()
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = make_parser(words[:1] if words and words[0] in COMMANDS else COMMANDS)
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.print_usage(sys.stderr)
@@ -77,8 +69,8 @@ def _run(arguments: list[str] | None) -> int:
     return int(parsed.run(parsed))
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of some of its commands."""
     parser: argparse.ArgumentParser = _Parser(
         prog="aurora-bridge",
         description="Takes the webhooks of Aurora Solar and publishes each as a canonical event to Kafka.",
@@ -87,8 +79,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('aurora-bridge')} ({BUILD})")
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    asking = (tail, find, replay, dead_letters, quarantine, resend)
-    for command in (serve, config, templates, subscriptions, topics, *asking, drain, cluster, simulate, demo):
-        command.add(subparsers)
-    completion.add(subparsers, parser)
+    for command in commands:
+        import_module(f"{__package__}.{command.replace('-', '_')}").add(subparsers)
     return parser
