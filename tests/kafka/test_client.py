@@ -16,8 +16,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from aurora_bridge.kafka.client import Client, addresses, new_producer_id
+from aurora_bridge.kafka.client import Client, addresses, make_client, new_producer_id
 from aurora_bridge.kafka.produce_protocol import ProducerId
+from aurora_bridge.settings import KafkaSettings
 from tests.kafka.sending import connections_of
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.topics import create_topics, topic_names
@@ -228,3 +229,9 @@ async def test_a_client_that_is_being_closed_can_be_cancelled() -> None:
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
+
+
+async def test_the_client_begins_with_all_the_brokers_of_the_settings() -> None:
+    client = make_client(KafkaSettings(bootstrap_servers="a:1,b:2"))
+    assert sorted((host, port) for host, port, _ in client.hosts) == [("a", 1), ("b", 2)]
+    await client.close()

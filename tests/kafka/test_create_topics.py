@@ -16,15 +16,13 @@ from aiokafka.errors import (
     UnknownError,
 )
 from aiokafka.protocol.admin import CreateTopicsRequest
-from aiokafka.record.default_records import DefaultRecordBatch
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from aurora_bridge import tasks
 from aurora_bridge.kafka import create_topics as module
-from aurora_bridge.kafka.client import Client, make_client
+from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.create_topics import Creation, create_at_start, create_missing
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.produce_protocol import CODECS
 from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.metrics import Metrics
@@ -244,19 +242,3 @@ async def test_without_a_broker_there_is_an_error(prefix: str) -> None:
     (port,) = free_ports(1)
     with pytest.raises(KafkaConnectionError):
         await create_missing(settings(f"{HOST}:{port}", prefix), [f"{prefix}a"])
-
-
-async def test_the_client_begins_with_all_the_brokers_of_the_settings() -> None:
-    client = make_client(KafkaSettings(bootstrap_servers="a:1,b:2"))
-    assert sorted((host, port) for host, port, _ in client.hosts) == [("a", 1), ("b", 2)]
-    await client.close()
-
-
-def test_the_codecs_have_the_numbers_of_the_batch_format() -> None:
-    assert CODECS == {
-        "none": 0,
-        "gzip": DefaultRecordBatch.CODEC_GZIP,
-        "snappy": DefaultRecordBatch.CODEC_SNAPPY,
-        "lz4": DefaultRecordBatch.CODEC_LZ4,
-        "zstd": DefaultRecordBatch.CODEC_ZSTD,
-    }

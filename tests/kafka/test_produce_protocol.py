@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import murmur2 as aiokafkas_murmur2
 from aiokafka.protocol.produce import ProduceRequest_v7, ProduceResponse_v7
+from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.kafka.produce_protocol import Produce, ProducerId, encode_batch, murmur2
+from aurora_bridge.kafka.produce_protocol import CODECS, Produce, ProducerId, encode_batch, murmur2
 from aurora_bridge.kafka.record import Record
 from tests.kafka.records import make_record
 
@@ -182,3 +183,13 @@ def test_murmur2_is_that_of_kafkas_own_test_vectors(text: str, hashed: int) -> N
 @given(st.binary(max_size=100))
 def test_murmur2_is_that_of_aiokafkas_partitioner(data: bytes) -> None:
     assert aiokafkas_murmur2(data) & 0x7FFFFFFF == murmur2(data)
+
+
+def test_the_codecs_have_the_numbers_of_the_batch_format() -> None:
+    assert CODECS == {
+        "none": 0,
+        "gzip": DefaultRecordBatch.CODEC_GZIP,
+        "snappy": DefaultRecordBatch.CODEC_SNAPPY,
+        "lz4": DefaultRecordBatch.CODEC_LZ4,
+        "zstd": DefaultRecordBatch.CODEC_ZSTD,
+    }
