@@ -20,8 +20,8 @@ from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka.client import make_client
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
+from aurora_bridge.kafka.problem_reasons import REASONS
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings, KafkaSettings
 from aurora_bridge.webhook.catalogue import CATALOGUE

@@ -19,7 +19,7 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import RouteSettings, Settings
-from aurora_bridge.webhook import shape, template
+from aurora_bridge.webhook import query_shape, url_template
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import normalise
 from aurora_bridge.webhook.routes import Routes
@@ -112,8 +112,8 @@ def _microseconds(routes: Routes, url: str, count: int) -> float:
 
 def _megabytes(count: int) -> float:
     """Return what settings and routes take, and the shapes of what comes there."""
-    shape._known.cache_clear()  # noqa: SLF001 - what was measured before
-    template._known_reading.cache_clear()  # noqa: SLF001
+    query_shape._known.cache_clear()  # noqa: SLF001 - what was measured before
+    url_template._known_reading.cache_clear()  # noqa: SLF001
     gc.collect()
     tracemalloc.start()
     settings = _settings(count)

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from aurora_bridge.daemon import make_metrics
 from aurora_bridge.metric_types import Counter, Gauge, Histogram
 from aurora_bridge.settings import Settings
-from aurora_bridge.settings.expected import expected
+from aurora_bridge.settings.expected_values import expected
 from aurora_bridge.settings.names import FILE_ONLY, SETTINGS, variable
 from docs.proofs import problems, proofs_page
 

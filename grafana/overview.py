@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from aurora_bridge.metrics import BUDGET_SECONDS
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from grafana.frame import Section, framed
 from grafana.panels import GREEN, ORANGE, OUTCOMES, RED, YELLOW, About, bars, lines, number, times
 from grafana.queries import INTERVAL, OBJECTIVE, OUR_FAULT, RANGE, Query, due, missed, quantile

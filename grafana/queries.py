@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from aurora_bridge.metrics import BUDGET_SECONDS
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 
 OBJECTIVE = 0.999
 """Share of Aurora's deliveries that are to be taken within its 10 s, over 30 days."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from aurora_bridge.settings import Settings
-from aurora_bridge.url_templates import to_paste
+from aurora_bridge.suggested_templates import to_paste
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
 from helm.comments import descriptions
 from helm.schema import schema

@@ -11,7 +11,7 @@ from aurora_bridge.access_log import AccessLog, RefusedRequest
 from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.metrics import NO_EVENT, Metrics
-from aurora_bridge.refusal import Credential, DeadLetterReason, Outcome, Reason
+from aurora_bridge.outcomes import Credential, DeadLetterReason, Outcome, Reason
 from aurora_bridge.remedies import CREDENTIALS, DEAD_LETTERS, REMEDIES
 from aurora_bridge.webhook.delivery import Delivery
 

@@ -15,15 +15,15 @@ from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
+from aurora_bridge.outcomes import Reason, Refusal
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import Anonymous, Credentials, Secrets
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Route, Routes
-from aurora_bridge.webhook.rules import Rules
 
 PATIENCE = 30.0
 ATTRIBUTES = [(name, attribute) for name, kind in CATALOGUE.items() for attribute in kind.values]

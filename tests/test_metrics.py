@@ -16,7 +16,7 @@ from aurora_bridge.dedup.recurrence import Interval
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.metric_types import Counter, Gauge, Histogram
 from aurora_bridge.metrics import NO_EVENT, STAGES, Metrics
-from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
+from aurora_bridge.outcomes import DeadLetterReason, Outcome, Reason
 from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 
 OUTCOMES = {outcome.value for outcome in Outcome}

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.outcomes import Malformed
 from aurora_bridge.redaction import SecretNames, redact_path
-from aurora_bridge.refusal import Malformed
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import normalise
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Route, Routes
-from aurora_bridge.webhook.rules import Rules
 
 BY_DEFAULT: Final = Settings().ingress.secret_parameters
 SECRETS: Final = SecretNames(BY_DEFAULT)

@@ -1,6 +1,6 @@
 """What to do about each reason."""
 
-from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
+from aurora_bridge.outcomes import Credential, DeadLetterReason, Reason
 from aurora_bridge.remedies import CREDENTIALS, DEAD_LETTERS, REMEDIES
 
 

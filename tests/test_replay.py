@@ -10,14 +10,14 @@ import pytest
 
 from aurora_bridge.daemon import make_metrics
 from aurora_bridge.outbox.record import OutboxRecord
+from aurora_bridge.outcomes import Outcome, Reason, Refusal
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Outcome, Reason, Refusal
 from aurora_bridge.replay import REPLAYED, Replay, Result
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.credentials import HEADER, Credentials, Secrets
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Route, Routes
-from aurora_bridge.webhook.rules import Rules
 from tests.support.embedded import PATIENCE, EmbeddedBridge
 
 RECEIVED_US: Final = 1_795_489_511_454_000

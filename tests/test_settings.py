@@ -24,9 +24,9 @@ from aurora_bridge.settings import (
     load,
     redacted,
 )
-from aurora_bridge.settings.expected import choices, expected
+from aurora_bridge.settings.expected_values import choices, expected
 from aurora_bridge.settings.names import FILE_ONLY, GROUPS, SETTINGS, variable
-from aurora_bridge.webhook.text import canonical_name, meant_name
+from aurora_bridge.webhook.decoding import canonical_name, meant_name
 
 every_setting = pytest.mark.parametrize("key", SETTINGS)
 

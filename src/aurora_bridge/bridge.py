@@ -24,7 +24,7 @@ from aurora_bridge.logs import Quota, fields
 from aurora_bridge.metrics import NO_EVENT, NOTHING, PLACEHOLDER, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
-from aurora_bridge.refusal import Credential, DeadLetterReason, Malformed, Outcome, Reason, Refusal
+from aurora_bridge.outcomes import Credential, DeadLetterReason, Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, unknown_values
 from aurora_bridge.webhook.dead_letter import dead_letter

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from aurora_bridge.settings import EventSettings, Settings
-from aurora_bridge.settings.problems import both_names
+from aurora_bridge.settings.error_messages import both_names
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType, Recurrence, todays_name
 
 

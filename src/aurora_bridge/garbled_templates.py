@@ -1,6 +1,6 @@
 """URL templates in Aurora that HTML or a framework garbled: noted for the status page, logged once each.
 
-Their deliveries are read as they were meant (`webhook.shape`), so that nothing is lost until somebody fixes them.
+Their deliveries are read as they were meant (`webhook.query_shape`), so that nothing is lost until somebody fixes them.
 """
 
 import logging
@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.webhook.decoding import canonical_name, meant_name
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.routes import DISCRIMINATOR, Match
-from aurora_bridge.webhook.text import canonical_name, meant_name
 
 log = logging.getLogger(__name__)
 

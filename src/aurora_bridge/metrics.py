@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from aurora_bridge.build import BUILD
 from aurora_bridge.metric_types import Counter, Gauge, Histogram, Labels
-from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
+from aurora_bridge.outcomes import DeadLetterReason, Outcome, Reason
 
 BUDGET_SECONDS = 10
 """Aurora waits this long for an answer (Aurora: "Delivery")."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
+from aurora_bridge.outcomes import Credential, DeadLetterReason, Reason
 
 AUTO_DISABLE = (
     "Aurora does so when 100 attempts within 48 h have all failed, and the subscription stays off until somebody "

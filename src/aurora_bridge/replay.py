@@ -1,6 +1,6 @@
 """Replays dead letters: matches them against the current routes, and publishes their events.
 
-`dedup.replays` decides whether the event is already known. The replay itself is recorded as another event
+`dedup.dead_letter_replays` decides whether the event is already known. The replay itself is recorded as another event
 (`webhook.dead_letter`) that happens `once`, so that the index and every replica know of it. It is published after the
 replayed event: a crash in between costs a copy with the same id.
 """
@@ -15,8 +15,8 @@ from aurora_bridge.bridge import Bridge
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.logs import fields
+from aurora_bridge.outcomes import Malformed, Outcome, Reason, Refusal
 from aurora_bridge.redaction import HIDDEN
-from aurora_bridge.refusal import Malformed, Outcome, Reason, Refusal
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter, mark_replayed
 from aurora_bridge.webhook.delivery import Delivery

@@ -1,6 +1,6 @@
 """From settings to routes: compiles templates, reads credentials, and reports everything that is wrong at once.
 
-`daemon` serves the routes; `cli.config` only checks them. What to paste into Aurora for them is in `url_templates`.
+`daemon` serves the routes; `cli.config` only checks them. `suggested_templates` has what to paste into Aurora for them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +26,11 @@ from aurora_bridge.webhook.credentials import (
     parse_basic,
     parse_tokens,
 )
-from aurora_bridge.webhook.pattern import TemplateError, placeholder
+from aurora_bridge.webhook.decoding import meant_name
+from aurora_bridge.webhook.route_rules import HIDDEN_STATE_WINDOW_US, Rules
 from aurora_bridge.webhook.routes import Route, Routes, conflicts
-from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US, Rules
-from aurora_bridge.webhook.template import Template, could_match_one
-from aurora_bridge.webhook.text import meant_name
+from aurora_bridge.webhook.segment_pattern import TemplateError, placeholder
+from aurora_bridge.webhook.url_template import Template, could_match_one
 
 DEFAULT = "default"
 _AURORAS_OWN = "session_token"

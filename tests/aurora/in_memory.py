@@ -7,12 +7,12 @@ from typing import Any, cast
 from aurora_bridge.aurora.apply import Applied, carry_out
 from aurora_bridge.aurora.checks import Finding, check
 from aurora_bridge.aurora.client import AuroraClient
+from aurora_bridge.aurora.desired import WantedSubscriptions, wanted_of
 from aurora_bridge.aurora.diff import Plan, plan
 from aurora_bridge.aurora.errors import ApiReason, AuroraError
 from aurora_bridge.aurora.export import exported
 from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription, read_subscription
-from aurora_bridge.aurora.wanted import WantedSubscriptions, wanted_of
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, secret_names
 from aurora_bridge.secret_files import SecretFiles

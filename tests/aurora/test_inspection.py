@@ -16,7 +16,7 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings, SubscriptionSettings
-from aurora_bridge.url_templates import default_template
+from aurora_bridge.suggested_templates import default_template
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.credentials import Uses
 

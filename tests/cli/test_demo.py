@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from aurora_bridge.cli.demo_check import Sums
 from aurora_bridge.cli.demo_programs import Programs
 from aurora_bridge.cli.demo_screen import Screen, closing
-from aurora_bridge.cli.demo_sums import Sums
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.deliveries import Answer, Delivery
 from aurora_bridge.simulator.stories import Occurrence

@@ -14,7 +14,7 @@ from aurora_bridge.control import server
 from aurora_bridge.control.address import MAX_LINE_BYTES, SOCKET, address
 from aurora_bridge.control.client import ControlError, ask
 from aurora_bridge.control.server import CONNECTIONS, Command, Request, listening
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.outcomes import Reason, Refusal
 
 PATIENCE = 30.0
 

@@ -20,10 +20,10 @@ from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.log_record import LogRecord
 from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action
-from aurora_bridge.kafka.reasons import REASONS
+from aurora_bridge.kafka.problem_reasons import REASONS
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.outcomes import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import ME, outbox_record

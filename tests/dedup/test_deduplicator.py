@@ -9,7 +9,7 @@ import pytest
 from aurora_bridge.dedup.deduplicator import Decision
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.recurrence import Action, Interval
-from aurora_bridge.refusal import Refusal
+from aurora_bridge.outcomes import Refusal
 from aurora_bridge.webhook.event import Event
 from tests.dedup.events import DAY, HOUR, MINUTE, NOON, ONCE, SECOND, SIGNAL, A, B, C, once, state, told
 from tests.dedup.life import REFUSAL, Life, held_up, living, states, turns, until

@@ -16,13 +16,13 @@ import pytest
 
 from aurora_bridge.bridge import Answer
 from aurora_bridge.daemon import make_metrics
+from aurora_bridge.outcomes import Outcome
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Outcome
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Route, Routes
-from aurora_bridge.webhook.rules import Rules
 from tests.e2e.stores import Place, Stored
 from tests.support.broker import KafkaCluster
 from tests.support.daemon import Daemon

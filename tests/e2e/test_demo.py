@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aurora_bridge.cli import demo_week
-from aurora_bridge.cli.demo_sums import Sums
+from aurora_bridge.cli.demo_check import Sums
 from tests.cli.in_process import here
 from tests.e2e.stores import published, spooled
 from tests.support import http

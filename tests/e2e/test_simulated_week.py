@@ -24,9 +24,9 @@ from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.deliveries import Answer, Delivery, Request, State
 from aurora_bridge.simulator.engine import Engine, World
+from aurora_bridge.simulator.fill_template import suggested
 from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.stories import STORIES, occurrences
-from aurora_bridge.simulator.template import suggested
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
 from tests.e2e.stores import Place, Stored
 from tests.faults.clock import WallClock

@@ -20,10 +20,10 @@ from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.deliveries import RETRY_SECONDS, Delivery, State
 from aurora_bridge.simulator.engine import Engine, World
+from aurora_bridge.simulator.fill_template import Spaces
 from aurora_bridge.simulator.scenarios import Disturbances, Scenario
 from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.stories import Occurrence, occurrences
-from aurora_bridge.simulator.template import Spaces
 from aurora_bridge.simulator.values import plausible
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
 from tests.e2e.stores import spooled

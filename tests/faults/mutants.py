@@ -27,7 +27,7 @@ from aurora_bridge.outbox import spool_file
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.outcomes import Outcome, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.state import worker
 from aurora_bridge.webhook.delivery import Delivery

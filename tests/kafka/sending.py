@@ -10,12 +10,12 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 
 from aurora_bridge.kafka.client import Client, OnConnection, make_client
+from aurora_bridge.kafka.delivery_report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
+from aurora_bridge.kafka.problem_reasons import REASONS
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.producer_client import Connect
-from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings

@@ -12,7 +12,7 @@ from aurora_bridge.dedup.index import FILE as INDEX
 from aurora_bridge.kafka.client import addresses, make_client
 from aurora_bridge.kafka.cluster_guard import ClusterGuard, WrongClusterError, read_id
 from aurora_bridge.kafka.create_topics import create_missing
-from aurora_bridge.kafka.reasons import explain
+from aurora_bridge.kafka.problem_reasons import explain
 from aurora_bridge.settings import KafkaSettings
 from aurora_bridge.state import line_file
 from aurora_bridge.state.directory import StateError

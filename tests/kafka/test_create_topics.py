@@ -22,8 +22,8 @@ from aurora_bridge import tasks
 from aurora_bridge.kafka import create_topics as module
 from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.create_topics import Creation, create_at_start, create_missing
+from aurora_bridge.kafka.problem_reasons import REASONS
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings

@@ -13,8 +13,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.dedup import index
-from aurora_bridge.dedup import reading as dedup_reading
+from aurora_bridge.dedup import index, reading_progress
 from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
@@ -246,7 +245,7 @@ async def test_a_long_reading_tells_how_far_it_is(
         await asyncio.to_thread(produce, kafka.bootstrap, record_of(topic, once(f"{number}")))
     caplog.set_level(logging.INFO)
     with (
-        patch.object(dedup_reading, "_PROGRESS_SECONDS", 0),
+        patch.object(reading_progress, "_PROGRESS_SECONDS", 0),
         patch.object(module, "_GROUP", 1),
         patch.object(module, "_FETCH_BYTES", 1),
     ):

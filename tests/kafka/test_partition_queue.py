@@ -7,6 +7,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from aurora_bridge.kafka.batch import State
 from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from aurora_bridge.kafka.error_actions import Action
 from aurora_bridge.kafka.partition_queue import (
     MAX_BATCH_BYTES,
@@ -17,7 +18,6 @@ from aurora_bridge.kafka.partition_queue import (
 )
 from aurora_bridge.kafka.produce_protocol import NOT_IDEMPOTENT, ProducerId
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryStatus
 from aurora_bridge.metrics import Metrics
 from tests.kafka.records import keys, make_record
 

@@ -17,8 +17,8 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from aurora_bridge.kafka.problem_reasons import REASONS, Problem, explain
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.reasons import REASONS, Problem, explain
 from aurora_bridge.kafka.security import UnusableFileError
 from aurora_bridge.kafka.tokens import TokenError, TokenRefusedError
 from aurora_bridge.metrics import Metrics

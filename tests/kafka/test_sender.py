@@ -9,8 +9,8 @@ from time import time_ns
 
 import pytest
 
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from aurora_bridge.kafka.produce_protocol import murmur2
-from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.sending import EVENT, PATIENCE, Journal, Running, client_of, numbers, running, stored
 from tests.support.broker import KafkaCluster, NamedKafka

@@ -13,10 +13,10 @@ from aiokafka.errors import (
 from aiokafka.record.memory_records import MemoryRecords
 
 from aurora_bridge.kafka import partition_queue
+from aurora_bridge.kafka.delivery_report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, Action
 from aurora_bridge.kafka.produce_protocol import encode_batch
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored, keys_of
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, running

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import GroupLoadInProgressError, KafkaConnectionError
 from aiokafka.record.memory_records import MemoryRecords
 
-from aurora_bridge.kafka.report import DeliveryStatus
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import EVENT, Journal, eventually, running

@@ -13,8 +13,8 @@ from aiokafka.errors import (
 )
 
 from aurora_bridge.kafka.client import Client, OnConnection
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from aurora_bridge.kafka.produce_protocol import murmur2
-from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, running

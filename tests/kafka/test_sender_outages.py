@@ -10,7 +10,7 @@ import pytest
 
 from aurora_bridge.kafka import sender
 from aurora_bridge.kafka.client import Client, OnConnection
-from aurora_bridge.kafka.report import DeliveryStatus
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.sending import (
     EVENT,

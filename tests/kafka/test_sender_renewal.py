@@ -8,8 +8,8 @@ from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v0
 
 from aurora_bridge.kafka import producer_client
 from aurora_bridge.kafka.client import Client, OnConnection
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from aurora_bridge.kafka.produce_protocol import Produce, ProduceAnswer
-from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored
 from tests.kafka.sending import Journal, running

@@ -11,9 +11,9 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataResponse_v0
 
 from aurora_bridge.kafka import broker, metadata, partition_queue
-from aurora_bridge.kafka.pace import Pace
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
+from aurora_bridge.kafka.linger import Pace
 from aurora_bridge.kafka.produce_protocol import Produce, murmur2
-from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored, keys_of
 from tests.kafka.sending import EVENT, PATIENCE, Journal, eventually, numbers, running

@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple, Self
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup import log_record
+from aurora_bridge.kafka.delivery_report import SenderListener
 from aurora_bridge.kafka.error_actions import NO_ANSWER, NO_CONNECTION, Action
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched
 from aurora_bridge.kafka.partition_queue import PartitionQueue
 from aurora_bridge.kafka.produce_protocol import ProducerId
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import SenderListener
 from aurora_bridge.state.worker import Worker
 from aurora_bridge.webhook.event import Headers
 from tests.models.clock import Clock

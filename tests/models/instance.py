@@ -22,22 +22,22 @@ from aurora_bridge.dedup.memory import Entry
 from aurora_bridge.dedup.recurrence import Action, Interval, event_id
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.follower import Follower
+from aurora_bridge.kafka.problem_reasons import REASONS
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
+from aurora_bridge.outcomes import Outcome, Refusal
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Outcome, Refusal
 from aurora_bridge.settings import DeadlinesSettings, IndexSettings, IngressSettings, Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Route, Routes
-from aurora_bridge.webhook.rules import Rules
 from tests.models.clock import Clock, Loop
 from tests.models.doubles import NUMBER, Kafka, Reading, SteppedWorker, Wire
 from tests.models.state_directory import Key

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.lifecycle import State
-from aurora_bridge.dedup.reading import READ_TO_ITS_END
+from aurora_bridge.dedup.reading_progress import READ_TO_ITS_END
 from aurora_bridge.outbox.spool_file import FILE as SPOOL
 from tests.models.doubles import NUMBER
 from tests.support.index_rows import rows_of

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aurora_bridge.kafka.batch import State
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION, Action
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.produce_protocol import ProducerId
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryStatus
 from tests.kafka.records import make_record
 
 pytestmark = pytest.mark.proves("a record that is sent again makes no second copy while the process lives")

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from tests.outbox.records import make_record
 
 PATIENCE = 30.0

@@ -18,7 +18,7 @@ from aurora_bridge.outbox.drainer import WINDOW, Drainer
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.outcomes import Outcome, Refusal
 from aurora_bridge.settings import DeadlinesSettings
 from tests.kafka.scripted import Batches, ScriptedClient, keys_of
 from tests.kafka.sending import (

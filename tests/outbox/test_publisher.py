@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from aurora_bridge.kafka.delivery_report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Outcome, Reason, Refusal
+from aurora_bridge.outcomes import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
 from tests.kafka.records import keys
 from tests.outbox.records import make_record

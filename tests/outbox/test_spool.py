@@ -16,7 +16,7 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.rows import read
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outbox.spool_file import FILE
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from aurora_bridge.state import database
 from aurora_bridge.state.database import open_beside
 from aurora_bridge.state.directory import Room, StateError

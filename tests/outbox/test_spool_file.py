@@ -13,7 +13,7 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.rows import read
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outbox.spool_file import FILE, FORMAT
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from aurora_bridge.state.database import open_database
 from aurora_bridge.state.directory import StateError
 from tests.kafka.records import keys

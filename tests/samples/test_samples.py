@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aurora_bridge.refusal import DeadLetterReason
+from aurora_bridge.outcomes import DeadLetterReason
 from aurora_bridge.webhook.catalogue import (
     CATALOGUE,
     DEAD_LETTER,

@@ -5,9 +5,9 @@ from typing import Final
 
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.deliveries import Answer, Request
+from aurora_bridge.simulator.fill_template import suggested
 from aurora_bridge.simulator.stories import Occurrence
 from aurora_bridge.simulator.subscriptions import Subscription, created
-from aurora_bridge.simulator.template import suggested
 from aurora_bridge.simulator.values import plausible
 
 OWNER: Final = "tenants/t-1"

@@ -17,24 +17,24 @@ from aurora_bridge.dedup.log_record import read
 from aurora_bridge.dedup.recurrence import decide, event_id, new_id_ms
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION
-from aurora_bridge.kafka.pace import Pace
+from aurora_bridge.kafka.linger import Pace
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.produce_protocol import ProducerId
 from aurora_bridge.kafka.record import Record
 from aurora_bridge.metrics import Metrics
+from aurora_bridge.outcomes import Malformed, Refusal
 from aurora_bridge.redaction import SecretNames, redact_path
-from aurora_bridge.refusal import Malformed, Refusal
 from aurora_bridge.webhook.catalogue import Recurrence
 from aurora_bridge.webhook.client_address import client_address
 from aurora_bridge.webhook.credentials import Credentials, Secrets, Uses
 from aurora_bridge.webhook.dead_letter import dead_letter
+from aurora_bridge.webhook.decoding import canonical_name, meant_name
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import encode, encode_binary, identity_of, normalise, rfc3339
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Route, Routes
-from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Template
-from aurora_bridge.webhook.text import canonical_name, meant_name
 from aurora_bridge.webhook.trace_context import trace_headers
+from aurora_bridge.webhook.url_template import Template
 from tests.samples.load import load_samples
 
 SEED: Final = 20

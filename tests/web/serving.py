@@ -9,7 +9,7 @@ from typing import TypeVar
 from aurora_bridge.bridge import Answer, Bridge, DeadLetter
 from aurora_bridge.garbled_templates import GarbledTemplates
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.refusal import Outcome
+from aurora_bridge.outcomes import Outcome
 from aurora_bridge.web.connection import Server
 from aurora_bridge.web.listener import Listener
 from aurora_bridge.webhook.delivery import Delivery

@@ -7,7 +7,7 @@ from time import time
 import pytest
 
 from aurora_bridge.bridge import Answer
-from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
+from aurora_bridge.outcomes import DeadLetterReason, Outcome, Reason
 from aurora_bridge.web.answer import respond
 
 PUBLISHED = b'{"id":"/a","outcome":"published"}'

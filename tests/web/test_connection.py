@@ -11,7 +11,7 @@ import pytest
 from aiohttp.http import RawRequestMessage
 
 from aurora_bridge.bridge import Answer
-from aurora_bridge.refusal import Outcome
+from aurora_bridge.outcomes import Outcome
 from aurora_bridge.web.answer import ready, respond
 from aurora_bridge.web.connection import Connection as HttpConnection
 from aurora_bridge.web.connection import Response as Answered

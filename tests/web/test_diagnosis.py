@@ -13,8 +13,8 @@ from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.garbled_templates import GarbledTemplate
-from aurora_bridge.kafka.reasons import Problem
-from aurora_bridge.refusal import DeadLetterReason, Reason
+from aurora_bridge.kafka.problem_reasons import Problem
+from aurora_bridge.outcomes import DeadLetterReason, Reason
 from aurora_bridge.remedies import AUTO_DISABLE
 from aurora_bridge.web.diagnosis import LAG_RECORDS, RECENT_SECONDS, Level, diagnose
 from aurora_bridge.web.status import Reading, Status

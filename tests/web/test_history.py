@@ -9,7 +9,7 @@ import pytest
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Outcome
+from aurora_bridge.outcomes import Outcome
 from aurora_bridge.web.history import SAMPLE_SECONDS, History, Window, kept_bound
 
 

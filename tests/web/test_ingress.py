@@ -12,7 +12,7 @@ from aurora_bridge.access_log import AccessLog
 from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import Answer
 from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
-from aurora_bridge.refusal import Outcome, Reason
+from aurora_bridge.outcomes import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.ingress import Ingress, make_server
 from tests.support.http import Connection, Response, request

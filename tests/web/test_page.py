@@ -13,7 +13,7 @@ from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.auto_disable.attempts import Subscription
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.garbled_templates import GarbledTemplate
-from aurora_bridge.refusal import Credential, DeadLetterReason, Reason
+from aurora_bridge.outcomes import Credential, DeadLetterReason, Reason
 from aurora_bridge.web.page import page
 from aurora_bridge.web.status import Reading, Status, Volume
 from aurora_bridge.web.style import HEADERS

@@ -14,15 +14,15 @@ from aurora_bridge.auto_disable.attempts import Attempts
 from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.dedup.outstanding import Outstanding
-from aurora_bridge.dedup.reading import Progress
+from aurora_bridge.dedup.reading_progress import Progress
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.garbled_templates import GarbledTemplate
-from aurora_bridge.kafka.reasons import Problem
+from aurora_bridge.kafka.problem_reasons import Problem
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import DeadLetterReason, Outcome, Reason
+from aurora_bridge.outcomes import DeadLetterReason, Outcome, Reason
 from aurora_bridge.settings import Settings
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Answers, Reading, Refused, Volume

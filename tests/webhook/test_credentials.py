@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.refusal import Credential, Reason, Refusal
+from aurora_bridge.outcomes import Credential, Reason, Refusal
 from aurora_bridge.webhook import credentials
 from aurora_bridge.webhook.credentials import (
     UNNEEDED,

@@ -14,8 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aurora_bridge.dedup.recurrence import event_id
+from aurora_bridge.outcomes import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, DEAD_LETTER, UNRECOGNIZED, Recurrence
 from aurora_bridge.webhook.credentials import Anonymous
@@ -34,8 +34,8 @@ from aurora_bridge.webhook.event import (
     rfc3339,
 )
 from aurora_bridge.webhook.placeholders import is_placeholder
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import DISCRIMINATOR, Route, Routes
-from aurora_bridge.webhook.rules import Rules
 from tests.samples.load import Sample, load_fingerprints, load_old_records, load_samples
 
 SECRETS = SecretNames((*Settings().ingress.secret_parameters, Settings().auth.header))

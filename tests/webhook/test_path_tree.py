@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from aurora_bridge.redaction import SecretNames
 from aurora_bridge.webhook.path_tree import PathTree
-from aurora_bridge.webhook.template import Template
+from aurora_bridge.webhook.url_template import Template
 
 Found = list[tuple[str, tuple[str, ...]]]
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, Recurrence
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Route, Routes
-from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Template
+from aurora_bridge.webhook.url_template import Template
 
 RULES: Final = Rules(SecretNames(["token"]))
 IDENTIFIERS: Final = sorted({row.identifier for row in CATALOGUE.values() if row.identifier})

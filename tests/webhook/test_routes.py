@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aurora_bridge.outcomes import Reason, Refusal
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Reason, Refusal
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
 from aurora_bridge.webhook.credentials import Anonymous, Credentials, Secrets
 from aurora_bridge.webhook.delivery import Delivery
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Match, Route, Routes, conflicts, split_target
-from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Template
+from aurora_bridge.webhook.url_template import Template
 
 DEFAULT = Route("default", "acme", Anonymous(), Rules(SecretNames(["token"]), 86_400_000_000))
 

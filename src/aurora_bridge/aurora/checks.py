@@ -17,8 +17,8 @@ from aurora_bridge.aurora.trials import Tried, tried_actual, tried_wanted
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.remedies import DEAD_LETTERS
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, Recurrence, todays_name
-from aurora_bridge.webhook.pattern import placeholder
-from aurora_bridge.webhook.rules import HIDDEN_STATE_WINDOW_US
+from aurora_bridge.webhook.route_rules import HIDDEN_STATE_WINDOW_US
+from aurora_bridge.webhook.segment_pattern import placeholder
 
 _LEADS: Final = tuple(name for name in CATALOGUE if name.startswith("lead_"))
 

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from aurora_bridge.aurora.pairing import Redact, paired
+from aurora_bridge.aurora.desired import Authentication, Wanted
+from aurora_bridge.aurora.matching import Redact, paired
 from aurora_bridge.aurora.subscription import Filters, Subscription
-from aurora_bridge.aurora.wanted import Authentication, Wanted
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.webhook.catalogue import todays_name
-from aurora_bridge.webhook.pattern import placeholder
+from aurora_bridge.webhook.segment_pattern import placeholder
 
 MOST_PER_EVENT: Final = 5
 """Aurora's documented limit of subscriptions for an event and tenant."""

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
+from aurora_bridge.aurora.desired import Wanted, wanted_of
 from aurora_bridge.aurora.diff import as_placeholders
-from aurora_bridge.aurora.pairing import Redact
+from aurora_bridge.aurora.matching import Redact
 from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription
-from aurora_bridge.aurora.wanted import Wanted, wanted_of
 from aurora_bridge.settings import Settings, SettingsError, SubscriptionSettings
 from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from aurora_bridge.refusal import DeadLetterReason, Malformed, Refusal
+from aurora_bridge.outcomes import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.routing import DEFAULT, secret_names
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, EventType, todays_name
 from aurora_bridge.webhook.credentials import parse_basic, parse_tokens
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
-from aurora_bridge.webhook.pattern import PLACEHOLDER, placeholder_attribute
 from aurora_bridge.webhook.routes import Match, Routes
-from aurora_bridge.webhook.template import Template
+from aurora_bridge.webhook.segment_pattern import PLACEHOLDER, placeholder_attribute
+from aurora_bridge.webhook.url_template import Template
 
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<host>[^/?#]*)")
 _ID: Final = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

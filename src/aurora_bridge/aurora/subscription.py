@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from aurora_bridge.webhook.pattern import placeholder_attribute
+from aurora_bridge.webhook.segment_pattern import placeholder_attribute
 
 Filters = Mapping[str, frozenset[str]]
 """The values that pass, by attribute in lower snake_case."""

@@ -6,10 +6,10 @@ They are those that a plan leaves, or those that Aurora has. `checks` says what 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from aurora_bridge.aurora.desired import Wanted
 from aurora_bridge.aurora.diff import Plan
 from aurora_bridge.aurora.receiver import Header, Receiver, Trial
 from aurora_bridge.aurora.subscription import Filters, Subscription
-from aurora_bridge.aurora.wanted import Wanted
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.webhook.catalogue import todays_name
 

@@ -5,7 +5,7 @@ and gets its own lines in the log and on the status page.
 """
 
 from aurora_bridge.metrics import NO_EVENT
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from aurora_bridge.webhook.catalogue import CATALOGUE
 from aurora_bridge.webhook.event import Event
 from aurora_bridge.webhook.routes import Match

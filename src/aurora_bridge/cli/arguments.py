@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from aurora_bridge.settings.units import duration
 from aurora_bridge.webhook.catalogue import EVENTS, todays_name
-from aurora_bridge.webhook.text import canonical_name
+from aurora_bridge.webhook.decoding import canonical_name
 
 _MOST_SHOWN = 3
 _HIGHEST_ROW = 2**63 - 1

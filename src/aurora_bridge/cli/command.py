@@ -15,7 +15,7 @@ from aurora_bridge.control.client import ControlError
 from aurora_bridge.kafka.topic_consumer import ReadError
 from aurora_bridge.os_errors import explain, user
 from aurora_bridge.settings import Settings, SettingsError, load
-from aurora_bridge.settings.problems import both_names
+from aurora_bridge.settings.error_messages import both_names
 from aurora_bridge.state.directory import StateError
 
 EX_FAILED = 1

@@ -20,8 +20,8 @@ from aurora_bridge.cli.read_dead_letters import Letters, read_letters
 from aurora_bridge.control.client import ControlError, ask
 from aurora_bridge.control.commands import REPLAY
 from aurora_bridge.kafka.topic_consumer import ReadError
+from aurora_bridge.outcomes import DeadLetterReason, Outcome
 from aurora_bridge.redaction import redact_path
-from aurora_bridge.refusal import DeadLetterReason, Outcome
 from aurora_bridge.replay import HIDDEN_VALUE, READABLE, REPLAYED
 from aurora_bridge.routing import secret_names
 from aurora_bridge.settings import Settings

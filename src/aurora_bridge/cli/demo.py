@@ -1,7 +1,7 @@
 """`aurora-bridge demo`: plays a week of webhooks in two minutes, with a day's outage, and checks that no event is lost.
 
 `demo_week` plays it, with the daemon and `tail` as separate processes (`demo_programs`) and the simulator in this one.
-`demo_sums` compares what happened at Aurora with what is stored; `demo_screen` shows both.
+`demo_check` compares what happened at Aurora with what is stored; `demo_screen` shows both.
 """
 
 import argparse

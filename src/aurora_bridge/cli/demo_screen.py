@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from shutil import get_terminal_size
 from typing import Final
 
+from aurora_bridge.cli.demo_check import Sums
 from aurora_bridge.cli.demo_programs import Daemon, Programs
-from aurora_bridge.cli.demo_sums import Sums
 from aurora_bridge.cli.output import put
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.deliveries import RETRY_SECONDS, Delivery, State

@@ -12,16 +12,16 @@ from time import monotonic
 from typing import Final
 from uuid import UUID
 
+from aurora_bridge.cli.demo_check import Sums
 from aurora_bridge.cli.demo_programs import Daemon, Program, Programs
 from aurora_bridge.cli.demo_screen import Screen, closing, opening
-from aurora_bridge.cli.demo_sums import Sums
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.deliveries import Delivery
 from aurora_bridge.simulator.engine import Engine, World
+from aurora_bridge.simulator.fill_template import suggested
 from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.stories import Occurrence
 from aurora_bridge.simulator.subscriptions import created
-from aurora_bridge.simulator.template import suggested
 from aurora_bridge.simulator.world import DAY_SECONDS, Plan, make_world
 from aurora_bridge.webhook.catalogue import CATALOGUE
 

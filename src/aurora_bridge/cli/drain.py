@@ -23,8 +23,8 @@ from aurora_bridge.kafka.client import make_client
 from aurora_bridge.kafka.cluster_guard import ClusterGuard
 from aurora_bridge.kafka.create_topics import create_at_start
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
+from aurora_bridge.kafka.problem_reasons import REASONS
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics

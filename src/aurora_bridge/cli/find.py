@@ -17,9 +17,9 @@ from typing import NamedTuple
 import orjson
 
 from aurora_bridge.cli.arguments import event_name, moment
+from aurora_bridge.cli.check_cluster import warning
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
-from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.dedup.index import Row
 from aurora_bridge.dedup.inspect import known_of
 from aurora_bridge.dedup.recurrence import event_id

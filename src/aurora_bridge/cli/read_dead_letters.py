@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from aurora_bridge.cli.check_cluster import warning
 from aurora_bridge.cli.output import tell
-from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.outbox import rows
 from aurora_bridge.outbox.inspect import inspect_spool

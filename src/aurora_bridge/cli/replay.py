@@ -12,9 +12,9 @@ from time import monotonic, time
 import uvloop
 
 from aurora_bridge.cli.arguments import moment, patience
+from aurora_bridge.cli.check_cluster import refusing
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import tell
-from aurora_bridge.cli.right_cluster import refusing
 from aurora_bridge.kafka.republish import RepublishError, republish
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import EVENTS

@@ -33,11 +33,11 @@ from aurora_bridge.cli.simulate_run import run
 from aurora_bridge.settings import Settings
 from aurora_bridge.simulator.api import TOKEN
 from aurora_bridge.simulator.deliveries import Delivery, request, shown_attempt
+from aurora_bridge.simulator.fill_template import Spaces
 from aurora_bridge.simulator.init_file import InitFileError
 from aurora_bridge.simulator.scenarios import Scenario
 from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.subscriptions import RefusedError, Subscription
-from aurora_bridge.simulator.template import Spaces
 from aurora_bridge.simulator.values import plausible
 from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from aurora_bridge.cli.arguments import no_event
 from aurora_bridge.settings import Settings
+from aurora_bridge.simulator.fill_template import Spaces, is_template, suggested
 from aurora_bridge.simulator.init_file import Beginning, InitFileError, parse
 from aurora_bridge.simulator.subscriptions import Subscription, created
-from aurora_bridge.simulator.template import Spaces, is_template, suggested
 from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
-from aurora_bridge.webhook.text import canonical_name
+from aurora_bridge.webhook.decoding import canonical_name
 
 _OWNER: Final = "tenants/simulated"
 _HIGHEST_PORT: Final = 65_535

@@ -25,11 +25,11 @@ from aurora_bridge.simulator.api import serving
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.deliveries import Delivery, shown_attempt
 from aurora_bridge.simulator.engine import Engine
+from aurora_bridge.simulator.fill_template import Spaces
 from aurora_bridge.simulator.init_file import InitFileError
 from aurora_bridge.simulator.scenarios import Scenario
 from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.subscriptions import RefusedError
-from aurora_bridge.simulator.template import Spaces
 from aurora_bridge.simulator.world import DAY_SECONDS, Plan, make_world
 from aurora_bridge.webhook.catalogue import CATALOGUE
 

@@ -1,6 +1,6 @@
 """`aurora-bridge subscriptions`: Aurora's subscriptions as a file: export, plan, apply, reenable.
 
-`aurora` compares and tries them, `subscriptions_words` words the results.
+`aurora` compares and tries them, `subscriptions_output` words the results.
 """
 
 import argparse
@@ -13,17 +13,17 @@ from typing import Final, NamedTuple
 from aurora_bridge.aurora.apply import carry_out
 from aurora_bridge.aurora.checks import Finding, check, examine
 from aurora_bridge.aurora.client import AuroraClient, connected
+from aurora_bridge.aurora.desired import WantedSubscriptions, wanted_of
 from aurora_bridge.aurora.diff import Plan, plan
 from aurora_bridge.aurora.errors import AuroraError
 from aurora_bridge.aurora.export import exported
-from aurora_bridge.aurora.pairing import Redact
+from aurora_bridge.aurora.matching import Redact
 from aurora_bridge.aurora.receiver import Receiver
 from aurora_bridge.aurora.subscription import Subscription
-from aurora_bridge.aurora.wanted import WantedSubscriptions, wanted_of
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, add_group
 from aurora_bridge.cli.confirm import confirmed, put_before_changing
 from aurora_bridge.cli.output import put, tell
-from aurora_bridge.cli.subscriptions_words import (
+from aurora_bridge.cli.subscriptions_output import (
     change_in_words,
     findings_in_words,
     for_terminal,
@@ -34,8 +34,8 @@ from aurora_bridge.metrics import Metrics
 from aurora_bridge.routing import make_routing, secret_names
 from aurora_bridge.secret_files import SecretFiles
 from aurora_bridge.settings import Settings, SettingsError
+from aurora_bridge.settings.error_messages import both_names
 from aurora_bridge.settings.load import read_sources, settings_of
-from aurora_bridge.settings.problems import both_names
 from aurora_bridge.web.formatting import counted
 from aurora_bridge.webhook.catalogue import todays_name
 

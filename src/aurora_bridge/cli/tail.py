@@ -18,9 +18,9 @@ from time import sleep
 import orjson
 
 from aurora_bridge.cli.arguments import Condition, condition, count, event_name, moment
+from aurora_bridge.cli.check_cluster import warning
 from aurora_bridge.cli.command import Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
-from aurora_bridge.cli.right_cluster import warning
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.rows import read

@@ -12,7 +12,7 @@ from aurora_bridge.cli.arguments import no_event
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command
 from aurora_bridge.cli.output import put, tell
 from aurora_bridge.settings import Settings
-from aurora_bridge.url_templates import to_paste
+from aurora_bridge.suggested_templates import to_paste
 from aurora_bridge.webhook.catalogue import EVENTS, todays_name
 
 _EXAMPLES = """\

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
+from aurora_bridge.cli.check_cluster import refusing, warning
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import put, tell
-from aurora_bridge.cli.right_cluster import refusing, warning
 from aurora_bridge.kafka.describe_topics import Topic, create_and_wait, describe_topics
-from aurora_bridge.kafka.reasons import not_created
+from aurora_bridge.kafka.problem_reasons import not_created
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, EVENTS, Recurrence
 

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from aurora_bridge.control.address import MAX_LINE_BYTES, SOCKET, address
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.outcomes import Reason, Refusal
 
 log = logging.getLogger(__name__)
 

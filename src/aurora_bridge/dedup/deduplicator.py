@@ -14,20 +14,20 @@ from pathlib import Path
 from time import time
 
 from aurora_bridge.dedup import index
+from aurora_bridge.dedup.bloom_filter import Membership
+from aurora_bridge.dedup.dead_letter_replays import Replays
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_EXPECTED, RETRY_PENDING, SEEN, Happening
 from aurora_bridge.dedup.log_reader import LogReader, Spool
 from aurora_bridge.dedup.log_record import has_same_id
 from aurora_bridge.dedup.lookups import Lookups
-from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Entry, Memory
-from aurora_bridge.dedup.missing import Missing
+from aurora_bridge.dedup.outstanding_poll import Missing
 from aurora_bridge.dedup.recurrence import RETRIES, Action, Interval, decide, new_id_ms
-from aurora_bridge.dedup.replays import Replays
 from aurora_bridge.dedup.resend import Resend
 from aurora_bridge.dedup.write_behind import WriteBehind
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.outcomes import Reason, Refusal
 from aurora_bridge.settings import IndexSettings
 from aurora_bridge.tasks import keep_running
 from aurora_bridge.webhook.catalogue import Recurrence

@@ -16,13 +16,13 @@ from time import monotonic, time
 from typing import Any, Protocol
 
 from aurora_bridge.dedup import index, log_record
+from aurora_bridge.dedup.bloom_filter import Membership
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord
 from aurora_bridge.dedup.lookups import Lookups
-from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import Memory
-from aurora_bridge.dedup.reading import READ_TO_ITS_END, Reading
+from aurora_bridge.dedup.reading_progress import READ_TO_ITS_END, Reading
 from aurora_bridge.logs import fields
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_PENDING, TRANSITIONS, Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord, reconcile
-from aurora_bridge.refusal import Refusal
+from aurora_bridge.outcomes import Refusal
 
 SLICES = "0123456789abcdef"
 """First digits of keys. Rows of one slice are written together, because they share pages of the file."""

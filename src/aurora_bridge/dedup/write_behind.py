@@ -11,10 +11,10 @@ import asyncio
 import sqlite3
 
 from aurora_bridge.dedup import index, outstanding
+from aurora_bridge.dedup.bloom_filter import Membership
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_PENDING
 from aurora_bridge.dedup.log_reader import LogReader
-from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.dedup.memory import SLICES, Batch, Entry, Memory
 
 _SLOWEST, _QUICKEST = 0.25, 0.02

@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.dedup.log_reader import LogReader
 from aurora_bridge.dedup.log_record import LogRecord
-from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.dedup.reading_progress import Reading
 from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.client_keeper import keep_client
 from aurora_bridge.kafka.fetch import Fetched, Nodes, fetch, leaders

@@ -1,7 +1,7 @@
 """Reads partitions in order, to their ends or as they grow, and skips what it cannot read.
 
 Only committed records are read (`isolation.level=read_committed`). Records that are not events are skipped and reported
-(`stored`). A partition that cannot be read does not hold up the others.
+(`stored_events`). A partition that cannot be read does not hold up the others.
 
 aiokafka's consumer is not used: it stops at a record that it cannot decode, and does not report reaching an end that
 has no record.
@@ -25,8 +25,8 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, READ_COMMITTED, PartitionData, fetch_from, leaders, offsets
-from aurora_bridge.kafka.reasons import explain
-from aurora_bridge.kafka.stored import Stored, at, decode
+from aurora_bridge.kafka.problem_reasons import explain
+from aurora_bridge.kafka.stored_events import Stored, at, decode
 
 _WAIT_MS = 500
 _RETRY_SECONDS = 0.2

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from aurora_bridge.kafka.batch import Batch, State, take
 from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.delivery_report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.error_actions import Action
 from aurora_bridge.kafka.offset_runs import OffsetRuns
 from aurora_bridge.kafka.produce_protocol import ProducerId, encode_batch
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 
 MAX_BATCH_BYTES = 128 * 1024
 """Limit for values and keys of one batch: at 50 kB/s it arrives before its request times out."""

@@ -10,7 +10,7 @@ from time import time
 from aiokafka.errors import OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
-from aurora_bridge.dedup.reading import Reading
+from aurora_bridge.dedup.reading_progress import Reading
 from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.fetch import EARLIEST, LATEST, Fetched, Nodes, UnreadableError, offsets
 from aurora_bridge.kafka.position import Position
@@ -23,7 +23,7 @@ _DAY_MS = 86_400_000
 
 
 class Partitions:
-    """All partitions of a cluster, for one `reading`."""
+    """All partitions of a cluster, for one `Reading`."""
 
     def __init__(self, reading: Reading, cluster: str, window_ms: int) -> None:
         """Resume each partition at its position in `reading`, or start at most `window_ms` in the past."""

@@ -1,7 +1,7 @@
 """Current problems between the daemon and Kafka: shown by readiness and metrics, and logged when they change.
 
 An unusable broker is a problem until a connection to it works, or Kafka no longer lists it; a denied operation, until
-it is allowed. `client`, `producer_client` and `create_topics` report here; `reasons` has the texts.
+it is allowed. `client`, `producer_client` and `create_topics` report here; `problem_reasons` has the texts.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from aiokafka.errors import BrokerResponseError
 
 from aurora_bridge.kafka.error_actions import WRITE_DENIED
-from aurora_bridge.kafka.reasons import CREDENTIALS_REFUSED, NOT_CREATED, Problem, explain, names, not_created
+from aurora_bridge.kafka.problem_reasons import CREDENTIALS_REFUSED, NOT_CREATED, Problem, explain, names, not_created
 from aurora_bridge.kafka.tokens import TokenError
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics

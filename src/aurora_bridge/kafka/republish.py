@@ -13,12 +13,12 @@ from typing import cast
 import orjson
 
 from aurora_bridge.kafka.client import CheckCluster, make_client
+from aurora_bridge.kafka.delivery_report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.describe_topics import describe_topics
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
+from aurora_bridge.kafka.problem_reasons import REASONS
 from aurora_bridge.kafka.problems import Problems
-from aurora_bridge.kafka.reasons import REASONS
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics

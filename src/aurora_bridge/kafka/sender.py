@@ -19,8 +19,9 @@ from time import monotonic, time_ns
 from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.broker import Broker
+from aurora_bridge.kafka.delivery_report import SenderListener
+from aurora_bridge.kafka.linger import Pace
 from aurora_bridge.kafka.metadata import Metadata
-from aurora_bridge.kafka.pace import Pace
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.produce_protocol import CODECS, murmur2
@@ -28,7 +29,6 @@ from aurora_bridge.kafka.produce_requests import Requests
 from aurora_bridge.kafka.producer_client import Connect, ProducerClient
 from aurora_bridge.kafka.queues import Queues
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import SenderListener
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import KafkaSettings
 

@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaError
 
 from aurora_bridge.kafka.client import COMMAND_TIMEOUT_MS, CheckCluster, make_client
 from aurora_bridge.kafka.partition_consumer import CaughtUp, PartitionConsumer, ReadError, Show, Tell, listed
-from aurora_bridge.kafka.reasons import REASONS, explain
-from aurora_bridge.kafka.stored import Stored
+from aurora_bridge.kafka.problem_reasons import REASONS, explain
+from aurora_bridge.kafka.stored_events import Stored
 from aurora_bridge.settings import KafkaSettings
 
 __all__ = ["ReadError", "Stored", "read_topics", "unreadable"]

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from aurora_bridge.kafka.report import DeliveryStatus
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.outbox.backlog import Backlog
 from aurora_bridge.outbox.publisher import Publisher

@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 
+from aurora_bridge.kafka.delivery_report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryReport, DeliveryStatus, SenderListener
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.logs import fields
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.backlog import Backlog
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Outcome, Reason, Refusal
+from aurora_bridge.outcomes import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
 
 log = logging.getLogger(__name__)

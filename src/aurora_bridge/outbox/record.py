@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from aurora_bridge.kafka.delivery_report import DeliveryStatus
 from aurora_bridge.kafka.record import Record
-from aurora_bridge.kafka.report import DeliveryStatus
-from aurora_bridge.refusal import Outcome, Refusal
+from aurora_bridge.outcomes import Outcome, Refusal
 from aurora_bridge.webhook.event import structured
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from aurora_bridge.outbox import quarantine, rows
 from aurora_bridge.outbox.record import OutboxRecord
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from aurora_bridge.state.worker import Worker
 
 _REMOVE_SECONDS = 0.05

@@ -23,7 +23,7 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.removals import Removals
 from aurora_bridge.outbox.rows import Stats, row_of
 from aurora_bridge.outbox.spool_file import FILE, start_spool
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.outcomes import Reason, Refusal
 from aurora_bridge.state.database import error_code, keep_room, reserve_bytes, suspect
 from aurora_bridge.state.worker import Worker
 

@@ -1,12 +1,12 @@
 """Every setting of the daemon.
 
-`settings` combines `sections` and `overrides`, whose fields have `field_types`; `load` reads them. `names`, `checks`,
-`security`, `expected` and `problems` find and report mistakes; `files` reads the files that settings name.
+`settings` combines `sections` and `file_tables`, whose fields have `field_types`; `load` reads them. `names`, `checks`,
+`security`, `expected_values` and `error_messages` find and report mistakes; `files` reads the files that settings name.
 """
 
+from aurora_bridge.settings.error_messages import SettingsError
+from aurora_bridge.settings.file_tables import EventSettings, RouteSettings, SubscriptionSettings
 from aurora_bridge.settings.load import load, redacted
-from aurora_bridge.settings.overrides import EventSettings, RouteSettings, SubscriptionSettings
-from aurora_bridge.settings.problems import SettingsError
 from aurora_bridge.settings.sections import (
     AdminSettings,
     AuroraSettings,

@@ -1,6 +1,6 @@
 """Checks settings against one another, after each is valid by itself.
 
-Each check yields messages in the form of `problems`. `load` runs them last.
+Each check yields messages in the form of `error_messages`. `load` runs them last.
 """
 
 import importlib.util
@@ -8,10 +8,10 @@ import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from aurora_bridge.settings.error_messages import both_names, table_name
 from aurora_bridge.settings.field_types import FILES_ARE_HERE
 from aurora_bridge.settings.files import FileError, read_secret
 from aurora_bridge.settings.names import variable
-from aurora_bridge.settings.problems import both_names, table_name
 from aurora_bridge.settings.sections import AuroraSettings, AuthSettings, DeadlinesSettings
 from aurora_bridge.settings.security import kafka_security
 from aurora_bridge.settings.settings import Settings

@@ -1,6 +1,6 @@
 """The types of the settings' fields, each with its check, and with the words that say what is expected.
 
-`expected` finds the words for any field. The fields are in `sections`.
+`expected_values` finds the words for any field. The fields are in `sections`.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
-from aurora_bridge.settings.expected import Expected
+from aurora_bridge.settings.expected_values import Expected
 from aurora_bridge.settings.units import Unit, in_bytes, in_days, in_seconds
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -168,7 +168,7 @@ HeaderName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"), Expected("the name of an HTTP header, without colon")
 ]
 _WORD = r"[^\x00-/:-\x60{-\x7f]+"  # in ASCII, lower-case letters and digits; beyond ASCII, anything
-SnakeCase = Annotated[  # every name that `webhook.text.canonical_name` makes, such as _ga
+SnakeCase = Annotated[  # every name that `webhook.decoding.canonical_name` makes, such as _ga
     str, Field(pattern=f"^(_|_?{_WORD}(_{_WORD})*_?)$"), Expected("a name in lower snake_case")
 ]
 AttributeNames = Annotated[

@@ -2,8 +2,7 @@
 
 pydantic-settings merges the two sources; the environment wins. An unknown name prevents the start: a misspelt setting
 that is silently ignored is noticed only when it is needed. The models reject unknown names in the file
-(`extra="forbid"`); those in the environment are rejected here, except the ones that Kubernetes sets. `problems` has
-the messages.
+(`extra="forbid"`); those in the environment are rejected here, except the ones that Kubernetes sets.
 """
 
 import os
@@ -17,9 +16,9 @@ from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from aurora_bridge.os_errors import reason
 from aurora_bridge.settings.checks import conflicts
+from aurora_bridge.settings.error_messages import SettingsError, unknown_variable, unreadable_file, wrong_value
 from aurora_bridge.settings.field_types import FILES_ARE_HERE, is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, PREFIX, SETTINGS, is_service_link, key_of
-from aurora_bridge.settings.problems import SettingsError, unknown_variable, unreadable_file, wrong_value
 from aurora_bridge.settings.settings import Settings
 
 

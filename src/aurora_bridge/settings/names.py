@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aurora_bridge.settings.overrides import EventSettings, RouteSettings, SubscriptionSettings
+from aurora_bridge.settings.file_tables import EventSettings, RouteSettings, SubscriptionSettings
 from aurora_bridge.settings.settings import Settings
 
 PREFIX = "AURORA_BRIDGE_"

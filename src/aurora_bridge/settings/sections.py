@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from aurora_bridge.settings.expected import choices
+from aurora_bridge.settings.expected_values import choices
 from aurora_bridge.settings.field_types import (
     EMPTY_IS_NONE,
     NO_BOOL,

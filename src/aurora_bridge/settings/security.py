@@ -7,10 +7,10 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from aurora_bridge.settings.error_messages import both_names
 from aurora_bridge.settings.field_types import FILES_ARE_HERE
 from aurora_bridge.settings.files import FileError, read_secret, tls_context, trusting
 from aurora_bridge.settings.names import variable
-from aurora_bridge.settings.problems import both_names
 from aurora_bridge.settings.sections import KafkaSettings
 
 _MSK = "AWS_MSK_IAM"

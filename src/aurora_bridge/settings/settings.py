@@ -5,14 +5,14 @@ from typing import Annotated
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from aurora_bridge.settings.expected import Expected
+from aurora_bridge.settings.expected_values import Expected
 from aurora_bridge.settings.field_types import (
     EMPTY_IS_NONE,
     EventName,
     Folder,
     Tenant,
 )
-from aurora_bridge.settings.overrides import EventSettings, RouteSettings, SubscriptionSettings
+from aurora_bridge.settings.file_tables import EventSettings, RouteSettings, SubscriptionSettings
 from aurora_bridge.settings.sections import (
     AdminSettings,
     AuroraSettings,

@@ -12,11 +12,11 @@ from typing import Final
 
 from aurora_bridge.simulator.auto_disable import Window
 from aurora_bridge.simulator.deliveries import JITTER, RETRY_SECONDS, Answer, Delivery, Request, State, request
+from aurora_bridge.simulator.fill_template import Spaces
 from aurora_bridge.simulator.objects import Objects
 from aurora_bridge.simulator.scenarios import Disturbances
 from aurora_bridge.simulator.stories import Occurrence
 from aurora_bridge.simulator.subscriptions import Subscription, Subscriptions
-from aurora_bridge.simulator.template import Spaces
 
 LEDGER_DELIVERIES: Final = 100_000
 """The ledger keeps the newest, about 1 KiB each."""

@@ -9,8 +9,8 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from aurora_bridge.redaction import SecretNames
+from aurora_bridge.simulator.fill_template import Spaces, fill
 from aurora_bridge.simulator.subscriptions import Subscription
-from aurora_bridge.simulator.template import Spaces, fill
 from aurora_bridge.simulator.values import new_id
 
 RETRY_SECONDS: Final = (30.0, 300.0, 1800.0, 10_800.0, 72_000.0)

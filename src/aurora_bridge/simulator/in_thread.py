@@ -12,10 +12,10 @@ from aurora_bridge.simulator.api import TOKEN, serving
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.clock import Clock
 from aurora_bridge.simulator.engine import Engine, World
+from aurora_bridge.simulator.fill_template import is_template, suggested
 from aurora_bridge.simulator.sender import sending
 from aurora_bridge.simulator.stories import Occurrence
 from aurora_bridge.simulator.subscriptions import created
-from aurora_bridge.simulator.template import is_template, suggested
 from aurora_bridge.simulator.values import new_id, plausible
 
 _SECONDS: Final = 120.0

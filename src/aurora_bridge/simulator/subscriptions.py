@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from aurora_bridge.redaction import HIDDEN
-from aurora_bridge.simulator.template import problem_of
-from aurora_bridge.webhook.pattern import placeholder, placeholder_attribute
+from aurora_bridge.simulator.fill_template import problem_of
+from aurora_bridge.webhook.segment_pattern import placeholder, placeholder_attribute
 
 MOST_PER_EVENT: Final = 5
 """Limit of subscriptions for an event and tenant (documented)."""

@@ -7,10 +7,10 @@ from math import inf
 
 from aurora_bridge.simulator.aurora import Aurora
 from aurora_bridge.simulator.engine import World
+from aurora_bridge.simulator.fill_template import Spaces
 from aurora_bridge.simulator.scenarios import Disturbances, Scenario
 from aurora_bridge.simulator.stories import STORIES, Occurrence, Step, occurrences
 from aurora_bridge.simulator.subscriptions import Subscription
-from aurora_bridge.simulator.template import Spaces
 
 DAY_SECONDS = 86_400.0
 

@@ -9,7 +9,7 @@ from time import time
 import orjson
 
 from aurora_bridge.bridge import Answer
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from aurora_bridge.web.connection import Response
 
 JSON = "application/json"

@@ -14,9 +14,9 @@ from aurora_bridge.access_log import RefusedRequest
 from aurora_bridge.aurora.checks import Check, Finding
 from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES
 from aurora_bridge.aurora.watch import Seen
-from aurora_bridge.kafka.reasons import NOT_CREATED
+from aurora_bridge.kafka.problem_reasons import NOT_CREATED
 from aurora_bridge.metrics import NO_EVENT
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 from aurora_bridge.remedies import AUTO_DISABLE, CREDENTIALS, DEAD_LETTERS, REMEDIES
 from aurora_bridge.web.formatting import counted, duration, moment, size
 from aurora_bridge.web.status import Reading, Refused, Spool, Status

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.refusal import Outcome
+from aurora_bridge.outcomes import Outcome
 
 SAMPLE_SECONDS = 5.0
 WINDOWS_SECONDS = (60, 300, 900)

@@ -15,7 +15,7 @@ from aurora_bridge.access_log import AccessLog
 from aurora_bridge.bridge import Bridge
 from aurora_bridge.logs import Quota, fields, origin
 from aurora_bridge.metrics import BUDGET_SECONDS
-from aurora_bridge.refusal import Outcome, Reason
+from aurora_bridge.outcomes import Outcome, Reason
 from aurora_bridge.settings import IngressSettings
 from aurora_bridge.web.answer import ready, respond
 from aurora_bridge.web.connection import Connection, Response, Server

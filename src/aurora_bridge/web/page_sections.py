@@ -11,7 +11,7 @@ from aurora_bridge.aurora.inspection import SUBSCRIPTION_REMEDIES, State
 from aurora_bridge.aurora.watch import Seen
 from aurora_bridge.auto_disable.attempts import DISABLED_AT, Subscription
 from aurora_bridge.metrics import BUDGET_SECONDS
-from aurora_bridge.refusal import Outcome
+from aurora_bridge.outcomes import Outcome
 from aurora_bridge.remedies import DEAD_LETTERS, REMEDIES
 from aurora_bridge.web.components import ago, cell, facts, key, number, section, shortened, table, timestamp
 from aurora_bridge.web.formatting import answer_time, counted, duration, moment, size

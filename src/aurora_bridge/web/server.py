@@ -14,7 +14,7 @@ from aurora_bridge.secret_files import SecretFileError, SecretFiles
 from aurora_bridge.settings import AdminSettings, IngressSettings, SettingsError
 from aurora_bridge.web.admin import Admin
 from aurora_bridge.web.connection import Server
-from aurora_bridge.web.descriptors import ADMIN_CONNECTIONS, connections_allowed
+from aurora_bridge.web.file_descriptors import ADMIN_CONNECTIONS, connections_allowed
 from aurora_bridge.web.ingress import Ingress, make_server
 from aurora_bridge.web.listener import Listener
 from aurora_bridge.web.readiness import Readiness

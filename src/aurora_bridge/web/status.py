@@ -13,9 +13,9 @@ from aurora_bridge.bridge import DeadLetter
 from aurora_bridge.dedup.outstanding import Outstanding
 from aurora_bridge.dedup.resend import Declaration
 from aurora_bridge.garbled_templates import GarbledTemplate
-from aurora_bridge.kafka.reasons import Problem
-from aurora_bridge.refusal import Reason
-from aurora_bridge.url_templates import Paste
+from aurora_bridge.kafka.problem_reasons import Problem
+from aurora_bridge.outcomes import Reason
+from aurora_bridge.suggested_templates import Paste
 from aurora_bridge.web.history import Window
 
 

@@ -16,12 +16,12 @@ from aurora_bridge.metric_types import Counter, Series
 from aurora_bridge.metrics import BUDGET_SECONDS, Metrics
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
-from aurora_bridge.refusal import Outcome, Reason
+from aurora_bridge.outcomes import Outcome, Reason
 from aurora_bridge.routing import DEFAULT
 from aurora_bridge.settings import Settings
 from aurora_bridge.settings.checks import takes_from_anyone
 from aurora_bridge.state.database import broken_files
-from aurora_bridge.url_templates import to_paste
+from aurora_bridge.suggested_templates import to_paste
 from aurora_bridge.web.history import History, kept_bound
 from aurora_bridge.web.readiness import Readiness
 from aurora_bridge.web.status import Answers, Kafka, Reading, Refused, Spool, Status, Topic, Volume

@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from aurora_bridge.webhook.text import canonical_name
+from aurora_bridge.webhook.decoding import canonical_name
 
 UNRECOGNIZED: Final = "unrecognized"
 """Topic name for events without a row here: text from a URL never names a topic."""
@@ -62,7 +62,7 @@ class EventType:
     state_attribute: str | None = None
     """The attribute that holds the state; None for a state means that the event's name itself is the state."""
     unannounced_states: bool = False
-    """Whether Aurora has no event for some states, so one can come back unseen, as on a filtered route (`rules`)."""
+    """Whether Aurora has no event for some states, so one can come back unseen as on a filtered route."""
     family: str = ""
     """Events of one family share their subject's latest state; empty stands for the event's own name."""
     values: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)

@@ -14,8 +14,8 @@ from hmac import compare_digest
 from typing import Protocol
 from urllib.parse import unquote_plus, unquote_to_bytes
 
+from aurora_bridge.outcomes import Credential, Reason, Refusal
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import Credential, Reason, Refusal
 from aurora_bridge.webhook.delivery import Delivery
 
 Uses = MutableMapping[str | tuple[str, ...], int]

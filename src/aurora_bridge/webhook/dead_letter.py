@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from aurora_bridge.refusal import DeadLetterReason
+from aurora_bridge.outcomes import DeadLetterReason
 from aurora_bridge.webhook.catalogue import DEAD_LETTER, Recurrence
 from aurora_bridge.webhook.event import ID, Data, Event, fingerprint_of
 from aurora_bridge.webhook.routes import Match

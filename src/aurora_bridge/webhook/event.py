@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.refusal import DeadLetterReason, Malformed
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence
+from aurora_bridge.webhook.decoding import split_query
 from aurora_bridge.webhook.placeholders import screen
+from aurora_bridge.webhook.query_shape import ALL, shape_of
 from aurora_bridge.webhook.routes import Match
-from aurora_bridge.webhook.shape import ALL, shape_of
-from aurora_bridge.webhook.text import split_query
 
 Data = dict[str, str | None]
 Headers = list[tuple[str, bytes | None]]
@@ -61,7 +61,7 @@ class Event:
     emptied: bool = False
     """Whether an identifier was a word for nothing, such as `null`, and counts as empty."""
     garbled: tuple[str, ...] = ()
-    """Parameter names as they came, if they had to be cleaned up: see `text.meant_name`."""
+    """Parameter names as they came, if they had to be cleaned up: see `decoding.meant_name`."""
 
 
 def normalise(match: Match) -> Event:

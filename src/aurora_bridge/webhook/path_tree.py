@@ -7,8 +7,8 @@ compared decoded, so that no other spelling of a path bypasses a route. `routes`
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-from aurora_bridge.webhook.pattern import Pattern, Segment
-from aurora_bridge.webhook.text import decode_segment
+from aurora_bridge.webhook.decoding import decode_segment
+from aurora_bridge.webhook.segment_pattern import Pattern, Segment
 
 Leaf = TypeVar("Leaf")
 

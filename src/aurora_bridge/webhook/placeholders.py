@@ -16,7 +16,7 @@ from html import unescape
 from typing import Final
 from urllib.parse import unquote
 
-from aurora_bridge.refusal import DeadLetterReason, Malformed
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import CATALOGUE, PLACEHOLDER_ALIASES, EventType
 
 _ATTRIBUTES: Final = frozenset(
@@ -73,7 +73,7 @@ def screen(
 ) -> list[int]:
     """Return the indexes of identifiers and other codes that are words for nothing.
 
-    `codes` and `texts` are those of a `Shape`, `plain` comes from `text.split_query`. Raises `Malformed` for an
+    `codes` and `texts` are those of a `Shape`, `plain` comes from `decoding.split_query`. Raises `Malformed` for an
     unfilled placeholder.
     """
     nothing = []

@@ -16,14 +16,14 @@ from itertools import combinations
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from aurora_bridge.refusal import Reason, Refusal
+from aurora_bridge.outcomes import Reason, Refusal
 from aurora_bridge.webhook.catalogue import CATALOGUE, LEGACY_NAMES
 from aurora_bridge.webhook.credentials import Authenticator
+from aurora_bridge.webhook.decoding import canonical_name, meant_name
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.path_tree import PathTree
-from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Template, could_match_one
-from aurora_bridge.webhook.text import canonical_name, meant_name
+from aurora_bridge.webhook.route_rules import Rules
+from aurora_bridge.webhook.url_template import Template, could_match_one
 
 DISCRIMINATOR = "aurora_event"
 _DISCRIMINATOR_BYTES = DISCRIMINATOR.encode()
@@ -63,7 +63,7 @@ class Match:
     contradicted: bool = False
     """Whether path and discriminator name different events."""
     path_values: tuple[str, ...] = ()
-    """Values of the placeholders in the path, one character a byte: see `text.strict_text`."""
+    """Values of the placeholders in the path, one character a byte: see `decoding.strict_text`."""
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:

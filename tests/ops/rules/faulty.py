@@ -13,7 +13,7 @@ from aurora_bridge import cli
 from aurora_bridge.dedup import index, index_file, recurrence
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.record import OutboxRecord
-from aurora_bridge.refusal import Outcome
+from aurora_bridge.outcomes import Outcome
 from aurora_bridge.state.database import used_bytes
 from tests.faults.launch import run_faster
 from tests.support.daemon import Daemon

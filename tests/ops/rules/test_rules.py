@@ -15,7 +15,7 @@ import yaml
 
 from aurora_bridge.daemon import make_metrics
 from aurora_bridge.metric_types import Counter, Gauge, Histogram
-from aurora_bridge.refusal import Reason
+from aurora_bridge.outcomes import Reason
 
 REPOSITORY: Final = Path(__file__).parents[3]
 RULES: Final = REPOSITORY / "grafana" / "rules" / "aurora-bridge.rules.yaml"

@@ -4,8 +4,8 @@ from math import inf
 
 import pytest
 
-from aurora_bridge.dedup import reading
-from aurora_bridge.dedup.reading import Progress
+from aurora_bridge.dedup import reading_progress
+from aurora_bridge.dedup.reading_progress import Progress
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the progress."""
     clock = Clock()
-    monkeypatch.setattr(reading, "monotonic", clock)
+    monkeypatch.setattr(reading_progress, "monotonic", clock)
     return clock
 
 

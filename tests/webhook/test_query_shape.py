@@ -5,12 +5,12 @@ from typing import Final
 
 import pytest
 
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import CATALOGUE, UNRECOGNIZED, EventType, Recurrence
-from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.shape import ALL, EMPTY, Shape, shape_of
-from aurora_bridge.webhook.text import split_query
+from aurora_bridge.webhook.decoding import split_query
+from aurora_bridge.webhook.query_shape import ALL, EMPTY, Shape, shape_of
+from aurora_bridge.webhook.route_rules import Rules
 
 RULES: Final = Rules(SecretNames({"token"}))
 AGREEMENT: Final = "agreement_status_changed"

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from aurora_bridge.os_errors import user
 from aurora_bridge.redaction import HIDDEN, SecretNames
-from aurora_bridge.settings.expected import expected
+from aurora_bridge.settings.expected_values import expected
 from aurora_bridge.settings.field_types import is_path
 from aurora_bridge.settings.names import CONFIG_VARIABLE, FILE_ONLY, GROUPS, REPLACED, SETTINGS, similar, variable
 from aurora_bridge.settings.settings import Settings

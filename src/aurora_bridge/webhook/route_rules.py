@@ -16,7 +16,7 @@ _SECOND_US = 1_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """The rules of one route. Compared by identity, since they are part of a cache key (`shape`)."""
+    """The rules of one route. Compared by identity, since they are part of a cache key (`query_shape`)."""
 
     secrets: SecretNames
     """Parameters that reach no event, log or dead letter."""

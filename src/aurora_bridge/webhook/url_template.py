@@ -6,8 +6,8 @@ Path and static parameters (`kind`) choose the route, see `routes`. The placehol
 parameters are called; a parameter that the template does not have is an attribute of its own name, since Aurora may
 add one. A placeholder can be a part of a path segment or of a value, as in `v-<PROJECT_ID>.json`.
 
-`Template.read` turns a query into the form that `shape` knows, with the attributes as its names. Like a shape, how to
-do that is worked out once for each frame.
+`Template.read` turns a query into the form that `query_shape` knows, with the attributes as its names. Like a shape,
+how to do that is worked out once for each frame.
 """
 
 import re
@@ -17,9 +17,10 @@ from itertools import starmap, zip_longest
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import DeadLetterReason, Malformed
-from aurora_bridge.webhook.pattern import (
+from aurora_bridge.webhook.decoding import Frame, canonical_name, meant_name, names_in, strict_text
+from aurora_bridge.webhook.segment_pattern import (
     PLACEHOLDER,
     Pattern,
     Segment,
@@ -28,7 +29,6 @@ from aurora_bridge.webhook.pattern import (
     segment_of,
     segments_overlap,
 )
-from aurora_bridge.webhook.text import Frame, canonical_name, meant_name, names_in, strict_text
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -61,7 +61,7 @@ class Template:
         self.static: dict[str, str] = {}
         """Parameters with a fixed value: they choose the route, and are not attributes."""
         self.garbled: list[str] = []
-        """Its parameter names as written, if they had to be cleaned up: see `text.meant_name`."""
+        """Its parameter names as written, if they had to be cleaned up: see `decoding.meant_name`."""
         self._parameters: dict[str, Pattern] = {}
         self._read_query(query)
         self.path_attributes = tuple(

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aurora_bridge.outcomes import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.redaction import SecretNames
-from aurora_bridge.refusal import DeadLetterReason, Malformed, Refusal
 from aurora_bridge.webhook.credentials import Anonymous
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
-from aurora_bridge.webhook.pattern import Segment, TemplateError, placeholder_attribute
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import Match, Route, Routes, conflicts
-from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.template import Template, could_match_one
+from aurora_bridge.webhook.segment_pattern import Segment, TemplateError, placeholder_attribute
+from aurora_bridge.webhook.url_template import Template, could_match_one
 
 SECRETS: Final = SecretNames(["token", "session_token"])
 EXAMPLE: Final = "https://hooks.example.com/hooks/v2/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>&kind=signed-only"

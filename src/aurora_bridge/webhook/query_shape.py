@@ -9,12 +9,12 @@ Only the last 1024 small shapes are kept: anyone who may deliver can make up new
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aurora_bridge.refusal import DeadLetterReason, Malformed
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
 from aurora_bridge.webhook.catalogue import Recurrence, recurrence_of, subject_of
+from aurora_bridge.webhook.decoding import Frame, canonical_name, meant_name, names_in
 from aurora_bridge.webhook.placeholders import is_free_text
+from aurora_bridge.webhook.route_rules import Rules
 from aurora_bridge.webhook.routes import DISCRIMINATOR
-from aurora_bridge.webhook.rules import Rules
-from aurora_bridge.webhook.text import Frame, canonical_name, meant_name, names_in
 
 _MOST_BYTES = 1024
 _MOST_NAMES = 32

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aurora_bridge.routing import secret_names
 from aurora_bridge.settings import Settings
 from aurora_bridge.webhook.catalogue import CATALOGUE, todays_name
-from aurora_bridge.webhook.pattern import placeholder
+from aurora_bridge.webhook.segment_pattern import placeholder
 
 NO_HOST = "https://HOST"
 """Begins a template while `ingress.public_url` is not set."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aurora_bridge.simulator.template import Spaces, fill, problem_of, suggested
+from aurora_bridge.simulator.fill_template import Spaces, fill, problem_of, suggested
 
 
 def test_the_suggested_template_is_auroras() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aurora_bridge.kafka.pace import LONGEST_GAP_SECONDS, Pace
+from aurora_bridge.kafka.linger import LONGEST_GAP_SECONDS, Pace
 
 
 def at(rate: float, records: int) -> Pace:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_bridge.refusal import DeadLetterReason, Malformed
-from aurora_bridge.webhook.text import canonical_name, meant_name, names_in, split_query
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
+from aurora_bridge.webhook.decoding import canonical_name, meant_name, names_in, split_query
 
 CONTROL = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters=CONTROL))

@@ -9,10 +9,10 @@ from random import Random
 import pytest
 from rbloom import Bloom
 
-from aurora_bridge.dedup import index, membership
+from aurora_bridge.dedup import bloom_filter, index
+from aurora_bridge.dedup.bloom_filter import Membership
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import State
-from aurora_bridge.dedup.membership import Membership
 from aurora_bridge.metrics import Metrics
 from aurora_bridge.settings import IndexSettings
 from tests.dedup.events import NOON
@@ -72,9 +72,9 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(capacity)
         return Bloom(capacity, false_alarms)
 
-    monkeypatch.setattr(membership, "Bloom", make)
-    monkeypatch.setattr(membership, "_LEAST", 64)
-    monkeypatch.setattr(membership, "_ROW_BYTES", 100_000)
+    monkeypatch.setattr(bloom_filter, "Bloom", make)
+    monkeypatch.setattr(bloom_filter, "_LEAST", 64)
+    monkeypatch.setattr(bloom_filter, "_ROW_BYTES", 100_000)
     return made
 
 
@@ -91,7 +91,7 @@ async def test_until_it_is_built_everything_may_be_there(filtered: Filtered) -> 
 async def test_what_is_in_a_file_that_is_opened_may_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(membership, "_AT_ONCE", at_once)
+    monkeypatch.setattr(bloom_filter, "_AT_ONCE", at_once)
     first = Filtered(tmp_path)
     first.file.start()
     await first.write(fingerprints(50))
@@ -110,7 +110,7 @@ async def test_what_is_written_while_it_is_built_may_be_there(
 ) -> None:
     """Wherever the reading has come to."""
     await filtered.write(fingerprints(20))
-    monkeypatch.setattr(membership, "_AT_ONCE", at_once)
+    monkeypatch.setattr(bloom_filter, "_AT_ONCE", at_once)
     for _ in range(10):
         filtered.members.build(filtered.file.used_bytes)
         for _ in range(5):

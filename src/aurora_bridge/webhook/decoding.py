@@ -9,7 +9,7 @@ import string
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from aurora_bridge.refusal import DeadLetterReason, Malformed
+from aurora_bridge.outcomes import DeadLetterReason, Malformed
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_bridge.aurora.wanted import Wanted
+from aurora_bridge.aurora.desired import Wanted
 from aurora_bridge.settings import SettingsError
 from tests.aurora.in_memory import PUBLIC, TOKENS, Bridge, table
 

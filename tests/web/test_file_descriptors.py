@@ -5,7 +5,7 @@ import resource
 
 import pytest
 
-from aurora_bridge.web.descriptors import SPARE, connections_allowed
+from aurora_bridge.web.file_descriptors import SPARE, connections_allowed
 
 UNLIMITED = resource.RLIM_INFINITY
 

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote, quote_plus, urlsplit
 
 from aurora_bridge.webhook.catalogue import CATALOGUE
-from aurora_bridge.webhook.pattern import PLACEHOLDER, placeholder, placeholder_attribute
+from aurora_bridge.webhook.segment_pattern import PLACEHOLDER, placeholder, placeholder_attribute
 
 _CONTROL: Final = frozenset("\r\n\t\x00")
 

@@ -1,13 +1,13 @@
 """A path segment or parameter value of a URL template, and how it is matched with a request's.
 
-`template` compiles them, `path_tree` looks path segments up.
+`url_template` compiles them, `path_tree` looks path segments up.
 """
 
 import re
 from typing import NamedTuple
 
 from aurora_bridge.webhook.catalogue import PLACEHOLDER_ALIASES
-from aurora_bridge.webhook.text import canonical_name, decode_segment
+from aurora_bridge.webhook.decoding import canonical_name, decode_segment
 
 PLACEHOLDER = re.compile(r"<([^<>]*)>")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

@@ -8,7 +8,7 @@ from functools import cache, partial
 from aurora_bridge.cli.output import tell
 from aurora_bridge.kafka.client import CheckCluster
 from aurora_bridge.kafka.cluster_guard import WrongClusterError, read_id, require
-from aurora_bridge.kafka.reasons import explain
+from aurora_bridge.kafka.problem_reasons import explain
 from aurora_bridge.settings import Settings
 from aurora_bridge.state.directory import StateError
 

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from aurora_bridge.settings import Settings
-from aurora_bridge.url_templates import to_paste
+from aurora_bridge.suggested_templates import to_paste
 
 AGREEMENT: Final = "agreement_status_changed"
 TEMPLATE: Final = "/hooks/<PROJECT_ID>?a=<AGREEMENT_ID>&st=<STATUS>"

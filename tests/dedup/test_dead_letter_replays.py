@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from aurora_bridge.dedup.dead_letter_replays import Claim
 from aurora_bridge.dedup.recurrence import Action
-from aurora_bridge.dedup.replays import Claim
 from aurora_bridge.webhook.event import Event, millisecond_of
 from tests.dedup.events import HOUR, MINUTE, NOON, ONCE, SECOND, SIGNAL, A, B
 from tests.dedup.life import Life, living

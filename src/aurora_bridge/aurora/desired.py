@@ -16,11 +16,11 @@ from aurora_bridge.aurora.subscription import Filters
 from aurora_bridge.redaction import HIDDEN
 from aurora_bridge.routing import DEFAULT
 from aurora_bridge.settings import AuthSettings, RouteSettings, Settings, SettingsError, SubscriptionSettings
-from aurora_bridge.settings.problems import both_names
-from aurora_bridge.url_templates import NO_HOST, default_template, with_host
+from aurora_bridge.settings.error_messages import both_names
+from aurora_bridge.suggested_templates import NO_HOST, default_template, with_host
 from aurora_bridge.webhook.catalogue import todays_name
 from aurora_bridge.webhook.credentials import parse_basic, parse_tokens
-from aurora_bridge.webhook.pattern import placeholder_attribute
+from aurora_bridge.webhook.segment_pattern import placeholder_attribute
 
 _NOBODY: Final = AuthSettings(allow_anonymous=True)
 """Stands for the unknown credentials of a receiver other than the bridge."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from aurora_bridge.aurora.desired import Wanted
 from aurora_bridge.aurora.subscription import Subscription
-from aurora_bridge.aurora.wanted import Wanted
 from aurora_bridge.webhook.catalogue import todays_name
 
 Redact = Callable[[str], str]
