@@ -3,12 +3,9 @@
 `make docs` writes, `make check` compares: a reference that is out of date fails.
 """
 
-import ast
-import inspect
 import re
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -27,17 +24,6 @@ _TOP = {"routes": "[[routes]]", "subscriptions": "[[subscriptions]]", "events": 
 _MOST_VALUES = 16
 
 
-def descriptions(table: type[BaseModel]) -> dict[str, str]:
-    """Return the docstrings of a table's fields."""
-    (body,) = ast.parse(inspect.getsource(table)).body
-    found = {}
-    for field, text in pairwise(ast.iter_child_nodes(body)):
-        match field, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(docstring))):
-                found[name] = inspect.cleandoc(docstring)
-    return found
-
-
 def settings_page() -> Iterator[str]:
     """Yield the lines of the settings reference."""
     yield "# Settings\n"
@@ -51,26 +37,24 @@ def settings_page() -> Iterator[str]:
         "do sizes (`64KiB`, `1GiB`; `1GB` is 10^9 bytes); in the file such a value is a string.\n"
     )
     yield "## At the top of the file\n"
-    yield from _fields({key: field for key, field in SETTINGS.items() if "." not in key}, descriptions(Settings))
+    yield from _fields({key: field for key, field in SETTINGS.items() if "." not in key})
     for name, field in Settings.model_fields.items():
         group = field.annotation
         if name not in FILE_ONLY and isinstance(group, type) and issubclass(group, BaseModel):
             yield f"## [{name}]\n"
             yield f"{_prose(group.__doc__ or '')}\n"
-            fields = {key: leaf for key, leaf in SETTINGS.items() if key.startswith(f"{name}.")}
-            yield from _fields(fields, descriptions(group))
+            yield from _fields({key: leaf for key, leaf in SETTINGS.items() if key.startswith(f"{name}.")})
     for name, table in FILE_ONLY.items():
         yield f"## {_TOP[name]}\n"
         yield f"{_prose(table.__doc__ or '')}\n"
-        fields = {f"{name}.{key}": field for key, field in table.model_fields.items()}
-        yield from _fields(fields, descriptions(table), in_file_only=True)
+        yield from _fields({f"{name}.{key}": field for key, field in table.model_fields.items()}, in_file_only=True)
 
 
-def _fields(fields: dict[str, FieldInfo], about: dict[str, str], *, in_file_only: bool = False) -> Iterator[str]:
+def _fields(fields: dict[str, FieldInfo], *, in_file_only: bool = False) -> Iterator[str]:
     for key, field in fields.items():
-        own = key.rpartition(".")[2]
-        yield f"### `{own if in_file_only else variable(key)}`\n"
-        yield f"{_prose(about[own])}\n"
+        name = key.rpartition(".")[2] if in_file_only else variable(key)
+        yield f"### `{name}`\n"
+        yield f"{_prose(field.description or '')}\n"
         file = "" if in_file_only else f"In the file: `{key}`. "
         yield f"{file}Expected: {expected(field)}. {_default(field)}\n"
 

@@ -71,8 +71,10 @@ def test_the_names_that_others_build_on_are_all_there() -> None:
 
 
 @every_setting
-def test_every_setting_has_words_for_what_is_allowed(key: str) -> None:
-    assert expected(SETTINGS[key])
+def test_every_setting_has_a_docstring_and_words_for_what_is_allowed(key: str) -> None:
+    field = SETTINGS[key]
+    assert field.description
+    assert expected(field)
 
 
 @pytest.mark.proves("Where each secret lives: No secret is a setting")

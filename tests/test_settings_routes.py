@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from aurora_bridge.os_errors import user
-from aurora_bridge.settings import AuthSettings, EventSettings, Settings, SettingsError, load
+from aurora_bridge.settings import AuthSettings, EventSettings, RouteSettings, Settings, SettingsError, load
 
 ROUTE: Final = '[[routes]]\ntemplate = "/a?b=<B>"\nevent = "lead_created"\n'
 
@@ -250,3 +250,8 @@ def test_an_event_has_these_keys(file: Path) -> None:
 )
 def test_what_is_wrong_with_an_event_is_told_with_its_name_and_key(file: Path, text: str, expected: str) -> None:
     assert problems(file, text) == [expected.replace("{file}", str(file))]
+
+
+def test_every_key_has_a_docstring() -> None:
+    fields = [*RouteSettings.model_fields.items(), *EventSettings.model_fields.items()]
+    assert [name for name, field in fields if not field.description] == []

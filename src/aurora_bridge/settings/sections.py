@@ -1,6 +1,6 @@
 """Every setting: small frozen sections, a docstring for each field with its unit and the reason for its default.
 
-The settings reference is made from these docstrings, by `docs.reference`: pydantic would read them at each start. A
+The docstrings are the fields' descriptions (`use_attribute_docstrings`), from which the settings reference is made. A
 setting's environment variable is its path in capitals, `AURORA_BRIDGE_INGRESS__PORT`; in the TOML file it is `port`
 below `[ingress]`. How the values get here is in `load`, what must hold between them in `checks`. The module is long
 because it is that reference.
@@ -53,7 +53,7 @@ _GIBIBYTE = 2**30
 class Section(BaseModel):
     """Settings that belong together: frozen, closed, described by their docstrings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
