@@ -24,7 +24,10 @@ _MEMBER = re.compile(rb"([a-z0-9][a-z0-9_*/@-]{0,255})=[ -+\--<>-~]{0,255}[!-+\-
 
 def trace_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, bytes | None]]:
     """Return the valid `traceparent` and `tracestate` of a request's headers, as headers of a record, undecoded."""
-    if _PARENT_LENGTH not in map(len, dict(headers)):
+    for name, _ in headers:
+        if len(name) == _PARENT_LENGTH:
+            break
+    else:
         return []
     candidates = [(name.lower(), value) for name, value in headers]
     parents = [value.strip(_BLANK) for name, value in candidates if name == _TRACEPARENT]
