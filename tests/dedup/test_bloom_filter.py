@@ -10,7 +10,7 @@ import pytest
 from rbloom import Bloom
 
 from aurora_bridge.dedup import bloom_filter, index
-from aurora_bridge.dedup.bloom_filter import Membership
+from aurora_bridge.dedup.bloom_filter import BloomFilter
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.metrics import Metrics
@@ -31,7 +31,7 @@ class Filtered:
 
     def __init__(self, directory: Path) -> None:
         self.file = IndexFile(directory, IndexSettings(), PATIENCE, Metrics(), self._opened)
-        self.members = Membership(self.file)
+        self.members = BloomFilter(self.file)
         self.written: list[str] = []
 
     def _opened(self, found: index.Found) -> None:

@@ -2,15 +2,15 @@
 
 import pytest
 
-from aurora_bridge.kafka.linger import LONGEST_GAP_SECONDS, Pace
+from aurora_bridge.kafka.linger import LONGEST_SECONDS, Linger
 
 
-def at(rate: float, records: int) -> Pace:
-    """Return the pace of a steady load whose requests carry so many records."""
-    pace = Pace()
+def at(rate: float, records: int) -> Linger:
+    """Return the linger time of a steady load whose requests carry so many records."""
+    linger = Linger()
     for _ in range(100):
-        pace.note(records, records / rate)
-    return pace
+        linger.note(records, records / rate)
+    return linger
 
 
 @pytest.mark.parametrize("rate", [1, 100, 200])
@@ -20,7 +20,7 @@ def test_nothing_waits_for_company_that_does_not_come(rate: float) -> None:
 
 @pytest.mark.parametrize("rate", [500, 2000, 5000])
 def test_under_load_records_share_a_request(rate: float) -> None:
-    assert at(rate, 2).gap_seconds == LONGEST_GAP_SECONDS
+    assert at(rate, 2).gap_seconds == LONGEST_SECONDS
 
 
 def test_where_records_come_fast_a_request_is_full_enough_soon() -> None:
@@ -28,7 +28,7 @@ def test_where_records_come_fast_a_request_is_full_enough_soon() -> None:
 
 
 def test_a_pause_ends_the_gap() -> None:
-    pace = at(2000, 2)
+    linger = at(2000, 2)
     for _ in range(30):
-        pace.note(1, 60.0)
-    assert pace.gap_seconds == 0.0
+        linger.note(1, 60.0)
+    assert linger.gap_seconds == 0.0

@@ -12,7 +12,7 @@ from aiokafka.protocol.metadata import MetadataResponse_v0
 
 from aurora_bridge.kafka import broker, metadata, partition_queue
 from aurora_bridge.kafka.delivery_report import DeliveryStatus
-from aurora_bridge.kafka.linger import Pace
+from aurora_bridge.kafka.linger import Linger
 from aurora_bridge.kafka.produce_protocol import Produce, murmur2
 from tests.kafka.records import make_record
 from tests.kafka.scripted import Batches, ScriptedClient, all_stored, keys_of
@@ -46,7 +46,7 @@ async def test_what_came_while_a_request_was_under_way_goes_as_soon_as_that_is_a
 ) -> None:
     """The gap counts from the request before, and not from a look that found its broker busy."""
     now, under_way, answered = 1000.0, asyncio.Event(), asyncio.Event()
-    monkeypatch.setattr(Pace, "note", lambda pace, *_: setattr(pace, "gap_seconds", 2 * PATIENCE))
+    monkeypatch.setattr(Linger, "note", lambda linger, *_: setattr(linger, "gap_seconds", 2 * PATIENCE))
     monkeypatch.setattr("aurora_bridge.kafka.sender.monotonic", lambda: now)
 
     async def answers(batches: Batches) -> dict[tuple[str, int], int]:

@@ -17,7 +17,7 @@ from aurora_bridge.dedup.log_record import read
 from aurora_bridge.dedup.recurrence import decide, event_id, new_id_ms
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.error_actions import ACTIONS, ANY_OTHER, NO_ANSWER, NO_CONNECTION
-from aurora_bridge.kafka.linger import Pace
+from aurora_bridge.kafka.linger import Linger
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.produce_protocol import ProducerId
 from aurora_bridge.kafka.record import Record
@@ -203,12 +203,12 @@ def _told(told: list[Report]) -> object:
 
 def _paces() -> Iterator[str]:
     chance = random.Random(SEED)
-    broker, pace = Broker(1, Metrics()), Pace()
+    broker, linger = Broker(1, Metrics()), Linger()
     for _ in range(2000):
         seconds = chance.choice((0.001, 0.1, 1.0, 3.0)) * chance.random()
         broker.answered(chance.randrange(10**6), seconds, 1.0, chance.choice((0.0, 0.0, 2.0)))
-        pace.note(chance.randrange(100), seconds)
-        yield repr((broker.limit_bytes, broker.open_at, pace.gap_seconds))
+        linger.note(chance.randrange(100), seconds)
+        yield repr((broker.limit_bytes, broker.open_at, linger.gap_seconds))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _AT_ONCE = 20_000
 """Fingerprints read in one job: some 10 ms of the file's thread."""
 
 
-class Membership:
+class BloomFilter:
     """The filter. It is built by a series of jobs of the file."""
 
     def __init__(self, file: IndexFile) -> None:

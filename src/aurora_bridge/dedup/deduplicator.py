@@ -1,7 +1,7 @@
 """Tells new events, repeats and duplicates apart. This is what the bridge calls.
 
 A delivery *claims* its event before the event is sent. Memory is consulted first, then the file, but only if the
-membership filter says "maybe". So a new event touches no disk, no thread and no timer before it is sent; its result is
+Bloom filter says "maybe". So a new event touches no disk, no thread and no timer before it is sent; its result is
 written later. `recurrence` has the rules, `lifecycle` the states of an event.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from time import time
 
 from aurora_bridge.dedup import index
-from aurora_bridge.dedup.bloom_filter import Membership
+from aurora_bridge.dedup.bloom_filter import BloomFilter
 from aurora_bridge.dedup.dead_letter_replays import Replays
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_EXPECTED, RETRY_PENDING, SEEN, Happening
@@ -22,7 +22,7 @@ from aurora_bridge.dedup.log_reader import LogReader, Spool
 from aurora_bridge.dedup.log_record import has_same_id
 from aurora_bridge.dedup.lookups import Lookups
 from aurora_bridge.dedup.memory import Entry, Memory
-from aurora_bridge.dedup.outstanding_poll import Missing
+from aurora_bridge.dedup.outstanding_poll import OutstandingPoll
 from aurora_bridge.dedup.recurrence import RETRIES, Action, Interval, decide, new_id_ms
 from aurora_bridge.dedup.resend import Resend
 from aurora_bridge.dedup.write_behind import WriteBehind
@@ -78,7 +78,7 @@ class Deduplicator:
         self._has_backlog = has_backlog
         self.memory = Memory()
         self.file = IndexFile(directory, settings, patience, metrics, self._opened)
-        self._members = Membership(self.file)
+        self._members = BloomFilter(self.file)
         self._lookups = Lookups[Decision](self.file, self._decide, self._undo)
         self.log = LogReader(
             self.memory, self.file, self._members, self._lookups, spool, instance=instance, kafka=kafka
@@ -86,7 +86,7 @@ class Deduplicator:
         self.replays = Replays(self.memory, self._lookups, self.log, instance=instance)
         metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         metrics.resend_in_progress.source = lambda: int(self.resend.lasts(int(time() * 1000)))
-        self.missing = Missing(self.file, metrics)
+        self.missing = OutstandingPoll(self.file, metrics)
         self._write_behind = WriteBehind(self.memory, self.file, self._members, self.log)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 

@@ -16,7 +16,7 @@ from time import monotonic, time
 from typing import Any, Protocol
 
 from aurora_bridge.dedup import index, log_record
-from aurora_bridge.dedup.bloom_filter import Membership
+from aurora_bridge.dedup.bloom_filter import BloomFilter
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import Happening, State
 from aurora_bridge.dedup.log_record import Latest, LogRecord
@@ -68,7 +68,7 @@ class LogReader:
         self,
         memory: Memory,
         file: IndexFile,
-        members: Membership,
+        members: BloomFilter,
         lookups: Lookups[Any],
         spool: Spool | None,
         *,

@@ -13,7 +13,7 @@ from aurora_bridge.metrics import Metrics
 _EVERY_SECONDS = 5.0
 
 
-class Missing:
+class OutstandingPoll:
     """The last result from the index file. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, file: IndexFile, metrics: Metrics) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import sqlite3
 
 from aurora_bridge.dedup import index, outstanding
-from aurora_bridge.dedup.bloom_filter import Membership
+from aurora_bridge.dedup.bloom_filter import BloomFilter
 from aurora_bridge.dedup.index_file import IndexFile
 from aurora_bridge.dedup.lifecycle import IN_FLIGHT, RETRY_PENDING
 from aurora_bridge.dedup.log_reader import LogReader
@@ -27,7 +27,7 @@ _MOST_ENTRIES = 100_000
 class WriteBehind:
     """Writes changes of `memory`, and how far `log` is known, to `file`."""
 
-    def __init__(self, memory: Memory, file: IndexFile, members: Membership, log: LogReader) -> None:
+    def __init__(self, memory: Memory, file: IndexFile, members: BloomFilter, log: LogReader) -> None:
         self._memory = memory
         self._file = file
         self._members = members

@@ -4,7 +4,7 @@ A request costs about as much as 20 records. The gap is measured from the previo
 after a pause never waits.
 """
 
-LONGEST_GAP_SECONDS = 0.003
+LONGEST_SECONDS = 0.003
 """Negligible in Aurora's 10 s."""
 _COMPANY = 15
 """A request waits for no more than this many records."""
@@ -13,7 +13,7 @@ _FEW_A_SECOND = 250
 _WEIGHT = 0.1
 
 
-class Pace:
+class Linger:
     """The gap between two requests, adapted to the rate of records."""
 
     __slots__ = ("_rate", "gap_seconds")
@@ -25,4 +25,4 @@ class Pace:
     def note(self, records: int, seconds: float) -> None:
         """Note how many records came in the `seconds` since the previous request."""
         self._rate += _WEIGHT * (records / max(seconds, 0.0001) - self._rate)
-        self.gap_seconds = min(LONGEST_GAP_SECONDS, _COMPANY / self._rate) if self._rate > _FEW_A_SECOND else 0.0
+        self.gap_seconds = min(LONGEST_SECONDS, _COMPANY / self._rate) if self._rate > _FEW_A_SECOND else 0.0

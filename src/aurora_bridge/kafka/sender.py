@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition
 
 from aurora_bridge.kafka.broker import Broker
 from aurora_bridge.kafka.delivery_report import SenderListener
-from aurora_bridge.kafka.linger import Pace
+from aurora_bridge.kafka.linger import Linger
 from aurora_bridge.kafka.metadata import Metadata
 from aurora_bridge.kafka.partition_queue import PartitionQueue, Report
 from aurora_bridge.kafka.problems import Problems
@@ -75,7 +75,7 @@ class Sender:
         self._flushed_at = 0.0
         self._submitted = 0
         """Records submitted since the last flush."""
-        self._pace = Pace()
+        self._linger = Linger()
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.problems = problems
 
@@ -133,7 +133,7 @@ class Sender:
     # Requests.
 
     def _schedule(self) -> None:
-        wait = self._flushed_at + self._pace.gap_seconds - monotonic()
+        wait = self._flushed_at + self._linger.gap_seconds - monotonic()
         loop = self._loop
         self._flush_handle = loop.call_later(wait, self._flush) if wait > 0 else loop.call_soon(self._flush)
 
@@ -147,7 +147,7 @@ class Sender:
         reports: list[Report] = []
         due, wake = self._due(now)
         if due:
-            self._pace.note(self._submitted, now - self._flushed_at)
+            self._linger.note(self._submitted, now - self._flushed_at)
             self._flushed_at, self._submitted = now, 0
         for broker, queues in due.items():
             reports += self._requests.send(client, producer, broker, queues, now)
