@@ -205,7 +205,7 @@ class Life:
         await until(lambda: not self.in_memory)
 
     async def filtering(self) -> None:
-        """Return when the membership filter is built: before, everything may be known."""
+        """Return when the Bloom filter is built: before, everything may be known."""
         for _ in ("opening the file", "reading its few fingerprints"):
             await self.asked(lambda _db: None)  # behind that, which posts what comes next
 

@@ -1,4 +1,4 @@
-"""The membership filter: never a false "no", whatever is being written or read while it is built."""
+"""The Bloom filter: never a false "no", whatever is being written or read while it is built."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
