@@ -173,6 +173,18 @@ def test_for_aurora_everything_but_a_2xx_in_time_failed(
     assert (found.route, found.event, found.attempts, found.failures) == (*SUBSCRIPTION, 1, int(failed))
 
 
+def test_an_answer_has_the_seconds_since_its_receipt_and_those_since_it_was_decided(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = Metrics(events=[EVENT])
+    access_log = AccessLog(metrics, Attempts(), log_deliveries=True)
+    caplog.set_level("INFO")
+    access_log.enter(Delivery("GET", b"/lead_created", (), 0, 100.0, PROXY), TAKEN, 103.0, 104.5, in_time=True)
+    assert [line["seconds"] for line in found(caplog)] == [4.5]
+    assert metrics.stage_seconds["answer"].sum == 1.5
+    assert metrics.response_seconds[TAKEN.outcome].sum == 4.5
+
+
 def test_what_is_not_auroras_is_no_attempt(access_log: AccessLog) -> None:
     refuse(access_log, Reason.NO_ROUTE, b"/wp-login.php")
     access_log.enter_refusal(Reason.MALFORMED_HTTP, "203.0.113.9")

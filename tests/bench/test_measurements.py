@@ -95,7 +95,7 @@ def test_instructions_are_those_of_webhooks_and_of_none(bench: Bench, monkeypatc
     monkeypatch.setattr(instructions, "WARM_UP_WEBHOOKS", 20)
     monkeypatch.setattr(instructions, "REST_SECONDS", 0.5)
     (figures,) = measurement("instructions=20")[1](bench)
-    assert len(figures.webhook) == bench.rounds
+    assert len(figures.per_webhook) == bench.rounds
     assert figures.idle > 0
 
 

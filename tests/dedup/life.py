@@ -206,7 +206,7 @@ class Life:
 
     async def filtering(self) -> None:
         """Return when the Bloom filter is built: before, everything may be known."""
-        for _ in ("opening the file", "reading its few fingerprints"):
+        for _ in ("opening the file", "reading its few fingerprints", "finding no more"):
             await self.asked(lambda _db: None)  # behind that, which posts what comes next
 
     async def asked(self, job: Callable[[sqlite3.Connection], object]) -> None:

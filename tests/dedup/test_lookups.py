@@ -19,10 +19,11 @@ async def knowing(directory: Path, *, kafka: bool = False, patience: float = PAT
     async with living(directory) as before:
         await before.deliver(A, NOON)
         await before.deliver(ONCE, NOON)
-    async with living(directory, kafka=kafka, patience=patience) as life:
+    async with living(directory, kafka=kafka) as life:
         if not kafka:
             await life.complete(NOON)
         await life.filtering()
+        life.dedup.file.patience = patience  # only now: a slow machine is waited for until it begins
         yield life
 
 

@@ -70,7 +70,7 @@ class Known(NamedTuple):
 def main() -> None:
     """Print all of it."""
     print(BUILD)
-    for line in chain(_webhooks(), _decisions(), _queues(), _paces()):
+    for line in chain(_webhooks(), _decisions(), _queues(), _lingers()):
         print(line)
     gc.collect()
     print("exceptions that never left memory:", sum(isinstance(one, Refusal | Malformed) for one in gc.get_objects()))
@@ -201,7 +201,7 @@ def _told(told: list[Report]) -> object:
     return [([record.key for record in records], report) for records, report in told]
 
 
-def _paces() -> Iterator[str]:
+def _lingers() -> Iterator[str]:
     chance = random.Random(SEED)
     broker, linger = Broker(1, Metrics()), Linger()
     for _ in range(2000):

@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic
@@ -144,6 +145,16 @@ class Prometheus:
             return {sample.labels["instance"] for sample in scraped} == wanted <= seen
 
         self.wait_until(f"{wanted} are up", all_were)
+
+    def wait_until_evaluated(self) -> None:
+        """Return once every group of rules was evaluated again, with all that has been scraped up to now."""
+        now = datetime.now(UTC)
+
+        def all_were(prometheus: Prometheus) -> bool:
+            groups = prometheus.get("/api/v1/rules")["groups"]
+            return all(datetime.fromisoformat(group["lastEvaluation"]) > now for group in groups)
+
+        self.wait_until("all rules are evaluated again", all_were)
 
     def __enter__(self) -> Self:
         try:

@@ -51,7 +51,9 @@ class BridgeDouble(Bridge):
     """Answers every delivery alike, and remembers what it was asked and told."""
 
     def __init__(self) -> None:
-        self.answer: Answer | Exception = Answer(200, Outcome.PUBLISHED, "lead_changed", "the-id")
+        self.answer: Answer | Exception = Answer(
+            200, Outcome.PUBLISHED, "lead_changed", "the-id", subscription=("default", "lead_changed")
+        )
         self.deliveries: list[Delivery] = []
         self.in_time: list[bool] = []
         self.seconds = 0.0

@@ -1,12 +1,13 @@
 """`aurora-bridge`: finds the command and runs it.
 
-A command's module is imported when it is needed: the daemon would start later, and be larger, with all of them.
+Only the module of the command that is asked for is imported: with all of them, the daemon would start later, and be
+larger.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from aurora_bridge.build import BUILD
-from aurora_bridge.cli.command import EX_FAILED, add_config
+from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_config
 from aurora_bridge.cli.output import OutputError, ReaderGoneError, put, tell
 
 COMMANDS = (
@@ -59,14 +60,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    words = sys.argv[1:] if arguments is None else arguments
-    parser = make_parser(words[:1] if words and words[0] in COMMANDS else COMMANDS)
+    parser = make_parser(_commands_in(sys.argv[1:] if arguments is None else arguments))
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.print_usage(sys.stderr)
         tell(f"{parser.prog}: error: unrecognized arguments: {' '.join(unknown)}")
         return int(getattr(parsed, "usage_exit", _Parser.usage_exit))
     return int(parsed.run(parsed))
+
+
+def _commands_in(words: Sequence[str]) -> Sequence[str]:
+    """Return the command of a command line, or all of them if it does not begin with one."""
+    after_config = words[2:] if words[:1] == ["--config"] else words
+    return after_config[:1] if after_config and after_config[0] in COMMANDS else COMMANDS
 
 
 def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -80,5 +86,6 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     add_config(parser, default=None)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in commands:
-        import_module(f"{__package__}.{command.replace('-', '_')}").add(subparsers)
+        add: Callable[[Subparsers], None] = import_module(f"{__package__}.{command.replace('-', '_')}").add
+        add(subparsers)
     return parser

@@ -78,16 +78,16 @@ class Deduplicator:
         self._has_backlog = has_backlog
         self.memory = Memory()
         self.file = IndexFile(directory, settings, patience, metrics, self._opened)
-        self._members = BloomFilter(self.file)
+        self._bloom_filter = BloomFilter(self.file)
         self._lookups = Lookups[Decision](self.file, self._decide, self._undo)
         self.log = LogReader(
-            self.memory, self.file, self._members, self._lookups, spool, instance=instance, kafka=kafka
+            self.memory, self.file, self._bloom_filter, self._lookups, spool, instance=instance, kafka=kafka
         )
         self.replays = Replays(self.memory, self._lookups, self.log, instance=instance)
         metrics.index_complete.source = lambda: int(self.log.complete(int(time() * 1000)))
         metrics.resend_in_progress.source = lambda: int(self.resend.lasts(int(time() * 1000)))
-        self.missing = OutstandingPoll(self.file, metrics)
-        self._write_behind = WriteBehind(self.memory, self.file, self._members, self.log)
+        self.outstanding = OutstandingPoll(self.file, metrics)
+        self._write_behind = WriteBehind(self.memory, self.file, self._bloom_filter, self.log)
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
 
     def start(self) -> None:
@@ -97,14 +97,14 @@ class Deduplicator:
     async def run(self) -> None:
         """Read the log, and keep the file up to date and within its bounds, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            parts = (self.log, self._lookups, self._write_behind, self.missing, self.resend)
+            parts = (self.log, self._lookups, self._write_behind, self.outstanding, self.resend)
             for work in (*(part.run for part in parts), self.file.maintain):
                 group.create_task(keep_running(work.__qualname__, work))
 
     async def stop(self, patience: float) -> bool:
         """Write what is left, and close. Returns False if that took longer than `patience` seconds."""
         self._write_behind.flush()
-        self.missing.note_alive()
+        self.outstanding.note_alive()
         return all(await asyncio.gather(self.resend.stop(patience), self.file.stop(patience)))
 
     async def recreate(self) -> None:
@@ -113,7 +113,7 @@ class Deduplicator:
         await self.file.recreate()
 
     def _opened(self, found: index.Found) -> None:
-        self._members.build(found.bytes)
+        self._bloom_filter.build(found.bytes)
         self.memory.change_all()
         self.log.opened(found)
 
@@ -131,7 +131,7 @@ class Deduplicator:
         """Return what to do with a delivery, None if the file must be consulted first."""
         fingerprint, family_key, memory = event.fingerprint, event.family_key, self.memory
         known: Entry | index.Row | None = memory.entries.get(fingerprint)
-        if known is None and answer is None and fingerprint not in self._members:
+        if known is None and answer is None and fingerprint not in self._bloom_filter:
             return self._publish_new(event, now_ms)
         latest = None if family_key is None else memory.latest.get(family_key)
         if answer is None and (known is None or (latest is None and family_key is not None)):

@@ -197,7 +197,7 @@ def change(db: sqlite3.Connection, events: Sequence[Event], state: State, happen
 def _insert(db: sqlite3.Connection, table: str, width: int, conflict: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows in chunks of a fixed size. The last chunk is padded with rows that the statement ignores.
 
-    They consist of numbers, since `sqlite3` takes ten times longer over None.
+    They consist of numbers: for each None, `sqlite3` looks for an adapter, and takes ten times as long.
     """
     for start in range(0, len(rows), _CHUNK):
         values = list(chain.from_iterable(rows[start : start + _CHUNK]))

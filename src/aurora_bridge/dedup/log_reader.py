@@ -68,7 +68,7 @@ class LogReader:
         self,
         memory: Memory,
         file: IndexFile,
-        members: BloomFilter,
+        bloom_filter: BloomFilter,
         lookups: Lookups[Any],
         spool: Spool | None,
         *,
@@ -78,7 +78,7 @@ class LogReader:
         """Read for the replica `instance`; `lookups` wait meanwhile. `kafka`: whether a follower reads Kafka."""
         self._memory = memory
         self._file = file
-        self._members = members
+        self._bloom_filter = bloom_filter
         self._lookups = lookups
         self._spool = spool
         self._instance = instance
@@ -203,7 +203,7 @@ class LogReader:
 
     async def learn(self, reading: Reading, name: str, records: Sequence[LogRecord]) -> bool:
         """Add the events of log records to memory and file; return False if the file failed or is full."""
-        memory, members, instance = self._memory, self._members, self._instance
+        memory, bloom_filter, instance = self._memory, self._bloom_filter, self._instance
         rest: list[LogRecord] = []
         latest: dict[str, Latest] = {}
         for record in records:
@@ -215,8 +215,8 @@ class LogReader:
                 latest[family_key] = Latest(family_key, record.fingerprint, record.time_ms, record.id_ms)
             if not memory.learn(record, Happening.LOGGED if ours else Happening.LOGGED_ELSEWHERE):
                 rest.append(record)
-        known = [record.fingerprint for record in rest if record.fingerprint in members]
-        members.update([record.fingerprint for record in rest])  # before a delivery of it is decided
+        known = [record.fingerprint for record in rest if record.fingerprint in bloom_filter]
+        bloom_filter.update([record.fingerprint for record in rest])  # before a delivery of it is decided
         if rest or latest:
             rows = list(latest.values())
             job = partial(index.learn, records=rest, known=known, latest=rows, instance=instance)

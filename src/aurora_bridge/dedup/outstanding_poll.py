@@ -14,7 +14,7 @@ _EVERY_SECONDS = 5.0
 
 
 class OutstandingPoll:
-    """The last result from the index file. Not thread-safe: call it from the event loop only."""
+    """Polls the file, and keeps the last result. Not thread-safe: call it from the event loop only."""
 
     def __init__(self, file: IndexFile, metrics: Metrics) -> None:
         """Start a run of the daemon now."""

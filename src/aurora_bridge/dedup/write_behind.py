@@ -27,10 +27,10 @@ _MOST_ENTRIES = 100_000
 class WriteBehind:
     """Writes changes of `memory`, and how far `log` is known, to `file`."""
 
-    def __init__(self, memory: Memory, file: IndexFile, members: BloomFilter, log: LogReader) -> None:
+    def __init__(self, memory: Memory, file: IndexFile, bloom_filter: BloomFilter, log: LogReader) -> None:
         self._memory = memory
         self._file = file
-        self._members = members
+        self._bloom_filter = bloom_filter
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._urgent: list[str] = []
@@ -78,7 +78,7 @@ class WriteBehind:
     def _post(self, batch: Batch, positions: index.Positions, written: "asyncio.Future[bool]") -> None:
         """Write a batch; `written` gets whether that succeeded."""
         rows = [_row(entry) for entry in batch.entries if entry.state is not IN_FLIGHT]
-        self._members.update([row[0] for row in rows])
+        self._bloom_filter.update([row[0] for row in rows])
         listed = [entry for entry in batch.entries if entry.listed and entry.state is not IN_FLIGHT]
         refused = [(each.fingerprint, each.event, each.time_ms) for each in listed if each.state is RETRY_PENDING]
         settled = [each.fingerprint for each in listed if each.state is not RETRY_PENDING]

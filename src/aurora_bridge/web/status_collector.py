@@ -86,7 +86,7 @@ class StatusCollector:
             index_complete=bool(metrics.index_complete.value()),
             reading=self._reading(),
             index_bypassed=metrics.index_bypassed[()],
-            outstanding=self._dedup.missing.now(),
+            outstanding=self._dedup.outstanding.now(),
             resend=self._dedup.resend.declared,
             lag=int(metrics.follower_lag_records.value()),
             other_instances=int(metrics.other_instances.value()),

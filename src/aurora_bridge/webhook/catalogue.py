@@ -62,7 +62,7 @@ class EventType:
     state_attribute: str | None = None
     """The attribute that holds the state; None for a state means that the event's name itself is the state."""
     unannounced_states: bool = False
-    """Whether Aurora has no event for some states, so one can come back unseen as on a filtered route."""
+    """Whether Aurora has no event for some states, so one can come back unseen, as on a filtered route."""
     family: str = ""
     """Events of one family share their subject's latest state; empty stands for the event's own name."""
     values: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)

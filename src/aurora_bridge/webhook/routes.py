@@ -103,7 +103,7 @@ class Routes:
         target = delivery.target
         path, _, query = target.partition(b"?")
         known = self._known_paths.get(path)
-        if known is not None and query.find(_DISCRIMINATOR_BYTES) < 0:  # CPython's `in` of bytes costs ten times more
+        if known is not None and query.find(_DISCRIMINATOR_BYTES) < 0:  # `in` would first make a TypeError
             match: Match | None = Match(known[0], known[1], query)
         else:
             path, query = split_target(target)
