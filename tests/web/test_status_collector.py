@@ -44,8 +44,10 @@ class Observing:
         readiness = Readiness(self.bridge, cast("Sender | None", sender), cast("Spool | None", spool))
         self.log_reader = SimpleNamespace(current=SimpleNamespace(caught_up=True, progress=Progress()))
         self.access_log = AccessLog(self.metrics, Attempts(), log_deliveries=False)
-        missing = SimpleNamespace(now=lambda: Outstanding({}, {}, 0, 0))
-        parts = SimpleNamespace(log=self.log_reader, outstanding=missing, resend=SimpleNamespace(declared=Declaration()))
+        outstanding = SimpleNamespace(now=lambda: Outstanding({}, {}, 0, 0))
+        parts = SimpleNamespace(
+            log=self.log_reader, outstanding=outstanding, resend=SimpleNamespace(declared=Declaration())
+        )
         dedup = cast("Deduplicator", parts)
         self.collector = StatusCollector(made, readiness, self.publisher, dedup, self.access_log, self.metrics)
 
