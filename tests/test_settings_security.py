@@ -73,6 +73,7 @@ def test_the_daemon_takes_each_complete_file_of_the_document(example: str, tmp_p
         "secrets/tls.crt": certificate.read_text(),
         "secrets/tls.key": certificate.with_suffix(".key").read_text(),
         "secrets/kafka-password": "canary",
+        "secrets/connection-string": "canary",
         "secrets/oauth-client-secret": "canary",
     }.items():
         (tmp_path / name).write_text(content)
