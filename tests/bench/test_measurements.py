@@ -94,8 +94,9 @@ def test_the_hottest_frames_are_those_in_which_stacks_of_the_event_loop_end() ->
 def test_instructions_are_those_of_webhooks_and_of_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "WARM_UP_WEBHOOKS", 20)
     monkeypatch.setattr(instructions, "REST_SECONDS", 0.5)
+    bench.rounds = 1
     (figures,) = measurement("instructions=20")[1](bench)
-    assert len(figures.per_webhook) == bench.rounds
+    assert len(figures.per_webhook) == 1
     assert figures.idle > 0
 
 
