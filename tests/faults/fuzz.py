@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from time import monotonic
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -106,7 +107,16 @@ def meaning(target: str) -> Meaning:
     path, _, query = target.strip(" ").partition("?")
     pairs = (piece.partition("=") for piece in query.split("&"))
     read = ((_name(unquote_to_bytes(_raw(name))), unquote_to_bytes(_raw(value))) for name, _, value in pairs)
-    return _name(unquote_to_bytes(path.strip("/"))), frozenset((n, v) for n, v in read if v and n not in SECRETS)
+    told = frozenset((n, v) for n, v in read if n not in SECRETS and not _says_nothing(n, v))
+    return _name(unquote_to_bytes(path.strip("/"))), told
+
+
+def _says_nothing(name: str, value: bytes) -> bool:
+    """Whether a value is empty, or a code (an identifier, or one of known values) without any letter or digit."""
+    text = value.decode("utf-8", "replace")
+    codes = [text, unescape(unquote(text)), unescape(unquote(unescape(unquote(text))))]
+    is_code = name == "source" or name.endswith("_id")
+    return not value or (is_code and not all(any(map(str.isalnum, code)) for code in codes))
 
 
 def _raw(text: str) -> bytes:

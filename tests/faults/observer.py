@@ -81,7 +81,9 @@ class Observer:
     def limits(self) -> Limits:
         """Return what limits the judgement."""
         down, incomplete = ([span for one in kind for span in one.spans] for kind in (self._down, self._incomplete))
-        ends = [at for one in self._daemons for at in one.ends]
+        # An end in order is one only for an index that is still there: without it, what was stored last is not known.
+        lost = self._forgotten
+        ends = [at for one in self._daemons for at in one.ends if not any(begun <= at <= now for begun, now in lost)]
         crashes = [(start, end) for start, end in down if not any(start <= at <= end for at in ends)]
         return Limits(incomplete, self._forgotten, self._clock_set, down, crashes, self.lag)
 

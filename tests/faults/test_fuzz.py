@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from tests.faults.fuzz import KEPT, Fuzzer
+from tests.faults.fuzz import KEPT, Fuzzer, meaning
 from tests.faults.stage import AUTHENTICATED
 from tests.samples.load import MALFORMED_TOKEN, Malformed
 from tests.support.ports import HOST
@@ -38,3 +38,13 @@ def test_what_it_finds_is_kept_as_a_line_for_the_corpus(tmp_path: Path) -> None:
     assert found.statuses == [500]
     assert found.send.startswith("GET /lead_created?")
     assert f"X-Aurora-Webhook-Token: {MALFORMED_TOKEN}" in found.send
+
+
+@pytest.mark.parametrize("nothing", ["source=", "source=,", "source=%252C", "project_id=%20"])
+def test_a_code_without_letter_and_digit_tells_nothing(nothing: str) -> None:
+    assert meaning(f"/lead_created?lead_id=%2561&{nothing}") == meaning("/lead_created?lead_id=%2561")
+
+
+@pytest.mark.parametrize("something", ["source=a", "source=%2561", "status=,"])
+def test_any_other_value_tells_something(something: str) -> None:
+    assert meaning(f"/lead_created?lead_id=1&{something}") != meaning("/lead_created?lead_id=1")
