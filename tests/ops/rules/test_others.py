@@ -84,7 +84,7 @@ def test_that_no_replica_is_ready_is_told_although_none_counts_a_refusal_and_its
         assert "AuroraBridgeNotReady" not in names(server)
         ready.terminate()
         server.wait_until("it is told that none is", lambda server: "AuroraBridgeNotReady" in names(server))
-        assert names(server).isdisjoint({"AuroraBridgeDown", "AuroraBridgeBudgetBurnFast"})
+        assert names(server).isdisjoint({"AuroraBridgeDown", "AuroraBridgeBudgetBurn"})
         try_page("AuroraBridgeNotReady", State(unready, settings | {"state_dir": unready.state}), tmp_path)
 
 

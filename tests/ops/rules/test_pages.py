@@ -32,7 +32,7 @@ def test_each_page_begins_with_three_commands_on_a_host_and_the_same_on_kubernet
     host, kubernetes = blocks(page)
     first = commands(host)
     assert len(first) == 3
-    one = "$labels.pod" in ALERTS[page]["annotations"]["summary"]
+    one = "$labels.pod" in ALERTS[page][0]["annotations"]["summary"]
     said = "On Kubernetes, in the pod that the alert names:" if one else "On Kubernetes, in all pods:"
     assert said in (RUNBOOKS / f"{page}.md").read_text()
     assert kubernetes == (in_the_pod(first) if one else in_all_pods(first))

@@ -24,7 +24,11 @@ RUNBOOKS: Final = REPOSITORY / "docs" / "runbooks"
 
 GROUPS: Final = {group["name"]: group["rules"] for group in yaml.safe_load(RULES.read_text())["groups"]}
 EVERY: Final = [rule for rules in GROUPS.values() for rule in rules]
-ALERTS: Final[dict[str, dict[str, Any]]] = {rule["alert"]: rule for rule in EVERY if "alert" in rule}
+ALERTING: Final = [rule for rule in EVERY if "alert" in rule]
+ALERTS: Final[dict[str, list[dict[str, Any]]]] = {
+    name: [rule for rule in ALERTING if rule["alert"] == name] for name in sorted({rule["alert"] for rule in ALERTING})
+}
+"""The rules of each alert: one, or one for each of its severities."""
 SECONDS: Final = 600
 OF_OTHERS: Final = {"process_start_time_seconds"}
 """Metrics that prometheus_client adds."""
@@ -73,22 +77,25 @@ def test_alerts_fire_and_stay_silent_as_promtools_tests_say(promtool: str, path:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("alert", ALERTS)
-def test_each_alert_is_tested_both_ways(alert: str) -> None:
-    cases = [
-        case
+def label(rule: dict[str, Any]) -> str:
+    return f"{rule['alert']}-{rule['labels']['severity']}" if "alert" in rule else rule["record"]
+
+
+@pytest.mark.parametrize("rule", ALERTING, ids=label)
+def test_each_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
+    expected = [
+        [alert for alert in case["exp_alerts"] if alert["exp_labels"]["severity"] == rule["labels"]["severity"]]
         for path in TESTS
         for test in yaml.safe_load(path.read_text())["tests"]
         for case in test["alert_rule_test"]
-        if case["alertname"] == alert
+        if case["alertname"] == rule["alert"]
     ]
-    assert {bool(case["exp_alerts"]) for case in cases} == {True, False}
+    assert {bool(alerts) for alerts in expected} == {True, False}
 
 
-@pytest.mark.parametrize("alert", ALERTS)
-def test_each_alert_says_how_urgent_it_is_what_it_means_and_where_its_page_is(alert: str) -> None:
-    rule = ALERTS[alert]
-    annotations = rule["annotations"]
+@pytest.mark.parametrize("rule", ALERTING, ids=label)
+def test_each_alert_says_how_urgent_it_is_what_it_means_and_where_its_page_is(rule: dict[str, Any]) -> None:
+    alert, annotations = rule["alert"], rule["annotations"]
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert "{{" in annotations["summary"]
     assert annotations["description"].endswith(".")
@@ -113,7 +120,7 @@ def test_an_alert_that_is_named_is_there() -> None:
     assert named == ALERTS.keys()
 
 
-@pytest.mark.parametrize("rule", EVERY, ids=[rule.get("alert") or rule["record"] for rule in EVERY])
+@pytest.mark.parametrize("rule", EVERY, ids=label)
 def test_rules_name_metrics_and_labels_that_the_daemon_has(rule: dict[str, Any]) -> None:
     for name, matchers in selectors(rule["expr"]):
         labels = known()[name]
@@ -123,7 +130,7 @@ def test_rules_name_metrics_and_labels_that_the_daemon_has(rule: dict[str, Any])
             assert values is None or any(wanted.fullmatch(one) for one in values), (name, label, value)
 
 
-@pytest.mark.parametrize("rule", EVERY, ids=[rule.get("alert") or rule["record"] for rule in EVERY])
+@pytest.mark.parametrize("rule", EVERY, ids=label)
 def test_rules_build_on_records_that_stand_before_them(rule: dict[str, Any]) -> None:
     before = [one.get("record") for rules in GROUPS.values() if rule in rules for one in rules[: rules.index(rule)]]
     assert set(re.findall(r"\baurora_bridge:[\w:]+", rule["expr"])) <= set(before)
