@@ -36,6 +36,8 @@ from bench.runs import Contender, Daemon, Scenario
 from tests.support.broker import KafkaCluster
 
 Figures = list[Any]
+KAFKAS_DEFAULTS = {"num.network.threads": "3", "num.io.threads": "8", "metadata.max.idle.interval.ms": "500"}
+"""Of a broker with work to do, which those of the tests seldom have."""
 
 
 class Bench:
@@ -53,7 +55,7 @@ class Bench:
     @cached_property
     def kafka(self) -> KafkaCluster:
         """A real broker."""
-        return self._stack.enter_context(KafkaCluster())
+        return self._stack.enter_context(KafkaCluster(properties=KAFKAS_DEFAULTS))
 
     @cached_property
     def sources(self) -> dict[str, Path]:

@@ -198,6 +198,11 @@ class KafkaCluster:
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
             "log.cleaner.dedupe.buffer.size": "2097152",  # 128 MB by default, on the heap
+            # Most of the time a node of the tests has nothing to do, and then its threads and its empty metadata
+            # records are what it costs.
+            "num.network.threads": "1",
+            "num.io.threads": "2",
+            "metadata.max.idle.interval.ms": "10000",
             **self._properties,
         }
         if not self.controllers:

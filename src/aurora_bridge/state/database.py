@@ -28,7 +28,7 @@ _PRIMARY = 0xFF
 
 _RESERVE_BYTES = 64 * 2**20
 _RESERVE_SHARE = 16
-"""On a small volume, the reserve is this fraction (1/16) of it: the alert AuroraBridgeSpoolFull warns before."""
+"""On a small volume, the reserve is this fraction (1/16) of it: the alert AuroraBridgeStateDisk fires before."""
 
 Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
 T = TypeVar("T")

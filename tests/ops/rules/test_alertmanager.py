@@ -35,7 +35,7 @@ OUTAGES: Final[dict[str, tuple[dict[str, list[dict[str, str]]], set[str], set[st
             "EventSilent": EVENTS,
         },
         {"SpoolFull"},
-        {"KafkaProblem"},
+        {"KafkaProblem", "IndexDegraded"},
     ),
     "Kafka is away, and there is no spool": (
         {"KafkaProblem": [{}], "NotReady": [{}], "BudgetBurn": [{}], "AutoDisable": EVENTS, "Silent": [{}]},

@@ -17,7 +17,8 @@ import yaml
 
 from tests.ops.rules.alone import ALIKE, GOOD, LATE, LOST
 from tests.ops.rules.faulty import FAILS
-from tests.ops.rules.host import SECONDS, try_page
+from tests.ops.rules.host import SECONDS, run, try_page
+from tests.ops.rules.pages import blocks, commands
 from tests.ops.rules.scene import LAG, WAITING, Scene, State
 from tests.ops.rules.test_rules import ALERTS, EVERY
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -38,19 +39,20 @@ FIRES: Final = {
     "AuroraBridgeQuarantined": "quarantined",
     "AuroraBridgeIndexDegraded": "broken",
     "AuroraBridgeSecretFile": "broken",
+    "AuroraBridgeStateDisk": "disk",
     "AuroraBridgeBrokenFile": "broken-spool",
     "AuroraBridgeAnswerSlow": "suspended",
+    "AuroraBridgeAnswerStuck": "stuck",
     "AuroraBridgeAnswersLost": "lost",
     "AuroraBridgeStrayDuplicates": "alike",
     "AuroraBridgeSubscriptionDisabled": "unsubscribed",
     "AuroraBridgeSubscriptionWrong": "unsubscribed",
 }
 """By alert, the daemon for which it fires, and on which its page is tried."""
-WARNS: Final = {"AuroraBridgeBudgetBurn": "full", "AuroraBridgeSpoolFull": "disk"}
+WARNS: Final = {"AuroraBridgeBudgetBurn": "full"}
 """The same of those that have a second severity."""
 DAYS_BACK: Final = re.compile(r"offset \d[dw]|\[1w:1d\]")
 """What has no value in a Prometheus that is some minutes old."""
-OLDEST: Final = "aurora_bridge_oldest_unanswered_seconds"
 INDEX: Final = [
     ("broken", "aurora_bridge_index_failed", 1),
     ("late", "aurora_bridge_index_bypassed_total", LATE),
@@ -193,18 +195,26 @@ def test_answer_slow_one_answer_of_all_was_and_the_log_says_what_held_it_up(look
     assert "deliveries reached the answer deadline" in said
 
 
-def test_budget_burn_what_is_never_answered_wakes_somebody_too(look: Look) -> None:
-    stuck = state_of(look, "stuck").daemon
-    stuck.wait_until("it is older than 10 s", lambda daemon: daemon.metrics().value(OLDEST) > 10)
-    (arm,) = [arm for arm in arms("AuroraBridgeBudgetBurn") if OLDEST in arm]
-    (sample,) = look.server.wait_until("the rule sees it", lambda server: server.query(arm))
-    assert sample.value == 1
+def test_answer_stuck_one_is_older_than_10_s(look: Look, tmp_path: Path) -> None:
+    oldest, stuck, _ = try_page("AuroraBridgeAnswerStuck", state_of(look, "stuck"), tmp_path)
+    assert only(oldest) > 10
+    assert only(stuck) == 1
 
 
-def test_kafka_problem_what_kafka_rejects_waits_and_the_metrics_have_its_error(look: Look) -> None:
-    stalled = state_of(look, "stalled").daemon.metrics()
-    assert stalled.value("aurora_bridge_spool_events") == 1
-    assert stalled.value("aurora_bridge_publish_errors_total", reason="topic_authorization_failed") >= 1
+def test_kafka_problem_what_kafka_rejects_waits_and_the_page_says_which_topic_and_why(
+    look: Look, tmp_path: Path
+) -> None:
+    state = state_of(look, "stalled")
+    name = urlsplit(state.daemon.admin_url).netloc
+    expression = ALERTS["AuroraBridgeKafkaProblem"][0]["expr"]
+    arm = expression[expression.index("or (") + len("or (") : expression.rindex(")\n)")]
+    look.server.wait_until(
+        "the rule sees it", lambda server: [sample for sample in server.query(arm) if sample.labels["instance"] == name]
+    )
+    what_it_shows_while_kafka_is_away = commands(blocks("AuroraBridgeKafkaProblem")[0])[1]
+    said = figures(run(what_it_shows_while_kafka_is_away._replace(comment=""), state, tmp_path))
+    assert said['aurora_bridge_publish_errors_total{reason="topic_authorization_failed"}'] >= 1
+    assert said['aurora_bridge_backlog_events{event="lead_changed"}'] == 1
 
 
 def test_answers_lost_every_retry_has_its_slot_and_half_of_the_clients_were_gone(look: Look, tmp_path: Path) -> None:
@@ -296,8 +306,3 @@ def fire(look: Look, alert: str, state: str, severity: str) -> None:
         )
 
     look.server.wait_until(f"{alert} fires", fires, SECONDS)
-
-
-def arms(alert: str) -> list[str]:
-    """Return what the first rule of an alert joins by `or`."""
-    return re.split(r"\s+or\s+", ALERTS[alert][0]["expr"])

@@ -29,6 +29,8 @@ ALERTS: Final[dict[str, list[dict[str, Any]]]] = {
     name: [rule for rule in ALERTING if rule["alert"] == name] for name in sorted({rule["alert"] for rule in ALERTING})
 }
 """The rules of each alert: one, or one for each of its severities."""
+LONG: Final = {"deliveries", "silence", "silence_quiet"}
+"""Those of TESTS with weeks of webhooks, in which promtool evaluates each rule every few minutes."""
 SECONDS: Final = 600
 OF_OTHERS: Final = {"process_start_time_seconds"}
 """Metrics that prometheus_client adds."""
@@ -66,7 +68,10 @@ def test_promtool_finds_no_fault_in_the_rules(promtool: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("path", TESTS, ids=[path.stem for path in TESTS])
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.ops] * (path.stem in LONG)) for path in TESTS],
+)
 def test_alerts_fire_and_stay_silent_as_promtools_tests_say(promtool: str, path: Path, tmp_path: Path) -> None:
     name = f"aurora-bridge-{path.stem.partition('_')[0]}"
     (tmp_path / RULES.name).write_text(yaml.dump({"groups": [{"name": name, "rules": GROUPS[name]}]}))
