@@ -33,6 +33,7 @@ from bench import (
 )
 from bench.peers.catalogue import PEERS, PeerMissingError, peer
 from bench.runs import Contender, Daemon, Scenario
+from bench.servers import DIRECT, Variant
 from tests.support.broker import KafkaCluster
 
 Figures = list[Any]
@@ -143,8 +144,8 @@ def _drain(bench: Bench, backlog: int) -> Figures:
     return found
 
 
-def _soak(bench: Bench, seconds: int, rate: float) -> Figures:
-    daemons = list(bench.daemons.values())
+def _soak(bench: Bench, seconds: int, rate: float, variant: Variant = DIRECT) -> Figures:
+    daemons = [partial(daemon, variant=variant) for daemon in bench.daemons.values()]
     found = soak.measure(seconds, rate, daemons, bench.folder("soak"), bench.kafka.bootstrap)
     for figures in found:
         soak.show(figures)
@@ -187,6 +188,11 @@ MEASUREMENTS = {
     "index": Measurement(_index, 10_000_000, "what {} fingerprints in the index cost"),
     "drain": Measurement(_drain, 1_000_000, "how fast {} events drain after an outage, beside live traffic"),
     "soak-1000/s": Measurement(partial(_soak, rate=1000.0), 600, "whether memory grows, at 1,000/s for {} s"),
+    "soak-full-1000/s": Measurement(
+        partial(_soak, rate=1000.0, variant=soak.FULL_INDEX),
+        900,
+        "the same with an index that is full long before half-way, for {} s",
+    ),
     "soak": Measurement(partial(_soak, rate=50.0), 86_400, "whether memory grows, at 50/s for {} s"),
     "simulator": Measurement(
         lambda bench, seconds: simulator.measure(seconds, bench.folder("simulator")),

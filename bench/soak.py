@@ -1,7 +1,8 @@
 """Whether memory grows: webhooks by the clock for a long time, and a straight line through the resident memory.
 
 The line is least squares over the second half of the time: until then caches fill. Each sample's webhooks come on
-connections of their own, so that connections come and go, too.
+connections of their own, so that connections come and go, too. An index grows, and its Bloom filter with it, until it
+is full: with a small one, what still grows is a leak.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from bench import servers
 from bench.load import Load, webhooks
 from bench.runs import check_answers
+from bench.servers import Variant
 from tests.faults.trend import trend
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from bench.runs import Contender
     from bench.servers import Server
 
+FULL_INDEX = Variant(settings={"INDEX__MAX_BYTES": "16MiB"})
+"""Some 200,000 events."""
 CONNECTIONS = 16
 SAMPLE_SECONDS, FEWEST_SAMPLES = 10.0, 40
 QUANTILE = 2.10

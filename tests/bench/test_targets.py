@@ -110,6 +110,7 @@ def test_every_target_reads_what_its_measurement_writes() -> None:
         "start": times,
         "idle": idle,
         "soak-1000/s": soak,
+        "soak-full-1000/s": soak,
         "soak": soak,
     }
     figures = dict.fromkeys((target.measurement for target in targets.TARGETS), as_json(*both))
