@@ -43,6 +43,10 @@ MARKERS: Final = {
 }
 """By fixture, what its tests are marked with."""
 
+UNTRACED: Final = {"bench", "e2e", "faults", "models", "ops"}
+"""Folders without part in the figure of coverage. Of what they try, the daemon is a process of its own, or others call
+it directly as well; and Python 3.11 takes 60 % more CPU for what is traced."""
+
 Cluster = TypeVar("Cluster", bound=KafkaCluster)
 
 # A run finds the same as the one before, on a machine of any speed. `make search` looks for what no run has found yet.
@@ -129,8 +133,10 @@ def _left_as_found(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the brokers it asks for, directly or through other fixtures."""
+    """Mark each test by the brokers it asks for, directly or through other fixtures, and whether it is traced."""
     for item in items:
+        if not UNTRACED.isdisjoint(item.path.relative_to(item.config.rootpath).parts):
+            item.add_marker("no_cover")
         for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
             for marker in MARKERS[fixture]:
                 item.add_marker(marker)
