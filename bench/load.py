@@ -34,9 +34,9 @@ from tests.support.ports import HOST
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-REST_SECONDS, REST_SHARE, REST_LOOKS = 1.0, 0.02, 10
-"""A server rests that used less than this share of a core for a second. It has to before both readings of its CPU time,
-so that what it does after an answer is counted: an index that is written behind has seconds of work left."""
+REST_SHARE, REST_LOOKS = 0.02, 10
+"""A server rests that used less than this share of a core between two looks. It has to before both readings of its CPU
+time, so that what it does after an answer is counted: an index that is written behind has seconds of work left."""
 SILENCE_SECONDS = 15.0
 """When no answer comes for so long, the rest is given up; Aurora itself waits 10 s."""
 RECEIVE_BYTES = 65_536
@@ -82,6 +82,8 @@ class Order:
     count: int
     connections: int
     rate: float | None
+    rest_seconds: float
+    """Between two looks whether the server rests."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -244,11 +246,11 @@ def measure(order: Order) -> Result:
     requests = list(itertools.islice(TRAFFIC[order.traffic](), order.count))
     with Load(order.port, order.connections) as load:
         gc.disable()  # its pauses would be taken for the server's
-        server_cpu, written = _cpu_at_rest(pid), written_bytes(pid)
+        server_cpu, written = _cpu_at_rest(pid, order.rest_seconds), written_bytes(pid)
         generator_cpu, started = time.process_time(), time.perf_counter()
         load.run(requests, order.rate)
         seconds, generator_cpu = time.perf_counter() - started, time.process_time() - generator_cpu
-        server_cpu, written = _cpu_at_rest(pid) - server_cpu, written_bytes(pid) - written
+        server_cpu, written = _cpu_at_rest(pid, order.rest_seconds) - server_cpu, written_bytes(pid) - written
     latencies = quantiles(load.latencies)
     return Result(dict(load.outcomes), seconds, server_cpu, generator_cpu, *latencies, written)
 
@@ -260,13 +262,13 @@ def quantiles(latencies: Iterable[float]) -> tuple[float, float, float, float]:
     return p50, p99, p999, ordered[-1]
 
 
-def _cpu_at_rest(pid: int) -> float:
+def _cpu_at_rest(pid: int, rest_seconds: float) -> float:
     """Wait until the server rests, though not for ever; return the CPU time that it has used."""
     used = cpu_seconds(pid)
     for _ in range(REST_LOOKS):
-        time.sleep(REST_SECONDS)
+        time.sleep(rest_seconds)
         before, used = used, cpu_seconds(pid)
-        if used - before < REST_SHARE * REST_SECONDS:
+        if used - before < REST_SHARE * rest_seconds:
             break
     return used
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 WARM_UP_WEBHOOKS = 2_000
+REST_SECONDS = 1.0
+"""Between two looks whether a server has done what it does after its answers."""
 CONNECTIONS, COUNT, OPEN_SECONDS = 64, 40_000, 10
 """Of a scenario whose name does not say."""
 SPOOLED = "aurora_bridge_spool_events"
@@ -155,7 +157,8 @@ def _warm_up(server: Server, scenario: Scenario) -> int:
 
 def load(server: Server, scenario: Scenario) -> Result:
     """Send the scenario's webhooks to a server. A webhook that is not answered with 200 ends the run."""
-    order = Order(server.port, server.pid, server.variant.traffic, scenario.count, scenario.connections, scenario.rate)
+    traffic, count, connections, rate = server.variant.traffic, scenario.count, scenario.connections, scenario.rate
+    order = Order(server.port, server.pid, traffic, count, connections, rate, REST_SECONDS)
     command = [sys.executable, "-m", "bench.load", json.dumps(dataclasses.asdict(order))]
     before = _metrics(server)
     generator = subprocess.run(command, stdout=subprocess.PIPE, check=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aurora_bridge.webhook.catalogue import CATALOGUE, Recurrence
-from bench import drain, index, instructions, profile, servers, soak, unloaded
+from bench import drain, index, instructions, profile, runs, servers, soak, unloaded
 from bench.__main__ import MEASUREMENTS, USUAL, Bench, measurement
 from bench.load import BRIEF, SIGNALS, TRAFFIC
 from bench.runs import SPOOLED, Scenario
@@ -21,7 +21,8 @@ from tests.support.broker import KafkaCluster
 
 
 @pytest.fixture
-def bench(kafka1: KafkaCluster) -> Iterator[Bench]:
+def bench(kafka1: KafkaCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(runs, "REST_SECONDS", 0.05)
     options = Namespace(rounds=1, against=None, compiled=None, peer=[])
     with ExitStack() as stack:
         bench = Bench(options, stack)

@@ -1,5 +1,7 @@
 """What commands ask a cluster about its topics, where `tests.cli.test_topics` has no way to look."""
 
+import asyncio
+
 import pytest
 
 from aurora_bridge.kafka.client import REQUEST_TIMEOUT_MS
@@ -17,6 +19,8 @@ async def test_a_first_broker_that_takes_seconds_to_answer_is_waited_for(
     async with Proxy(int(kafka.bootstrap.rpartition(":")[2])) as slow:
         slow.delay_seconds = 0.6 * REQUEST_TIMEOUT_MS / 1000
         settings = KafkaSettings(bootstrap_servers=f"{HOST}:{slow.port}", topic_prefix=prefix)
-        assert await cluster_id(settings)
-        (topic,) = await describe_topics(settings, ["lead_created"], lambda _: None)
+        known, (topic,) = await asyncio.gather(
+            cluster_id(settings), describe_topics(settings, ["lead_created"], lambda _: None)
+        )
+    assert known
     assert not topic.exists

@@ -29,7 +29,7 @@ ALERTS: Final[dict[str, list[dict[str, Any]]]] = {
     name: [rule for rule in ALERTING if rule["alert"] == name] for name in sorted({rule["alert"] for rule in ALERTING})
 }
 """The rules of each alert: one, or one for each of its severities."""
-LONG: Final = {"deliveries", "silence", "silence_quiet"}
+LONG: Final = {"deliveries", "service_days", "silence", "silence_quiet"}
 """Those of TESTS with weeks of webhooks, in which promtool evaluates each rule every few minutes."""
 SECONDS: Final = 600
 OF_OTHERS: Final = {"process_start_time_seconds"}
