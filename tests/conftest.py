@@ -2,9 +2,9 @@
 
 `kafka` is a broker to talk to, `kafka1` the same one as a process that the test may kill or freeze, `kafka3` a cluster
 of three that it may treat likewise, `kafka_secure` one with TLS, SASL and access control lists, `kafka_creating` one
-that creates topics by itself. Each starts when the first test asks for it and serves the whole run; whatever a test did
-to a node is undone after it, and the topics under its `prefix` are deleted. `support/broker.py` has the rest,
-`support/secure.py` that of security.
+that creates topics by itself. Each starts when the first test asks for it; the first serves the whole run, the others
+one module, since an idle node takes 2 % of a core. Whatever a test did to a node is undone after it, and the topics
+under its `prefix` are deleted. `support/broker.py` has the rest, `support/secure.py` that of security.
 
 TEST_KAFKA_SERIES chooses its series, 4.3 or 3.9 (`make test-brokers` runs both). A broker named in
 TEST_KAFKA_BOOTSTRAP takes the place of `kafka`. Where Kafka cannot run, the tests that need
@@ -13,6 +13,8 @@ it are skipped, and the summary says so loudly; with CI=true they fail instead (
 
 import os
 import signal
+import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -59,7 +61,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session")
 def brokers() -> list[KafkaCluster | NamedKafka]:
-    """Every Kafka that this run uses so far."""
+    """Every Kafka that runs now."""
     return []
 
 
@@ -81,7 +83,7 @@ def kafka1(kafka: KafkaCluster | NamedKafka) -> KafkaCluster:
     return kafka
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
     """Three nodes, three copies, two in sync wanted; for tests that stop one or more of them."""
     if NAMED:
@@ -89,14 +91,14 @@ def kafka3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
     yield from _started(KafkaCluster, 3, brokers)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_creating(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[KafkaCluster]:
     """One node that creates the topics that clients ask for."""
     creating = partial(KafkaCluster, properties={"auto.create.topics.enable": "true"})
     yield from _started(creating, 1, brokers)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_secure(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureCluster]:
     """One node with TLS, SASL and access control lists, that tests may stop."""
     if not certificates.possible():
@@ -106,7 +108,7 @@ def kafka_secure(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureClu
 
 @pytest.fixture(scope="module")
 def kafka_secure3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureCluster]:
-    """Three such nodes; they serve one module, since they take their room."""
+    """Three such nodes."""
     if not certificates.possible():
         unavailable(NO_OPENSSL)
     yield from _started(SecureCluster, 3, brokers)
@@ -133,13 +135,27 @@ def _left_as_found(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the brokers it asks for, directly or through other fixtures, and whether it is traced."""
+    """Mark each test by the brokers it asks for, directly or through other fixtures."""
     for item in items:
-        if not UNTRACED.isdisjoint(item.path.relative_to(item.config.rootpath).parts):
-            item.add_marker("no_cover")
         for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
             for marker in MARKERS[fixture]:
                 item.add_marker(marker)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Leave the tests of some folders out of the figure of coverage: pytest-cov's `no_cover` does not, with xdist."""
+    folders = item.path.relative_to(item.config.rootpath).parts
+    if not item.config.getoption("cov_source") or UNTRACED.isdisjoint(folders):
+        return (yield)
+    tracers = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracers[0])
+        threading.settrace(tracers[1])
 
 
 def pytest_report_header() -> str:

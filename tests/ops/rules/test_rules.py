@@ -7,6 +7,7 @@ which stands in its name before the underscore; `promtool test rules` with all o
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ def selectors(expression: str) -> Iterator[tuple[str, list[tuple[str, str, str]]
         yield name, MATCHER.findall(matchers)
 
 
+@cache
 def known() -> dict[str, dict[str, set[str] | None]]:
     """Return the values of each label by metric, None where they are not fixed."""
     found: dict[str, dict[str, set[str] | None]] = {name: {} for name in OF_OTHERS}
@@ -86,13 +88,18 @@ def label(rule: dict[str, Any]) -> str:
     return f"{rule['alert']}-{rule['labels']['severity']}" if "alert" in rule else rule["record"]
 
 
+@cache
+def cases() -> list[dict[str, Any]]:
+    """Return what the tests of promtool expect of alerts."""
+    tests = [test for path in TESTS for test in yaml.safe_load(path.read_text())["tests"]]
+    return [case for test in tests for case in test["alert_rule_test"]]
+
+
 @pytest.mark.parametrize("rule", ALERTING, ids=label)
 def test_each_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
     expected = [
         [alert for alert in case["exp_alerts"] if alert["exp_labels"]["severity"] == rule["labels"]["severity"]]
-        for path in TESTS
-        for test in yaml.safe_load(path.read_text())["tests"]
-        for case in test["alert_rule_test"]
+        for case in cases()
         if case["alertname"] == rule["alert"]
     ]
     assert {bool(alerts) for alerts in expected} == {True, False}
