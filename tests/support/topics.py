@@ -1,5 +1,6 @@
 """Topics, read and written by a client that shares no code with the daemon: confluent-kafka, that is librdkafka."""
 
+import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -24,8 +25,10 @@ from confluent_kafka.admin import (
 REQUEST_SECONDS: Final = 30.0
 """Bound of one request to the cluster's controller."""
 
-ANSWER_SECONDS: Final = 2.0
-"""What a broker that is up takes at most to say what it knows."""
+CONNECT_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 10.0
+"""What a broker that can be reached takes at most to say what it knows, unless it is frozen. Just started on a busy
+machine, it takes seconds."""
 
 ANY_TIME: Final = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
 """Configuration of a topic that takes and keeps records of any timestamp, whatever the clock says."""
@@ -224,9 +227,11 @@ def _knows(address: str, names: Iterable[str]) -> bool | None:
 
     The client is new each time: only its first question is sure to go to this broker and no other.
     """
+    host, _, port = address.rpartition(":")
     try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         topics = AdminClient(_client(address)).list_topics(timeout=ANSWER_SECONDS).topics
-    except KafkaException:
+    except (OSError, KafkaException):
         return None
     found = [topics[name].partitions.values() if name in topics else () for name in names]
     return all(partitions and all(partition.leader >= 0 for partition in partitions) for partitions in found)
