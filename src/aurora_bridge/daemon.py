@@ -1,4 +1,4 @@
-"""Owns every lifetime: start, serve, stop.
+"""Owns every lifetime, from start over serve to stop: all of them are here, hence its length.
 
 The parts start in the order of `_start`, and one `AsyncExitStack` ends them in the reverse. A part's end runs only if
 its start succeeded. Start never waits for Kafka: the ingress listens at once and spools.
