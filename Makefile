@@ -22,7 +22,7 @@ BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo cast unit test coverage test-compiled compiled search test-brokers check check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench profile lock \
+.PHONY: help run demo cast unit test coverage test-compiled compiled search test-brokers check check-rules check-ops check-chart-live tools docs site faults soak audit dashboards pictures look kafka bench profile lock \
 	actionlint release-check release-notes package push-chart push-image clean
 
 help:  ## list the targets
@@ -67,6 +67,9 @@ check: $(VENV)/.dev  ## linters, formatter, types, the layers of imports, and wh
 	$(BIN)/python -m grafana --check
 
 # The set-up of some takes minutes on a busy machine: nineteen daemons and two brokers, an image.
+check-rules: $(VENV)/.dev  ## try the alerts on simulated weeks (needs promtool; a minute)
+	$(BIN)/python -m pytest --numprocesses=2 tests/ops/rules/test_rules.py -m ops
+
 check-ops: $(VENV)/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
 	$(BIN)/python -m tests.support.control_plane
 	$(BIN)/python -m pytest tests/ops -m "ops or not ops" -ra --override-ini=faulthandler_timeout=1200

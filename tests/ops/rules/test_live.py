@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +20,7 @@ from tests.ops.rules.faulty import FAILS
 from tests.ops.rules.host import SECONDS, run, try_page
 from tests.ops.rules.pages import blocks, commands
 from tests.ops.rules.scene import LAG, WAITING, Scene, State
-from tests.ops.rules.test_rules import ALERTS, EVERY
+from tests.ops.rules.test_rules import ALERTS, EVERY, rule_id
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.missing import unavailable
 from tests.support.prometheus import Prometheus
@@ -49,8 +49,6 @@ FIRES: Final = {
     "AuroraBridgeSubscriptionWrong": "unsubscribed",
 }
 """By alert, the daemon for which it fires, and on which its page is tried."""
-WARNS: Final = {"AuroraBridgeBudgetBurn": "full"}
-"""The same of those that have a second severity."""
 DAYS_BACK: Final = re.compile(r"offset \d[dw]|\[1w:1d\]")
 """What has no value in a Prometheus that is some minutes old."""
 INDEX: Final = [
@@ -159,28 +157,22 @@ def test_every_record_has_values_but_those_that_look_days_back(look: Look, soone
     assert empty == [name for name, expression in records.items() if DAYS_BACK.search(expression)]
 
 
-@pytest.mark.parametrize("alert", FIRES)
-def test_an_alert_fires_in_its_state_and_its_words_have_their_values(look: Look, alert: str) -> None:
-    fire(look, alert, FIRES[alert], ALERTS[alert][0]["labels"]["severity"])
-    found = [one for one in look.server.get("/api/v1/alerts")["alerts"] if one["labels"]["alertname"] == alert]
+@pytest.mark.parametrize("rule", [rule for alert in FIRES for rule in ALERTS[alert]], ids=rule_id)
+def test_an_alert_fires_in_its_state_and_its_words_have_their_values(look: Look, rule: dict[str, Any]) -> None:
+    fire(look, rule)
+    found = [one for one in look.server.get("/api/v1/alerts")["alerts"] if one["labels"]["alertname"] == rule["alert"]]
     for text in (text for one in found for text in one["annotations"].values()):
         assert not re.search(r"<no value>|<error|%!|\{\{|: $|^:", text), text
 
 
 @pytest.mark.parametrize("alert", FIRES)
 def test_the_commands_of_a_page_run_and_show_what_it_says(look: Look, alert: str, tmp_path: Path) -> None:
-    fire(look, alert, FIRES[alert], ALERTS[alert][0]["labels"]["severity"])
+    fire(look, ALERTS[alert][0])
     try_page(alert, state_of(look, FIRES[alert]), tmp_path)
-
-
-@pytest.mark.parametrize("alert", WARNS)
-def test_an_alert_of_two_severities_warns_in_its_state(look: Look, alert: str) -> None:
-    fire(look, alert, WARNS[alert], "warning")
 
 
 def test_every_alert_fires_here_or_in_a_test_of_its_own() -> None:
     assert set(ALERTS) == FIRES.keys() | OTHERS
-    assert [name for name, rules in ALERTS.items() if len(rules) > 1] == sorted(WARNS)
     assert FIRES.keys().isdisjoint(OTHERS)
 
 
@@ -294,10 +286,10 @@ def test_index_failed_it_is_open_again_and_complete_by_itself_once_the_disk_is_s
         fails.touch()
 
 
-def fire(look: Look, alert: str, state: str, severity: str) -> None:
-    """Wait until an alert fires for the daemon that is in a state."""
-    name = urlsplit(state_of(look, state).daemon.admin_url).netloc
-    wanted = (alert, severity, name)
+def fire(look: Look, rule: dict[str, Any]) -> None:
+    """Wait until a rule fires for the daemon that is in its alert's state."""
+    name = urlsplit(state_of(look, FIRES[rule["alert"]]).daemon.admin_url).netloc
+    wanted = (rule["alert"], rule["labels"]["severity"], name)
 
     def fires(server: Prometheus) -> bool:
         return any(
@@ -305,4 +297,4 @@ def fire(look: Look, alert: str, state: str, severity: str) -> None:
             for labels in server.firing()
         )
 
-    look.server.wait_until(f"{alert} fires", fires, SECONDS)
+    look.server.wait_until(f"{rule_id(rule)} fires", fires, SECONDS)

@@ -31,7 +31,7 @@ ALERTS: Final[dict[str, list[dict[str, Any]]]] = {
 }
 """The rules of each alert: one, or one for each of its severities."""
 LONG: Final = {"deliveries", "service_days", "silence", "silence_quiet"}
-"""Those of TESTS with weeks of webhooks, in which promtool evaluates each rule every few minutes."""
+"""Those of TESTS with weeks of webhooks, which take promtool a minute: `make check-rules` runs them."""
 SECONDS: Final = 600
 OF_OTHERS: Final = {"process_start_time_seconds"}
 """Metrics that prometheus_client adds."""
@@ -84,7 +84,7 @@ def test_alerts_fire_and_stay_silent_as_promtools_tests_say(promtool: str, path:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def label(rule: dict[str, Any]) -> str:
+def rule_id(rule: dict[str, Any]) -> str:
     return f"{rule['alert']}-{rule['labels']['severity']}" if "alert" in rule else rule["record"]
 
 
@@ -95,7 +95,7 @@ def cases() -> list[dict[str, Any]]:
     return [case for test in tests for case in test["alert_rule_test"]]
 
 
-@pytest.mark.parametrize("rule", ALERTING, ids=label)
+@pytest.mark.parametrize("rule", ALERTING, ids=rule_id)
 def test_each_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
     expected = [
         [alert for alert in case["exp_alerts"] if alert["exp_labels"]["severity"] == rule["labels"]["severity"]]
@@ -105,7 +105,7 @@ def test_each_alert_is_tested_both_ways(rule: dict[str, Any]) -> None:
     assert {bool(alerts) for alerts in expected} == {True, False}
 
 
-@pytest.mark.parametrize("rule", ALERTING, ids=label)
+@pytest.mark.parametrize("rule", ALERTING, ids=rule_id)
 def test_each_alert_says_how_urgent_it_is_what_it_means_and_where_its_page_is(rule: dict[str, Any]) -> None:
     alert, annotations = rule["alert"], rule["annotations"]
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
@@ -132,7 +132,7 @@ def test_an_alert_that_is_named_is_there() -> None:
     assert named == ALERTS.keys()
 
 
-@pytest.mark.parametrize("rule", EVERY, ids=label)
+@pytest.mark.parametrize("rule", EVERY, ids=rule_id)
 def test_rules_name_metrics_and_labels_that_the_daemon_has(rule: dict[str, Any]) -> None:
     for name, matchers in selectors(rule["expr"]):
         labels = known()[name]
@@ -142,7 +142,7 @@ def test_rules_name_metrics_and_labels_that_the_daemon_has(rule: dict[str, Any])
             assert values is None or any(wanted.fullmatch(one) for one in values), (name, label, value)
 
 
-@pytest.mark.parametrize("rule", EVERY, ids=label)
+@pytest.mark.parametrize("rule", EVERY, ids=rule_id)
 def test_rules_build_on_records_that_stand_before_them(rule: dict[str, Any]) -> None:
     before = [one.get("record") for rules in GROUPS.values() if rule in rules for one in rules[: rules.index(rule)]]
     assert set(re.findall(r"\baurora_bridge:[\w:]+", rule["expr"])) <= set(before)
