@@ -90,6 +90,16 @@ async def test_what_reaches_the_deadline_is_logged(bridge: Bridge, caplog: pytes
     )
 
 
+async def test_the_publishers_deadlines_are_enforced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: asyncio.Queue[float] = asyncio.Queue()
+    monkeypatch.setattr(Publisher, "sweep", lambda _self, now: swept.put_nowait(now))
+    began = monotonic()
+    watch = asyncio.create_task(bridge_of(Stuck()).watch())
+    async with asyncio.timeout(PATIENCE):
+        assert began <= await swept.get() <= monotonic()
+    watch.cancel()
+
+
 class Judging(Stuck):
     """Finds every event new, and counts who refers to it."""
 

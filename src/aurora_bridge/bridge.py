@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 _STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 _FIRST_ATTEMPT = ("aurora-bridge-attempt", b"1")
-_SWEEP_SECONDS = 0.1
+_SWEEP_SECONDS = 0.25
 _LINES_A_MINUTE = 20
 _DEAD_LETTERS_KEPT = 20
 """At most as many names of events, each as long as a target: 160 kB."""
@@ -298,15 +298,17 @@ class Bridge:
             self._dedup.answered(answer.entry, delivery.received_us, in_time=in_time)
 
     async def watch(self) -> None:
-        """Cancel what is not answered by the answer deadline; run until cancelled.
+        """Enforce the publisher's deadlines and the answer deadline until cancelled.
 
-        The deadlines of the stages end a delivery long before. This one is for a bug in one of them, or a process that
-        stood still.
+        One sweep over all deliveries costs less than a timer for each. The answer deadline, at which a delivery is
+        cancelled, is for a bug in an earlier one, or a process that stood still.
         """
         quota = Quota(_LINES_A_MINUTE, monotonic)
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            latest = monotonic() - self._answer_seconds
+            now = monotonic()
+            self._publisher.sweep(now)
+            latest = now - self._answer_seconds
             overdue = [
                 task
                 for task, received in self._in_flight.items()

@@ -121,7 +121,6 @@ async def _start(settings: Settings, stack: AsyncExitStack, stop: Stop) -> _Star
     sender = publisher.sender
     if sender is not None:
         await _start_sender(sender, settings.kafka, security, guard, stack, stop)
-    await enter(essential(publisher.watch(), stop.ask))
     if sender is not None and spool is not None:
         await enter(essential(Drainer(publisher, sender, spool).run(), stop.ask))
 
@@ -143,6 +142,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, stop: Stop) -> _Star
 
     # The way of a webhook, and what watches over it.
     bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
+    await enter(essential(bridge.watch(), stop.ask))
     replay = Replay(settings.ingress, routing.routes, dedup, bridge)
     await enter(listening(settings.state_dir, commands(spool, publisher, guard, dedup, replay)))
     await enter(_reloading(files))
@@ -153,7 +153,6 @@ async def _start(settings: Settings, stack: AsyncExitStack, stop: Stop) -> _Star
         log_deliveries=settings.ingress.log_deliveries,
         trusted_proxies=settings.ingress.trusted_proxies,
     )
-    await enter(essential(bridge.watch(), stop.ask))
     await enter(helper("measuring", partial(measure, metrics)))
     subscriptions = await enter(watching(settings, routing.routes, metrics))
 

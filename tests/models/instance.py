@@ -257,7 +257,6 @@ def doubled(clock: Clock) -> Iterator[None]:
             ("kafka.follower.leaders", Reading.leaders),
             ("kafka.partitions.offsets", Reading.offsets),
             ("kafka.follower.fetch", Reading.fetch),
-            ("outbox.publisher.SWEEP_SECONDS", SWEEP_SECONDS),
             ("bridge._SWEEP_SECONDS", SWEEP_SECONDS),
         ):
             stack.enter_context(patch(f"aurora_bridge.{name}", double))
@@ -359,7 +358,7 @@ class Instance:
             instance=self.name,
             metrics=metrics,
         )
-        work = [self._publisher.watch(), self._bridge.watch(), self.dedup.run(), follower.run()]
+        work = [self._bridge.watch(), self.dedup.run(), follower.run()]
         if self.spool is not None:
             self.spool.start()
             drainer = Drainer(self._publisher, self.wire, self.spool)  # type: ignore[arg-type]

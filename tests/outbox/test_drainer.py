@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from time import time_ns
+from time import monotonic, time_ns
 from typing import Any
 
 import pytest
@@ -86,7 +86,7 @@ async def stack(
         exits.push_async_callback(spool.stop, PATIENCE)
         made = Stack(connect, prefix, spool, events)
         await exits.enter_async_context(run(made.sender))
-        tasks = [asyncio.create_task(made.publisher.watch())]
+        tasks = [asyncio.create_task(sweep(made.publisher))]
         if drain:
             tasks.append(asyncio.create_task(made.drainer.run()))
 
@@ -98,6 +98,13 @@ async def stack(
 
         exits.push_async_callback(end)
         yield made
+
+
+async def sweep(publisher: Publisher) -> None:
+    """Enforce the deadlines."""
+    while True:
+        await asyncio.sleep(0.1)
+        publisher.sweep(monotonic())
 
 
 async def leave_behind(directory: Path, *records: OutboxRecord, quarantined: str | None = None) -> None:

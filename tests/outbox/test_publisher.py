@@ -448,14 +448,6 @@ async def test_without_kafka_the_spool_is_the_event_log(spool: Spool) -> None:
 # The clock
 
 
-async def test_the_watch_sweeps_by_the_monotonic_clock(bare: Publishing) -> None:
-    record, answer = bare.deliver("a")
-    record.received = -1e9
-    watch = asyncio.create_task(bare.publisher.watch())
-    assert await refusal_of(answer) == (Reason.KAFKA_UNAVAILABLE, False)
-    watch.cancel()
-
-
 async def test_the_time_until_kafkas_acknowledgement_is_measured(spooling: Publishing) -> None:
     record, answer = spooling.deliver("a")
     await asyncio.sleep(0)

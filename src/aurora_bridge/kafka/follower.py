@@ -1,6 +1,6 @@
 """Follows the topics, so that a replica knows what the others published, and what its own index has lost.
 
-Every half second it asks where the partitions end. If our own acknowledgements account for every offset, nobody else
+Every second it asks where the partitions end. If our own acknowledgements account for every offset, nobody else
 wrote, and nothing is read (`position`); any gap is fetched and passed to `dedup.log_reader`. Without other replicas, a
 gap is usually a send of ours that is not acknowledged yet, so it is read only if the next poll still finds it; with
 other replicas, at once.
@@ -139,8 +139,9 @@ class Follower:
         partitions.tell(nodes)
         self._problems.set("read_denied", {place.topic for place in partitions.refused - partitions.unreadable})
         incomplete |= missing & client.cluster.unauthorized_topics
-        self._all_seen = not missing and not incomplete and seen == nodes.keys()
-        if not incomplete and all(place in seen and partitions.is_known(place) for place in nodes):
+        complete = not incomplete and seen == nodes.keys()
+        self._all_seen = complete and not missing
+        if complete and partitions.are_known(nodes):
             self._log.succeeded(self._reading, now + _STALE_SECONDS if self._log.recent_others else inf)
         elif partitions.refused:
             self._log.doubted(self._reading, now + _STALE_SECONDS)

@@ -22,6 +22,18 @@ _SHRUNK_POLLS = 3
 _DAY_MS = 86_400_000
 
 
+class _Positions(dict[TopicPartition, Position]):
+    """By partition; one that is asked for the first time resumes where the reading has it."""
+
+    def __init__(self, reading: Reading, cluster: str) -> None:
+        super().__init__()
+        self._reading, self._cluster = reading, cluster
+
+    def __missing__(self, place: TopicPartition) -> Position:
+        position = self[place] = Position(self._reading.positions.get((self._cluster, *place)))
+        return position
+
+
 class Partitions:
     """All partitions of a cluster, for one `Reading`."""
 
@@ -30,7 +42,7 @@ class Partitions:
         self._reading = reading
         self._cluster = cluster
         self._window_ms = window_ms
-        self._positions: dict[TopicPartition, Position] = {}
+        self._positions = _Positions(reading, cluster)
         self.refused: set[TopicPartition] = set()
         """Partitions that could not be read."""
         self.unreadable: set[TopicPartition] = set()
@@ -43,19 +55,20 @@ class Partitions:
 
     def next(self, place: TopicPartition) -> int:
         """Return the first unknown offset."""
-        return self._position(place).next or 0
+        return self._positions[place].next or 0
 
     def read(self, reached: Mapping[TopicPartition, int]) -> None:
         """Note that everything below these offsets was read."""
         for place, offset in reached.items():
-            if self._position(place).next is not None:  # else it was reset, and starts over
-                self._position(place).read(offset)
+            position = self._positions[place]
+            if position.next is not None:  # else it was reset, and starts over
+                position.read(offset)
         self.tell(reached)
 
     async def begin(self, client: Client, nodes: Nodes) -> None:
         """Find out where to begin with new partitions: as far back as the index reaches."""
         since_ms = int(time() * 1000) - self._window_ms
-        new = {place: node for place, node in nodes.items() if self._position(place).next is None}
+        new = {place: node for place, node in nodes.items() if self._positions[place].next is None}
         if not new:
             return
         firsts = await offsets(client, new, EARLIEST)
@@ -63,18 +76,18 @@ class Partitions:
         for place, young in (await offsets(client, new, since_ms)).items():
             if place in firsts and place in ends:
                 begin = max(firsts[place], young if young >= 0 else ends[place])
-                self._position(place).begin(begin, cut=begin == firsts[place] > 0)
+                self._positions[place].begin(begin, cut=begin == firsts[place] > 0)
 
     async def see_ends(
         self, client: Client, nodes: Nodes, stored: Iterable[tuple[TopicPartition, int, int]]
     ) -> set[TopicPartition]:
         """Update end offsets, and where our own records were `stored`; return the partitions with a known end."""
-        known = {place: self._position(place).next or 0 for place in nodes}
+        known = {place: self._positions[place].next or 0 for place in nodes}
         ends = await offsets(client, nodes, LATEST)
         for place, first, end in stored:
-            self._position(place).acknowledged(first, end - first)
+            self._positions[place].acknowledged(first, end - first)
         for place, end in ends.items():
-            position = self._position(place)
+            position = self._positions[place]
             position.end = end
             position.shrunk = position.shrunk + 1 if end < known[place] else 0
             if position.shrunk >= _SHRUNK_POLLS:
@@ -89,7 +102,7 @@ class Partitions:
         """
         gaps = {}
         for place, node in nodes.items():
-            position = self._position(place)
+            position = self._positions[place]
             waited, position.waited = position.waited, 0
             if not self.is_behind(place):
                 continue
@@ -101,12 +114,14 @@ class Partitions:
 
     def tell(self, places: Iterable[TopicPartition]) -> None:
         """Record in the reading up to which offset each partition is known."""
-        known = {place: self._position(place).next for place in places}
-        self._reading.positions.update({(self._cluster, *place): at for place, at in known.items() if at is not None})
+        for place in places:
+            known = self._positions[place].next
+            if known is not None:
+                self._reading.positions[self._cluster, place.topic, place.partition] = known
 
     def lacks_today(self, fetched: Fetched, now_ms: int) -> bool:
         """Whether records of today are gone: the beginning was deleted, or the topic is compacted."""
-        position = self._position(fetched.place)
+        position = self._positions[fetched.place]
         if not fetched.records or not (position.cut or fetched.gap):
             return False
         position.cut = False
@@ -119,7 +134,7 @@ class Partitions:
             return True
         if isinstance(fetched.error, OffsetOutOfRangeError):
             log.info("%s-%d: unread records have expired; continuing with the first that is left", *fetched.place)
-            self._position(fetched.place).next = None  # start over at the partition's beginning
+            self._positions[fetched.place].next = None  # start over at the partition's beginning
             return False
         if isinstance(fetched.error, TopicAuthorizationFailedError | UnreadableError):
             self.refused.add(fetched.place)
@@ -136,19 +151,11 @@ class Partitions:
 
     def is_behind(self, place: TopicPartition, reached: int = 0) -> bool:
         """Return whether there is something to read: it has begun, may be read, and its end is not reached."""
-        position = self._position(place)
+        position = self._positions[place]
         if position.next is None or place in self.refused:
             return False
         return max(position.next, reached) < position.end
 
-    def is_known(self, place: TopicPartition) -> bool:
-        """Return whether all up to the end is known, apart from a new gap, which may be an unacknowledged send."""
-        position = self._position(place)
-        known = position.behind == 0 or position.waited > 0
-        return position.next is not None and known and not position.shrunk
-
-    def _position(self, place: TopicPartition) -> Position:
-        position = self._positions.get(place)
-        if position is None:
-            position = self._positions[place] = Position(self._reading.positions.get((self._cluster, *place)))
-        return position
+    def are_known(self, places: Iterable[TopicPartition]) -> bool:
+        """Return whether all up to their ends is known, apart from new gaps, which may be unacknowledged sends."""
+        return all(self._positions[place].known for place in places)

@@ -32,6 +32,11 @@ class Position:
         """Number of offsets from `next` to the end, our own records included."""
         return max(0, self.end - self.next) if self.next is not None else self.end
 
+    @property
+    def known(self) -> bool:
+        """Whether all up to the end is known, apart from a gap that was left for the next poll."""
+        return self.next is not None and (self.next >= self.end or self.waited > 0) and not self.shrunk
+
     def begin(self, at: int, *, cut: bool = False) -> None:
         """Begin at an offset: the first that matters, or with `cut` the first that is left."""
         self.next, self.cut = at, cut

@@ -28,7 +28,6 @@ from aurora_bridge.settings import DeadlinesSettings
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 0.25
 # In Python 3.11, each access to an enum member is a call.
 _ACKNOWLEDGED, _PUBLISHED = DeliveryStatus.ACKNOWLEDGED, Outcome.PUBLISHED
 
@@ -223,12 +222,6 @@ class Publisher:
         return answer
 
     # Deadlines.
-
-    async def watch(self) -> None:
-        """Enforce the deadlines until cancelled. One sweep over all records costs less than a timer for each."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self.sweep(monotonic())
 
     def sweep(self, now: float) -> None:
         """Act on deadlines that have passed by monotonic time `now`."""
