@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import dataclasses
 import json
 import os
@@ -67,6 +68,8 @@ class Bench:
         if self._options.against:
             revision, sources = revisions.extract(self._options.against, self.folder("revision"))
             found[revision] = sources
+        for path in found.values():
+            compileall.compile_dir(path, quiet=1)  # as pip does when it installs
         return found
 
     @property

@@ -54,7 +54,7 @@ def imports(rounds: int, sources: Mapping[str, Path]) -> list[Times]:
         for name in random.sample(sorted(sources), len(sources)):
             environment = os.environ | {"PYTHONPATH": str(sources[name])}
             done = subprocess.run([sys.executable, "-c", IMPORT], env=environment, stdout=subprocess.PIPE, check=True)
-            if number:  # the first one compiles
+            if number:  # the first one reads the disk
                 found[name].append(float(done.stdout))
     return [Times(name, seconds) for name, seconds in found.items()]
 

@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import cache_from_source
 from itertools import count, islice
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def bench(kafka1: KafkaCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ben
         bench = Bench(options, stack)
         bench.kafka = kafka1
         yield bench
+
+
+def test_the_daemons_need_not_be_compiled_while_they_are_measured() -> None:
+    compiled = Path(cache_from_source(str(servers.SOURCES / "aurora_bridge" / "bridge.py")))
+    compiled.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        assert servers.SOURCES in Bench(Namespace(rounds=1, against=None, compiled=None), stack).sources.values()
+    assert compiled.exists()
 
 
 def requests(traffic: str, many: int = 100) -> list[bytes]:

@@ -189,6 +189,17 @@ async def test_an_update_without_any_broker_fails_and_says_so() -> None:
     await client.close()
 
 
+async def test_metadata_that_no_broker_gives_is_an_error(kafka: NamedKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(bootstrap_servers=kafka.bootstrap, request_timeout_ms=10_000)
+    await client.bootstrap()
+    client.set_topics(["topic"])
+    await client.refresh()
+    monkeypatch.setattr(client, "get_random_node", lambda: None)
+    with pytest.raises(KafkaConnectionError, match="metadata request"):
+        await client.refresh()
+    await client.close()
+
+
 @pytest.mark.proves("a deleted topic is not created again")
 async def test_a_look_at_a_missing_topic_never_creates_it(kafka_creating: KafkaCluster, prefix: str) -> None:
     client = Client(bootstrap_servers=kafka_creating.bootstrap, request_timeout_ms=10_000)

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from aurora_bridge.dedup import index
 from aurora_bridge.dedup.lifecycle import State
 from aurora_bridge.dedup.recurrence import Action
+from aurora_bridge.kafka import fetch as fetching
 from aurora_bridge.kafka import follower as module
 from aurora_bridge.kafka import partitions
 from aurora_bridge.kafka.client import Client
@@ -181,19 +182,37 @@ async def test_a_topic_that_was_recreated_is_read_from_its_beginning(
     await until(lambda: rows(following.directory, "SELECT offset FROM positions WHERE topic=?", topic) == [(1,)])
 
 
-async def test_a_leader_that_lags_for_a_moment_makes_no_topic_a_recreated_one(following: Following) -> None:
-    await following.write(following.record(ONCE))
-    await following.reached(1)
-    ask, short = following.offsets, 2
+async def test_what_a_leader_lacked_for_a_moment_is_read_again_for_it_may_be_something_else(
+    following: Following,
+) -> None:
+    """After an unclean election, others write where records were that we know. Nothing before it is read again."""
+    await following.write(*(following.record(once(f"{number}")) for number in range(3)))
+    await following.reached(3)
+    ask, ends = following.offsets, [2, 1]
 
     async def offsets(client: Client, nodes: Nodes, when: int) -> object:
-        nonlocal short
-        short -= 1
-        return dict.fromkeys(nodes, 0) if short >= 0 else await ask(client, nodes, when)
+        return dict.fromkeys(nodes, ends.pop(0)) if ends else await ask(client, nodes, when)
 
     with patch.object(partitions, "offsets", offsets):
         await following.polled()
-    assert (short < 0, following.followed) == (True, 1)
+    assert (ends, following.followed) == ([], 3 + 2)
+
+
+async def test_a_topic_that_returns_after_a_while_is_read_from_its_beginning_however_long_it_is(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await following.write(following.record(ONCE))
+    await following.reached(1)
+    polls, find = 0, fetching.leaders
+
+    def leaders(client: Client, topics: list[str]) -> object:
+        nonlocal polls
+        polls += 1
+        return ({}, {following.topic}, set()) if polls <= 2 else find(client, topics)
+
+    monkeypatch.setattr(partitions, "_ABSENT_SECONDS", 0.0)
+    with patch.object(module, "leaders", leaders):
+        await until(lambda: following.followed == 2)
 
 
 async def test_what_left_the_topic_before_it_was_read_is_passed_over(

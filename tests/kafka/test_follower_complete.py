@@ -122,16 +122,23 @@ async def test_what_waits_in_the_spool_is_known_without_an_index_though_kafka_is
         assert await second.life.act(ONCE, NOW + SECOND) is Action.DUPLICATE
 
 
-@pytest.mark.parametrize("what", ["has no leader", "does not answer"])
+@pytest.mark.parametrize("what", ["has no leader", "does not answer", "is not shown"])
 async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
-    follow: Follow, tmp_path: Path, topic: str, what: str
+    follow: Follow, tmp_path: Path, topic: str, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     hidden = True
     find = fetching.leaders
 
-    def leaders(client: Client, topics: list[str]) -> object:
-        return ({}, set(), {topic}) if hidden and what == "has no leader" else find(client, topics)
+    looks = 0
 
+    def leaders(client: Client, topics: list[str]) -> object:
+        nonlocal looks
+        looks += 1
+        if not hidden or what == "does not answer":
+            return find(client, topics)
+        return ({}, set(), {topic}) if what == "has no leader" else ({}, {topic}, set())
+
+    monkeypatch.setattr(partitions, "_ABSENT_SECONDS", PATIENCE)
     async with follow(tmp_path) as made:
         ask = made.offsets
 
@@ -140,19 +147,46 @@ async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
             return {} if hidden and what == "does not answer" else ends
 
         with patch.object(partitions, "offsets", offsets), patch.object(module, "leaders", leaders):
-            await made.polled()
+            await until(lambda: looks > 3)
             assert not made.life.log.current.caught_up
             hidden = False
             await made.complete()
 
 
-@pytest.mark.parametrize("others", [False, True], ids=["alone", "with another replica"])
-async def test_only_with_other_replicas_a_good_look_at_the_ends_is_needed_again(
-    following: Following, *, others: bool
+async def test_of_a_topic_that_stays_missing_all_is_known(prefix: str, tmp_path: Path, kafka: KafkaCluster) -> None:
+    with patch.object(partitions, "_ABSENT_SECONDS", 0.1):
+        async with running(kafka.bootstrap, f"{prefix}nowhere-", tmp_path) as made:
+            await made.complete()
+
+
+async def test_while_no_broker_tells_the_partitions_not_all_is_known(
+    follow: Follow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Alone, nobody writes what is not known here."""
+    """The address that clients begin with may be a load balancer's, and answer though the brokers' own do not."""
+    silent, asked, learn = True, 0, Client._metadata_update  # noqa: SLF001 - what aiokafka's task calls
+
+    async def update(client: Client, *of: Any) -> bool:  # noqa: ANN401 - what aiokafka passes
+        nonlocal asked
+        asked += 1
+        return False if silent else await learn(client, *of)
+
+    monkeypatch.setattr(Client, "_metadata_update", update)
+    async with follow(tmp_path) as made:
+        await until(lambda: asked > 3)
+        assert not made.life.log.current.caught_up
+        silent = False
+        await made.complete()
+
+
+@pytest.mark.parametrize(
+    "others", [None, NOW, NOW - 29 * DAY], ids=["alone", "with another replica", "with a quiet one"]
+)
+async def test_only_with_other_replicas_a_good_look_at_the_ends_is_needed_again(
+    following: Following, others: int | None
+) -> None:
+    """Alone, nobody writes what is not known here. Aurora may send nothing for days."""
     if others:
-        await following.write(following.record(ONCE))
+        await following.write(following.record(ONCE, others))
         await following.reached(1)
 
     async def offsets(*_: object) -> object:

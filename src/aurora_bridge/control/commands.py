@@ -44,7 +44,7 @@ def commands(
 
 def _about_resend(dedup: Deduplicator) -> dict[str, Command]:
     def declared() -> dict[str, object]:
-        return {**dedup.resend.declared._asdict(), "others": len(dedup.log.recent_others)}
+        return {**dedup.resend.declared._asdict(), "others": len(dedup.log.recent_others())}
 
     async def begin(_request: Request) -> dict[str, object]:
         await dedup.resend.begin(_now_ms())

@@ -105,10 +105,9 @@ class LogReader:
             and (self._known_until == inf or monotonic() <= self._known_until)
         )
 
-    @property
-    def recent_others(self) -> list[str]:
-        """Other replicas that published within the span of Aurora's retries."""
-        since_ms = int(time() * 1000) - _DAY_MS
+    def recent_others(self, within_ms: int = _DAY_MS) -> list[str]:
+        """Return the other replicas that published lately: within the span of Aurora's retries, or that given."""
+        since_ms = int(time() * 1000) - within_ms
         return [name for name, time_ms in self.others.items() if time_ms > since_ms]
 
     def missing_until(self, time_ms: int) -> None:

@@ -192,12 +192,18 @@ class Client(AIOKafkaClient):
         return self._sync_task is not None and not self._sync_task.done()
 
     async def refresh(self) -> None:
-        """Request new metadata, and wait for it. Raises `KafkaConnectionError` if the metadata task has ended."""
+        """Request new metadata, and wait for it.
+
+        Raises `KafkaConnectionError` if no broker answers, or aiokafka's metadata task has ended.
+        """
         update = self.force_metadata_update()
         if self._sync_task is not None:
             await asyncio.wait([update, self._sync_task], return_when=asyncio.FIRST_COMPLETED)
         if not self.alive:
             msg = "aiokafka's metadata task has ended"
+            raise KafkaConnectionError(msg)
+        if not update.result():
+            msg = "no broker answers a metadata request"
             raise KafkaConnectionError(msg)
 
     async def close(self) -> None:

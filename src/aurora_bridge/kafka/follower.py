@@ -79,7 +79,7 @@ class Follower:
         self._all_seen = False
         """Whether the last poll saw the end of every partition of every topic."""
         metrics.follower_lag_records.source = lambda: self._partitions.behind
-        metrics.other_instances.source = lambda: len(self._log.recent_others)
+        metrics.other_instances.source = lambda: len(self._log.recent_others())
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -132,17 +132,17 @@ class Follower:
             await client.refresh()
         nodes, missing, incomplete = leaders(client, self._topics)
         partitions = self._partitions
+        incomplete |= partitions.note_missing(missing, now) | missing & client.cluster.unauthorized_topics
         await partitions.begin(client, nodes)
         seen = await partitions.see_ends(client, nodes, self._stored())
-        at_once = not self._reading.caught_up or bool(self._log.recent_others)
-        await self._read(client, partitions.gaps(nodes, at_once=at_once))
+        shared = bool(self._log.recent_others(self._window_ms))
+        await self._read(client, partitions.gaps(nodes, at_once=shared or not self._reading.caught_up))
         partitions.tell(nodes)
         self._problems.set("read_denied", {place.topic for place in partitions.refused - partitions.unreadable})
-        incomplete |= missing & client.cluster.unauthorized_topics
         complete = not incomplete and seen == nodes.keys()
         self._all_seen = complete and not missing
         if complete and partitions.are_known(nodes):
-            self._log.succeeded(self._reading, now + _STALE_SECONDS if self._log.recent_others else inf)
+            self._log.succeeded(self._reading, now + _STALE_SECONDS if shared else inf)
         elif partitions.refused:
             self._log.doubted(self._reading, now + _STALE_SECONDS)
 

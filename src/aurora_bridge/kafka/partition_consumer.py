@@ -10,10 +10,12 @@ has no record.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from math import inf
 from time import monotonic
 
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     LeaderNotAvailableError,
     OffsetOutOfRangeError,
@@ -100,7 +102,8 @@ class PartitionConsumer:
                 caught_up()
             if self._errors or (self._follow and not self._left()):
                 await asyncio.sleep(_RETRY_SECONDS)
-                await self._client.refresh()
+                with suppress(KafkaConnectionError):  # the next poll tells, too
+                    await self._client.refresh()
         if self._undecodable:
             self._failures.append("Batches that cannot be decoded may hold events.")
         if self._failures or self._follow:

@@ -17,6 +17,8 @@ from aurora_bridge.kafka.position import Position
 
 log = logging.getLogger(__name__)
 
+_ABSENT_SECONDS = 2.0
+"""A topic that is missing for this long does not exist; a shorter absence may be a broker's lag."""
 _SHRUNK_POLLS = 3
 """Polls in a row that must find a partition shorter than what is known of it: a new leader can lag for a moment."""
 _DAY_MS = 86_400_000
@@ -47,6 +49,7 @@ class Partitions:
         """Partitions that could not be read."""
         self.unreadable: set[TopicPartition] = set()
         """Partitions with a batch that could not be decoded."""
+        self._missing_since: dict[str, float] = {}
 
     @property
     def behind(self) -> int:
@@ -64,6 +67,18 @@ class Partitions:
             if position.next is not None:  # else it was reset, and starts over
                 position.read(offset)
         self.tell(reached)
+
+    def note_missing(self, topics: Iterable[str], now: float) -> set[str]:
+        """Note topics that the metadata lacks at monotonic time `now`; return those that may exist all the same.
+
+        The others start over if they return, because then they were recreated.
+        """
+        self._missing_since = {topic: self._missing_since.get(topic, now) for topic in topics}
+        gone = {topic for topic, since in self._missing_since.items() if now - since >= _ABSENT_SECONDS}
+        for cluster, topic, partition in self._reading.positions if gone else ():
+            if cluster == self._cluster and topic in gone:
+                self._positions[TopicPartition(topic, partition)] = Position()
+        return self._missing_since.keys() - gone
 
     async def begin(self, client: Client, nodes: Nodes) -> None:
         """Find out where to begin with new partitions: as far back as the index reaches."""
@@ -88,8 +103,7 @@ class Partitions:
             self._positions[place].acknowledged(first, end - first)
         for place, end in ends.items():
             position = self._positions[place]
-            position.end = end
-            position.shrunk = position.shrunk + 1 if end < known[place] else 0
+            position.see_end(end, known[place])
             if position.shrunk >= _SHRUNK_POLLS:
                 log.warning("%s-%d was recreated; reading it from its beginning.", *place)
                 self._positions[place] = Position()

@@ -11,7 +11,7 @@ _MOST_RUNS = 1000
 class Position:
     """What is known of one partition: everything below `next`, our own records beyond it, and its `end`."""
 
-    __slots__ = ("_own", "cut", "end", "next", "shrunk", "waited")
+    __slots__ = ("_own", "_shortest", "cut", "end", "next", "shrunk", "waited")
 
     def __init__(self, following: int | None = None) -> None:
         self.next = following
@@ -22,6 +22,8 @@ class Position:
         """Whether records before `next` were deleted, and nothing has been read since."""
         self.shrunk = 0
         """Polls in a row that found it shorter than what is known of it."""
+        self._shortest = 0
+        """Least end that these polls found."""
         self.waited = 0
         """End offset at the last poll, if that poll left a gap for the next one; else 0."""
         self._own: dict[int, int] = {}
@@ -41,6 +43,18 @@ class Position:
         """Begin at an offset: the first that matters, or with `cut` the first that is left."""
         self.next, self.cut = at, cut
         self._join()
+
+    def see_end(self, end: int, known: int) -> None:
+        """Note the end at this poll; `known` is what `next` was before.
+
+        Where a leader had less, other records may have taken the place of those that are known: they are read again.
+        """
+        self.end = end
+        if end < known:
+            self._shortest = min(self._shortest, end) if self.shrunk else end
+            self.shrunk += 1
+        elif self.shrunk:
+            self.next, self.shrunk = self._shortest, 0
 
     def acknowledged(self, offset: int, count: int) -> None:
         """Note that `count` records of ours lie at `offset`."""
