@@ -382,6 +382,12 @@ async def test_a_spooled_record_that_kafka_rejects_is_quarantined(spooling: Publ
 # Without a spool
 
 
+async def test_without_a_spool_no_topic_has_a_backlog(spool: Spool) -> None:
+    """Where there is one, other replicas cannot know what it holds, and a state gets an id of its own."""
+    bare, spooling = (Publishing(each, direct=False).publisher for each in (None, spool))
+    assert (bare.has_backlog(EVENTS[0]), spooling.has_backlog(EVENTS[0])) == (False, True)
+
+
 async def test_without_a_spool_an_acknowledgement_is_all_that_counts(bare: Publishing) -> None:
     record, answer = bare.deliver("a")
     await asyncio.sleep(0)

@@ -32,6 +32,12 @@ def on_disk(directory: Path) -> list[str]:
         return keys(read(db, 0, (), 10_000))
 
 
+def in_quarantine(directory: Path) -> list[str]:
+    """Return the keys that another process sees in quarantine."""
+    with closing(open_beside(directory / FILE)) as db:
+        return keys(read(db, 0, (), 10_000, quarantined=True))
+
+
 def moved_away(directory: Path) -> list[bytes]:
     return [file.read_bytes() for file in directory.glob(f"{FILE}.broken-*")]
 
@@ -297,24 +303,29 @@ async def test_a_spool_is_not_full_any_more_once_its_volume_has_room_again(
         maintenance.cancel()
 
 
-async def test_what_a_full_volume_did_not_let_be_removed_is_removed_later_and_never_handed_out_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("statement", ["DELETE", "UPDATE"])
+async def test_what_a_full_volume_did_not_let_be_taken_out_is_taken_out_later_and_never_handed_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
     """Nor is what is behind it held up, or a topic that waits for nothing more: Kafka could take what comes."""
     monkeypatch.setattr(spool_module, "_STATS_SECONDS", 0.01)
     monkeypatch.setattr(FailingConnection, "code", sqlite3.SQLITE_FULL)
     connections = connect_failing(monkeypatch)
+    wanted = (["b", "c"], []) if statement == "DELETE" else (["a", "b", "c"], ["a"])
     async with Running(tmp_path) as spool:
         await store(spool, "abc")
-        connections[0].fails_on = "DELETE"
-        spool.remove(1)
+        connections[0].fails_on = statement
+        if statement == "DELETE":
+            spool.remove(1)
+        else:
+            spool.quarantine(1, "message_too_large")
         maintenance = asyncio.create_task(spool.maintain(None))
-        while connections[0].statements.count("DELETE") < 3:
+        while connections[0].statements.count(statement) < 3:
             assert keys(await spool.head("lead_changed", 10)) == ["b", "c"]
             assert keys(await spool.head("lead_changed", 1)) == ["b"]
         connections[0].fails_on = None
         async with asyncio.timeout(5):
-            while on_disk(tmp_path) != ["b", "c"]:  # noqa: ASYNC110
+            while (on_disk(tmp_path), in_quarantine(tmp_path)) != wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         maintenance.cancel()
 

@@ -73,7 +73,7 @@ class Publisher:
 
     def has_backlog(self, event: str) -> bool:
         """Whether events of a name go to the spool now."""
-        return not self.backlogs[event].direct
+        return self._spool is not None and not self.backlogs[event].direct
 
     def submit(self, record: OutboxRecord) -> bool:
         """Hand a record to the sender. Returns False if Kafka does not have its topic now."""

@@ -1,7 +1,7 @@
 """Takes events out of the spool: reads the heads of the queues, and removes rows that Kafka has or rejected.
 
 A row that is being removed is not read again, or it would be published twice. The same goes for a row that cannot be
-removed because the volume is full.
+removed or quarantined because the volume is full.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from aurora_bridge.outbox import quarantine, rows
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outcomes import Reason
-from aurora_bridge.state.worker import Worker
+from aurora_bridge.state.worker import Job, Worker
 
 _REMOVE_SECONDS = 0.05
 """Rows wait this long, to be removed together: neighbours in the file belong to different queues. A row that a crash
@@ -29,8 +29,8 @@ class Removals:
         """Rows that the next `flush` removes."""
         self._leaving: set[int] = set()
         """Rows that are being removed or quarantined."""
-        self._stuck: list[int] = []
-        """Those of them that could not be removed because the volume is full."""
+        self._stuck: list[Callable[[], None]] = []
+        """What there was no room for."""
 
     def remove(self, seq: int) -> None:
         """Remove a row soon."""
@@ -40,34 +40,32 @@ class Removals:
         self._leaving.add(seq)
 
     def retry(self) -> None:
-        """Try again to remove rows for which there was no room."""
-        self._queued += self._stuck
-        self._stuck = []
-        self.flush()
+        """Try again what there was no room for."""
+        stuck, self._stuck = self._stuck, []
+        for again in stuck:
+            again()
 
     def flush(self) -> None:
         """Remove the queued rows."""
         seqs, self._queued = self._queued, []
         if seqs:
-            self._worker.post(lambda db: rows.delete(db, seqs), lambda _, error: self._removed(seqs, error))
+            self._take_out(seqs, lambda db: rows.delete(db, seqs), self._has_room)
 
     def quarantine(self, seq: int, reason: str) -> None:
         """Move a row into quarantine."""
         self._leaving.add(seq)
-        self._worker.post(lambda db: quarantine.add(db, seq, reason), lambda _, error: self._left([seq], error))
+        self._take_out([seq], lambda db: quarantine.add(db, seq, reason), lambda: None)
 
-    def _removed(self, seqs: list[int], error: Exception | None) -> None:
-        if error is not None and self._fail(error) is Reason.SPOOL_FULL:
-            self._stuck += seqs
-        else:
-            self._left(seqs, None)
-            self._has_room()
+    def _take_out(self, seqs: Sequence[int], job: Job, taken: Callable[[], None]) -> None:
+        def done(_: object, error: Exception | None) -> None:
+            if error is not None and self._fail(error) is Reason.SPOOL_FULL:
+                self._stuck.append(lambda: self._take_out(seqs, job, taken))
+                return
+            # Not at once: a head that was read before, but is delivered in the same turn, must still leave them out.
+            asyncio.get_running_loop().call_soon(self._leaving.difference_update, seqs)
+            taken()
 
-    def _left(self, seqs: Sequence[int], error: Exception | None) -> None:
-        if error is not None:
-            self._fail(error)
-        # Not at once: a head that was read before, but is delivered in the same turn, must still leave these rows out.
-        asyncio.get_running_loop().call_soon(self._leaving.difference_update, seqs)
+        self._worker.post(job, done)
 
     async def head(self, event: str, after: int, limit: int) -> list[OutboxRecord]:
         """Return the first records of an event's queue after row `after`, at most `limit` and about 4 MiB."""
