@@ -211,6 +211,22 @@ async def test_of_a_retry_that_was_stored_last_its_own_time_counts(tmp_path: Pat
         assert states(left) == {A.fingerprint: State.RETRY_EXPECTED}
 
 
+async def test_a_retry_is_expected_though_kafka_is_away(tmp_path: Path) -> None:
+    """The spool alone tells that the event was stored, and its answer may not have left."""
+    async with lives() as start:
+        first = start(tmp_path, kafka=True)
+        await first.reads()
+        await until(lambda: bool(rows(tmp_path, "SELECT 1 FROM positions WHERE log = ?", CLUSTER)))
+        with held_up("write"):
+            stored = await first.claim(A, NOON)
+            await first.spooled(A, stored.entry)
+            left = await first.kill()
+        second = start(left, kafka=True, patience=0.05)
+        await second.log.reading()
+        assert await second.act(A, NOON + 30 * SECOND) is Action.DUPLICATE
+        await second.stop()
+
+
 async def test_a_new_file_expects_no_retries(tmp_path: Path) -> None:
     """It may have been lost long after the answers had left."""
     async with lives() as start:

@@ -165,6 +165,7 @@ class LogReader:
             while reading is self.current and not await self._read_spool(reading):  # noqa: ASYNC110 - a full file gives no signal
                 await asyncio.sleep(_AGAIN_SECONDS)
             if reading is self.current:
+                self._expect_retries()  # they may come before Kafka does
                 self._spool_read.set()
                 if not self._kafka:
                     self.succeeded(reading)
@@ -234,7 +235,7 @@ class LogReader:
 
     def _expect_retries(self) -> None:
         """Note that answers to the last events of an earlier process may not have been sent."""
-        last = self.current.last
+        last = self.current.take_last()
         for record in last:
             self._memory.apply_to(record, Happening.LOGGED_LAST)
         if last:

@@ -77,11 +77,18 @@ class Reading:
         self.caught_up = False
         """Whether the log was read to its end."""
         self.progress = Progress()
-        self.last: list[LogRecord] = []
+        self._last: list[LogRecord] = []
         """Records that an earlier process published in its last seconds."""
+        self._newest_ms = 0
+        """Time of the latest attempt among all that were noted."""
 
     def note_last(self, new_records: Iterable[LogRecord]) -> None:
         """Note records of an earlier process that the file did not know."""
-        last = [*self.last, *new_records]
-        newest = max((record.attempt_ms for record in last), default=0)
-        self.last = [record for record in last if record.attempt_ms >= newest - _LAST_MS]
+        last = [*self._last, *new_records]
+        self._newest_ms = max([self._newest_ms, *(record.attempt_ms for record in last)])
+        self._last = [record for record in last if record.attempt_ms >= self._newest_ms - _LAST_MS]
+
+    def take_last(self) -> list[LogRecord]:
+        """Return what an earlier process published in its last seconds, each record once."""
+        last, self._last = self._last, []
+        return last
