@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import process_time
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import pytest
@@ -236,6 +236,24 @@ def test_a_word_for_nothing_in_another_identifier_leaves_the_event_its_own() -> 
 
 def test_a_state_of_which_the_values_are_known_counts_as_empty_too() -> None:
     assert event_of("/agreement_status_changed?agreement_id=a1&status=undefined").recurrence is Recurrence.SIGNAL
+
+
+@pytest.mark.parametrize("word", ["void", "Unknown", "missing", "not%20set"])
+def test_but_not_if_it_may_be_one_that_aurora_added(word: str) -> None:
+    event = event_of(f"/agreement_status_changed?agreement_id=a1&status={word}")
+    assert (event.recurrence, event.data["status"]) == (Recurrence.STATE, unquote(word))
+
+
+# Secrets
+
+
+def test_states_of_which_a_part_is_hidden_are_not_taken_for_the_same() -> None:
+    first, second = (
+        event_of(f"/project_status_changed?project_id=p1&status=token:%20{word}") for word in ("Submitted", "Approved")
+    )
+    assert first.data["status"] == second.data["status"] == "token: ***"
+    assert (first.recurrence, first.family_key) == (Recurrence.SIGNAL, None)
+    assert event_of("/project_status_changed?project_id=p1&status=token").recurrence is Recurrence.STATE
 
 
 # Any value

@@ -75,8 +75,8 @@ def normalise(match: Match) -> Event:
     if route.template is not None:
         frame, values, garbled = route.template.read(match.query, frame, values, match.path_values)
         plain = plain and not match.path_values
-    if not plain:
-        values = rules.secrets.redact_values(values)
+    shown = values if plain else rules.secrets.redact_values(values)
+    redacted, values = shown != values, shown
     filled = tuple(map(bool, values)) if "" in values else ALL
     shape = shape_of(match.event, match.query, frame, filled, rules)
     for one, other in shape.twice:
@@ -93,7 +93,7 @@ def normalise(match: Match) -> Event:
     if shape.subject is not None:
         kind, place = shape.subject
         subject = f"{kind}/{values[place]}"
-    if shape.family is not None:
+    if shape.family is not None and not redacted:
         family_key = _digest([shape.family, tenant, subject])
     identity = data
     if shape.volatile:
@@ -103,7 +103,7 @@ def normalise(match: Match) -> Event:
         shape.name,
         shape.type,
         tenant,
-        shape.recurrence,
+        Recurrence.SIGNAL if redacted and shape.family is not None else shape.recurrence,
         subject,
         data,
         fingerprint,

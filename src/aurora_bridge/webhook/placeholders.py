@@ -3,7 +3,8 @@
 As an identifier, such a value is the same for every object: the first would be an event, all others its duplicates. An
 unfilled placeholder makes the delivery a dead letter; an identifier that is a word for nothing counts as empty. Both
 are also found under further encodings, since a template may have been encoded twice, or written as HTML. States, and
-other attributes whose values are known, are treated like identifiers.
+other attributes whose values are known, are treated like identifiers, but a plain word such as `void` may be a state
+that Aurora added.
 
 Free text, such as a project's status, can be any string. In it, only placeholders that name a known attribute count.
 """
@@ -27,12 +28,15 @@ _LISTS_ATTRIBUTES: Final = "attributes"
 """An attribute of `project_changed` that may hold names of attributes."""
 _NOTHING: Final = frozenset(
     {
-        *("null", "none", "nil", "undefined", "undef", "nan", "nat", "na", "void", "nothing", "empty", "blank"),
-        *("nullptr", "dbnull", "systemdbnull", "nonetype", "missing", "unset", "notset", "unknown", "notavailable"),
-        *("notapplicable", "objectobject", "objectnull", "objectundefined", "0" * 32),
+        *("null", "none", "nil", "undefined", "undef", "nan", "nat", "na", "nullptr", "dbnull", "systemdbnull"),
+        *("nonetype", "objectobject", "objectnull", "objectundefined", "0" * 32),
     }
 )
 """Words for nothing in programming languages and spreadsheets, reduced to lower-case letters and digits."""
+_NO_IDENTIFIER: Final = _NOTHING | {
+    *("void", "nothing", "empty", "blank", "missing", "unset", "notset", "unknown", "notavailable", "notapplicable"),
+}
+"""With those of English that are no identifier."""
 _BLANK_LETTERS: Final = "\u115f\u1160\u3164\uffa0"
 """Invisible characters in Unicode's category of letters."""
 
@@ -83,7 +87,7 @@ def screen(
             continue
         if _has_no_digit(value) if plain else not _is_usual(value) or "_ID" in value:  # which is rare
             names_nothing = _cached if len(value) + len(name) <= _LONGEST else _names_nothing
-            if names_nothing(value, name):
+            if names_nothing(value, name, _NOTHING if known else _NO_IDENTIFIER):
                 nothing.append(place)
     for name, place in texts:
         value = values[place]
@@ -92,9 +96,9 @@ def screen(
     return nothing
 
 
-def _names_nothing(value: str, attribute: str) -> bool:
-    """Return whether an identifier is a word for nothing. Raises `Malformed` for an unfilled placeholder."""
-    if is_nothing(value):
+def _names_nothing(value: str, attribute: str, words: AbstractSet[str]) -> bool:
+    """Return whether a code is one of the `words` for nothing. Raises `Malformed` for an unfilled placeholder."""
+    if any(not (folded := _fold(text)) or folded in words for text in _decodings(value)):
         return True
     if is_placeholder(value, attribute):
         raise Malformed(DeadLetterReason.UNFILLED_PLACEHOLDER)
@@ -102,11 +106,6 @@ def _names_nothing(value: str, attribute: str) -> bool:
 
 
 _cached = lru_cache(maxsize=1024)(_names_nothing)  # 1.5 KiB each at most; identifiers without a digit recur
-
-
-def is_nothing(value: str) -> bool:
-    """Whether an identifier has nothing visible, or is a word for nothing."""
-    return any(not (folded := _fold(text)) or folded in _NOTHING for text in _decodings(value))
 
 
 def is_placeholder(value: str, attribute: str, *, free_text: bool = False) -> bool:
