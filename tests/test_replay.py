@@ -40,7 +40,7 @@ class Replaying(EmbeddedBridge):
         routes = Routes("/", Route("default", "default", tokens, Rules(SecretNames(()))))
         settings = Settings(state_dir=directory)
         super().__init__(settings, routes, make_metrics())
-        self.replay = Replay(settings.ingress, routes, self.dedup, self.bridge)
+        self.replay = Replay(routes, self.dedup, self.bridge)
 
     async def ask(self, letter: StoredDeadLetter, *, dry_run: bool) -> Result:
         """Replay a dead letter."""
@@ -98,6 +98,24 @@ async def test_without_its_mark_it_is_replayed_again_and_its_event_is_a_duplicat
     assert (again.outcome, again.id) == (Outcome.DUPLICATE, event.event["id"])
     assert [stored.topic for stored in core.stored()] == ["lead_changed", "dead_letter"]
     assert (await core.ask(LETTER, dry_run=False)).outcome == REPLAYED
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("200", Outcome.SPOOLED), ("422", Outcome.DUPLICATE)])
+async def test_only_what_aurora_was_refused_can_have_come_again_as_a_retry(
+    core: Replaying, status: str, outcome: Outcome
+) -> None:
+    """Whatever is answered now: an operator may have changed that since."""
+    results = []
+    for minutes, state in ((0, "sent"), (10, "viewed"), (30, "sent")):
+        letter = LETTER._replace(
+            id=LETTER.id.replace("12ce", f"12{minutes:02}"),
+            time_us=RECEIVED_US + minutes * 60_000_000,
+            event="agreement_status_changed",
+            target=f"/agreement_status_changed?agreement_id=a-1&status={state}",
+            status=status,
+        )
+        results.append((await core.ask(letter, dry_run=False)).outcome)
+    assert results == [Outcome.SPOOLED, Outcome.SPOOLED, outcome]
 
 
 async def test_a_dry_run_changes_nothing(core: Replaying) -> None:

@@ -178,7 +178,8 @@ class Bridge:
             event, reason = normalise(match), None
         except Malformed as malformed:
             reason = malformed.reason
-            event = dead_letter(match, reason, match.route.rules.secrets.redact_target(delivery.target))
+            target = match.route.rules.secrets.redact_target(delivery.target)
+            event = dead_letter(match, reason, target, self._malformed_status)
         metrics = self._metrics
         if reason is _UNFILLED_PLACEHOLDER:
             metrics.junk_values[match.route.rules.type_of(match.event).name, PLACEHOLDER] += 1

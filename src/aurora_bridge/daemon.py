@@ -143,7 +143,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, stop: Stop) -> _Star
     # The way of a webhook, and what watches over it.
     bridge = Bridge(settings, routing.routes, dedup, publisher, instance=instance, metrics=metrics)
     await enter(essential(bridge.watch(), stop.ask))
-    replay = Replay(settings.ingress, routing.routes, dedup, bridge)
+    replay = Replay(routing.routes, dedup, bridge)
     await enter(listening(settings.state_dir, commands(spool, publisher, guard, dedup, replay)))
     await enter(_reloading(files))
     attempts = await enter(guarding(settings.state_dir, metrics, routing.routes.tenants))

@@ -7,7 +7,6 @@ replayed event: a crash in between costs a copy with the same id.
 
 import logging
 from dataclasses import replace
-from http import HTTPStatus
 from time import monotonic, time_ns
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.logs import fields
 from aurora_bridge.outcomes import Malformed, Outcome, Reason, Refusal
 from aurora_bridge.redaction import HIDDEN
-from aurora_bridge.settings import IngressSettings
 from aurora_bridge.webhook.dead_letter import StoredDeadLetter, mark_replayed
 from aurora_bridge.webhook.delivery import Delivery
 from aurora_bridge.webhook.event import Event, normalise
@@ -49,9 +47,8 @@ class Result(NamedTuple):
 class Replay:
     """Replays dead letters, one at a time."""
 
-    def __init__(self, settings: IngressSettings, routes: Routes, dedup: Deduplicator, bridge: Bridge) -> None:
+    def __init__(self, routes: Routes, dedup: Deduplicator, bridge: Bridge) -> None:
         """Match dead letters against `routes`, and publish their events through `bridge`."""
-        self._retried = settings.malformed_status >= HTTPStatus.BAD_REQUEST
         self._routes = routes
         self._dedup = dedup
         self._bridge = bridge
@@ -85,7 +82,7 @@ class Replay:
             if decision.action in {Action.DUPLICATE, Action.JOIN}:
                 return Result(REPLAYED)
             try:
-                outcome, event_id = await self._publish(event, match, delivery)
+                outcome, event_id = await self._publish(event, match, delivery, retried=letter.status != "200")
             except BaseException:
                 dedup.refused(entry, Refusal(Reason.TOO_LATE))
                 raise
@@ -98,10 +95,10 @@ class Replay:
         finally:
             dedup.answered(entry, now_us, in_time=True)
 
-    async def _publish(self, event: Event, match: Match, delivery: Delivery) -> tuple[Outcome, str]:
+    async def _publish(self, event: Event, match: Match, delivery: Delivery, *, retried: bool) -> tuple[Outcome, str]:
         """Make the event durable, unless it is a duplicate; return the outcome and its id."""
         replays = self._dedup.replays
-        claim = await replays.claim(event, delivery.received_us // 1000, retried=self._retried)
+        claim = await replays.claim(event, delivery.received_us // 1000, retried=retried)
         if claim.entry is None:
             return Outcome.DUPLICATE, claim.id
         outcome = await self._bridge.publish(event, claim.id, claim.entry, match, delivery)

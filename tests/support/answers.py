@@ -152,7 +152,7 @@ def _event(routes: Routes, delivery: Delivery) -> object:
     try:
         event = normalise(match)
     except Malformed as malformed:
-        event = dead_letter(match, malformed.reason, match.route.rules.secrets.redact_target(delivery.target))
+        event = dead_letter(match, malformed.reason, match.route.rules.secrets.redact_target(delivery.target), 200)
     time_ms = delivery.received_us // 1000
     key = event_id(event.fingerprint, event.recurrence, time_ms, new_id_ms(event.recurrence, time_ms, complete=True))
     time = rfc3339(delivery.received_us)

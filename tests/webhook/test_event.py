@@ -384,7 +384,7 @@ def test_no_parameter_chooses_the_topic_the_tenant_or_anything_beside_the_data(e
 def test_a_dead_letter_keeps_the_target_the_reason_and_the_route() -> None:
     target = b"/lead_changed?lead_id=%ff&token=canary"
     found = ROUTES.match(Delivery("GET", target, (), 0, 0.0))
-    letter = dead_letter(found, DeadLetterReason.NOT_UTF8, SECRETS.redact_target(target))
+    letter = dead_letter(found, DeadLetterReason.NOT_UTF8, SECRETS.redact_target(target), 422)
     assert (letter.name, letter.type, letter.recurrence, letter.subject, letter.data) == (
         DEAD_LETTER,
         "aurora-bridge.dead_letter",
@@ -394,6 +394,7 @@ def test_a_dead_letter_keeps_the_target_the_reason_and_the_route() -> None:
             "event": "lead_changed",
             "reason": "not_utf8",
             "route": "default",
+            "status": "422",
             "target": "/lead_changed?lead_id=%ff&token=***",
         },
     )
@@ -411,7 +412,7 @@ def pass_through(target: bytes) -> None:
     try:
         event = normalise(found)
     except Malformed as malformed:
-        event = dead_letter(found, malformed.reason, SECRETS.redact_target(target))
+        event = dead_letter(found, malformed.reason, SECRETS.redact_target(target), 200)
     document = json.loads(encode(event, "id", "", repeat=False))
     assert (document["data"], document["fingerprint"]) == (event.data, event.fingerprint)
 

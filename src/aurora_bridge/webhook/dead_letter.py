@@ -31,12 +31,20 @@ class StoredDeadLetter(NamedTuple):
     route: str
     target: str
     """Redacted and percent-encoded."""
+    status: str = "200"
+    """Of its answer: what is not a 2xx, Aurora sends again."""
 
 
-def dead_letter(match: Match, reason: DeadLetterReason, target: str) -> Event:
-    """Return the event that keeps a malformed delivery; `target` is redacted and percent-encoded."""
+def dead_letter(match: Match, reason: DeadLetterReason, target: str, status: int) -> Event:
+    """Return the event of a malformed delivery answered `status`; `target` is redacted and percent-encoded."""
     route = match.route
-    data: Data = {"event": match.event, "reason": reason.value, "route": route.name, "target": target}
+    data: Data = {
+        "event": match.event,
+        "reason": reason.value,
+        "route": route.name,
+        "status": str(status),
+        "target": target,
+    }
     fingerprint = fingerprint_of(route.tenant, DEAD_LETTER, data)
     return Event(DEAD_LETTER, _TYPE, route.tenant, Recurrence.SIGNAL, None, data, fingerprint, None)
 
@@ -54,6 +62,7 @@ def read_dead_letter(event: Mapping[str, Any]) -> StoredDeadLetter | None:
         if event["type"] != _TYPE:
             return None
         data = {name: str(event["data"][name]) for name in ("event", "reason", "route", "target")}
+        data["status"] = str(event["data"].get("status", "200"))
         time_us = round(datetime.fromisoformat(event["time"]).timestamp() * 1000) * 1000
         letter = StoredDeadLetter(event["id"], event["source"].removeprefix(_SOURCE), time_us, **data)
         return letter if ID.fullmatch(letter.id) else None
