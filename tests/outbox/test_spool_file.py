@@ -1,7 +1,7 @@
 """The spool's file: positions in it stay valid for its life, and files of the format before are taken over."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +148,43 @@ async def test_a_salvaged_spool_has_another_id_and_numbers_go_on_behind_its_rows
         await drain(spool)
     async with Running(tmp_path) as again:
         assert (again.id, again.committed_seq) == (spool.id, last)
+
+
+def zero(content: bytearray, row: int) -> None:
+    """Zero the page of a row: its leaf of the table."""
+    at = content.rfind(f"fingerprint of {row:02}".encode()) // 4096 * 4096
+    content[at : at + 4096] = bytes(4096)
+
+
+def cut(content: bytearray, row: int) -> None:
+    """Cut the file short before the page of a row."""
+    del content[content.rfind(f"fingerprint of {row:02}".encode()) // 4096 * 4096 :]
+
+
+@pytest.mark.parametrize(("hurt", "row", "lost"), [(zero, 20, {20}), (zero, 39, {39}), (cut, 39, {39})])
+async def test_a_damaged_page_costs_its_own_rows_only_also_the_newest_page_and_a_file_cut_short(
+    tmp_path: Path, hurt: Callable[[bytearray, int], None], row: int, lost: set[int]
+) -> None:
+    async with Running(tmp_path) as spool:
+        await append(spool, *(make_record(f"{number:02}", size=3000) for number in range(40)))
+    content = bytearray((tmp_path / FILE).read_bytes())
+    hurt(content, row)
+    (tmp_path / FILE).write_bytes(content)
+    async with Running(tmp_path) as spool:
+        found = keys(await spool.head("lead_changed", 100))
+    assert found == [f"{number:02}" for number in range(40) if number not in lost]
+
+
+async def test_a_damaged_oldest_page_costs_no_search_through_the_numbers_of_rows_that_are_gone(tmp_path: Path) -> None:
+    async with Running(tmp_path) as spool:
+        await append(spool, *(make_record(f"{number:02}", size=3000) for number in range(40)))
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.executescript("UPDATE events SET seq = seq + 1e12; UPDATE state SET last_seq = 1e12 + 40; VACUUM")
+    content = bytearray((tmp_path / FILE).read_bytes())
+    zero(content, 0)
+    (tmp_path / FILE).write_bytes(content)
+    async with Running(tmp_path) as spool:
+        assert seqs(await spool.head("lead_changed", 100)) == list(range(10**12 + 2, 10**12 + 41))
 
 
 # The log reader

@@ -7,6 +7,7 @@ for the events.
 
 import sqlite3
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,12 @@ UPDATE state SET id=lower(hex(randomblob(16))), last_seq=(SELECT coalesce(max(se
 _COUNT_SALVAGED = """
 UPDATE state SET last_seq=(SELECT max(seq) FROM events) WHERE last_seq < (SELECT max(seq) FROM events)
 """
+_BOUNDS = (
+    """SELECT min(seq), max(seq) FROM (SELECT seq FROM events INDEXED BY waiting WHERE set_aside IS NULL
+    UNION ALL SELECT seq FROM events INDEXED BY quarantined WHERE set_aside IS NOT NULL)""",
+    "SELECT NULL, last_seq FROM state",
+    "SELECT NULL, max(seq) FROM events",  # format 1 has neither
+)
 
 
 class Start(NamedTuple):
@@ -86,16 +93,28 @@ def _start(db: sqlite3.Connection) -> Start:
 def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
     """Copy row by row what can be read, and skip what cannot."""
     insert = f"INSERT INTO events VALUES ({','.join('?' * 11)})"  # noqa: S608 - constants
-    seq, (last,) = 0, broken.execute("SELECT max(seq) FROM events").fetchone()
-    while seq < (last or 0):
+    # Not in one SELECT: `sqlite3` reads one row ahead, and drops the row before an unreadable one.
+    select = "SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT 1"
+    seq = 1
+    first, last = _bounds(broken)
+    while seq <= last:
         try:
-            for row in broken.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq", (seq,)):
-                db.execute(insert, row)
-                seq = row[0]
+            row = broken.execute(select, (seq,)).fetchone()
+            if row is None:
+                break
+            db.execute(insert, row)
+            seq = max(seq, row[0]) + 1
         except sqlite3.DatabaseError:
-            seq += 1
-        else:
-            break
+            seq = max(seq + 1, first)
+
+
+def _bounds(broken: sqlite3.Connection) -> tuple[int, int]:
+    """Return the first and the last row number of a broken file, from what of it can be read."""
+    bounds = []
+    for sql in _BOUNDS:
+        with suppress(sqlite3.DatabaseError):
+            bounds += broken.execute(sql).fetchall()
+    return min((first for first, _ in bounds if first), default=1), max((last for _, last in bounds if last), default=0)
 
 
 FORMAT = Format(_SCHEMA, _VERSION, page_bytes=4096, synchronous="FULL", salvage=_salvage, migrations={1: _FROM_1})

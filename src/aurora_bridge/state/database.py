@@ -227,6 +227,7 @@ def _salvage(moved: Path, connection: sqlite3.Connection, salvage: Salvage) -> i
     before = connection.total_changes
     connection.execute("BEGIN IMMEDIATE")
     try:
+        broken.execute("PRAGMA writable_schema=ON")  # it also opens a file that was cut short
         salvage(broken, connection)
     except sqlite3.DatabaseError as error:
         log.error("the rest of %s cannot be read: %s", moved, error)  # noqa: TRY400 - the trace adds nothing
