@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from math import nan
 from pathlib import Path
@@ -30,12 +30,18 @@ PAGE_BYTES = 4096
 MAX_BYTES = 64 * PAGE_BYTES
 
 
-def salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
-    for row in broken.execute("SELECT * FROM texts ORDER BY number"):
-        db.execute("INSERT INTO texts VALUES (?, ?)", row)
+def salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+    return broken.execute("SELECT * FROM texts ORDER BY number")
 
 
-FORM = Format("CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT)", 7, PAGE_BYTES, "FULL", salvage=salvage)
+FORM = Format(
+    "CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT)",
+    7,
+    PAGE_BYTES,
+    "FULL",
+    salvage=salvage,
+    insert="INSERT INTO texts VALUES (?, ?)",
+)
 
 
 @pytest.fixture
@@ -184,6 +190,73 @@ def test_what_can_be_read_of_a_broken_file_is_salvaged_and_counted(
         assert db.execute("SELECT max(number) FROM texts").fetchone() == (salvaged - 1,)
     assert 0 < salvaged < 50
     assert f"{salvaged} readable rows were salvaged" in caplog.text
+
+
+class Killed(BaseException):
+    """The process was killed."""
+
+
+def test_a_start_that_is_killed_while_it_salvages_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one salvages again, or goes on with what was salvaged, at whichever rename it happens."""
+    rename = Path.rename
+    left = 0
+
+    def killed(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        return rename(self, target)
+
+    expected = None
+    for before in range(10):
+        for file in path.parent.iterdir():
+            file.unlink()
+        fill(path)
+        damage(path)
+        suspect(path, corrupt())
+        left = before
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "rename", killed)
+            with suppress(Killed):
+                open_database(path, FORM, MAX_BYTES).close()
+        with closing(open_database(path, FORM, MAX_BYTES)) as db:
+            found = count(db)
+        expected = expected or found
+        assert (found, len(moved_away(path))) == (expected, 1)
+        assert 0 < expected < 50
+        if left >= 0:
+            break
+    assert left == 0
+    assert before >= 2
+
+
+@pytest.mark.parametrize("statement", ["COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"])
+def test_without_room_for_what_is_salvaged_the_start_ends_and_the_next_one_salvages(
+    path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    fill(path)
+    damage(path)
+    suspect(path, corrupt())
+    with monkeypatch.context() as patched:
+        connect_failing(patched)
+        patched.setattr(FailingConnection, "code", sqlite3.SQLITE_FULL)
+        patched.setattr(FailingConnection, "fails_on", statement)
+        with pytest.raises(StateError, match=re.escape(f"{path} is broken") + ".*Make room .* start again"):
+            open_database(path, FORM, MAX_BYTES)
+    assert {file.name for file in path.parent.iterdir()} <= {
+        f"test.db{suffix}" for suffix in ("", "-wal", "-shm", ".suspect")
+    }
+    with closing(open_database(path, FORM, MAX_BYTES)) as db:
+        assert 0 < count(db) < 50
+
+
+def test_a_limit_that_was_lowered_does_not_keep_rows_from_being_salvaged(path: Path) -> None:
+    fill(path)
+    damage(path)
+    suspect(path, corrupt())
+    with closing(open_database(path, FORM, 10 * PAGE_BYTES)) as db:
+        assert 10 < count(db) < 50
 
 
 def test_where_nothing_can_be_salvaged_there_is_an_empty_file(path: Path, garbage: bytes) -> None:

@@ -7,6 +7,7 @@ for the events.
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -90,9 +91,8 @@ def _start(db: sqlite3.Connection) -> Start:
     return Start(spool_id, last_seq, ran_us, Counter(dict(waiting)), stats(db))
 
 
-def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
-    """Copy row by row what can be read, and skip what cannot."""
-    insert = f"INSERT INTO events VALUES ({','.join('?' * 11)})"  # noqa: S608 - constants
+def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+    """Yield row by row what can be read, and skip what cannot."""
     # Not in one SELECT: `sqlite3` reads one row ahead, and drops the row before an unreadable one.
     select = "SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT 1"
     seq = 1
@@ -100,12 +100,13 @@ def _salvage(broken: sqlite3.Connection, db: sqlite3.Connection) -> None:
     while seq <= last:
         try:
             row = broken.execute(select, (seq,)).fetchone()
-            if row is None:
-                break
-            db.execute(insert, row)
-            seq = max(seq, row[0]) + 1
         except sqlite3.DatabaseError:
             seq = max(seq + 1, first)
+            continue
+        if row is None:
+            break
+        yield row
+        seq = max(seq, row[0]) + 1
 
 
 def _bounds(broken: sqlite3.Connection) -> tuple[int, int]:
@@ -117,4 +118,12 @@ def _bounds(broken: sqlite3.Connection) -> tuple[int, int]:
     return min((first for first, _ in bounds if first), default=1), max((last for _, last in bounds if last), default=0)
 
 
-FORMAT = Format(_SCHEMA, _VERSION, page_bytes=4096, synchronous="FULL", salvage=_salvage, migrations={1: _FROM_1})
+FORMAT = Format(
+    _SCHEMA,
+    _VERSION,
+    page_bytes=4096,
+    synchronous="FULL",
+    salvage=_salvage,
+    insert=f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 11)})",  # noqa: S608 - constants
+    migrations={1: _FROM_1},
+)

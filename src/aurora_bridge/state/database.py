@@ -1,7 +1,8 @@
 """Opens SQLite files in the state directory: write-ahead log, capped size, schema version, and recovery if broken.
 
-Only a file that SQLite reports as corrupt, or as no database, is renamed, with the time in its new name. Any other
-error in opening one ends the start, because a file that cannot be read now may hold acknowledged events.
+Only a file that SQLite reports as corrupt, or as no database, is renamed, with the time in its new name, once all of it
+that can be read is in a new file beside it: a start that is interrupted before loses nothing. Any other error in
+opening one ends the start, because a file that cannot be read now may hold acknowledged events.
 
 A full volume would be a trap: even deleting a row makes the write-ahead log grow. So the files stop growing while there
 is still enough room to empty them (`keep_room`), whoever filled the volume.
@@ -10,7 +11,8 @@ is still enough room to empty them (`keep_room`), whoever filled the volume.
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from aurora_bridge.os_errors import reason, user
-from aurora_bridge.state.directory import StateError, room
+from aurora_bridge.state.directory import StateError, rename_durably, room
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,11 @@ _RESERVE_BYTES = 64 * 2**20
 _RESERVE_SHARE = 16
 """On a small volume, the reserve is this fraction (1/16) of it: the alert AuroraBridgeStateDisk fires before."""
 
-Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
+_UNLIMITED = 2**42
+"""For what is salvaged: the file's limit may have been lowered since."""
+_PARTS = ("", "-wal", "-shm")
+
+Salvage = Callable[[sqlite3.Connection], Iterator[tuple[object, ...]]]
 T = TypeVar("T")
 
 
@@ -55,7 +61,9 @@ class Format:
     checkpoint_pages: int = 1000
     """Pages in the write-ahead log that trigger a checkpoint."""
     salvage: Salvage | None = None
-    """Copies the readable rows of a broken file into a new one. May raise when it meets what cannot be read."""
+    """Yields the readable rows of a broken file. May raise when it meets what cannot be read."""
+    insert: str = ""
+    """SQL that stores a salvaged row."""
     migrations: Mapping[int, str] = field(default_factory=dict)
     """SQL that migrates a file of an older version in place, by version."""
 
@@ -65,6 +73,7 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
 
     A broken one is renamed, and replaced by a new one. Raises `StateError`.
     """
+    _replace(path)  # an earlier start may have ended before that
     try:
         return open_as_is(path, form, max_bytes)
     except sqlite3.DatabaseError as error:
@@ -74,12 +83,10 @@ def open_database(path: Path, form: Format, max_bytes: int) -> sqlite3.Connectio
                 "nothing in it was changed."
             )
             raise StateError(msg) from error
-        moved = _move_away(path)
-        log.error("%s is broken (%s): moved to %s", path, error, moved)  # noqa: TRY400 - the trace adds nothing
-    connection = open_as_is(path, form, max_bytes)
-    if form.salvage is not None:
-        log.warning("%d readable rows were salvaged from %s", _salvage(moved, connection, form.salvage), moved)
-    return connection
+        log.error("%s is broken (%s)", path, error)  # noqa: TRY400 - the trace adds nothing
+    _salvage(path, form)
+    _replace(path)
+    return open_as_is(path, form, max_bytes)
 
 
 def open_and_read(
@@ -208,33 +215,59 @@ def _suspicion(path: Path) -> Path:
     return path.with_name(path.name + ".suspect")
 
 
-def _move_away(path: Path) -> Path:
+def _salvage(path: Path, form: Format) -> None:
+    """Copy what can be read of a broken file into a new one, called `_salvaged` once it is complete."""
+    new = path.with_name(path.name + ".salvaging")
+    _remove(new)
+    try:
+        with closing(open_as_is(new, form, _UNLIMITED)) as connection:
+            if form.salvage is not None:
+                connection.execute("BEGIN IMMEDIATE")
+                count = connection.executemany(form.insert, _readable(path, form.salvage)).rowcount
+                connection.execute("COMMIT")
+                log.warning("%d readable rows were salvaged from %s", count, path)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.DatabaseError as error:
+        _remove(new)
+        msg = (
+            f"{path} is broken, and what can be read of it cannot be copied beside it: {error}. Make room on the "
+            "volume, twice the size of that file, and start again; nothing in it was changed."
+        )
+        raise StateError(msg) from error
+    rename_durably(new, _salvaged(path))
+
+
+def _readable(path: Path, salvage: Salvage) -> Iterator[tuple[object, ...]]:
+    try:
+        with closing(sqlite3.connect(_read_only(path), uri=True)) as broken:
+            broken.execute("PRAGMA writable_schema=ON")  # it also opens a file that was cut short
+            yield from salvage(broken)
+    except sqlite3.DatabaseError as error:
+        log.error("the rest of %s cannot be read: %s", path, error)  # noqa: TRY400 - the trace adds nothing
+
+
+def _replace(path: Path) -> None:
+    """Move a broken file away, and what was salvaged of it into its place, if that is complete."""
+    if not _salvaged(path).exists():
+        return
     _suspicion(path).unlink(missing_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    moved = path.with_name(f"{path.name}.broken-{stamp}")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _PARTS:
         part = path.with_name(path.name + suffix)
+        moved = path.with_name(f"{path.name}.broken-{stamp}{suffix}")
         if part.exists():
-            part.rename(moved.with_name(moved.name + suffix))
-    return moved
+            rename_durably(part, moved)
+            log.error("%s was moved to %s", part, moved)
+    rename_durably(_salvaged(path), path)
 
 
-def _salvage(moved: Path, connection: sqlite3.Connection, salvage: Salvage) -> int:
-    try:
-        broken = sqlite3.connect(_read_only(moved), uri=True)
-    except sqlite3.DatabaseError:
-        return 0
-    before = connection.total_changes
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        broken.execute("PRAGMA writable_schema=ON")  # it also opens a file that was cut short
-        salvage(broken, connection)
-    except sqlite3.DatabaseError as error:
-        log.error("the rest of %s cannot be read: %s", moved, error)  # noqa: TRY400 - the trace adds nothing
-    finally:
-        broken.close()
-    connection.execute("COMMIT")
-    return connection.total_changes - before
+def _salvaged(path: Path) -> Path:
+    return path.with_name(path.name + ".salvaged")
+
+
+def _remove(path: Path) -> None:
+    for suffix in _PARTS:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _read_only(path: Path) -> str:

@@ -78,7 +78,12 @@ def write_durably(path: Path, line: str) -> None:
         file.write(f"{line}\n")
         file.flush()
         os.fsync(file.fileno())
-    new.replace(path)
+    rename_durably(new, path)
+
+
+def rename_durably(path: Path, target: Path) -> None:
+    """Rename a file within its directory, with fsync. Raises `OSError`."""
+    path.rename(target)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
