@@ -187,6 +187,28 @@ async def test_a_damaged_oldest_page_costs_no_search_through_the_numbers_of_rows
         assert seqs(await spool.head("lead_changed", 100)) == list(range(10**12 + 2, 10**12 + 41))
 
 
+@pytest.mark.parametrize("drained", [True, False])
+@pytest.mark.parametrize("sql", ["headers='[[]'", "headers='[1]'", "value=CAST(x'ff7b7d' AS TEXT)", "key=x'00'"])
+async def test_a_row_with_damaged_content_ends_the_daemon_once_and_is_the_only_one_that_is_lost(
+    tmp_path: Path, sql: str, caplog: pytest.LogCaptureFixture, *, drained: bool
+) -> None:
+    async with Running(tmp_path) as spool:
+        await store(spool, "abcde")
+        await append(spool, make_record("f"), quarantined="message_too_large")
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute(f"UPDATE events SET {sql} WHERE seq=3")  # noqa: S608 - constants
+        db.commit()
+    async with Running(tmp_path) as spool:
+        with pytest.raises(sqlite3.DatabaseError, match="the content of a row is damaged"):
+            await (spool.head("lead_changed", 10) if drained else spool.read(0, 10))
+        assert spool.failed.is_set()
+    async with Running(tmp_path) as spool:
+        assert keys(await spool.head("lead_changed", 10)) == list("abde")
+        assert seqs(await spool.read(0, 10)) == [1, 2, 4, 5, 6]
+        assert (spool.waiting, spool.stats.quarantined) == (4, 1)
+    assert "5 readable rows were salvaged" in caplog.text
+
+
 # The log reader
 
 

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from aurora_bridge.outbox.record import OutboxRecord
+from aurora_bridge.state.database import corrupt, error_code
 
 _COLUMNS = "seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, stored_us, ran_us, set_aside"
 _VALUES = ",".join(f"value->>{n}" for n in range(_COLUMNS.count(",") + 1))
 _INSERT = f"INSERT INTO events ({_COLUMNS}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608 - constants
 _ROW = f"json_array({_COLUMNS.replace('headers', 'json(headers)')})"
+PAGE = 100
+"""Rows that are read at once of a suspicious file."""
 _WINDOW_BYTES = 4 * 2**20
 _LAST = 2**63 - 1
 """The largest number of a row."""
@@ -52,9 +55,18 @@ def row_of(seq: int, record: OutboxRecord, now_us: int, ran_us: int, quarantined
 
 
 def _select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list[OutboxRecord]:
-    """Return the records of rows. In one step of SQLite, because each step releases the GIL (`state.worker`)."""
-    (selected,) = db.execute(f"SELECT json_group_array({_ROW}) FROM ({rows})", values).fetchone()  # noqa: S608 - constants
-    return [_record_of(row) for row in sorted(orjson.loads(selected))]  # by row number, the first column
+    """Return the records of rows. In one step of SQLite, because each step releases the GIL (`state.worker`).
+
+    SQLite does not notice damage inside a row's content. It makes the file as corrupt as any other.
+    """
+    try:
+        (selected,) = db.execute(f"SELECT json_group_array({_ROW}) FROM ({rows})", values).fetchone()  # noqa: S608 - constants
+        return [_record_of(row) for row in sorted(orjson.loads(selected))]  # by row number, the first column
+    except (sqlite3.OperationalError, AttributeError, TypeError, ValueError) as error:
+        if error_code(error) is not None and "JSON" not in str(error):
+            raise
+        msg = "the content of a row is damaged"
+        raise corrupt(msg) from None  # without that content
 
 
 def _record_of(row: list[Any]) -> OutboxRecord:
@@ -100,8 +112,15 @@ def read(
     """
     chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
     chosen += " AND set_aside IS NOT NULL" if quarantined else ""
-    values = (after_seq, *([orjson.dumps(events).decode()] if events else []), limit)
-    return _select(db, f"SELECT * FROM events WHERE seq > ?{chosen} ORDER BY seq LIMIT ?", values)  # noqa: S608
+    values = (after_seq + 1, *([orjson.dumps(events).decode()] if events else []), limit)
+    return _select(db, f"SELECT * FROM events WHERE seq >= ?{chosen} ORDER BY seq LIMIT ?", values)  # noqa: S608
+
+
+def check(db: sqlite3.Connection) -> None:
+    """Read all records. Raises `sqlite3.DatabaseError` if one is damaged."""
+    seq = 0
+    while records := read(db, seq, (), PAGE):
+        seq = records[-1].seq or 0
 
 
 def of_fingerprint(db: sqlite3.Connection, fingerprint: str, rows: int) -> Iterator[OutboxRecord]:

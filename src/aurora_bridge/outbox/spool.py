@@ -10,7 +10,7 @@ what was committed.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from time import monotonic, time
 from typing import NamedTuple
@@ -129,12 +129,18 @@ class Spool:
     async def head(self, event: str, limit: int, *, after: int = 0) -> list[OutboxRecord]:
         """Return the first records of an event's queue, after row `after`, at most `limit` of them and about 4 MiB."""
         self._flush()
-        return await self._removals.head(event, after, limit)
+        return await self._read(self._removals.head(event, after, limit))
 
     async def read(self, after_seq: int, limit: int) -> list[OutboxRecord]:
         """Return up to `limit` records after row `after_seq`, in order, including quarantined ones."""
-        records: list[OutboxRecord] = await self._worker.call(lambda db: rows.read(db, after_seq, (), limit))
-        return records
+        return await self._read(self._worker.call(lambda db: rows.read(db, after_seq, (), limit)))
+
+    async def _read(self, reading: Awaitable[list[OutboxRecord]]) -> list[OutboxRecord]:
+        try:
+            return await reading
+        except sqlite3.Error as error:
+            self._failure(error)
+            raise
 
     def oldest_seconds(self, now: float) -> float:
         """Return the age of the oldest event in the queue at wall-clock time `now`; 0 if it is empty."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from aurora_bridge.outbox.rows import Stats, stats
+from aurora_bridge.outbox.rows import PAGE, Stats, check, read, stats
 from aurora_bridge.state.database import Format, error_code, open_and_read, open_database
 
 FILE = "spool.db"
@@ -92,21 +92,25 @@ def _start(db: sqlite3.Connection) -> Start:
 
 
 def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
-    """Yield row by row what can be read, and skip what cannot."""
-    # Not in one SELECT: `sqlite3` reads one row ahead, and drops the row before an unreadable one.
-    select = "SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT 1"
-    seq = 1
+    """Yield what can be read, page by page, and row by row where a page cannot be read; skip what cannot.
+
+    A page is not one SELECT whose rows are fetched one by one: `sqlite3` reads one row ahead, and drops the row before
+    an unreadable one.
+    """
+    seq, limit = 1, PAGE
     first, last = _bounds(broken)
     while seq <= last:
         try:
-            row = broken.execute(select, (seq,)).fetchone()
+            records = read(broken, seq - 1, (), limit)
+            select = "SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT ?"
+            rows = broken.execute(select, (seq, len(records))).fetchall()
         except sqlite3.DatabaseError:
-            seq = max(seq + 1, first)
+            seq, limit = (seq, 1) if limit > 1 else (max(seq + 1, first), 1)
             continue
-        if row is None:
+        if not rows:
             break
-        yield row
-        seq = max(seq, row[0]) + 1
+        yield from rows
+        seq, limit = max(seq, rows[-1][0]) + 1, PAGE
 
 
 def _bounds(broken: sqlite3.Connection) -> tuple[int, int]:
@@ -124,6 +128,7 @@ FORMAT = Format(
     page_bytes=4096,
     synchronous="FULL",
     salvage=_salvage,
+    check=check,
     insert=f"INSERT OR IGNORE INTO events VALUES ({','.join('?' * 11)})",  # noqa: S608 - constants
     migrations={1: _FROM_1},
 )

@@ -62,6 +62,8 @@ class Format:
     """Pages in the write-ahead log that trigger a checkpoint."""
     salvage: Salvage | None = None
     """Yields the readable rows of a broken file. May raise when it meets what cannot be read."""
+    check: Callable[[sqlite3.Connection], None] | None = None
+    """Reads all rows after a suspicion. Raises `sqlite3.DatabaseError` (`corrupt`) if one is damaged."""
     insert: str = ""
     """SQL that stores a salvaged row."""
     migrations: Mapping[int, str] = field(default_factory=dict)
@@ -125,7 +127,7 @@ def open_as_is(path: Path, form: Format, max_bytes: int) -> sqlite3.Connection:
         connection.execute(f"PRAGMA max_page_count={max_bytes // page_bytes}")
         _check_version(connection, path, form)
         if _suspicion(path).exists():
-            _check_whole(connection)
+            _check_whole(connection, form)
             _suspicion(path).unlink()
         if form.synchronous == "FULL":
             make_durable(connection)
@@ -188,12 +190,19 @@ def _check_version(connection: sqlite3.Connection, path: Path, form: Format) -> 
     connection.executescript(f"BEGIN;{sql};PRAGMA user_version={form.version};COMMIT")
 
 
-def _check_whole(connection: sqlite3.Connection) -> None:
+def _check_whole(connection: sqlite3.Connection, form: Format) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        error = sqlite3.DatabaseError(verdict)
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
+        raise corrupt(verdict)
+    if form.check is not None:
+        form.check(connection)
+
+
+def corrupt(message: str) -> sqlite3.DatabaseError:
+    """Return an error that says that a file is corrupt."""
+    error = sqlite3.DatabaseError(message)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def suspect(path: Path, error: BaseException) -> None:
