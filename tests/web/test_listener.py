@@ -13,7 +13,7 @@ import pytest
 from aiohttp.http import RawRequestMessage
 
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.web import listener
+from aurora_bridge.web import connection, listener
 from aurora_bridge.web.answer import ready
 from aurora_bridge.web.connection import Connection, Response, Server
 from aurora_bridge.web.listener import Listener
@@ -152,6 +152,28 @@ async def test_a_head_that_never_ends_is_no_request_and_does_not_keep_its_place(
         for client in others:
             client.ask()
             assert await client.answered()
+
+
+@pytest.mark.proves("An attacker cannot: add memory by heads that are long")
+@pytest.mark.parametrize("end", [b"", b"\r\n"], ids=["never ended", "answered"])
+async def test_long_heads_have_so_much_room_in_all_and_the_one_idle_longest_makes_room(
+    end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser keeps a head also when it is answered, until the next one begins."""
+    monkeypatch.setattr(connection, "_MOST_HELD", 20_000)
+    head = b"GET /a HTTP/1.1\r\nHost: h\r\nx: " + b"a" * 7_000 + b"\r\n" + end
+    async with listening(Port()) as port:
+        first, *others = [await port.client() for _ in range(LIMIT)]
+        for number, client in enumerate((first, *others)):
+            client.writer.write(head)
+            while len(port.server.held) <= min(number, LIMIT - 2):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+            assert not end or await client.answered()
+        assert await first.ended()
+        for client in others:
+            client.writer.write(request("/b") if end else b"\r\n")
+            assert await client.answered()
+        assert not end or not port.server.held
 
 
 async def test_where_all_wait_for_their_answer_one_more_is_closed_and_none_of_them() -> None:

@@ -215,6 +215,32 @@ def test_a_line_that_never_ends_is_not_waited_for(loop: asyncio.AbstractEventLoo
     assert isinstance(found[0][0].error, LineTooLong)
 
 
+@pytest.mark.proves("An attacker cannot: add memory by heads that are long")
+def test_a_head_of_many_long_lines_is_refused_before_it_ends(loop: asyncio.AbstractEventLoop) -> None:
+    tested, begin = parser(loop), b"GET /a HTTP/1.1\r\nHost: h\r\n"
+    pieces = (begin, *(b"x%03d: %b\r\n" % (number, b"a" * 8_000) for number in range(9)))
+    found = [tested.feed_data(piece)[0] for piece in pieces[:9]]
+    assert not any(found)
+    ((refused, _),), *_ = tested.feed_data(pieces[9])
+    assert isinstance(refused, MalformedRequest)
+
+
+def test_a_long_head_is_answered_alike_in_whatever_packets_it_comes(loop: asyncio.AbstractEventLoop) -> None:
+    """In one packet it is complete at once, and could be taken."""
+    for fill, targets in ((7_000, ["/good", "/a", "/good"]), (8_100, ["/good", "refused"])):
+        lines = b"".join(b"x%03d: %b\r\n" % (number, b"a" * fill) for number in range(9))
+        sent = GOOD + b"GET /a HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n" + GOOD
+        assert parse(loop, sent) == targets
+        assert parse(loop, *(sent[place : place + 1000] for place in range(0, len(sent), 1000))) == targets
+
+
+def test_line_ends_that_never_become_a_head_are_not_kept(loop: asyncio.AbstractEventLoop) -> None:
+    tested = parser(loop)
+    for _ in range(100):
+        assert not tested.feed_data(b"\r\n" * 1000)[0]
+    assert tested.held < 3 * 1000
+
+
 def test_of_a_refused_request_target_and_headers_are_guessed(loop: asyncio.AbstractEventLoop) -> None:
     sent = b"GET /a\nb?key=c HTTP/1.1\r\nX-Token : d \r\nno header\nX-Other:e\r\n\r\nX-Behind: f\r\n"
     (_, (refused, _)), *_ = parser(loop).feed_data(GOOD + sent)

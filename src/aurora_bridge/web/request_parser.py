@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from aiohttp.http import HttpRequestParser, RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from aurora_bridge.webhook.delivery import Delivery
@@ -20,6 +20,8 @@ _HEAD_END = b"\r\n\r\n"
 _METHOD = b"GET "
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 _MOST_LINES = 128
+_HEADERS_BYTES = 64 * 1024
+"""Room for a request's header lines: AWS's load balancers pass on as much, nginx and HAProxy less."""
 _TAKEN = bytes(range(0x21, 0x7F))
 """What the strict parser accepts in a target: printable ASCII, even where RFC 3986 forbids it."""
 
@@ -51,14 +53,15 @@ class RequestParser:
         """
         self._make = make
         self._max_line_size = max_line_size
-        self._most_bytes = 2 * max_line_size
-        """Longest head kept for a second parse: 64 KiB a connection by default (`INGRESS__MAX_TARGET_BYTES`)."""
+        self._longest_head = max_line_size + _HEADERS_BYTES
         self._use(strict)
         self._unparsed: bytes | None = b""
         """The bytes so far of a request whose head has not ended.
 
-        None if they are no longer known, after a body or a longer head. What is rejected from then on stays rejected.
+        None if they are no longer known, after a body. What is rejected from then on stays rejected.
         """
+        self.held = 0
+        """Bytes that are kept, at most: the strict parser keeps a head until the next one begins."""
         self._body: StreamReader = EMPTY_PAYLOAD
         """The body of the latest request."""
         self._error: HttpProcessingError | None = None
@@ -69,6 +72,7 @@ class RequestParser:
         if self._unparsed is None:
             return self._feed(data, b"")
         read = self._unparsed + data
+        self.held = len(read)
         if self._error is not None:
             return self._parse_again(read, self._error)
         try:
@@ -76,26 +80,37 @@ class RequestParser:
         except HttpProcessingError as error:
             return self._parse_again(read, error)
         requests = parsed[0]
-        if requests and requests[-1][1] is EMPTY_PAYLOAD and read.find(_HEAD_END) == len(read) - len(_HEAD_END):
+        end = len(read) - len(_HEAD_END)
+        if requests and requests[-1][1] is EMPTY_PAYLOAD and read.find(_HEAD_END) == end <= self._longest_head:
             self._unparsed = b""  # one request and nothing else, as usual
-        else:
-            self._unparsed = self._behind(requests, read)
-        return parsed
+            return parsed
+        return self._divide(parsed, read)
 
     def _use(self, strict: "HttpRequestParser | _LastRequest") -> None:
         self._strict = strict
         self.message_consumed = strict.message_consumed
         self.pause_reading = strict.pause_reading
 
-    def _behind(self, requests: Sequence[Request], read: bytes) -> bytes | None:
-        """Return the part of `read` after `requests`, None if that is unknown or too long."""
-        *heads, rest = read.lstrip(_LINE_END).split(_HEAD_END)
-        if requests:
-            self._body = requests[-1][1]
-        has_body = self._body is not EMPTY_PAYLOAD
-        return rest if len(heads) == len(requests) and not has_body and len(rest) <= self._most_bytes else None
+    def _divide(self, parsed: Parsed, read: bytes) -> Parsed:
+        """Keep the part of `read` behind the requests in `parsed`; refuse a head that is too long, ended or not."""
+        requests = parsed[0]
+        for number in range(len(requests) + 1):
+            read = read.lstrip(_LINE_END)
+            head, _, rest = read.partition(_HEAD_END)
+            if len(head) > self._longest_head:
+                self._unparsed = None
+                refused = MalformedRequest(BadHttpMessage("Head too long"), head)
+                return [*requests[:number], (refused, EMPTY_PAYLOAD)], False, b""
+            if number < len(requests):
+                read = rest
+                if requests[number][1] is not EMPTY_PAYLOAD:
+                    self._unparsed, self._body = None, requests[-1][1]
+                    return parsed
+        self._unparsed = read
+        return parsed
 
     def _feed(self, data: bytes, read: bytes) -> Parsed:
+        self.held += len(data)  # a body too: behind it are trailers, or a part of a head
         try:
             parsed: Parsed = self._strict.feed_data(data)
         except HttpProcessingError as error:
@@ -113,7 +128,7 @@ class RequestParser:
         while True:
             read = read.lstrip(_LINE_END)
             head, end, rest = read.partition(_HEAD_END)
-            request = self._parse_alone(head + end) if end else None
+            request = self._parse_alone(head + end) if end and len(head) <= self._longest_head else None
             if request is None:
                 break
             requests.append((request, EMPTY_PAYLOAD))
@@ -122,7 +137,7 @@ class RequestParser:
             read = rest
         line, end, rest = read.partition(_LINE_END)
         if not end and _could_be_escaped(line):
-            if len(line) <= self._most_bytes:
+            if len(line) <= 2 * self._max_line_size:
                 self._unparsed, self._error = read, error
                 return requests, False, b""
             error = LineTooLong(line[:100], self._max_line_size)
