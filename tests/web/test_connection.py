@@ -3,12 +3,14 @@
 import asyncio
 import re
 import socket
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from unittest.mock import patch
 
 import pytest
 from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
 
 from aurora_bridge.bridge import Answer
 from aurora_bridge.outcomes import Outcome
@@ -158,6 +160,28 @@ async def test_a_body_that_comes_byte_by_byte_is_read_over_for_so_long_and_no_lo
                 await writer.drain()
                 await asyncio.sleep(0.05)
         writer.close()
+
+
+@pytest.mark.proves("An attacker cannot: stop the event loop by a body that is compressed")
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_body_is_not_decompressed(serving: Serving, coding: str) -> None:
+    body = zlib.compress(bytes(2**20), wbits=31 if coding == "gzip" else 15)
+
+    def converse(connection: Connection) -> list[str]:
+        headers = [("Content-Encoding", coding), ("Content-Length", str(len(body)))]
+        connection.send(request("/a", headers) + body + request("/b"))
+        return [connection.receive().json["id"] for _ in range(2)]
+
+    fed: list[bytes] = []
+    feed_data = StreamReader.feed_data
+
+    def feed(payload: StreamReader, data: bytes, size: int = 0) -> bool:
+        fed.append(data)
+        return feed_data(payload, data, size)
+
+    with patch.object(StreamReader, "feed_data", feed):
+        assert await talk(serving.url, converse) == ["/a", "/b"]
+    assert b"".join(fed) == body
 
 
 async def test_a_wish_to_upgrade_that_aiohttp_could_grant_is_answered_and_the_connection_ends(serving: Serving) -> None:

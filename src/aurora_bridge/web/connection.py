@@ -75,6 +75,7 @@ class Connection(RequestHandler):
             max_field_size=self.max_field_size,
             max_headers=self.max_headers,
             payload_exception=RequestPayloadError,
+            auto_decompress=False,
             max_msg_queue_size=max_msg_queue_size,
         )
 
@@ -237,7 +238,7 @@ class Server(web.Server):
     """aiohttp's low-level server with our connections: without its routing, redirects and access log."""
 
     def __init__(self, edge: Edge, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        super().__init__(self._unused, access_log=None, **options)
+        super().__init__(self._unused, access_log=None, auto_decompress=False, **options)
         self._edge = edge
         self.open: OrderedDict[Connection, asyncio.Transport | None] = OrderedDict()
         """All connections from accept to close, longest idle first; the transport is None until TLS is established."""
