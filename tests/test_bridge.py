@@ -80,6 +80,17 @@ async def test_every_delivery_of_a_connection_is_answered_in_time_not_only_the_f
     assert cancelling == 0
 
 
+@pytest.mark.proves("every answer leaves within 8 s")
+async def test_what_the_next_sweep_would_find_too_late_is_answered_by_this_one() -> None:
+    bridge, now = bridge_of(Stuck()), monotonic()
+    with patch("aurora_bridge.bridge.monotonic", lambda: now):  # time that stands still has no next sweep
+        watch = asyncio.create_task(bridge.watch())
+        async with asyncio.timeout(PATIENCE):
+            answer = await bridge.accept(Delivery("GET", b"/lead_changed?lead_id=1", (), 1, now - 7.9))
+        watch.cancel()
+    assert answer.reason is Reason.TOO_LATE
+
+
 async def test_what_reaches_the_deadline_is_logged(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(bridge.accept(overdue()) for _ in range(3)))

@@ -309,7 +309,7 @@ class Bridge:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = monotonic()
             self._publisher.sweep(now)
-            latest = now - self._answer_seconds
+            latest = now + _SWEEP_SECONDS - self._answer_seconds  # those that the next sweep would find too late
             overdue = [
                 task
                 for task, received in self._in_flight.items()

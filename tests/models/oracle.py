@@ -26,7 +26,7 @@ from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.webhook.catalogue import Recurrence
 from tests.models.aurora import Webhook, at_retry_interval
 from tests.models.clock import SECOND
-from tests.models.instance import DEADLINES, PATIENCE, Instance, Request
+from tests.models.instance import DEADLINES, PATIENCE, SWEEP_SECONDS, Instance, Request
 from tests.models.state_directory import Index, Key
 
 RETRY_STATES = {State.RETRY_EXPECTED, State.RETRY_PENDING}
@@ -177,7 +177,7 @@ class Oracle:
         refused_at, now = instance.refused_at.get(request.entry), instance.clock.monotonic()
         if refused_at is None or now - refused_at >= PATIENCE or not instance.dedup.writable:
             return
-        overdue = now - request.received > DEADLINES.answer_seconds
+        overdue = now - request.received > DEADLINES.answer_seconds - SWEEP_SECONDS
         noted = instance.dedup.is_posted(request.entry) if overdue else instance.has_written(request)
         replaced = not instance.dedup.is_last(request.entry) or any(
             told.lost and told.key[0] == request.key[0] and told.key > request.key for told in self._events.values()

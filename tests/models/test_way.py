@@ -30,7 +30,7 @@ from aurora_bridge.dedup import index
 from tests.models.aurora import Occurrence, Webhook
 from tests.models.clock import SECOND, Clock
 from tests.models.doubles import Kafka, Reading, SteppedWorker
-from tests.models.instance import DEADLINES, SWEEP_SECONDS, TOPICS, Instance, Request, doubled
+from tests.models.instance import DEADLINES, TOPICS, Instance, Request, doubled
 from tests.models.oracle import Oracle
 from tests.models.state_directory import damage, index_of, spool_id, spool_of
 
@@ -356,7 +356,7 @@ class Way(RuleBasedStateMachine):
     def every_answer_leaves_in_time(self) -> None:
         now = self.clock.monotonic()
         for request in self.daemon.requests:
-            assert now - request.received <= DEADLINES.answer_seconds + SWEEP_SECONDS, "an answer that comes too late"
+            assert now - request.received <= DEADLINES.answer_seconds, "an answer that comes too late"
             waits = request.decision is None and now - request.received > DEADLINES.publish_seconds
             assert not waits, "a delivery that waits too long to be judged"
 

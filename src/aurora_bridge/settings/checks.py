@@ -16,7 +16,6 @@ from aurora_bridge.settings.sections import AuroraSettings, AuthSettings, Deadli
 from aurora_bridge.settings.security import kafka_security
 from aurora_bridge.settings.settings import Settings
 
-_AURORA_GIVES_UP_SECONDS = 10
 _EXTRA_CODECS = frozenset({"snappy", "lz4", "zstd"})
 
 
@@ -35,12 +34,11 @@ def conflicts(settings: Settings) -> Iterator[str]:
 
 def _deadlines(settings: Settings) -> Iterator[str]:
     given = settings.deadlines
-    if not given.publish_seconds < given.spool_seconds < given.answer_seconds < _AURORA_GIVES_UP_SECONDS:
+    if not given.publish_seconds < given.spool_seconds < given.answer_seconds:
         names = ", ".join(both_names(f"deadlines.{field}") for field in DeadlinesSettings.model_fields)
         yield (
-            f"{names}: invalid {_in_words(given)}; expected each less than the next, and the last less than the "
-            f"{_AURORA_GIVES_UP_SECONDS} s after which Aurora gives up. Put them in that order, or omit all three for "
-            f"the defaults, {_in_words(DeadlinesSettings())}."
+            f"{names}: invalid {_in_words(given)}; expected each less than the next. Put them in that "
+            f"order, or omit all three for the defaults, {_in_words(DeadlinesSettings())}."
         )
 
 

@@ -70,7 +70,7 @@ def test_an_autoscaler_takes_the_number_of_replicas_over(helm4: str) -> None:
     [
         ({}, 10 + 8 + 10 + 15),
         ({"settings": {"ingress": {"shutdown_pause_seconds": 0.5}}}, 34),
-        ({"settings": {"ingress": {"shutdown_pause_seconds": 600}, "deadlines": {"answer_seconds": 9.9}}}, 635),
+        ({"settings": {"ingress": {"shutdown_pause_seconds": 600}, "deadlines": {"answer_seconds": 9.5}}}, 635),
         ({"terminationMarginSeconds": 5}, 33),
     ],
 )
