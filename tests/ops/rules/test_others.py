@@ -13,6 +13,7 @@ from time import time
 
 import pytest
 
+from tests.ops.rules.alone import GOOD
 from tests.ops.rules.host import run, try_page
 from tests.ops.rules.pages import RUNBOOKS, blocks, commands
 from tests.ops.rules.scene import State
@@ -173,6 +174,30 @@ def test_silence_is_told_and_ends_and_its_pages_show_what_came_last(
         assert "/lead_created?lead_id=<LEAD_ID>" in templates
         daemon.get("/lead_created?lead_id=2")
         server.wait_until("the event comes", lambda server: "AuroraBridgeEventSilent" not in names(server))
+
+
+def test_a_header_that_is_removed_on_the_way_is_told_and_the_page_says_that_it_is_missing(
+    prometheus: str, promtool: str, sooner: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "prometheus"
+    remember_three_weeks(promtool, folder)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("valid\n")
+    settings: dict[str, object] = {"auth__tokens_file": tokens}
+    with Daemon(tmp_path, **settings) as daemon, Prometheus(prometheus, folder, rules=[sooner]) as server:
+        daemon.get("/lead_created?lead_id=1", GOOD)
+        server.scrape(daemon.admin_url)
+        server.wait_until("the event is missed", lambda server: "AuroraBridgeEventSilent" in names(server))
+        assert "AuroraBridgeUnauthorized" not in names(server)
+        for _ in range(5):
+            assert daemon.get("/lead_created?lead_id=1").status == 401
+        server.wait_until("it is told", lambda server: "AuroraBridgeUnauthorized" in names(server))
+        (told,) = [labels for labels in server.firing() if labels["alertname"] == "AuroraBridgeUnauthorized"]
+        assert (told["event"], told["credential"]) == ("lead_created", "missing")
+        said, _, _ = try_page("AuroraBridgeUnauthorized", State(daemon, settings), tmp_path)
+        assert {json.loads(line)["credential"] for line in said.splitlines()} == {"missing"}
+        daemon.get("/lead_created?lead_id=2", GOOD)
+        server.wait_until("it is over", lambda server: "AuroraBridgeUnauthorized" not in names(server))
 
 
 def remember_three_weeks(promtool: str, folder: Path) -> None:
