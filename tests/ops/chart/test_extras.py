@@ -301,12 +301,25 @@ def test_helm_test_asks_through_the_service_whether_a_pod_accepts(values: dict[s
     assert container["args"] == [url]
 
 
-def test_what_helm_test_runs_tells_a_daemon_that_accepts_from_none(helm4: str, tmp_path: Path) -> None:
-    (container,) = render(helm4, {}).one("Pod")["spec"]["containers"]
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("proxy_protocol", [False, True], ids=["direct", "proxy-protocol"])
+def test_what_helm_test_runs_tells_a_daemon_that_accepts_from_none(
+    helm4: str, pem: Path, tmp_path: Path, *, proxy_protocol: bool, tls: bool
+) -> None:
+    proxies = ["127.0.0.1"] * proxy_protocol
+    ingress = {"proxy_protocol": proxy_protocol, "trusted_proxies": proxies}
+    (container,) = render(helm4, {"settings": {"ingress": ingress}}).one("Pod")["spec"]["containers"]
     _python, *options = container["command"]
-    with Daemon(tmp_path) as daemon:
-        asked = [sys.executable, *options, f"{daemon.url}/-/healthy"]
+    settings: dict[str, object] = {
+        "ingress__proxy_protocol": proxy_protocol,
+        "ingress__trusted_proxies": ",".join(proxies),
+    }
+    if tls:
+        settings |= {"ingress__tls_certificate_file": pem, "ingress__tls_key_file": pem}
+    with Daemon(tmp_path, **settings) as daemon:
+        _, _, address = daemon.url.partition("://")
+        asked = [sys.executable, *options, f"{'https' if tls else 'http'}://{address}/-/healthy"]
         healthy = subprocess.run(asked, check=False, capture_output=True, text=True)
     gone = subprocess.run(asked, check=False, capture_output=True)
-    assert (healthy.returncode, healthy.stdout.split()[0]) == (0, "200")
+    assert (healthy.returncode, healthy.stdout.split()[:1]) == (0, ["200"])
     assert gone.returncode != 0
