@@ -44,10 +44,11 @@ _PROBE: Final[Schema] = {
         "initialDelaySeconds": _whole(0, 3600),
         "periodSeconds": _whole(1, 3600),
         "timeoutSeconds": _whole(1, 3600),
-        "successThreshold": _whole(1, 100),
+        "successThreshold": {"const": 1},  # Kubernetes allows no other for a startup or liveness probe
         "failureThreshold": _whole(1, 10_000),
     },
 }
+_READINESS_PROBE = _PROBE | {"properties": _PROBE["properties"] | {"successThreshold": _whole(1, 100)}}
 _AMOUNTS: Final[Schema] = {
     "type": "object",
     "additionalProperties": {"type": ["string", "number"], "pattern": _QUANTITY["pattern"]},
@@ -78,7 +79,7 @@ _KINDS: Final[Mapping[str, Schema]] = {
     },
     "startupProbe": _PROBE,
     "livenessProbe": _PROBE,
-    "readinessProbe": _PROBE,
+    "readinessProbe": _READINESS_PROBE,
     "lifecycle": _OBJECT,
     "extraEnv": {
         "type": "array",

@@ -60,7 +60,7 @@ settings.index.resend_in_progress: this setting is gone; `aurora-bridge resend b
 {{- end }}
 {{- end }}
 
-{{/* What would lose acknowledged events, or is told to nobody. */}}
+{{/* What would lose acknowledged events, is told to nobody, leads nowhere, or is no valid object. */}}
 {{- define "aurora-bridge.refusals.objects" -}}
 {{- if and .Values.settings.embedded (ne (int .Values.replicaCount) 1) }}
 replicaCount: {{ .Values.replicaCount }} with settings.embedded; expected 1, because each replica would keep a log of its own with a part of the events. Set replicaCount=1, or name Kafka.
@@ -75,6 +75,15 @@ persistence.size: invalid {{ $size }}; expected {{ divf $wanted 1048576 | ceil |
 {{- end }}
 {{- if and .Values.autoscaling.enabled .Values.persistence.enabled }}
 autoscaling.enabled: true with persistence.enabled; scaling down would strand acknowledged events on the volumes of the pods that go. Leave autoscaling off and set replicaCount, or persistence.enabled=false, where Kafka away means 503.
+{{- end }}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+autoscaling.maxReplicas: invalid {{ .Values.autoscaling.maxReplicas }}; expected {{ .Values.autoscaling.minReplicas }} or more, as autoscaling.minReplicas has it. Raise it, or lower minReplicas.
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
+ingress.hosts: required with ingress.enabled. Name the hosts that Aurora sends to, as - host: hooks.example.com.
+{{- end }}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
+httpRoute.parentRefs: required with httpRoute.enabled. Name its gateway, as - name: gateway, with its namespace if it is in another.
 {{- end }}
 {{- if .Values.probe.enabled }}
 {{- if not .Values.probe.prober }}

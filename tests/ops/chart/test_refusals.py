@@ -81,6 +81,15 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "a volume that is too small": ({"persistence": {"size": "3071Mi"}}, "expected 3072Mi or more"),
     "pods that come and go with their volumes": ({"autoscaling": {"enabled": True}}, "or persistence.enabled=false"),
+    "an Ingress without hosts": ({"ingress": {"enabled": True}}, "Name the hosts that Aurora sends to"),
+    "an HTTPRoute without gateways": (
+        {"httpRoute": HTTP_ROUTE | {"parentRefs": []}},
+        "httpRoute.parentRefs: required with httpRoute.enabled. Name its gateway",
+    ),
+    "fewer pods at most than at least": (
+        {"persistence": {"enabled": False}, "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 2}},
+        "autoscaling.maxReplicas: invalid 2; expected 3 or more",
+    ),
     "two monitors": (
         {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}},
         "alerts would count everything twice",
@@ -181,6 +190,8 @@ def test_both_helms_refuse(helm: str) -> None:
         routes({"template": "/a", "tokens": SECRET}, auth={"tokens": None, "allow_anonymous": True}),
         templates("/a%20b/<X>"),
         {"persistence": {"size": "3072Mi"}},
+        {"livenessProbe": {"successThreshold": 1}, "readinessProbe": {"successThreshold": 2}},
+        {"persistence": {"enabled": False}, "autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 2}},
         {
             "ingress": below("/hooks/"),
             **routes({"template": "/hooks?id=<X>"}, ingress={"base_path": "/hooks"}),
@@ -212,6 +223,8 @@ UNBOUNDED: Final[list[dict[str, Any]]] = [
     {"securityContext": {"allowPrivilegeEscalation": True}},
     {"securityContext": {"privileged": True}},
     {"livenessProbe": {"httpGet": {"path": "/"}}},
+    {"livenessProbe": {"successThreshold": 2}},
+    {"startupProbe": {"successThreshold": 2}},
     {"ingress": {"hosts": [{"host": "a.example.com", "paths": [{"path": "/", "pathType": "Exact"}]}]}},
     {"service": {"type": "ExternalName"}},
     {"ingress": {"hosts": [{"host": "Not A Host"}]}},
