@@ -15,6 +15,7 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outcomes import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
+from aurora_bridge.state.directory import StateError
 from tests.kafka.records import keys
 from tests.outbox.records import make_record
 from tests.state.failing import connect_failing
@@ -220,6 +221,21 @@ async def test_what_waits_since_an_earlier_run_keeps_its_topic_from_being_direct
 
 
 # Late acknowledgements
+
+
+@pytest.mark.parametrize("quarantined", [None, "message_too_large"])
+async def test_an_event_that_this_version_does_not_know_ends_the_start_and_the_message_says_what_to_do(
+    tmp_path: Path, spool: Spool, quarantined: str | None
+) -> None:
+    stored = asyncio.Event()
+    spool.append([make_record("a", "of_the_next_version")], lambda *_: stored.set(), quarantined=quarantined)
+    await stored.wait()
+    await spool.stop(PATIENCE)
+    older = Spool(tmp_path, 2**18)
+    older.start()
+    with pytest.raises(StateError, match=r"does not know: of_the_next_version\. Start the version that wrote them"):
+        Publishing(older)
+    await older.stop(PATIENCE)
 
 
 async def test_a_late_acknowledgement_takes_the_record_out_of_the_spool(spooling: Publishing) -> None:

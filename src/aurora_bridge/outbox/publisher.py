@@ -25,6 +25,7 @@ from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outcomes import Outcome, Reason, Refusal
 from aurora_bridge.settings import DeadlinesSettings
+from aurora_bridge.state.directory import StateError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,10 @@ class Publisher:
         spool: Spool | None,
         metrics: Metrics,
     ) -> None:
-        """Publish events of these names. `make_sender` or `spool` may be None, but not both."""
+        """Publish events of these names. `make_sender` or `spool` may be None, but not both.
+
+        Raises `StateError` if the spool holds an event of another name, also in quarantine.
+        """
         self._deadlines = deadlines
         self.sender = make_sender(self) if make_sender else None
         self._spool = spool
@@ -54,7 +58,15 @@ class Publisher:
         self._unanswered: dict[OutboxRecord, None] = {}
         self._loop = asyncio.get_running_loop()  # looking it up costs a system call each time
         self.backlogs: dict[str, Backlog[OutboxRecord]] = {event: Backlog() for event in events}
-        for event, count in (spool.found if spool else {}).items():
+        found = spool.found if spool else {}
+        if unknown := found.keys() - self.backlogs.keys():
+            msg = (
+                "The spool holds events that this version of aurora-bridge does not know: "
+                f"{', '.join(sorted(unknown))}. Start the version that wrote them again, let it empty its spool and "
+                "its quarantine, and stop it before you change versions."
+            )
+            raise StateError(msg)
+        for event, count in found.items():
             self.backlogs[event].waiting = count
         metrics.backlog_events.sources = lambda: {event: backlog.waiting for event, backlog in self.backlogs.items()}
         self.doubtful: dict[int, OutboxRecord] = {}

@@ -54,7 +54,7 @@ class Spool:
         """Number of the last durable row. It only grows: a file never reuses a number."""
         self._started = monotonic() - start.ran_us / 1e6
         self.found = start.waiting
-        """Events waiting at start, by event."""
+        """Events waiting at start, by event; 0 if all of an event are in quarantine."""
         self.waiting = self.found.total()
         """Events in the queue now."""
         self.stats = start.stats

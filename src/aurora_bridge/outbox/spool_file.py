@@ -64,7 +64,7 @@ class Start(NamedTuple):
     ran_us: int
     """How long daemons have run on this file, in microseconds."""
     waiting: Counter[str]
-    """Number of events in the queue, by name."""
+    """Number of events in the queue, by name; 0 if all of a name are in quarantine."""
     stats: Stats
 
 
@@ -87,8 +87,9 @@ def _start(db: sqlite3.Connection) -> Start:
         if error_code(error) != sqlite3.SQLITE_FULL:
             raise
     spool_id, last_seq, ran_us = db.execute("SELECT id, last_seq, ran_us FROM state").fetchone()
-    waiting = db.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event")
-    return Start(spool_id, last_seq, ran_us, Counter(dict(waiting)), stats(db))
+    waiting = Counter(dict(db.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event")))
+    waiting.update(dict(db.execute("SELECT DISTINCT event, 0 FROM events WHERE set_aside IS NOT NULL")))
+    return Start(spool_id, last_seq, ran_us, waiting, stats(db))
 
 
 def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
