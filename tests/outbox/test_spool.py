@@ -1,6 +1,7 @@
 """The spool: what was answered is on the disk, in order, and a full or broken disk is said and not hidden."""
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -392,6 +393,20 @@ async def test_a_file_that_is_found_broken_while_running_is_checked_at_the_next_
         async with Running(tmp_path) as spool:
             assert "PRAGMA quick_check(1)" in connections[0].texts
             assert keys(await spool.head("lead_changed", 10)) == ["a"]
+
+
+async def test_a_broken_file_ends_the_spool_also_where_nothing_can_be_noted_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    connections = connect_failing(monkeypatch)
+    async with Running(tmp_path) as spool:
+        connections[0].fails_on, connections[0].code = "INSERT", sqlite3.SQLITE_CORRUPT
+        monkeypatch.setattr(Path, "touch", fail)
+        assert await append(spool, make_record("b")) is Reason.SPOOL_FAILED
+        assert spool.failed.is_set()
 
 
 async def test_a_damaged_file_does_not_end_the_start_but_is_moved_away_and_salvaged(

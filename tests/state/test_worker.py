@@ -245,3 +245,18 @@ async def test_a_caller_that_gave_up_disturbs_nobody(worker: Worker) -> None:
     held.cancel()
     release.set()
     assert await worker.call(lambda _db: 1) == 1
+
+
+async def test_a_callback_that_raises_keeps_no_result_of_its_group_from_the_others(worker: Worker) -> None:
+    def fail(_result: object, _error: Exception | None) -> None:
+        raise ValueError
+
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unhandled.append(context.get("exception")))
+    worker.post(insert(1), fail)
+    second = asyncio.create_task(worker.call(insert(2)))
+    await asyncio.sleep(0)
+    worker.start()
+    async with asyncio.timeout(PATIENCE):
+        await second
+    assert [type(error) for error in unhandled] == [ValueError]

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time
 from typing import NamedTuple
@@ -226,8 +227,9 @@ class Spool:
     def _failure(self, error: Exception) -> Reason:
         if error_code(error) == sqlite3.SQLITE_FULL:
             return Reason.SPOOL_FULL
-        suspect(self._path, error)
         if not self.failed.is_set():
             log.critical("the spool failed: %s; accepting no more events, stopping the daemon", error)
         self.failed.set()
+        with suppress(OSError):  # the disk may refuse this, too
+            suspect(self._path, error)
         return Reason.SPOOL_FAILED

@@ -155,4 +155,7 @@ def _rollback(connection: sqlite3.Connection) -> None:
 
 def _deliver(answers: list[_Answer]) -> None:
     for done, result, error in answers:
-        done(result, error)
+        try:
+            done(result, error)
+        except Exception as raised:  # noqa: BLE001 - as if each had a turn of the loop of its own
+            asyncio.get_running_loop().call_exception_handler({"message": f"{done} raised", "exception": raised})
