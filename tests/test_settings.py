@@ -321,6 +321,8 @@ def test_a_variable_below_a_setting_is_refused() -> None:
     ("name", "value", "words"),
     [
         ("INGRESS__HOST", "", "an address or a name of this machine; 0.0.0.0 is every IPv4 address, :: every address"),
+        ("INGRESS__HOST", "256.1.1.1", "an address or a name of this machine; 0.0.0.0 is every IPv4 address"),
+        ("ADMIN__HOST", "10.0.0", "an address or a name of this machine; 0.0.0.0 is every IPv4 address"),
         ("INGRESS__HOST", "127.0.0.1:80", "an address or a name of this machine; 0.0.0.0 is every IPv4 address"),
         ("INGRESS__PORT", "http", "a port from 0 to 65535; 0 takes a free one"),
         ("INGRESS__PORT", "65536", "a port from 0 to 65535; 0 takes a free one"),

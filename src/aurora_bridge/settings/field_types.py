@@ -56,7 +56,7 @@ def _split_commas(value: object) -> object:
 
 
 def _host(value: str) -> str:
-    if not _HOST_NAME.fullmatch(value):
+    if not _HOST_NAME.fullmatch(value) or value.rpartition(".")[2].isdigit():  # no domain ends in a number
         ipaddress.ip_address(value)  # raises ValueError
     return value
 
