@@ -400,6 +400,22 @@ def test_attempts_that_blame_nothing_are_counted_in_a_row() -> None:
     assert numbering(told.send())[2] == ["a", "b"]
 
 
+def test_another_response_begins_the_time_of_a_suspicion_again() -> None:
+    told = Told("a")
+    told.queue.broker = broker = Broker(1, Metrics())
+    told.send()
+    told.answer(Action.SUSPECT)
+    told.now += SUSPECT_SECONDS
+    told.send()
+    told.answer(Action.RETRY_DOUBTFUL)
+    broker.acknowledged_at = told.now
+    told.now += 0.1
+    for _ in range(SUSPECT_ATTEMPTS):
+        told.send()
+        told.answer(Action.SUSPECT)
+    assert {end for _, end in told.ends()} == {DeliveryStatus.IN_DOUBT}
+
+
 def test_what_cannot_be_encoded_never_was_on_the_wire() -> None:
     told = Told("a")
     told.records["a"].headers.append(("name", "text"))  # type: ignore[arg-type]

@@ -137,7 +137,7 @@ class PartitionQueue:
         batch = self._batches[0]
         doubtful = self.doubtful
         if action is not Action.SUSPECT:
-            batch.suspected = 0
+            batch.suspected, batch.suspected_at = 0, 0.0
         self.retry_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
         match action:
