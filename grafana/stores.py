@@ -96,9 +96,9 @@ SPOOL = Section(
                 "Less than the rest of the night: raise SPOOL__MAX_BYTES now, if the volume has room.",
             ),
             Query(
-                "(aurora_bridge_spool_limit_bytes - aurora_bridge_spool_bytes)"
+                "(aurora_bridge_spool_room_bytes - aurora_bridge_spool_bytes)"
                 f" / (deriv(aurora_bridge_spool_bytes[15m]) > 0) < {_WEEK}"
-                f" or 0 * (aurora_bridge_spool_bytes / (aurora_bridge_spool_limit_bytes > 0) > {FULL[-1][0]})",
+                f" or 0 * (aurora_bridge_spool_bytes / (aurora_bridge_spool_room_bytes > 0) > {FULL[-1][0]})",
                 POD,
             ),
             unit=units.Seconds,

@@ -41,6 +41,7 @@ FIXED: dict[str, dict[str, set[str]]] = {
     "aurora_bridge_spool_events": {},
     "aurora_bridge_spool_bytes": {},
     "aurora_bridge_spool_limit_bytes": {},
+    "aurora_bridge_spool_room_bytes": {},
     "aurora_bridge_spool_oldest_seconds": {},
     "aurora_bridge_spool_quarantined_events": {},
     "aurora_bridge_drained_total": {},

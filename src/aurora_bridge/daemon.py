@@ -219,6 +219,7 @@ async def _spool(settings: Settings, metrics: Metrics) -> AsyncIterator[Spool]:
     metrics.spool_events.source = lambda: spool.waiting
     metrics.spool_bytes.source = lambda: spool.stats.bytes
     metrics.spool_limit_bytes[()] = spool.limit_bytes
+    metrics.spool_room_bytes.source = lambda: spool.room_bytes(metrics.state_disk_free_bytes.value())
     metrics.spool_quarantined_events.source = lambda: spool.stats.quarantined
     metrics.spool_oldest_seconds.source = lambda: spool.oldest_seconds(time())
     keep_seconds = settings.spool.retention_days * _DAY_SECONDS if settings.embedded_log else None

@@ -221,7 +221,11 @@ class Metrics(Collector):
         )
         self.spool_events = Gauge("aurora_bridge_spool_events", "Events that wait in the spool.")
         self.spool_bytes = Gauge("aurora_bridge_spool_bytes", "Size of what waits in the spool, or is quarantined.")
-        self.spool_limit_bytes = Gauge("aurora_bridge_spool_limit_bytes", "Size at which the spool is full.")
+        self.spool_limit_bytes = Gauge("aurora_bridge_spool_limit_bytes", "Most that the spool may take.")
+        self.spool_room_bytes = Gauge(
+            "aurora_bridge_spool_room_bytes",
+            "Size at which the spool is full: its limit, or less if its volume has less room.",
+        )
         self.spool_oldest_seconds = Gauge(
             "aurora_bridge_spool_oldest_seconds", "Age of the oldest event in the spool, 0 if there is none."
         )

@@ -164,10 +164,10 @@ def test_the_worst_is_shown_and_not_left_empty(
 ) -> None:
     """A number of what is gone is 0, and so is the time that a full spool has: a query for either finds nothing."""
     (query,) = [query for query in asked() if query.place == place]
-    limit = {f"aurora_bridge_spool_limit_bytes{{{OF_A}}}": "1000x30"}
+    room = {f"aurora_bridge_spool_room_bytes{{{OF_A}}}": "1000x30"}
     case = {
         "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in (series | limit).items()],
+        "input_series": [{"series": name, "values": values} for name, values in (series | room).items()],
         "promql_expr_test": [
             {
                 "expr": replaced(query.expression),
