@@ -21,8 +21,8 @@ _UNREAD_LIMIT = 64 * 1024
 """Bytes of answers that a client may leave unread before it is cut off: one that pipelines and never reads."""
 _SMALL_HEAD = 4 * 1024
 """Bytes of a head that do not count toward `_MOST_HELD`: in 4096 connections up to 170 MB of memory, measured."""
-_MOST_HELD = 16 * 1024 * 1024
-"""Bytes of all longer heads, ended or not: up to 145 MB of memory, since a value is kept twice, once as text."""
+_MOST_HELD = 8 * 1024 * 1024
+"""Bytes of all longer heads, ended or not: up to 90 MB of memory, since a line is kept twice, once as text."""
 
 
 Response = tuple[bytes, bytes]
