@@ -190,6 +190,21 @@ async def test_what_is_quarantined_at_once_never_waits(tmp_path: Path) -> None:
     assert on_disk(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("of", ["the head", "all"])
+async def test_large_events_are_read_a_few_at_once(tmp_path: Path, of: str) -> None:
+    """Thousands of small ones take no more memory."""
+    async with Running(tmp_path, 2**25) as spool:
+        assert await append(spool, *(make_record(f"{number}", size=2**20) for number in range(10))) is None
+        found, seq = [], 0
+        while records := await (
+            spool.head("lead_changed", 5000, after=seq) if of == "the head" else spool.read(seq, 5000)
+        ):
+            assert len(records) <= 4
+            found += keys(records)
+            seq = records[-1].seq or 0
+        assert found == [f"{number}" for number in range(10)]
+
+
 async def test_what_is_removed_while_the_head_is_read_is_not_handed_out(tmp_path: Path) -> None:
     async with Running(tmp_path, begin=False) as spool:
         records = [make_record(name) for name in "ab"]

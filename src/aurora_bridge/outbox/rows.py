@@ -69,6 +69,13 @@ def _select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list
         raise corrupt(msg) from None  # without that content
 
 
+def _select_window(db: sqlite3.Connection, rows: str, values: Sequence[object], limit: int) -> list[OutboxRecord]:
+    """Return the first records of a SELECT whose last parameter is its limit: at most `limit`, and about 4 MiB."""
+    largest = f"SELECT coalesce(max(length(value)), 1) FROM ({rows})"  # noqa: S608 - constants
+    (size,) = db.execute(largest, (*values, limit)).fetchone()
+    return _select(db, rows, (*values, min(limit, _WINDOW_BYTES // size + 1)))
+
+
 def _record_of(row: list[Any]) -> OutboxRecord:
     seq, event, key, value, headers, partition_key, time_ms, fingerprint, stored_us, _, quarantined = row
     record = OutboxRecord(
@@ -97,23 +104,21 @@ def delete(db: sqlite3.Connection, seqs: Sequence[int]) -> None:
 
 def head(db: sqlite3.Connection, event: str, after: int, limit: int) -> list[OutboxRecord]:
     """Return the first records of an event's queue after row `after`, at most `limit` of them and about 4 MiB."""
-    first = "SELECT * FROM events WHERE event=? AND seq > ? AND set_aside IS NULL ORDER BY seq LIMIT ?"
-    largest = f"SELECT coalesce(max(length(value)), 1) FROM ({first})"  # noqa: S608 - constants
-    (size,) = db.execute(largest, (event, after, limit)).fetchone()
-    return _select(db, first, (event, after, min(limit, _WINDOW_BYTES // size + 1)))
+    queue = "SELECT * FROM events WHERE event=? AND seq > ? AND set_aside IS NULL ORDER BY seq LIMIT ?"
+    return _select_window(db, queue, (event, after), limit)
 
 
 def read(
     db: sqlite3.Connection, after_seq: int, events: Sequence[str], limit: int, *, quarantined: bool = False
 ) -> list[OutboxRecord]:
-    """Return up to `limit` records after row `after_seq`, in order; only those of `events`, if any are named.
+    """Return the first records after row `after_seq`, at most `limit` and about 4 MiB, in order; none: there are none.
 
-    With `quarantined`, only those in quarantine.
+    Only those of `events`, if any are named; with `quarantined`, only those in quarantine.
     """
     chosen = " AND event IN (SELECT value FROM json_each(?))" if events else ""
     chosen += " AND set_aside IS NOT NULL" if quarantined else ""
-    values = (after_seq + 1, *([orjson.dumps(events).decode()] if events else []), limit)
-    return _select(db, f"SELECT * FROM events WHERE seq >= ?{chosen} ORDER BY seq LIMIT ?", values)  # noqa: S608
+    values = (after_seq + 1, *([orjson.dumps(events).decode()] if events else []))
+    return _select_window(db, f"SELECT * FROM events WHERE seq >= ?{chosen} ORDER BY seq LIMIT ?", values, limit)  # noqa: S608
 
 
 def check(db: sqlite3.Connection) -> None:
