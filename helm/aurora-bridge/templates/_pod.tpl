@@ -123,7 +123,7 @@ resources:
 
 {{/* The pod template of the daemon. Only a changed settings file rolls the pods: changed secrets are taken over. */}}
 {{- define "aurora-bridge.podTemplate" -}}
-{{- $annotations := dict "checksum/settings" (include "aurora-bridge.toml" . | sha256sum) "kubectl.kubernetes.io/default-container" "aurora-bridge" }}
+{{- $annotations := dict "kubectl.kubernetes.io/default-container" "aurora-bridge" }}
 metadata:
   {{- include "aurora-bridge.podMetadata" (dict "root" . "component" "bridge" "annotations" $annotations) | nindent 2 }}
 spec:

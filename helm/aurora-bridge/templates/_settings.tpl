@@ -92,6 +92,11 @@ the file start at its folder, where the volume has each secret under its name.
 {{- $found | compact | uniq | toJson }}
 {{- end }}
 
+{{/* Named by its content: settings that the daemon refuses never reach the pods that go on with the former ones. */}}
+{{- define "aurora-bridge.settingsName" -}}
+{{- printf "%s-%s" (include "aurora-bridge.fullname" .) (include "aurora-bridge.toml" . | sha256sum | trunc 10) }}
+{{- end }}
+
 {{/* The volume with the settings file and every secret that it names: whole, so that Kubernetes renews what changes. */}}
 {{- define "aurora-bridge.settingsVolume" -}}
 - name: settings
@@ -99,7 +104,7 @@ the file start at its folder, where the volume has each secret under its name.
     defaultMode: 0440
     sources:
       - configMap:
-          name: {{ include "aurora-bridge.fullname" . | quote }}
+          name: {{ include "aurora-bridge.settingsName" . | quote }}
           items:
             - key: aurora-bridge.toml
               path: aurora-bridge.toml

@@ -76,7 +76,8 @@ class Objects(list[Object]):
 
     def toml(self) -> str:
         """Return the settings file."""
-        (text,) = self.one("ConfigMap", "aurora-bridge")["data"].values()
+        (volume,) = (each for each in self.pod()["volumes"] if each["name"] == "settings")
+        (text,) = self.one("ConfigMap", volume["projected"]["sources"][0]["configMap"]["name"])["data"].values()
         return str(text)
 
     def settings(self) -> dict[str, Any]:

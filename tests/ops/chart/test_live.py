@@ -109,7 +109,8 @@ def test_it_is_installed_upgraded_rolled_back_and_uninstalled(
     options = (str(CHART), f"--values={scenario}", "--no-hooks", *WITHOUT.get(scenario.stem, ()))
 
     def settings() -> str:
-        return str(plane.get("configmaps", namespace)[NAME]["data"]["aurora-bridge.toml"])
+        (found,) = (each["data"] for name, each in plane.get("configmaps", namespace).items() if name.startswith(NAME))
+        return str(found["aurora-bridge.toml"])
 
     installed = run("install", "release", *options)
     assert "What to paste into Aurora" in installed
