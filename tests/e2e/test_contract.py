@@ -199,7 +199,7 @@ def test_a_dead_letter_keeps_the_target_and_the_reason(run: Run) -> None:
     for delivered, stored in letters:
         data = stored.event["data"]
         assert (delivered.expect["reason"], "default") == (data["reason"], data["route"])
-        assert {"event", "reason", "route", "target"} == data.keys()
+        assert {"event", "reason", "route", "status", "target"} == data.keys()
         assert re.fullmatch(r"[\x21-\x7e]+", data["target"])
         if "canary-" not in delivered.target.decode("latin-1"):
             assert delivered.target.decode("latin-1") == data["target"]

@@ -75,6 +75,7 @@ def at_home(place: Place, folder: Path) -> dict[str, str]:
     """Let a daemon live with its cluster, and end; return the ids of what it published, by target."""
     with place.daemon(folder) as daemon:
         daemon.wait_until_connected()
+        daemon.wait_until("the index is read", lambda daemon: daemon.metrics().value("aurora_bridge_index_complete"))
         known = {target: delivered(daemon, target)["id"] for target in (SIGNED, ONCE)}
         daemon.wait_until_drained()
         assert (daemon.state / "cluster").read_text() == f"{CLUSTER_ID}\n"
