@@ -22,7 +22,7 @@ from aurora_bridge.kafka.client import Client
 from aurora_bridge.kafka.fetch import Fetched, Nodes
 from tests.dedup.conftest import quick
 from tests.dedup.events import DAY, ONCE, SECOND, A, B, once
-from tests.dedup.life import PATIENCE, failing, held_up, until
+from tests.dedup.life import PATIENCE, failing, held_up, rows, until
 from tests.kafka.following import NOW, Follow, Following, record_of, running
 from tests.kafka.sending import end_metadata_task
 from tests.support.broker import KafkaCluster, NamedKafka
@@ -122,23 +122,16 @@ async def test_what_waits_in_the_spool_is_known_without_an_index_though_kafka_is
         assert await second.life.act(ONCE, NOW + SECOND) is Action.DUPLICATE
 
 
-@pytest.mark.parametrize("what", ["has no leader", "does not answer", "is not shown"])
+@pytest.mark.parametrize("what", ["has no leader", "does not answer"])
 async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
-    follow: Follow, tmp_path: Path, topic: str, monkeypatch: pytest.MonkeyPatch, what: str
+    follow: Follow, tmp_path: Path, topic: str, what: str
 ) -> None:
     hidden = True
     find = fetching.leaders
 
-    looks = 0
-
     def leaders(client: Client, topics: list[str]) -> object:
-        nonlocal looks
-        looks += 1
-        if not hidden or what == "does not answer":
-            return find(client, topics)
-        return ({}, set(), {topic}) if what == "has no leader" else ({}, {topic}, set())
+        return ({}, set(), {topic}) if hidden and what == "has no leader" else find(client, topics)
 
-    monkeypatch.setattr(partitions, "_ABSENT_SECONDS", PATIENCE)
     async with follow(tmp_path) as made:
         ask = made.offsets
 
@@ -147,16 +140,42 @@ async def test_while_the_end_of_a_partition_cannot_be_seen_not_all_is_known(
             return {} if hidden and what == "does not answer" else ends
 
         with patch.object(partitions, "offsets", offsets), patch.object(module, "leaders", leaders):
-            await until(lambda: looks > 3)
+            await made.polled()
             assert not made.life.log.current.caught_up
             hidden = False
             await made.complete()
 
 
-async def test_of_a_topic_that_stays_missing_all_is_known(prefix: str, tmp_path: Path, kafka: KafkaCluster) -> None:
-    with patch.object(partitions, "_ABSENT_SECONDS", 0.1):
-        async with running(kafka.bootstrap, f"{prefix}nowhere-", tmp_path) as made:
-            await made.complete()
+@pytest.mark.parametrize("stays", [False, True], ids=["for a moment", "for good"])
+async def test_a_known_topic_that_a_broker_does_not_show_may_exist_all_the_same(
+    follow: Follow, tmp_path: Path, topic: str, monkeypatch: pytest.MonkeyPatch, *, stays: bool
+) -> None:
+    async with follow(tmp_path) as first:
+        await first.write(first.record(ONCE))
+        await first.reached(1)
+        await until(lambda: rows(tmp_path, "SELECT offset FROM positions WHERE topic=?", topic) == [(1,)])
+    looks, find, hidden = 0, fetching.leaders, True
+
+    def leaders(client: Client, topics: list[str]) -> object:
+        nonlocal looks
+        looks += 1
+        return ({}, {topic}, set()) if hidden else find(client, topics)
+
+    monkeypatch.setattr(module, "leaders", leaders)
+    monkeypatch.setattr(partitions, "_ABSENT_SECONDS", 0.1 if stays else PATIENCE)
+    async with follow(tmp_path) as second:
+        if not stays:
+            await until(lambda: looks > 3)
+            assert not second.life.log.current.caught_up
+            hidden = False
+        await second.complete()
+
+
+async def test_where_there_is_no_topic_yet_all_is_known(
+    prefix: str, tmp_path: Path, kafka: KafkaCluster | NamedKafka
+) -> None:
+    async with running(kafka.bootstrap, f"{prefix}nowhere-", tmp_path) as made:
+        await made.complete()
 
 
 async def test_while_no_broker_tells_the_partitions_not_all_is_known(

@@ -18,7 +18,7 @@ from aurora_bridge.kafka.position import Position
 log = logging.getLogger(__name__)
 
 _ABSENT_SECONDS = 2.0
-"""A topic that is missing for this long does not exist; a shorter absence may be a broker's lag."""
+"""A known topic that is missing for this long does not exist any more; a shorter absence may be a broker's lag."""
 _SHRUNK_POLLS = 3
 """Polls in a row that must find a partition shorter than what is known of it: a new leader can lag for a moment."""
 _DAY_MS = 86_400_000
@@ -69,16 +69,20 @@ class Partitions:
         self.tell(reached)
 
     def note_missing(self, topics: Iterable[str], now: float) -> set[str]:
-        """Note topics that the metadata lacks at monotonic time `now`; return those that may exist all the same.
+        """Note topics that the metadata lacks at monotonic time `now`; return those that a lagging broker may hide.
 
-        The others start over if they return, because then they were recreated.
+        A topic that was known and stays missing starts over if it returns: then it was recreated.
         """
         self._missing_since = {topic: self._missing_since.get(topic, now) for topic in topics}
-        gone = {topic for topic, since in self._missing_since.items() if now - since >= _ABSENT_SECONDS}
-        for cluster, topic, partition in self._reading.positions if gone else ():
-            if cluster == self._cluster and topic in gone:
+        hidden = set()
+        for cluster, topic, partition in self._reading.positions if self._missing_since else ():
+            if cluster != self._cluster or topic not in self._missing_since:
+                continue
+            if now - self._missing_since[topic] < _ABSENT_SECONDS:
+                hidden.add(topic)
+            else:
                 self._positions[TopicPartition(topic, partition)] = Position()
-        return self._missing_since.keys() - gone
+        return hidden
 
     async def begin(self, client: Client, nodes: Nodes) -> None:
         """Find out where to begin with new partitions: as far back as the index reaches."""
