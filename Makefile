@@ -68,7 +68,7 @@ check: $(VENV)/.dev  ## linters, formatter, types, the layers of imports, and wh
 
 # The set-up of some takes minutes on a busy machine: nineteen daemons and two brokers, an image.
 check-rules: $(VENV)/.dev  ## try the alerts on simulated weeks (needs promtool; a minute)
-	$(BIN)/python -m pytest --numprocesses=2 tests/ops/rules/test_rules.py -m ops
+	$(BIN)/python -m pytest --numprocesses=2 tests/ops/rules/test_rules.py -m ops --override-ini=faulthandler_timeout=900
 
 check-ops: $(VENV)/.dev  ## check image, chart, dashboards, alerts and runbooks with the real tools (`make tools` installs them)
 	$(BIN)/python -m tests.support.control_plane
