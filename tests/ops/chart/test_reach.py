@@ -1,5 +1,6 @@
 """What each value does to names, and to how the pods are reached, where a scenario does not show it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from tests.ops.chart.rendering import SELECTOR, render
 def test_objects_are_named_after_release_and_chart(values: dict[str, Any], name: str, helm4: str) -> None:
     objects = render(helm4, values)
     assert objects.one("StatefulSet")["metadata"]["name"] == name
-    assert {each["metadata"]["name"].removeprefix(name).strip("-") for each in objects} == {"", "admin", "test"}
+    ends = {each["metadata"]["name"].removeprefix(name).strip("-") for each in objects if each["kind"] != "ConfigMap"}
+    assert ends == {"", "admin", "test"}
+    assert re.fullmatch(rf"{name}-[0-9a-f]{{10}}", objects.one("ConfigMap")["metadata"]["name"])
 
 
 @pytest.mark.parametrize("name", ["1e3", "null", "on"])
