@@ -191,9 +191,9 @@ def _check_version(connection: sqlite3.Connection, path: Path, form: Format) -> 
 
 
 def _check_whole(connection: sqlite3.Connection, form: Format) -> None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise corrupt(verdict)
+    (message,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if message != "ok":
+        raise corrupt(message)
     if form.check is not None:
         form.check(connection)
 
