@@ -1,10 +1,12 @@
 """The brokers of the tests are tested: they start, break and come back as the other tests take for granted."""
 
+from pathlib import Path
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from tests.support import jars
+from tests.support import broker, jars, node
 from tests.support.broker import ClusterError, KafkaCluster, NamedKafka
 from tests.support.node import KafkaNode
 from tests.support.topics import ANY_TIME, Record, create_topics, delete_topics, read_all, topic_names
@@ -126,6 +128,15 @@ def test_what_is_read_waits_for_the_successor_of_a_dead_leader(kafka3: KafkaClus
 
 
 @pytest.mark.usefixtures("kafka1")
+def test_a_jvm_that_cannot_share_classes_starts_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in (node, broker):
+        monkeypatch.setattr(module, "CLASSES", tmp_path / "classes.jsa")
+    monkeypatch.setattr(node, "JVM", (*node.JVM, "-Xshare:off"))
+    with KafkaCluster() as cluster:
+        assert topic_names(cluster.bootstrap) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_node_that_cannot_start_says_why() -> None:
     cluster = KafkaCluster(properties={"num.io.threads": "none"})
     with pytest.raises(ClusterError, match="Not a number of type INT"), cluster:

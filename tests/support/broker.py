@@ -214,14 +214,18 @@ class KafkaCluster:
 
 
 def keep_classes() -> None:
-    """Have a node write down what it loads, for all that start later. Raises what a start does."""
+    """Have a node write down what it loads, for all that start later.
+
+    They start without it as well: a JVM cannot always share its own classes, and a busy machine may take too long.
+    Raises `JarsMissingError` if Kafka cannot be fetched.
+    """
     cluster = KafkaCluster()
     (node,) = cluster.nodes
     scratch = CLASSES.with_suffix(f".{os.getpid()}")
     node.jvm = [f"-XX:ArchiveClassesAtExit={scratch}"]
     try:
-        cluster.start_nodes()
-        with suppress(subprocess.TimeoutExpired):  # a machine that is too busy goes without
+        with suppress(ClusterError, subprocess.TimeoutExpired, FileNotFoundError):
+            cluster.start_nodes()
             node.terminate()
             scratch.rename(CLASSES)
     finally:
