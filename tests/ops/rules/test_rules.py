@@ -148,6 +148,13 @@ def test_rules_build_on_records_that_stand_before_them(rule: dict[str, Any]) -> 
     assert set(re.findall(r"\baurora_bridge:[\w:]+", rule["expr"])) <= set(before)
 
 
+@pytest.mark.parametrize("rule", EVERY, ids=rule_id)
+def test_what_is_told_by_namespace_is_told_by_cluster(rule: dict[str, Any]) -> None:
+    text = rule["expr"] + rule.get("annotations", {}).get("description", "")
+    lists = re.findall(r"\b(?:by|on|ignoring|group_left|without) \(([^)]*)\)|\{([^{}]*namespace=[^{}]*)\}", text)
+    assert all("cluster" in labels for pair in lists for labels in pair if "namespace" in labels)
+
+
 def test_the_bridges_own_refusals_are_those_with_a_5xx() -> None:
     own = {reason.value for reason in Reason if reason.status >= 500}
     named = [
