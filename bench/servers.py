@@ -32,7 +32,7 @@ DAEMON = (sys.executable, "-c", "import sys; from aurora_bridge.cli import main;
 HELLO, DAEMON_NAME, COMPILED = "hello-world", "aurora-bridge", "compiled build"
 STATE = "state"
 COMPLETE = "aurora_bridge_index_complete"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 """For a process to listen, to find Kafka, or to stop."""
 LOOK_SECONDS = 0.002
 """Pause between two looks whether a server listens; it bounds the precision of `Server.listening_after`."""
