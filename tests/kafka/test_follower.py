@@ -198,21 +198,27 @@ async def test_what_a_leader_lacked_for_a_moment_is_read_again_for_it_may_be_som
     assert (ends, following.followed) == ([], 3 + 2)
 
 
-async def test_a_topic_that_returns_after_a_while_is_read_from_its_beginning_however_long_it_is(
-    following: Following, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("concealed", [False, True], ids=["deleted", "concealed"])
+async def test_a_topic_that_was_deleted_is_read_from_its_beginning_and_one_that_could_not_be_seen_goes_on(
+    following: Following, monkeypatch: pytest.MonkeyPatch, *, concealed: bool
 ) -> None:
     await following.write(following.record(ONCE))
     await following.reached(1)
-    polls, find = 0, fetching.leaders
+    await following.complete()
+    looks, find = 0, fetching.leaders
 
     def leaders(client: Client, topics: list[str]) -> object:
-        nonlocal polls
-        polls += 1
-        return ({}, {following.topic}, set()) if polls <= 2 else find(client, topics)
+        nonlocal looks
+        looks += 1
+        gone = looks <= 2
+        client.cluster.unauthorized_topics = {following.topic} if gone and concealed else set()
+        return ({}, {following.topic}, set()) if gone else find(client, topics)
 
     monkeypatch.setattr(partitions, "_ABSENT_SECONDS", 0.0)
     with patch.object(module, "leaders", leaders):
-        await until(lambda: following.followed == 2)
+        await until(lambda: looks > 4)
+        await following.complete()
+    assert following.followed == (1 if concealed else 2)
 
 
 async def test_what_left_the_topic_before_it_was_read_is_passed_over(

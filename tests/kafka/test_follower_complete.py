@@ -223,6 +223,21 @@ async def test_only_with_other_replicas_a_good_look_at_the_ends_is_needed_again(
     await following.complete()
 
 
+async def test_the_look_that_meets_the_first_other_replica_is_one_that_is_needed_again(following: Following) -> None:
+    await following.complete()
+
+    async def offsets(*args: Any) -> object:  # noqa: ANN401 - those of `offsets`
+        if following.known:
+            raise KafkaConnectionError
+        return await following.offsets(*args)
+
+    with patch.object(module, "_STALE_SECONDS", 0.1), patch.object(partitions, "offsets", offsets):
+        await following.write(following.record(ONCE))
+        await until(lambda: not following.life.log.complete(NOW))
+    assert following.followed == 1
+    await following.complete()
+
+
 async def test_while_a_partition_cannot_be_decoded_not_all_is_known(
     follow: Follow, tmp_path: Path, kafka: KafkaCluster | NamedKafka, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -241,6 +241,16 @@ def test_line_ends_that_never_become_a_head_are_not_kept(loop: asyncio.AbstractE
     assert tested.held < 3 * 1000
 
 
+@pytest.mark.parametrize("cut", [None, 40], ids=["whole", "in two packets"])
+def test_behind_a_body_too_what_is_kept_is_the_latest_request(loop: asyncio.AbstractEventLoop, cut: int | None) -> None:
+    tested = parser(loop)
+    body = GOOD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    for sent in (body, *[GOOD] * 100):
+        for packet in (sent,) if cut is None else (sent[:cut], sent[cut:]):
+            tested.feed_data(packet)
+    assert len(GOOD) <= tested.held <= 2 * len(GOOD)
+
+
 def test_of_a_refused_request_target_and_headers_are_guessed(loop: asyncio.AbstractEventLoop) -> None:
     sent = b"GET /a\nb?key=c HTTP/1.1\r\nX-Token : d \r\nno header\nX-Other:e\r\n\r\nX-Behind: f\r\n"
     (_, (refused, _)), *_ = parser(loop).feed_data(GOOD + sent)

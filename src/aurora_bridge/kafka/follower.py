@@ -132,17 +132,19 @@ class Follower:
             await client.refresh()
         nodes, missing, incomplete = leaders(client, self._topics)
         partitions = self._partitions
-        incomplete |= partitions.note_missing(missing, now) | missing & client.cluster.unauthorized_topics
+        concealed = missing & client.cluster.unauthorized_topics
+        incomplete |= concealed | partitions.note_missing(missing - concealed, now)
         await partitions.begin(client, nodes)
         seen = await partitions.see_ends(client, nodes, self._stored())
-        shared = bool(self._log.recent_others(self._window_ms))
-        await self._read(client, partitions.gaps(nodes, at_once=shared or not self._reading.caught_up))
+        at_once = bool(self._log.recent_others(self._window_ms)) or not self._reading.caught_up
+        await self._read(client, partitions.gaps(nodes, at_once=at_once))
         partitions.tell(nodes)
         self._problems.set("read_denied", {place.topic for place in partitions.refused - partitions.unreadable})
         complete = not incomplete and seen == nodes.keys()
         self._all_seen = complete and not missing
         if complete and partitions.are_known(nodes):
-            self._log.succeeded(self._reading, now + _STALE_SECONDS if shared else inf)
+            alone = not self._log.recent_others(self._window_ms)  # also after what was just read
+            self._log.succeeded(self._reading, inf if alone else now + _STALE_SECONDS)
         elif partitions.refused:
             self._log.doubted(self._reading, now + _STALE_SECONDS)
 

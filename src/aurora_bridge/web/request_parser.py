@@ -62,6 +62,8 @@ class RequestParser:
         """
         self.held = 0
         """Bytes that are kept, at most: the strict parser keeps a head until the next one begins."""
+        self._begun = 0
+        """Those of them that came since the latest request, where `_unparsed` is None."""
         self._body: StreamReader = EMPTY_PAYLOAD
         """The body of the latest request."""
         self._error: HttpProcessingError | None = None
@@ -111,6 +113,7 @@ class RequestParser:
 
     def _feed(self, data: bytes, read: bytes) -> Parsed:
         self.held += len(data)  # a body too: behind it are trailers, or a part of a head
+        self._begun += len(data)
         try:
             parsed: Parsed = self._strict.feed_data(data)
         except HttpProcessingError as error:
@@ -119,6 +122,7 @@ class RequestParser:
             return [(MalformedRequest(error, read), EMPTY_PAYLOAD)], False, b""
         if parsed[0]:
             self._body = parsed[0][-1][1]
+            self.held, self._begun = self._begun, 0
         return parsed
 
     def _parse_again(self, read: bytes, error: HttpProcessingError) -> Parsed:
