@@ -18,7 +18,7 @@ from aurora_bridge.kafka.partition_consumer import PartitionConsumer
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.settings import KafkaSettings
 from tests.cli.spools import value_of
-from tests.kafka.sending import EVENT, PATIENCE, client_of
+from tests.kafka.sending import EVENT, PATIENCE, client_of, end_metadata_task
 from tests.support.broker import KafkaCluster, NamedKafka
 from tests.support.ports import HOST
 from tests.support.proxy import Proxy
@@ -229,6 +229,25 @@ async def test_following_outlasts_an_outage_and_tells_it_once(
         await asyncio.to_thread(topics.write, 2)
         assert await follow.event() == 2
         assert follow.told.empty()
+
+
+async def test_following_ends_with_a_client_that_can_learn_nothing_more(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients: list[Client] = []
+
+    def keep(*args: Any, **options: Any) -> Client:  # noqa: ANN401 - those of `make_client`
+        clients.append(make_client(*args, **options))
+        return clients[-1]
+
+    monkeypatch.setattr(topic_consumer, "make_client", keep)
+    with pytest.RaisesGroup(pytest.RaisesExc(ReadError, match="cannot be read")):
+        async with following(topics) as follow:
+            await asyncio.to_thread(topics.write, 1)
+            assert await follow.event() == 1
+            end_metadata_task(clients[0])
+            await asyncio.to_thread(delete_topics, topics.bootstrap, topics.topic)
+            await follow.event()
 
 
 async def test_following_reads_partitions_that_are_added(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:

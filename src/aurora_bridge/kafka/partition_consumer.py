@@ -10,7 +10,6 @@ has no record.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import suppress
 from math import inf
 from time import monotonic
 
@@ -102,8 +101,11 @@ class PartitionConsumer:
                 caught_up()
             if self._errors or (self._follow and not self._left()):
                 await asyncio.sleep(_RETRY_SECONDS)
-                with suppress(KafkaConnectionError):  # the next poll tells, too
+                try:
                     await self._client.refresh()
+                except KafkaConnectionError:  # the next poll tells, too, but of a client that works no more
+                    if not self._client.alive:
+                        raise
         if self._undecodable:
             self._failures.append("Batches that cannot be decoded may hold events.")
         if self._failures or self._follow:
