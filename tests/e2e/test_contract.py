@@ -63,7 +63,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Deliver every sample and read back what was kept."""
-    with place.daemon(tmp_path_factory.mktemp("contract"), **PATIENT) as daemon:
+    with place.daemon(tmp_path_factory.mktemp("contract"), kafka__partitions=PARTITIONS, **PATIENT) as daemon:
         place.settle(daemon)
         began = datetime.now(UTC)
         with Connection(daemon.url) as connection:

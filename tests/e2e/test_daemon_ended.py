@@ -14,7 +14,7 @@ CRASHES = 4
 @pytest.mark.proves("a 2xx means stored")
 def test_kill_9_again_and_again_loses_no_2xx_and_no_order(place: Place, tmp_path: Path) -> None:
     load = Load()
-    daemon = place.daemon(tmp_path)
+    daemon = place.daemon(tmp_path, kafka__partitions=None)
     for _ in range(CRASHES):
         with daemon, load.on(daemon.url):
             load.wait_for(200, "published", "spooled")
@@ -30,7 +30,7 @@ def test_kill_9_again_and_again_loses_no_2xx_and_no_order(place: Place, tmp_path
 
 def test_sigterm_ends_the_daemon_in_order_and_loses_no_2xx(place: Place, tmp_path: Path) -> None:
     load = Load()
-    with place.daemon(tmp_path) as daemon:
+    with place.daemon(tmp_path, kafka__partitions=None) as daemon:
         place.settle(daemon)
         with load.on(daemon.url):
             load.wait_for(300, place.outcome)
@@ -47,7 +47,7 @@ def test_sigterm_ends_the_daemon_in_order_and_loses_no_2xx(place: Place, tmp_pat
 def test_sigterm_while_kafka_is_away_loses_no_2xx(kafka1: KafkaCluster, prefix: str, tmp_path: Path) -> None:
     load = Load()
     place = Place(prefix, kafka1.bootstrap)
-    with place.daemon(tmp_path) as daemon:
+    with place.daemon(tmp_path, kafka__partitions=None) as daemon:
         place.settle(daemon)
         with load.on(daemon.url):
             load.wait_for(300, "published")

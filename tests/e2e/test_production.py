@@ -175,6 +175,7 @@ def test_every_secret_is_changed_under_load_and_nothing_is_lost_or_refused(
             ingress__tls_key_file=certificate,
             kafka__bootstrap_servers=cluster.bootstrap,
             kafka__topic_prefix=prefix,
+            kafka__partitions=None,
             kafka__security_protocol="SASL_SSL",
             kafka__sasl_mechanism="SCRAM-SHA-256",
             kafka__sasl_username=USER,

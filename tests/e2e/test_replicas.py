@@ -29,8 +29,8 @@ class Replicas:
         self.daemons = []
         for name in ("one", "other"):
             (folder / name).mkdir()
-            named = {**PATIENT, "kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix, **settings}
-            self.daemons.append(Daemon(folder / name, **named))
+            kafka = {"kafka__bootstrap_servers": bootstrap, "kafka__topic_prefix": prefix}
+            self.daemons.append(Daemon(folder / name, **PATIENT, **kafka, kafka__partitions=None, **settings))
 
     def ids(self, event: str) -> list[str]:
         """Return the ids in a topic."""

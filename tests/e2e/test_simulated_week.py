@@ -68,7 +68,7 @@ class Bridge:
         self.place = place
         (port,) = free_ports(1)
         self.url = f"http://{HOST}:{port}"
-        self.daemon = place.daemon(folder, ingress__port=port, config=self._config, **PATIENT)
+        self.daemon = place.daemon(folder, ingress__port=port, config=self._config, kafka__partitions=None, **PATIENT)
         self.daemon.surroundings = self._clock.surroundings
 
     def set_clock(self, at: float) -> None:

@@ -101,6 +101,7 @@ class Stage:
                     auth__tokens_file=self.tokens,
                     kafka__bootstrap_servers=cluster.bootstrap,
                     kafka__topic_prefix=prefix,
+                    kafka__partitions=None,
                     ingress__shutdown_pause_seconds=0,
                     **(settings or {}),
                 )

@@ -72,7 +72,10 @@ class Daemon:
     """A daemon with its folder, from `start()` to `terminate()` or `kill()`, or as a context manager."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        """Keep state and log in `folder`; `settings` are named as in the environment, without the prefix."""
+        """Keep state and log in `folder`; `settings` are named as in the environment, without the prefix.
+
+        Topics have one partition unless they say otherwise: making three takes a broker three times as long.
+        """
         self.folder = folder
         self.state = folder / "state"
         self.log = folder / "daemon.log"
@@ -85,6 +88,7 @@ class Daemon:
             "ingress__port": 0,
             "admin__port": 0,
             "state_dir": self.state,
+            "kafka__partitions": 1,
             **settings,
         }
         self._process: subprocess.Popen[str] | None = None
