@@ -82,6 +82,12 @@ def test_a_cluster_that_is_set_is_not_accepted_otherwise(kafka1: KafkaCluster, s
     assert (state / "cluster").read_text() == f"{FORMER}\n"
 
 
+def test_the_cluster_that_is_set_is_accepted_where_it_is_there(kafka1: KafkaCluster, state: Path) -> None:
+    accepted = cluster(state, kafka1.bootstrap, "accept", kafka__cluster_id=CLUSTER_ID)
+    assert (accepted.returncode, accepted.stderr) == (0, f"{CLUSTER_ID} is accepted in place of {FORMER}.\n")
+    assert (state / "cluster").read_text() == f"{CLUSTER_ID}\n"
+
+
 def test_a_directory_that_remembers_none_takes_any(kafka1: KafkaCluster, state: Path, tmp_path: Path) -> None:
     (state / "cluster").unlink()
     refused = cluster(state, kafka1.bootstrap, "accept")

@@ -8,6 +8,7 @@ from threading import Timer
 
 import pytest
 
+from aurora_bridge.dedup.index import FILE as INDEX
 from tests.cli.in_process import here
 from tests.cli.spools import fill
 from tests.e2e.load import Load, lost, out_of_order
@@ -96,6 +97,22 @@ def test_a_topic_that_is_missing_is_named_and_the_others_are_drained(
         in left.stderr
     )
     assert [stored.key for stored in spooled(tmp_path)] == ["2"]
+
+
+def test_the_directory_of_another_cluster_than_the_setting_names_is_left_alone(tmp_path: Path, nobody: str) -> None:
+    fill(tmp_path, make_record("1"))
+    (tmp_path / "cluster").write_text("the-former-one\n")
+    (tmp_path / INDEX).touch()
+    refused = here("drain", str(tmp_path), kafka__bootstrap_servers=nobody, kafka__cluster_id="the-new-one")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        f"{tmp_path} belongs to the Kafka cluster the-former-one, and AURORA_BRIDGE_KAFKA__CLUSTER_ID names "
+        "the-new-one. To publish its events there all the same: "
+        f"AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge cluster accept.\n"
+    )
+    assert (tmp_path / "cluster").read_text() == "the-former-one\n"
+    assert (tmp_path / INDEX).exists()
+    assert [stored.key for stored in spooled(tmp_path)] == ["1"]
 
 
 def test_it_can_be_stopped_and_says_what_is_left(tmp_path: Path, nobody: str) -> None:

@@ -87,9 +87,9 @@ def _accept(_arguments: argparse.Namespace, settings: Settings) -> int:
 def _replace(settings: Settings) -> int:
     """Accept the cluster of the settings; the directory is locked. Return the exit code."""
     directory, setting = settings.state_dir, settings.kafka.cluster_id
-    if setting:
-        return _say(f"{SETTING} names the cluster. Set it to the new one's id: the next start accepts that.")
     before, met = read_id(directory), asyncio.run(cluster_id(settings.kafka))
+    if setting not in {"", met}:
+        return _say(f"{SETTING} names the cluster. Set it to the new one's id: the next start accepts that.")
     if not before:
         return _say(f"{directory} remembers no cluster. There is nothing to accept: the next start takes any.")
     if met in {"", before}:

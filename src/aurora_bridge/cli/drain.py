@@ -20,7 +20,7 @@ from aurora_bridge.cli.arguments import patience
 from aurora_bridge.cli.command import EX_FAILED, Subparsers, add_command, need_kafka
 from aurora_bridge.cli.output import tell
 from aurora_bridge.kafka.client import make_client
-from aurora_bridge.kafka.cluster_guard import ClusterGuard
+from aurora_bridge.kafka.cluster_guard import SETTING, ClusterGuard, read_id
 from aurora_bridge.kafka.create_topics import create_at_start
 from aurora_bridge.kafka.error_actions import ERROR_REASONS
 from aurora_bridge.kafka.problem_reasons import REASONS
@@ -107,6 +107,7 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _require_cluster(directory, settings.kafka.cluster_id)
     kafka, metrics = settings.kafka, Metrics(publish_errors=ERROR_REASONS, kafka_problems=tuple(REASONS))
     problems = Problems(metrics)
     problems.creating = True  # missing topics matter only if events wait for them
@@ -137,6 +138,17 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     if reason is None:
         return None
     return f"{spool.waiting} are left: {reason}. {failure}"
+
+
+def _require_cluster(directory: Path, setting: str) -> None:
+    """Raise `StateError` if the setting names another cluster than the directory's: it is meant for another replica."""
+    remembered = read_id(directory)
+    if setting and remembered not in {"", setting}:
+        msg = (
+            f"{directory} belongs to the Kafka cluster {remembered}, and {SETTING} names {setting}. To publish its "
+            f"events there all the same: AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge cluster accept."
+        )
+        raise StateError(msg)
 
 
 async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyncio.Event) -> str | None:
