@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aurora_bridge.dedup.index import FILE as INDEX
 from aurora_bridge.outbox.record import OutboxRecord
 from tests.cli.in_process import here
 from tests.cli.spools import fill, value_of
@@ -143,6 +144,16 @@ def test_what_is_nowhere_is_told_with_exit_code_1_and_where_it_was_looked_for(tm
     assert (nowhere.returncode, nowhere.stdout) == (1, "")
     assert f"{PRINT} was not found in" in nowhere.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_that_cannot_be_read_is_told_and_what_is_found_is_found(tmp_path: Path) -> None:
+    fill(tmp_path, spooled(PRINT))
+    (tmp_path / INDEX).write_bytes(b"\xff" * 4096)
+    found = here("find", PRINT, state_dir=tmp_path)
+    assert (found.returncode, len(lines(found))) == (0, 1)
+    summary, index = found.stderr.splitlines()
+    assert summary == "1 copy: 1 in the spool."
+    assert index.startswith(f"{tmp_path / INDEX} cannot be read: file is not a database")
 
 
 def test_when_kafka_is_away_what_the_spool_holds_is_printed_with_exit_code_1(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from aurora_bridge.dedup import index, outstanding, resend
 from tests.cli.in_process import here
+from tests.support.damage import damage_table
 
 HOUR, DAY = 3_600_000, 86_400_000
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
@@ -54,6 +55,15 @@ def test_without_an_outage_there_is_nothing_to_ask_for(state: Path) -> None:
     assert "give --from and --to" in asked.stderr
 
 
+def test_an_index_that_cannot_be_read_is_told_and_taken_for_no_word_of_what_is_missing(state: Path) -> None:
+    with closing(index.open_index(state / index.FILE, 2**26)) as db:
+        outstanding.note(db, [(f"{number}", "lead_created", number * 60_000) for number in range(2000)])
+    damage_table(state / index.FILE, "refused_by_minute")
+    asked = run(state, "request")
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert asked.stderr.startswith(f"{state / index.FILE} cannot be read: database disk image is malformed. ")
+
+
 def test_what_can_no_longer_come_is_asked_for(state: Path) -> None:
     now = int(time() * 1000)
     with closing(index.open_index(state / index.FILE, 2**26)) as db:
@@ -87,6 +97,7 @@ def test_a_window_that_is_given_is_printed_in_utc_for_each_event(state: Path) ->
     [
         (["--to", "1d"], "--to requires --from"),
         (["--from", "1d", "--to", "2d"], "--from must be before --to"),
+        (["--from", "60d", "--to", "40d"], "Aurora can send again what is up to 30 days old"),
     ],
 )
 def test_a_window_that_makes_no_sense_is_refused(state: Path, arguments: list[str], why: str) -> None:

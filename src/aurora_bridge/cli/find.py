@@ -28,6 +28,7 @@ from aurora_bridge.outbox.inspect import copies_of, inspect_spool
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import Settings
+from aurora_bridge.state.directory import StateError
 from aurora_bridge.webhook.catalogue import EVENTS, Recurrence
 from aurora_bridge.webhook.event import ID, Identity, identity_of, rfc3339
 
@@ -107,6 +108,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the copies; return the exit code."""
     wanted, directory = arguments.id, settings.state_dir
     found, looked, failure = Counter[str](), [], ""
+    known, unknown = None, ""
     events = set(arguments.event or ())
     if (directory / FILE).exists():
         looked.append(f"the spool in {directory}")
@@ -119,7 +121,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             looked.append(f"{_topics(settings, events)} at {settings.kafka.bootstrap_servers}{since}")
         except ReadError as error:
             failure = str(error)
-    for line in filter(None, (*_summary(wanted, found, known_of(directory, wanted.fingerprint), looked), failure)):
+    try:
+        known = known_of(directory, wanted.fingerprint)
+    except StateError as error:
+        unknown = str(error)
+    for line in filter(None, (*_summary(wanted, found, known, looked), unknown, failure)):
         tell(line)
     return os.EX_OK if found and not failure else EX_FAILED
 

@@ -162,6 +162,8 @@ def _request(arguments: argparse.Namespace, settings: Settings) -> int:
     now_ms = int(time() * 1000)
     if arguments.from_ms is not None:
         to_ms = now_ms if arguments.to_ms is None else arguments.to_ms
+        if to_ms <= now_ms - _REACH_MS:
+            return _fail("Aurora can send again what is up to 30 days old, and this window ended before that.")
         windows = [Window(event, arguments.from_ms, to_ms) for event in arguments.event or [""]]
     elif arguments.to_ms is not None:
         return _fail("--to requires --from: add the start of the window.")
