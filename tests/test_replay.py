@@ -118,6 +118,14 @@ async def test_only_what_aurora_was_refused_can_have_come_again_as_a_retry(
     assert results == [Outcome.SPOOLED, Outcome.SPOOLED, outcome]
 
 
+async def test_what_was_kept_is_judged_by_no_limit_of_requests(core: Replaying) -> None:
+    """The limit may have been lowered since; and what is kept is percent-encoded, and may be longer than what came."""
+    long = LETTER._replace(target=f"/lead_changed?lead_id={'%C3%A9' * 4000}")
+    assert len(long.target) > Settings().ingress.max_target_bytes
+    assert (await core.ask(long, dry_run=False)).outcome is Outcome.SPOOLED
+    assert [stored.topic for stored in core.stored()] == ["lead_changed", "dead_letter"]
+
+
 async def test_a_dry_run_changes_nothing(core: Replaying) -> None:
     assert (await core.ask(LETTER, dry_run=True)).event == "lead_changed"
     assert core.stored() == []

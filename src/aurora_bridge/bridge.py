@@ -209,10 +209,16 @@ class Bridge:
             )
         return Outcome.DUPLICATE
 
-    async def publish(self, event: Event, id_: str, entry: Entry, match: Match, delivery: Delivery) -> Outcome:
-        """Make the event durable and tell the deduplicator what became of it. Raises `Refusal`, once that is noted."""
+    async def publish(  # noqa: PLR0913 - the event and its delivery
+        self, event: Event, id_: str, entry: Entry, match: Match, delivery: Delivery, *, replayed: bool = False
+    ) -> Outcome:
+        """Make the event durable and tell the deduplicator what became of it. Raises `Refusal`, once that is noted.
+
+        The limits of requests do not hold for a delivery that is `replayed`: it was taken when it came.
+        """
         try:
-            self._check_bounds(delivery)
+            if not replayed:
+                self._check_bounds(delivery)
             outcome = await self._publisher.publish(self._record(event, id_, entry, match, delivery))
         except Refusal as refusal:
             self._dedup.refused(entry, refusal)

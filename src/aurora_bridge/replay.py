@@ -88,7 +88,7 @@ class Replay:
                 raise
             mark = replace(mark, data=mark.data | {"event": event.name, "event_id": event_id})
             begun = replace(delivery, received=monotonic())  # with deadlines of its own
-            await self._bridge.publish(mark, mark.fingerprint, entry, match, begun)
+            await self._bridge.publish(mark, mark.fingerprint, entry, match, begun, replayed=True)
             extra = fields(dead_letter=letter.id, outcome=outcome.value, event=event.name, id=event_id)
             log.info("a dead letter was replayed", extra=extra)
             return Result(outcome, None, event.name, event_id)
@@ -101,6 +101,6 @@ class Replay:
         claim = await replays.claim(event, delivery.received_us // 1000, retried=retried)
         if claim.entry is None:
             return Outcome.DUPLICATE, claim.id
-        outcome = await self._bridge.publish(event, claim.id, claim.entry, match, delivery)
+        outcome = await self._bridge.publish(event, claim.id, claim.entry, match, delivery, replayed=True)
         await replays.stored(claim.entry)
         return outcome, claim.id

@@ -1,15 +1,20 @@
 """The commands that a running daemon accepts."""
 
+import logging
 from time import time
 
 from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.server import Command, Request
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka.cluster_guard import ClusterGuard
+from aurora_bridge.logs import fields
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
-from aurora_bridge.replay import Replay
+from aurora_bridge.outcomes import Outcome, Reason, Refusal
+from aurora_bridge.replay import Replay, Result
 from aurora_bridge.webhook.dead_letter import read_dead_letter
+
+log = logging.getLogger(__name__)
 
 RETRY = "quarantine.retry"
 DISCARD = "quarantine.discard"
@@ -36,7 +41,14 @@ def commands(
         if letter is None:
             msg = "event must be the CloudEvent of a dead letter"
             raise ValueError(msg)
-        return (await replay(letter, dry_run=request.get("dry_run") is not False))._asdict()
+        try:
+            result = await replay(letter, dry_run=request.get("dry_run") is not False)
+        except Refusal as refusal:
+            result = Result(Outcome.REFUSED, refusal.reason)
+        except Exception:
+            log.exception("a dead letter cannot be replayed", extra=fields(dead_letter=letter.id))
+            result = Result(Outcome.REFUSED, Reason.INTERNAL_ERROR)
+        return result._asdict()
 
     always: dict[str, Command] = {ACCEPT_CLUSTER: accept, REPLAY: replay_one}
     return always | _about_resend(dedup) | ({} if spool is None else _about_quarantine(spool, publisher))
