@@ -185,6 +185,22 @@ def test_what_is_wrong_in_standard_input_is_told(monkeypatch: pytest.MonkeyPatch
     assert "invalid 'a b' (from standard input)" in ended.stderr
 
 
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_standard_input_without_settings_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    given(text, monkeypatch)
+    ended = here("config", "-")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert ended.stderr == "standard input: empty. Did the command in front of the pipe fail?\n"
+
+
+def test_the_environment_here_is_not_that_of_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    given('[ingress]\nhost = "0.0.0.0"\n[auth]\ntokens_file = "tokens"\n', monkeypatch)
+    ended = here("config", "-", kafka__bootstrap_servers="kafka:9092", admin__prot="1")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("AURORA_BRIDGE_KAFKA__BOOTSTRAP_SERVERS")
+
+
 def test_files_are_looked_at_again_after_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given(MANIFEST, monkeypatch)
     here("config", "-")

@@ -4,8 +4,8 @@ The output is one JSON object (TOML cannot express "not set") with a member for 
 with `sources` in the same form, which says where each value came from. Exit 0 if the daemon would start with these
 settings, 78 (EX_CONFIG) if not; then standard error has a line for each problem. `settings.load` reads the settings.
 
-`aurora-bridge config -` checks the settings of another machine, such as the ones that Helm renders: the files that they
-name are not read.
+`aurora-bridge config -` checks the settings of another machine, such as the ones that Helm renders: neither the files
+that they name nor the environment here is read.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def add(subparsers: Subparsers) -> None:
         default=argparse.SUPPRESS,
         metavar="FILE",
         help="the same as --config FILE; - is standard input: TOML or the output of `helm template`, for another "
-        "machine, so that the secret files it names are not read",
+        "machine, so that neither the secret files it names nor the environment here is read",
     )
 
 

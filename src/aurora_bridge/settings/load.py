@@ -31,7 +31,7 @@ class _Environment(EnvSettingsSource):
 
 
 class FromElsewhere(NamedTuple):
-    """A settings file from another machine; the files that it names exist only there."""
+    """A settings file from another machine; its environment and the files that it names exist only there."""
 
     name: Path
     """Its name in messages."""
@@ -59,8 +59,12 @@ def read_sources(config_file: Config = None, environ: Mapping[str, str] = os.env
     """
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
-    file = config_file.name if isinstance(config_file, FromElsewhere) else config_file
-    table = _read(file, config_file.toml if isinstance(config_file, FromElsewhere) else None) if file else {}
+    file, text = config_file if isinstance(config_file, FromElsewhere) else (config_file, None)
+    if text is not None:
+        environ = {}
+        if not text.strip():
+            raise SettingsError([f"{file}: empty. Did the command in front of the pipe fail?"])
+    table = _read(file, text) if file else {}
     named = {name: key_of(name) for name, value in environ.items() if _is_ours(name, value)}
     return Sources(named, table, file)
 
