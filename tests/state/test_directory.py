@@ -5,13 +5,18 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from math import isnan
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from aurora_bridge.outbox.spool_file import FILE as SPOOL
+from aurora_bridge.outbox.spool_file import open_spool
 from aurora_bridge.state.directory import StateError, instance_name, locked, room, write_durably
 
+NOBODY: Final = 65_534
 HOLD = """
 import sys
 from pathlib import Path
@@ -44,6 +49,19 @@ def test_a_second_daemon_is_told_who_has_it_and_what_to_do(tmp_path: Path) -> No
     expected = f"{tmp_path} is used by another aurora-bridge (process {os.getpid()}). Stop that one, or set"
     with locked(tmp_path), pytest.raises(StateError, match=re.escape(expected)), locked(tmp_path):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away, which only root can")
+def test_what_root_makes_is_the_directory_owners(tmp_path: Path) -> None:
+    """A daemon of that user could not read it otherwise, as after a `drain` by root."""
+    os.chown(tmp_path, NOBODY, NOBODY)
+    with locked(tmp_path):
+        write_durably(tmp_path / "cluster", "an-id")
+        (tmp_path / SPOOL).write_bytes(b"no database" * 1000)
+        with closing(open_spool(tmp_path, 2**26)) as db:
+            db.execute("PRAGMA user_version=99")
+            owners = {path.name: path.stat().st_uid for path in tmp_path.iterdir() if ".broken-" not in path.name}
+    assert owners == dict.fromkeys(("lock", "cluster", SPOOL, f"{SPOOL}-wal", f"{SPOOL}-shm"), NOBODY)
 
 
 def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:

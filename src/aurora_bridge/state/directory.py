@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import nan
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +44,7 @@ def locked(directory: Path) -> Iterator[None]:
             "it, or set AURORA_BRIDGE_STATE_DIR to another directory."
         )
         raise StateError(msg) from error
+    _give_to_owner(directory / LOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.truncate(descriptor, 0)
@@ -82,13 +83,22 @@ def write_durably(path: Path, line: str) -> None:
 
 
 def rename_durably(path: Path, target: Path) -> None:
-    """Rename a file within its directory, with fsync. Raises `OSError`."""
+    """Rename a file within its directory, with fsync, and let the directory's owner own it. Raises `OSError`."""
+    _give_to_owner(path)
     path.rename(target)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _give_to_owner(path: Path) -> None:
+    """As root, give a file to the owner of its directory, whose daemon has to read it. SQLite does the same."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        with suppress(PermissionError):  # root in a container may lack CAP_CHOWN
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 class Room(NamedTuple):
