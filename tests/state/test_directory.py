@@ -14,7 +14,7 @@ import pytest
 
 from aurora_bridge.outbox.spool_file import FILE as SPOOL
 from aurora_bridge.outbox.spool_file import open_spool
-from aurora_bridge.state.directory import StateError, instance_name, locked, room, write_durably
+from aurora_bridge.state.directory import InUseError, StateError, instance_name, locked, room, write_durably
 
 NOBODY: Final = 65_534
 HOLD = """
@@ -62,6 +62,20 @@ def test_what_root_makes_is_the_directory_owners(tmp_path: Path) -> None:
             db.execute("PRAGMA user_version=99")
             owners = {path.name: path.stat().st_uid for path in tmp_path.iterdir() if ".broken-" not in path.name}
     assert owners == dict.fromkeys(("lock", "cluster", SPOOL, f"{SPOOL}-wal", f"{SPOOL}-shm"), NOBODY)
+
+
+def test_a_damaged_name_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "instance").write_bytes(b"\xff\xfe\n")
+    name = instance_name(tmp_path)
+    assert re.fullmatch("[0-9a-f]{12}", name)
+    assert instance_name(tmp_path) == name
+
+
+def test_a_damaged_lock_file_keeps_a_second_daemon_out_all_the_same(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / "lock").write_bytes(b"\xff\xfe\n")
+        with pytest.raises(InUseError), locked(tmp_path):
+            pass
 
 
 def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:

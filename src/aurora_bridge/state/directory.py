@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from aurora_bridge.os_errors import reason
 
 LOCK = "lock"
 INSTANCE = "instance"
+_NAME = re.compile("[0-9a-f]{12}")
 
 
 class StateError(Exception):
@@ -50,7 +52,7 @@ def locked(directory: Path) -> Iterator[None]:
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
     except BlockingIOError as error:
-        holder = (directory / LOCK).read_text().strip() or "unknown"
+        holder = (directory / LOCK).read_text(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise InUseError(directory, holder) from error
     try:
@@ -63,10 +65,10 @@ def instance_name(directory: Path) -> str:
     """Return the random name of this replica, created at its first start and kept in the state directory."""
     path = directory / INSTANCE
     try:
-        name = path.read_text().strip()
+        name = path.read_text(errors="replace").strip()
     except FileNotFoundError:
         name = ""
-    if not name:
+    if not _NAME.fullmatch(name):
         name = os.urandom(6).hex()
         write_durably(path, name)
     return name
