@@ -68,7 +68,8 @@ def run(_arguments: argparse.Namespace, settings: Settings) -> int:
 def _on_ready(settings: Settings, url: str, admin: str) -> None:
     """Print the URLs, and what to try first."""
     lines = [f"webhooks  {url}", f"admin     {admin}  (/readyz, /metrics)"]
-    if settings.embedded_log and settings.auth.tokens_file is None:
+    anyone = settings.default_route and settings.auth.tokens_file is None and settings.auth.basic_file is None
+    if settings.embedded_log and anyone:
         lines += [
             "",
             "send one:",
