@@ -23,11 +23,14 @@ LETTER: Request = {
 
 
 @pytest.mark.parametrize(
-    ("failure", "reason"), [(Refusal(Reason.SPOOL_FULL), "spool_full"), (RuntimeError("a bug"), "internal_error")]
+    ("failure", "reason"), [(Refusal(Reason.SPOOL_FULL), "spool_full"), (RuntimeError("canary"), "internal_error")]
 )
-async def test_a_dead_letter_that_is_not_replayed_has_a_result_too(failure: Exception, reason: str) -> None:
+async def test_a_dead_letter_that_is_not_replayed_has_a_result_too(
+    failure: Exception, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     replay = create_autospec(Replay, instance=True, side_effect=failure)
     publisher, guard, dedup = (create_autospec(each) for each in (Publisher, ClusterGuard, Deduplicator))
     replay_one = commands(None, publisher, guard, dedup, cast("Replay", replay))[REPLAY]
     result = await replay_one({"event": LETTER, "dry_run": False})
     assert (result["outcome"], result["reason"]) == ("refused", reason)
+    assert "canary" not in caplog.text  # the text of an exception can quote the delivery

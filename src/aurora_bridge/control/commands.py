@@ -7,7 +7,7 @@ from aurora_bridge.control.address import MAX_ROWS
 from aurora_bridge.control.server import Command, Request
 from aurora_bridge.dedup.deduplicator import Deduplicator
 from aurora_bridge.kafka.cluster_guard import ClusterGuard
-from aurora_bridge.logs import fields
+from aurora_bridge.logs import fields, origin
 from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outcomes import Outcome, Reason, Refusal
@@ -45,8 +45,9 @@ def commands(
             result = await replay(letter, dry_run=request.get("dry_run") is not False)
         except Refusal as refusal:
             result = Result(Outcome.REFUSED, refusal.reason)
-        except Exception:
-            log.exception("a dead letter cannot be replayed", extra=fields(dead_letter=letter.id))
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text could quote the delivery
+            found = {"type": type(error).__name__, "at": origin(error)}
+            log.error("a dead letter cannot be replayed", extra=fields(dead_letter=letter.id, **found))  # noqa: TRY400
             result = Result(Outcome.REFUSED, Reason.INTERNAL_ERROR)
         return result._asdict()
 
