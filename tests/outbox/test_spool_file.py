@@ -188,7 +188,17 @@ async def test_a_damaged_oldest_page_costs_no_search_through_the_numbers_of_rows
 
 
 @pytest.mark.parametrize("drained", [True, False])
-@pytest.mark.parametrize("sql", ["headers='[[]'", "headers='[1]'", "value=CAST(x'ff7b7d' AS TEXT)", "key=x'00'"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "headers='[[]'",
+        "headers='[1]'",
+        "value=CAST(x'ff7b7d' AS TEXT)",
+        "value=replace(value, '\"', '?')",
+        "value=char(0) || value",
+        "key=x'00'",
+    ],
+)
 async def test_a_row_with_damaged_content_ends_the_daemon_once_and_is_the_only_one_that_is_lost(
     tmp_path: Path, sql: str, caplog: pytest.LogCaptureFixture, *, drained: bool
 ) -> None:
@@ -207,6 +217,20 @@ async def test_a_row_with_damaged_content_ends_the_daemon_once_and_is_the_only_o
         assert seqs(await spool.read(0, 10)) == [1, 2, 4, 5, 6]
         assert (spool.waiting, spool.stats.quarantined) == (4, 1)
     assert "5 readable rows were salvaged" in caplog.text
+
+
+async def test_a_zeroed_sector_in_the_only_row_is_damage_like_any_other(tmp_path: Path) -> None:
+    async with Running(tmp_path) as spool:
+        await append(spool, make_record("a", size=1000))
+    content = bytearray((tmp_path / FILE).read_bytes())
+    at = content.find(b'{"id":"a"')
+    content[at : at + 512] = bytes(512)
+    (tmp_path / FILE).write_bytes(content)
+    async with Running(tmp_path) as spool:
+        with pytest.raises(sqlite3.DatabaseError, match="the content of a row is damaged"):
+            await spool.head("lead_changed", 10)
+    async with Running(tmp_path) as spool:
+        assert (spool.waiting, await spool.read(0, 10)) == (0, [])
 
 
 # The log reader

@@ -57,7 +57,8 @@ def row_of(seq: int, record: OutboxRecord, now_us: int, ran_us: int, quarantined
 def _select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list[OutboxRecord]:
     """Return the records of rows. In one step of SQLite, because each step releases the GIL (`state.worker`).
 
-    SQLite does not notice damage inside a row's content. It makes the file as corrupt as any other.
+    SQLite does not notice damage inside a row's content. It makes the file as corrupt as any other. So Kafka gets no
+    value that is not JSON.
     """
     try:
         (selected,) = db.execute(f"SELECT json_group_array({_ROW}) FROM ({rows})", values).fetchone()  # noqa: S608 - constants
@@ -71,13 +72,14 @@ def _select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list
 
 def _select_window(db: sqlite3.Connection, rows: str, values: Sequence[object], limit: int) -> list[OutboxRecord]:
     """Return the first records of a SELECT whose last parameter is its limit: at most `limit`, and about 4 MiB."""
-    largest = f"SELECT coalesce(max(length(value)), 1) FROM ({rows})"  # noqa: S608 - constants
+    largest = f"SELECT max(1, coalesce(max(length(value)), 1)) FROM ({rows})"  # noqa: S608 - constants
     (size,) = db.execute(largest, (*values, limit)).fetchone()
     return _select(db, rows, (*values, min(limit, _WINDOW_BYTES // size + 1)))
 
 
 def _record_of(row: list[Any]) -> OutboxRecord:
     seq, event, key, value, headers, partition_key, time_ms, fingerprint, stored_us, _, quarantined = row
+    orjson.loads(value)  # in either form of an event it is JSON: what is not is damaged
     record = OutboxRecord(
         event,
         key.encode(),
