@@ -406,7 +406,7 @@ async def test_a_file_that_is_found_broken_while_running_is_checked_at_the_next_
             assert await append(spool, make_record("b")) is Reason.SPOOL_FAILED
         connections.clear()
         async with Running(tmp_path) as spool:
-            assert "PRAGMA quick_check(1)" in connections[0].texts
+            assert "PRAGMA integrity_check(1)" in connections[0].texts
             assert keys(await spool.head("lead_changed", 10)) == ["a"]
 
 

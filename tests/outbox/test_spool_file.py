@@ -233,6 +233,41 @@ async def test_a_zeroed_sector_in_the_only_row_is_damage_like_any_other(tmp_path
         assert (spool.waiting, await spool.read(0, 10)) == (0, [])
 
 
+async def test_a_damaged_entry_of_the_queues_index_ends_the_daemon_once_and_costs_no_event(tmp_path: Path) -> None:
+    async with Running(tmp_path) as spool:
+        await store(spool, "abcde")
+    content = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(content.replace(b"lead_changed\x03\x03", b"lead_changed\x03\x43"))
+    async with Running(tmp_path) as spool:
+        with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+            await spool.head("lead_changed", 10)
+    async with Running(tmp_path) as spool:
+        assert keys(await spool.head("lead_changed", 10)) == list("abcde")
+
+
+def page_of(directory: Path, index: str) -> bytes:
+    """Return an index of one page."""
+    with closing(sqlite3.connect(directory / FILE)) as db:
+        (number,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name=?", (index,)).fetchone()
+    return (directory / FILE).read_bytes()[(number - 1) * 4096 : number * 4096]
+
+
+@pytest.mark.parametrize(("index", "quarantined"), [("waiting", None), ("quarantined", "message_too_large")])
+async def test_an_index_that_lacks_rows_because_a_write_was_lost_is_found_at_the_start(
+    tmp_path: Path, index: str, quarantined: str | None
+) -> None:
+    async with Running(tmp_path) as spool:
+        await append(spool, *map(make_record, "ab"), quarantined=quarantined)
+    before = page_of(tmp_path, index)
+    async with Running(tmp_path) as spool:
+        await append(spool, *map(make_record, "cde"), quarantined=quarantined)
+    content = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(content.replace(page_of(tmp_path, index), before))
+    async with Running(tmp_path) as spool:
+        assert spool.waiting + spool.stats.quarantined == 5
+        assert keys(await spool.read(0, 10)) == list("abcde")
+
+
 # The log reader
 
 

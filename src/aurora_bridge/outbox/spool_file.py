@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aurora_bridge.outbox.rows import PAGE, Stats, check, read, stats
-from aurora_bridge.state.database import Format, error_code, open_and_read, open_database
+from aurora_bridge.state.database import Format, corrupt, error_code, open_and_read, open_database
 
 FILE = "spool.db"
 _VERSION = 2
@@ -79,7 +79,8 @@ def start_spool(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, St
 
 
 def _start(db: sqlite3.Connection) -> Start:
-    db.execute("SELECT count(set_aside) FROM events NOT INDEXED")  # reads every row, to find a broken file now
+    # Reads every row, to find a broken file now.
+    total, quarantined = db.execute("SELECT count(*), count(set_aside) FROM events NOT INDEXED").fetchone()
     db.execute(_COUNT_SALVAGED)
     try:
         db.execute(_INDEX)
@@ -89,7 +90,11 @@ def _start(db: sqlite3.Connection) -> Start:
     spool_id, last_seq, ran_us = db.execute("SELECT id, last_seq, ran_us FROM state").fetchone()
     waiting = Counter(dict(db.execute("SELECT event, count(*) FROM events WHERE set_aside IS NULL GROUP BY event")))
     waiting.update(dict(db.execute("SELECT DISTINCT event, 0 FROM events WHERE set_aside IS NOT NULL")))
-    return Start(spool_id, last_seq, ran_us, waiting, stats(db))
+    now = stats(db)
+    if (waiting.total(), now.quarantined) != (total - quarantined, quarantined):
+        msg = "an index does not match its table"
+        raise corrupt(msg)
+    return Start(spool_id, last_seq, ran_us, waiting, now)
 
 
 def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
