@@ -187,6 +187,21 @@ async def test_a_damaged_oldest_page_costs_no_search_through_the_numbers_of_rows
         assert seqs(await spool.head("lead_changed", 100)) == list(range(10**12 + 2, 10**12 + 41))
 
 
+async def test_a_damaged_table_costs_no_search_through_the_numbers_of_all_rows_that_were_ever_spooled(
+    tmp_path: Path,
+) -> None:
+    async with Running(tmp_path) as spool:
+        await append(spool, *(make_record(f"{number:02}", size=3000) for number in range(40)))
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.executescript("UPDATE state SET last_seq = 1e12")
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name='events'").fetchone()
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(bytes(4096))
+    async with Running(tmp_path) as spool:
+        assert spool.waiting == 0
+
+
 @pytest.mark.parametrize("drained", [True, False])
 @pytest.mark.parametrize(
     "sql",

@@ -47,12 +47,15 @@ UPDATE state SET id=lower(hex(randomblob(16))), last_seq=(SELECT coalesce(max(se
 _COUNT_SALVAGED = """
 UPDATE state SET last_seq=(SELECT max(seq) FROM events) WHERE last_seq < (SELECT max(seq) FROM events)
 """
-_BOUNDS = (
-    """SELECT min(seq), max(seq) FROM (SELECT seq FROM events INDEXED BY waiting WHERE set_aside IS NULL
-    UNION ALL SELECT seq FROM events INDEXED BY quarantined WHERE set_aside IS NOT NULL)""",
-    "SELECT NULL, last_seq FROM state",
-    "SELECT NULL, max(seq) FROM events",  # format 1 has neither
+_IN_INDEXES = """(SELECT seq FROM events INDEXED BY waiting WHERE set_aside IS NULL
+UNION ALL SELECT seq FROM events INDEXED BY quarantined WHERE set_aside IS NOT NULL)"""
+_FIRST = f"SELECT min(seq) FROM {_IN_INDEXES}"  # noqa: S608 - constants
+_LAST = (
+    "SELECT max(seq) FROM events NOT INDEXED",
+    f"SELECT max(seq) FROM {_IN_INDEXES}",  # noqa: S608 - constants
+    "SELECT last_seq FROM state",
 )
+"""The last of these counts all rows there ever were: only where neither the table nor its indexes can be read."""
 
 
 class Start(NamedTuple):
@@ -104,7 +107,7 @@ def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
     an unreadable one.
     """
     seq, limit = 1, PAGE
-    first, last = _bounds(broken)
+    first, last = _answer(broken, _FIRST), _answer(broken, *_LAST)
     while seq <= last:
         try:
             records = read(broken, seq - 1, (), limit)
@@ -119,13 +122,12 @@ def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
         seq, limit = max(seq, rows[-1][0]) + 1, PAGE
 
 
-def _bounds(broken: sqlite3.Connection) -> tuple[int, int]:
-    """Return the first and the last row number of a broken file, from what of it can be read."""
-    bounds = []
-    for sql in _BOUNDS:
+def _answer(broken: sqlite3.Connection, *queries: str) -> int:
+    """Return the number that the first query finds that can read what it needs; 0 if it finds none, or none can."""
+    for sql in queries:
         with suppress(sqlite3.DatabaseError):
-            bounds += broken.execute(sql).fetchall()
-    return min((first for first, _ in bounds if first), default=1), max((last for _, last in bounds if last), default=0)
+            return broken.execute(sql).fetchone()[0] or 0
+    return 0
 
 
 FORMAT = Format(
