@@ -14,6 +14,9 @@ from aurora_bridge.dedup.recurrence import Action
 from aurora_bridge.outbox.spool_file import FILE as SPOOL_FILE
 from tests.dedup.events import DAY, ME, MINUTE, NOON, ONCE, SECOND, A, B, C, once, told
 from tests.dedup.life import CLUSTER, REFUSAL, Life, failing, held_up, lives, paused, rows, states, turns, until
+from tests.outbox.records import make_record
+from tests.outbox.spooling import Running, append
+from tests.state.failing import connect_failing
 from tests.support.index_rows import rows_of
 
 End = Callable[[Life], Coroutine[None, None, Path]]
@@ -338,3 +341,23 @@ async def test_the_rows_of_another_spool_are_read_from_their_beginning(tmp_path:
             third = start(await second.kill())
         assert await third.act(ONCE, NOON + MINUTE) is Action.DUPLICATE
         assert await third.act(once("3"), NOON + MINUTE) is Action.DUPLICATE
+
+
+async def test_the_rows_of_a_spool_of_large_events_are_not_measured_again_with_each_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aurora_bridge.outbox.rows._WINDOW_BYTES", 2**16)  # some 250 of these rows
+    async with Running(tmp_path, 2**24) as spool:
+        await append(spool, *(make_record(f"{number}", size=250) for number in range(3000)))
+    measured: list[str] = []
+
+    def length(value: str) -> int:
+        measured.append(value)
+        return len(value)
+
+    connections = connect_failing(monkeypatch)
+    async with lives() as start:
+        life = start(tmp_path)
+        connections[0].create_function("length", 1, length)
+        await life.log.reading()
+    assert 3000 <= len(measured) < 2 * 3000

@@ -27,8 +27,8 @@ from aurora_bridge.logs import fields
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 5000
-"""Rows of the spool per read."""
+_AT_ONCE = 300
+"""Rows of the spool per read: about 4 MiB of large ones. A read measures them all before it returns 4 MiB."""
 _DAY_MS = 86_400_000
 _AGAIN_SECONDS = 1.0
 
