@@ -2,13 +2,16 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
 from aurora_bridge.dedup.index import FILE as INDEX
+from aurora_bridge.outbox.spool_file import FILE
 from tests.cli.in_process import here
 from tests.cli.spools import fill
 from tests.e2e.load import Load, lost, out_of_order
@@ -62,6 +65,16 @@ def test_what_kafka_rejects_is_told_and_stays_and_so_does_what_was_quarantined(
     assert f"2 are quarantined and stay. AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge quarantine" in drained.stderr
     assert [stored.key for stored in spooled(tmp_path)] == ["quarantined", "large"]
     assert [stored.key for stored in Place(prefix, kafka.bootstrap).read(Daemon(tmp_path))] == ["small"]
+
+
+def test_a_quarantined_event_that_is_damaged_is_counted_like_any_other(tmp_path: Path, nobody: str) -> None:
+    fill(tmp_path, make_record("damaged"), quarantined="message_too_large")
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute("UPDATE events SET value='{'")
+        db.commit()
+    drained = here("drain", str(tmp_path), kafka__bootstrap_servers=nobody)
+    assert drained.returncode == 0
+    assert "1 are quarantined and stay." in drained.stderr
 
 
 def test_a_directory_in_which_a_daemon_lives_is_left_to_it(tmp_path: Path, nobody: str) -> None:

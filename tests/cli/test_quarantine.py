@@ -1,11 +1,14 @@
 """`aurora-bridge quarantine`: what Kafka rejects can be seen, sent again, and deleted."""
 
 import json
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from aurora_bridge.outbox.spool_file import FILE, start_spool
 from aurora_bridge.state.directory import locked
 from tests.cli.in_process import here
 from tests.cli.spools import fill
@@ -73,6 +76,39 @@ def test_a_living_daemon_sends_again_or_deletes_what_kafka_refused(
         assert listed(daemon.state) == {}
         daemon.wait_until_connected()
         assert daemon.get("/lead_changed?lead_id=small").json["outcome"] == "published"
+
+
+def damage(state: Path, row: int) -> None:
+    """Damage the content of a row, which SQLite does not notice."""
+    with closing(sqlite3.connect(state / FILE)) as db:
+        db.execute("UPDATE events SET value='{' WHERE seq=?", (row,))
+        db.commit()
+
+
+@pytest.mark.parametrize("words", ["quarantine list", "quarantine show 2", "quarantine discard 2 --yes", "tail"])
+def test_a_damaged_event_is_told_with_what_to_do_and_the_next_start_salvages_the_others(
+    state: Path, words: str
+) -> None:
+    damage(state, 2)
+    ended = here(*words.split(), state_dir=state)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"{state / FILE} is damaged: the content of a row is damaged. Restart the daemon: its start salvages what can "
+        "be read.\n"
+    )
+    with closing(start_spool(state, 2**26)[0]) as db:
+        assert db.execute("SELECT seq FROM events").fetchall() == [(1,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"), [("retry 3", [2]), ("discard 3 --yes", [2]), ("retry 2", [3]), ("retry --all", [])]
+)
+def test_a_damaged_event_holds_up_none_of_the_others(state: Path, words: str, rows: list[int]) -> None:
+    damage(state, 2)
+    ended = quarantine(state, *words.split())
+    assert ended.returncode == 0
+    with closing(sqlite3.connect(state / FILE)) as db:
+        assert db.execute("SELECT seq FROM events WHERE set_aside IS NOT NULL").fetchall() == [(row,) for row in rows]
 
 
 def test_what_was_quarantined_is_a_line_with_row_reason_size_receipt_event_and_id(state: Path) -> None:

@@ -344,7 +344,7 @@ async def test_a_spool_of_format_1_that_was_emptied_is_taken_over(tmp_path: Path
 
 def test_commands_read_a_spool_of_format_1_as_it_is(tmp_path: Path) -> None:
     make_format_1(tmp_path)
-    with closing(inspect_spool(tmp_path)) as db:
+    with inspect_spool(tmp_path) as db:
         assert keys(read(db, 0, (), 10)) == ["a.1", "b"]
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
 

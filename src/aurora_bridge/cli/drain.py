@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import signal
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -28,7 +27,7 @@ from aurora_bridge.kafka.problems import Problems
 from aurora_bridge.kafka.security import Security
 from aurora_bridge.kafka.sender import Sender
 from aurora_bridge.metrics import Metrics
-from aurora_bridge.outbox import quarantine
+from aurora_bridge.outbox import rows
 from aurora_bridge.outbox.drainer import Drainer
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.publisher import Publisher
@@ -89,8 +88,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             "To use this command instead, stop that process first."
         )
         raise StateError(msg) from error
-    with closing(inspect_spool(directory)) as db:
-        quarantined = sum(1 for _ in quarantine.listed(db))
+    with inspect_spool(directory) as db:
+        quarantined = rows.stats(db).quarantined
     if quarantined:
         tell(
             f"{quarantined} are quarantined and stay. AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge quarantine "

@@ -9,7 +9,6 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -133,7 +132,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _search_spool(directory: Path, wanted: Wanted, found: Counter[str]) -> set[str]:
     """Print the copies in the spool; return their event names: no other topic can have more copies."""
     events = set()
-    with closing(inspect_spool(directory)) as db:
+    with inspect_spool(directory) as db:
         for record in copies_of(db, wanted.fingerprint):
             identity = identity_of(record.value, record.headers)
             if identity is not None and wanted.is_in(identity):

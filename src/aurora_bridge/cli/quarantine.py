@@ -8,7 +8,6 @@ import argparse
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import Literal
 
 import orjson
@@ -118,7 +117,7 @@ def _add_rows(parser: "argparse._ActionsContainer", nargs: Literal["+", "*"] = "
 
 
 def _list(arguments: argparse.Namespace, settings: Settings) -> int:
-    with closing(inspect_spool(settings.state_dir)) as db:
+    with inspect_spool(settings.state_dir) as db:
         rows = list(quarantine.listed(db))
     if not rows:
         tell("the quarantine is empty")
@@ -165,14 +164,14 @@ def _discard(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _chosen(arguments: argparse.Namespace, settings: Settings) -> list[int]:
     """Return the requested rows that exist."""
-    with closing(inspect_spool(settings.state_dir)) as db:
-        return [each.seq for each in quarantine.listed(db) if arguments.all or each.seq in arguments.seq]
+    with inspect_spool(settings.state_dir) as db:
+        return [seq for seq in quarantine.all_seqs(db) if arguments.all or seq in arguments.seq]
 
 
 def _print_events(rows: Sequence[int], settings: Settings) -> list[int]:
     """Print the events of `rows`; return the rows that exist."""
     found: list[int] = []
-    with closing(inspect_spool(settings.state_dir)) as db:
+    with inspect_spool(settings.state_dir) as db:
         for start in range(0, len(rows), MAX_ROWS):
             events = quarantine.events_of(db, rows[start : start + MAX_ROWS])
             put(*events.values())
@@ -184,7 +183,7 @@ def _change(settings: Settings, command: str, rows: Sequence[int]) -> list[int]:
     """Change rows, through the daemon or here; return those that were found."""
     directory = settings.state_dir
     try:
-        with locked(directory), closing(open_spool(directory, settings.spool.max_bytes)) as db:
+        with locked(directory), open_spool(directory, settings.spool.max_bytes) as db:
             return [seq for seq, _ in _CHANGES[command](db, rows)]
     except InUseError:
         found: list[int] = []

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 
 import orjson
@@ -77,7 +76,7 @@ def read_letters(arguments: argparse.Namespace, settings: Settings) -> tuple[Let
 
 
 def _read_spool(letters: Letters, settings: Settings) -> None:
-    with closing(inspect_spool(settings.state_dir)) as db:
+    with inspect_spool(settings.state_dir) as db:
         seq = 0
         while records := rows.read(db, seq, [DEAD_LETTER], _GROUP):
             letters.take(structured(record.value, record.headers) for record in records)

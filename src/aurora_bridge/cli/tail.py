@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from functools import partial
 from heapq import heappush, heappushpop
 from time import sleep
@@ -109,7 +108,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _tail_log(settings: Settings, events: Sequence[str], printer: "_Printer", *, follow: bool, since_ms: int) -> None:
-    with closing(inspect_spool(settings.state_dir)) as db:
+    with inspect_spool(settings.state_dir) as db:
         seq = 0
         while True:
             records = read(db, seq, events, _GROUP)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import orjson
 
-from aurora_bridge.outbox.rows import read
+from aurora_bridge.outbox.rows import read, select
 from aurora_bridge.webhook.event import structured
 
 _PAGE = 100
@@ -45,13 +45,15 @@ def listed(db: sqlite3.Connection) -> Iterator[Quarantined]:
             yield Quarantined(seq, record.event, record.id, record.quarantined or "", record.time_ms, len(record.value))
 
 
+def all_seqs(db: sqlite3.Connection) -> list[int]:
+    """Return the numbers of all rows in quarantine, in order. Their contents may be damaged."""
+    return [seq for (seq,) in db.execute("SELECT seq FROM events WHERE set_aside IS NOT NULL ORDER BY seq").fetchall()]
+
+
 def events_of(db: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, str]:
     """Return the CloudEvents of quarantined rows, as JSON."""
-    sql = f"SELECT seq, value, headers FROM events WHERE {_CHOSEN} ORDER BY seq"  # noqa: S608 - constants
-    return {
-        seq: structured(value.encode(), [(name, text.encode()) for name, text in orjson.loads(headers)]).decode()
-        for seq, value, headers in db.execute(sql, (_json(seqs),)).fetchall()
-    }
+    records = select(db, f"SELECT * FROM events WHERE {_CHOSEN}", (_json(seqs),))  # noqa: S608 - constants
+    return {record.seq or 0: structured(record.value, record.headers).decode() for record in records}
 
 
 def add(db: sqlite3.Connection, seq: int, reason: str) -> None:

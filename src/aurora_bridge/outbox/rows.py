@@ -54,7 +54,7 @@ def row_of(seq: int, record: OutboxRecord, now_us: int, ran_us: int, quarantined
     )
 
 
-def _select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list[OutboxRecord]:
+def select(db: sqlite3.Connection, rows: str, values: Sequence[object]) -> list[OutboxRecord]:
     """Return the records of rows. In one step of SQLite, because each step releases the GIL (`state.worker`).
 
     SQLite does not notice damage inside a row's content. It makes the file as corrupt as any other. So Kafka gets no
@@ -74,7 +74,7 @@ def _select_window(db: sqlite3.Connection, rows: str, values: Sequence[object], 
     """Return the first records of a SELECT whose last parameter is its limit: at most `limit`, and about 4 MiB."""
     largest = f"SELECT max(1, coalesce(max(length(value)), 1)) FROM ({rows})"  # noqa: S608 - constants
     (size,) = db.execute(largest, (*values, limit)).fetchone()
-    return _select(db, rows, (*values, min(limit, _WINDOW_BYTES // size + 1)))
+    return select(db, rows, (*values, min(limit, _WINDOW_BYTES // size + 1)))
 
 
 def _record_of(row: list[Any]) -> OutboxRecord:
@@ -135,7 +135,7 @@ def of_fingerprint(db: sqlite3.Connection, fingerprint: str, rows: int) -> Itera
     (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
     found = "SELECT * FROM events WHERE seq > ? AND seq <= ? AND fingerprint=?"
     for seq in range(0, last, rows):
-        yield from _select(db, found, (seq, seq + rows, fingerprint))
+        yield from select(db, found, (seq, seq + rows, fingerprint))
 
 
 def expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:

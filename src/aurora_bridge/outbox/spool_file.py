@@ -8,12 +8,12 @@ for the events.
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from aurora_bridge.outbox.rows import PAGE, Stats, check, read, stats
-from aurora_bridge.state.database import Format, corrupt, error_code, open_and_read, open_database
+from aurora_bridge.state.database import Format, corrupt, error_code, for_command, open_and_read, open_database
 
 FILE = "spool.db"
 _VERSION = 2
@@ -71,9 +71,10 @@ class Start(NamedTuple):
     stats: Stats
 
 
-def open_spool(directory: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open the file for a command that holds the directory's lock. Raises `StateError`."""
-    return open_database(directory / FILE, FORMAT, max_bytes)
+def open_spool(directory: Path, max_bytes: int) -> AbstractContextManager[sqlite3.Connection]:
+    """Open the file for a command that holds the directory's lock. Raises `StateError`, also while it is used."""
+    path = directory / FILE
+    return for_command(path, open_database(path, FORMAT, max_bytes))
 
 
 def start_spool(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, Start]:

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,6 +212,23 @@ def suspect(path: Path, error: BaseException) -> None:
     """
     if is_broken(error):
         _suspicion(path).touch()
+
+
+@contextmanager
+def for_command(path: Path, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Have a command use a connection to the file at `path`, then close it. Raises `StateError` if the file is broken.
+
+    The next start checks it then.
+    """
+    with closing(connection):
+        try:
+            yield connection
+        except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise
+            suspect(path, error)
+            msg = f"{path} is damaged: {error}. Restart the daemon: its start salvages what can be read."
+            raise StateError(msg) from error
 
 
 def broken_files(directory: Path, name: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Mapping
-from contextlib import closing
 from itertools import cycle
 from threading import Event
 from time import monotonic
@@ -199,7 +198,7 @@ def _send_again(stage: Stage, told: Mapping[Webhook, Answer], when: str) -> set[
 
 
 def _waiting(daemon: Daemon) -> int:
-    with closing(inspect_spool(daemon.state)) as db:
+    with inspect_spool(daemon.state) as db:
         (count,) = db.execute("SELECT count(*) FROM events").fetchone()
         return int(count)
 
