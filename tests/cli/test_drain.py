@@ -77,6 +77,53 @@ def test_a_quarantined_event_that_is_damaged_is_counted_like_any_other(tmp_path:
     assert "1 are quarantined and stay." in drained.stderr
 
 
+def move_away(state: Path) -> None:
+    """Move the damaged spool, with what belongs to it, out of the state directory."""
+    for file in state.glob(f"{FILE}.broken-*"):
+        file.unlink()
+
+
+def test_a_damaged_event_ends_one_run_and_the_next_drains_the_others(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    create_topics(kafka.bootstrap, f"{prefix}lead_changed")
+    fill(tmp_path, *map(make_record, "abc"))
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute("UPDATE events SET value='{' WHERE seq=2")
+        db.commit()
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    ended = here("drain", str(tmp_path), **settings)
+    assert ended.returncode == 1
+    assert (
+        "3 are left: the disk failed, or damaged the spool. The next run salvages what can be read. What"
+        in ended.stderr
+    )
+    again = here("drain", str(tmp_path), **settings)
+    assert again.returncode == 1
+    assert "2 readable rows were salvaged" in again.stderr
+    assert "Events may be lost" in again.stderr
+    move_away(tmp_path)
+    assert here("drain", str(tmp_path), **settings).returncode == 0
+    assert [stored.key for stored in Place(prefix, kafka.bootstrap).read(Daemon(tmp_path))] == ["a", "c"]
+
+
+def test_where_events_were_lost_with_a_damaged_spool_it_fails_until_somebody_has_moved_that_away(
+    tmp_path: Path, nobody: str
+) -> None:
+    fill(tmp_path, *(make_record(f"{number}", size=1000) for number in range(20)))
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * ((tmp_path / FILE).stat().st_size - 4096))
+    first, second = (here("drain", str(tmp_path), kafka__bootstrap_servers=nobody) for _ in range(2))
+    assert "0 readable rows were salvaged" in first.stderr
+    for failed in (first, second):
+        assert failed.returncode == 1
+        assert f"Events may be lost: {FILE} was damaged, and lies in {tmp_path} as {FILE}.broken-" in failed.stderr
+    move_away(tmp_path)
+    drained = here("drain", str(tmp_path), kafka__bootstrap_servers=nobody)
+    assert (drained.returncode, drained.stderr) == (0, "0 wait\nnothing waits any more\n")
+
+
 def test_a_directory_in_which_a_daemon_lives_is_left_to_it(tmp_path: Path, nobody: str) -> None:
     with Daemon(tmp_path, kafka__bootstrap_servers=nobody) as daemon:
         assert daemon.get("/lead_changed?lead_id=1").status == 200

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import signal
+import sqlite3
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -34,6 +35,7 @@ from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import KafkaSettings, Settings
+from aurora_bridge.state.database import broken_files
 from aurora_bridge.state.directory import InUseError, StateError, locked
 from aurora_bridge.webhook.catalogue import EVENTS
 
@@ -42,6 +44,7 @@ _POLL_SECONDS = 0.1
 _TELL_SECONDS = 1.0
 _FLUSH_SECONDS = 2.0
 _ELSEWHERE = "they are meant for another Kafka cluster"
+_FAILED = "the disk failed, or damaged the spool. The next run salvages what can be read"
 
 _EXAMPLES = """\
   aurora-bridge drain /mnt/old/aurora-bridge-state                to the Kafka in this environment
@@ -58,7 +61,7 @@ def add(subparsers: Subparsers) -> None:
         run,
         help="publish what a departed replica left in its state directory",
         description="Publishes, in order, what waits in the spool of a state directory that no daemon uses. Exit 0 "
-        "once nothing waits, 1 if something is left. Quarantined events stay.",
+        "once nothing waits, 1 if something is left, or was lost with a damaged spool. Quarantined events stay.",
         examples=_EXAMPLES,
     )
     parser.add_argument("state_dir", type=Path, metavar="STATE_DIR", help="state directory of a daemon that is gone")
@@ -95,10 +98,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             f"{quarantined} are quarantined and stay. AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge quarantine "
             "list shows them, and why."
         )
-    if problem is None:
-        return os.EX_OK
-    tell(f"{problem} What is left stays in {directory}; run this again once that is fixed.")
-    return EX_FAILED
+    if problem is not None:
+        tell(f"{problem} What is left stays in {directory}; run this again once that is fixed.")
+    broken = broken_files(directory, FILE)
+    if broken:
+        tell(
+            f"Events may be lost: {FILE} was damaged, and lies in {directory} as {', '.join(broken)}. The runbook "
+            "AuroraBridgeBrokenFile says how to have them sent again. Then move it away, and run this again."
+        )
+    return EX_FAILED if problem is not None or broken else os.EX_OK
 
 
 async def _drain(directory: Path, settings: Settings, patience: float) -> str | None:
@@ -131,12 +139,14 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
             await sender.flush(_FLUSH_SECONDS)  # what is in flight may still be acknowledged
             for task in tasks:
                 task.cancel()
+    except* sqlite3.Error:  # the log says which
+        reason, failure = _FAILED, ""
     finally:
         if not await spool.stop(_FLUSH_SECONDS):
             tell("The disk does not respond: the next drain may send again what Kafka has already accepted.")
     if reason is None:
         return None
-    return f"{spool.waiting} are left: {reason}. {failure}"
+    return f"{spool.waiting} are left: {reason}. {failure}".rstrip()
 
 
 def _require_cluster(directory: Path, setting: str) -> None:
@@ -159,7 +169,7 @@ async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyn
         if stop.is_set():
             return "it was stopped"
         if spool.failed.is_set():
-            return "the disk failed"
+            return _FAILED
         if any(problem.reason == "wrong_cluster" for problem in problems):
             return _ELSEWHERE
         now = monotonic()

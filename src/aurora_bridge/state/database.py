@@ -251,7 +251,7 @@ def _salvage(path: Path, form: Format) -> None:
                 connection.execute("BEGIN IMMEDIATE")
                 count = connection.executemany(form.insert, _readable(path, form.salvage)).rowcount
                 connection.execute("COMMIT")
-                log.warning("%d readable rows were salvaged from %s", count, path)
+                log.error("%d readable rows were salvaged from %s", count, path)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.DatabaseError as error:
         _remove(new)
