@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import closing
 from math import isnan
 from pathlib import Path
 from typing import Final
@@ -58,7 +57,7 @@ def test_what_root_makes_is_the_directory_owners(tmp_path: Path) -> None:
     with locked(tmp_path):
         write_durably(tmp_path / "cluster", "an-id")
         (tmp_path / SPOOL).write_bytes(b"no database" * 1000)
-        with closing(open_spool(tmp_path, 2**26)) as db:
+        with open_spool(tmp_path, 2**26) as db:
             db.execute("PRAGMA user_version=99")
             owners = {path.name: path.stat().st_uid for path in tmp_path.iterdir() if ".broken-" not in path.name}
     assert owners == dict.fromkeys(("lock", "cluster", SPOOL, f"{SPOOL}-wal", f"{SPOOL}-shm"), NOBODY)
