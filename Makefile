@@ -15,6 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscop
 # The compiled build's wheel, and an environment that has it in place of the sources.
 WHEELS := build/wheels$(patsubst .venv%,%,$(VENV))
 COMPILED := $(VENV)-compiled
+SITE := "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 # What `make test-brokers` runs.
 BROKER_TESTS := tests/kafka tests/test_support_kafka.py tests/cli \
@@ -192,9 +193,10 @@ $(WHEELS)/.made: setup.py pyproject.toml $(shell find src -name '*.py') | $(VENV
 	ls $(@D)/aurora_bridge-*-cp*.whl
 	@touch $@
 
-$(COMPILED)/.dev: $(WHEELS)/.made requirements-dev.lock
+# It shares the other environment's packages: what an installed wheel brings comes before them.
+$(COMPILED)/.dev: $(WHEELS)/.made
 	test -e $(COMPILED)/bin/python || $(BIN)/python -m venv $(COMPILED)
-	$(COMPILED)/bin/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -c $(SITE) > $$($(COMPILED)/bin/python -c $(SITE))/development.pth
 	$(COMPILED)/bin/python -m pip install --quiet --no-deps --force-reinstall $(WHEELS)/*.whl
 	@touch $@
 
