@@ -151,9 +151,9 @@ _RUNTIME = Section(
             "Connections dropped",
             About(
                 "Connections a minute that were closed without an answer, by port and why: limit, too many at once; "
-                "handshake, no TLS within 10 s; descriptors, no file left.",
+                "handshake, no TLS within 10 s; descriptors, no file left; heads, long headers took too much memory.",
                 "None, but a health check of a TLS port that only connects.",
-                "limit: somebody floods the port; let Aurora, your proxy and your monitoring alone reach it. "
+                "limit, heads: somebody floods the port; let Aurora, your proxy and your monitoring alone reach it. "
                 "descriptors: raise the limit of open files (ulimit -Hn, LimitNOFILE=).",
             ),
             Query(

@@ -21,6 +21,7 @@ PLACEHOLDER, NOTHING = "placeholder", "nothing"
 """Kinds of values that mean nothing."""
 _MOST_BROKERS = 100
 _OTHER_BROKER = "other"
+DROP_REASONS = ("limit", "handshake", "descriptors", "heads")
 STAGES = ("read", "decide", "publish", "answer")
 _RESPONSE_BUCKETS = (
     *(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05),
@@ -136,8 +137,8 @@ class Metrics(Collector):
             "aurora_bridge_connections_dropped",
             "Connections closed without an answer, by port and reason: limit, too many were open, and this one had "
             "been without a request for longest; handshake, no TLS or PROXY protocol within 10 s; descriptors, the "
-            "process had no file descriptor left.",
-            (("port", ("ingress", "admin")), ("reason", ("limit", "handshake", "descriptors"))),
+            "process had no file descriptor left; heads, all together held too much of long headers.",
+            (("port", ("ingress", "admin")), ("reason", DROP_REASONS)),
         )
         self.dead_letters = Counter(
             "aurora_bridge_dead_letters",

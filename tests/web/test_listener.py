@@ -157,7 +157,7 @@ async def test_a_head_that_never_ends_is_no_request_and_does_not_keep_its_place(
 @pytest.mark.proves("An attacker cannot: add memory by heads that are long")
 @pytest.mark.parametrize("end", [b"", b"\r\n"], ids=["never ended", "answered"])
 async def test_long_heads_have_so_much_room_in_all_and_the_one_idle_longest_makes_room(
-    end: bytes, monkeypatch: pytest.MonkeyPatch
+    end: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The parser keeps a head also when it is answered, until the next one begins."""
     monkeypatch.setattr(connection, "_MOST_HELD", 20_000)
@@ -174,6 +174,8 @@ async def test_long_heads_have_so_much_room_in_all_and_the_one_idle_longest_make
             client.writer.write(request("/b") if end else b"\r\n")
             assert await client.answered()
         assert not end or not port.server.held
+        assert port.dropped("heads") == 1
+        assert caplog.text.count("long headers") == 1
 
 
 async def test_where_all_wait_for_their_answer_one_more_is_closed_and_none_of_them() -> None:

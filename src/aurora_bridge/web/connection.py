@@ -8,6 +8,7 @@ backpressure and shutdown stay aiohttp's. It relies on private names of `Request
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -245,6 +246,8 @@ class Server(web.Server):
         self.held: OrderedDict[Connection, int] = OrderedDict()
         """Bytes that a connection holds of its latest head, if that is not small; longest idle first."""
         self._held_bytes = 0
+        self.on_eviction: Callable[[], object] = lambda: None
+        """Called for each connection that is closed because all hold too much."""
 
     async def _unused(self, request: web.BaseRequest) -> web.StreamResponse:
         """Stand in for the handler that aiohttp wants and `Connection.start` never calls."""
@@ -272,6 +275,7 @@ class Server(web.Server):
             transport = self.open.get(oldest)
             if transport is not None:
                 transport.abort()
+                self.on_eviction()
 
     def refuse_connection(self, peer: str) -> None:
         """Note that a connection from `peer` was closed unread."""

@@ -15,7 +15,7 @@ from functools import partial
 from time import monotonic
 
 from aurora_bridge.logs import Quota, fields
-from aurora_bridge.metrics import Metrics
+from aurora_bridge.metrics import DROP_REASONS, Metrics
 from aurora_bridge.web.connection import Connection, Server
 from aurora_bridge.web.proxy_protocol import ProxyProtocolError, read_client
 from aurora_bridge.webhook.client_address import Networks, is_trusted
@@ -36,6 +36,10 @@ _TOO_MANY = (
 _NO_FILES = (
     "no connection can be accepted: the longest idle ones are closed. Raise the open-file limit (ulimit -Hn, "
     "LimitNOFILE=)"
+)
+_LONG_HEADS = (
+    "requests with long headers take too much memory: the longest idle of their connections are closed. Let only "
+    "Aurora or your proxy reach the port"
 )
 _NO_PROXY_PROTOCOL = (
     "a connection that does not begin with the PROXY protocol was closed. Let the proxy in front send it, or set "
@@ -71,7 +75,8 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
         self._opening: dict[Connection, _Opening] = {}
-        self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in ("limit", "descriptors", "handshake")}
+        self._quotas = {reason: Quota(_LINES_A_MINUTE, monotonic) for reason in DROP_REASONS}
+        server.on_eviction = partial(self._drop, "heads", _LONG_HEADS)
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port, which the system chooses if `port` is 0. Raises `OSError`."""
