@@ -10,7 +10,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 # Most of the time tests wait for brokers and daemons. Each of these processes starts its own brokers. The files come in
 # their own order: pytest-xdist would begin with those of many tests, and end with one slow test on a single process.
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest $(PARALLEL)
 
 # The compiled build's wheel, and an environment that has it in place of the sources.
 WHEELS := build/wheels$(patsubst .venv%,%,$(VENV))
@@ -48,7 +49,7 @@ coverage: $(VENV)/.dev  ## run every test at half the speed, and list the lines 
 compiled: $(WHEELS)/.made  ## build the wheel of the compiled build, into build/wheels (needs a C compiler; two minutes)
 
 test-compiled: $(COMPILED)/.dev  ## run the tests on the compiled build (TESTS="tests/models -x" for some of them)
-	$(COMPILED)/bin/python -m pytest $(TESTS)
+	$(COMPILED)/bin/python -m pytest $(PARALLEL) $(TESTS)
 
 search: $(VENV)/.dev  ## try the models and the properties with examples that no run has tried (minutes)
 	$(BIN)/python -m pytest --hypothesis-profile=search -m "hypothesis and not ops" --override-ini=faulthandler_timeout=0

@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient
 from tests.support.node import CLASSES, CLUSTER_ID, KafkaNode
 from tests.support.ports import free_ports
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 120.0
 """Bound for every wait. A start takes seconds; the rest is for a machine that is busy with something else."""
 
 POLL_SECONDS: Final = 0.05
