@@ -114,16 +114,6 @@ def kafka_secure3(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[SecureCl
     yield from _started(SecureCluster, 3, brokers)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_topics_left(brokers: list[KafkaCluster | NamedKafka]) -> Iterator[None]:
-    """A module leaves no topic to the next: with thousands, a broker takes a minute to start again."""
-    yield
-    for broker in brokers:
-        if isinstance(broker, KafkaCluster):
-            broker.restore()
-            delete_topics(broker.plain, *(name for name in topic_names(broker.plain) if not name.startswith("__")))
-
-
 @pytest.fixture
 def prefix() -> str:
     """A prefix for the names of this test's topics."""

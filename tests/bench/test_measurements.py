@@ -19,6 +19,7 @@ from bench.load import BRIEF, SIGNALS, TRAFFIC
 from bench.runs import SPOOLED, Scenario
 from bench.servers import written_bytes
 from tests.support.broker import KafkaCluster
+from tests.support.topics import delete_topics, topic_names
 
 
 @pytest.fixture
@@ -30,6 +31,8 @@ def bench(kafka1: KafkaCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ben
         bench = Bench(options, stack)
         bench.kafka = kafka1
         yield bench
+    # The broker serves the whole run: with thousands of topics, it takes a minute to start again.
+    delete_topics(kafka1.plain, *topic_names(kafka1.plain, "test-"))
 
 
 def test_the_daemons_need_not_be_compiled_while_they_are_measured() -> None:
