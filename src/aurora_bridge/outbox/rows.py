@@ -15,7 +15,9 @@ from aurora_bridge.state.database import corrupt, error_code
 _COLUMNS = "seq, event, key, value, headers, partition_key, timestamp_ms, fingerprint, stored_us, ran_us, set_aside"
 _VALUES = ",".join(f"value->>{n}" for n in range(_COLUMNS.count(",") + 1))
 _INSERT = f"INSERT INTO events ({_COLUMNS}) SELECT {_VALUES} FROM json_each(?)"  # noqa: S608 - constants
-_ROW = f"json_array({_COLUMNS.replace('headers', 'json(headers)')})"
+_WHOLE = {"headers": "json(headers)", "value": "CASE WHEN json_valid(value) THEN value END"}
+_ROW = f"json_array({','.join(_WHOLE.get(column, column) for column in _COLUMNS.split(', '))})"
+"""A value is JSON in either form of an event: one that is not comes as null, and headers that are not fail."""
 PAGE = 100
 """Rows that are read at once of a suspicious file."""
 _WINDOW_BYTES = 4 * 2**20
@@ -79,7 +81,6 @@ def _select_window(db: sqlite3.Connection, rows: str, values: Sequence[object], 
 
 def _record_of(row: list[Any]) -> OutboxRecord:
     seq, event, key, value, headers, partition_key, time_ms, fingerprint, stored_us, _, quarantined = row
-    orjson.loads(value)  # in either form of an event it is JSON: what is not is damaged
     record = OutboxRecord(
         event,
         key.encode(),
