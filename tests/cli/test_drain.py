@@ -118,7 +118,7 @@ def test_where_events_were_lost_with_a_damaged_spool_it_fails_until_somebody_has
     assert "0 readable rows were salvaged" in first.stderr
     for failed in (first, second):
         assert failed.returncode == 1
-        assert f"Events may be lost: {FILE} was damaged, and lies in {tmp_path} as {FILE}.broken-" in failed.stderr
+        assert f"Events may be lost: {FILE} was damaged, and is kept in {tmp_path} as {FILE}.broken-" in failed.stderr
     move_away(tmp_path)
     drained = here("drain", str(tmp_path), kafka__bootstrap_servers=nobody)
     assert (drained.returncode, drained.stderr) == (0, "0 wait\nnothing waits any more\n")

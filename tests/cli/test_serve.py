@@ -12,8 +12,8 @@ from tests.support.daemon import PROGRAM, SECONDS, environment
 def started(folder: Path, config: str) -> str:
     """Return what a daemon with this settings file says on standard output until its stop."""
     file = folder / "bridge.toml"
-    file.write_text(f"{config}\n[ingress]\nport = 0\n[admin]\nport = 0\n")
-    settings = environment(state_dir=folder / "state")
+    file.write_text(config)
+    settings = environment(state_dir=folder / "state", ingress__port=0, admin__port=0)
     with subprocess.Popen(
         [PROGRAM, "serve", "--config", file], env=settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -35,8 +35,9 @@ def started(folder: Path, config: str) -> str:
         ('[auth]\nbasic_file = "secret"', False),
         ('[auth]\ntokens_file = "secret"', False),
         ('default_route = false\n[[routes]]\ntemplate = "/in?a=<A>"\nevent = "lead_changed"', False),
+        ('[ingress]\nproxy_protocol = true\ntrusted_proxies = ["127.0.0.1"]', False),
     ],
-    ids=["anyone", "basic", "tokens", "no default route"],
+    ids=["anyone", "basic", "tokens", "no default route", "PROXY protocol"],
 )
 def test_a_webhook_to_try_is_shown_where_it_would_be_taken(tmp_path: Path, config: str, *, tried: bool) -> None:
     (tmp_path / "secret").write_text("user:password\n")

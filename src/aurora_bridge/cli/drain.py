@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     broken = broken_files(directory, FILE)
     if broken:
         tell(
-            f"Events may be lost: {FILE} was damaged, and lies in {directory} as {', '.join(broken)}. The runbook "
+            f"Events may be lost: {FILE} was damaged, and is kept in {directory} as {', '.join(broken)}. The runbook "
             "AuroraBridgeBrokenFile says how to have them sent again. Then move it away, and run this again."
         )
     return EX_FAILED if problem is not None or broken else os.EX_OK

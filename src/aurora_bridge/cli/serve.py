@@ -69,7 +69,7 @@ def _on_ready(settings: Settings, url: str, admin: str) -> None:
     """Print the URLs, and what to try first."""
     lines = [f"webhooks  {url}", f"admin     {admin}  (/readyz, /metrics)"]
     anyone = settings.default_route and settings.auth.tokens_file is None and settings.auth.basic_file is None
-    if settings.embedded_log and anyone:
+    if settings.embedded_log and anyone and not settings.ingress.proxy_protocol:
         lines += [
             "",
             "send one:",
