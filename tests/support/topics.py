@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     OffsetSpec,
     PartitionMetadata,
     ResourceType,
+    TopicMetadata,
 )
 
 REQUEST_SECONDS: Final = 30.0
@@ -204,10 +205,21 @@ def add_partitions(bootstrap: str, name: str, count: int) -> None:
 
 
 def delete_topics(bootstrap: str, *names: str) -> None:
-    """Delete topics; return when they are gone. Raises `KafkaException`."""
-    if names:
+    """Delete topics; return when no broker that answers knows them. Raises `TimeoutError`.
+
+    Each time with a new client: one that began while a frozen node came back was seen to wait for half a minute.
+    """
+    deadline = monotonic() + REQUEST_SECONDS
+    left = set(names)
+    while left:
+        if monotonic() > deadline:
+            message = f"not deleted: {', '.join(sorted(left))}"
+            raise TimeoutError(message)
         admin = AdminClient(_client(bootstrap))
-        _wait(admin.delete_topics(list(names), operation_timeout=REQUEST_SECONDS))
+        with suppress(KafkaException):  # one that was deleted before, or no controller yet
+            _wait(admin.delete_topics(list(left), request_timeout=ANSWER_SECONDS))
+        known = [_topics(address) or {} for address in bootstrap.split(",")]
+        left = {name for name in left if any(name in topics for topics in known)}
 
 
 def delete_records(bootstrap: str, name: str, before: int) -> None:
@@ -223,18 +235,25 @@ def _client(bootstrap: str) -> dict[str, str | int | float | bool]:
 
 
 def _knows(address: str, names: Iterable[str]) -> bool | None:
-    """Tell whether a broker knows topics with their leaders; None if it does not answer.
+    """Tell whether a broker knows topics with their leaders; None if it does not answer."""
+    topics = _topics(address)
+    if topics is None:
+        return None
+    found = [topics[name].partitions.values() if name in topics else () for name in names]
+    return all(partitions and all(partition.leader >= 0 for partition in partitions) for partitions in found)
+
+
+def _topics(address: str) -> dict[str, TopicMetadata] | None:
+    """Return the topics that a broker knows; None if it does not answer.
 
     The client is new each time: only its first question is sure to go to this broker and no other.
     """
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        topics = AdminClient(_client(address)).list_topics(timeout=ANSWER_SECONDS).topics
+        return AdminClient(_client(address)).list_topics(timeout=ANSWER_SECONDS).topics
     except (OSError, KafkaException):
         return None
-    found = [topics[name].partitions.values() if name in topics else () for name in names]
-    return all(partitions and all(partition.leader >= 0 for partition in partitions) for partitions in found)
 
 
 def _partitions(bootstrap: str, topics: list[str]) -> list[tuple[str, int]]:
