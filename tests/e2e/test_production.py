@@ -22,7 +22,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AclOperation
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import PROGRAM, Daemon
 from tests.support.secure import USER, SecureCluster
 from tests.support.topics import read_all
 
@@ -122,6 +122,23 @@ class Load(threading.Thread):
         connection.close()
 
 
+def daemon_of(folder: Path, cluster: SecureCluster, settings: Mapping[str, object]) -> Daemon:
+    """Return a daemon that is started by its console script."""
+    folder.mkdir()
+    daemon = Daemon(
+        folder,
+        kafka__bootstrap_servers=cluster.bootstrap,
+        kafka__partitions=None,
+        kafka__security_protocol="SASL_SSL",
+        kafka__sasl_mechanism="SCRAM-SHA-256",
+        kafka__sasl_username=USER,
+        kafka__tls_ca_file=cluster.authority.file,
+        **settings,
+    )
+    daemon.program = [PROGRAM]
+    return daemon
+
+
 def everywhere(daemons: list[Daemon], what: str, look: Callable[[Daemon], object]) -> None:
     """Return once something is so at every daemon."""
     for daemon in daemons:
@@ -164,25 +181,14 @@ def test_every_secret_is_changed_under_load_and_nothing_is_lost_or_refused(
     kafka_password, certificate = tmp_path / "kafka-password", tmp_path / "ingress.pem"
     replace(kafka_password, cluster.password)
     shutil.copy(cluster.authority.sign("ingress-1", "bridge"), certificate)
-    config = settings_file(tmp_path)
-    daemons = []
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        daemon = Daemon(
-            tmp_path / name,
-            config=config,
-            ingress__tls_certificate_file=certificate,
-            ingress__tls_key_file=certificate,
-            kafka__bootstrap_servers=cluster.bootstrap,
-            kafka__topic_prefix=prefix,
-            kafka__partitions=None,
-            kafka__security_protocol="SASL_SSL",
-            kafka__sasl_mechanism="SCRAM-SHA-256",
-            kafka__sasl_username=USER,
-            kafka__sasl_password_file=kafka_password,
-            kafka__tls_ca_file=cluster.authority.file,
-        )
-        daemons.append(daemon)
+    settings = {
+        "config": settings_file(tmp_path),
+        "ingress__tls_certificate_file": certificate,
+        "ingress__tls_key_file": certificate,
+        "kafka__topic_prefix": prefix,
+        "kafka__sasl_password_file": kafka_password,
+    }
+    daemons = [daemon_of(tmp_path / name, cluster, settings) for name in ("one", "other")]
     context = ssl.create_default_context(cafile=str(cluster.authority.file))
     with ExitStack() as stack:
         for daemon in daemons:

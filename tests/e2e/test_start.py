@@ -26,7 +26,9 @@ def target() -> str:
 @pytest.mark.proves("the start waits for nothing, and Kafka away is ready")
 def test_it_listens_at_once_and_accepts_while_kafka_is_down(tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
-    with Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}") as daemon:
+    daemon = Daemon(tmp_path, kafka__bootstrap_servers=f"{HOST}:{nobody}")
+    daemon.program = [PROGRAM]
+    with daemon:
         response = daemon.get(target())
         status, document = daemon.ready()
         (kept,) = spooled(daemon.state)

@@ -17,7 +17,7 @@ from tests.dedup.events import HOUR, OTHER, A, entry_of, once, outbox_record
 from tests.kafka.following import NOW, record_of
 from tests.kafka.sending import PATIENCE, client_of
 from tests.support.broker import KafkaCluster, NamedKafka
-from tests.support.topics import Record, configure_topic, create_topics, produce
+from tests.support.topics import Record, configure_topic, produce
 
 ENOUGH = 2**20
 
@@ -69,21 +69,6 @@ def of(*names: str) -> list[str]:
 
 async def test_a_topic_that_is_not_there_has_no_leader(client: Client, place: TopicPartition) -> None:
     assert leaders(client, ["nowhere", place.topic])[1:] == ({"nowhere"}, set())
-
-
-async def test_a_partition_without_a_leader_makes_its_topic_leaderless(kafka3: KafkaCluster, prefix: str) -> None:
-    topic = prefix + "leaderless"
-    await asyncio.to_thread(create_topics, kafka3.bootstrap, topic, replicas=[[1], [2]])
-    made = client_of(kafka3.bootstrap)()
-    try:
-        await made.bootstrap()
-        made.set_topics([topic])
-        await asyncio.to_thread(kafka3.nodes[1].kill)
-        async with asyncio.timeout(PATIENCE):
-            while leaders(made, [topic])[2] != {topic}:
-                await made.force_metadata_update()
-    finally:
-        await made.close()
 
 
 @pytest.mark.parametrize(

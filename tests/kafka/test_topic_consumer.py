@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from aurora_bridge.kafka import partition_consumer, topic_consumer
 from aurora_bridge.kafka.client import REQUEST_TIMEOUT_MS, Client, make_client
+from aurora_bridge.kafka.fetch import leaders
 from aurora_bridge.kafka.partition_consumer import PartitionConsumer
 from aurora_bridge.kafka.topic_consumer import ReadError, Stored, read_topics
 from aurora_bridge.settings import KafkaSettings
@@ -263,6 +264,21 @@ async def test_following_reads_partitions_that_are_added(topics: Topics, monkeyp
         assert await follow.event() == 1
         await asyncio.to_thread(add)
         assert await follow.event() == 2
+
+
+async def test_a_partition_without_a_leader_makes_its_topic_leaderless(kafka3: KafkaCluster, prefix: str) -> None:
+    topic = prefix + "leaderless"
+    await asyncio.to_thread(create_topics, kafka3.bootstrap, topic, replicas=[[1], [2]])
+    made = client_of(kafka3.bootstrap)()
+    try:
+        await made.bootstrap()
+        made.set_topics([topic])
+        await asyncio.to_thread(kafka3.nodes[1].kill)
+        async with asyncio.timeout(PATIENCE):
+            while leaders(made, [topic])[2] != {topic}:
+                await made.force_metadata_update()
+    finally:
+        await made.close()
 
 
 async def test_a_partition_without_a_leader_is_told_at_the_end_and_the_others_are_read(

@@ -20,6 +20,7 @@ from typing import Any, Final, Self, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import http
+from tests.support.preloaded import WARNINGS, Preloaded
 
 PROGRAM: Final = Path(sys.executable).with_name("aurora-bridge")
 """The console script of the environment that runs the tests."""
@@ -33,6 +34,8 @@ POLL_SECONDS: Final = 0.05
 PATIENT: Final = {"deadlines__publish_seconds": 7, "deadlines__spool_seconds": 8, "deadlines__answer_seconds": 9}
 """Settings with which also a busy machine publishes directly: for tests in which no deadline is to pass."""
 
+Process = subprocess.Popen[str] | Preloaded
+
 Found = TypeVar("Found")
 
 
@@ -40,7 +43,7 @@ def environment(**settings: object) -> dict[str, str]:
     """Return this process's environment with those settings of the daemon and no others; None leaves one out."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("AURORA_BRIDGE_")}
     given = {f"AURORA_BRIDGE_{name.upper()}": str(value) for name, value in settings.items() if value is not None}
-    return others | {"PYTHONWARNINGS": "error"} | given
+    return others | WARNINGS | given
 
 
 def command(*arguments: str, cwd: Path, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -81,7 +84,8 @@ class Daemon:
         self.log = folder / "daemon.log"
         self.url = self.admin_url = ""
         self.seconds_to_listen = 0.0
-        self.program: Sequence[str | Path] = [PROGRAM]
+        self.program: Sequence[str | Path] = []
+        """What to start instead, with the argument `serve`."""
         self.surroundings: dict[str, str] = {}
         """Variables of the environment that are no settings."""
         self._settings: Mapping[str, object] = {
@@ -91,10 +95,10 @@ class Daemon:
             "kafka__partitions": 1,
             **settings,
         }
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Process | None = None
 
     @property
-    def process(self) -> subprocess.Popen[str]:
+    def process(self) -> Process:
         """The process. Raises `LookupError` if it was never started."""
         if self._process is None:
             message = "the daemon was never started"
@@ -104,16 +108,7 @@ class Daemon:
     def start(self) -> None:
         """Start the process; return once it listens."""
         began = monotonic()
-        with self.log.open("ab") as log:
-            self._process = process = subprocess.Popen(
-                [*self.program, "serve"],
-                cwd=self.folder,
-                env=environment(**self._settings) | self.surroundings,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+        self._process = process = self._spawned()
         watchdog = Timer(SECONDS, process.kill)
         watchdog.start()
         try:
@@ -190,6 +185,21 @@ class Daemon:
             self.kill()
         if error is not None:
             error.add_note(self.log_tail())
+
+    def _spawned(self) -> Process:
+        env = environment(**self._settings) | self.surroundings
+        if not (self.program or self.surroundings):
+            return Preloaded(["serve"], cwd=self.folder, env=env, stderr=self.log)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*(self.program or [PROGRAM]), "serve"],
+                cwd=self.folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
 
     def _announced(self, name: str) -> str:
         for line in self.process.stdout or ():

@@ -3,9 +3,10 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from subprocess import Popen
 from threading import Event, Thread
 from typing import Final
+
+from tests.support.daemon import Process
 
 STILL_SECONDS: Final = 0.7
 RUNS_SECONDS: Final = 0.15
@@ -13,7 +14,7 @@ RUNS_SECONDS: Final = 0.15
 
 
 @contextmanager
-def still(process: Popen[str]) -> Iterator[None]:
+def still(process: Process) -> Iterator[None]:
     """Have a process stand still meanwhile."""
     process.send_signal(signal.SIGSTOP)
     try:
@@ -23,7 +24,7 @@ def still(process: Popen[str]) -> Iterator[None]:
 
 
 @contextmanager
-def starved(process: Popen[str]) -> Iterator[None]:
+def starved(process: Process) -> Iterator[None]:
     """Have a process get too little CPU meanwhile."""
     enough = Event()
 
