@@ -9,8 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from threading import Timer
 from time import monotonic
@@ -59,16 +60,45 @@ def command(*arguments: str, cwd: Path, **settings: object) -> subprocess.Comple
     )
 
 
-class Metrics(dict[tuple[str, frozenset[tuple[str, str]]], float]):
-    """The samples of one scrape, by name and labels."""
+Series = tuple[str, frozenset[tuple[str, str]]]
+"""The name and the labels of a sample."""
+
+
+class Metrics(Mapping[Series, float]):
+    """The samples of one scrape."""
+
+    def __init__(self, text: str) -> None:
+        """Take what the admin port exposes."""
+        self._text = text
 
     def value(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples that have at least these labels. Raises `KeyError` if there is none."""
+        """Return the sum of the samples that have at least these labels. Raises `KeyError` if there is none.
+
+        No other samples are parsed: who waits for a value would hardly do anything else.
+        """
         wanted = labels.items()
-        found = [value for (sample, having), value in self.items() if sample == name and wanted <= having]
+        lines = [line for line in self._text.splitlines() if line.startswith(name)]
+        samples = _parsed("\n".join(lines)).items()
+        found = [value for (sample, having), value in samples if sample == name and wanted <= having]
         if not found:
             raise KeyError(name, labels)
         return sum(found)
+
+    def __getitem__(self, series: Series) -> float:
+        return self._samples[series]
+
+    def __iter__(self) -> Iterator[Series]:
+        return iter(self._samples)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __repr__(self) -> str:
+        return repr(self._samples)
+
+    @cached_property
+    def _samples(self) -> Mapping[Series, float]:
+        return _parsed(self._text)
 
 
 class Daemon:
@@ -134,12 +164,7 @@ class Daemon:
 
     def metrics(self) -> Metrics:
         """Return what the admin port exposes now."""
-        text = http.get(self.admin_url, "/metrics").body.decode()
-        return Metrics(
-            ((sample.name, frozenset(sample.labels.items())), sample.value)
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        )
+        return Metrics(http.get(self.admin_url, "/metrics").body.decode())
 
     def ready(self) -> tuple[int, Any]:
         """Return status and document of `/readyz`."""
@@ -215,3 +240,11 @@ class Daemon:
         finally:
             if self.process.stdout is not None:
                 self.process.stdout.close()
+
+
+def _parsed(text: str) -> Mapping[Series, float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
