@@ -4,6 +4,7 @@ A fork runs all that the console script runs, with settings, streams and working
 is started where that is tried, as in `e2e/test_start.py` and `e2e/test_production.py`, and in `faults`.
 """
 
+import gc
 import os
 import signal
 import subprocess
@@ -68,6 +69,7 @@ class Preloaded:
 def _run(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: Connection, stderr: Path) -> None:
     from aurora_bridge.cli.main import main  # noqa: PLC0415 - where it is forked, and not where it is asked for
 
+    gc.freeze()  # a collection would visit all that was imported, and visiting a page copies it
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
