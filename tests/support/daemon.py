@@ -29,8 +29,8 @@ PROGRAM: Final = Path(sys.executable).with_name("aurora-bridge")
 SECONDS: Final = 30.0
 """Bound for every wait. Hardly one takes more than a second; the rest is for a machine that is busy otherwise."""
 
-POLL_SECONDS: Final = 0.05
-"""Between two looks at what is not there yet."""
+POLL_SECONDS: Final = 0.1
+"""Between two looks at what is not there yet. To expose its metrics takes a daemon 10 ms."""
 
 PATIENT: Final = {"deadlines__publish_seconds": 7, "deadlines__spool_seconds": 8, "deadlines__answer_seconds": 9}
 """Settings with which also a busy machine publishes directly: for tests in which no deadline is to pass."""
@@ -115,7 +115,7 @@ class Daemon:
         self.url = self.admin_url = ""
         self.seconds_to_listen = 0.0
         self.program: Sequence[str | Path] = []
-        """What to start instead, with the argument `serve`."""
+        """What to start instead of a fork, with the argument `serve`."""
         self.surroundings: dict[str, str] = {}
         """Variables of the environment that are no settings."""
         self._settings: Mapping[str, object] = {

@@ -20,7 +20,7 @@ WARNINGS: Final = {"PYTHONWARNINGS": "error,default::ResourceWarning"}
 """Warnings are errors, but for one: uvloop does not close a handle whose warning is an error, and then waits for it."""
 
 _CONTEXT: Final = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["aurora_bridge.cli.main", "aurora_bridge.cli.serve"])
+_CONTEXT.set_forkserver_preload(["aurora_bridge.__main__", "aurora_bridge.cli.serve"])
 
 
 class Preloaded:
@@ -67,7 +67,7 @@ class Preloaded:
 
 
 def _run(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: Connection, stderr: Path) -> None:
-    from aurora_bridge.cli.main import main  # noqa: PLC0415 - where it is forked, and not where it is asked for
+    from aurora_bridge.__main__ import main  # noqa: PLC0415 - where it is forked, and not where it is asked for
 
     gc.freeze()  # a collection would visit all that was imported, and visiting a page copies it
     os.chdir(cwd)
