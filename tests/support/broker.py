@@ -9,6 +9,7 @@ Everything here blocks; from a coroutine call it through `asyncio.to_thread`. Wh
 `node.py`; what arrived in a topic, `topics.py` reads.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.support import jars
 from tests.support.node import CLASSES, CLUSTER_ID, KafkaNode
 from tests.support.ports import free_ports
 
@@ -108,8 +110,12 @@ class KafkaCluster:
 
         Raises `ClusterError` if it does not get there, `JarsMissingError` if Kafka cannot be fetched.
         """
-        if not CLASSES.exists():
-            keep_classes()
+        jars.LIBS.parent.mkdir(exist_ok=True)
+        with Path(f"{jars.LIBS}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a test run begin together
+            jars.obtain()
+            if not CLASSES.exists():
+                keep_classes()
         self.start_nodes()
 
     def start_nodes(self) -> None:
