@@ -7,10 +7,12 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 from threading import Timer
+from unittest.mock import Mock
 
 import pytest
 
 from aurora_bridge.dedup.index import FILE as INDEX
+from aurora_bridge.outbox import quarantine
 from aurora_bridge.outbox.spool_file import FILE
 from tests.cli.in_process import here
 from tests.cli.spools import fill
@@ -65,6 +67,26 @@ def test_what_kafka_rejects_is_told_and_stays_and_so_does_what_was_quarantined(
     assert f"2 are quarantined and stay. AURORA_BRIDGE_STATE_DIR={tmp_path} aurora-bridge quarantine" in drained.stderr
     assert [stored.key for stored in spooled(tmp_path)] == ["quarantined", "large"]
     assert [stored.key for stored in Place(prefix, kafka.bootstrap).read(Daemon(tmp_path))] == ["small"]
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR], ids=["full", "an I/O error"])
+def test_a_rejected_event_that_cannot_be_quarantined_is_left_and_told(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A quarantined row is longer, and needs room."""
+    error = sqlite3.OperationalError("not now")
+    error.sqlite_errorcode = code
+    create_topics(kafka.bootstrap, f"{prefix}lead_changed", config={"max.message.bytes": "2000"})
+    fill(tmp_path, make_record("small"), make_record("large", size=5000))
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    with monkeypatch.context() as failing:
+        failing.setattr(quarantine, "add", Mock(side_effect=error))
+        drained = here("drain", str(tmp_path), **settings)
+    assert drained.returncode == 1
+    assert " are left: the spool has no room to quarantine them, or its disk failed." in drained.stderr
+    assert "nothing waits any more" not in drained.stderr
+    again = here("drain", str(tmp_path), **settings)
+    assert (again.returncode, "\nnothing waits any more\n1 are quarantined and stay." in again.stderr) == (0, True)
 
 
 def test_a_quarantined_event_that_is_damaged_is_counted_like_any_other(tmp_path: Path, nobody: str) -> None:
@@ -122,6 +144,16 @@ def test_where_events_were_lost_with_a_damaged_spool_it_fails_until_somebody_has
     move_away(tmp_path)
     drained = here("drain", str(tmp_path), kafka__bootstrap_servers=nobody)
     assert (drained.returncode, drained.stderr) == (0, "0 wait\nnothing waits any more\n")
+
+
+def test_a_spool_whose_salvage_was_interrupted_is_drained(
+    kafka: KafkaCluster | NamedKafka, prefix: str, tmp_path: Path
+) -> None:
+    fill(tmp_path, make_record("a"))
+    (tmp_path / FILE).rename(tmp_path / f"{FILE}.salvaged")
+    settings = {"kafka__bootstrap_servers": kafka.bootstrap, "kafka__topic_prefix": prefix}
+    drained = here("drain", str(tmp_path), **settings)
+    assert (drained.returncode, drained.stderr.splitlines()) == (0, ["1 wait", "nothing waits any more"])
 
 
 def test_a_directory_in_which_a_daemon_lives_is_left_to_it(tmp_path: Path, nobody: str) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
+from unittest.mock import patch
 
 import pytest
 
+from aurora_bridge.outbox import spool as spool_module
 from aurora_bridge.outbox.inspect import inspect_spool
 from aurora_bridge.outbox.record import OutboxRecord
 from aurora_bridge.outbox.rows import read
@@ -148,6 +151,20 @@ async def test_a_salvaged_spool_has_another_id_and_numbers_go_on_behind_its_rows
         await drain(spool)
     async with Running(tmp_path) as again:
         assert (again.id, again.committed_seq) == (spool.id, last)
+
+
+async def test_the_time_that_daemons_ran_on_a_damaged_spool_counts_on_for_what_was_salvaged(tmp_path: Path) -> None:
+    """Else nothing expires before as much time has passed again, and the embedded log fills up."""
+    async with Running(tmp_path) as broken:
+        with patch.object(spool_module, "monotonic", lambda: monotonic() + 1000):
+            for number in range(40):
+                await append(broken, make_record(f"{number:02}", size=3000))
+    damage(tmp_path)
+    async with Running(tmp_path) as spool:
+        waiting = spool.waiting
+        assert await spool.expire(60) == 0
+        with patch.object(spool_module, "monotonic", lambda: monotonic() + 61):
+            assert await spool.expire(60) == waiting
 
 
 def zero(content: bytearray, row: int) -> None:

@@ -35,7 +35,7 @@ from aurora_bridge.outbox.publisher import Publisher
 from aurora_bridge.outbox.spool import Spool
 from aurora_bridge.outbox.spool_file import FILE
 from aurora_bridge.settings import KafkaSettings, Settings
-from aurora_bridge.state.database import broken_files
+from aurora_bridge.state.database import broken_files, is_there
 from aurora_bridge.state.directory import InUseError, StateError, locked
 from aurora_bridge.webhook.catalogue import EVENTS
 
@@ -43,8 +43,12 @@ _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _TELL_SECONDS = 1.0
 _FLUSH_SECONDS = 2.0
-_ELSEWHERE = "they are meant for another Kafka cluster"
-_FAILED = "the disk failed, or damaged the spool. The next run salvages what can be read"
+_ELSEWHERE = "they are meant for another Kafka cluster."
+_FAILED = "the disk failed, or damaged the spool. The next run salvages what can be read."
+_NO_ROOM = (
+    "the spool has no room to quarantine them, or its disk failed. Set AURORA_BRIDGE_SPOOL__MAX_BYTES larger than "
+    f"{FILE} is."
+)
 
 _EXAMPLES = """\
   aurora-bridge drain /mnt/old/aurora-bridge-state                to the Kafka in this environment
@@ -78,7 +82,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Drain; return the exit code."""
     need_kafka(settings, "drain")
     directory = arguments.state_dir
-    if not (directory / FILE).exists():
+    if not is_there(directory / FILE):
         msg = f"{directory} holds no {FILE}: it is not the state directory of a daemon. Correct the path."
         raise StateError(msg)
     os.umask(0o077)  # the state directory holds customer data
@@ -92,14 +96,18 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         raise StateError(msg) from error
     with inspect_spool(directory) as db:
-        quarantined = rows.stats(db).quarantined
+        left, quarantined = rows.waiting(db), rows.stats(db).quarantined
+    if left and problem is None:  # taken off the queue, and still in the file
+        problem = _NO_ROOM
+    if problem is None:
+        tell("nothing waits any more")
     if quarantined:
         tell(
             f"{quarantined} are quarantined and stay. AURORA_BRIDGE_STATE_DIR={directory} aurora-bridge quarantine "
             "list shows them, and why."
         )
     if problem is not None:
-        tell(f"{problem} What is left stays in {directory}; run this again once that is fixed.")
+        tell(f"{left} are left: {problem} What is left stays in {directory}; run this again once that is fixed.")
     broken = broken_files(directory, FILE)
     if broken:
         tell(
@@ -144,9 +152,7 @@ async def _drain(directory: Path, settings: Settings, patience: float) -> str | 
     finally:
         if not await spool.stop(_FLUSH_SECONDS):
             tell("The disk does not respond: the next drain may send again what Kafka has already accepted.")
-    if reason is None:
-        return None
-    return f"{spool.waiting} are left: {reason}. {failure}".rstrip()
+    return None if reason is None else f"{reason} {failure}".rstrip()
 
 
 def _require_cluster(directory: Path, setting: str) -> None:
@@ -167,7 +173,7 @@ async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyn
     tell(f"{total} wait")
     while spool.waiting:
         if stop.is_set():
-            return "it was stopped"
+            return "it was stopped."
         if spool.failed.is_set():
             return _FAILED
         if any(problem.reason == "wrong_cluster" for problem in problems):
@@ -176,12 +182,11 @@ async def _emptied(spool: Spool, problems: Problems, patience: float, stop: asyn
         if spool.waiting != left:
             left, moved_at = spool.waiting, now
         elif now - moved_at > patience:
-            return f"Kafka accepted nothing for {patience:g} s"
+            return f"Kafka accepted nothing for {patience:g} s."
         if left != told and now - told_at > _TELL_SECONDS:
             tell(f"{left} of {total} wait")
             told, told_at = left, now
         await asyncio.sleep(_POLL_SECONDS)
-    tell("nothing waits any more")
     return None
 
 

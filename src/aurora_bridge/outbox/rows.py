@@ -147,6 +147,12 @@ def expire(db: sqlite3.Connection, ran_us: int, keep_us: int) -> int:
     return db.execute(f"DELETE FROM events WHERE seq < ({kept})", (_LAST, ran_us - keep_us)).rowcount  # noqa: S608
 
 
+def waiting(db: sqlite3.Connection) -> int:
+    """Return how many events are in the queue."""
+    (count,) = db.execute("SELECT count(*) FROM events WHERE set_aside IS NULL").fetchone()
+    return int(count)
+
+
 def stats(db: sqlite3.Connection) -> Stats:
     """Return what the file holds."""
     (pages,) = db.execute("PRAGMA page_count").fetchone()

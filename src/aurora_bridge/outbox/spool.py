@@ -79,6 +79,7 @@ class Spool:
         """Commit what is queued, and close. Returns False if that took longer than `patience` seconds."""
         self._flush()
         self._removals.flush()
+        self._removals.retry()
         return await self._worker.stop(patience)
 
     # Adding and removing.

@@ -84,7 +84,8 @@ def start_spool(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, St
 
 def _start(db: sqlite3.Connection) -> Start:
     # Reads every row, to find a broken file now.
-    total, quarantined = db.execute("SELECT count(*), count(set_aside) FROM events NOT INDEXED").fetchone()
+    rows = "SELECT count(*), count(set_aside), coalesce(max(ran_us), 0) FROM events NOT INDEXED"
+    total, quarantined, last_ran_us = db.execute(rows).fetchone()
     db.execute(_COUNT_SALVAGED)
     try:
         db.execute(_INDEX)
@@ -98,7 +99,7 @@ def _start(db: sqlite3.Connection) -> Start:
     if (waiting.total(), now.quarantined) != (total - quarantined, quarantined):
         msg = "an index does not match its table"
         raise corrupt(msg)
-    return Start(spool_id, last_seq, ran_us, waiting, now)
+    return Start(spool_id, last_seq, max(ran_us, last_ran_us), waiting, now)  # salvaged rows are of an earlier file
 
 
 def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:

@@ -231,6 +231,11 @@ def for_command(path: Path, connection: sqlite3.Connection) -> Iterator[sqlite3.
             raise StateError(msg) from error
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file, or what a start that was interrupted salvaged of one: the next start puts it there."""
+    return path.exists() or _salvaged(path).exists()
+
+
 def broken_files(directory: Path, name: str) -> list[str]:
     """Return the new names of files called `name` that were renamed as broken."""
     found = (path.name for path in directory.glob(f"{name}.broken-*"))
