@@ -45,8 +45,10 @@ UPDATE state SET id=lower(hex(randomblob(16))), last_seq=(SELECT coalesce(max(se
 """
 """Needs no new page, so that a full file can be migrated."""
 _COUNT_SALVAGED = """
-UPDATE state SET last_seq=(SELECT max(seq) FROM events) WHERE last_seq < (SELECT max(seq) FROM events)
+UPDATE state SET (last_seq, ran_us)=(SELECT seq, ran_us FROM events ORDER BY seq DESC LIMIT 1)
+WHERE last_seq < (SELECT max(seq) FROM events)
 """
+"""The age of salvaged rows counts from what daemons had run on the broken file."""
 _IN_INDEXES = """(SELECT seq FROM events INDEXED BY waiting WHERE set_aside IS NULL
 UNION ALL SELECT seq FROM events INDEXED BY quarantined WHERE set_aside IS NOT NULL)"""
 _FIRST = f"SELECT min(seq) FROM {_IN_INDEXES}"  # noqa: S608 - constants
@@ -84,8 +86,7 @@ def start_spool(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, St
 
 def _start(db: sqlite3.Connection) -> Start:
     # Reads every row, to find a broken file now.
-    rows = "SELECT count(*), count(set_aside), coalesce(max(ran_us), 0) FROM events NOT INDEXED"
-    total, quarantined, last_ran_us = db.execute(rows).fetchone()
+    total, quarantined = db.execute("SELECT count(*), count(set_aside) FROM events NOT INDEXED").fetchone()
     db.execute(_COUNT_SALVAGED)
     try:
         db.execute(_INDEX)
@@ -99,7 +100,7 @@ def _start(db: sqlite3.Connection) -> Start:
     if (waiting.total(), now.quarantined) != (total - quarantined, quarantined):
         msg = "an index does not match its table"
         raise corrupt(msg)
-    return Start(spool_id, last_seq, max(ran_us, last_ran_us), waiting, now)  # salvaged rows are of an earlier file
+    return Start(spool_id, last_seq, ran_us, waiting, now)
 
 
 def _salvage(broken: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
