@@ -26,15 +26,20 @@ pytestmark = pytest.mark.slow
 PRINT: Final = "0123456789abcdef0123456789abcdef"
 COMMANDS: Final = (
     "--help",
+    "--version",
+    "find --help",
     "config",
     "templates",
     "tail",
     f"find {PRINT}",
     "quarantine list",
+    "quarantine list --json",
     "quarantine show 1",
     "completion bash",
+    "templates --event lead_created",
+    "tail -n 1",
 )
-"""One of each kind that prints, on a state directory with one event in it that is quarantined."""
+"""Every command that prints, on a state directory with one event in it that is quarantined."""
 FULL: Final = "Cannot write to standard output: No space left on device.\n"
 CLOSED: Final = "Standard output is closed: redirect it to a file or to /dev/null.\n"
 

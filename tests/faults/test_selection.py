@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,13 @@ import pytest
 from tests.faults.report import line
 from tests.faults.scenario import play
 from tests.faults.scenarios import CONTROLS, SCENARIOS
-from tests.faults.scenarios.daemon import daemon_killed
 from tests.support.broker import KafkaCluster
 
 SELECTION = {
     "01-daemon-killed": 0.05,
     "control-answer-before-commit": 0.03,
 }
-"""By name, the scale. The daemon of both is killed."""
-KILLS = 3
+"""By name, the scale."""
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("name", SELECTION)
 def test_the_ledger_finds_out_whether_a_2xx_meant_stored(name: str, kafka1: KafkaCluster, tmp_path: Path) -> None:
     scenario = next(one for one in (*SCENARIOS, *CONTROLS) if one.name == name)
-    short = replace(scenario, fault=partial(daemon_killed, kills=KILLS), nodes=1, cluster=lambda _: nullcontext(kafka1))
-    result = play(short, tmp_path, scale=SELECTION[name], rate=200, clock=6000)
+    on_one_node = replace(scenario, nodes=1, cluster=lambda _: nullcontext(kafka1))
+    result = play(on_one_node, tmp_path, scale=SELECTION[name], rate=200, clock=6000)
     assert result["as_expected"], line(result)
     assert result["acknowledged"]

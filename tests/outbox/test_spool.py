@@ -346,6 +346,19 @@ async def test_what_a_full_volume_did_not_let_be_taken_out_is_taken_out_later_an
         maintenance.cancel()
 
 
+async def test_it_is_tried_once_more_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drain has no maintenance, and makes room to the last."""
+    monkeypatch.setattr(FailingConnection, "code", sqlite3.SQLITE_FULL)
+    connections = connect_failing(monkeypatch)
+    async with Running(tmp_path) as spool:
+        await store(spool, "ab")
+        connections[0].fails_on = "UPDATE"
+        spool.quarantine(1, "message_too_large")
+        assert keys(await spool.head("lead_changed", 10)) == ["b"]
+        connections[0].fails_on = None
+    assert in_quarantine(tmp_path) == ["a"]
+
+
 # Failed
 
 

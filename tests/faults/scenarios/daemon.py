@@ -30,10 +30,10 @@ LEFT: Final = 50
 """Webhooks of each kind that are in the spool that is left behind, and come again."""
 
 
-def daemon_killed(stage: Stage, kills: int = 12) -> None:
+def daemon_killed(stage: Stage) -> None:
     """Kill -9 of the daemon every 5 to 15 s."""
     with stage.load():
-        for _ in range(kills):
+        for _ in range(12):
             stage.wait(stage.random.uniform(5, 15))
             stage.daemons[0].kill_and_start()
         stage.wait(5)
